@@ -1,0 +1,123 @@
+"""Energies E(rho) = sum_K |K| e_K(rho_K) and their variations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+from annotated_types import Gt
+
+from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.mesh import Array, Mesh
+
+
+class Term(Protocol):
+    """One energy on one mesh, cell by cell."""
+
+    def value(self, density: Array) -> Array:
+        """e_K(rho_K) of each cell; infinite where rho_K < 0 is outside the energy's domain."""
+
+    def first(self, density: Array) -> Array:
+        """e_K'(rho_K), the first variation."""
+
+    def second(self, density: Array) -> Array:
+        """e_K''(rho_K), the second variation."""
+
+
+@dataclass(frozen=True)
+class EntropyTerm:
+    """eps rho log rho."""
+
+    epsilon: float
+
+    def value(self, density: Array) -> Array:
+        """eps rho log rho; 0 at 0, infinite below."""
+        positive = density > 0
+        value = self.epsilon * density * np.log(density, out=np.zeros_like(density), where=positive)
+        return np.where(density < 0, np.inf, value) if self.epsilon > 0 else value
+
+    def first(self, density: Array) -> Array:
+        """eps (log rho + 1); minus infinity at 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.epsilon * (np.log(density) + 1.0) if self.epsilon > 0 else np.zeros_like(density)
+
+    def second(self, density: Array) -> Array:
+        """eps/rho."""
+        return self.epsilon / density
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialTerm:
+    """V rho."""
+
+    potential: Array  # (cell,)
+
+    def value(self, density: Array) -> Array:
+        """V rho."""
+        return self.potential * density
+
+    def first(self, density: Array) -> Array:
+        """V."""
+        return self.potential
+
+    def second(self, density: Array) -> Array:
+        """0."""
+        return np.zeros_like(density)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The sum of energies over a mesh."""
+
+    volume: Array  # (cell,)
+    terms: tuple[Term, ...]
+
+    def value(self, density: Array) -> float:
+        """E(rho)."""
+        return float(sum(self.volume @ term.value(density) for term in self.terms))
+
+    def first(self, density: Array) -> Array:
+        """E'(rho) of each cell (cell,)."""
+        return np.asarray(sum(term.first(density) for term in self.terms))
+
+    def second(self, density: Array) -> Array:
+        """E''(rho) of each cell (cell,); the Hessian is diagonal."""
+        return np.asarray(sum(term.second(density) for term in self.terms))
+
+    def spread(self, density: Array) -> float:
+        """The sum over the energies of the range of their first variation: the scale of a potential."""
+        return float(sum(np.ptp(term.first(density)) for term in self.terms))
+
+    def linear_part(self) -> tuple[float, Array]:
+        """The eps and the V (cell,) of its entropies and potentials: d_t rho = div(rho grad V) + eps Lap rho."""
+        epsilon = sum(term.epsilon for term in self.terms if isinstance(term, EntropyTerm))
+        potentials = [term.potential for term in self.terms if isinstance(term, PotentialTerm)]
+        return epsilon, np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """E(rho) = eps int rho log rho; its gradient flow is the heat equation (notes, equation (139))."""
+
+    epsilon: Annotated[float, Gt(0)]
+    kind: Literal["entropy"] = "entropy"
+
+    def on(self, mesh: Mesh, names: Names) -> EntropyTerm:
+        """The energy on a mesh."""
+        return EntropyTerm(self.epsilon)
+
+
+@dataclass(frozen=True)
+class Potential:
+    """E(rho) = int V rho; its gradient flow is transport by -grad V."""
+
+    potential: Formula
+    kind: Literal["potential"] = "potential"
+
+    def on(self, mesh: Mesh, names: Names) -> PotentialTerm:
+        """The energy on a mesh, V at the cell centres; raises CaseError where V is not finite."""
+        return PotentialTerm(Drift(Expression(self.potential), names=names).energy(mesh, 0.0))
+
+
+Energy = Entropy | Potential

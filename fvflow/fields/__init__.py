@@ -1,0 +1,36 @@
+"""What a case writes as text or names: expressions, drifts and densities."""
+
+from fvflow.fields.density import (
+    Component,
+    Density,
+    Gaussian,
+    Mixture,
+    Spike,
+    Uniform,
+    Written,
+    average,
+    gaussian_density,
+    outer,
+)
+from fvflow.fields.drift import Drift
+from fvflow.fields.expression import RESERVED, Expression, ExpressionError, Formula, FormulaMark, Names
+
+__all__ = [
+    "RESERVED",
+    "Component",
+    "Density",
+    "Drift",
+    "Expression",
+    "ExpressionError",
+    "Formula",
+    "FormulaMark",
+    "Gaussian",
+    "Mixture",
+    "Names",
+    "Spike",
+    "Uniform",
+    "Written",
+    "average",
+    "gaussian_density",
+    "outer",
+]

@@ -1,0 +1,181 @@
+"""Initial densities: each gives cell averages up to a factor, which the case sets by its mass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Gt, MaxLen, MinLen
+
+from fvflow.errors import CaseError
+from fvflow.fields.expression import Expression, Formula, Names
+from fvflow.mesh import Array, Mesh
+
+Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
+Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
+Sampling = Literal["average", "centre"]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, covariance): rho(x) = exp(-(x - m).S^-1 (x - m)/2)/sqrt(det(2 pi S)).
+
+    Cell averages by the error function where the axes are independent, else by four Gauss points an axis.
+    """
+
+    mean: Point
+    covariance: Matrix
+    sampling: Sampling = "average"
+    kind: Literal["gaussian"] = "gaussian"
+
+    def __post_init__(self) -> None:
+        check_gaussian(np.asarray(self.mean), self.covariance)
+
+    def sample(self, mesh: Mesh, names: Names) -> Array:
+        """The density of each cell (cell,)."""
+        return gaussian_density(mesh, np.array(self.mean), np.array(self.covariance), self.sampling)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One Gaussian of a mixture, with its share of the mass."""
+
+    mean: Point
+    covariance: Matrix
+    weight: Annotated[float, Gt(0)] = 1.0
+
+    def __post_init__(self) -> None:
+        check_gaussian(np.asarray(self.mean), self.covariance)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """sum_i w_i N(m_i, S_i)/sum_i w_i."""
+
+    components: Annotated[tuple[Component, ...], MinLen(1)]
+    sampling: Sampling = "average"
+    kind: Literal["mixture"] = "mixture"
+
+    def sample(self, mesh: Mesh, names: Names) -> Array:
+        """The density of each cell (cell,)."""
+        total = sum(part.weight for part in self.components)
+        density = np.zeros(mesh.cells)
+        for part in self.components:
+            mean, covariance = np.array(part.mean), np.array(part.covariance)
+            density += part.weight / total * gaussian_density(mesh, mean, covariance, self.sampling)
+        return density
+
+
+@dataclass(frozen=True)
+class Written:
+    """A density written as an expression of x, y, z; cell averages by three Gauss points an axis."""
+
+    density: Formula
+    sampling: Sampling = "average"
+    kind: Literal["expression"] = "expression"
+
+    def sample(self, mesh: Mesh, names: Names) -> Array:
+        """The density of each cell (cell,)."""
+        expression = Expression(self.density)
+        return average(mesh, lambda position: expression.at(position, names, 0.0), self.sampling, 3)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The same density in every cell, or in the cells whose centre lies between lower and upper."""
+
+    lower: Point | None = None
+    upper: Point | None = None
+    kind: Literal["uniform"] = "uniform"
+
+    def sample(self, mesh: Mesh, names: Names) -> Array:
+        """The density of each cell (cell,)."""
+        inside = np.ones(mesh.cells, dtype=bool)
+        if self.lower is not None:
+            inside &= (mesh.centre >= _of_dimension(self.lower, mesh, "lower")).all(axis=1)
+        if self.upper is not None:
+            inside &= (mesh.centre <= _of_dimension(self.upper, mesh, "upper")).all(axis=1)
+        return inside.astype(float)
+
+
+@dataclass(frozen=True)
+class Spike:
+    """All the mass in the cell whose centre is nearest to a point: the discrete Dirac measure."""
+
+    at: Point
+    kind: Literal["spike"] = "spike"
+
+    def sample(self, mesh: Mesh, names: Names) -> Array:
+        """The density of each cell (cell,)."""
+        nearest = int(np.argmin(((mesh.centre - _of_dimension(self.at, mesh, "at")) ** 2).sum(axis=1)))
+        density = np.zeros(mesh.cells)
+        density[nearest] = 1.0 / mesh.volume[nearest]
+        return density
+
+
+Density = Gaussian | Mixture | Written | Uniform | Spike
+
+
+def _of_dimension(point: Point, mesh: Mesh, name: str) -> Array:
+    if len(point) != mesh.dimension:
+        raise CaseError(f"{name} has {len(point)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
+    return np.array(point)
+
+
+def average(mesh: Mesh, function: Callable[[Array], Array], sampling: Sampling, count: int) -> Array:
+    """The function's cell averages by `count` Gauss points an axis, or its values at the cell centres."""
+    if sampling == "centre":
+        return np.array(function(mesh.centre))
+    total = np.zeros(mesh.cells)
+    for position, weight in mesh.quadrature(count):
+        total += weight * function(position)
+    return total / mesh.volume
+
+
+def check_gaussian(mean: Array, covariance: Any) -> None:
+    """Refuse a covariance that is not a symmetric positive definite matrix of the mean's size: CaseError."""
+    rows = [len(row) for row in covariance]
+    if rows != [len(mean)] * len(mean):
+        raise CaseError(f"a covariance with rows of {rows} entries does not fit a mean of {len(mean)}; make it square")
+    matrix = np.array(covariance)
+    if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
+        raise CaseError(f"the covariance {matrix.tolist()} is not symmetric")
+    if not np.linalg.eigvalsh(matrix).min() > 0:
+        raise CaseError(f"the covariance {matrix.tolist()} is not positive definite; its eigenvalues have to be > 0")
+
+
+def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampling) -> Array:
+    """Cell averages, or values at the centres, of N(mean, covariance)."""
+    if len(mean) != mesh.dimension:
+        raise CaseError(f"a mean of {len(mean)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
+    if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
+        factors = map(_interval_mass, mesh.edges, mean, np.sqrt(np.diag(covariance)))
+        return outer(list(factors)) / mesh.volume
+    precision = np.linalg.inv(covariance)
+    factor = 1.0 / math.sqrt(np.linalg.det(2 * math.pi * covariance))
+
+    def density(position: Array) -> Array:
+        offset = position - mean
+        return np.asarray(factor * np.exp(-0.5 * ((offset @ precision) * offset).sum(axis=1)))
+
+    return average(mesh, density, sampling, 4)
+
+
+def _interval_mass(edges: Array, mean: float, deviation: float) -> Array:
+    """Mass of N(mean, deviation^2) between the edges; in the upper tail from the other side, to keep its digits."""
+    from scipy.special import ndtr
+
+    z = (edges - mean) / deviation
+    low, high = np.where(z[:-1] > 0, -z[1:], z[:-1]), np.where(z[:-1] > 0, -z[:-1], z[1:])
+    return np.asarray(ndtr(high) - ndtr(low))
+
+
+def outer(factors: list[Array]) -> Array:
+    """Products of one factor per axis over a grid, x fastest: (cell,)."""
+    product = factors[0]
+    for factor in factors[1:]:
+        product = np.multiply.outer(factor, product).ravel()
+    return product

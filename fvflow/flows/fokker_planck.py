@@ -1,0 +1,65 @@
+"""The linear flow: Fokker-Planck, and with epsilon 0 the continuity equation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MaxLen, MinLen
+
+from fvflow.errors import CaseError
+from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.fluxes import Flux, ScharfetterGummel
+from fvflow.march import Times, march
+from fvflow.mesh import Mesh
+from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers import ImplicitEuler, LinearStepper
+
+
+@dataclass(frozen=True)
+class FokkerPlanckFlow:
+    """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream)."""
+
+    epsilon: Annotated[float, Ge(0)]
+    potential: Formula | None = None
+    velocity: Annotated[tuple[Formula, ...], MinLen(1), MaxLen(3)] | None = None
+    stream: Formula | None = None
+    flux: Flux = ScharfetterGummel()
+    stepper: LinearStepper = ImplicitEuler()
+    kind: Literal["fokker-planck"] = "fokker-planck"
+
+    def __post_init__(self) -> None:
+        if self.epsilon == 0 and not self.flux.monotone:
+            raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+
+    def drift(self, names: Names) -> Drift:
+        """The drift as expressions."""
+        return Drift(
+            None if self.potential is None else Expression(self.potential),
+            None if self.velocity is None else tuple(Expression(part) for part in self.velocity),
+            None if self.stream is None else Expression(self.stream),
+            names,
+        )
+
+    def diffusion(self) -> float:
+        """eps."""
+        return self.epsilon
+
+    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError where the drift does not fit the mesh."""
+        if self.velocity is not None and len(self.velocity) != mesh.dimension:
+            raise CaseError(
+                f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
+            )
+        if self.stream is not None and mesh.dimension != 2:
+            raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
+        return FokkerPlanck(mesh, self.drift(names), self.epsilon, self.flux)
+
+    def states(self, problem: FokkerPlanck, initial: State, times: Times) -> Iterator[State]:
+        """Every state of the run."""
+        return march(self.stepper.start(problem), initial, times)
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """The longest step that keeps every density non-negative."""
+        return self.stepper.positive_step(problem)

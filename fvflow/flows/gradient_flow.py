@@ -1,0 +1,52 @@
+"""Wasserstein gradient flows, stepped by minimising movements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import MinLen
+
+from fvflow.energies import Energy, Entropy, Potential, Sum
+from fvflow.errors import CaseError
+from fvflow.fields import Drift, Expression, Names
+from fvflow.march import Times, march
+from fvflow.mesh import Mesh
+from fvflow.problems import GradientFlow, State
+from fvflow.steppers import LJKO, GradientStepper
+
+
+@dataclass(frozen=True)
+class WassersteinFlow:
+    """d_t rho = div(rho grad E'(rho)), E the sum of the energies."""
+
+    energy: Annotated[tuple[Energy, ...], MinLen(1)]
+    stepper: GradientStepper = LJKO()
+    kind: Literal["gradient-flow"] = "gradient-flow"
+
+    def __post_init__(self) -> None:
+        if not any(isinstance(part, Entropy) for part in self.energy):
+            raise CaseError("the energy is not strictly convex without an entropy; add {kind: entropy, epsilon: ...}")
+
+    def drift(self, names: Names) -> Drift:
+        """-grad V of the potential energies as expressions."""
+        parts = [f"({part.potential})" for part in self.energy if isinstance(part, Potential)]
+        return Drift(Expression(" + ".join(parts)) if parts else None, names=names)
+
+    def diffusion(self) -> float:
+        """eps of the entropies."""
+        return sum(part.epsilon for part in self.energy if isinstance(part, Entropy))
+
+    def problem(self, mesh: Mesh, names: Names) -> GradientFlow:
+        """The problem in arrays; raises CaseError where a potential is not finite."""
+        return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
+
+    def states(self, problem: GradientFlow, initial: State, times: Times) -> Iterator[State]:
+        """Every state of the run."""
+        return march(self.stepper.start(problem), initial, times)
+
+    def positive_step(self, problem: GradientFlow) -> float:
+        """The longest step that keeps every density non-negative."""
+        return math.inf

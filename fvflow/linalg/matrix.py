@@ -1,0 +1,105 @@
+"""The matrix of an implicit finite-volume step, in face form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import NumericsError
+from fvflow.mesh import Array, Index
+
+LARGEST_CORRECTION = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMatrix:
+    """M = diag(volume) + divergence of the flux F_s = down_s rho_K - up_s rho_L through every face s = K|L.
+
+    Columns add up to the volumes, 1'M = volume', because what leaves K enters L. With down, up >= 0 it is an M-matrix:
+    the inverse has no negative entry.
+    """
+
+    volume: Array  # (cell,)
+    owner: Index  # (face,)
+    neighbour: Index  # (face,)
+    down: Array  # (face,) coefficient of rho_K
+    up: Array  # (face,) coefficient of rho_L
+
+    @property
+    def tridiagonal(self) -> bool:
+        """Whether the cells form one chain 0 - 1 - 2 - ..."""
+        count = len(self.volume)
+        return len(self.owner) == count - 1 and bool(
+            np.array_equal(self.owner, np.arange(count - 1)) and np.array_equal(self.neighbour, self.owner + 1)
+        )
+
+    @cached_property
+    def monotone(self) -> bool:
+        """Whether M is an M-matrix."""
+        return bool((self.down >= 0).all() and (self.up >= 0).all())
+
+    def diagonal(self) -> Array:
+        """The diagonal (cell,)."""
+        cells = len(self.volume)
+        leaving = np.bincount(self.owner, self.down, cells) + np.bincount(self.neighbour, self.up, cells)
+        return self.volume + leaving
+
+    def apply(self, density: Array) -> Array:
+        """M rho, flux by flux (cell,)."""
+        return self.volume * density + divergence(
+            self, self.down * density[self.owner] - self.up * density[self.neighbour]
+        )
+
+    def sparse(self) -> Any:
+        """M as a scipy CSC array."""
+        from scipy.sparse import coo_array
+
+        cells = np.arange(len(self.volume), dtype=np.int32)
+        rows = np.concatenate([cells, self.owner, self.neighbour])
+        columns = np.concatenate([cells, self.neighbour, self.owner])
+        values = np.concatenate([self.diagonal(), -self.up, -self.down])
+        return coo_array((values, (rows, columns)), shape=(len(cells), len(cells))).tocsc()
+
+
+def divergence(graph: Any, flux: Array) -> Array:
+    """What leaves each cell through its faces (cell,), from the flux of each face (face,) towards its neighbour."""
+    cells = len(graph.volume)
+    return np.asarray(np.bincount(graph.owner, flux, cells) - np.bincount(graph.neighbour, flux, cells), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What a linear solve gives: the density, the iterations it took, and the relative correction of its mass."""
+
+    density: Array
+    iterations: int = 0
+    correction: float = 0.0
+
+
+Solve = Callable[[Array, float], Solution]  # (right-hand side, its exact total) -> Solution
+
+
+def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int = 0) -> Solution:
+    """One aggregation-disaggregation step with a single aggregate: rho (total/volume.rho).
+
+    As 1'M = volume', the total of M rho is known to round-off, better than any entry of the residual: the error along
+    rho, which grows like eps dt/h^2 and in which a residual refinement stalls, is removed exactly, and signs stay as
+    they are (Koury, McAllister, Stewart, Iterative methods for computing stationary distributions of nearly completely
+    decomposable Markov chains, SIAM J. Alg. Disc. Meth. 5, 1984, section 3). The road not taken: refinement by the
+    residual drifts by 5e-12 in 1000 steps at dt eps/h^2 = 200, this by 1e-15.
+
+    Raises NumericsError if the solver was off by more than 1e-6: that is no round-off, and is not covered up.
+    """
+    found = float(matrix.volume @ density)
+    with np.errstate(all="ignore"):
+        factor = float(np.float64(total) / found)
+    if not abs(factor - 1.0) <= LARGEST_CORRECTION:
+        raise NumericsError(
+            f"a linear solve returned the mass {found:.17g} for {total:.17g}; the matrix is too ill-conditioned: "
+            "use a smaller step or solver direct"
+        )
+    return Solution(density * factor, iterations, abs(factor - 1.0))

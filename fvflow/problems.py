@@ -1,0 +1,144 @@
+"""What is solved, in arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from fvflow.energies import EntropyTerm, PotentialTerm, Sum
+from fvflow.errors import CaseError
+from fvflow.fields import Drift
+from fvflow.fluxes import Flux
+from fvflow.linalg import FaceMatrix
+from fvflow.mesh import Array, Mesh
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that a step needs to know of the past, and what the last one did."""
+
+    time: float
+    density: Array  # (cell,)
+    mass: float  # what sum |K| rho_K is and stays
+    step: int = 0
+    potential: Array | None = None  # (cell,) phi of the last JKO step
+    iterations: int = 0  # of the linear or nonlinear solver, in the last step
+    correction: float = 0.0  # the largest relative mass that a linear solve of the last step was off by
+    halvings: int = 0  # how often the last step was cut in two because it did not converge
+
+    @staticmethod
+    def initial(mesh: Mesh, density: Array) -> State:
+        """The state at time 0."""
+        return State(0.0, density, float(mesh.volume @ density))
+
+
+class Problem(Protocol):
+    """What the ledger asks of a problem."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh."""
+
+    def energy(self, time: float) -> Sum:
+        """The energy, at a time if it depends on it."""
+
+    def flux(self, density: Array, time: float) -> Array:
+        """What crosses each face per unit time (face,), towards the neighbour."""
+
+
+def dissipation(problem: Problem, density: Array, time: float) -> float:
+    """-dE/dt = sum_s F_s (mu_K - mu_L), mu = E'(rho); infinite where mass flows into a void with entropy."""
+    chemical = problem.energy(time).first(density)
+    with np.errstate(invalid="ignore", over="ignore"):
+        flux = problem.flux(density, time)
+        jump = chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]
+        moving = flux != 0
+        return float(flux[moving] @ jump[moving])
+
+
+@dataclass(frozen=True, eq=False)
+class FokkerPlanck:
+    """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
+
+    mesh: Mesh
+    drift: Drift
+    epsilon: float
+    scheme: Flux
+
+    def __post_init__(self) -> None:
+        if self.epsilon == 0.0 and not self.scheme.monotone:
+            raise CaseError(f"flux {self.scheme.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+
+    @property
+    def steady(self) -> bool:
+        """Whether the coefficients do not depend on time."""
+        return self.drift.steady
+
+    def coefficients(self, time: float) -> tuple[Array, Array]:
+        """down = T B(-w), up = T B(w) of each face, so that F = down rho_K - up rho_L."""
+        if self.steady:
+            return self._steady_coefficients
+        return self._coefficients(time)
+
+    @cached_property
+    def _steady_coefficients(self) -> tuple[Array, Array]:
+        return self._coefficients(0.0)
+
+    def _coefficients(self, time: float) -> tuple[Array, Array]:
+        w = self.drift.drop(self.mesh, time)
+        conductance = self.mesh.transmissibility
+        down = conductance * self.scheme.weight(-w, self.epsilon)
+        return down, conductance * self.scheme.weight(w, self.epsilon)
+
+    def matrix(self, time: float, step: float) -> FaceMatrix:
+        """diag(|K|) + step A, A rho being what leaves each cell per unit time."""
+        down, up = self.coefficients(time)
+        return FaceMatrix(self.mesh.volume, self.mesh.owner, self.mesh.neighbour, step * down, step * up)
+
+    def flux(self, density: Array, time: float) -> Array:
+        """F of each face (face,)."""
+        down, up = self.coefficients(time)
+        flux: Array = down * density[self.mesh.owner] - up * density[self.mesh.neighbour]
+        return flux
+
+    def energy(self, time: float) -> Sum:
+        """Free energy eps int rho log rho + int V rho; a velocity has no energy and adds none."""
+        if self.drift.steady:
+            return self._steady_energy
+        return self._energy(time)
+
+    @cached_property
+    def _steady_energy(self) -> Sum:
+        return self._energy(0.0)
+
+    def _energy(self, time: float) -> Sum:
+        terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.energy(self.mesh, time)))
+        return Sum(self.mesh.volume, terms)
+
+    def rate(self, time: float) -> float:
+        """The largest rate at which a cell empties, max_K A_KK/|K|: what bounds the steps of conditional schemes."""
+        return float((self.matrix(time, 1.0).diagonal() / self.mesh.volume - 1.0).max())
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlow:
+    """d_t rho = div(rho grad E'(rho)) with no flux through the walls; notes, equation (139)."""
+
+    mesh: Mesh
+    total: Sum
+
+    def energy(self, time: float) -> Sum:
+        """E."""
+        return self.total
+
+    def flux(self, density: Array, time: float) -> Array:
+        """T rho_s (mu_K - mu_L) of each face (face,), rho_s from the side that the mass leaves."""
+        owner, neighbour = self.mesh.owner, self.mesh.neighbour
+        chemical = self.total.first(density)
+        with np.errstate(invalid="ignore"):
+            jump = chemical[owner] - chemical[neighbour]
+            upstream = density[np.where(jump > 0, owner, neighbour)]
+            return np.where(upstream > 0, self.mesh.transmissibility * upstream * jump, 0.0)

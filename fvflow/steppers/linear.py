@@ -1,0 +1,150 @@
+"""One-step methods for the linear equation |K| d_t rho = -A rho."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from fvflow.linalg import Auto, Solution, Solve, Solver, chosen, divergence
+from fvflow.mesh import Array
+from fvflow.problems import FokkerPlanck, State
+
+Step = Callable[[State, float], State]  # (state, length of the step) -> the state after it
+
+
+class Factorised:
+    """(diag(|K|) + scale A(time))^-1, factorised again only when scale or the coefficients change."""
+
+    def __init__(self, problem: FokkerPlanck, solver: Solver) -> None:
+        self._problem = problem
+        self._solver = chosen(solver, problem.mesh)
+        self._key: tuple[float, Array, Array] | None = None
+        self._solve: Solve | None = None
+        self.count = 0  # of factorisations so far
+
+    def __call__(self, time: float, scale: float) -> Solve:
+        down, up = self._problem.coefficients(time)
+        if self._solve is None or self._key is None or not _same(self._key, (scale, down, up)):
+            self._solve = self._solver.prepare(self._problem.matrix(time, scale))
+            self._key = (scale, down, up)
+            self.count += 1
+        return self._solve
+
+
+def _same(one: tuple[float, Array, Array], other: tuple[float, Array, Array]) -> bool:
+    return one[0] == other[0] and all(a is b or np.array_equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+
+
+def _leaving(problem: FokkerPlanck, density: Array, time: float) -> Array:
+    """A rho (cell,)."""
+    return divergence(problem.mesh, problem.flux(density, time))
+
+
+def _advanced(state: State, step: float, *solutions: Solution) -> State:
+    return replace(
+        state,
+        time=state.time + step,
+        step=state.step + 1,
+        density=solutions[-1].density,
+        iterations=sum(solution.iterations for solution in solutions),
+        correction=max(solution.correction for solution in solutions),
+    )
+
+
+@dataclass(frozen=True)
+class ImplicitEuler:
+    """(|K| + dt A) rho^{n+1} = |K| rho^n: first order, positive and stable at any step (an M-matrix)."""
+
+    solver: Solver = Auto()
+    kind: Literal["implicit-euler"] = "implicit-euler"
+    order = 1
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """The longest step that keeps rho >= 0 whatever rho is."""
+        return math.inf if problem.scheme.monotone else 0.0
+
+    def start(self, problem: FokkerPlanck) -> Step:
+        """The step as a function."""
+        inverse = Factorised(problem, self.solver)
+
+        def step(state: State, length: float) -> State:
+            solve = inverse(state.time + length, length)
+            return _advanced(state, length, solve(problem.mesh.volume * state.density, state.mass))
+
+        return step
+
+
+@dataclass(frozen=True)
+class CrankNicolson:
+    """(|K| + dt/2 A) rho^{n+1} = (|K| - dt/2 A) rho^n, A at the middle of the step: second order, A-stable.
+
+    Positive only while dt max_K A_KK/|K| <= 2.
+    """
+
+    solver: Solver = Auto()
+    kind: Literal["crank-nicolson"] = "crank-nicolson"
+    order = 2
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """The longest step that keeps rho >= 0 whatever rho is, from the coefficients at time 0."""
+        return 2.0 / max(problem.rate(0.0), math.ulp(0.0)) if problem.scheme.monotone else 0.0
+
+    def start(self, problem: FokkerPlanck) -> Step:
+        """The step as a function."""
+        inverse = Factorised(problem, self.solver)
+
+        def step(state: State, length: float) -> State:
+            middle, half = state.time + 0.5 * length, 0.5 * length
+            solve = inverse(middle, half)
+            right = problem.mesh.volume * state.density - half * _leaving(problem, state.density, middle)
+            return _advanced(state, length, solve(right, state.mass))
+
+        return step
+
+
+_GAMMA = 2.0 - math.sqrt(2.0)
+
+
+@dataclass(frozen=True)
+class TrBdf2:
+    """A trapezoidal stage over gamma dt, then BDF2 over the whole step, gamma = 2 - sqrt(2): second order, L-stable.
+
+        (|K| + c A(t + gamma dt)) u = (|K| - c A(t)) rho^n,                        c = gamma dt/2
+        (|K| + c A(t + dt)) rho^{n+1} = |K| (u - (1 - gamma)^2 rho^n)/(gamma (2 - gamma))
+
+    Both stages have the same matrix if A is steady. Bank et al., Transient simulation of silicon devices and circuits,
+    IEEE Trans. CAD 4 (1985), section III. Positive while dt max_K A_KK/|K| <= 1 + sqrt(2): then the first stage is, and
+    the second right-hand side is that of (2 (1 + w)(I + cA)^-1 - (1 + 2 w) I) rho^n, w = (1-gamma)^2/(gamma (2-gamma)).
+    """
+
+    solver: Solver = Auto()
+    kind: Literal["tr-bdf2"] = "tr-bdf2"
+    order = 2
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """The longest step that keeps rho >= 0 whatever rho is, from the coefficients at time 0."""
+        bound = 1.0 + math.sqrt(2.0)
+        return bound / max(problem.rate(0.0), math.ulp(0.0)) if problem.scheme.monotone else 0.0
+
+    def start(self, problem: FokkerPlanck) -> Step:
+        """The step as a function."""
+        inverse = Factorised(problem, self.solver)
+        volume = problem.mesh.volume
+        weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
+
+        def step(state: State, length: float) -> State:
+            scale = 0.5 * _GAMMA * length
+            right = volume * state.density - scale * _leaving(problem, state.density, state.time)
+            stage = inverse(state.time + _GAMMA * length, scale)(right, state.mass)
+            right = volume * (weight * stage.density + (1.0 - weight) * state.density)
+            last = inverse(state.time + length, scale)(right, state.mass)
+            return _advanced(state, length, stage, last)
+
+        return step
+
+
+LinearStepper = ImplicitEuler | CrankNicolson | TrBdf2
