@@ -1,0 +1,53 @@
+"""fvflow: finite volumes for Fokker-Planck and continuity equations and Wasserstein gradient flows.
+
+
+Names are imported when they are first used, so that `import fvflow` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fvflow.case import Case, Checks, Output
+    from fvflow.dataset import read
+    from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
+    from fvflow.mesh import Box, FiPyMesh, Graded, Mesh
+
+_HOME = {
+    "Case": "case",
+    "Checks": "case",
+    "Output": "case",
+    "read": "dataset",
+    "CaseError": "errors",
+    "FvflowError": "errors",
+    "NumericsError": "errors",
+    "OutputError": "errors",
+    "Box": "mesh",
+    "FiPyMesh": "mesh",
+    "Graded": "mesh",
+    "Mesh": "mesh",
+}
+__all__ = [
+    "Box",
+    "Case",
+    "CaseError",
+    "Checks",
+    "FiPyMesh",
+    "FvflowError",
+    "Graded",
+    "Mesh",
+    "NumericsError",
+    "Output",
+    "OutputError",
+    "read",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"fvflow.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'fvflow' has no attribute {name!r}")

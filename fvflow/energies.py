@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from annotated_types import Gt
 
-from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.fields import Drift, Expression, Names, SteadyFormula
 from fvflow.mesh import Array, Mesh
 
 
@@ -112,7 +112,7 @@ class Entropy:
 class Potential:
     """E(rho) = int V rho; its gradient flow is transport by -grad V."""
 
-    potential: Formula
+    potential: SteadyFormula
     kind: Literal["potential"] = "potential"
 
     def on(self, mesh: Mesh, names: Names) -> PotentialTerm:

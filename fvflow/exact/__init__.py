@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+import numpy as np
+from annotated_types import Gt
+
+from fvflow.errors import CaseError
 from fvflow.exact.gaussian import GaussianFlow, GaussianReference, linear_drift, steady_moments
 from fvflow.exact.gibbs import Gibbs
 from fvflow.exact.heat import HeatBox
 from fvflow.exact.setting import Reference, Setting
+from fvflow.fields import Names
+from fvflow.mesh import Array
 
 Exact = GaussianFlow | HeatBox | Gibbs
 
 
 @dataclass(frozen=True)
-class FromExact:
-    """The case's exact solution at time 0."""
+class AtEquilibrium:
+    """The discrete equilibrium of the case's potential, as an initial density."""
 
+    mass: Annotated[float, Gt(0)] = 1.0
+    kind: Literal["gibbs"] = "gibbs"
+
+
+@dataclass(frozen=True)
+class FromExact:
+    """The case's exact solution at time 0, as an initial density."""
+
+    mass: Annotated[float, Gt(0)] = 1.0
     kind: Literal["exact"] = "exact"
 
 
+def initial_density(setting: Setting, reference: Reference | None, names: Names) -> Array:
+    """Cell averages of the case's initial density (cell,), not yet of its mass; raises CaseError where undefined."""
+    if isinstance(setting.initial, AtEquilibrium):
+        return Gibbs().on(setting).average(0.0)
+    if isinstance(setting.initial, FromExact):
+        if reference is None:
+            raise CaseError("initial exact needs an exact solution; add exact: {kind: ...}")
+        return reference.average(0.0)
+    return np.asarray(setting.initial.sample(setting.mesh, names))
+
+
 __all__ = [
+    "AtEquilibrium",
     "Exact",
     "FromExact",
     "GaussianFlow",
@@ -29,6 +56,7 @@ __all__ = [
     "HeatBox",
     "Reference",
     "Setting",
+    "initial_density",
     "linear_drift",
     "steady_moments",
 ]

@@ -13,7 +13,7 @@ from fvflow.fields.density import (
     outer,
 )
 from fvflow.fields.drift import Drift
-from fvflow.fields.expression import RESERVED, Expression, ExpressionError, Formula, FormulaMark, Names
+from fvflow.fields.expression import RESERVED, Expression, ExpressionError, Formula, FormulaMark, Names, SteadyFormula
 
 __all__ = [
     "RESERVED",
@@ -28,6 +28,7 @@ __all__ = [
     "Mixture",
     "Names",
     "Spike",
+    "SteadyFormula",
     "Uniform",
     "Written",
     "average",

@@ -11,12 +11,13 @@ import numpy as np
 from annotated_types import Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields.expression import Expression, Formula, Names
+from fvflow.fields.expression import Expression, Names, SteadyFormula
 from fvflow.mesh import Array, Mesh
 
 Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
 Sampling = Literal["average", "centre"]
+Mass = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Gaussian:
     mean: Point
     covariance: Matrix
     sampling: Sampling = "average"
+    mass: Mass = 1.0
     kind: Literal["gaussian"] = "gaussian"
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class Mixture:
 
     components: Annotated[tuple[Component, ...], MinLen(1)]
     sampling: Sampling = "average"
+    mass: Mass = 1.0
     kind: Literal["mixture"] = "mixture"
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
@@ -73,8 +76,9 @@ class Mixture:
 class Written:
     """A density written as an expression of x, y, z; cell averages by three Gauss points an axis."""
 
-    density: Formula
+    density: SteadyFormula
     sampling: Sampling = "average"
+    mass: Mass = 1.0
     kind: Literal["expression"] = "expression"
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
@@ -89,6 +93,7 @@ class Uniform:
 
     lower: Point | None = None
     upper: Point | None = None
+    mass: Mass = 1.0
     kind: Literal["uniform"] = "uniform"
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
@@ -106,6 +111,7 @@ class Spike:
     """All the mass in the cell whose centre is nearest to a point: the discrete Dirac measure."""
 
     at: Point
+    mass: Mass = 1.0
     kind: Literal["spike"] = "spike"
 
     def sample(self, mesh: Mesh, names: Names) -> Array:

@@ -19,11 +19,15 @@ LONGEST, MOST_NODES, DEEPEST = 2000, 500, 50
 LARGEST_POWER = 64  # integer powers up to here are products
 
 
+@dataclass(frozen=True)
 class FormulaMark:
     """Marks a field that holds an expression, for the schema."""
 
+    time: bool  # whether it may use t
 
-Formula = Annotated[str | float, FormulaMark()]
+
+Formula = Annotated[str | float, FormulaMark(time=True)]
+SteadyFormula = Annotated[str | float, FormulaMark(time=False)]
 Names = Mapping[str, float]
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Formula, Names
 from fvflow.fluxes import Flux, ScharfetterGummel
+from fvflow.linalg import chosen, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Mesh
 from fvflow.problems import FokkerPlanck, State
@@ -63,3 +65,19 @@ class FokkerPlanckFlow:
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps every density non-negative."""
         return self.stepper.positive_step(problem)
+
+    def method(self, mesh: Mesh) -> str:
+        """A sentence on the scheme."""
+        solver = chosen(self.stepper.solver, mesh).kind
+        scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
+        return f"{scheme}, {self.flux.kind} flux (order {self.flux.order} in space), solver {solver}"
+
+    def peclet(self, problem: FokkerPlanck) -> float | None:
+        """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
+        if self.epsilon == 0 or not problem.mesh.faces:
+            return None
+        return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / self.epsilon)
+
+    def memory(self, mesh: Mesh) -> int:
+        """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
+        return estimated_bytes(chosen(self.stepper.solver, mesh), mesh)

@@ -12,6 +12,7 @@ from annotated_types import MinLen
 from fvflow.energies import Energy, Entropy, Potential, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Names
+from fvflow.linalg import Direct, chosen, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Mesh
 from fvflow.problems import GradientFlow, State
@@ -50,3 +51,16 @@ class WassersteinFlow:
     def positive_step(self, problem: GradientFlow) -> float:
         """The longest step that keeps every density non-negative."""
         return math.inf
+
+    def method(self, mesh: Mesh) -> str:
+        """A sentence on the scheme."""
+        solver = chosen(self.stepper.solver, mesh).kind
+        return f"{self.stepper.kind} (order {self.stepper.order} in time), upwind mobility (order 1), solver {solver}"
+
+    def peclet(self, problem: GradientFlow) -> float | None:
+        """None: the mobility is upwind at any Peclet number."""
+        return None
+
+    def memory(self, mesh: Mesh) -> int:
+        """Bytes that the run will hold at once, roughly: mesh, Newton matrix and its factors."""
+        return 2 * estimated_bytes(Direct(), mesh)

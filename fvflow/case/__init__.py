@@ -1,0 +1,6 @@
+"""Cases: YAML files as frozen values; the only part of the house that knows pydantic and YAML."""
+
+from fvflow.case.core import Case, Checks, Output, json_schema
+from fvflow.case.prepared import Prepared
+
+__all__ = ["Case", "Checks", "Output", "Prepared", "json_schema"]

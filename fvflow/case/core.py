@@ -1,0 +1,259 @@
+"""A case: all that a run is made of, as frozen values that read from and write to YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from annotated_types import Ge, Le
+
+from fvflow.case import document as documents
+from fvflow.case import schema
+from fvflow.case.document import Document, Fault, Path
+from fvflow.case.prepared import Prepared
+from fvflow.errors import CaseError, OutputError
+from fvflow.exact import AtEquilibrium, Exact, FromExact, Reference, Setting, initial_density
+from fvflow.fields import RESERVED, Density
+from fvflow.flows import Flow, WassersteinFlow
+from fvflow.march import Times
+from fvflow.mesh import MeshKind
+from fvflow.problems import State
+
+if TYPE_CHECKING:
+    import xarray
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
+
+Bound = Annotated[float, Ge(0)] | None
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Bounds that a finished run has to keep; errors are those at the end, the others the worst of every step."""
+
+    mass_drift: Bound = None
+    minimum: float | None = None
+    error_l1: Bound = None
+    error_l2: Bound = None
+    error_linf: Bound = None
+    energy_increase: Bound = None
+
+    def missed(self, figures: Mapping[str, Any]) -> list[str]:
+        """A sentence for each bound that the figures do not keep."""
+        told = []
+        for name, bound in dataclasses.asdict(self).items():
+            if bound is None:
+                continue
+            got = figures[name]
+            kept = got >= bound if name in _LOWER_BOUNDS else got <= bound
+            if not kept:
+                told.append(
+                    f"check {name} missed: {got:.6g}, allowed {'>=' if name in _LOWER_BOUNDS else '<='} {bound:g}"
+                )
+        return told
+
+
+@dataclass(frozen=True)
+class Output:
+    """How fields are stored in the result file."""
+
+    precision: Literal["double", "single"] = "double"
+    compression: Annotated[int, Ge(0), Le(9)] = 0  # zlib level
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run as one writes it down.
+
+    >>> case = Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}\\n"
+    ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2}\\n"
+    ...     "initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}\\n"
+    ...     "times: {end: 0.1, step: 0.05}")
+    >>> float(case.run().rho.sum("x")[-1] * 0.2)
+    1.0
+    """
+
+    mesh: MeshKind
+    flow: Flow
+    initial: Density | AtEquilibrium | FromExact
+    times: Times
+    title: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    exact: Exact | None = None
+    checks: Checks = Checks()
+    output: Output = Output()
+    document: Document | None = field(default=None, repr=False, compare=False, metadata={"internal": True})
+
+    def __post_init__(self) -> None:
+        for name in self.parameters:
+            if not _NAME.fullmatch(name) or name in RESERVED:
+                raise CaseError(f"parameters.{name}: not a free name; use letters, digits and _, but not {name}")
+        bounded = [name for name in ("error_l1", "error_l2", "error_linf") if getattr(self.checks, name) is not None]
+        if bounded and self.exact is None:
+            raise CaseError(f"checks.{bounded[0]} needs an exact solution; add exact: {{kind: ...}}")
+        if self.checks.energy_increase is not None and not isinstance(self.flow, WassersteinFlow):
+            raise CaseError("checks.energy_increase is for flow gradient-flow, whose energy is known at every step")
+
+    @staticmethod
+    def read(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Case:
+        """The case in a YAML file; `overrides` sets dotted paths to values written as in YAML.
+
+        Raises CaseError with file:line:column of all that is wrong, OutputError if the file cannot be read.
+        """
+        try:
+            with open(path, "rb") as file:
+                text = file.read(documents.LARGEST + 1)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read ({error.strerror}); give the path of a case file") from None
+        return Case.parse(text, os.fspath(path), overrides)
+
+    @staticmethod
+    def parse(text: str | bytes, name: str = "case", overrides: Mapping[str, str] | None = None) -> Case:
+        """The case in a YAML text."""
+        document = documents.read(text, name)
+        if overrides:
+            document = documents.overridden(document, overrides)
+        made, faults = schema.build(Case, document.values)
+        faults = document.faults + [fault for fault in faults if not _follows(fault, document.faults + faults)]
+        if made is None or faults:
+            raise document.refusal(faults)
+        return dataclasses.replace(made, document=document)
+
+    def replace(self, path: str, value: Any) -> Case:
+        """The case with the value at a dotted path exchanged: case.replace("flow.epsilon", 0.02)."""
+        return Case.parse(self.text, "case", {path: json.dumps(value)})
+
+    @property
+    def text(self) -> str:
+        """The case in YAML: as it was read, or written out if it was made in Python or changed."""
+        if self.document is not None and not self.document.overrides:
+            return self.document.text
+        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The case as plain values, defaults filled in."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "document"}
+        return {name: _plain(value) for name, value in values.items() if value is not None}
+
+    def prepare(self) -> Prepared:
+        """The case in arrays; raises CaseError naming all stages that cannot be built."""
+        faults: list[Fault] = []
+        mesh = self._stage(("mesh",), faults, self.mesh.build)
+        if mesh is None:
+            raise self._refusal(faults)
+        names = dict(self.parameters)
+        problem = self._stage(("flow",), faults, lambda: _built(self.flow.problem(mesh, names)))
+        setting = Setting(mesh, self.flow.drift(names), self.flow.diffusion(), self.initial.mass, self.initial)
+        exact, reference = self.exact, None
+        if exact is not None:
+            reference = self._stage(("exact",), faults, lambda: exact.on(setting))
+        initial = None
+        if exact is None or reference is not None:
+            initial = self._stage(("initial",), faults, lambda: _started(setting, reference, names))
+        if faults or problem is None or initial is None:
+            raise self._refusal(faults)
+        return Prepared(self, mesh, problem, State.initial(mesh, initial), reference)
+
+    def _stage(self, path: Path, faults: list[Fault], build: Any) -> Any:
+        try:
+            return build()
+        except CaseError as error:
+            faults.append(Fault(path, str(error)))
+        except MemoryError:
+            faults.append(Fault(path, "not enough memory for this many cells; use fewer"))
+        return None
+
+    def _refusal(self, faults: list[Fault]) -> CaseError:
+        if self.document is not None:
+            return self.document.refusal(faults)
+        return CaseError("\n".join(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
+
+    def run(self, watch: Any = None) -> xarray.Dataset:
+        """Run in memory: the data that `write` would put into a file.
+
+        `watch(state)` is called after every step. Raises CaseError or NumericsError.
+        """
+        from fvflow import dataset
+
+        prepared = self.prepare()
+        frames = list(prepared.frames(watch))
+        return dataset.assembled(prepared.layout(), frames, prepared.attributes(), prepared.closing())
+
+    def write(
+        self, path: str | os.PathLike[str], watch: Any = None, prepared: Prepared | None = None
+    ) -> dict[str, Any]:
+        """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
+
+        A run that is cut short leaves its frames in NAME.parts. Raises CaseError, NumericsError, OutputError.
+        """
+        from fvflow import dataset, paraview
+
+        prepared = prepared or self.prepare()
+        layout = prepared.layout()
+        with dataset.Writer(FilePath(path), layout, prepared.attributes()) as writer:
+            for frame in prepared.frames(watch):
+                writer.append(frame)
+            writer.close(prepared.closing())
+        paraview.write(FilePath(path), prepared.mesh, writer.times, tuple(layout.fields()), layout.single)
+        return prepared.figures()
+
+
+def _follows(fault: Fault, faults: list[Fault]) -> bool:
+    """Whether a fault is only the shadow of another at the same place or inside it."""
+    depth = len(fault.path)
+    return any(
+        other is not fault and other.path[:depth] == fault.path and (len(other.path) > depth or other.place is not None)
+        for other in faults
+    )
+
+
+def _built(problem: Any) -> Any:
+    """The problem, its energy and coefficients evaluated once, so that what is not finite is found before the run."""
+    problem.energy(0.0)
+    if hasattr(problem, "coefficients"):
+        problem.coefficients(0.0)
+    return problem
+
+
+def _started(setting: Setting, reference: Reference | None, names: Mapping[str, float]) -> Any:
+    """The initial density scaled to its mass; refuses negative and empty ones."""
+    density = initial_density(setting, reference, names)
+    if density.min() < 0:
+        cell = int(np.argmin(density))
+        place = ", ".join(
+            f"{axis} = {value:.6g}" for axis, value in zip("xyz", setting.mesh.centre[cell], strict=False)
+        )
+        raise CaseError(f"the density is {density[cell]:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
+    total = float(setting.mesh.volume @ density)
+    if not 0 < total < np.inf:
+        raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
+    return density * (setting.initial.mass / total)
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, tuples and mappings as plain dicts and lists, without what is None."""
+    if dataclasses.is_dataclass(value):
+        items = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.init}
+        ordered = {"kind": items.pop("kind"), **items} if "kind" in items else items
+        return {name: _plain(part) for name, part in ordered.items() if part is not None}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return value
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of case files, for editors."""
+    made = schema.model(Case).model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "fvflow case"}

@@ -1,0 +1,262 @@
+"""YAML text -> plain values that remember where they stood: a YAML-1.2 core builder over PyYAML's event stream."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import yaml
+
+from fvflow.errors import CaseError
+
+LARGEST, DEEPEST, MOST_NODES = 2**20, 32, 200_000
+Path = tuple[str | int, ...]
+
+# YAML 1.2.2, section 10.3.2, without its octal, hexadecimal and infinite numbers.
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = {"", "~", "null", "Null", "NULL"}
+_WORDS_OF_FLOATS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line and a column, both from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a case."""
+
+    path: Path
+    message: str
+    place: Place | None = None
+    of_key: bool = False  # the key is at fault, not its value
+
+
+@dataclass(frozen=True)
+class Document:
+    """The values of a case file, and where each key and value stands."""
+
+    text: str
+    name: str
+    values: dict[str, Any]
+    places: dict[Path, Place] = field(default_factory=dict)  # of values
+    keys: dict[Path, Place] = field(default_factory=dict)  # of the keys that hold them
+    overrides: dict[Path, str] = field(default_factory=dict)  # set from outside the file, as written there
+    faults: list[Fault] = field(default_factory=list)  # scalars that are no finite number; None stands in their place
+
+    def place(self, path: Path, of_key: bool = False) -> Place:
+        """Where the value (or its key) stands; for one that is missing, where its parent does."""
+        table = self.keys if of_key else self.places
+        while path not in table and path:
+            path, table = path[:-1], self.keys if path[:-1] in self.keys else self.places
+        return table.get(path, Place(1, 1))
+
+    def refusal(self, faults: list[Fault]) -> CaseError:
+        """All the faults as one error: file:line:column: path: message, the line and a caret."""
+        return CaseError("\n".join(self._told(fault) for fault in sorted(faults, key=self._order)))
+
+    def _order(self, fault: Fault) -> tuple[int, int]:
+        place = fault.place or self.place(fault.path, fault.of_key)
+        return place.line, place.column
+
+    def _told(self, fault: Fault) -> str:
+        for path, text in self.overrides.items():
+            if fault.path[: len(path)] == path:
+                return f"--set {dotted(path)}={text}: {fault.message}"
+        place = fault.place or self.place(fault.path, fault.of_key)
+        where = dotted(fault.path)
+        head = f"{self.name}:{place.line}:{place.column}: {where + ': ' if where else ''}{fault.message}"
+        lines = self.text.splitlines()
+        if place.line > len(lines):
+            return head
+        line = lines[place.line - 1]
+        start = max(0, place.column - 60)
+        return f"{head}\n    {line[start : start + 100]}\n    {' ' * (place.column - 1 - start)}^"
+
+
+def dotted(path: Path) -> str:
+    """The path as it is written with --set: mesh.cells.0."""
+    return ".".join(str(part) for part in path)
+
+
+def read(text: str | bytes, name: str) -> Document:
+    """Build a document; raises CaseError with the place of whatever is not plain YAML 1.2."""
+    decoded = _decoded(text, name)
+    try:
+        return _Builder(decoded, name).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+        raise Document(decoded, name, {}).refusal([Fault((), f"not YAML: {error.problem}", place)]) from None
+    except yaml.YAMLError as error:
+        reason = str(error).splitlines()[0]
+        raise CaseError(f"{name}:1:1: not YAML: {reason}") from None
+
+
+def _decoded(text: str | bytes, name: str) -> str:
+    if len(text) > LARGEST:
+        raise CaseError(f"{name}: {len(text)} bytes; a case file has at most {LARGEST}")
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise CaseError(f"{name}:{line}:1: not UTF-8 text (byte {error.start}); is this a case file?") from None
+
+
+class _Builder:
+    """Walks the events of one document."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._text, self._name = text, name
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=loader))
+        self._places: dict[Path, Place] = {}
+        self._keys: dict[Path, Place] = {}
+        self._nodes = 0
+        self._faults: list[Fault] = []
+
+    def document(self) -> Document:
+        event = next(self._events)
+        while isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent):
+            event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            raise CaseError(f"{self._name}:1:1: the file is empty; `fvflow new` writes a case to start from")
+        values = self._value(event, ())
+        for rest in self._events:
+            if isinstance(rest, yaml.DocumentStartEvent):
+                raise self._refusal(rest, (), "a second document starts here; a case file holds one")
+        if not isinstance(values, dict):
+            raise self._refusal(event, (), f"expected a mapping (mesh: ..., flow: ...), got {_kind(values)}")
+        return Document(self._text, self._name, values, self._places, self._keys, faults=self._faults)
+
+    def _value(self, event: yaml.Event, path: Path) -> Any:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise self._refusal(event, path, f"more than {MOST_NODES} values")
+        if len(path) > DEEPEST:
+            raise self._refusal(event, path[:3], f"nested more than {DEEPEST} deep")
+        if isinstance(event, yaml.AliasEvent):
+            raise self._refusal(event, path, "aliases (*name) are not used in case files; write the value out")
+        self._places[path] = _place(event)
+        if getattr(event, "anchor", None):
+            raise self._refusal(event, path, "anchors (&name) are not used in case files; write the value out")
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!"):
+            raise self._refusal(event, path, f"tags ({tag}) are not used in case files")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path)
+        return self._mapping(path)
+
+    def _sequence(self, path: Path) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*path, len(items))))
+        return items
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self._refusal(event, path, "expected a name as key")
+            key = event.value
+            if event.implicit[0] and not isinstance(plain(key), str):
+                raise self._refusal(event, path, f"expected a name as key, got {key or 'nothing'}")
+            if key in found:
+                first = self._keys[(*path, key)]
+                raise self._refusal(event, (*path, key), f"given twice, first in line {first.line}; keep one")
+            self._keys[(*path, key)] = _place(event)
+            found[key] = self._value(next(self._events), (*path, key))
+        return found
+
+    def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
+        if not event.implicit[0]:
+            return event.value
+        try:
+            return plain(event.value)
+        except ValueError as error:
+            self._faults.append(Fault(path, str(error), _place(event)))
+            return None
+
+    def _refusal(self, event: yaml.Event, path: Path, message: str) -> CaseError:
+        document = Document(self._text, self._name, {}, self._places, self._keys)
+        return document.refusal([Fault(path, message, _place(event))])
+
+
+def plain(text: str) -> Any:
+    """The value of a plain scalar by the YAML 1.2 core schema; raises ValueError for what is no finite number.
+
+    >>> [plain(word) for word in ("1e-3", "010", "on", "true", "null", "-.5")]
+    [0.001, 10, 'on', True, None, -0.5]
+    """
+    if text in _NULLS:
+        return None
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        if len(text) > 300:
+            raise ValueError("a number with more than 300 digits")
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        if number in (float("inf"), float("-inf")):
+            raise ValueError(f"{text} is too large for a double")
+        return number
+    if _WORDS_OF_FLOATS.fullmatch(text):
+        raise ValueError(f"expected a finite number, got {text}")
+    return text
+
+
+def _place(event: yaml.Event) -> Place:
+    mark = event.start_mark
+    return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+
+
+def _kind(value: Any) -> str:
+    """What a value is called in messages."""
+    names: Mapping[type, str] = {dict: "a mapping", list: "a list", bool: "a truth value", type(None): "nothing"}
+    return names.get(type(value), repr(value)[:60])
+
+
+def overridden(document: Document, overrides: Mapping[str, str]) -> Document:
+    """The document with the values at dotted paths exchanged for texts read as YAML; raises CaseError."""
+    values = copy.deepcopy(document.values)
+    told: dict[Path, str] = {}
+    for dotted_path, text in overrides.items():
+        path: Path = tuple(int(step) if step.isdecimal() else step for step in dotted_path.split("."))
+        given = read(f"value: {text}", f"--set {dotted_path}")
+        if given.faults:
+            raise CaseError(f"--set {dotted_path}={text}: {given.faults[0].message}")
+        value = given.values["value"]
+        here: Any = values
+        for step, following in pairwise(path):
+            if isinstance(here, dict) and isinstance(step, str) and isinstance(following, str):
+                here = here.setdefault(step, {})
+            else:
+                here = _entry(here, step, dotted_path)
+        _entry(here, path[-1], dotted_path, new=True)
+        here[path[-1]] = value
+        told[path] = text
+    return replace(document, values=values, overrides=told)
+
+
+def _entry(here: Any, step: str | int, dotted_path: str, new: bool = False) -> Any:
+    """The value one step down; with `new`, only the check that there can be one."""
+    if isinstance(here, dict) and isinstance(step, str) and (new or step in here):
+        return here.get(step)
+    if isinstance(here, list) and isinstance(step, int) and step < len(here):
+        return here[step]
+    raise CaseError(f"--set {dotted_path}: nothing there to set at {step}; write the path as in mesh.cells.0")

@@ -1,0 +1,291 @@
+"""From plain values to the frozen dataclasses of the house, by way of pydantic.
+
+Each dataclass becomes a pydantic model of the same fields; a union of dataclasses becomes one discriminated by `kind`.
+The house below knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import operator
+import types
+from collections.abc import Hashable, Mapping
+from functools import cache, reduce
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import BaseMetadata
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
+from pydantic_core import ErrorDetails
+
+from fvflow.case.document import Fault, Path
+from fvflow.errors import CaseError
+from fvflow.fields import Expression, ExpressionError, FormulaMark
+
+T = TypeVar("T")
+_SCALARS: dict[Any, Any] = {
+    float: Annotated[float, Strict(), AllowInfNan(False)],
+    int: Annotated[int, Strict()],
+    str: Annotated[str, Strict()],
+    bool: Annotated[bool, Strict()],
+}
+
+
+def model(cls: type) -> type[BaseModel]:
+    """The pydantic model of a dataclass."""
+    return _model(cls)
+
+
+@cache
+def _model(cls: Hashable) -> type[BaseModel]:
+    assert isinstance(cls, type)
+    hints = get_type_hints(cls, include_extras=True)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if field.init and not field.metadata.get("internal"):
+            default = ... if _required(field) else _default(field)
+            fields[field.name] = (_converted(hints[field.name]), default)
+    config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    made: type[BaseModel] = create_model(cls.__name__, __config__=config, __doc__=_sentence(cls), **fields)
+    return made
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _sentence(cls: type) -> str:
+    return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
+def _converted(hint: Any) -> Any:
+    """The hint with dataclasses replaced by models, unions discriminated, scalars strict, formulas checked."""
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return model(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner, *marks = arguments
+        formula = next((mark for mark in marks if isinstance(mark, FormulaMark)), None)
+        if formula is not None:
+            return Annotated[str | float, AfterValidator(_checker(formula))]
+        return Annotated[_converted(inner), *(mark for mark in marks if isinstance(mark, BaseMetadata))]
+    if origin in (Union, types.UnionType):
+        return _union(arguments)
+    if origin is tuple:
+        return tuple.__class_getitem__((_converted(arguments[0]), ...))
+    if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
+        return dict.__class_getitem__((str, _converted(arguments[1])))
+    return hint
+
+
+def _union(members: tuple[Any, ...]) -> Any:
+    """The union of the converted members, discriminated by `kind` if they are several dataclasses."""
+    rest = [_converted(member) for member in members if member is not type(None)]
+    union = reduce(operator.or_, rest)
+    if len(rest) > 1 and all(dataclasses.is_dataclass(member) for member in members if member is not type(None)):
+        union = Annotated[union, Discriminator("kind")]
+    return union | None if len(rest) < len(members) else union
+
+
+def _checker(mark: FormulaMark) -> Any:
+    def check(text: Any, info: ValidationInfo) -> Any:
+        if isinstance(text, bool):
+            raise ValueError(f"expected an expression, got {text}")
+        try:
+            context = info.context or {}
+            expression = Expression(text)
+            known = frozenset(context.get("axes", "xyz")) | frozenset(context.get("parameters", ()))
+            expression.require(known | {"t"} if mark.time else known)
+        except ExpressionError as error:
+            raise ValueError(str(error)) from None
+        return text
+
+    return check
+
+
+def build(cls: type[T], values: dict[str, Any]) -> tuple[T | None, list[Fault]]:
+    """The dataclass from plain values, or all that is wrong with them."""
+    try:
+        checked = model(cls).model_validate(values, context=_context(values))
+    except ValidationError as error:
+        return None, [_fault(cls, values, detail) for detail in error.errors(include_url=False)]
+    faults: list[Fault] = []
+    made = _constructed(cls, checked, (), faults)
+    return (None, faults) if faults else (made, [])
+
+
+def _context(values: dict[str, Any]) -> dict[str, Any]:
+    """The names that expressions may use: axes by the mesh's dimension, parameters."""
+    mesh, parameters = values.get("mesh"), values.get("parameters")
+    lower = mesh.get("lower") if isinstance(mesh, dict) else None
+    axes = "xyz"[: len(lower)] if isinstance(lower, list) and 1 <= len(lower) <= 3 else "xyz"
+    return {"axes": axes, "parameters": list(parameters) if isinstance(parameters, dict) else []}
+
+
+def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
+    """The value with models turned back into dataclasses; what their constructors refuse goes to the faults."""
+    if isinstance(value, BaseModel):
+        cls = _class_of(hint, type(value))
+        hints = get_type_hints(cls, include_extras=True)
+        given = {
+            name: _constructed(hints[name], getattr(value, name), (*path, name), faults)
+            for name in type(value).model_fields
+        }
+        try:
+            return cls(**given)
+        except CaseError as error:
+            faults.append(Fault(path, str(error)))
+            return None
+    if isinstance(value, tuple):
+        return tuple(_constructed(hint, item, (*path, index), faults) for index, item in enumerate(value))
+    return value
+
+
+def _class_of(hint: Any, made: type[BaseModel]) -> type:
+    return next(cls for cls in dataclasses_in(hint) if model(cls) is made)
+
+
+def dataclasses_in(hint: Any) -> list[type]:
+    """All dataclasses that a type hint names."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return [hint]
+    return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
+
+
+# Messages.
+
+
+def _fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
+    path = _path(values, detail)
+    return Fault(path, _message(cls, values, path, detail), of_key=detail["type"] == "extra_forbidden")
+
+
+def _path(values: Any, detail: ErrorDetails) -> Path:
+    """pydantic's location without the tags of unions, which are not in the file."""
+    path: list[str | int] = []
+    here = values
+    steps = detail["loc"]
+    for index, step in enumerate(steps):
+        missing = detail["type"] == "missing" and index == len(steps) - 1
+        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int)) or missing:
+            path.append(step)
+            here = None if missing else here[step]
+    return tuple(path)
+
+
+def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails) -> str:
+    context: dict[str, Any] = detail.get("ctx", {})
+    got = _shown(_at(values, path))
+    match detail["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return f"unknown key{_guess(str(path[-1]), _known(cls, values, path[:-1]))}"
+        case "union_tag_not_found":
+            return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
+        case "union_tag_invalid":
+            kinds = _kinds(cls, values, path)
+            return f"unknown kind {context['tag']}{_guess(str(context['tag']), kinds)}; one of {', '.join(kinds)}"
+        case "literal_error":
+            return f"expected {context['expected']}, got {got}"
+        case "float_type" | "float_parsing" | "finite_number":
+            return f"expected a number, got {got}"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return f"expected a whole number, got {got}"
+        case "string_type":
+            return f"expected a text or an expression, got {got}"
+        case "bool_type":
+            return f"expected true or false, got {got}"
+        case "tuple_type" | "list_type":
+            return f"expected a list like [1, 2], got {got}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected a mapping, got {got}"
+        case "greater_than":
+            return f"expected a number > {context['gt']:g}, got {got}"
+        case "greater_than_equal":
+            return f"expected a number >= {context['ge']:g}, got {got}"
+        case "less_than":
+            return f"expected a number < {context['lt']:g}, got {got}"
+        case "less_than_equal":
+            return f"expected a number <= {context['le']:g}, got {got}"
+        case "too_short":
+            return f"expected at least {context['min_length']} entries, got {context['actual_length']}"
+        case "too_long":
+            return f"expected at most {context['max_length']} entries, got more"
+        case "value_error":
+            return str(context["error"])
+    return detail["msg"]
+
+
+def _at(values: Any, path: Path) -> Any:
+    """The value at a path, None where there is nothing."""
+    for step in path:
+        if isinstance(values, dict):
+            values = values.get(step)
+        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
+            values = values[step]
+        else:
+            return None
+    return values
+
+
+def _shown(value: Any) -> str:
+    """A value as a message quotes it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value[:60]}"' if isinstance(value, str) else repr(value)[:60]
+
+
+def _guess(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else (f"; known here: {', '.join(known)}" if known else "")
+
+
+def _classes(cls: type, values: Any, path: Path) -> list[type]:
+    """The dataclasses that may stand at a path, narrowed by the kind where one is given."""
+    classes, here = [cls], values
+    for step in path:
+        here = _at(here, (step,))
+        if isinstance(step, str):
+            hints = [get_type_hints(owner, include_extras=True).get(step) for owner in classes]
+            classes = [inner for hint in hints for inner in dataclasses_in(hint)]
+        if isinstance(here, dict):
+            classes = [inner for inner in classes if _kind_of(inner) == here.get("kind")] or classes
+    return classes
+
+
+def _known(cls: type, values: Any, path: Path) -> list[str]:
+    """The keys that are allowed at a path."""
+    return sorted({name for owner in _classes(cls, values, path) for name in model(owner).model_fields})
+
+
+def _kinds(cls: type, values: Any, path: Path) -> list[str]:
+    """The kinds that are allowed at a path."""
+    return [_kind_of(owner) for owner in _classes(cls, values, path) if _kind_of(owner)]
+
+
+def _kind_of(cls: type) -> str:
+    hint = get_type_hints(cls).get("kind")
+    return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""

@@ -1,0 +1,306 @@
+"""The command line; the only module that prints. Results go to stdout, progress and messages to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import fvflow
+from fvflow.errors import FvflowError, OutputError
+
+if TYPE_CHECKING:
+    from fvflow.case import Case, Prepared
+    from fvflow.problems import State
+
+EXIT_BUG, EXIT_USAGE, EXIT_CHECK, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 6, 130, 143
+_FIRST_LINE, _EVERY_LINE = 2.0, 10.0  # seconds until the first, and between, progress lines without a terminal
+_EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
+
+
+class _Terminated(BaseException):
+    """SIGTERM."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one verb and leave with its exit code."""
+    options = _parser().parse_args(arguments)
+    sys.exit(_guarded(options))
+
+
+def _guarded(options: argparse.Namespace) -> int:
+    """The verb's exit code, whatever happens in it."""
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        code: int = options.verb(options)
+        sys.stdout.flush()
+        return code
+    except FvflowError as error:
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("fvflow: interrupted")
+        return EXIT_INTERRUPTED
+    except _Terminated:
+        _say("fvflow: terminated")
+        return EXIT_TERMINATED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
+        return 0
+    except Exception as error:
+        if options.debug:
+            raise
+        _say(f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.")
+        return EXIT_BUG
+
+
+def _on_terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fvflow", description=fvflow.__doc__.splitlines()[0], epilog=_EXITS)
+    parser.add_argument("--version", action="version", version=f"fvflow {fvflow.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    run = verbs.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
+    _add_case(run)
+    run.add_argument("-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)")
+    run.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    run.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
+    run.set_defaults(verb=_run)
+
+    check = verbs.add_parser("check", help="validate a case and say what it would do, without running it")
+    _add_case(check)
+    check.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    check.set_defaults(verb=_check)
+
+    new = verbs.add_parser("new", help="write a commented case to start from")
+    new.add_argument("file", type=Path, nargs="?", default=Path("case.yaml"), help="default: case.yaml")
+    new.set_defaults(verb=_new)
+
+    info = verbs.add_parser("info", help="summarise a result")
+    info.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
+    info.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    info.set_defaults(verb=_info)
+
+    schema = verbs.add_parser("schema", help="the JSON schema of case files, for editors")
+    schema.set_defaults(verb=_schema)
+    return parser
+
+
+def _add_case(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("case", type=Path, metavar="CASE.yaml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="PATH=VALUE",
+        dest="overrides",
+        help="set a value of the case, as in flow.epsilon=0.02; may be repeated",
+    )
+
+
+def _setting(text: str) -> tuple[str, str]:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise argparse.ArgumentTypeError(f"expected PATH=VALUE, got {text!r}")
+    return path.strip(), value
+
+
+def _read(options: argparse.Namespace) -> Case:
+    from fvflow.case import Case
+
+    return Case.read(options.case, dict(options.overrides))
+
+
+# run
+
+
+def _run(options: argparse.Namespace) -> int:
+    case = _read(options)
+    path = options.output or Path(options.case.stem + ".nc")
+    started = time.perf_counter()
+    prepared = case.prepare()
+    with _progress(case, options.quiet) as watch, _frames_kept(path):
+        figures = case.write(path, watch, prepared)
+    missed = case.checks.missed(figures)
+    wall = time.perf_counter() - started
+    if options.json:
+        shown = {"output": str(path), **figures, "wall_s": round(wall, 3), "checks_missed": missed}
+        print(json.dumps(_finite(shown)))
+    elif not options.quiet:
+        _print_run(case, prepared, path, figures, wall, missed)
+    for sentence in missed:
+        _say(f"fvflow: {sentence}")
+    return EXIT_CHECK if missed else 0
+
+
+@contextmanager
+def _frames_kept(path: Path) -> Iterator[None]:
+    """When the run is cut short, say where its frames are."""
+    from fvflow.dataset import parts_of
+
+    try:
+        yield
+    except BaseException:
+        parts = parts_of(path)
+        if any(parts.glob("part-*.nc")):
+            _say(f"fvflow: the frames so far are in {parts} (fvflow info {parts}, fvflow.read)")
+        raise
+
+
+def _print_run(
+    case: Case, prepared: Prepared, path: Path, figures: Mapping[str, Any], wall: float, missed: Sequence[str]
+) -> None:
+    bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
+    rows = [("result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {case.times.saves + 1} frames")]
+    rows += [("steps", f"{figures['steps']} to t = {figures['time']:g} in {wall:.2f} s")]
+    rows += [("positivity", prepared.positivity())]
+    for name, value in figures.items():
+        if name in ("steps", "time") or (name in ("iterations", "halvings") and value == 0):
+            continue
+        verdict = "" if name not in bounds else "  missed" if any(f" {name} " in m for m in missed) else "  ok"
+        bound = f"  (allowed {bounds[name]:g}){verdict}" if name in bounds else ""
+        rows.append((name.replace("_", " "), f"{value:.6g}{bound}"))
+    _table(case.title or path.stem, rows)
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+@contextmanager
+def _progress(case: Case, quiet: bool) -> Iterator[Callable[[State], None] | None]:
+    """A watcher that shows how far the run is: a bar on a terminal, now and then a line elsewhere."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar(case.times.end) as watch:
+            yield watch
+    else:
+        yield _lines(case.times.end)
+
+
+@contextmanager
+def _bar(end: float) -> Iterator[Callable[[State], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    text = TextColumn("t = {task.completed:.4g} of {task.total:.4g}")
+    columns = (text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=end)
+        yield lambda state: progress.update(task, completed=state.time)
+
+
+def _lines(end: float) -> Callable[[State], None]:
+    started = time.monotonic()
+    due = started + _FIRST_LINE
+
+    def watch(state: State) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due and state.time > 0:
+            left = (now - started) * (end - state.time) / state.time
+            _say(f"t = {state.time:.4g} of {end:g} ({state.time / end:.0%}), about {left:.0f} s left")
+            due = now + _EVERY_LINE
+
+    return watch
+
+
+# check, new, info, schema
+
+
+def _check(options: argparse.Namespace) -> int:
+    case = _read(options)
+    report = case.prepare().report()
+    if options.json:
+        print(json.dumps(_finite(report)))
+    else:
+        _table(
+            f"{options.case}: {case.title or 'a valid case'}", [(name, str(value)) for name, value in report.items()]
+        )
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    text = resources.files("fvflow.case").joinpath("starter.yaml").read_text(encoding="utf-8")
+    try:
+        with open(options.file, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise OutputError(f"{options.file}: exists already; give another name") from None
+    except OSError as error:
+        raise OutputError(f"{options.file}: cannot be written ({error.strerror})") from None
+    _say(f"wrote {options.file}; run it with: fvflow run {options.file}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    ds = fvflow.read(options.file)
+    attributes = {name: _plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
+    sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", "x", "y", "z")}
+    ledger = {str(name): _plain(ds[name].values[-1]) for name in ds if ds[name].dims == ("time",) and ds.sizes["time"]}
+    times = ds["time"].values
+    span = [float(times[0]), float(times[-1])] if len(times) else []
+    if options.json:
+        print(
+            json.dumps(_finite({"file": str(options.file), "sizes": sizes, "times": span, **attributes, "end": ledger}))
+        )
+        return 0
+    rows = [("file", str(options.file)), ("size", ", ".join(f"{size} {name}" for name, size in sizes.items()))]
+    rows += [("times", f"{span[0]:g} to {span[1]:g}")] if span else []
+    rows += [(name.replace("_", " "), _shown(value)) for name, value in attributes.items() if name != "title"]
+    rows += [(f"{name.replace('_', ' ')} at the end", _shown(value)) for name, value in ledger.items()]
+    _table(str(attributes.get("title", "")), rows)
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from fvflow.case import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars as Python numbers."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The value for JSON, which has no infinities: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,65 @@
+"""Results: states to xarray and netCDF, and back; the only part of the house that knows the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fvflow.dataset.layout import SOURCE, TIME, Layout, header
+from fvflow.dataset.writer import Writer, parts_of
+from fvflow.errors import OutputError
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def assembled(
+    layout: Layout, frames: Sequence[Mapping[str, Any]], attributes: Mapping[str, Any], closing: Mapping[str, Any]
+) -> xarray.Dataset:
+    """The same data in memory: cell fields, coordinates and the ledger in one xarray.Dataset."""
+    import xarray
+
+    shapes = dict.fromkeys(layout.fields(), layout.mesh.shape)
+    variables: dict[str, Any] = {"time": TIME, **layout.fixed(), **layout.fields(), **layout.diagnostics()}
+    data = {}
+    for name, item in variables.items():
+        values = item.values
+        if values is None:
+            values = np.array([np.reshape(frame[name], shapes.get(name, np.shape(frame[name]))) for frame in frames])
+            values = values.astype(item.dtype, copy=False)
+        data[name] = (item.dims, values, item.attributes)
+    history = {"history": "fvflow.Case.run"}
+    return xarray.Dataset(data, attrs=header({**attributes, **history, **closing}))
+
+
+def read(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """A result, NAME.nc or the NAME.parts of a run that did not finish, with its ledger, as one xarray.Dataset.
+
+    Values are loaded when they are used. Raises OutputError if the file is not a result of fvflow.
+    """
+    import xarray
+
+    path = Path(path)
+    if path.is_dir():
+        parts = sorted(path.glob("part-*.nc"))
+        if not parts:
+            raise OutputError(f"{path}: holds no parts of a run; give a .nc file or a .parts directory")
+        return xarray.concat([read(part) for part in parts], "time", data_vars="minimal", combine_attrs="override")
+    try:
+        root = xarray.open_dataset(path, engine="netcdf4")
+        if not str(root.attrs.get("source", "")).startswith(SOURCE):
+            raise OutputError(
+                f"{path}: is not a result of fvflow (its source is {root.attrs.get('source', 'not given')})"
+            )
+        diagnostics = xarray.open_dataset(path, group="diagnostics", engine="netcdf4")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run") from None
+    return root.merge(diagnostics, combine_attrs="override")
+
+
+__all__ = ["Layout", "Writer", "assembled", "parts_of", "read"]

@@ -1,0 +1,119 @@
+"""The variables of a result, for the file and for memory alike.
+
+The layout is shaped by ParaView: any other variable in the root hides rho, and axes X with Y wrap a grid on a sphere.
+So the root holds only cell fields, coordinates, bounds and the cell measure; the ledger is in /diagnostics, what
+ParaView needs in /paraview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import fvflow
+from fvflow.errors import OutputError
+from fvflow.ledger import DENSITY, ERRORS, LEDGER, Variable
+from fvflow.mesh import Array, Index, Mesh
+
+AXES = ("x", "y", "z")
+_MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
+SOURCE = "fvflow"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One variable of the file: dimensions, attributes, and its values if they do not change with time."""
+
+    dims: tuple[str, ...]
+    attributes: dict[str, str]
+    values: Array | Index | None = None
+    dtype: str = "f8"
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The variables that a run of a case stores, for the file and for memory alike."""
+
+    mesh: Mesh
+    errors: bool
+    single: bool = False
+    compression: int = 0
+
+    @cached_property
+    def edges(self) -> tuple[Array, ...]:
+        """The cell boundaries along x, y, z."""
+        if self.mesh.edges is None:
+            raise OutputError("only grids (box, graded, fipy) can be stored")
+        return self.mesh.edges
+
+    @property
+    def space(self) -> tuple[str, ...]:
+        """The space dimensions of a field, slowest first."""
+        return tuple(reversed(AXES[: len(self.edges)]))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Lengths of all dimensions but time."""
+        space = dict(zip(self.space, self.mesh.shape, strict=True))
+        dimension = self.mesh.dimension
+        return {**space, "bounds": 2, "axis": dimension, "axis_2": dimension}
+
+    def fixed(self) -> dict[str, Item]:
+        """Coordinates, bounds and the cell measure."""
+        items: dict[str, Item] = {}
+        for axis, edge in zip(AXES, self.edges, strict=False):
+            attributes = {"units": "1", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
+            if axis != "z":
+                attributes["standard_name"] = f"projection_{axis}_coordinate"
+            items[axis] = Item((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
+            items[f"{axis}_bnds"] = Item((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
+        name = _MEASURE[len(self.edges)]
+        measure = self.mesh.volume.reshape(self.mesh.shape)
+        items[name] = Item(self.space, {"units": "1", "long_name": name.replace("_", " ")}, measure)
+        return items
+
+    def fields(self) -> dict[str, Item]:
+        """Cell fields that are recorded at each saved time."""
+        attributes = {"units": DENSITY.units, "long_name": DENSITY.long_name}
+        attributes["cell_methods"] = " ".join(f"{axis}: mean" for axis in self.space)
+        if len(self.edges) > 1:
+            measure = _MEASURE[len(self.edges)]
+            attributes["cell_measures"] = f"{measure.removeprefix('cell_')}: {measure}"
+        return {"rho": Item(("time", *self.space), attributes, dtype="f4" if self.single else "f8")}
+
+    def diagnostics(self) -> dict[str, Item]:
+        """The ledger."""
+        table: dict[str, Variable] = {**LEDGER, **(ERRORS if self.errors else {})}
+        return {
+            name: Item(("time", *variable.dims), {"units": variable.units, "long_name": variable.long_name})
+            for name, variable in table.items()
+        }
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.mesh.cells * (4 if self.single else 8) + 8 * len(self.diagnostics()) * 9
+
+
+TIME = Item(("time",), {"units": "s", "axis": "T", "long_name": "time"})
+
+
+def header(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Global attributes: conventions, origin and what the run adds; integers as 32 bits, as ParaView reads them."""
+    fixed = {
+        "Conventions": "CF-1.11",
+        "source": f"{SOURCE} {fvflow.__version__}",
+        "references": "https://cfconventions.org; the methods are cited in fvflow's docstrings",
+        "comment": "open the .xmf2 file beside this one in ParaView",
+    }
+    return {name: _attribute(value) for name, value in {**fixed, **attributes}.items()}
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, bool | int):
+        return np.int32(value)
+    return np.float64(value) if isinstance(value, float) else value

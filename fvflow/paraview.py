@@ -1,0 +1,77 @@
+"""NAME.xmf2, the file that ParaView opens: XDMF 2 text that points at the arrays inside NAME.nc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from fvflow.errors import OutputError
+from fvflow.mesh import Mesh
+
+_SHAPES = {1: ("Polyline", ' NodesPerElement="2"'), 2: ("Quadrilateral", ""), 3: ("Hexahedron", "")}
+
+
+def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Path:
+    """Write NAME.xmf2 for the result NAME.nc; the extension is the one that ParaView offers a single reader for.
+
+    Raises OutputError.
+    """
+    target = path.with_suffix(".xmf2")
+    temporary = target.with_suffix(".xmf2.tmp")
+    try:
+        with open(temporary, "w", encoding="ascii", errors="xmlcharrefreplace") as file:
+            for line in _lines(path.name, mesh, times, fields, 4 if single else 8):
+                file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror}); is there room?") from error
+    return target
+
+
+def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Any:
+    source = escape(name)
+    kind, extra = _SHAPES[mesh.dimension]
+    corners = mesh.cell_points.shape[1]
+    geometry = [
+        f'    <Topology TopologyType="{kind}"{extra} NumberOfElements="{mesh.cells}">',
+        f'     <DataItem Dimensions="{mesh.cells} {corners}" NumberType="Int" Precision="4" Format="HDF">'
+        f"{source}:/paraview/topology</DataItem>",
+        "    </Topology>",
+        '    <Geometry GeometryType="XYZ">',
+        f'     <DataItem Dimensions="{len(mesh.points)} 3" NumberType="Float" Precision="8" Format="HDF">'
+        f"{source}:/paraview/points</DataItem>",
+        "    </Geometry>",
+    ]
+    whole = " ".join(map(str, (len(times), *mesh.shape)))
+    rank = 1 + len(mesh.shape)
+    yield '<?xml version="1.0" ?>'
+    yield '<Xdmf Version="2.0">'
+    yield " <Domain>"
+    yield '  <Grid Name="fvflow" GridType="Collection" CollectionType="Temporal">'
+    for index, time in enumerate(times):
+        yield f'   <Grid Name="mesh" GridType="Uniform"><Time Value="{time!r}"/>'
+        yield from geometry
+        start = " ".join(["0"] * (rank - 1))
+        count = " ".join(map(str, mesh.shape))
+        for field in fields:
+            yield f'    <Attribute Name="{field}" AttributeType="Scalar" Center="Cell">'
+            yield f'     <DataItem ItemType="HyperSlab" Dimensions="{mesh.cells}">'
+            yield (
+                f'      <DataItem Dimensions="3 {rank}" NumberType="Int" Format="XML">'
+                f"{index} {start} {' '.join(['1'] * rank)} 1 {count}</DataItem>"
+            )
+            yield (
+                f'      <DataItem Dimensions="{whole}" NumberType="Float" Precision="{precision}" Format="HDF">'
+                f"{source}:/{field}</DataItem>"
+            )
+            yield "     </DataItem>"
+            yield "    </Attribute>"
+        yield "   </Grid>"
+    yield "  </Grid>"
+    yield " </Domain>"
+    yield "</Xdmf>"
