@@ -123,7 +123,7 @@ class Case:
         if overrides:
             document = documents.overridden(document, overrides)
         made, faults = schema.build(Case, document.values)
-        faults = document.faults + [fault for fault in faults if not _follows(fault, document.faults + faults)]
+        faults = [fault for fault in document.faults + faults if not _shadowed(fault, document.faults + faults)]
         if made is None or faults:
             raise document.refusal(faults)
         return dataclasses.replace(made, document=document)
@@ -208,13 +208,14 @@ class Case:
         return prepared.figures()
 
 
-def _follows(fault: Fault, faults: list[Fault]) -> bool:
-    """Whether a fault is only the shadow of another at the same place or inside it."""
+def _shadowed(fault: Fault, faults: list[Fault]) -> bool:
+    """Whether another fault explains this one: at the same value, or inside a list that seems too short."""
     depth = len(fault.path)
-    return any(
-        other is not fault and other.path[:depth] == fault.path and (len(other.path) > depth or other.place is not None)
-        for other in faults
-    )
+    for other in faults:
+        inside = len(other.path) > depth and other.path[:depth] == fault.path
+        if (fault.weak and inside) or (other.place is not None and other.path == fault.path and other is not fault):
+            return True
+    return False
 
 
 def _built(problem: Any) -> Any:

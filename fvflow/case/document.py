@@ -40,6 +40,7 @@ class Fault:
     message: str
     place: Place | None = None
     of_key: bool = False  # the key is at fault, not its value
+    weak: bool = False  # perhaps only the shadow of a fault further in
 
 
 @dataclass(frozen=True)

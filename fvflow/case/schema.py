@@ -173,7 +173,8 @@ def dataclasses_in(hint: Any) -> list[type]:
 
 def _fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
     path = _path(values, detail)
-    return Fault(path, _message(cls, values, path, detail), of_key=detail["type"] == "extra_forbidden")
+    message, kind = _message(cls, values, path, detail), detail["type"]
+    return Fault(path, message, of_key=kind == "extra_forbidden", weak=kind == "too_short")
 
 
 def _path(values: Any, detail: ErrorDetails) -> Path:

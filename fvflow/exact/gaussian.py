@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +54,7 @@ class GaussianReference:
     epsilon: float
     mass: float = 1.0
     sampling: Literal["average", "centre"] = "average"
+    _reached: dict[float, Array] = field(default_factory=dict, repr=False)  # packed moments, to go on from
 
     def moments(self, time: float) -> tuple[Array, Array]:
         """m(t) (dim,) and S(t) (dim, dim)."""
@@ -71,8 +72,6 @@ class GaussianReference:
         """The moments by an eighth-order Runge-Kutta method to 1e-12, for drifts that depend on time."""
         from scipy.integrate import solve_ivp
 
-        if time == 0.0:
-            return self.mean, self.covariance
         dimension = len(self.mean)
 
         def slope(at: float, packed: Array) -> Array:
@@ -82,8 +81,13 @@ class GaussianReference:
             change = flow + flow.T + 2 * self.epsilon * np.eye(dimension)
             return np.concatenate([matrix @ mean + shift, change.ravel()])
 
-        start = np.concatenate([self.mean, self.covariance.ravel()])
-        packed = solve_ivp(slope, (0.0, time), start, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+        self._reached.setdefault(0.0, np.concatenate([self.mean, self.covariance.ravel()]))
+        if time not in self._reached:
+            start = max(reached for reached in self._reached if reached < time)
+            span = (start, time)
+            end = solve_ivp(slope, span, self._reached[start], method="DOP853", rtol=1e-12, atol=1e-14)
+            self._reached[time] = end.y[:, -1]
+        packed = self._reached[time]
         return packed[:dimension], packed[dimension:].reshape(dimension, dimension)
 
 

@@ -46,15 +46,17 @@ def convert(grid: Any) -> Mesh:
     """
     points = np.asarray(grid.vertexCoords).T
     edges = tuple(_levels(points[:, axis]) for axis in range(points.shape[1]))
-    cells = int(grid.numberOfCells)
-    if np.prod([len(edge) - 1 for edge in edges]) != cells:
-        raise CaseError(f"a FiPy {type(grid).__name__} is not a Grid1D, Grid2D or Grid3D; only these convert")
+    counts = np.array([len(edge) - 1 for edge in edges])
+    cells, corner_ids = int(grid.numberOfCells), np.asarray(grid._cellVertexIDs).T
     interior = np.asarray(grid.interiorFaces.value)
+    faces_of_a_grid = sum(counts.prod() // count * (count - 1) for count in counts)
+    if (counts.prod(), faces_of_a_grid, 2 ** len(edges)) != (cells, interior.sum(), corner_ids.shape[1]):
+        raise CaseError(f"a FiPy {type(grid).__name__} is not a Grid1D, Grid2D or Grid3D; only these convert")
     owner, neighbour = np.asarray(grid.faceCellIDs)[:, interior]
     order = np.lexsort((owner, neighbour - owner))  # FiPy counts faces otherwise: by axis, then by owner
     faces = np.flatnonzero(interior)[order]
     node_order, node_rank = _x_fastest(points)
-    corners = node_rank[np.asarray(grid._cellVertexIDs).T]
+    corners = node_rank[corner_ids]
     centre = np.asarray(grid.cellCenters).T
     ahead = centre[neighbour[order]] - centre[owner[order]]
     return Mesh(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from itertools import product
 from typing import Annotated, Literal
 
 import numpy as np
@@ -105,6 +106,14 @@ class Grid(Mesh):
             parts.append(self._corners(first, [other for other in self._axes if other != axis]))
         return freeze_index(np.concatenate(parts))
 
+    def quadrature(self, count: int) -> Iterator[tuple[Array, Array]]:
+        node, weight = np.polynomial.legendre.leggauss(count)
+        middles, widths = self._middles, self._widths
+        for choice in product(range(count), repeat=self.dimension):
+            picked = [node[index] for index in choice]
+            axes = [m + 0.5 * w * x for m, w, x in zip(middles, widths, picked, strict=True)]
+            yield _tensor_points(axes), self.volume * math.prod(0.5 * weight[index] for index in choice)
+
     @property
     def _axes(self) -> range:
         return range(self.dimension)
@@ -144,7 +153,7 @@ def _tensor_points(axes: list[Array]) -> Array:
 
 def _tensor_product(factors: list[Array]) -> Array:
     """Products of one factor an axis, x fastest: (point,)."""
-    return freeze(reduce(lambda product, factor: np.multiply.outer(factor, product).ravel(), factors))
+    return freeze(reduce(lambda so_far, factor: np.multiply.outer(factor, so_far).ravel(), factors))
 
 
 @dataclass(frozen=True)

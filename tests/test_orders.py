@@ -1,0 +1,69 @@
+"""Observed orders of accuracy against closed forms."""
+
+from itertools import pairwise
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from fvflow.fluxes import Flux
+from fvflow.steppers import LJKO, LinearStepper
+from tests.contracts import assert_order
+from tests.scenes import final, ou
+
+FLUXES = {kind.kind: kind for kind in get_args(Flux)}
+STEPPERS = {kind.kind: kind for kind in get_args(LinearStepper)}
+JKO = {
+    "kind": "gradient-flow",
+    "energy": [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "0.5*x**2"}],
+}
+
+
+SECOND = {1: ([100, 200, 400, 800], 0.002), 2: ([32, 64, 128], 0.01), 3: ([20, 30, 45], 0.02)}
+FIRST = {1: ([400, 800, 1600], 0.002), 2: ([128, 256, 384], 0.02), 3: ([40, 60, 90], 0.05)}  # its range starts later
+
+
+@pytest.mark.parametrize("flux", FLUXES)
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_order_in_space(dimension, flux):
+    order = FLUXES[flux].order
+    cells, step = (SECOND if order == 2 else FIRST)[dimension]
+    errors = []
+    for count in cells:
+        changes = {"flow__flux": {"kind": flux}, "flow__stepper": {"kind": "tr-bdf2"}}
+        errors.append(final(ou(dimension, count, times={"end": 0.2, "step": step}, **changes))[2]["error_l1"])
+    assert_order(1 / np.array(cells), errors, order, 0.15)
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+@pytest.mark.parametrize("moving", [False, True], ids=["steady", "moving"])
+def test_order_in_time(stepper, moving):
+    """Differences of successive refinements on one mesh, so that the error in space drops out."""
+    potential = "0.5*(x - sin(3*t))**2" if moving else "0.5*x**2"
+    steps = 0.1 / 2.0 ** np.arange(5)
+    densities = []
+    for step in steps:
+        changes = {
+            "flow__potential": potential,
+            "flow__stepper": {"kind": stepper},
+            "times": {"end": 0.4, "step": step},
+        }
+        densities.append(final(ou(1, 200, **changes))[1].density)
+    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
+    assert_order(steps[:-1], errors, STEPPERS[stepper].order, 0.15)
+
+
+def test_order_of_ljko_in_time():
+    steps = 0.1 / 2.0 ** np.arange(5)
+    densities = [final(ou(1, 200, flow=JKO, times={"end": 0.4, "step": step}))[1].density for step in steps]
+    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
+    assert_order(steps[:-1], errors, LJKO.order, 0.15)
+
+
+def test_ljko_converges_to_the_equation():
+    """Refining h and tau together: first order towards the closed form, from the Fokker-Planck side no less."""
+    errors = []
+    for level in range(4):
+        case = ou(1, 100 * 2**level, flow=JKO, times={"end": 0.4, "step": 0.04 / 2**level})
+        errors.append(final(case)[2]["error_l1"])
+    assert_order(1 / 2.0 ** np.arange(4), errors, 1.0, 0.15)
