@@ -26,7 +26,7 @@ def ou(dimension: int = 1, cells: int = 100, **changes: Any) -> Case:
         """
     )
     for path, value in changes.items():
-        case = case.replace(path.replace("__", "."), value)
+        case = case.replace({path.replace("__", "."): value})
     return case
 
 
@@ -48,4 +48,4 @@ def spike(case: Case, **mesh: Any) -> Case:
     kind = case.mesh
     assert isinstance(kind, Box)
     at = [0.37] * len(kind.cells)
-    return replace(case.replace("initial", {"kind": "spike", "at": at}), exact=None)
+    return replace(case.replace({"initial": {"kind": "spike", "at": at}}), exact=None)

@@ -54,11 +54,9 @@ class Checks:
             if bound is None:
                 continue
             got = figures[name]
-            kept = got >= bound if name in _LOWER_BOUNDS else got <= bound
+            relation, kept = (">=", got >= bound) if name in _LOWER_BOUNDS else ("<=", got <= bound)
             if not kept:
-                told.append(
-                    f"check {name} missed: {got:.6g}, allowed {'>=' if name in _LOWER_BOUNDS else '<='} {bound:g}"
-                )
+                told.append(f"check {name} missed: got {got:.6g}, allowed {relation} {bound:g}")
         return told
 
 
@@ -128,16 +126,17 @@ class Case:
             raise document.refusal(faults)
         return dataclasses.replace(made, document=document)
 
-    def replace(self, path: str, value: Any) -> Case:
-        """The case with the value at a dotted path exchanged: case.replace("flow.epsilon", 0.02)."""
-        return Case.parse(self.text, "case", {path: json.dumps(value)})
+    def replace(self, changes: Mapping[str, Any]) -> Case:
+        """The case with the values at dotted paths exchanged: case.replace({"flow.epsilon": 0.02})."""
+        return Case.parse(self.text, "case", {path: json.dumps(value) for path, value in changes.items()})
 
     @property
     def text(self) -> str:
         """The case in YAML: as it was read, or written out if it was made in Python or changed."""
         if self.document is not None and not self.document.overrides:
             return self.document.text
-        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
+        values = self.values if self.document is None else self.document.values
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
     @property
     def values(self) -> dict[str, Any]:

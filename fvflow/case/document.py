@@ -174,7 +174,7 @@ class _Builder:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._refusal(event, path, "expected a name as key")
             key = event.value
-            if event.implicit[0] and not isinstance(plain(key), str):
+            if event.implicit[0] and not _is_name(key):
                 raise self._refusal(event, path, f"expected a name as key, got {key or 'nothing'}")
             if key in found:
                 first = self._keys[(*path, key)]
@@ -221,6 +221,14 @@ def plain(text: str) -> Any:
     return text
 
 
+def _is_name(key: str) -> bool:
+    """Whether a plain scalar is a text and not a number, a truth value or nothing."""
+    try:
+        return isinstance(plain(key), str)
+    except ValueError:
+        return False
+
+
 def _place(event: yaml.Event) -> Place:
     mark = event.start_mark
     return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
@@ -238,6 +246,8 @@ def overridden(document: Document, overrides: Mapping[str, str]) -> Document:
     told: dict[Path, str] = {}
     for dotted_path, text in overrides.items():
         path: Path = tuple(int(step) if step.isdecimal() else step for step in dotted_path.split("."))
+        if "" in path:
+            raise CaseError(f"--set {dotted_path}: not a path; write it as in mesh.cells.0")
         given = read(f"value: {text}", f"--set {dotted_path}")
         if given.faults:
             raise CaseError(f"--set {dotted_path}={text}: {given.faults[0].message}")

@@ -174,6 +174,8 @@ def dataclasses_in(hint: Any) -> list[type]:
 def _fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
     path = _path(values, detail)
     message, kind = _message(cls, values, path, detail), detail["type"]
+    if kind == "union_tag_invalid":
+        path = (*path, "kind")
     return Fault(path, message, of_key=kind == "extra_forbidden", weak=kind == "too_short")
 
 
@@ -202,7 +204,9 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
             return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
         case "union_tag_invalid":
             kinds = _kinds(cls, values, path)
-            return f"unknown kind {context['tag']}{_guess(str(context['tag']), kinds)}; one of {', '.join(kinds)}"
+            close = difflib.get_close_matches(str(context["tag"]), kinds, n=1)
+            guess = f'; did you mean "{close[0]}"?' if close else ""
+            return f"unknown kind {context['tag']}{guess} (one of {', '.join(kinds)})"
         case "literal_error":
             return f"expected {context['expected']}, got {got}"
         case "float_type" | "float_parsing" | "finite_number":

@@ -17,7 +17,7 @@ from fvflow.dataset.layout import TIME, Item, Layout, header
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh
 
-_PART_BYTES, _PART_SECONDS = 2**26, 5.0  # a part is closed when it has grown to either
+_PART_BYTES, _PART_SECONDS = 2**26, 2.0  # a part is closed when it has grown to either
 _RESERVE = 2**20  # bytes that must stay free beside the next frame
 
 

@@ -43,7 +43,7 @@ class LJKO:
 
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-10
     iterations: Annotated[int, Ge(1)] = 40
-    halvings: Annotated[int, Ge(0)] = 12
+    halvings: Annotated[int, Ge(0)] = 24
     solver: Solver = Auto()
     kind: Literal["ljko"] = "ljko"
     order = 1

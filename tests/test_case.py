@@ -1,0 +1,189 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow.case import Case, json_schema
+from fvflow.errors import CaseError, OutputError
+from tests.scenes import ou
+
+GOOD = """
+title: a case
+mesh: {kind: box, lower: [-6], upper: [6], cells: [24]}
+flow: {kind: fokker-planck, epsilon: 1.0, potential: 0.5*k*x**2}
+initial: {kind: gaussian, mean: [1.5], covariance: [[0.3]]}
+times: {end: 0.2, step: 0.1}
+parameters: {k: 1.0}
+"""
+JKO = "{kind: gradient-flow, energy: [{kind: entropy, epsilon: 1}, {kind: potential, potential: x**2}]}"
+
+BAD = [  # what to set, what is said
+    ("mesh.cels", "[3]", r'mesh\.cels.*: unknown key; did you mean "cells"\?'),
+    ("mesh.kind", "bocks", r"--set mesh.kind=bocks: unknown kind bocks \(one of box, graded, fipy\)"),
+    ("mesh", "{lower: [0]}", "kind is missing; one of box, graded, fipy"),
+    ("mesh", "3", "expected a mapping, got 3"),
+    ("mesh.cells", "[2.5]", "expected a whole number, got 2.5"),
+    ("mesh.cells", "[0]", "expected a number >= 1, got 0"),
+    ("mesh.cells", "[]", "expected at least 1 entries, got 0"),
+    ("mesh.cells", "[1, 1, 1, 1]", "expected at most 3 entries"),
+    ("mesh.cells", "24", r"expected a list like \[1, 2\], got 24"),
+    ("mesh.cells", "[true]", "expected a whole number, got true"),
+    ("mesh.lower", "[7]", "lower 7 is not below upper 6"),
+    ("mesh.lower", "[6]", "lower 6 is not below upper 6"),
+    ("mesh.lower", "[a]", 'expected a number, got "a"'),
+    ("mesh.lower", "[.nan]", "expected a finite number"),
+    ("mesh.lower", "[-.inf]", "expected a finite number"),
+    ("mesh.lower", "[-1, -1]", "one per axis"),
+    ("flow.epsilon", "-1", "expected a number >= 0, got -1"),
+    ("flow.epsilon", "nan", 'expected a number, got "nan"'),
+    ("flow.epsilon", "'1'", 'expected a number, got "1"'),
+    ("flow.flux", "{kind: upwnd}", r'unknown kind upwnd; did you mean "upwind"\? \(one of'),
+    ("flow.stepper", "{kind: ljko}", "unknown kind ljko"),
+    ("flow.stepper.kind", "rk4", "implicit-euler, crank-nicolson, tr-bdf2"),
+    ("flow.potential", "0.5*q*x**2", "unknown name q"),
+    ("flow.potential", "y**2", "unknown name y"),
+    ("flow.potential", "os.system('x')", "not allowed in an expression"),
+    ("flow.potential", "[1]", "expected a text or an expression|expected a number"),
+    ("flow.potential", "log(x)", r"log\(x\) is nan at x = -5.75"),
+    ("flow.velocity", "[x, y]", "unknown name y"),
+    ("flow.velocity", "[x, x]", "velocity has 2 components"),
+    ("flow.stream", "x", "needs two dimensions"),
+    ("times.step", "0", "expected a number > 0, got 0"),
+    ("times.step", "-0.1", "expected a number > 0"),
+    ("times.step", "5", "step 5 is longer than end 0.2"),
+    ("times.save", "5", "save 5 is longer"),
+    ("times.end", "null", "expected a number, got nothing"),
+    ("initial", "{kind: expression, density: x}", r"the density is -5\.75 at x = -5\.75 \(cell 0\)"),
+    ("initial", "{kind: expression, density: 0}", "mass 0 on this mesh"),
+    ("initial", "{kind: expression, density: t}", "unknown name t"),
+    ("initial", "{kind: gaussian, mean: [99], covariance: [[1e-3]]}", "is it inside the box"),
+    ("initial", "{kind: gaussian, mean: [0, 0], covariance: [[1, 0], [0, 1]]}", "one per axis"),
+    ("initial", "{kind: exact}", "needs an exact solution"),
+    ("initial.mass", "-1", "expected a number > 0"),
+    ("initial.covariance", "[[-1]]", "not positive definite"),
+    ("initial.sampling", "corner", "expected 'average' or 'centre'"),
+    ("exact", "{kind: heat-box, modes: [1]}", "heat equation"),
+    ("exact", "{kind: heat-box, modes: [1], amplitude: 2}", "expected a number <= 1"),
+    ("checks.error_l1", "1", "needs an exact solution"),
+    ("checks.energy_increase", "1", "gradient-flow"),
+    ("checks.mass", "1", "unknown key"),
+    ("parameters.x", "1", "not a free name"),
+    ("parameters.pi", "1", "not a free name"),
+    ("parameters.k", "[1]", "expected a number"),
+    ("flow", "{kind: gradient-flow, energy: []}", "at least 1"),
+    (
+        "flow",
+        "{kind: gradient-flow, energy: [{kind: potential, potential: x}]}",
+        "not strictly convex without an entropy",
+    ),
+    ("flow", "{kind: gradient-flow, energy: [{kind: entropy, epsilon: 0}]}", "expected a number > 0"),
+    ("flow", "{kind: gradient-flow, energy: [{kind: entropy, epsilon: 1, m: 2}]}", r"flow\.energy\.0\.m|unknown key"),
+    ("flow", "{kind: gradient-flow, energy: [{kind: potential, potential: t}]}", "unknown name t"),
+    ("flow", "{kind: fokker-planck, epsilon: 0, flux: {kind: centred}}", "needs epsilon > 0"),
+    ("output.compression", "11", "expected a number <= 9"),
+    ("colour", "red", "unknown key"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD)
+def test_bad_cases_are_refused_with_what_is_wrong(path, value, message):
+    with pytest.raises(CaseError, match=message) as caught:
+        Case.parse(GOOD, "f.yaml", {path: value}).prepare()
+    assert f"--set {path}" in str(caught.value) or "f.yaml:" in str(caught.value)
+
+
+def test_all_errors_are_told_at_once_with_their_places():
+    text = GOOD.replace("epsilon: 1.0", "epsilon: -1").replace("cells", "cels").replace("step: 0.1", "step: .nan")
+    with pytest.raises(CaseError) as caught:
+        Case.parse(text, "f.yaml")
+    heads = [line for line in str(caught.value).splitlines() if line.startswith("f.yaml")]
+    assert [head.split(": ")[0:2] for head in heads] == [
+        ["f.yaml:3:1", "mesh.cells"],
+        ["f.yaml:3:44", "mesh.cels"],
+        ["f.yaml:4:38", "flow.epsilon"],
+        ["f.yaml:6:25", "times.step"],
+    ]
+
+
+def test_values_and_text_make_the_same_case_again():
+    case = Case.parse(GOOD)
+    assert Case.parse(case.text) == case
+    rebuilt = dataclasses.replace(case, document=None)
+    assert Case.parse(rebuilt.text) == case
+    assert Case.parse(json.dumps(case.values)) == case
+
+
+def test_replace_gives_another_case():
+    case = Case.parse(GOOD)
+    other = case.replace({"flow.epsilon": 0.25}).replace({"mesh.cells.0": 50})
+    assert (other.flow.epsilon, other.mesh.cells, case.flow.epsilon) == (0.25, (50,), 1.0)
+    assert Case.parse(other.text) == other
+
+
+def test_cases_from_python_are_the_same_thing():
+    from fvflow.fields import Gaussian
+    from fvflow.flows import FokkerPlanckFlow
+    from fvflow.march import Times
+
+    case = Case(
+        mesh=fvflow.Box((-6.0,), (6.0,), (24,)),
+        flow=FokkerPlanckFlow(1.0, "0.5*k*x**2"),
+        initial=Gaussian((1.5,), ((0.3,),)),
+        times=Times(0.2, 0.1),
+        title="a case",
+        parameters={"k": 1.0},
+    )
+    assert Case.parse(GOOD) == case
+    np.testing.assert_array_equal(case.run().rho, Case.parse(GOOD).run().rho)
+
+
+def test_mass_is_what_the_case_says():
+    case = ou(1, 60, initial__mass=3.0)
+    ds = case.run()
+    np.testing.assert_allclose(ds.mass, 3.0, rtol=1e-14)
+    assert ds.error_l1[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_checks_tell_what_was_missed():
+    figures = {
+        "mass_drift": 2e-14,
+        "minimum": -1e-3,
+        "error_l1": 1.0,
+        "error_l2": 0.0,
+        "error_linf": 0.0,
+        "energy_increase": 0.0,
+    }
+    checks = fvflow.Checks(mass_drift=1e-14, minimum=0.0, error_l1=2.0, energy_increase=0.0)
+    missed = checks.missed(figures)
+    assert len(missed) == 2
+    assert "mass_drift missed: got 2e-14, allowed <= 1e-14" in missed[0]
+    assert "minimum missed: got -0.001, allowed >= 0" in missed[1]
+    assert fvflow.Checks(error_l1=1.0).missed({"error_l1": float("nan")}), "what is no number keeps no bound"
+
+
+def test_unreadable_files_are_told():
+    with pytest.raises(OutputError, match="cannot be read"):
+        Case.read("no/such/case.yaml")
+    with pytest.raises(OutputError, match="cannot be read"):
+        Case.read(Path())
+
+
+def test_the_schema_describes_every_kind_and_accepts_the_cases():
+    schema = json_schema()
+    text = json.dumps(schema)
+    for word in ("scharfetter-gummel", "ljko", "heat-box", "tr-bdf2", "graded", "spike", "expression"):
+        assert f'"{word}"' in text
+    from fvflow.case import document
+
+    for path in Path("cases").glob("*.yaml"):
+        jsonschema.validate(document.read(path.read_bytes(), str(path)).values, schema)
+
+
+def test_jko_flow_reads_its_energies():
+    flow = Case.parse(GOOD, overrides={"flow": JKO}).flow
+    assert [energy.kind for energy in flow.energy] == ["entropy", "potential"]
+    assert flow.diffusion() == 1.0

@@ -1,0 +1,45 @@
+"""Every file in cases/ runs, keeps its checks, and can be re-run from its result."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow.case import Case
+
+FILES = sorted(Path("cases").glob("*.yaml"))
+WANTED = [
+    "ou-1d",
+    "ou-2d-rotating",
+    "ou-3d",
+    "heat-box-2d",
+    "continuity-rotation-2d",
+    "double-well-1d",
+    "moving-trap-1d",
+    "ou-1d-jko",
+]
+
+
+def test_the_cases_are_there():
+    assert {file.stem for file in FILES} >= set(WANTED)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_case_runs_and_keeps_its_checks(file, tmp_path):
+    case = Case.read(file)
+    assert case.title
+    assert case.exact is not None or case.checks != fvflow.Checks()
+    figures = case.write(tmp_path / "r.nc")
+    assert case.checks.missed(figures) == []
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        assert Case.parse(ds.attrs["case"]) == case
+        assert ds.sizes["time"] == case.times.saves + 1
+        np.testing.assert_allclose(ds.mass, ds.mass[0], rtol=1e-14)
+
+
+def test_the_starter_runs(tmp_path):
+    from importlib import resources
+
+    case = Case.parse(resources.files("fvflow.case").joinpath("starter.yaml").read_text())
+    assert case.checks.missed(case.write(tmp_path / "r.nc")) == []

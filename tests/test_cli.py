@@ -1,0 +1,229 @@
+"""The command line as its users meet it: a process with streams, signals and exit codes."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import fvflow
+from fvflow.case import Case
+
+RUN = [sys.executable, "-m", "fvflow"]
+OU = str(Path("cases/ou-1d.yaml").resolve())
+SHORT = ["--set", "times.end=0.1", "--set", "checks={}"]
+LONG = ["--set", "times.end=1e4", "--set", "times.save=1", "--set", "times.step=1e-4"]
+
+
+def call(*arguments, cwd, **options):
+    return subprocess.run([*RUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_run_writes_a_result_and_a_summary(tmp_path):
+    done = call("run", OU, *SHORT, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
+    for word in ("Ornstein-Uhlenbeck", "ou-1d.nc", "mass drift", "error l1", "unconditional"):
+        assert word in done.stdout
+
+
+def test_json_is_one_object_on_stdout(tmp_path):
+    done = call("run", OU, *SHORT, "--json", "-o", "x.nc", cwd=tmp_path)
+    figures = json.loads(done.stdout)
+    assert figures["output"] == "x.nc"
+    assert {"steps", "time", "mass_drift", "minimum", "energy", "error_l1", "wall_s"} <= set(figures)
+    assert figures["checks_missed"] == []
+
+
+def test_quiet_says_nothing(tmp_path):
+    done = call("run", OU, *SHORT, "-q", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_missed_check_is_told_and_exits_6(tmp_path):
+    done = call("run", OU, "--set", "checks.error_l1=1e-9", cwd=tmp_path)
+    assert done.returncode == 6
+    assert "check error_l1 missed: got 0.0018" in done.stderr
+    assert "missed" in done.stdout
+    assert (tmp_path / "ou-1d.nc").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", OU, "--set", "flow.epsilon=-1"], 3, "--set flow.epsilon=-1: expected a number >= 0, got -1"),
+        (["check", OU, "--set", "mesh.upper=[-9]"], 3, "lower -6 is not below upper -9"),
+        (["run", OU, "--set", "flow.potential=1/x", "--set", "mesh.cells=[3]"], 3, "1/x is inf at x = 0"),
+        (["run", "nothing.yaml"], 5, "nothing.yaml: cannot be read"),
+        (["run", OU, "-o", "no/such/dir/x.nc"], 5, "no directory"),
+        (["run", OU, "-o", "x.txt"], 5, "ends in .nc"),
+        (["info", OU], 5, "cannot be read"),
+        (["run"], 2, "usage"),
+        (["frobnicate"], 2, "invalid choice"),
+        (["run", OU, "--set", "flow"], 2, "PATH=VALUE"),
+    ],
+)
+def test_refusals_have_one_message_an_exit_code_and_no_traceback(arguments, code, message, tmp_path):
+    done = call(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_numerics_that_fail_exit_4(tmp_path):
+    solver = "flow.stepper={kind: implicit-euler, solver: {kind: krylov, iterations: 1, tolerance: 1e-15}}"
+    done = call("run", OU, "--set", solver, cwd=tmp_path)
+    assert done.returncode == 4
+    assert "solver krylov stopped" in done.stderr
+    assert "the frames so far are in ou-1d.parts" in done.stderr
+
+
+def test_a_write_that_fails_exits_5_and_leaves_no_half_result(tmp_path):
+    """A file-size limit stands in for a disk that fills while HDF5 writes."""
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+
+    big = ["--set", "mesh.cells=[20000]", "--set", "times.save=0.01", "--set", "checks={}"]
+    done = call("run", OU, *big, cwd=tmp_path, preexec_fn=limited)
+    assert done.returncode == 5, done.stderr
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ou-1d.nc").exists()
+
+
+def test_a_directory_that_may_not_be_written_exits_5(tmp_path):
+    done = call("run", OU, "-o", "/proc/x.nc", cwd=tmp_path)  # not even root may
+    assert done.returncode == 5
+    assert "/proc/x.nc: cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_stop_the_run_and_keep_its_frames(number, code, tmp_path):
+    process = subprocess.Popen([*RUN, "run", OU, *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "ou-1d.parts" / "part.tmp")
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=10)
+    assert process.returncode == code
+    assert "the frames so far are in ou-1d.parts" in told
+    assert not (tmp_path / "ou-1d.nc").exists()
+    with fvflow.read(tmp_path / "ou-1d.parts") as ds:
+        assert ds.sizes["time"] >= 1
+
+
+def test_a_kill_leaves_readable_frames_and_does_not_block_the_next_run(tmp_path):
+    process = subprocess.Popen(
+        [*RUN, "run", OU, *LONG, "--set", "times.save=0.01"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    wait_for(tmp_path / "ou-1d.parts" / "part-000000.nc", seconds=30)
+    process.kill()
+    process.wait()
+    with fvflow.read(tmp_path / "ou-1d.parts") as ds:
+        frames = ds.sizes["time"]
+        assert frames >= 1
+        assert abs(float(ds.mass[-1]) - 1) <= 1e-14
+    told = call("info", "ou-1d.parts", cwd=tmp_path)
+    assert f"{frames} time" in told.stdout
+    assert call("run", OU, *SHORT, cwd=tmp_path).returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
+
+
+def wait_for(path, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def test_progress_without_a_terminal_is_lines_on_stderr(tmp_path, monkeypatch):
+    process = subprocess.Popen([*RUN, "run", OU, *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    line = process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=10)
+    assert line.startswith("t = ")
+    assert "s left" in line
+
+
+def test_check_says_what_would_run(tmp_path):
+    done = call("check", OU, "--set", "flow.stepper.kind=tr-bdf2", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in (
+        "240 cells",
+        "tr-bdf2 (order 2",
+        "solver tridiagonal",
+        "not guaranteed",
+        "Peclet",
+        "200 of at most 0.01",
+        "MiB",
+    ):
+        assert word in done.stdout, word
+    report = json.loads(call("check", OU, "--json", cwd=tmp_path).stdout)
+    assert report["positivity"] == "unconditional"
+    assert os.listdir(tmp_path) == []
+
+
+def test_check_tells_of_drifts_that_point_out_of_the_box(tmp_path):
+    done = call("check", OU, "--set", "flow.potential=-x", "--set", "exact=null", "--set", "checks={}", cwd=tmp_path)
+    assert "points out with up to 1 at t = 0" in done.stdout
+
+
+def test_new_writes_a_case_once(tmp_path):
+    assert call("new", "mine.yaml", cwd=tmp_path).returncode == 0
+    assert Case.read(tmp_path / "mine.yaml").title
+    again = call("new", "mine.yaml", cwd=tmp_path)
+    assert again.returncode == 5
+    assert "exists already" in again.stderr
+
+
+def test_info_summarises(tmp_path):
+    call("run", OU, *SHORT, cwd=tmp_path)
+    done = call("info", "ou-1d.nc", cwd=tmp_path)
+    assert "Ornstein-Uhlenbeck" in done.stdout
+    assert "error l1 at the end" in done.stdout
+    figures = json.loads(call("info", "ou-1d.nc", "--json", cwd=tmp_path).stdout)
+    assert figures["end"]["mass"] == pytest.approx(1.0)
+
+
+def test_schema_prints_json(tmp_path):
+    assert json.loads(call("schema", cwd=tmp_path).stdout)["title"] == "fvflow case"
+
+
+HEAVY = {"xarray", "fipy", "matplotlib", "scipy.sparse.linalg", "numba", "netCDF4"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["run", OU, "--set", "flow.epsilon=-1"], ["check", OU, "--set", "mesh.cels=1"]],
+)
+def test_help_and_refusals_import_nothing_heavy(arguments):
+    code = f"""
+import sys
+from fvflow.cli import main
+try:
+    main({arguments!r})
+except SystemExit as end:
+    print(end.code, file=sys.stderr)
+print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_pipe_that_closes_is_no_error(tmp_path):
+    done = subprocess.run(
+        f"{' '.join(RUN)} schema | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,187 @@
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray
+
+import fvflow
+from fvflow.case import Case
+from fvflow.dataset import parts_of
+from fvflow.errors import NumericsError, OutputError
+from tests.scenes import ou
+
+
+def small(dimension=1, **changes):
+    return ou(dimension, 8, times={"end": 0.3, "step": 0.05, "save": 0.1}, **changes)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_file_and_memory_hold_the_same_data(dimension, tmp_path):
+    case = small(dimension)
+    case.write(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.nc") as stored:
+        memory = case.run()
+        for ds in (stored, memory):
+            del ds.attrs["history"]
+        xarray.testing.assert_identical(stored.load(), memory)
+    assert memory.rho.dims == ("time", *"zyx"[3 - dimension :])
+    assert memory.rho.shape == (4, *[8] * dimension)
+    assert sorted(os.listdir(tmp_path)) == ["r.nc", "r.xmf2"], "no parts are left"
+
+
+def test_a_result_holds_its_case_and_can_be_run_again(tmp_path):
+    case = small().replace({"title": "Schrödinger, ε → 0"})
+    case.write(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        again = Case.parse(ds.attrs["case"])
+        assert again == case
+        assert Case.parse(ds.attrs["resolved_case"]) == case
+        np.testing.assert_array_equal(again.run().rho, ds.rho)
+
+
+def test_the_layout_is_what_paraview_needs(tmp_path):
+    small(2).write(tmp_path / "r.nc")
+    with netCDF4.Dataset(tmp_path / "r.nc") as file:
+        assert set(file.variables) == {"time", "x", "x_bnds", "y", "y_bnds", "cell_area", "rho"}
+        assert set(file.groups) == {"diagnostics", "paraview"}
+        assert file["rho"].dtype == np.float64
+        assert file["rho"].chunking() == [1, 8, 8]
+        assert file["paraview/topology"].dtype == np.int32
+        assert file.dimensions["time"].isunlimited()
+        assert (file["time"].units, file["time"].axis) == ("s", "T")
+        assert not hasattr(file["x"], "axis")
+        assert not hasattr(file["x"], "_FillValue")
+        assert file["x"].bounds == "x_bnds"
+        assert file["rho"].cell_measures == "area: cell_area"
+        for name in ("Conventions", "title", "source", "history", "references", "comment", "case", "resolved_case"):
+            assert file.getncattr(name)
+        assert all(not isinstance(file.getncattr(name), np.int64) for name in file.ncattrs())
+        np.testing.assert_allclose(file["x_bnds"][:, 1] - file["x_bnds"][:, 0], 1.25)
+
+
+def test_single_precision_and_compression(tmp_path):
+    case = small(2, output={"precision": "single", "compression": 4})
+    case.write(tmp_path / "r.nc")
+    with netCDF4.Dataset(tmp_path / "r.nc") as file:
+        assert file["rho"].dtype == np.float32
+        assert file["rho"].filters()["complevel"] == 4
+        assert file["diagnostics/mass"].dtype == np.float64
+    assert case.run().rho.dtype == np.float32
+
+
+class _Stopped(Exception):
+    pass
+
+
+def stop_at(step):
+    def watch(state):
+        if state.step == step:
+            raise _Stopped
+
+    return watch
+
+
+def test_a_run_cut_short_leaves_its_frames_and_not_the_result(tmp_path):
+    with pytest.raises(_Stopped):
+        small().write(tmp_path / "r.nc", stop_at(5))
+    assert os.listdir(tmp_path) == ["r.parts"]
+    with fvflow.read(tmp_path / "r.parts") as ds:
+        np.testing.assert_array_equal(ds.time, small().run().time[:3])
+        np.testing.assert_array_equal(ds.rho, small().run().rho[:3])
+    small().write(tmp_path / "r.nc")
+    assert sorted(os.listdir(tmp_path)) == ["r.nc", "r.xmf2"]
+
+
+def test_a_failed_run_does_not_touch_an_earlier_result(tmp_path):
+    small().write(tmp_path / "r.nc")
+    before = (tmp_path / "r.nc").read_bytes()
+    with pytest.raises(_Stopped):
+        small().write(tmp_path / "r.nc", stop_at(3))
+    assert (tmp_path / "r.nc").read_bytes() == before
+
+
+def test_many_parts_become_one_result(tmp_path, monkeypatch):
+    monkeypatch.setattr("fvflow.dataset.writer._PART_BYTES", 1)
+    small(2).write(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        np.testing.assert_array_equal(ds.rho, small(2).run().rho)
+    with pytest.raises(_Stopped):
+        small(2).write(tmp_path / "s.nc", stop_at(5))
+    assert len(list((tmp_path / "s.parts").glob("part-*.nc"))) == 3
+    with fvflow.read(tmp_path / "s.parts") as ds:
+        np.testing.assert_array_equal(ds.rho, small(2).run().rho[:3])
+
+
+def test_a_full_disk_is_told_before_it_is_full(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    calls = []
+
+    def filling(path):
+        calls.append(path)
+        return usage(10**9, 0, 10**9 if len(calls) < 3 else 1000)
+
+    monkeypatch.setattr(shutil, "disk_usage", filling)
+    with pytest.raises(OutputError, match=r"0 MiB are free.*The 2 frames so far are in"):
+        small().write(tmp_path / "r.nc")
+    monkeypatch.undo()
+    with fvflow.read(tmp_path / "r.parts") as ds:
+        assert ds.sizes["time"] == 2
+
+
+def test_numerics_failing_midway_keeps_the_frames(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from fvflow.steppers import ImplicitEuler
+
+    start = ImplicitEuler.start
+
+    def failing(self, problem):
+        step = start(self, problem)
+        bad = np.full(problem.mesh.cells, np.nan)
+        return lambda state, length: step(state, length) if state.step < 3 else replace(state, density=bad)
+
+    monkeypatch.setattr(ImplicitEuler, "start", failing)
+    with pytest.raises(NumericsError, match="became nan"):
+        small().write(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.parts") as ds:
+        assert ds.sizes["time"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("no/such/r.nc", "no directory"), ("r.txt", r"ends in \.nc"), ("d.nc", "is a directory")]
+)
+def test_outputs_that_cannot_be_are_refused_at_once(name, message, tmp_path):
+    (tmp_path / "d.nc").mkdir()
+    with pytest.raises(OutputError, match=message):
+        small().write(tmp_path / name)
+
+
+def test_two_runs_do_not_share_an_output(tmp_path):
+    parts = parts_of(tmp_path / "r.nc")
+    parts.mkdir()
+    import socket
+
+    (parts / "lock").write_text(f"{os.getppid()} {socket.gethostname()}")
+    with pytest.raises(OutputError, match="is writing there"):
+        small().write(tmp_path / "r.nc")
+    assert (parts / "lock").exists(), "the other's lock stays"
+    (parts / "lock").write_text(f"{2**22 + 1} {socket.gethostname()}")
+    small().write(tmp_path / "r.nc")
+
+
+def test_reading_what_is_no_result_is_told(tmp_path):
+    (tmp_path / "text.nc").write_text("hello")
+    xarray.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc")
+    (tmp_path / "empty.parts").mkdir()
+    for name, message in [
+        ("text.nc", "cannot be read"),
+        ("other.nc", "not a result of fvflow"),
+        ("none.nc", "cannot be read"),
+        ("empty.parts", "no parts"),
+    ]:
+        with pytest.raises(OutputError, match=message):
+            fvflow.read(Path(tmp_path / name))

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from fvflow.ledger import Watch, entry, errors, moments
+from fvflow.mesh import Box
+from fvflow.problems import State, dissipation
+from tests.scenes import final, ou
+
+
+def test_moments_of_masses():
+    mesh = Box((0.0, 0.0), (4.0, 2.0), (4, 2)).build()
+    density = np.zeros(8)
+    density[[0, 7]] = 1.0
+    mean, covariance = moments(mesh, density)
+    np.testing.assert_allclose(mean, [2, 1])
+    np.testing.assert_allclose(covariance, [[2.25, 0.75], [0.75, 0.25]])
+
+
+def test_errors_are_the_norms():
+    mesh = Box((0.0,), (2.0,), (4,)).build()
+    found = errors(mesh, np.array([1.0, 2, 3, 4]), np.array([1.0, 1, 3, 6]))
+    assert found == {"error_l1": 1.5, "error_l2": pytest.approx(2.5**0.5), "error_linf": 2.0}
+
+
+def test_the_watch_remembers_the_worst_of_every_step():
+    mesh = Box((0.0,), (1.0,), (2,)).build()
+    watch = Watch(mesh, lambda state: float(state.density[0]))
+    for density in ([1.0, 1.0], [0.5, 1.5], [1.2, 0.8 - 2e-10], [-0.1, 2.1], [1.0, 1.0]):
+        watch(State(0.0, np.array(density), 1.0, correction=abs(density[0]) * 1e-16, iterations=2))
+    assert watch.minimum == -0.1
+    assert watch.mass_drift == pytest.approx(1e-10)
+    assert watch.energy_increase == pytest.approx(1.1)
+    assert watch.iterations == 10
+    assert watch.summary()["mass_correction"] == pytest.approx(1.2e-16)
+
+
+def test_dissipation_is_the_rate_of_energy_loss():
+    prepared = ou(1, 100).prepare()
+    problem, state = prepared.problem, prepared.initial
+    stepper = prepared.case.flow.stepper.start(problem)
+    energy = problem.energy(0.0)
+    h = 1e-5
+    slope = (energy.value(state.density) - energy.value(stepper(state, h).density)) / h
+    assert dissipation(problem, state.density, 0.0) == pytest.approx(slope, rel=1e-3)
+
+
+def test_dissipation_of_equilibrium_is_nothing_and_of_a_spike_infinite():
+    prepared = ou(1, 50, initial={"kind": "gibbs"}, exact=None).prepare()
+    assert abs(dissipation(prepared.problem, prepared.initial.density, 0.0)) < 1e-13
+    density = np.zeros(50)
+    density[20] = 1.0
+    assert dissipation(prepared.problem, density, 0.0) == np.inf
+
+
+def test_a_negative_density_has_infinite_entropy_not_a_repaired_one():
+    prepared = ou(1, 10).prepare()
+    density = np.full(10, 0.1)
+    density[3] = -1e-9
+    found = entry(prepared.problem, State(0.0, density, 1.0), None)
+    assert found["entropy"] == found["energy"] == np.inf
+    assert found["minimum"] == -1e-9
+
+
+def test_entropy_decays_at_the_rate_of_the_gap():
+    """KL(t) <= e^{-2 lambda t} KL(0) for V'' >= lambda (Bakry, Emery); here lambda = 1."""
+    case = ou(1, 200, times={"end": 2, "step": 0.005, "save": 0.25}).replace({"flow.epsilon": 1.0})
+    frames = list(case.prepare().frames())
+    equilibrium = case.replace({"initial": {"kind": "gibbs"}}).replace({"exact": None}).prepare()
+    lowest = equilibrium.problem.energy(0.0).value(equilibrium.initial.density)
+    excess = np.array([frame["energy"] - lowest for frame in frames])
+    assert (excess[1:] <= np.exp(-2 * 0.25 * np.arange(1, 9)) * excess[0] * 1.02).all()
+    assert excess[-1] > 0
+    assert final(case)[2]["mass_drift"] < 1e-14
