@@ -1,0 +1,48 @@
+"""python -m tests.picture: draws the picture of the README, cases/gallery.png, from two of the cases."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from fvflow.case import Case
+
+INK, BLUE, RED = "#222222", "#1f6fb2", "#c8443c"
+
+
+def main() -> None:
+    """Rotating drift, relaxation in a double well, and the ledger of that run."""
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.4), constrained_layout=True)
+
+    rotating = Case.read("cases/ou-2d-rotating.yaml").run()
+    levels = np.linspace(0.04, 0.75, 7)
+    for index, shade in zip((0, 2, 5, 10), (0.35, 0.5, 0.7, 1.0), strict=True):
+        frame = rotating.rho[index]
+        left.contour(frame.x, frame.y, frame, levels=levels, colors=[BLUE], alpha=shade, linewidths=0.8)
+        x, y = rotating["mean"][index].values
+        left.annotate(f"t = {float(frame.time):g}", (x, y), fontsize=7, ha="center", color=INK)
+    left.plot(*rotating["mean"].values.T, color=RED, linewidth=1.2)
+    left.set(xlim=(-1.6, 2.6), ylim=(-1.6, 2.0), aspect="equal", title="a drift that rotates: density and mean")
+
+    well = Case.read("cases/double-well-1d.yaml").replace({"times": {"end": 60, "step": 0.05, "save": 0.5}}).run()
+    for index, shade in ((0, 0.25), (1, 0.4), (2, 0.55), (8, 0.75), (-1, 1.0)):
+        label = f"t = {float(well.time[index]):g}"
+        middle.plot(well.x, well.rho[index], color=BLUE, alpha=shade, linewidth=1.3, label=label)
+    middle.set(ylim=(0, 1.4), xlim=(-2, 2), title="relaxation in a double well", xlabel="x", ylabel="rho")
+    middle.legend(frameon=False, fontsize=7)
+
+    lowest = float(Case.read("cases/double-well-1d.yaml").run().energy[-1])
+    right.semilogy(well.time, well.energy - lowest + 1e-17, color=BLUE, label="energy above its minimum")
+    right.semilogy(well.time, well.error_l1, color=INK, label="L1 distance to exp(-V/eps)/Z")
+    right.semilogy(well.time, np.abs(well.mass - 1) + 1e-17, color=RED, label="|mass - 1|")
+    right.set(ylim=(1e-17, 10), title="its ledger", xlabel="t")
+    right.legend(frameon=False, fontsize=7)
+    figure.savefig(Path("cases/gallery.png"), dpi=130)
+
+
+if __name__ == "__main__":
+    main()
