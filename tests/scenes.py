@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from fvflow.case import Case, Prepared
-from fvflow.mesh import Box
 from fvflow.problems import State
 
 
@@ -43,9 +41,7 @@ def final(case: Case) -> tuple[Prepared, State, dict[str, Any]]:
     return prepared, states[-1], prepared.figures()
 
 
-def spike(case: Case, **mesh: Any) -> Case:
+def spike(case: Case) -> Case:
     """The case started from all the mass in one cell."""
-    kind = case.mesh
-    assert isinstance(kind, Box)
-    at = [0.37] * len(kind.cells)
-    return replace(case.replace({"initial": {"kind": "spike", "at": at}}), exact=None)
+    at = [0.37] * case.prepare().mesh.dimension
+    return case.replace({"initial": {"kind": "spike", "at": at}, "exact": None})

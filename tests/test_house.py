@@ -32,7 +32,7 @@ def definitions(file):
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             yield f"{file}:{node.name}", node
-            for inner in getattr(node, "body", []):
+            for inner in node.body if isinstance(node, ast.ClassDef) else []:
                 if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
                     yield f"{file}:{node.name}.{inner.name}", inner
 

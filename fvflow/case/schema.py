@@ -52,7 +52,7 @@ def _model(cls: Hashable) -> type[BaseModel]:
     hints = get_type_hints(cls, include_extras=True)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
-        if field.init and not field.metadata.get("internal"):
+        if field.init:
             default = ... if _required(field) else _default(field)
             fields[field.name] = (_converted(hints[field.name]), default)
     config = ConfigDict(extra="forbid", hide_input_in_errors=True)
