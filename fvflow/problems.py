@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from fvflow.fields import Drift
 from fvflow.fluxes import Flux
 from fvflow.linalg import FaceMatrix
 from fvflow.mesh import Array, Mesh
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,19 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
         return float(flux[moving] @ jump[moving])
 
 
+_REMEMBERED = 4
+
+
+def _recalled(recent: dict[tuple[str, float], Any], name: str, time: float, compute: Callable[[float], T]) -> T:
+    """compute(time), kept as one of the few values that were asked for last."""
+    if (name, time) not in recent:
+        while len(recent) >= _REMEMBERED:
+            recent.pop(next(iter(recent)))
+        recent[name, time] = compute(time)
+    value: T = recent[name, time]
+    return value
+
+
 @dataclass(frozen=True, eq=False)
 class FokkerPlanck:
     """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
@@ -67,31 +82,25 @@ class FokkerPlanck:
     drift: Drift
     epsilon: float
     scheme: Flux
+    _recent: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.epsilon == 0.0 and not self.scheme.monotone:
             raise CaseError(f"flux {self.scheme.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
-    @property
-    def steady(self) -> bool:
-        """Whether the coefficients do not depend on time."""
-        return self.drift.steady
-
     def coefficients(self, time: float) -> tuple[Array, Array]:
         """down = T B(-w), up = T B(w) of each face, so that F = down rho_K - up rho_L."""
-        if self.steady:
-            return self._steady_coefficients
-        return self._coefficients(time)
-
-    @cached_property
-    def _steady_coefficients(self) -> tuple[Array, Array]:
-        return self._coefficients(0.0)
+        return _recalled(self._recent, "coefficients", self._moment(time), self._coefficients)
 
     def _coefficients(self, time: float) -> tuple[Array, Array]:
         w = self.drift.drop(self.mesh, time)
         conductance = self.mesh.transmissibility
         down = conductance * self.scheme.weight(-w, self.epsilon)
         return down, conductance * self.scheme.weight(w, self.epsilon)
+
+    def _moment(self, time: float) -> float:
+        """The time at which to evaluate the drift: always 0 for a steady one."""
+        return 0.0 if self.drift.steady else time
 
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, A rho being what leaves each cell per unit time."""
@@ -106,13 +115,7 @@ class FokkerPlanck:
 
     def energy(self, time: float) -> Sum:
         """Free energy eps int rho log rho + int V rho; a velocity has no energy and adds none."""
-        if self.drift.steady:
-            return self._steady_energy
-        return self._energy(time)
-
-    @cached_property
-    def _steady_energy(self) -> Sum:
-        return self._energy(0.0)
+        return _recalled(self._recent, "energy", self._moment(time), self._energy)
 
     def _energy(self, time: float) -> Sum:
         terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.energy(self.mesh, time)))

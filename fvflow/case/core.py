@@ -152,7 +152,7 @@ class Case:
         if mesh is None:
             raise self._refusal(faults)
         names = dict(self.parameters)
-        problem = self._stage(("flow",), faults, lambda: _built(self.flow.problem(mesh, names)))
+        problem = self._stage(("flow",), faults, lambda: self.flow.problem(mesh, names))
         setting = Setting(mesh, self.flow.drift(names), self.flow.diffusion(), self.initial.mass, self.initial)
         exact, reference = self.exact, None
         if exact is not None:
@@ -216,14 +216,6 @@ def _shadowed(fault: Fault, faults: list[Fault]) -> bool:
         if (fault.weak and inside) or (other.place is not None and other.path == fault.path and other is not fault):
             return True
     return False
-
-
-def _built(problem: Any) -> Any:
-    """The problem, its energy and coefficients evaluated once, so that what is not finite is found before the run."""
-    problem.energy(0.0)
-    if hasattr(problem, "coefficients"):
-        problem.coefficients(0.0)
-    return problem
 
 
 def _started(setting: Setting, reference: Reference | None, names: Mapping[str, float]) -> Any:

@@ -49,14 +49,17 @@ class FokkerPlanckFlow:
         return self.epsilon
 
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError where the drift does not fit the mesh."""
+        """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
             raise CaseError(
                 f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
             )
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
-        return FokkerPlanck(mesh, self.drift(names), self.epsilon, self.flux)
+        problem = FokkerPlanck(mesh, self.drift(names), self.epsilon, self.flux)
+        problem.energy(0.0)  # both now, so that a drift that is not finite somewhere is found before the run
+        problem.coefficients(0.0)
+        return problem
 
     def states(self, problem: FokkerPlanck, initial: State, times: Times) -> Iterator[State]:
         """Every state of the run."""

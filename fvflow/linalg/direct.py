@@ -31,7 +31,7 @@ def factorise(matrix: Any) -> Any:
 
 @dataclass(frozen=True)
 class Direct:
-    """Sparse LU factorisation: any mesh; memory grows like n log n in two dimensions, n^(4/3) in three."""
+    """Sparse LU factorisation: any mesh; memory grows like n log n in two dimensions, n^(5/3) in three."""
 
     kind: Literal["direct"] = "direct"
 
