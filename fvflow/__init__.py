@@ -1,6 +1,7 @@
 """fvflow: finite volumes for Fokker-Planck and continuity equations and Wasserstein gradient flows.
 
 
+The "notes" that docstrings cite are A. Gracyk, Foundations of continuity equations for their neural applications, 2025.
 Names are imported when they are first used, so that `import fvflow` is instant.
 """
 
@@ -45,6 +46,10 @@ __all__ = [
     "OutputError",
     "read",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -27,9 +27,8 @@ def bernoulli(p: Array) -> Array:
     >>> bernoulli(np.array([-800.0, 0.0, 1e-15, 800.0]))
     array([800.,   1.,   1.,   0.])
     """
-    inner = np.clip(p, -_OVERFLOW, _OVERFLOW)
     small = np.abs(p) < _SERIES
-    value = np.where(small, 1.0 - 0.5 * p, p / np.expm1(np.where(small, 1.0, inner)))
+    value = np.where(small, 1.0 - 0.5 * p, p / np.expm1(np.where(small, 1.0, np.clip(p, -_OVERFLOW, _OVERFLOW))))
     return np.where(p > _OVERFLOW, 0.0, value)
 
 
@@ -73,9 +72,12 @@ class ScharfetterGummel:
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face."""
+        upwind = np.maximum(-w, 0.0)
         if eps == 0.0:
-            return np.maximum(-w, 0.0)
-        return eps * bernoulli(w / eps)
+            return upwind
+        with np.errstate(over="ignore"):
+            peclet = w / eps
+        return np.where(np.abs(peclet) > _OVERFLOW, upwind, eps * bernoulli(np.clip(peclet, -_OVERFLOW, _OVERFLOW)))
 
 
 Flux = Upwind | Centred | ScharfetterGummel

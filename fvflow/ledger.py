@@ -30,7 +30,7 @@ LEDGER = {
     "maximum": Variable((), "largest density"),
     "energy": Variable((), "energy; infinite where a density is negative"),
     "entropy": Variable((), "entropy int rho log rho; infinite where a density is negative"),
-    "dissipation": Variable((), "rate of energy loss"),
+    "dissipation": Variable((), "rate of energy loss, the potential held fixed"),
     "mean": Variable(("axis",), "mean position"),
     "covariance": Variable(("axis", "axis_2"), "covariance of the cell centres weighted by mass"),
     "steps": Variable((), "steps so far"),

@@ -76,7 +76,10 @@ def march(step: Step, state: State, times: Times) -> Iterator[State]:
         length = (times.mark(1) if whole else end - start) / cuts  # the same to the last bit, so factors are reused
         for cut in range(1, cuts + 1):
             at = end if cut == cuts else start + cut * length
-            state = replace(step(state, length), time=at)
+            try:
+                state = replace(step(state, length), time=at)
+            except NumericsError as error:
+                raise NumericsError(f"{error} (step {state.step + 1}, from t = {state.time:g} to {at:g})") from error
             _require_finite(state)
             yield state
 

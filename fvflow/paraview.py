@@ -33,6 +33,21 @@ def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
     return target
 
 
+def check(path: Path) -> None:
+    """Refuse a result whose .xmf2 cannot be written, before the run: OutputError."""
+    if path.suffix and (target := path.with_suffix(".xmf2")).is_dir():
+        raise OutputError(f"{target}: is a directory, where a file for ParaView has to go; use another name")
+
+
+def remove(path: Path) -> None:
+    """Remove the .xmf2 of a result that is about to be replaced; raises OutputError."""
+    target = path.with_suffix(".xmf2")
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be replaced ({error.strerror})") from error
+
+
 def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Any:
     source = escape(name)
     kind, extra = _SHAPES[mesh.dimension]

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import jsonschema
@@ -9,6 +10,8 @@ import pytest
 import fvflow
 from fvflow.case import Case, json_schema
 from fvflow.errors import CaseError, OutputError
+from fvflow.flows import FokkerPlanckFlow
+from fvflow.march import Times
 from tests.scenes import ou
 
 GOOD = """
@@ -34,6 +37,8 @@ BAD = [  # what to set, what is said
     ("mesh.cells", "[true]", "expected a whole number, got true"),
     ("mesh.lower", "[7]", "lower 7 is not below upper 6"),
     ("mesh.lower", "[6]", "lower 6 is not below upper 6"),
+    ("mesh", "{kind: box, lower: [-1.7e308], upper: [1.7e308], cells: [4]}", "too large for doubles"),
+    ("mesh.cells", "[500000000]", "cells need about"),
     ("mesh.lower", "[a]", 'expected a number, got "a"'),
     ("mesh.lower", "[.nan]", "expected a finite number"),
     ("mesh.lower", "[-.inf]", "expected a finite number"),
@@ -48,6 +53,11 @@ BAD = [  # what to set, what is said
     ("flow.potential", "y**2", "unknown name y"),
     ("flow.potential", "os.system('x')", "not allowed in an expression"),
     ("flow.potential", "[1]", "expected a text or an expression|expected a number"),
+    ("flow.potential", "true", "expected a text or an expression, got true"),
+    ("flow.potential", "x^2", r"write \*\* for powers"),
+    ("flow.potential", "1 if x else 2", r"write where\(condition, a, b\)"),
+    ("flow.potential", "2 x", r"near 'x'; products need \*"),
+    ("flow.flux", "upwind", r'expected a mapping, got "upwind"; write {kind: upwind}'),
     ("flow.potential", "log(x)", r"log\(x\) is nan at x = -5.75"),
     ("flow.velocity", "[x, y]", "unknown name y"),
     ("flow.velocity", "[x, x]", "velocity has 2 components"),
@@ -63,16 +73,18 @@ BAD = [  # what to set, what is said
     ("initial", "{kind: gaussian, mean: [99], covariance: [[1e-3]]}", "is it inside the box"),
     ("initial", "{kind: gaussian, mean: [0, 0], covariance: [[1, 0], [0, 1]]}", "one per axis"),
     ("initial", "{kind: exact}", "needs an exact solution"),
+    ("initial", "{kind: spike, at: [9]}", "outside the mesh"),
+    ("initial.mean", "[9]", r"only 2.2e-08 of the density lies on this mesh"),
     ("initial.mass", "-1", "expected a number > 0"),
     ("initial.covariance", "[[-1]]", "not positive definite"),
     ("initial.sampling", "corner", "expected 'average' or 'centre'"),
-    ("exact", "{kind: heat-box, modes: [1]}", "heat equation"),
+    ("exact", "{kind: heat-box, modes: [1]}", "needs initial: {kind: exact}"),
     ("exact", "{kind: heat-box, modes: [1], amplitude: 2}", "expected a number <= 1"),
     ("checks.error_l1", "1", "needs an exact solution"),
     ("checks.energy_increase", "1", "gradient-flow"),
     ("checks.mass", "1", "unknown key"),
-    ("parameters.x", "1", "not a free name"),
-    ("parameters.pi", "1", "not a free name"),
+    ("parameters.x", "1", "x is taken or no name"),
+    ("parameters.lambda", "1", "lambda is taken or no name"),
     ("parameters.k", "[1]", "expected a number"),
     ("flow", "{kind: gradient-flow, energy: []}", "at least 1"),
     (
@@ -87,6 +99,31 @@ BAD = [  # what to set, what is said
     ("output.compression", "11", "expected a number <= 9"),
     ("colour", "red", "unknown key"),
 ]
+
+
+def test_no_fault_is_told_twice_and_many_are_cut_short():
+    with pytest.raises(CaseError) as caught:
+        Case.parse(GOOD, "f.yaml", {"flow.potential": "[1]"})
+    assert len(str(caught.value).splitlines()) == 1
+    many = GOOD + "".join(f"k{index}: 1\n" for index in range(9000))
+    begun = time.process_time()
+    with pytest.raises(CaseError, match="and 8970 more errors"):
+        Case.parse(many, "f.yaml")
+    assert time.process_time() - begun < 2.0
+
+
+def test_an_override_heals_what_it_replaces():
+    assert Case.parse(GOOD.replace("epsilon: 1.0", "epsilon: .nan"), "f", {"flow.epsilon": "2"}).flow.epsilon == 2.0
+
+
+@pytest.mark.parametrize(
+    "title", [*["1e-3", "08", "on", "true", "null", "~", "#x", "'", "-", "1", "!x"], "", "a: b", '"', "ε\n", "- x"]
+)
+def test_awkward_texts_survive_a_rewrite(title):
+    case = Case.parse(GOOD).replace({"title": title})
+    assert case.title == title
+    assert Case.parse(case.text) == case
+    assert Case.parse(dataclasses.replace(case).text) == case
 
 
 @pytest.mark.parametrize(("path", "value", "message"), BAD)
@@ -118,6 +155,40 @@ def test_values_and_text_make_the_same_case_again():
     assert Case.parse(json.dumps(case.values)) == case
 
 
+def test_python_is_checked_as_yaml_is():
+    case = Case.parse(GOOD)
+    wrong = [
+        (dataclasses.replace(case, times=Times(1.0, -0.1)), "times.step: expected a number > 0"),
+        (dataclasses.replace(case, flow=FokkerPlanckFlow(-1.0)), "flow.epsilon: expected a number >= 0"),
+        (dataclasses.replace(case, flow=FokkerPlanckFlow(1.0, "q*x")), "unknown name q"),
+        (dataclasses.replace(case, output=fvflow.Output("half")), "output.precision: expected 'double' or 'single'"),
+        (dataclasses.replace(case, flow=FokkerPlanckFlow(1.0, stepper="implicit-euler")), "flow.stepper: expected"),
+    ]
+    for made, message in wrong:
+        with pytest.raises(CaseError, match=message):
+            made.prepare()
+
+
+def test_parameters_that_nothing_uses_are_known():
+    case = Case.parse(GOOD, overrides={"parameters.omega": "2"})
+    assert case.unused_parameters() == ["omega"]
+    assert "omega" in case.prepare().report()["unused"]
+    assert Case.parse(GOOD).unused_parameters() == []
+    jko = Case.parse(GOOD, overrides={"flow": JKO.replace("x**2", "k*x**2")})
+    assert jko.unused_parameters() == []
+
+
+def test_replace_takes_numpy_values():
+    case = Case.parse(GOOD).replace({"flow.epsilon": np.float32(0.5), "mesh.cells": np.array([30])})
+    assert (case.flow.epsilon, case.mesh.cells) == (0.5, (30,))
+
+
+def test_a_run_says_which_checks_it_missed():
+    case = Case.parse(GOOD).replace({"checks": {"minimum": 1.0, "mass_correction": 1e-14}})
+    assert case.run().attrs["checks_missed"].startswith("check minimum missed")
+    assert Case.parse(GOOD).run().attrs["checks_missed"] == "none"
+
+
 def test_replace_gives_another_case():
     case = Case.parse(GOOD)
     other = case.replace({"flow.epsilon": 0.25}).replace({"mesh.cells.0": 50})
@@ -133,8 +204,6 @@ def test_a_changed_case_does_not_remember_the_old_text():
 
 def test_cases_from_python_are_the_same_thing():
     from fvflow.fields import Gaussian
-    from fvflow.flows import FokkerPlanckFlow
-    from fvflow.march import Times
 
     case = Case(
         mesh=fvflow.Box((-6.0,), (6.0,), (24,)),

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fvflow
@@ -62,6 +63,10 @@ def test_a_missed_check_is_told_and_exits_6(tmp_path):
         (["run", "nothing.yaml"], 5, "nothing.yaml: cannot be read"),
         (["run", OU, "-o", "no/such/dir/x.nc"], 5, "no directory"),
         (["run", OU, "-o", "x.txt"], 5, "ends in .nc"),
+        (["run", OU, "-o", "."], 5, "ends in .nc"),
+        (["run", OU, "-o", ""], 5, "ends in .nc"),
+        (["run", OU, "-o", "x" * 260 + ".nc"], 5, "File name too long"),
+        (["check", OU, "--set", "mesh.cells=[200000000]"], 3, "cells need about"),
         (["info", OU], 5, "cannot be read"),
         (["run"], 2, "usage"),
         (["frobnicate"], 2, "invalid choice"),
@@ -106,18 +111,27 @@ def test_a_directory_that_may_not_be_written_exits_5(tmp_path):
     assert "/proc/x.nc: cannot be written" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS * 3)
 def test_signals_stop_the_run_and_keep_its_frames(number, code, tmp_path):
-    process = subprocess.Popen([*RUN, "run", OU, *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    """With a frame in every step the signal mostly arrives amid a write; still no frame is half there."""
+    frequent = ["--set", "times.end=100", "--set", "times.save=0.01", "--set", "checks={}"]
+    process = subprocess.Popen([*RUN, "run", OU, *frequent], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "ou-1d.parts" / "part-000000.nc")
     wait_for(tmp_path / "ou-1d.parts" / "part.tmp")
-    time.sleep(0.5)
+    time.sleep(0.3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=10)
+    _, told = process.communicate(timeout=5)
     assert process.returncode == code
     assert "the frames so far are in ou-1d.parts" in told
     assert not (tmp_path / "ou-1d.nc").exists()
     with fvflow.read(tmp_path / "ou-1d.parts") as ds:
-        assert ds.sizes["time"] >= 1
+        count = ds.sizes["time"]
+        whole = Case.read(OU).replace({"times": {"end": 0.01 * (count - 1), "step": 0.01, "save": 0.01}}).run()
+        for name in ("time", "rho", "mass", "covariance", "iterations", "error_l1"):
+            np.testing.assert_allclose(ds[name], whole[name], rtol=1e-9, atol=1e-14, err_msg=name)
 
 
 def test_a_kill_leaves_readable_frames_and_does_not_block_the_next_run(tmp_path):
@@ -216,6 +230,61 @@ print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_result_does_not_overwrite_its_case(tmp_path):
+    case = tmp_path / "mine.nc"
+    case.write_text(Path(OU).read_text())
+    done = call("run", "mine.nc", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "would overwrite the case" in done.stderr
+    assert case.read_text() == Path(OU).read_text()
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", ">&-", ">&- 2>&-", "2> >(true)"])
+def test_streams_that_are_closed_do_not_stop_a_run(redirection, tmp_path):
+    command = f"{' '.join(RUN)} run {OU} {' '.join(SHORT)} {redirection}".replace("checks={}", "'checks={}'")
+    done = subprocess.run(["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "ou-1d.nc").exists()
+
+
+def test_a_full_standard_output_exits_5():
+    done = subprocess.run(["/bin/bash", "-c", f"{' '.join(RUN)} schema > /dev/full"], capture_output=True, text=True)
+    assert done.returncode == 5
+    assert "output failed (No space left on device)" in done.stderr
+
+
+def test_too_little_memory_is_told(tmp_path):
+    limit = f"ulimit -v 1500000; {' '.join(RUN)} run {OU} --set 'mesh.cells=[30000000]'"
+    done = subprocess.run(["/bin/bash", "-c", limit], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "cells need about" in done.stderr
+
+
+def test_check_estimates_what_is_then_seen(tmp_path):
+    report = json.loads(call("check", OU, "--json", cwd=tmp_path).stdout)
+    call("run", OU, cwd=tmp_path)
+    assert float(report["result"].split()[1]) == pytest.approx((tmp_path / "ou-1d.nc").stat().st_size / 1024, rel=0.3)
+    assert report["result"].endswith("KiB")
+    assert report["Peclet number"].startswith("at most 0.297 ")  # (x_f - 0) h/eps at x_f = 5.95, h = 0.05
+    assert 100 < float(report["memory"].split()[1]) < 400
+    assert 0 < float(report["time"].split()[1]) < 5
+
+
+@pytest.mark.parametrize(
+    ("flow", "outward"),
+    [
+        ("{kind: fokker-planck, epsilon: 0.1, stream: sin(pi*x)*sin(pi*y)}", False),
+        ("{kind: fokker-planck, epsilon: 0.1, stream: x*y}", True),
+    ],
+)
+def test_walls_that_a_drift_respects_are_not_blamed(flow, outward, tmp_path):
+    case = "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [20, 20]}\n"
+    case += "initial: {kind: uniform}\ntimes: {end: 1, step: 0.1}\n"
+    (tmp_path / "c.yaml").write_text(case + f"flow: {flow}\n")
+    walls = json.loads(call("check", "c.yaml", "--json", cwd=tmp_path).stdout)["walls"]
+    assert ("points out" in walls) == outward
 
 
 def test_a_pipe_that_closes_is_no_error(tmp_path):

@@ -10,7 +10,7 @@ import xarray
 
 import fvflow
 from fvflow.case import Case
-from fvflow.dataset import parts_of
+from fvflow.dataset import Writer, parts_of
 from fvflow.errors import NumericsError, OutputError
 from tests.scenes import ou
 
@@ -125,9 +125,10 @@ def test_a_full_disk_is_told_before_it_is_full(tmp_path, monkeypatch):
         return usage(10**9, 0, 10**9 if len(calls) < 3 else 1000)
 
     monkeypatch.setattr(shutil, "disk_usage", filling)
-    with pytest.raises(OutputError, match=r"0 MiB are free.*The 2 frames so far are in"):
+    with pytest.raises(OutputError, match="0 MiB are free") as caught:
         small().write(tmp_path / "r.nc")
     monkeypatch.undo()
+    assert "the frames so far are in" in caught.value.__notes__[0]
     with fvflow.read(tmp_path / "r.parts") as ds:
         assert ds.sizes["time"] == 2
 
@@ -161,16 +162,77 @@ def test_outputs_that_cannot_be_are_refused_at_once(name, message, tmp_path):
 
 
 def test_two_runs_do_not_share_an_output(tmp_path):
+    layout = small().prepare().layout()
+    with Writer(tmp_path / "r.nc", layout, {}), pytest.raises(OutputError, match=r"process \d+ on .* is writing there"):
+        small().write(tmp_path / "r.nc")
+    small().write(tmp_path / "r.nc")
+
+
+def test_what_a_killed_run_left_is_no_obstacle_and_other_files_stay(tmp_path):
     parts = parts_of(tmp_path / "r.nc")
     parts.mkdir()
-    import socket
-
-    (parts / "lock").write_text(f"{os.getppid()} {socket.gethostname()}")
-    with pytest.raises(OutputError, match="is writing there"):
-        small().write(tmp_path / "r.nc")
-    assert (parts / "lock").exists(), "the other's lock stays"
-    (parts / "lock").write_text(f"{2**22 + 1} {socket.gethostname()}")
+    for name in ("lock", "part.tmp", "part-000000.nc", "mine.tmp", "notes.txt"):
+        (parts / name).touch()
     small().write(tmp_path / "r.nc")
+    assert sorted(os.listdir(parts)) == ["mine.tmp", "notes.txt"]
+
+
+def test_a_frame_is_readable_after_two_seconds_and_a_step(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("fvflow.dataset.writer.time.monotonic", lambda: now[0])
+    readable = []
+
+    def watch(state):
+        now[0] += 0.7
+        readable.append(len(list((tmp_path / "r.parts").glob("part-*.nc"))))
+
+    ou(1, 8, times={"end": 1, "step": 0.1, "save": 1}).write(tmp_path / "r.nc", watch)
+    assert readable[1] == 0 or readable[0] == 1
+    assert readable[4] >= 1, "the first frame, three seconds old"
+
+
+def test_a_part_whose_renaming_fails_is_not_lost(tmp_path, monkeypatch):
+    from fvflow.dataset import writer
+
+    renamed = []
+
+    def fails_once(source, target):
+        renamed.append(target)
+        if len(renamed) == 1:
+            raise OSError(5, "Input/output error")
+        os.replace(source, target)
+
+    monkeypatch.setattr(writer, "_flushed_rename", fails_once)
+    with pytest.raises(OutputError, match="Input/output error"):
+        small().write(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.parts") as ds:
+        assert ds.sizes["time"] >= 1
+
+
+def test_files_reach_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync") or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda source, target: order.append("rename") or replace(source, target))
+    small().write(tmp_path / "r.nc")
+    assert order[:3] == ["fsync", "rename", "fsync"]
+    assert order.count("fsync") >= 2 * order.count("rename") - 1
+
+
+def test_a_link_as_output_stays_one(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "r.nc").symlink_to(tmp_path / "far" / "real.nc")
+    small().write(tmp_path / "r.nc")
+    assert (tmp_path / "r.nc").is_symlink()
+    assert sorted(os.listdir(tmp_path / "far")) == ["real.nc", "real.xmf2"]
+
+
+def test_reading_closes_its_files(tmp_path):
+    small().write(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        assert ds.mass[0] == pytest.approx(1.0)
+    held = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    assert not [name for name in held if name.endswith("r.nc")]
 
 
 def test_reading_what_is_no_result_is_told(tmp_path):

@@ -1,9 +1,21 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from fvflow.errors import CaseError
-from fvflow.exact import GaussianFlow, GaussianReference, Gibbs, HeatBox, Setting, linear_drift, steady_moments
+from fvflow.errors import CaseError, NumericsError
+from fvflow.exact import (
+    FromExact,
+    GaussianFlow,
+    GaussianReference,
+    Gibbs,
+    HeatBox,
+    Setting,
+    check_linear,
+    linear_drift,
+    steady_moments,
+)
 from fvflow.fields import Drift, Expression, Gaussian, Uniform
 from fvflow.mesh import Box
 
@@ -14,21 +26,63 @@ def velocity(*parts: str) -> Drift:
     return Drift(velocity=tuple(Expression(part) for part in parts))
 
 
+BOX = (np.array([-3.0, -2.0]), np.array([3.0, 4.0]))
+
+
 def test_linear_drifts_are_read_off():
-    matrix, shift = linear_drift(velocity("-x - 2*y + 1", "3*x - y/2"), SQUARE, 0.0)
+    matrix, shift = linear_drift(velocity("-x - 2*y + 1", "3*x - y/2"), BOX, 0.0)
     np.testing.assert_allclose(matrix, [[-1, -2], [3, -0.5]], atol=1e-13)
     np.testing.assert_allclose(shift, [1, 0], atol=1e-13)
-    matrix, shift = linear_drift(Drift(potential=Expression("(x - 1)**2 + x*y")), SQUARE, 0.0)
+    matrix, shift = linear_drift(Drift(potential=Expression("(x - 1)**2 + x*y")), BOX, 0.0)
     np.testing.assert_allclose(matrix, [[-2, -1], [-1, 0]], atol=1e-12)
     np.testing.assert_allclose(shift, [2, 0], atol=1e-12)
-    matrix, _ = linear_drift(Drift(stream=Expression("-0.5*(x**2 + y**2)")), SQUARE, 0.0)
+    matrix, _ = linear_drift(Drift(stream=Expression("-0.5*(x**2 + y**2)")), BOX, 0.0)
     np.testing.assert_allclose(matrix, [[0, -1], [1, 0]], atol=1e-12)
 
 
-@pytest.mark.parametrize("parts", [("-x**3", "y"), ("x*y", "0"), ("abs(x)", "y"), ("0", "sin(x)")])
-def test_drifts_that_are_not_linear_are_refused(parts):
+@pytest.mark.parametrize(
+    "drift",
+    [
+        velocity("-x**3", "y"),
+        velocity("x*y", "0"),
+        velocity("abs(x)", "y"),
+        velocity("0", "sin(x)"),
+        velocity("-x + sin(4*pi*x)", "0"),
+        Drift(potential=Expression("0.5*x**2 + cos(4*pi*x)")),
+        Drift(potential=Expression("0.5*x**2 + 10*max(x - 2.8, 0)**2")),
+    ],
+    ids=str,
+)
+def test_drifts_that_are_not_linear_are_refused(drift):
     with pytest.raises(CaseError, match="linear"):
-        linear_drift(velocity(*parts), SQUARE, 0.0)
+        check_linear(drift, BOX, 0.0)
+
+
+@pytest.mark.parametrize("at", [5.0, 100.0, 800.0])
+@pytest.mark.parametrize("matrix", [[[-10.0, -0.3], [-0.3, -1.0]], [[-1.0, -5.0], [5.0, -1.0]]])
+def test_moments_after_a_long_time_are_stationary(matrix, at):
+    """A S + S A' + 2 eps I = 0 (Lyapunov)."""
+    matrix = np.array(matrix)
+    mean, covariance = steady_moments(np.ones(2), np.eye(2), matrix, np.array([1.0, 2.0]), 0.5, at)
+    residual = matrix @ covariance + covariance @ matrix.T + np.eye(2)
+    decay = np.exp(np.linalg.eigvals(matrix).real.max() * at)
+    np.testing.assert_allclose(residual, 0, atol=1e-13 + 20 * decay)
+    np.testing.assert_allclose(mean, -np.linalg.solve(matrix, [1.0, 2.0]), atol=1e-13 + 10 * decay)
+
+
+def test_moments_that_run_away_are_refused():
+    with pytest.raises(NumericsError, match="exceed all bounds"):
+        steady_moments(np.ones(1), np.eye(1), np.eye(1), np.zeros(1), 0.5, 1000.0)
+
+
+def test_moments_that_cannot_be_integrated_are_refused(monkeypatch):
+    import scipy.integrate
+
+    failed = SimpleNamespace(success=False, message="step size too small", y=np.zeros((6, 1)))
+    monkeypatch.setattr(scipy.integrate, "solve_ivp", lambda *arguments, **options: failed)
+    reference = GaussianReference(SQUARE, np.ones(2), np.eye(2), velocity("t*x", "0"), 0.1)
+    with pytest.raises(NumericsError, match="no solution at t = 0.5"):
+        reference.moments(0.5)
 
 
 def test_moments_satisfy_their_differential_equation():
@@ -84,7 +138,7 @@ def setting(mesh, drift=None, epsilon=0.5, initial=None):
 
 def test_heat_modes_decay_and_average_exactly():
     mesh = Box((0.0, 1.0), (2.0, 2.0), (12, 9)).build()
-    reference = HeatBox((2, 1), 0.5).on(setting(mesh))
+    reference = HeatBox((2, 1), 0.5).on(setting(mesh, initial=FromExact(2.0)))
     rate = 0.5 * ((2 * np.pi / 2) ** 2 + np.pi**2)
     for at in (0.0, 0.1):
         total = np.zeros(mesh.cells)
@@ -100,7 +154,9 @@ def test_closed_forms_refuse_cases_they_do_not_solve():
     with pytest.raises(CaseError, match="gaussian initial"):
         GaussianFlow().on(setting(SQUARE, drift))
     with pytest.raises(CaseError, match="heat equation"):
-        HeatBox((1, 1)).on(setting(SQUARE, drift))
+        HeatBox((1, 1)).on(setting(SQUARE, drift, initial=FromExact()))
+    with pytest.raises(CaseError, match="needs initial"):
+        HeatBox((1, 1)).on(setting(SQUARE))
     with pytest.raises(CaseError, match="one per axis"):
         HeatBox((1,)).on(setting(SQUARE))
     for wrong in (
@@ -110,6 +166,12 @@ def test_closed_forms_refuse_cases_they_do_not_solve():
     ):
         with pytest.raises(CaseError, match="gibbs"):
             Gibbs().on(wrong)
+
+
+def test_the_reference_is_sampled_as_the_initial_density_is():
+    initial = Gaussian((0.2, 0.1), ((0.3, 0.1), (0.1, 0.2)), sampling="centre")
+    reference = GaussianFlow().on(setting(SQUARE, velocity("-y", "x"), initial=initial))
+    np.testing.assert_allclose(reference.average(0.0), 2.0 * initial.sample(SQUARE, {}), rtol=1e-14)
 
 
 def test_gaussian_reference_is_the_initial_density_at_time_zero():

@@ -44,6 +44,36 @@ def test_dissipation_is_the_rate_of_energy_loss():
     assert dissipation(problem, state.density, 0.0) == pytest.approx(slope, rel=1e-3)
 
 
+def test_dissipation_of_a_gradient_flow_is_its_rate_of_energy_loss():
+    flow = {
+        "kind": "gradient-flow",
+        "energy": [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "x**2"}],
+    }
+    prepared = ou(1, 400, flow=flow).prepare()
+    energy, state = prepared.problem.energy(0.0), prepared.initial
+    h = 1e-4
+    after = prepared.case.flow.stepper.start(prepared.problem)(state, h)
+    slope = (energy.value(state.density) - energy.value(after.density)) / h
+    assert dissipation(prepared.problem, state.density, 0.0) == pytest.approx(slope, rel=5e-3)
+
+
+def test_energy_of_a_moving_potential_is_that_of_the_moment():
+    prepared = ou(1, 50, flow__potential="0.5*x**2 + 3*t", exact=None).prepare()
+    density = prepared.initial.density
+    later, now = (prepared.problem.energy(time).value(density) for time in (1.0, 0.0))
+    assert later - now == pytest.approx(3.0, rel=1e-12)
+
+
+def test_the_ledger_counts_steps_and_iterations():
+    case = ou(
+        3, 12, flow__stepper={"kind": "implicit-euler", "solver": {"kind": "krylov"}}, times={"end": 0.1, "step": 0.02}
+    )
+    frames = list(case.prepare().frames())
+    assert [frame["steps"] for frame in frames] == [0, 5]
+    assert frames[0]["iterations"] == 0
+    assert 1 <= frames[1]["iterations"] < 100
+
+
 def test_dissipation_of_equilibrium_is_nothing_and_of_a_spike_infinite():
     prepared = ou(1, 50, initial={"kind": "gibbs"}, exact=None).prepare()
     assert abs(dissipation(prepared.problem, prepared.initial.density, 0.0)) < 1e-13

@@ -1,3 +1,4 @@
+import math
 from typing import get_args
 
 import numpy as np
@@ -9,7 +10,7 @@ from fvflow.fluxes import ScharfetterGummel
 from fvflow.linalg import Auto, Direct, FaceMatrix, Krylov, Solver, Tridiagonal, aggregated, chosen
 from fvflow.linalg.kernels import compiled
 from fvflow.linalg.tridiagonal import eliminate, substitute
-from fvflow.mesh import Box
+from fvflow.mesh import Box, Extent
 from fvflow.problems import FokkerPlanck
 from tests.contracts import check_solver
 
@@ -34,13 +35,15 @@ def test_every_solver_is_under_contract():
 
 def test_auto_picks_by_dimension_and_size():
     def picked(*cells):
-        return type(chosen(Auto(), Box((0.0,) * len(cells), (1.0,) * len(cells), cells).build()))
+        return type(chosen(Auto(), Extent(len(cells), math.prod(cells))))
 
     assert picked(10) is Tridiagonal
     assert picked(10, 10) is Direct
     assert picked(8, 8, 8) is Direct
     assert picked(40, 40, 40) is Krylov
-    assert chosen(Krylov(), Box((0.0,), (1.0,), (3,)).build()) == Krylov()
+    assert chosen(Krylov(), Extent(1, 3)) == Krylov()
+    with pytest.raises(CaseError, match="one space dimension"):
+        chosen(Tridiagonal(), Extent(2, 9))
 
 
 def test_compiled_sweeps_equal_the_plain_ones():

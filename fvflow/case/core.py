@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
-from collections.abc import Mapping
+import resource
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from annotated_types import Ge, Le
 
 from fvflow.case import document as documents
@@ -21,10 +22,10 @@ from fvflow.case.document import Document, Fault, Path
 from fvflow.case.prepared import Prepared
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact, Reference, Setting, initial_density
-from fvflow.fields import RESERVED, Density
-from fvflow.flows import Flow, WassersteinFlow
+from fvflow.fields import RESERVED, Density, Gaussian, Mixture
+from fvflow.flows import Flow
 from fvflow.march import Times
-from fvflow.mesh import MeshKind
+from fvflow.mesh import Extent, MeshKind
 from fvflow.problems import State
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Checks:
     error_l2: Bound = None
     error_linf: Bound = None
     energy_increase: Bound = None
+    mass_correction: Bound = None
 
     def missed(self, figures: Mapping[str, Any]) -> list[str]:
         """A sentence for each bound that the figures do not keep."""
@@ -92,14 +94,20 @@ class Case:
     document: Document | None = field(default=None, init=False, repr=False, compare=False)  # what it was read from
 
     def __post_init__(self) -> None:
+        faults = list(self._faults())
+        if faults:
+            raise schema.Faulty(faults)
+
+    def _faults(self) -> Iterator[Fault]:
+        """What the parts of the case ask of each other."""
         for name in self.parameters:
             if not _NAME.fullmatch(name) or name in RESERVED:
-                raise CaseError(f"parameters.{name}: not a free name; use letters, digits and _, but not {name}")
-        bounded = [name for name in ("error_l1", "error_l2", "error_linf") if getattr(self.checks, name) is not None]
-        if bounded and self.exact is None:
-            raise CaseError(f"checks.{bounded[0]} needs an exact solution; add exact: {{kind: ...}}")
-        if self.checks.energy_increase is not None and not isinstance(self.flow, WassersteinFlow):
-            raise CaseError("checks.energy_increase is for flow gradient-flow, whose energy is known at every step")
+                yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
+        for name in ("error_l1", "error_l2", "error_linf"):
+            if getattr(self.checks, name) is not None and self.exact is None:
+                yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
+        if self.checks.energy_increase is not None and not self.flow.energy_each_step:
+            yield Fault(("checks", "energy_increase"), "is for flow gradient-flow, whose energy is known at every step")
 
     @staticmethod
     def read(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Case:
@@ -121,23 +129,28 @@ class Case:
         if overrides:
             document = documents.overridden(document, overrides)
         made, faults = schema.build(Case, document.values)
-        faults = [fault for fault in document.faults + faults if not _shadowed(fault, document.faults + faults)]
-        if made is None or faults:
-            raise document.refusal(faults)
+        if made is None or document.faults:
+            raise document.refusal([*document.faults, *faults])
         object.__setattr__(made, "document", document)  # not an argument, so that dataclasses.replace drops it
         return made
 
     def replace(self, changes: Mapping[str, Any]) -> Case:
         """The case with the values at dotted paths exchanged: case.replace({"flow.epsilon": 0.02})."""
-        return Case.parse(self.text, "case", {path: json.dumps(value) for path, value in changes.items()})
+        return Case.parse(
+            self.text, "case", {path: json.dumps(value, default=_listed) for path, value in changes.items()}
+        )
+
+    def unused_parameters(self) -> list[str]:
+        """Parameters that no expression of the case names."""
+        used = {name for mark in schema.formulas(self.values, type(self)) for name in mark.names}
+        return [name for name in self.parameters if name not in used]
 
     @property
     def text(self) -> str:
         """The case in YAML: as it was read, or written out if it was made in Python or changed."""
         if self.document is not None and not self.document.overrides:
             return self.document.text
-        values = self.values if self.document is None else self.document.values
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return documents.written(self.values if self.document is None else self.document.values)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -148,11 +161,17 @@ class Case:
     def prepare(self) -> Prepared:
         """The case in arrays; raises CaseError naming all stages that cannot be built."""
         faults: list[Fault] = []
-        mesh = self._stage(("mesh",), faults, self.mesh.build)
+        if self.document is None:  # made in Python: as yet only its parts have been looked at
+            faults = schema.build(Case, self.values)[1]
+        if not faults:
+            self._stage(("mesh", "cells"), faults, self._require_memory)
+        mesh = None if faults else self._stage(("mesh",), faults, self.mesh.build)
         if mesh is None:
             raise self._refusal(faults)
         names = dict(self.parameters)
         problem = self._stage(("flow",), faults, lambda: self.flow.problem(mesh, names))
+        if problem is None:
+            raise self._refusal(faults)
         setting = Setting(mesh, self.flow.drift(names), self.flow.diffusion(), self.initial.mass, self.initial)
         exact, reference = self.exact, None
         if exact is not None:
@@ -160,9 +179,17 @@ class Case:
         initial = None
         if exact is None or reference is not None:
             initial = self._stage(("initial",), faults, lambda: _started(setting, reference, names))
-        if faults or problem is None or initial is None:
+        if faults or initial is None:
             raise self._refusal(faults)
         return Prepared(self, mesh, problem, State.initial(mesh, initial), reference)
+
+    def _require_memory(self) -> None:
+        """Refuse a mesh for which the machine has too little memory, before any of it is taken."""
+        extent = Extent(len(self.mesh.cells), math.prod(self.mesh.cells))
+        needed, free = self.flow.memory(extent), _free_memory()
+        if needed > free:
+            told = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"
+            raise CaseError(f"{extent.cells} cells need about {told}; use fewer")
 
     def _stage(self, path: Path, faults: list[Fault], build: Any) -> Any:
         try:
@@ -200,27 +227,28 @@ class Case:
 
         prepared = prepared or self.prepare()
         layout = prepared.layout()
+        path = os.path.realpath(path) if os.path.islink(path) else path  # a link stays one, to the new result
+        paraview.check(FilePath(path))
         with dataset.Writer(FilePath(path), layout, prepared.attributes()) as writer:
-            for frame in prepared.frames(watch):
+
+            def after_step(state: State) -> None:
+                writer.tick()
+                if watch is not None:
+                    watch(state)
+
+            for frame in prepared.frames(after_step):
                 writer.append(frame)
+            paraview.remove(FilePath(path))  # so that an old one never describes a new result
             writer.close(prepared.closing())
         paraview.write(FilePath(path), prepared.mesh, writer.times, tuple(layout.fields()), layout.single)
         return prepared.figures()
 
 
-def _shadowed(fault: Fault, faults: list[Fault]) -> bool:
-    """Whether another fault explains this one: at the same value, or inside a list that seems too short."""
-    depth = len(fault.path)
-    for other in faults:
-        inside = len(other.path) > depth and other.path[:depth] == fault.path
-        if (fault.weak and inside) or (other.place is not None and other.path == fault.path and other is not fault):
-            return True
-    return False
-
-
 def _started(setting: Setting, reference: Reference | None, names: Mapping[str, float]) -> Any:
     """The initial density scaled to its mass; refuses negative and empty ones."""
     density = initial_density(setting, reference, names)
+    if not np.isfinite(density).all():
+        raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
     if density.min() < 0:
         cell = int(np.argmin(density))
         place = ", ".join(
@@ -228,9 +256,31 @@ def _started(setting: Setting, reference: Reference | None, names: Mapping[str, 
         )
         raise CaseError(f"the density is {density[cell]:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
     total = float(setting.mesh.volume @ density)
-    if not 0 < total < np.inf:
+    if not total < np.inf:
+        raise CaseError("the mass of the density is too large for doubles; scale it down")
+    if not total > 0:
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
+    if isinstance(setting.initial, Gaussian | Mixture) and setting.initial.sampling == "average" and total < 0.5:
+        raise CaseError(f"only {total:.2g} of the density lies on this mesh: is it outside the box or within one cell?")
     return density * (setting.initial.mass / total)
+
+
+def _listed(value: Any) -> Any:
+    """numpy numbers and arrays for JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise CaseError(f"{value!r} cannot be written in a case file; give numbers, texts, lists and mappings")
+
+
+def _free_memory() -> float:
+    """Bytes that this process may still take; infinite where the system does not say."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            free = next(float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = np.inf
+    return free if limit == resource.RLIM_INFINITY else min(free, float(limit))
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ import yaml
 
 from fvflow.errors import CaseError
 
-LARGEST, DEEPEST, MOST_NODES = 2**20, 32, 200_000
+LARGEST, DEEPEST, MOST_NODES, MOST_FAULTS = 2**20, 32, 200_000, 30
 Path = tuple[str | int, ...]
 
 # YAML 1.2.2, section 10.3.2, without its octal, hexadecimal and infinite numbers.
@@ -62,9 +62,12 @@ class Document:
             path, table = path[:-1], self.keys if path[:-1] in self.keys else self.places
         return table.get(path, Place(1, 1))
 
-    def refusal(self, faults: list[Fault]) -> CaseError:
+    def refusal(self, faults: Sequence[Fault]) -> CaseError:
         """All the faults as one error: file:line:column: path: message, the line and a caret."""
-        return CaseError("\n".join(self._told(fault) for fault in sorted(faults, key=self._order)))
+        told = [self._told(fault) for fault in sorted(_plainest(faults), key=self._order)]
+        if len(told) > MOST_FAULTS:
+            told[MOST_FAULTS:] = [f"{self.name}: and {len(told) - MOST_FAULTS} more errors"]
+        return CaseError("\n".join(told))
 
     def _order(self, fault: Fault) -> tuple[int, int]:
         place = fault.place or self.place(fault.path, fault.of_key)
@@ -74,6 +77,8 @@ class Document:
         for path, text in self.overrides.items():
             if fault.path[: len(path)] == path:
                 return f"--set {dotted(path)}={text}: {fault.message}"
+            if path[: len(fault.path)] == fault.path and not fault.of_key:
+                return f"--set {dotted(path)}={text}: {dotted(fault.path)}: {fault.message}"
         place = fault.place or self.place(fault.path, fault.of_key)
         where = dotted(fault.path)
         head = f"{self.name}:{place.line}:{place.column}: {where + ': ' if where else ''}{fault.message}"
@@ -83,6 +88,20 @@ class Document:
         line = lines[place.line - 1]
         start = max(0, place.column - 60)
         return f"{head}\n    {line[start : start + 100]}\n    {' ' * (place.column - 1 - start)}^"
+
+
+def _plainest(faults: Sequence[Fault]) -> list[Fault]:
+    """The faults without those that another explains: at the same value, or inside a list that seems too short."""
+    scanned = {fault.path for fault in faults if fault.place is not None}
+    inner = {fault.path[:depth] for fault in faults for depth in range(len(fault.path))}
+    first = {fault.path: fault for fault in reversed(faults)}
+    return [
+        fault
+        for fault in faults
+        if fault is first[fault.path]
+        and (fault.place is not None or fault.path not in scanned)
+        and not (fault.weak and fault.path in inner)
+    ]
 
 
 def dotted(path: Path) -> str:
@@ -108,6 +127,10 @@ def _decoded(text: str | bytes, name: str) -> str:
     if len(text) > LARGEST:
         raise CaseError(f"{name}: {len(text)} bytes; a case file has at most {LARGEST}")
     if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise CaseError(f"{name}: holds characters that are not valid Unicode") from None
         return text
     try:
         return text.decode("utf-8-sig")
@@ -261,7 +284,24 @@ def overridden(document: Document, overrides: Mapping[str, str]) -> Document:
         _entry(here, path[-1], dotted_path, new=True)
         here[path[-1]] = value
         told[path] = text
-    return replace(document, values=values, overrides=told)
+    kept = [fault for fault in document.faults if not any(fault.path[: len(path)] == path for path in told)]
+    return replace(document, values=values, overrides=told, faults=kept)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that the reader above would take for something else."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _is_name(text) else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
+def written(values: dict[str, Any]) -> str:
+    """The values as a text that `read` gives back."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _entry(here: Any, step: str | int, dotted_path: str, new: bool = False) -> Any:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fvflow.exact import Reference
-from fvflow.flows import WassersteinFlow
 from fvflow.ledger import ERRORS, Watch, entry
-from fvflow.march import every, tee
+from fvflow.march import Times, every, tee
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
 
 if TYPE_CHECKING:
     from fvflow.case.core import Case
+
+_TIMED_CELLS = 300_000  # up to here `check` takes a step or two to tell the time of a run
 
 
 class Prepared:
@@ -24,9 +26,8 @@ class Prepared:
 
     def __init__(self, case: Case, mesh: Mesh, problem: Any, initial: State, reference: Reference | None) -> None:
         self.case, self.mesh, self.problem, self.initial, self.reference = case, mesh, problem, initial, reference
-        variational = isinstance(case.flow, WassersteinFlow)
-        energy = (lambda state: problem.energy(state.time).value(state.density)) if variational else None
-        self.watch = Watch(mesh, energy)
+        each = case.flow.energy_each_step
+        self.watch = Watch(mesh, (lambda state: problem.energy(state.time).value(state.density)) if each else None)
         self._last: dict[str, Any] = {}
 
     def frames(self, watch: Any = None) -> Iterator[dict[str, Any]]:
@@ -56,6 +57,10 @@ class Prepared:
         step = self.case.times.step
         if longest == np.inf:
             return "unconditional"
+        if longest == 0:
+            return "not guaranteed: the centred flux of some face has a Peclet number above 2; refine, or change flux"
+        if not self.case.flow.drift(dict(self.case.parameters)).steady:
+            return f"not guaranteed: the drift moves; at t = 0 the longest step is {longest:.3g}; look at minimum"
         if step <= longest:
             return f"guaranteed: step {step:g} is at most {longest:.3g}"
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"
@@ -69,32 +74,54 @@ class Prepared:
             "cell size": ", ".join(f"{width.min():.4g} to {width.max():.4g}" for width in widths),
             "walls": self._walls(),
             "steps": f"{case.times.steps} of at most {case.times.step:g}, {case.times.saves + 1} frames",
-            "method": case.flow.method(mesh),
+            "method": case.flow.method(mesh.extent),
             "positivity": self.positivity(),
         }
         peclet = case.flow.peclet(self.problem)
         if peclet is not None:
-            report["Peclet number"] = f"at most {peclet:.3g} (|v| d/epsilon over a face)"
-        memory = case.flow.memory(mesh)
-        report["memory"] = f"about {max(memory >> 20, 1)} MiB beside Python's own 150 MiB"
-        size = (case.times.saves + 1) * layout.frame_bytes + 8 * mesh.cells * (2 + 2**mesh.dimension)
-        report["result"] = f"about {max(size >> 10, 1)} KiB"
+            report["Peclet number"] = f"at most {peclet:.3g} at t = 0 (|v| d/epsilon over a face)"
+        smearing = case.flow.smearing(self.problem)
+        if smearing is not None:
+            report["numerical diffusion"] = f"up to {smearing:.3g} at t = 0 (|v| d/2 of upwinding)"
+        unused = case.unused_parameters()
+        if unused:
+            report["unused"] = f"parameters {', '.join(unused)}: no expression names them"
+        report["memory"] = f"about {_sized(case.flow.memory(mesh.extent) + 150 * 2**20)}, Python's own 150 MiB included"
+        report["result"] = f"about {_sized(self._file_bytes())}"
+        if mesh.cells <= _TIMED_CELLS:
+            report["time"] = f"about {self._seconds():.2g} s, from one step"
         return report
+
+    def _file_bytes(self) -> float:
+        """Size of the result: frames, geometry, and what netCDF itself takes."""
+        mesh, frames = self.mesh, self.case.times.saves + 1
+        geometry = 24 * len(mesh.points) + 4 * mesh.cells * mesh.cell_points.shape[1] + 8 * mesh.cells
+        return float(frames * self.layout().frame_bytes + geometry + 80_000)
+
+    def _seconds(self) -> float:
+        """Time of the run, from a second step: the first also compiles and factorises."""
+        length = self.case.times.mark(1) / self.case.times.cuts(1)
+        states = self.case.flow.states(self.problem, self.initial, Times(2 * length, length))
+        marks = [time.perf_counter() for _ in states]
+        return marks[1] - marks[0] + self.case.times.steps * (marks[2] - marks[1])
 
     def _walls(self) -> str:
         """How hard the drift pushes against the walls at time 0."""
         drift = self.case.flow.drift(dict(self.case.parameters))
-        outward = 0.0
+        outward = fastest = 0.0
         for axis, sign, points, step in _wall_points(self.mesh, self.layout().edges):
             if not drift.absent:
-                outward = max(outward, float((sign * drift.velocity_at(points, 0.0, step)[:, axis]).max()))
-        if outward <= 1e-9:
+                near, far = (drift.velocity_at(at, 0.0, step) for at in points)
+                outward = max(outward, float((sign * (2 * near - far)[:, axis]).max()))
+                fastest = max(fastest, float(np.abs(near).max()))
+        if outward <= 1e-4 * fastest:
             return "no flux; the drift does not point out of the box at t = 0"
         return f"no flux; the drift points out with up to {outward:.3g} at t = 0 and mass will pile up there"
 
     def closing(self) -> dict[str, Any]:
         """The global attributes that are known after the run."""
-        return {**self.watch.summary(), "positivity": self.positivity()}
+        missed = "; ".join(self.case.checks.missed(self.figures())) or "none"
+        return {**self.watch.summary(), "positivity": self.positivity(), "checks_missed": missed}
 
     def figures(self) -> dict[str, Any]:
         """The figures of the whole run: the worst of every step, and the ledger at the end."""
@@ -102,12 +129,25 @@ class Prepared:
         return {**self.watch.summary(), **last}
 
 
-def _wall_points(mesh: Mesh, edges: tuple[Array, ...]) -> Iterator[tuple[int, float, Array, float]]:
-    """For each wall of a box: axis, outward sign, a point just inside it for each cell there, and a small step."""
+def _sized(size: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1024:.3g} TiB"
+
+
+def _wall_points(mesh: Mesh, edges: tuple[Array, ...]) -> Iterator[tuple[int, float, list[Array], float]]:
+    """For each wall of a box: axis, outward sign, two points inside it for each cell there, and a small step.
+
+    The second point is twice as far from the wall as the first, so that 2 v(first) - v(second) is v at the wall.
+    """
     step = 1e-3 * min(float(np.diff(edge).min()) for edge in edges)
     for axis, edge in enumerate(edges):
         for sign, wall, inner in ((-1.0, edge[0], edge[1]), (1.0, edge[-1], edge[-2])):
             layer = np.abs(mesh.centre[:, axis] - 0.5 * (wall + inner)) < 0.25 * abs(wall - inner)
-            points = mesh.centre[layer]
-            points[:, axis] = wall - sign * 2 * step
+            points = [mesh.centre[layer], mesh.centre[layer]]
+            for distance, position in zip((2, 4), points, strict=True):
+                position[:, axis] = wall - sign * distance * step
             yield axis, sign, points, step

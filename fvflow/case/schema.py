@@ -19,6 +19,7 @@ from pydantic import (
     AfterValidator,
     AllowInfNan,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Strict,
@@ -28,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from fvflow.case.document import Fault, Path
+from fvflow.case.document import Fault, Path, dotted
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 
@@ -37,13 +38,20 @@ _SCALARS: dict[Any, Any] = {
     float: Annotated[float, Strict(), AllowInfNan(False)],
     int: Annotated[int, Strict()],
     str: Annotated[str, Strict()],
-    bool: Annotated[bool, Strict()],
 }
 
 
 def model(cls: type) -> type[BaseModel]:
     """The pydantic model of a dataclass."""
     return _model(cls)
+
+
+class Faulty(CaseError):
+    """Several faults of one dataclass, each at its own path."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(f"{dotted(fault.path)}: {fault.message}" for fault in faults))
+        self.faults = faults
 
 
 @cache
@@ -83,7 +91,7 @@ def _converted(hint: Any) -> Any:
         inner, *marks = arguments
         formula = next((mark for mark in marks if isinstance(mark, FormulaMark)), None)
         if formula is not None:
-            return Annotated[str | float, AfterValidator(_checker(formula))]
+            return Annotated[str | float, BeforeValidator(_no_truth_value), AfterValidator(_checker(formula))]
         return Annotated[_converted(inner), *(mark for mark in marks if isinstance(mark, BaseMetadata))]
     if origin in (Union, types.UnionType):
         return _union(arguments)
@@ -103,10 +111,14 @@ def _union(members: tuple[Any, ...]) -> Any:
     return union | None if len(rest) < len(members) else union
 
 
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a text or an expression, got {_shown(value)}")
+    return value
+
+
 def _checker(mark: FormulaMark) -> Any:
     def check(text: Any, info: ValidationInfo) -> Any:
-        if isinstance(text, bool):
-            raise ValueError(f"expected an expression, got {text}")
         try:
             context = info.context or {}
             expression = Expression(text)
@@ -138,6 +150,19 @@ def _context(values: dict[str, Any]) -> dict[str, Any]:
     return {"axes": axes, "parameters": list(parameters) if isinstance(parameters, dict) else []}
 
 
+def formulas(values: Any, hint: Any) -> list[Expression]:
+    """All expressions in the plain values of a dataclass."""
+    if get_origin(hint) is Annotated and any(isinstance(mark, FormulaMark) for mark in hint.__metadata__):
+        return [Expression(values)]
+    if isinstance(values, list):
+        return [found for item in values for part in get_args(hint)[:1] for found in formulas(item, part)]
+    if isinstance(values, dict):
+        owners = [cls for cls in dataclasses_in(hint) if _kind_of(cls) in ("", values.get("kind"))]
+        hints = get_type_hints(owners[0], include_extras=True) if owners else {}
+        return [found for name, item in values.items() if name in hints for found in formulas(item, hints[name])]
+    return [found for part in get_args(hint) if get_origin(part) for found in formulas(values, part)]
+
+
 def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
     """The value with models turned back into dataclasses; what their constructors refuse goes to the faults."""
     if isinstance(value, BaseModel):
@@ -149,9 +174,11 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
         }
         try:
             return cls(**given)
+        except Faulty as error:
+            faults += [dataclasses.replace(fault, path=(*path, *fault.path)) for fault in error.faults]
         except CaseError as error:
             faults.append(Fault(path, str(error)))
-            return None
+        return None
     if isinstance(value, tuple):
         return tuple(_constructed(hint, item, (*path, index), faults) for index, item in enumerate(value))
     return value
@@ -215,12 +242,12 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
             return f"expected a whole number, got {got}"
         case "string_type":
             return f"expected a text or an expression, got {got}"
-        case "bool_type":
-            return f"expected true or false, got {got}"
         case "tuple_type" | "list_type":
             return f"expected a list like [1, 2], got {got}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return f"expected a mapping, got {got}"
+            word = _at(values, path)
+            hint = f"; write {{kind: {word}}}" if word in _kinds(cls, values, path) else ""
+            return f"expected a mapping, got {got}{hint}"
         case "greater_than":
             return f"expected a number > {context['gt']:g}, got {got}"
         case "greater_than_equal":

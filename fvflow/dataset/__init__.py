@@ -49,17 +49,30 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
         if not parts:
             raise OutputError(f"{path}: holds no parts of a run; give a .nc file or a .parts directory")
         return xarray.concat([read(part) for part in parts], "time", data_vars="minimal", combine_attrs="override")
+    root = _opened(path)
+    source = str(root.attrs.get("source", "not given"))
+    if not source.startswith(SOURCE):
+        root.close()
+        raise OutputError(f"{path}: is not a result of fvflow (its source is {source})")
+    diagnostics = _opened(path, group="diagnostics")
+    both = root.merge(diagnostics, combine_attrs="override")
+
+    def close() -> None:
+        root.close()
+        diagnostics.close()
+
+    both.set_close(close)
+    return both
+
+
+def _opened(path: Path, **options: Any) -> xarray.Dataset:
+    import xarray
+
     try:
-        root = xarray.open_dataset(path, engine="netcdf4")
-        if not str(root.attrs.get("source", "")).startswith(SOURCE):
-            raise OutputError(
-                f"{path}: is not a result of fvflow (its source is {root.attrs.get('source', 'not given')})"
-            )
-        diagnostics = xarray.open_dataset(path, group="diagnostics", engine="netcdf4")
+        return xarray.open_dataset(path, engine="netcdf4", **options)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run") from None
-    return root.merge(diagnostics, combine_attrs="override")
 
 
 __all__ = ["Layout", "Writer", "assembled", "parts_of", "read"]

@@ -7,6 +7,7 @@ ParaView needs in /paraview.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,7 +97,8 @@ class Layout:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame."""
-        return self.mesh.cells * (4 if self.single else 8) + 8 * len(self.diagnostics()) * 9
+        ledger = sum(math.prod(self.sizes[name] for name in item.dims[1:]) for item in self.diagnostics().values())
+        return self.mesh.cells * (4 if self.single else 8) + 8 * ledger
 
 
 TIME = Item(("time",), {"units": "s", "axis": "T", "long_name": "time"})

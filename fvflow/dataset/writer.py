@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from fvflow.mesh import Mesh
 
 _PART_BYTES, _PART_SECONDS = 2**26, 2.0  # a part is closed when it has grown to either
 _RESERVE = 2**20  # bytes that must stay free beside the next frame
+_COPY_BYTES = 2**23  # of fields in memory while parts are put together
+_LEDGER_CHUNK = 128  # frames
+_LOCK, _OPEN_PART, _WHOLE = "lock", "part.tmp", "whole.tmp"
 
 
 @contextlib.contextmanager
@@ -35,56 +39,64 @@ class Writer:
     """Stores frames in part files and, at the end, in NAME.nc at one stroke.
 
     Parts are written under a temporary name, flushed to the disk and renamed; whatever stops the run, those in
-    NAME.parts stay readable (`fvflow.read`, `fvflow info`). Raises OutputError.
+    NAME.parts stay readable (`fvflow.read`, `fvflow info`). A part is ended when it is two seconds old, so `tick` is to
+    be called after every step. Raises OutputError.
     """
 
     def __init__(self, path: Path, layout: Layout, attributes: Mapping[str, Any]) -> None:
         self.path, self.layout, self.times = path, layout, list[float]()
         self._attributes = {**attributes, "history": f"{time.strftime('%Y-%m-%dT%H:%M:%S')} fvflow run"}
-        self._folder = parts_of(path)
         self._part: Any = None
+        self._ledger: list[Mapping[str, Any]] = []  # of the frames in the open part
         self._parts: list[Path] = []
-        self._opened = 0.0
+        self._opened = self._appended = 0.0
+        self._lock: IO[str] | None = None
 
     def __enter__(self) -> Writer:
-        if self.path.suffix != ".nc":
-            raise OutputError(f"{self.path}: the name of a result ends in .nc")
-        if self.path.is_dir():
-            raise OutputError(f"{self.path}: is a directory; give the name of a file")
-        if not self.path.parent.is_dir():
-            raise OutputError(f"{self.path}: there is no directory {self.path.parent}; make it first")
         with _reported(self.path):
-            _lock(self._folder)
+            _require_name(self.path)
+            self._folder = parts_of(self.path)
+            self._lock = _locked(self._folder)
             _remove_parts(self._folder)
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self._part is not None:
-            with contextlib.suppress(OutputError):
-                self._end_part()
-        with contextlib.suppress(OSError):
-            (self._folder / "lock").unlink(missing_ok=True)
-            self._folder.rmdir()  # only if it is empty: after success, or before the first frame
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        with contextlib.suppress(OutputError):
+            self._end_part()
+        if error is not None and self._parts:
+            error.add_note(f"the frames so far are in {self._folder} (fvflow info {self._folder}, fvflow.read)")
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                (self._folder / _LOCK).unlink(missing_ok=True)
+                self._folder.rmdir()  # only if it is empty: after success, or before the first frame
+            self._lock.close()
 
     def append(self, frame: Mapping[str, Any]) -> None:
         """Store one frame."""
         self._require_room(self.layout.frame_bytes)
         with _reported(self.path):
             if self._part is None:
-                self._begin_part()
-            _record(self._part, self.layout, frame)
-            self._part.sync()
+                self._part = _created(self._folder / _OPEN_PART, self.layout, self._attributes)
+                self._opened = time.monotonic()
+            for name in self.layout.fields():
+                self._part[name][len(self._ledger)] = np.reshape(frame[name], self.layout.mesh.shape)
+        self._ledger.append({name: frame[name] for name in ("time", *self.layout.diagnostics())})
         self.times.append(float(frame["time"]))
-        grown = len(self._part.dimensions["time"]) * self.layout.frame_bytes > _PART_BYTES
-        if grown or time.monotonic() - self._opened > _PART_SECONDS:
+        seldom = time.monotonic() - self._appended > _PART_SECONDS
+        self._appended = time.monotonic()
+        if seldom or len(self._ledger) * self.layout.frame_bytes > _PART_BYTES:
+            self._end_part()
+
+    def tick(self) -> None:
+        """End the part if it is old enough."""
+        if self._part is not None and time.monotonic() - self._opened > _PART_SECONDS:
             self._end_part()
 
     def close(self, attributes: Mapping[str, Any]) -> None:
         """Put the frames together as NAME.nc, which appears complete or not at all."""
-        if self._part is not None:
-            self._end_part()
+        self._end_part()
         self._require_room(len(self.times) * self.layout.frame_bytes)
-        whole = self._folder / "whole.tmp"
+        whole = self._folder / _WHOLE
         with _reported(self.path):
             with _created(whole, self.layout, {**self._attributes, **attributes}) as target:
                 _add_geometry(target, self.layout.mesh)
@@ -93,26 +105,38 @@ class Writer:
             _flushed_rename(whole, self.path)
             _remove_parts(self._folder)
 
-    def _begin_part(self) -> None:
-        self._part = _created(self._folder / "part.tmp", self.layout, self._attributes)
-        self._opened = time.monotonic()
-
     def _end_part(self) -> None:
-        part, self._part = self._part, None
+        """Add the ledger to the open part, close it and give it its name."""
+        if self._part is None:
+            return
         name = self._folder / f"part-{len(self._parts):06d}.nc"
         with _reported(self.path):
-            part.close()
-            _flushed_rename(self._folder / "part.tmp", name)
+            if self._part.isopen():
+                _record_ledger(self._part, self.layout, self._ledger)
+                self._part.close()
+            _flushed_rename(self._folder / _OPEN_PART, name)
+        self._part, self._ledger = None, []
         self._parts.append(name)
 
     def _require_room(self, size: int) -> None:
         with _reported(self.path):
             free = shutil.disk_usage(self.path.parent).free
         if free < size + _RESERVE:
-            raise OutputError(
-                f"{self.path}: {free >> 20} MiB are free, {size + _RESERVE >> 20} are needed; make room. "
-                f"The {len(self.times)} frames so far are in {self._folder}"
-            )
+            raise OutputError(f"{self.path}: {free >> 20} MiB are free, {size + _RESERVE >> 20} are needed; make room")
+
+
+def _require_name(path: Path) -> None:
+    """Refuse names that cannot be a result: OutputError."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"{path!r}: the name of a result has to be valid UTF-8") from None
+    if path.suffix != ".nc":
+        raise OutputError(f"{path}: the name of a result ends in .nc")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; give the name of a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no directory {path.parent}; make it first")
 
 
 def parts_of(path: Path) -> Path:
@@ -120,32 +144,29 @@ def parts_of(path: Path) -> Path:
     return path.with_suffix(".parts")
 
 
-def _lock(folder: Path) -> None:
-    """Claim the directory; a lock whose process is gone is taken over."""
+def _locked(folder: Path) -> IO[str]:
+    """The directory's lock file, locked until it is closed; the system sees to that however the process ends."""
     folder.mkdir(exist_ok=True)
-    lock, mine = folder / "lock", f"{os.getpid()} {socket.gethostname()}"
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        pid, host = lock.read_text().split()
-        if host != socket.gethostname() or (int(pid) != os.getpid() and _alive(int(pid))):
-            raise OutputError(f"{folder}: process {pid} on {host} is writing there; use another name, or wait")
-        lock.unlink()
-    with open(lock, "x") as file:
-        file.write(mine)
-
-
-def _alive(pid: int) -> bool:
+    lock = open(folder / _LOCK, "a+")  # noqa: SIM115 (the caller holds it)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise OutputError(f"{folder}: {holder} is writing there; use another name, or wait") from None
+    if not (folder / _LOCK).exists() or os.stat(folder / _LOCK).st_ino != os.fstat(lock.fileno()).st_ino:
+        lock.close()  # its last holder removed it meanwhile
+        return _locked(folder)
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+    return lock
 
 
 def _remove_parts(folder: Path) -> None:
-    for file in [*folder.glob("part-*.nc"), *folder.glob("*.tmp")]:
-        file.unlink()
+    for file in [*folder.glob("part-??????.nc"), folder / _OPEN_PART, folder / _WHOLE]:
+        file.unlink(missing_ok=True)
 
 
 def _flushed_rename(source: Path, target: Path) -> None:
@@ -170,14 +191,15 @@ def _created(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> Any:
     diagnostics = file.createGroup("diagnostics")
     for name, size in layout.sizes.items():
         (diagnostics if name.startswith("axis") else file).createDimension(name, size)
-    _define(file, "time", TIME)
+    _define(file, "time", TIME, chunksizes=(_LEDGER_CHUNK,))
     for name, item in layout.fixed().items():
         _define(file, name, item)
     chunk = (1, *layout.mesh.shape)
     for name, item in layout.fields().items():
         _define(file, name, item, chunksizes=chunk, **_filters(layout))
     for name, item in layout.diagnostics().items():
-        _define(diagnostics, name, item)
+        sizes = [layout.sizes[dimension] for dimension in item.dims[1:]]
+        _define(diagnostics, name, item, chunksizes=(_LEDGER_CHUNK, *sizes))
     return file
 
 
@@ -192,26 +214,28 @@ def _define(group: Any, name: str, item: Item, **storage: Any) -> None:
         variable[:] = item.values
 
 
-def _record(file: Any, layout: Layout, frame: Mapping[str, Any]) -> None:
-    """Append one frame to an open file."""
-    index = len(file.dimensions["time"])
-    file["time"][index] = frame["time"]
-    for name in layout.fields():
-        file[name][index] = np.reshape(frame[name], layout.mesh.shape)
+def _record_ledger(file: Any, layout: Layout, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Times and ledgers of the frames of a part."""
     for name in layout.diagnostics():
-        file["diagnostics"][name][index] = frame[name]
+        file["diagnostics"][name][: len(entries)] = np.array([entry[name] for entry in entries])
+    file["time"][: len(entries)] = [entry["time"] for entry in entries]
 
 
 def _copy_frames(part: Path, target: Any, layout: Layout) -> None:
-    """Append the frames of a part to an open file, one at a time."""
+    """Append the frames of a part to an open file, in blocks of a few megabytes."""
     import netCDF4
 
     with netCDF4.Dataset(part) as source:
         source.set_auto_mask(False)
-        names = [("time", source), *((name, source) for name in layout.fields())]
-        names += [(name, source["diagnostics"]) for name in layout.diagnostics()]
-        for index in range(len(source.dimensions["time"])):
-            _record(target, layout, {name: group[name][index] for name, group in names})
+        count, start = len(source.dimensions["time"]), len(target.dimensions["time"])
+        block = max(1, _COPY_BYTES // layout.frame_bytes)
+        for name in layout.fields():
+            for first in range(0, count, block):
+                last = min(first + block, count)
+                target[name][start + first : start + last] = source[name][first:last]
+        for name in layout.diagnostics():
+            target["diagnostics"][name][start : start + count] = source["diagnostics"][name][:]
+        target["time"][start : start + count] = source["time"][:]
 
 
 def _add_geometry(file: Any, mesh: Mesh) -> None:

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import numpy as np
-from annotated_types import Gt
 
 from fvflow.errors import CaseError
-from fvflow.exact.gaussian import GaussianFlow, GaussianReference, linear_drift, steady_moments
+from fvflow.exact.gaussian import GaussianFlow, GaussianReference, check_linear, linear_drift, steady_moments
 from fvflow.exact.gibbs import Gibbs
 from fvflow.exact.heat import HeatBox
-from fvflow.exact.setting import Reference, Setting
+from fvflow.exact.setting import AtEquilibrium, FromExact, Reference, Setting
 from fvflow.fields import Names
 from fvflow.mesh import Array
 
 Exact = GaussianFlow | HeatBox | Gibbs
-
-
-@dataclass(frozen=True)
-class AtEquilibrium:
-    """The discrete equilibrium of the case's potential, as an initial density."""
-
-    mass: Annotated[float, Gt(0)] = 1.0
-    kind: Literal["gibbs"] = "gibbs"
-
-
-@dataclass(frozen=True)
-class FromExact:
-    """The case's exact solution at time 0, as an initial density."""
-
-    mass: Annotated[float, Gt(0)] = 1.0
-    kind: Literal["exact"] = "exact"
 
 
 def initial_density(setting: Setting, reference: Reference | None, names: Names) -> Array:
@@ -56,6 +36,7 @@ __all__ = [
     "HeatBox",
     "Reference",
     "Setting",
+    "check_linear",
     "initial_density",
     "linear_drift",
     "steady_moments",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.setting import Setting
 from fvflow.fields import Drift, Gaussian, gaussian_density
 from fvflow.mesh import Array, Mesh
+
+Box = tuple[Array, Array]  # lower and upper corner
 
 _LINEAR = 1e-9  # relative deviation from A x + b that is taken for round-off
 
@@ -39,7 +43,7 @@ class GaussianFlow:
             setting.mass,
             setting.initial.sampling,
         )
-        linear_drift(setting.drift, setting.mesh, 0.0)
+        check_linear(setting.drift, reference._box, 0.0)
         return reference
 
 
@@ -54,19 +58,25 @@ class GaussianReference:
     epsilon: float
     mass: float = 1.0
     sampling: Literal["average", "centre"] = "average"
-    _reached: dict[float, Array] = field(default_factory=dict, repr=False)  # packed moments, to go on from
+    _reached: dict[float, Array] = field(default_factory=dict, repr=False)  # the packed moments found last
 
     def moments(self, time: float) -> tuple[Array, Array]:
         """m(t) (dim,) and S(t) (dim, dim)."""
         if self.drift.steady:
-            return steady_moments(
-                self.mean, self.covariance, *linear_drift(self.drift, self.mesh, 0.0), self.epsilon, time
-            )
+            matrix, shift = self._linear(0.0)
+            return steady_moments(self.mean, self.covariance, matrix, shift, self.epsilon, time)
         return self._integrated(time)
 
     def average(self, time: float) -> Array:
         """The density of each cell (cell,)."""
         return self.mass * gaussian_density(self.mesh, *self.moments(time), self.sampling)
+
+    @cached_property
+    def _box(self) -> Box:
+        return self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
+
+    def _linear(self, time: float) -> tuple[Array, Array]:
+        return linear_drift(self.drift, self._box, time)
 
     def _integrated(self, time: float) -> tuple[Array, Array]:
         """The moments by an eighth-order Runge-Kutta method to 1e-12, for drifts that depend on time."""
@@ -75,19 +85,23 @@ class GaussianReference:
         dimension = len(self.mean)
 
         def slope(at: float, packed: Array) -> Array:
-            matrix, shift = linear_drift(self.drift, self.mesh, at)
+            matrix, shift = self._linear(at)
             mean, covariance = packed[:dimension], packed[dimension:].reshape(dimension, dimension)
             flow = matrix @ covariance
             change = flow + flow.T + 2 * self.epsilon * np.eye(dimension)
             return np.concatenate([matrix @ mean + shift, change.ravel()])
 
-        self._reached.setdefault(0.0, np.concatenate([self.mean, self.covariance.ravel()]))
-        if time not in self._reached:
-            start = max(reached for reached in self._reached if reached < time)
-            span = (start, time)
-            end = solve_ivp(slope, span, self._reached[start], method="DOP853", rtol=1e-12, atol=1e-14)
-            self._reached[time] = end.y[:, -1]
-        packed = self._reached[time]
+        start, packed = next(iter(self._reached.items()), (np.inf, self.mean))
+        if start > time:
+            start, packed = 0.0, np.concatenate([self.mean, self.covariance.ravel()])
+        if start < time:
+            check_linear(self.drift, self._box, time)
+            end = solve_ivp(slope, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)
+            if not end.success:
+                raise NumericsError(f"exact gaussian: its moments have no solution at t = {time:g} ({end.message})")
+            packed = end.y[:, -1]
+        self._reached.clear()
+        self._reached[time] = packed
         return packed[:dimension], packed[dimension:].reshape(dimension, dimension)
 
 
@@ -96,34 +110,55 @@ def steady_moments(
 ) -> tuple[Array, Array]:
     """m(t) and S(t) for steady A (dim, dim) and b (dim,).
 
-    (m, 1) = exp([[A, b], [0, 0]] t) (m_0, 1); S = F S_0 F' + Q with F = exp(A t), Q = int_0^t F_s 2 eps F_s' ds.
+    m = F m_0 + g and S = F S_0 F' + Q with F = exp(A t), g = int_0^t F_s b ds, Q = int_0^t F_s 2 eps F_s' ds. All three
+    come from Van Loan's exponential over h = t/2^k with |A| h <= 1, where it is well-conditioned, and then by doubling:
+    g_{2h} = g + F g, Q_{2h} = Q + F Q F', F_{2h} = F^2. Raises NumericsError where they exceed all bounds.
     """
     from scipy.linalg import expm
 
     dimension = len(mean)
+    doublings = max(0, math.ceil(math.log2(max(np.abs(matrix).sum() * time, 1.0))))
+    h = time / 2**doublings
     affine = np.zeros((dimension + 1, dimension + 1))
     affine[:-1, :-1], affine[:-1, -1] = matrix, shift
-    carried: Any = expm(affine * time)
+    carried: Any = expm(affine * h)
+    flow, moved = carried[:-1, :-1], carried[:-1, -1]
     block = np.zeros((2 * dimension, 2 * dimension))
     block[:dimension, :dimension] = -matrix
     block[:dimension, dimension:] = 2 * epsilon * np.eye(dimension)
     block[dimension:, dimension:] = matrix.T
-    exponential: Any = expm(block * time)
-    flow = exponential[dimension:, dimension:].T
+    exponential: Any = expm(block * h)
     spread = flow @ exponential[:dimension, dimension:]
-    moved = flow @ covariance @ flow.T + 0.5 * (spread + spread.T)
-    return carried[:-1, :-1] @ mean + carried[:-1, -1], moved
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(doublings):
+            moved = moved + flow @ moved
+            spread = spread + flow @ spread @ flow.T
+            flow = flow @ flow
+        after = flow @ covariance @ flow.T + 0.5 * (spread + spread.T)
+        centre = flow @ mean + moved
+    if not (np.isfinite(after).all() and np.isfinite(centre).all()):
+        raise NumericsError(f"exact gaussian: its moments exceed all bounds at t = {time:g}; the drift points outwards")
+    return centre, after
 
 
-def linear_drift(drift: Drift, mesh: Mesh, time: float) -> tuple[Array, Array]:
-    """A (dim, dim) and b (dim,) of the drift v = A x + b; raises CaseError if it is not linear on the mesh's box."""
-    lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
+def linear_drift(drift: Drift, box: Box, time: float) -> tuple[Array, Array]:
+    """A (dim, dim) and b (dim,) of a drift that is v = A x + b in a box (lower, upper)."""
+    lower, upper = box
     middle, half = 0.5 * (lower + upper), 0.25 * (upper - lower)
     dimension = len(middle)
-    offsets = np.concatenate([np.zeros((1, dimension)), np.diag(half), -np.diag(half), np.outer([-0.7, 0.4], half)])
+    offsets = np.concatenate([np.zeros((1, dimension)), np.diag(half), -np.diag(half)])
     values = drift.velocity_at(middle + offsets, time, 0.5 * float(half.min()))
-    matrix = ((values[1 : dimension + 1] - values[dimension + 1 : 2 * dimension + 1]) / (2 * half[:, None])).T
-    wanted = values[0] + offsets @ matrix.T
-    if np.abs(values - wanted).max() > _LINEAR * max(np.abs(values).max(), 1e-300):
-        raise CaseError("exact gaussian needs a drift that is linear in space (a quadratic potential); this one is not")
+    matrix = ((values[1 : dimension + 1] - values[dimension + 1 :]) / (2 * half[:, None])).T
     return matrix, values[0] - matrix @ middle
+
+
+def check_linear(drift: Drift, box: Box, time: float) -> None:
+    """Refuse a drift that is not linear in the box: CaseError. It is compared at 200 points that no formula favours."""
+    lower, upper = box
+    step = 1e-3 * float((upper - lower).min())
+    random = np.random.default_rng(20).random((200, len(lower)))
+    position = lower + step + random * (upper - lower - 2 * step)
+    matrix, shift = linear_drift(drift, box, time)
+    values = drift.velocity_at(position, time, step)
+    if np.abs(values - position @ matrix.T - shift).max() > _LINEAR * max(np.abs(values).max(), 1e-300):
+        raise CaseError("exact gaussian needs a drift that is linear in space (a quadratic potential); this one is not")

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.exact.setting import Setting
+from fvflow.exact.setting import FromExact, Setting
 from fvflow.fields import outer
 from fvflow.mesh import Array
 
@@ -35,6 +35,8 @@ class HeatBox:
             raise CaseError("exact heat-box needs a mesh of kind box, graded or fipy")
         if len(self.modes) != mesh.dimension:
             raise CaseError(f"modes has {len(self.modes)} entries, the mesh {mesh.dimension} axes; give one per axis")
+        if not isinstance(setting.initial, FromExact):
+            raise CaseError(f"exact heat-box needs initial: {{kind: exact}}, got {setting.initial.kind}")
         if not setting.drift.absent:
             raise CaseError("exact heat-box is for the heat equation; leave out potential, velocity and stream")
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]

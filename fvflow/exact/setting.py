@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
+
+from annotated_types import Gt
 
 from fvflow.fields import Drift
 from fvflow.mesh import Array, Mesh
+
+
+@dataclass(frozen=True)
+class AtEquilibrium:
+    """The discrete equilibrium of the case's potential, as an initial density."""
+
+    mass: Annotated[float, Gt(0)] = 1.0
+    kind: Literal["gibbs"] = "gibbs"
+
+
+@dataclass(frozen=True)
+class FromExact:
+    """The case's exact solution at time 0, as an initial density."""
+
+    mass: Annotated[float, Gt(0)] = 1.0
+    kind: Literal["exact"] = "exact"
 
 
 @dataclass(frozen=True, eq=False)

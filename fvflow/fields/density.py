@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Gt, MaxLen, MinLen
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.fields.expression import Expression, Names, SteadyFormula
 from fvflow.mesh import Array, Mesh
 
@@ -116,7 +116,10 @@ class Spike:
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
         """The density of each cell (cell,)."""
-        nearest = int(np.argmin(((mesh.centre - _of_dimension(self.at, mesh, "at")) ** 2).sum(axis=1)))
+        at = _of_dimension(self.at, mesh, "at")
+        if (at < mesh.points.min(axis=0)).any() or (at > mesh.points.max(axis=0)).any():
+            raise CaseError(f"at {list(self.at)} is outside the mesh; give a point inside")
+        nearest = int(np.argmin(((mesh.centre - at) ** 2).sum(axis=1)))
         density = np.zeros(mesh.cells)
         density[nearest] = 1.0 / mesh.volume[nearest]
         return density
@@ -160,14 +163,23 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
     if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
         factors = map(_interval_mass, mesh.edges, mean, np.sqrt(np.diag(covariance)))
         return outer(list(factors)) / mesh.volume
-    precision = np.linalg.inv(covariance)
-    factor = 1.0 / math.sqrt(np.linalg.det(2 * math.pi * covariance))
+    root = _root(covariance)
+    whitening = np.linalg.inv(root).T
+    log_factor = -np.log(np.diag(root)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
 
     def density(position: Array) -> Array:
-        offset = position - mean
-        return np.asarray(factor * np.exp(-0.5 * ((offset @ precision) * offset).sum(axis=1)))
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(log_factor - 0.5 * (((position - mean) @ whitening) ** 2).sum(axis=1)))
 
     return average(mesh, density, sampling, 4)
+
+
+def _root(covariance: Array) -> Array:
+    """The Cholesky factor; raises NumericsError where the covariance is no longer positive definite."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), np.float64)
+    except np.linalg.LinAlgError:
+        raise NumericsError(f"the covariance {covariance.tolist()} is not positive definite in doubles") from None
 
 
 def _interval_mass(edges: Array, mean: float, deviation: float) -> Array:

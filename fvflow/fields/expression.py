@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 
 LONGEST, MOST_NODES, DEEPEST = 2000, 500, 50
@@ -79,7 +80,12 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Eq: np.equal,
     ast.NotEq: np.not_equal,
 }
-RESERVED = frozenset({"x", "y", "z", "t", "r", *FUNCTIONS, *CONSTANTS})
+_ADVICE: dict[type[ast.AST], str] = {
+    ast.BitXor: "write ** for powers",
+    ast.IfExp: "write where(condition, a, b)",
+    ast.BoolOp: "multiply comparisons for and, take their max for or",
+}
+RESERVED = frozenset({"x", "y", "z", "t", *FUNCTIONS, *CONSTANTS, *keyword.kwlist})
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class Expression:
             )
 
     def at(self, position: Array, names: Names, time: float) -> Array:
-        """The value at the positions (point, dim): (point,). Raises CaseError at the first that is not finite."""
+        """The value at the positions (point, dim): (point,). Raises at the first not finite."""
         axes = dict(zip("xyz", position.T, strict=False))
         value = self(**axes, t=np.float64(time), **{name: np.float64(number) for name, number in names.items()})
         value = np.broadcast_to(np.asarray(value, dtype=float), len(position))
@@ -135,9 +141,8 @@ class Expression:
         if not finite.all():
             bad = int(np.argmin(finite))
             place = ", ".join(f"{axis} = {value:.6g}" for axis, value in zip("xyz", position[bad], strict=False))
-            raise CaseError(
-                f"{self.text} is {value[bad]:g} at {place}, t = {time:g} (point {bad}); it has to be finite everywhere"
-            )
+            refusal = CaseError if time == 0.0 else NumericsError  # found before the run, or in it
+            raise refusal(f"{self.text} is {value[bad]:g} at {place}, t = {time:g}; it has to be finite everywhere")
         return value
 
 
@@ -147,8 +152,10 @@ def _parse(text: str) -> ast.expr:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else "it cannot be parsed"
-        raise ExpressionError(f"{text!r} is not an expression ({reason})") from None
+        column = (
+            f" near {text.strip()[max(0, (error.offset or 1) - 1) :][:12]!r}" if isinstance(error, SyntaxError) else ""
+        )
+        raise ExpressionError(f"{text!r} is not an expression{column}; products need *, powers **") from None
     if sum(1 for _ in ast.walk(tree)) > MOST_NODES:
         raise ExpressionError(f"the expression has more than {MOST_NODES} parts; name some of them in parameters")
     _check(tree, 0)
@@ -183,6 +190,9 @@ def _check(node: ast.AST, depth: int) -> None:
                 _check(argument, depth + 1)
             return None
     shown = ast.unparse(node)[:60] if isinstance(node, ast.expr) else type(node).__name__
+    for kind, advice in _ADVICE.items():
+        if isinstance(getattr(node, "op", node), kind):
+            raise ExpressionError(f"{shown} is not allowed in an expression; {advice}")
     raise ExpressionError(
         f"{shown} is not allowed in an expression; allowed are numbers, + - * / **, comparisons of two, names and "
         f"{' '.join(FUNCTIONS)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
@@ -14,7 +14,7 @@ from fvflow.fields import Drift, Expression, Formula, Names
 from fvflow.fluxes import Flux, ScharfetterGummel
 from fvflow.linalg import chosen, estimated_bytes
 from fvflow.march import Times, march
-from fvflow.mesh import Mesh
+from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper
 
@@ -30,6 +30,8 @@ class FokkerPlanckFlow:
     flux: Flux = ScharfetterGummel()
     stepper: LinearStepper = ImplicitEuler()
     kind: Literal["fokker-planck"] = "fokker-planck"
+
+    energy_each_step: ClassVar[bool] = False  # asking for it would cost as much as the step
 
     def __post_init__(self) -> None:
         if self.epsilon == 0 and not self.flux.monotone:
@@ -57,7 +59,8 @@ class FokkerPlanckFlow:
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
         problem = FokkerPlanck(mesh, self.drift(names), self.epsilon, self.flux)
-        problem.energy(0.0)  # both now, so that a drift that is not finite somewhere is found before the run
+        chosen(self.stepper.solver, mesh.extent)
+        problem.energy(0.0)  # all now, so that what does not fit is found before the run
         problem.coefficients(0.0)
         return problem
 
@@ -69,11 +72,18 @@ class FokkerPlanckFlow:
         """The longest step that keeps every density non-negative."""
         return self.stepper.positive_step(problem)
 
-    def method(self, mesh: Mesh) -> str:
+    def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        solver = chosen(self.stepper.solver, mesh).kind
+        solver = chosen(self.stepper.solver, extent).kind
         scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
-        return f"{scheme}, {self.flux.kind} flux (order {self.flux.order} in space), solver {solver}"
+        order = f"order {self.flux.order} in space" if self.epsilon > 0 else "upwind at epsilon 0: order 1 in space"
+        return f"{scheme}, {self.flux.kind} flux ({order}), solver {solver}"
+
+    def smearing(self, problem: FokkerPlanck) -> float | None:
+        """The largest numerical diffusion |v| d/2 of upwinding at epsilon 0, at time 0."""
+        if self.epsilon > 0 or not problem.mesh.faces:
+            return None
+        return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / 2)
 
     def peclet(self, problem: FokkerPlanck) -> float | None:
         """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
@@ -81,6 +91,6 @@ class FokkerPlanckFlow:
             return None
         return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / self.epsilon)
 
-    def memory(self, mesh: Mesh) -> int:
+    def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
-        return estimated_bytes(chosen(self.stepper.solver, mesh), mesh)
+        return estimated_bytes(chosen(self.stepper.solver, extent), extent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
@@ -14,7 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Names
 from fvflow.linalg import Direct, chosen, estimated_bytes
 from fvflow.march import Times, march
-from fvflow.mesh import Mesh
+from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientStepper
 
@@ -26,6 +26,8 @@ class WassersteinFlow:
     energy: Annotated[tuple[Energy, ...], MinLen(1)]
     stepper: GradientStepper = LJKO()
     kind: Literal["gradient-flow"] = "gradient-flow"
+
+    energy_each_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not any(isinstance(part, Entropy) for part in self.energy):
@@ -52,15 +54,20 @@ class WassersteinFlow:
         """The longest step that keeps every density non-negative."""
         return math.inf
 
-    def method(self, mesh: Mesh) -> str:
+    def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        solver = chosen(self.stepper.solver, mesh).kind
-        return f"{self.stepper.kind} (order {self.stepper.order} in time), upwind mobility (order 1), solver {solver}"
+        solver = chosen(self.stepper.solver, extent).kind
+        scheme = f"{self.stepper.kind} (order {self.stepper.order} in time), upwind mobility (order 1 in space)"
+        return f"{scheme}, Newton by direct factorisation, start and transport by solver {solver}"
+
+    def smearing(self, problem: GradientFlow) -> float | None:
+        """None: there is always an entropy."""
+        return None
 
     def peclet(self, problem: GradientFlow) -> float | None:
         """None: the mobility is upwind at any Peclet number."""
         return None
 
-    def memory(self, mesh: Mesh) -> int:
+    def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, Newton matrix and its factors."""
-        return 2 * estimated_bytes(Direct(), mesh)
+        return 2 * estimated_bytes(Direct(), extent)

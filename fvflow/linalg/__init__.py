@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from fvflow.errors import CaseError
 from fvflow.linalg.direct import Direct, factorise
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, aggregated, divergence
 from fvflow.linalg.tridiagonal import Tridiagonal
-from fvflow.mesh import Mesh
+from fvflow.mesh import Extent
 
 LARGEST_DIRECT = 4096  # cells in three dimensions beyond which a factorisation costs more than it saves
 
@@ -21,11 +22,11 @@ class Auto:
 
     kind: Literal["auto"] = "auto"
 
-    def choose(self, mesh: Mesh) -> Tridiagonal | Direct | Krylov:
+    def choose(self, extent: Extent) -> Tridiagonal | Direct | Krylov:
         """The solver for a mesh, from its declared dimension and size."""
-        if mesh.dimension == 1:
+        if extent.dimension == 1:
             return Tridiagonal()
-        if mesh.dimension == 2 or mesh.cells <= LARGEST_DIRECT:
+        if extent.dimension == 2 or extent.cells <= LARGEST_DIRECT:
             return Direct()
         return Krylov()
 
@@ -33,19 +34,21 @@ class Auto:
 Solver = Auto | Tridiagonal | Direct | Krylov
 
 
-def chosen(solver: Solver, mesh: Mesh) -> Tridiagonal | Direct | Krylov:
-    """The solver itself, or what `auto` picks for the mesh."""
-    return solver.choose(mesh) if isinstance(solver, Auto) else solver
+def chosen(solver: Solver, extent: Extent) -> Tridiagonal | Direct | Krylov:
+    """The solver itself, or what `auto` picks for the mesh; raises CaseError if it does not fit the mesh."""
+    if isinstance(solver, Tridiagonal) and extent.dimension != 1:
+        raise CaseError("solver tridiagonal works in one space dimension; use direct, krylov or auto")
+    return solver.choose(extent) if isinstance(solver, Auto) else solver
 
 
-def estimated_bytes(solver: Tridiagonal | Direct | Krylov, mesh: Mesh) -> int:
-    """Memory of a run with the solver, roughly: 30 numbers a cell and dimension, and the factors.
+def estimated_bytes(solver: Tridiagonal | Direct | Krylov, extent: Extent) -> int:
+    """Memory of a run with the solver, roughly: 90 numbers a cell and dimension, and the factors.
 
     Entries of the factors per cell, measured on grids of n cells: 22 to 64 (3.6 log2 n) from 32^2 to 512^2, 47 to 480
     (0.5 n^(2/3)) from 8^3 to 32^3; 12 bytes an entry.
     """
-    cells, dimension = mesh.cells, mesh.dimension
-    base = 240 * dimension * cells
+    dimension, cells = extent
+    base = 720 * dimension * cells
     if not isinstance(solver, Direct):
         return base
     fill = {1: 4.0, 2: 3.6 * math.log2(max(cells, 2)), 3: 0.5 * cells ** (2 / 3) + 10}[dimension]

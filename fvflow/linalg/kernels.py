@@ -12,5 +12,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled by numba, kept on disk between runs; numba is imported when first needed."""
     import numba
 
-    kernel: Callable[..., Any] = numba.njit(cache=True, error_model="numpy")(function)
+    kernel: Callable[..., Any]
+    try:
+        kernel = numba.njit(cache=True, error_model="numpy")(function)
+    except RuntimeError:  # nowhere to keep it: a read-only installation without a home
+        kernel = numba.njit(error_model="numpy")(function)
     return kernel

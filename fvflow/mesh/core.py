@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,13 @@ REFERENCE_CORNERS = {
     2: _SQUARE,
     3: np.concatenate([np.column_stack([_SQUARE, np.full(4, z)]) for z in (-1.0, 1.0)]),
 }
+
+
+class Extent(NamedTuple):
+    """How large a mesh is, without the mesh."""
+
+    dimension: int
+    cells: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +75,11 @@ class Mesh:
         if self.edges is None:
             return (self.cells,)
         return tuple(len(edge) - 1 for edge in reversed(self.edges))
+
+    @property
+    def extent(self) -> Extent:
+        """Its dimension and number of cells."""
+        return Extent(self.dimension, self.cells)
 
     @cached_property
     def transmissibility(self) -> Array:

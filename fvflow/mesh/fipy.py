@@ -96,7 +96,7 @@ def _turned(normal: Any, ahead: Any) -> Any:
 def _shared(corners: Any, others: Any) -> Any:
     """The nodes that two neighbouring boxes have in common: those of the face between them."""
     common = (corners[:, :, None] == others[:, None, :]).any(axis=2)
-    return corners[common].reshape(len(corners), -1)
+    return corners[common].reshape(len(corners), corners.shape[1] // 2)
 
 
 def _vtk_order(corners: Any) -> Any:

@@ -25,10 +25,7 @@ LARGEST = 2**29  # cells; keeps every index of cells, faces and nodes within int
 
 
 class Grid(Mesh):
-    """The mesh of a tensor grid: each array is computed from the edges when it is first asked for.
-
-    Solvers that work axis by axis need the edges alone and so never pay for the face graph.
-    """
+    """The mesh of a tensor grid: each array is computed from the edges when it is first asked for."""
 
     def __init__(self, edges: tuple[Array, ...]) -> None:
         object.__setattr__(self, "edges", tuple(freeze(edge) for edge in edges))
@@ -220,6 +217,8 @@ def check_extent(lower: tuple[float, ...], upper: tuple[float, ...], cells: tupl
             "give one, two or three of each, one per axis"
         )
     for axis, low, high, count in zip("xyz", lower, upper, cells, strict=False):
+        if not math.isfinite(high - low):
+            raise CaseError(f"upper - lower along {axis} is too large for doubles; make the box smaller")
         if not low < high:
             raise CaseError(f"lower {low:g} is not below upper {high:g} along {axis}; exchange or separate them")
         if count < 1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.fluxes import ScharfetterGummel
@@ -43,7 +43,7 @@ class LJKO:
 
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-10
     iterations: Annotated[int, Ge(1)] = 40
-    halvings: Annotated[int, Ge(0)] = 24
+    halvings: Annotated[int, Ge(0), Le(60)] = 24
     solver: Solver = Auto()
     kind: Literal["ljko"] = "ljko"
     order = 1
@@ -72,7 +72,7 @@ class LJKO:
         )
 
     def _attempt(self, problem: GradientFlow, state: State, length: float) -> State:
-        solver = chosen(self.solver, problem.mesh)
+        solver = chosen(self.solver, problem.mesh.extent)
         start = solver.prepare(_predictor(problem, length))(problem.mesh.volume * state.density, state.mass)
         with np.errstate(all="ignore"):  # a Newton step that overflows is caught by its residual and halved
             phi, iterations = self._newton(problem, state, start.density, length)

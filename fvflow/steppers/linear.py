@@ -21,17 +21,15 @@ class Factorised:
 
     def __init__(self, problem: FokkerPlanck, solver: Solver) -> None:
         self._problem = problem
-        self._solver = chosen(solver, problem.mesh)
+        self._solver = chosen(solver, problem.mesh.extent)
         self._key: tuple[float, Array, Array] | None = None
         self._solve: Solve | None = None
-        self.count = 0  # of factorisations so far
 
     def __call__(self, time: float, scale: float) -> Solve:
         down, up = self._problem.coefficients(time)
         if self._solve is None or self._key is None or not _same(self._key, (scale, down, up)):
             self._solve = self._solver.prepare(self._problem.matrix(time, scale))
             self._key = (scale, down, up)
-            self.count += 1
         return self._solve
 
 
@@ -65,7 +63,7 @@ class ImplicitEuler:
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is."""
-        return math.inf if problem.scheme.monotone else 0.0
+        return math.inf if problem.monotone else 0.0
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
@@ -91,7 +89,7 @@ class CrankNicolson:
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is, from the coefficients at time 0."""
-        return 2.0 / max(problem.rate(0.0), math.ulp(0.0)) if problem.scheme.monotone else 0.0
+        return 2.0 / max(problem.rate(0.0), math.ulp(0.0)) if problem.monotone else 0.0
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
@@ -128,7 +126,7 @@ class TrBdf2:
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is, from the coefficients at time 0."""
         bound = 1.0 + math.sqrt(2.0)
-        return bound / max(problem.rate(0.0), math.ulp(0.0)) if problem.scheme.monotone else 0.0
+        return bound / max(problem.rate(0.0), math.ulp(0.0)) if problem.monotone else 0.0
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""

@@ -1,74 +1,79 @@
-"""The command line; the only module that prints. Results go to stdout, progress and messages to stderr."""
+"""The verbs of the command line. Results go to stdout, progress and messages to stderr."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
-from fvflow.errors import FvflowError, OutputError
+from fvflow.cli.progress import progress, say
+from fvflow.cli.signals import Signals, Stopped
+from fvflow.errors import FvflowError, NumericsError, OutputError
 
 if TYPE_CHECKING:
     from fvflow.case import Case, Prepared
     from fvflow.problems import State
 
-EXIT_BUG, EXIT_USAGE, EXIT_CHECK, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 6, 130, 143
-_FIRST_LINE, _EVERY_LINE = 2.0, 10.0  # seconds until the first, and between, progress lines without a terminal
+EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
-
-
-class _Terminated(BaseException):
-    """SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one verb and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    options.signals = Signals()
     sys.exit(_guarded(options))
 
 
 def _guarded(options: argparse.Namespace) -> int:
     """The verb's exit code, whatever happens in it."""
-    signal.signal(signal.SIGTERM, _on_terminate)
     try:
         code: int = options.verb(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except FvflowError as error:
-        _say(str(error))
+        _tell(str(error), error)
         return error.exit_code
-    except KeyboardInterrupt:
-        _say("fvflow: interrupted")
-        return EXIT_INTERRUPTED
-    except _Terminated:
-        _say("fvflow: terminated")
-        return EXIT_TERMINATED
+    except Stopped as stop:
+        _tell("fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"), stop)
+        return 128 + stop.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
         return 0
+    except OSError as error:
+        _tell(f"fvflow: output failed ({error.strerror})", error)
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OutputError.exit_code
+    except MemoryError as error:
+        _tell("fvflow: not enough memory; use fewer cells, or solver krylov", error)
+        return NumericsError.exit_code
     except Exception as error:
         if options.debug:
             raise
-        _say(f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.")
+        _tell(f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.", error)
         return EXIT_BUG
 
 
-def _on_terminate(number: int, frame: Any) -> None:
-    raise _Terminated
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _tell(text: str, error: BaseException) -> None:
+    """The error and what was noted on its way up."""
+    for line in (text, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
+        say(line)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,11 +139,19 @@ def _read(options: argparse.Namespace) -> Case:
 
 def _run(options: argparse.Namespace) -> int:
     case = _read(options)
-    path = options.output or Path(options.case.stem + ".nc")
+    path = Path(options.case.stem + ".nc") if options.output is None else options.output
+    if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
+        raise OutputError(f"{path}: the result would overwrite the case; use another name")
     started = time.perf_counter()
     prepared = case.prepare()
-    with _progress(case, options.quiet) as watch, _frames_kept(path):
-        figures = case.write(path, watch, prepared)
+    signals: Signals = options.signals
+    with progress(case.times.end, options.quiet) as show, signals.deferred():
+
+        def after_step(state: State) -> None:
+            signals.check(state)
+            show(state)
+
+        figures = case.write(path, after_step, prepared)
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
     if options.json:
@@ -147,22 +160,8 @@ def _run(options: argparse.Namespace) -> int:
     elif not options.quiet:
         _print_run(case, prepared, path, figures, wall, missed)
     for sentence in missed:
-        _say(f"fvflow: {sentence}")
+        say(f"fvflow: {sentence}")
     return EXIT_CHECK if missed else 0
-
-
-@contextmanager
-def _frames_kept(path: Path) -> Iterator[None]:
-    """When the run is cut short, say where its frames are."""
-    from fvflow.dataset import parts_of
-
-    try:
-        yield
-    except BaseException:
-        parts = parts_of(path)
-        if any(parts.glob("part-*.nc")):
-            _say(f"fvflow: the frames so far are in {parts} (fvflow info {parts}, fvflow.read)")
-        raise
 
 
 def _print_run(
@@ -182,6 +181,8 @@ def _print_run(
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    if sys.stdout is None:
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -192,45 +193,6 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
         table.add_row(name, value)
     width = None if sys.stdout.isatty() else 120
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
-
-
-@contextmanager
-def _progress(case: Case, quiet: bool) -> Iterator[Callable[[State], None] | None]:
-    """A watcher that shows how far the run is: a bar on a terminal, now and then a line elsewhere."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        with _bar(case.times.end) as watch:
-            yield watch
-    else:
-        yield _lines(case.times.end)
-
-
-@contextmanager
-def _bar(end: float) -> Iterator[Callable[[State], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    text = TextColumn("t = {task.completed:.4g} of {task.total:.4g}")
-    columns = (text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=end)
-        yield lambda state: progress.update(task, completed=state.time)
-
-
-def _lines(end: float) -> Callable[[State], None]:
-    started = time.monotonic()
-    due = started + _FIRST_LINE
-
-    def watch(state: State) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due and state.time > 0:
-            left = (now - started) * (end - state.time) / state.time
-            _say(f"t = {state.time:.4g} of {end:g} ({state.time / end:.0%}), about {left:.0f} s left")
-            due = now + _EVERY_LINE
-
-    return watch
 
 
 # check, new, info, schema
@@ -257,7 +219,7 @@ def _new(options: argparse.Namespace) -> int:
         raise OutputError(f"{options.file}: exists already; give another name") from None
     except OSError as error:
         raise OutputError(f"{options.file}: cannot be written ({error.strerror})") from None
-    _say(f"wrote {options.file}; run it with: fvflow run {options.file}")
+    say(f"wrote {options.file}; run it with: fvflow run {options.file}")
     return 0
 
 

@@ -1,0 +1,5 @@
+"""The command line; the only part of the house that prints."""
+
+from fvflow.cli.verbs import main
+
+__all__ = ["main"]
