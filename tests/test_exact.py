@@ -81,7 +81,7 @@ def test_moments_that_cannot_be_integrated_are_refused(monkeypatch):
     failed = SimpleNamespace(success=False, message="step size too small", y=np.zeros((6, 1)))
     monkeypatch.setattr(scipy.integrate, "solve_ivp", lambda *arguments, **options: failed)
     reference = GaussianReference(SQUARE, np.ones(2), np.eye(2), velocity("t*x", "0"), 0.1)
-    with pytest.raises(NumericsError, match="no solution at t = 0.5"):
+    with pytest.raises(NumericsError, match=r"no solution at t = 0\.5"):
         reference.moments(0.5)
 
 
