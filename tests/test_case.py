@@ -1,6 +1,6 @@
 import dataclasses
+import difflib
 import json
-import time
 from pathlib import Path
 
 import jsonschema
@@ -101,15 +101,16 @@ BAD = [  # what to set, what is said
 ]
 
 
-def test_no_fault_is_told_twice_and_many_are_cut_short():
+def test_no_fault_is_told_twice_and_many_are_cut_short(monkeypatch):
     with pytest.raises(CaseError) as caught:
         Case.parse(GOOD, "f.yaml", {"flow.potential": "[1]"})
     assert len(str(caught.value).splitlines()) == 1
     many = GOOD + "".join(f"k{index}: 1\n" for index in range(9000))
-    begun = time.process_time()
+    guesses = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *arguments, **options: guesses.append(1) or [])
     with pytest.raises(CaseError, match="and 8970 more errors"):
         Case.parse(many, "f.yaml")
-    assert time.process_time() - begun < 2.0
+    assert len(guesses) <= 100
 
 
 def test_an_override_heals_what_it_replaces():

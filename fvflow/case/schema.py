@@ -34,6 +34,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 
 T = TypeVar("T")
+_MOST_TOLD = 100  # faults beyond these are only counted, and get no guess at what was meant
 _SCALARS: dict[Any, Any] = {
     float: Annotated[float, Strict(), AllowInfNan(False)],
     int: Annotated[int, Strict()],
@@ -82,7 +83,8 @@ def _sentence(cls: type) -> str:
 
 def _converted(hint: Any) -> Any:
     """The hint with dataclasses replaced by models, unions discriminated, scalars strict, formulas checked."""
-    if hint in _SCALARS:
+    if hint in _MOST_TOLD = 100  # faults beyond these are only counted, and get no guess at what was meant
+_SCALARS:
         return _SCALARS[hint]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return model(hint)
@@ -136,7 +138,9 @@ def build(cls: type[T], values: dict[str, Any]) -> tuple[T | None, list[Fault]]:
     try:
         checked = model(cls).model_validate(values, context=_context(values))
     except ValidationError as error:
-        return None, [_fault(cls, values, detail) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        told = [_fault(cls, values, detail) for detail in details[:_MOST_TOLD]]
+        return None, told + [Fault(_path(values, detail), detail["msg"]) for detail in details[_MOST_TOLD:]]
     faults: list[Fault] = []
     made = _constructed(cls, checked, (), faults)
     return (None, faults) if faults else (made, [])
