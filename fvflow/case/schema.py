@@ -83,8 +83,7 @@ def _sentence(cls: type) -> str:
 
 def _converted(hint: Any) -> Any:
     """The hint with dataclasses replaced by models, unions discriminated, scalars strict, formulas checked."""
-    if hint in _MOST_TOLD = 100  # faults beyond these are only counted, and get no guess at what was meant
-_SCALARS:
+    if hint in _SCALARS:
         return _SCALARS[hint]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return model(hint)
