@@ -73,7 +73,7 @@ class Writer:
 
     def append(self, frame: Mapping[str, Any]) -> None:
         """Store one frame."""
-        self._require_room(self.layout.frame_bytes)
+        self._require_room(self._unwritten() + self.layout.frame_bytes)
         with _reported(self.path):
             if self._part is None:
                 self._part = _created(self._folder / _OPEN_PART, self.layout, self._attributes)
@@ -118,11 +118,21 @@ class Writer:
         self._part, self._ledger = None, []
         self._parts.append(name)
 
+    def _unwritten(self) -> int:
+        """Bytes of the open part that HDF5 still holds in memory."""
+        if self._part is None:
+            return 0
+        with _reported(self.path):
+            written = os.stat(self._folder / _OPEN_PART).st_blocks * 512
+        return max(0, len(self._ledger) * self.layout.frame_bytes - written)
+
     def _require_room(self, size: int) -> None:
         with _reported(self.path):
             free = shutil.disk_usage(self.path.parent).free
         if free < size + _RESERVE:
-            raise OutputError(f"{self.path}: {free >> 20} MiB are free, {size + _RESERVE >> 20} are needed; make room")
+            raise OutputError(
+                f"{self.path}: {free / 2**20:.1f} MiB are free, {(size + _RESERVE) / 2**20:.1f} are needed; make room"
+            )
 
 
 def _require_name(path: Path) -> None:
