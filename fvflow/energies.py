@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from annotated_types import Gt
 
+from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Names, SteadyFormula
 from fvflow.mesh import Array, Mesh
 
@@ -45,6 +46,31 @@ class EntropyTerm:
     def second(self, density: Array) -> Array:
         """eps/rho."""
         return self.epsilon / density
+
+
+@dataclass(frozen=True)
+class PowerTerm:
+    """c rho^m/(m - 1)."""
+
+    coefficient: float
+    exponent: float
+
+    def value(self, density: Array) -> Array:
+        """c rho^m/(m - 1); infinite below 0."""
+        value = self._scaled(1.0 / (self.exponent - 1.0), np.maximum(density, 0.0), self.exponent)
+        return np.where(density < 0, np.inf, value)
+
+    def first(self, density: Array) -> Array:
+        """c m rho^(m-1)/(m - 1); 0 at 0 for m > 1, minus infinity for m < 1."""
+        return self._scaled(self.exponent / (self.exponent - 1.0), density, self.exponent - 1.0)
+
+    def second(self, density: Array) -> Array:
+        """c m rho^(m-2)."""
+        return self._scaled(self.exponent, density, self.exponent - 2.0)
+
+    def _scaled(self, factor: float, density: Array, power: float) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.coefficient * factor * np.power(density, power))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +115,10 @@ class Sum:
         """The sum over the energies of the range of their first variation: the scale of a potential."""
         return float(sum(np.ptp(term.first(density)) for term in self.terms))
 
-    def linear_part(self) -> tuple[float, Array]:
-        """The eps and the V (cell,) of its entropies and potentials: d_t rho = div(rho grad V) + eps Lap rho."""
-        epsilon = sum(term.epsilon for term in self.terms if isinstance(term, EntropyTerm))
-        potentials = [term.potential for term in self.terms if isinstance(term, PotentialTerm)]
-        return epsilon, np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)
+    def potential(self) -> Array:
+        """The sum of the potentials (cell,)."""
+        found = [term.potential for term in self.terms if isinstance(term, PotentialTerm)]
+        return np.sum(found, axis=0) if found else np.zeros_like(self.volume)
 
 
 @dataclass(frozen=True)
@@ -120,4 +145,32 @@ class Potential:
         return PotentialTerm(Drift(Expression(self.potential), names=names).energy(mesh, 0.0))
 
 
-Energy = Entropy | Potential
+@dataclass(frozen=True)
+class PorousMedium:
+    """E(rho) = c int rho^m/(m - 1); its gradient flow is d_t rho = c Lap rho^m.
+
+    m > 1 is the porous medium equation, whose fronts move at finite speed, m < 1 fast diffusion. Convex along
+    geodesics, as a JKO step needs it, for m >= 1 - 1/dimension (McCann, A convexity principle for interacting gases,
+    Adv. Math. 128 (1997), theorem 2.2). m = 1 is `entropy`.
+    """
+
+    exponent: Annotated[float, Gt(0)]
+    coefficient: Annotated[float, Gt(0)] = 1.0
+    kind: Literal["porous-medium"] = "porous-medium"
+
+    def __post_init__(self) -> None:
+        if self.exponent == 1.0:
+            raise CaseError("porous-medium with exponent 1 is linear diffusion; use {kind: entropy, epsilon: ...}")
+
+    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
+        """The energy on a mesh; raises CaseError where it is not convex along geodesics."""
+        least = 1.0 - 1.0 / mesh.dimension
+        if self.exponent < least:
+            raise CaseError(
+                f"exponent {self.exponent:g} is below {least:.3g} = 1 - 1/{mesh.dimension}: the energy is not convex "
+                "along geodesics and a JKO step has no unique minimum; use a larger exponent"
+            )
+        return PowerTerm(self.coefficient, self.exponent)
+
+
+Energy = Entropy | Potential | PorousMedium

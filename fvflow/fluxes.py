@@ -72,12 +72,15 @@ class ScharfetterGummel:
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face."""
-        upwind = np.maximum(-w, 0.0)
-        if eps == 0.0:
-            return upwind
-        with np.errstate(over="ignore"):
-            peclet = w / eps
-        return np.where(np.abs(peclet) > _OVERFLOW, upwind, eps * bernoulli(np.clip(peclet, -_OVERFLOW, _OVERFLOW)))
+        return scharfetter_gummel(w, eps)
+
+
+def scharfetter_gummel(w: Array, eps: float | Array) -> Array:
+    """w/(exp(w/eps) - 1) of each face, eps one number or one a face (face,); its limit max(-w, 0) where eps is 0."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        peclet = np.where(w == 0.0, 0.0, w / eps)
+    diffusive = eps * bernoulli(np.clip(peclet, -_OVERFLOW, _OVERFLOW))
+    return np.where(np.abs(peclet) > _OVERFLOW, np.maximum(-w, 0.0), diffusive)
 
 
 Flux = Upwind | Centred | ScharfetterGummel

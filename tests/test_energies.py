@@ -3,17 +3,22 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fvflow.energies import Energy, Entropy, EntropyTerm, Potential, PotentialTerm, Sum
+from fvflow.energies import Energy, Entropy, EntropyTerm, PorousMedium, Potential, PotentialTerm, Sum
 from fvflow.mesh import Box
 from tests.contracts import check_energy
 
-EXAMPLES = {Entropy: Entropy(0.7), Potential: Potential("x**2*k")}
+EXAMPLES = {
+    Entropy: [Entropy(0.7)],
+    Potential: [Potential("x**2*k")],
+    PorousMedium: [PorousMedium(2.0), PorousMedium(5.0, 0.3), PorousMedium(0.5), PorousMedium(1.01)],
+}
 MESH = Box((0.0,), (2.0,), (20,)).build()
 
 
 @pytest.mark.parametrize("kind", get_args(Energy))
 def test_energy_keeps_the_contract(kind):
-    check_energy(EXAMPLES[kind].on(MESH, {"k": 2.0}), 20)
+    for energy in EXAMPLES[kind]:
+        check_energy(energy.on(MESH, {"k": 2.0}), 20)
 
 
 def test_entropy_at_and_below_zero():
@@ -22,13 +27,12 @@ def test_entropy_at_and_below_zero():
     assert term.first(np.zeros(1))[0] == -np.inf
 
 
-def test_sums_add_and_name_their_linear_part():
+def test_sums_add_and_name_their_potential():
     potential = np.linspace(0, 1, 20)
     total = Sum(MESH.volume, (EntropyTerm(0.5), PotentialTerm(potential), EntropyTerm(0.25)))
     density = np.linspace(0.5, 1.5, 20)
     expected = MESH.volume @ (0.75 * density * np.log(density) + potential * density)
     assert total.value(density) == pytest.approx(expected, rel=1e-14)
     np.testing.assert_allclose(total.first(density), 0.75 * (np.log(density) + 1) + potential, rtol=1e-14)
-    epsilon, linear = total.linear_part()
-    assert epsilon == 0.75
-    np.testing.assert_array_equal(linear, potential)
+    np.testing.assert_array_equal(total.potential(), potential)
+    np.testing.assert_array_equal(Sum(MESH.volume, (EntropyTerm(0.5),)).potential(), np.zeros(20))

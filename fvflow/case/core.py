@@ -172,7 +172,14 @@ class Case:
         problem = self._stage(("flow",), faults, lambda: self.flow.problem(mesh, names))
         if problem is None:
             raise self._refusal(faults)
-        setting = Setting(mesh, self.flow.drift(names), self.flow.diffusion(), self.initial.mass, self.initial)
+        setting = Setting(
+            mesh,
+            self.flow.drift(names),
+            self.flow.diffusion(),
+            1.0 if self.initial.mass is None else self.initial.mass,
+            self.flow.porous(),
+            self.initial,
+        )
         exact, reference = self.exact, None
         if exact is not None:
             reference = self._stage(("exact",), faults, lambda: exact.on(setting))
@@ -262,7 +269,7 @@ def _started(setting: Setting, reference: Reference | None, names: Mapping[str, 
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
     if isinstance(setting.initial, Gaussian | Mixture) and setting.initial.sampling == "average" and total < 0.5:
         raise CaseError(f"only {total:.2g} of the density lies on this mesh: is it outside the box or within one cell?")
-    return density * (setting.initial.mass / total)
+    return density if setting.initial.mass is None else density * (setting.initial.mass / total)
 
 
 def _listed(value: Any) -> Any:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.gaussian import GaussianFlow, GaussianReference, check_linear, linear_drift, steady_moments
 from fvflow.exact.gibbs import Gibbs
 from fvflow.exact.heat import HeatBox
 from fvflow.exact.setting import AtEquilibrium, FromExact, Reference, Setting
+from fvflow.exact.tilted import TiltedBox
 from fvflow.fields import Names
 from fvflow.mesh import Array
 
-Exact = GaussianFlow | HeatBox | Gibbs
+Exact = GaussianFlow | HeatBox | Gibbs | Barenblatt | TiltedBox
 
 
 def initial_density(setting: Setting, reference: Reference | None, names: Names) -> Array:
@@ -28,6 +30,7 @@ def initial_density(setting: Setting, reference: Reference | None, names: Names)
 
 __all__ = [
     "AtEquilibrium",
+    "Barenblatt",
     "Exact",
     "FromExact",
     "GaussianFlow",
@@ -36,6 +39,7 @@ __all__ = [
     "HeatBox",
     "Reference",
     "Setting",
+    "TiltedBox",
     "check_linear",
     "initial_density",
     "linear_drift",

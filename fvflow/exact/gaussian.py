@@ -32,6 +32,8 @@ class GaussianFlow:
 
     def on(self, setting: Setting) -> GaussianReference:
         """The solution on the case's mesh; raises CaseError if the case has no Gaussian one."""
+        if setting.porous:
+            raise CaseError("exact gaussian needs linear diffusion; leave out porous-medium")
         if not isinstance(setting.initial, Gaussian):
             raise CaseError(f"exact gaussian needs a gaussian initial density, got {setting.initial.kind}")
         reference = GaussianReference(

@@ -37,8 +37,10 @@ class HeatBox:
             raise CaseError(f"modes has {len(self.modes)} entries, the mesh {mesh.dimension} axes; give one per axis")
         if not isinstance(setting.initial, FromExact):
             raise CaseError(f"exact heat-box needs initial: {{kind: exact}}, got {setting.initial.kind}")
-        if not setting.drift.absent:
-            raise CaseError("exact heat-box is for the heat equation; leave out potential, velocity and stream")
+        if setting.porous or not setting.drift.absent:
+            raise CaseError(
+                "exact heat-box is for the heat equation; leave out potential, velocity, stream and porous-medium"
+            )
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
         factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]
         decay = setting.epsilon * sum(

@@ -21,9 +21,9 @@ class AtEquilibrium:
 
 @dataclass(frozen=True)
 class FromExact:
-    """The case's exact solution at time 0, as an initial density."""
+    """The case's exact solution at time 0, as an initial density; of mass 1, or its own, unless given."""
 
-    mass: Annotated[float, Gt(0)] = 1.0
+    mass: Annotated[float, Gt(0)] | None = None
     kind: Literal["exact"] = "exact"
 
 
@@ -34,8 +34,9 @@ class Setting:
     mesh: Mesh
     drift: Drift
     epsilon: float
-    mass: float
-    initial: Any  # the initial density as the case describes it
+    mass: float  # of the initial density; 1 where the case leaves it open
+    porous: tuple[tuple[float, float], ...] = ()  # coefficient and exponent of each nonlinear diffusion
+    initial: Any = None  # the initial density as the case describes it
 
 
 class Reference(Protocol):

@@ -50,6 +50,10 @@ class FokkerPlanckFlow:
         """eps."""
         return self.epsilon
 
+    def porous(self) -> tuple[tuple[float, float], ...]:
+        """None: the diffusion is linear."""
+        return ()
+
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
-from fvflow.energies import Energy, Entropy, Potential, Sum
+from fvflow.energies import Energy, Entropy, PorousMedium, Potential, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Names
 from fvflow.linalg import Direct, chosen, estimated_bytes
@@ -30,8 +30,8 @@ class WassersteinFlow:
     energy_each_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not any(isinstance(part, Entropy) for part in self.energy):
-            raise CaseError("the energy is not strictly convex without an entropy; add {kind: entropy, epsilon: ...}")
+        if not any(isinstance(part, Entropy | PorousMedium) for part in self.energy):
+            raise CaseError("the energy is not strictly convex: add {kind: entropy, epsilon: ...} or a porous-medium")
 
     def drift(self, names: Names) -> Drift:
         """-grad V of the potential energies as expressions."""
@@ -41,6 +41,10 @@ class WassersteinFlow:
     def diffusion(self) -> float:
         """eps of the entropies."""
         return sum(part.epsilon for part in self.energy if isinstance(part, Entropy))
+
+    def porous(self) -> tuple[tuple[float, float], ...]:
+        """Coefficient and exponent of each porous-medium energy."""
+        return tuple((part.coefficient, part.exponent) for part in self.energy if isinstance(part, PorousMedium))
 
     def problem(self, mesh: Mesh, names: Names) -> GradientFlow:
         """The problem in arrays; raises CaseError where a potential is not finite."""

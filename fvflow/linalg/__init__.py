@@ -10,6 +10,7 @@ from fvflow.errors import CaseError
 from fvflow.linalg.direct import Direct, factorise
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, aggregated, divergence
+from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
 
@@ -67,6 +68,7 @@ __all__ = [
     "aggregated",
     "chosen",
     "divergence",
+    "elimination_order",
     "estimated_bytes",
     "factorise",
 ]

@@ -1,0 +1,98 @@
+"""The source solution of the porous medium equation and of fast diffusion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt
+
+from fvflow.errors import CaseError
+from fvflow.exact.setting import FromExact, Setting
+from fvflow.fields import Point, Sampling, average
+from fvflow.mesh import Array, Mesh
+
+
+@dataclass(frozen=True)
+class Barenblatt:
+    """U(x, t) = s^-alpha (C - k |x - centre|^2 s^(-2 alpha/d))_+^(1/(m-1)), s = c (start + t).
+
+    alpha = d/(d (m - 1) + 2), k = alpha (m - 1)/(2 m d): the solution of d_t rho = c Lap rho^m that was a point mass at
+    time -start, in one to three dimensions d. Its support is the ball of radius sqrt(C/k) s^(alpha/d) for m > 1; for
+    m < 1 (k < 0) it is everywhere. Vazquez, The Porous Medium Equation, 2007, equation (1.8).
+    """
+
+    start: Annotated[float, Gt(0)]
+    centre: Point | None = None  # the origin unless given
+    sampling: Sampling = "average"
+    kind: Literal["barenblatt"] = "barenblatt"
+
+    def on(self, setting: Setting) -> BarenblattReference:
+        """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
+        dimension = setting.mesh.dimension
+        if len(setting.porous) != 1 or setting.epsilon != 0 or not setting.drift.absent:
+            raise CaseError("exact barenblatt needs one porous-medium energy and no other")
+        if not isinstance(setting.initial, FromExact):
+            raise CaseError(f"exact barenblatt needs initial: {{kind: exact}}, got {setting.initial.kind}")
+        if self.centre is not None and len(self.centre) != dimension:
+            raise CaseError(f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis")
+        coefficient, exponent = setting.porous[0]
+        if exponent <= 1.0 - 2.0 / dimension:
+            raise CaseError(f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions")
+        centre = np.zeros(dimension) if self.centre is None else np.array(self.centre)
+        return BarenblattReference(setting.mesh, coefficient, exponent, setting.mass, self.start, centre, self.sampling)
+
+
+@dataclass(frozen=True, eq=False)
+class BarenblattReference:
+    """A Barenblatt solution on a mesh."""
+
+    mesh: Mesh
+    coefficient: float
+    exponent: float
+    mass: float
+    start: float
+    centre: Array  # (dim,)
+    sampling: Sampling = "average"
+
+    @property
+    def _alpha(self) -> float:
+        dimension = self.mesh.dimension
+        return dimension / (dimension * (self.exponent - 1.0) + 2.0)
+
+    @property
+    def _slope(self) -> float:
+        return self._alpha * (self.exponent - 1.0) / (2.0 * self.exponent * self.mesh.dimension)
+
+    @property
+    def _constant(self) -> float:
+        """C, from the mass: int (C - k r^2)_+^p = C^(p + d/2) (pi/|k|)^(d/2) times a quotient of Gamma functions."""
+        power, half = 1.0 / (self.exponent - 1.0), 0.5 * self.mesh.dimension
+        if power > 0:
+            log_quotient = math.lgamma(power + 1.0) - math.lgamma(power + 1.0 + half)
+        else:
+            log_quotient = math.lgamma(-power - half) - math.lgamma(-power)
+        log_unit = log_quotient + half * math.log(math.pi / abs(self._slope))
+        return math.exp((math.log(self.mass) - log_unit) / (power + half))
+
+    def edge(self, time: float) -> float:
+        """The radius of the support; infinite for m < 1."""
+        if self.exponent < 1.0:
+            return math.inf
+        scale = self.coefficient * (self.start + time)
+        return math.sqrt(self._constant / self._slope) * float(scale ** (self._alpha / self.mesh.dimension))
+
+    def average(self, time: float) -> Array:
+        """The density of each cell (cell,)."""
+        scale = self.coefficient * (self.start + time)
+        power, shrink = 1.0 / (self.exponent - 1.0), scale ** (-2.0 * self._alpha / self.mesh.dimension)
+        constant, slope = self._constant, self._slope
+
+        def density(position: Array) -> Array:
+            base = constant - slope * shrink * ((position - self.centre) ** 2).sum(axis=1)
+            inside = base > 0
+            return np.asarray(scale**-self._alpha * np.where(inside, np.where(inside, base, 1.0) ** power, 0.0))
+
+        return average(self.mesh, density, self.sampling, 4)

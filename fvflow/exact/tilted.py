@@ -1,0 +1,62 @@
+"""Diffusion on a slope, in a box."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.exact.gaussian import check_linear, linear_drift
+from fvflow.exact.setting import FromExact, Setting
+from fvflow.fields import Sampling, average
+from fvflow.mesh import Array, Mesh
+
+
+@dataclass(frozen=True)
+class TiltedBox:
+    """rho = exp(-a t + g x/2) (pi cos(pi x) + (g/2) sin(pi x)) + pi exp(g (x - 1/2)), a = pi^2 + g^2/4.
+
+    The solution of d_t rho = Lap rho - div(rho g e_x) on 0 <= x <= 1 with walls, for the potential V = -g x: the
+    convergence test of Cances, Gallouet, Todeschi, Numer. Math. 146 (2020), section 5.1.
+    """
+
+    sampling: Sampling = "average"
+    kind: Literal["tilted-box"] = "tilted-box"
+
+    def on(self, setting: Setting) -> TiltedReference:
+        """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
+        mesh = setting.mesh
+        lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
+        check_linear(setting.drift, (lower, upper), 0.0)
+        matrix, shift = linear_drift(setting.drift, (lower, upper), 0.0)
+        slope = float(shift[0])
+        flat = np.abs(matrix).max() < 1e-9 and np.abs(shift[1:]).max(initial=0.0) < 1e-9 and setting.drift.steady
+        if not flat or setting.epsilon != 1.0 or setting.porous or (lower[0], upper[0]) != (0.0, 1.0):
+            raise CaseError("exact tilted-box needs the potential -g*x, epsilon 1 and a box from x = 0 to x = 1")
+        if not isinstance(setting.initial, FromExact) or setting.initial.mass is not None:
+            raise CaseError("exact tilted-box needs initial: {kind: exact} without a mass: it has its own")
+        return TiltedReference(mesh, slope, self.sampling)
+
+
+@dataclass(frozen=True, eq=False)
+class TiltedReference:
+    """The solution for the slope g."""
+
+    mesh: Mesh
+    slope: float
+    sampling: Sampling
+
+    def average(self, time: float) -> Array:
+        """The density of each cell (cell,)."""
+        g, pi = self.slope, math.pi
+        decay = math.exp(-(pi**2 + g**2 / 4) * time)
+
+        def density(position: Array) -> Array:
+            x = position[:, 0]
+            mode = np.exp(0.5 * g * x) * (pi * np.cos(pi * x) + 0.5 * g * np.sin(pi * x))
+            return np.asarray(decay * mode + pi * np.exp(g * (x - 0.5)))
+
+        return average(self.mesh, density, self.sampling, 4)

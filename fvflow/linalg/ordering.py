@@ -1,0 +1,36 @@
+"""Orders of elimination."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fvflow.mesh import Index, Mesh
+from fvflow.mesh.core import freeze_index
+
+_LEAF = 4
+
+
+def elimination_order(mesh: Mesh) -> Index | None:
+    """Nested dissection of a grid (cell,), the cell to eliminate first, second, ...; None where the mesh is no grid.
+
+    George, Nested dissection of a regular finite element mesh, SIAM J. Numer. Anal. 10 (1973). On the pattern of a JKO
+    step, with its diagonal couplings, factors are half those of minimum degree.
+    """
+    if mesh.edges is None or mesh.dimension == 1:
+        return None
+    parts: list[Index] = []
+    _dissect(np.arange(mesh.cells, dtype=np.int32).reshape(mesh.shape), parts)
+    return freeze_index(np.concatenate(parts))
+
+
+def _dissect(block: Index, parts: list[Index]) -> None:
+    """The two halves of a block along its longest side, then the layer between them."""
+    axis = int(np.argmax(block.shape))
+    size = block.shape[axis]
+    if size <= _LEAF:
+        parts.append(block.ravel())
+        return
+    low, layer, high = np.split(block, [size // 2, size // 2 + 1], axis=axis)
+    _dissect(low, parts)
+    _dissect(high, parts)
+    parts.append(layer.ravel())

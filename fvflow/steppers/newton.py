@@ -1,0 +1,165 @@
+"""The Newton system of a linearised JKO step: iterate, residuals and Schur complement, face by face."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fvflow.energies import Sum
+from fvflow.errors import NumericsError
+from fvflow.linalg import divergence, elimination_order, factorise
+from fvflow.mesh import Array, Index, Mesh
+from fvflow.problems import GradientFlow, State
+
+_FELT = 1e-18  # couplings below it, beside a diagonal of 1, only make factors of denormal numbers, ten times slower
+_SHIFT = 1e-14  # of the scaled Schur complement's diagonal
+_VACUUM = 1e-14  # cells whose predicted density is below this part of the mean take no part, where E'(0) is infinite
+_FLOOR = 1e-6  # of the mean: the least density of the first iterate, where E'(0) is finite
+_SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content, never beyond
+_GROW = 3.0  # nor fill it to more than this multiple, unless it stays below the mean
+
+
+class Pattern:
+    """What of the Schur complement depends on the mesh alone."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.order = elimination_order(mesh)
+        self.place = self.order if self.order is None else np.argsort(self.order).astype(np.int32)
+        self.first, self.second, self.between = _pairs(mesh)
+
+
+def _pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
+    """All pairs of faces that share a cell, and that cell."""
+    cell = np.concatenate([mesh.owner, mesh.neighbour])
+    face = np.tile(np.arange(mesh.faces, dtype=np.int32), 2)
+    by_cell = np.argsort(cell, kind="stable")
+    cell, face = cell[by_cell], face[by_cell]
+    found = [np.empty((3, 0), np.int32)]
+    for gap in range(1, int(np.bincount(cell, minlength=1).max())):
+        near = np.flatnonzero(cell[gap:] == cell[:-gap])
+        found.append(np.stack([face[near], face[near + gap], cell[near]]))
+    first, second, between = np.concatenate(found, axis=1)
+    return first, second, between
+
+
+class Schur:
+    """S = A + B diag(w) B' of one iterate, with its products.
+
+    A is the Laplacian with the flow tau T rho_s as conductance; column u of B holds volume_u + sum g_s in its own row
+    and -g_s in the row of each cell d that u feeds through a face s, g_s = tau T_s |D_s|. So each cell u adds
+    w_u b_u b_u', which couples it with the cells it feeds and these among each other.
+    """
+
+    def __init__(
+        self, pattern: Pattern, volume: Array, source: Index, target: Index, speed: Array, flow: Array, weight: Array
+    ) -> None:
+        self._pattern, self._source, self._target, self._speed, self._weight = pattern, source, target, speed, weight
+        self._flow, self._cells = flow, len(volume)
+        self._own = volume + np.bincount(source, speed, self._cells)
+
+    def spread(self, x: Array) -> Array:
+        """B x (cell,)."""
+        return self._own * x - np.bincount(self._target, self._speed * x[self._source], self._cells)
+
+    def gather(self, y: Array) -> Array:
+        """B' y (cell,)."""
+        return self._own * y - np.bincount(self._source, self._speed * y[self._target], self._cells)
+
+    def solve(self, right: Array) -> Array:
+        """S^-1 right; raises NumericsError where S is singular or not finite."""
+        source, target, weight, speed, flow = self._source, self._target, self._weight, self._speed, self._flow
+        fed = weight[source]
+        diagonal = weight * self._own**2
+        diagonal += np.bincount(source, flow, self._cells) + np.bincount(target, flow + fed * speed**2, self._cells)
+        diagonal[diagonal == 0.0] = 1.0
+        size = 1.0 / np.sqrt(diagonal)
+        coupling = -(flow + fed * self._own[source] * speed)
+        p = self._pattern
+        both = (source[p.first] == p.between) & (source[p.second] == p.between)
+        first, second = p.first[both], p.second[both]
+        rows = np.concatenate([source, target[first]])
+        columns = np.concatenate([target, target[second]])
+        values = np.concatenate([coupling, weight[p.between[both]] * speed[first] * speed[second]])
+        values *= size[rows] * size[columns]
+        if not np.isfinite(values.sum() + size.sum()):
+            raise NumericsError("the Newton matrix overflowed")
+        felt = np.abs(values) > _FELT
+        return size * self._solved(rows[felt], columns[felt], values[felt], size * right)
+
+    def _solved(self, rows: Index, columns: Index, values: Array, right: Array) -> Array:
+        from scipy.sparse import coo_array
+
+        order, place = self._pattern.order, self._pattern.place
+        if place is not None:
+            rows, columns, right = place[rows], place[columns], right[order]
+        cells = np.arange(self._cells, dtype=np.int32)
+        entries = np.concatenate([np.full(self._cells, 1.0 + _SHIFT), values, values])
+        places = (np.concatenate([cells, rows, columns]), np.concatenate([cells, columns, rows]))
+        matrix = coo_array((entries, places), shape=(self._cells, self._cells)).tocsc()
+        x: Array = factorise(matrix, ordered=order is not None).solve(right)
+        return x if place is None else x[place]
+
+
+class Iterate:
+    """phi and rho of a Newton iteration for a step tau on the cells that are not vacuum."""
+
+    def __init__(self, pattern: Pattern, problem: GradientFlow, state: State, start: Array, tau: float) -> None:
+        mesh, total = problem.mesh, problem.total
+        mean = state.mass / float(mesh.volume.sum())
+        self.volume, self.owner, self.neighbour = mesh.volume, mesh.owner, mesh.neighbour
+        self._pattern, self._total, self._before = pattern, total, state.density
+        self._mass, self._mean = state.mass, mean
+        if np.isfinite(total.first(np.zeros_like(start))).all():  # E' is bounded at 0: vacuum is a place like others
+            self.density = np.maximum(start, _FLOOR * mean)
+            self.density *= state.mass / float(mesh.volume @ self.density)
+            self._vacuum = np.zeros(len(start), dtype=bool)
+        else:
+            self.density = np.maximum(start, np.finfo(float).tiny)
+            self._vacuum = self.density <= _VACUUM * mean
+        self._inner = np.where(self._vacuum, 0.0, mesh.volume)
+        beside = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
+        self._conductance = np.where(beside, 0.0, tau * mesh.transmissibility)
+        self.phi = total.first(self.density)
+        self._scale = total.spread(np.maximum(self.density, _VACUUM * mean)) + _stiffness(total, mean, len(start))
+        self._leave()
+
+    def _leave(self) -> None:
+        """The drop of phi over each face, the cell that the mass leaves and the one that it enters."""
+        self._drop = self.phi[self.owner] - self.phi[self.neighbour]
+        ahead = self._drop > 0
+        self._source = np.where(ahead, self.owner, self.neighbour)
+        self._target = np.where(ahead, self.neighbour, self.owner)
+        self._speed = self._conductance * np.abs(self._drop)
+
+    def residuals(self) -> tuple[Array, Array]:
+        """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
+        flux = self._conductance * self.density[self._source] * self._drop
+        continuity = self.volume * (self.density - self._before) + divergence(self, flux)
+        kinetic = np.bincount(self._source, 0.5 * self._speed * np.abs(self._drop), len(self.volume))
+        optimality = self.volume * (self.phi - self._total.first(self.density)) + kinetic
+        continuity[self._vacuum] = 0.0
+        optimality[self._vacuum] = 0.0
+        return continuity, optimality
+
+    def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
+        """The residuals as parts of the mass and of the range of E'; infinite when something is not finite."""
+        lost = float(np.abs(continuity).sum()) / self._mass
+        off = float(np.abs(optimality / self.volume).max()) / self._scale
+        return (lost, off) if np.isfinite(lost + off) else (np.inf, np.inf)
+
+    def advance(self, continuity: Array, optimality: Array) -> None:
+        """One Newton step: full in phi; no cell loses more than 9/10 of its content or triples. Raises NumericsError."""
+        weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
+        flow = self._conductance * self.density[self._source]
+        schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, flow, weight)
+        step = -schur.solve(continuity + schur.spread(weight * optimality))
+        change = weight * (optimality + schur.gather(step))
+        self.phi = self.phi + step
+        most = np.maximum(_GROW * self.density, self._mean)
+        self.density = np.clip(self.density + change, _SHRINK * self.density, most)
+        self._leave()
+
+
+def _stiffness(total: Sum, mean: float, cells: int) -> float:
+    """rho E''(rho) at the mean density: the scale of E' where its range is nothing, at equilibrium."""
+    density = np.full(cells, mean)
+    return float((density * total.second(density)).max())
