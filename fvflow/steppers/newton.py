@@ -147,7 +147,7 @@ class Iterate:
         return (lost, off) if np.isfinite(lost + off) else (np.inf, np.inf)
 
     def advance(self, continuity: Array, optimality: Array) -> None:
-        """One Newton step: full in phi; no cell loses more than 9/10 of its content or triples. Raises NumericsError."""
+        """One Newton step: full in phi; a cell at most triples and keeps at least a tenth. Raises NumericsError."""
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         flow = self._conductance * self.density[self._source]
         schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, flow, weight)
