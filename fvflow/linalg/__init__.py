@@ -9,7 +9,7 @@ from typing import Literal
 from fvflow.errors import CaseError
 from fvflow.linalg.direct import Direct, factorise
 from fvflow.linalg.krylov import Krylov
-from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, aggregated, divergence
+from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggregated, divergence
 from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
@@ -61,6 +61,7 @@ __all__ = [
     "Direct",
     "FaceMatrix",
     "Krylov",
+    "Remembered",
     "Solution",
     "Solve",
     "Solver",

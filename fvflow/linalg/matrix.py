@@ -70,6 +70,22 @@ class FaceMatrix:
         return coo_array((values, (rows, columns)), shape=(len(cells), len(cells))).tocsc()
 
 
+class Remembered:
+    """A solver that factorises anew only when the matrix is another one than the last."""
+
+    def __init__(self, solver: Any) -> None:
+        self._solver = solver
+        self._matrix: FaceMatrix | None = None
+        self._solve: Solve | None = None
+
+    def __call__(self, matrix: FaceMatrix) -> Solve:
+        last = self._matrix
+        same = last is not None and np.array_equal(last.down, matrix.down) and np.array_equal(last.up, matrix.up)
+        if self._solve is None or not same:
+            self._solve, self._matrix = self._solver.prepare(matrix), matrix
+        return self._solve
+
+
 def divergence(graph: Any, flux: Array) -> Array:
     """What leaves each cell through its faces (cell,), from the flux of each face (face,) towards its neighbour."""
     cells = len(graph.volume)

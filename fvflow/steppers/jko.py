@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.fluxes import scharfetter_gummel
-from fvflow.linalg import Auto, FaceMatrix, Solver, chosen
+from fvflow.linalg import Auto, Direct, FaceMatrix, Krylov, Remembered, Solver, Tridiagonal, chosen
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.linear import Step
@@ -49,7 +49,8 @@ class LJKO:
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        marcher = _Marcher(self, problem, Pattern(problem.mesh))
+        solver = chosen(self.solver, problem.mesh.extent)
+        marcher = _Marcher(self, problem, Pattern(problem.mesh), solver, Remembered(solver))
         return lambda state, length: marcher.step(state, length, self.halvings)
 
 
@@ -64,6 +65,8 @@ class _Marcher:
     options: LJKO
     problem: GradientFlow
     pattern: Pattern
+    solver: Tridiagonal | Direct | Krylov
+    predict: Remembered  # the same from step to step where the diffusion is linear
 
     def step(self, state: State, length: float, halvings: int) -> State:
         """The state after a step, in as many parts as it needs."""
@@ -88,12 +91,11 @@ class _Marcher:
 
     def _attempt(self, state: State, length: float) -> State:
         mesh = self.problem.mesh
-        solver = chosen(self.options.solver, mesh.extent)
         content = mesh.volume * state.density
-        start = solver.prepare(_predictor(self.problem, state, length))(content, state.mass)
+        start = self.predict(_predictor(self.problem, state, length))(content, state.mass)
         with np.errstate(all="ignore"):  # a Newton step that overflows shows in its residual, and the step is halved
             phi, iterations = self._newton(state, start.density, length)
-        carried = solver.prepare(_carrier(self.problem, phi, length))(content, state.mass)
+        carried = self.solver.prepare(_carrier(self.problem, phi, length))(content, state.mass)
         return replace(
             state,
             time=state.time + length,
