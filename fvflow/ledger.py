@@ -94,7 +94,9 @@ class Watch:
     energy_increase: float = -np.inf  # max E^{n+1} - E^n
     correction: float = 0.0
     iterations: int = 0
+    energy_defect: float = -np.inf  # max E^{n+1} - E^n + what the step accounts for
     halvings: int = 0
+    fallbacks: int = 0
     steps: int = 0
     time: float = 0.0
     _energy: float = field(default=np.inf, repr=False)
@@ -106,11 +108,13 @@ class Watch:
         self.correction = max(self.correction, state.correction)
         self.iterations += state.iterations
         self.halvings += state.halvings
+        self.fallbacks += state.fallbacks
         self.steps, self.time = state.step, state.time
         if self.energy is not None:
             energy = self.energy(state)
             if np.isfinite(self._energy):
                 self.energy_increase = max(self.energy_increase, energy - self._energy)
+                self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
 
     def summary(self) -> dict[str, float]:
@@ -124,5 +128,6 @@ class Watch:
             "iterations": self.iterations,
         }
         if self.energy is not None:
-            figures |= {"energy_increase": self.energy_increase, "halvings": self.halvings}
+            figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
+            figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks}
         return figures

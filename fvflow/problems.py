@@ -30,6 +30,8 @@ class State:
     iterations: int = 0  # of the linear or nonlinear solver, in the last step
     correction: float = 0.0  # the largest relative mass that a linear solve of the last step was off by
     halvings: int = 0  # how often the last step was cut in two because it did not converge
+    fallbacks: int = 0  # 1 if the last step was left to the robust method
+    dissipated: float = 0.0  # the energy that the last step accounts for: its transport cost, or its dissipation
 
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:

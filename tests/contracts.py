@@ -76,6 +76,13 @@ def check_energy(term: Term, cells: int) -> None:
         linear = step * term.first(density) * direction
         first.append(np.abs(change - linear).max())
         second.append(np.abs(change - linear - 0.5 * step**2 * term.second(density) * direction**2).max())
+    for part in (1.0, 1e-3, 1e-7, 1e-9, 0.0):  # the discrete gradient, near and far
+        after = density * (1 + part * (random.random(cells) - 0.4))
+        rise = term.value(after) - term.value(density)
+        secant = term.secant(density, after)
+        np.testing.assert_allclose(secant * (after - density), rise, atol=4 * EPS * np.abs(term.value(density)).max())
+        if part <= 1e-3:
+            np.testing.assert_allclose(secant, term.first(0.5 * (density + after)), rtol=1e-6, atol=1e-6)
     assert_order(steps, first, 2.0, 0.15, exact=1e-13)
     assert_order(steps, second, 3.0, 0.2, exact=1e-13)
 

@@ -1,5 +1,7 @@
 """JKO steps: the Newton system, stress, published figures, closed forms."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
 from fvflow.steppers.newton import Pattern, Schur
 from tests.contracts import assert_order
-from tests.scenes import final
+from tests.scenes import final, ou
 
 SQUARE = "mesh: {{kind: box, lower: [0, 0], upper: [1, 1], cells: [{n}, {n}]}}\n"
 ENERGIES = {
@@ -181,3 +183,55 @@ def test_porous_medium_on_a_mesh_is_what_it_says():
     term = PorousMedium(3.0, 2.0).on(Box((0.0,), (1.0,), (2,)).build(), {})
     np.testing.assert_allclose(term.value(np.array([2.0])), 2.0 * 8.0 / 2.0)
     np.testing.assert_array_equal(term.value(np.array([0.0, -1e-9])), [0.0, np.inf])
+
+
+OU = [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "0.5*x**2"}]
+
+
+def midpoint(cells, step, end=0.4, **options):
+    flow = {"kind": "gradient-flow", "energy": OU, "stepper": {"kind": "midpoint", **options}}
+    return ou(1, cells, flow=flow, times={"end": end, "step": step})
+
+
+def test_midpoint_is_of_second_order_in_time():
+    steps = 0.05 / 2.0 ** np.arange(5)
+    runs = [final(midpoint(200, step)) for step in steps]
+    assert [figures["fallbacks"] for _, _, figures in runs] == [0] * 5
+    densities = [last.density for _, last, _ in runs]
+    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
+    assert_order(steps[:-1], errors, 2.0, 0.15)
+
+
+def test_midpoint_is_of_second_order_in_space():
+    cells = [50, 100, 200]
+    assert_order(1 / np.array(cells), [final(midpoint(n, 0.002))[2]["error_l1"] for n in cells], 2.0, 0.15)
+
+
+@pytest.mark.parametrize("step", [1e-3, 0.02, 0.2])
+def test_midpoint_balances_the_energy_in_every_step(step):
+    prepared = midpoint(200, step, end=6 * step, warmup=1).prepare()
+    states = []
+    list(prepared.frames(states.append))
+    assert [state.fallbacks for state in states[1:]] == [1, 0, 0, 0, 0, 0]
+    energy = [prepared.problem.energy(0.0).value(state.density) for state in states]
+    off = [
+        after - before + state.dissipated for before, after, state in zip(energy, energy[1:], states[1:], strict=False)
+    ]
+    assert np.abs(off[1:]).max() <= 1e-12 * abs(energy[0])
+    assert prepared.watch.mass_drift <= 1e-15
+
+
+def test_midpoint_leaves_vacuum_to_ljko_and_counts_it():
+    vacuum = case(ENERGIES["porous 2"], STARTS["vacuum"], 1e-3).replace({"flow.stepper": {"kind": "midpoint"}})
+    _, last, figures = final(vacuum)
+    assert figures["fallbacks"] == 5
+    assert figures["minimum"] >= 0
+    np.testing.assert_array_equal(last.density, final(case(ENERGIES["porous 2"], STARTS["vacuum"], 1e-3))[1].density)
+
+
+def test_ljko_pays_at_most_what_the_energy_falls():
+    """E(rho^{n+1}) + cost <= E(rho^n), halved steps included; notes, equations (145)-(146)."""
+    for name in ("porous 3", "low noise"):
+        figures = final(case(ENERGIES[name], STARTS["vacuum"], 0.1))[2]
+        assert figures["energy_defect"] <= 1e-9 * (1 + abs(figures["energy"]))
+        assert figures["energy_defect"] > -np.inf

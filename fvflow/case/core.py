@@ -47,6 +47,7 @@ class Checks:
     error_l2: Bound = None
     error_linf: Bound = None
     energy_increase: Bound = None
+    energy_defect: Bound = None
     mass_correction: Bound = None
 
     def missed(self, figures: Mapping[str, Any]) -> list[str]:
@@ -106,8 +107,9 @@ class Case:
         for name in ("error_l1", "error_l2", "error_linf"):
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
-        if self.checks.energy_increase is not None and not self.flow.energy_each_step:
-            yield Fault(("checks", "energy_increase"), "is for flow gradient-flow, whose energy is known at every step")
+        for name in ("energy_increase", "energy_defect"):
+            if getattr(self.checks, name) is not None and not self.flow.energy_each_step:
+                yield Fault(("checks", name), "is for flow gradient-flow, whose energy is known at every step")
 
     @staticmethod
     def read(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Case:

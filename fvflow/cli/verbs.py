@@ -172,7 +172,7 @@ def _print_run(
     rows += [("steps", f"{figures['steps']} to t = {figures['time']:g} in {wall:.2f} s")]
     rows += [("positivity", prepared.positivity())]
     for name, value in figures.items():
-        if name in ("steps", "time") or (name in ("iterations", "halvings") and value == 0):
+        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks") and value == 0):
             continue
         verdict = "" if name not in bounds else "  missed" if any(f" {name} " in m for m in missed) else "  ok"
         bound = f"  (allowed {bounds[name]:g}){verdict}" if name in bounds else ""

@@ -16,7 +16,7 @@ from fvflow.linalg import Direct, chosen, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import LJKO, GradientStepper
+from fvflow.steppers import LJKO, GradientStepper, Midpoint
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class WassersteinFlow:
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
+        if isinstance(self.stepper, Midpoint):
+            return "midpoint (order 2 in time), centred mobility (order 2 in space), Newton by direct factorisation"
         solver = chosen(self.stepper.solver, extent).kind
         scheme = f"{self.stepper.kind} (order {self.stepper.order} in time), upwind mobility (order 1 in space)"
         return f"{scheme}, Newton by direct factorisation, start and transport by solver {solver}"

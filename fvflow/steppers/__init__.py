@@ -1,6 +1,9 @@
 """One-step methods: stepper.start(problem) gives a function (state, length) -> state."""
 
-from fvflow.steppers.jko import LJKO, GradientStepper
+from fvflow.steppers.jko import LJKO
 from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, LinearStepper, Step, TrBdf2
+from fvflow.steppers.midpoint import Midpoint
 
-__all__ = ["LJKO", "CrankNicolson", "GradientStepper", "ImplicitEuler", "LinearStepper", "Step", "TrBdf2"]
+GradientStepper = LJKO | Midpoint
+
+__all__ = ["LJKO", "CrankNicolson", "GradientStepper", "ImplicitEuler", "LinearStepper", "Midpoint", "Step", "TrBdf2"]

@@ -86,6 +86,7 @@ class _Marcher:
             step=state.step + 1,
             iterations=half.iterations + end.iterations + self.options.iterations,
             correction=max(half.correction, end.correction),
+            dissipated=half.dissipated + end.dissipated,
             halvings=half.halvings + end.halvings + 1,
         )
 
@@ -103,6 +104,7 @@ class _Marcher:
             density=carried.density,
             potential=phi,
             iterations=iterations,
+            dissipated=_cost(self.problem, phi, carried.density, length),
             correction=max(start.correction, carried.correction),
             halvings=0,
         )
@@ -145,4 +147,9 @@ def _carrier(problem: GradientFlow, phi: Array, tau: float) -> FaceMatrix:
     return FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(drop, 0.0), np.maximum(-drop, 0.0))
 
 
-GradientStepper = LJKO
+def _cost(problem: GradientFlow, phi: Array, density: Array, tau: float) -> float:
+    """(tau/2) sum_s T_s rho_s D_s^2, the discrete W2^2(rho^n, rho)/(2 tau) of a step."""
+    mesh = problem.mesh
+    drop = phi[mesh.owner] - phi[mesh.neighbour]
+    source = np.where(drop > 0, mesh.owner, mesh.neighbour)
+    return 0.5 * tau * float((mesh.transmissibility * density[source]) @ drop**2)
