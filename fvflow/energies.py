@@ -147,7 +147,7 @@ class Sum:
         change, middle = after - before, 0.5 * (before + after)
         with np.errstate(divide="ignore", invalid="ignore"):
             apart = (self.first(after) - self.secant(before, after)) / change
-            return np.where(np.abs(change) < _APART * middle, 0.5 * self.second(middle), apart)
+            return np.where(np.abs(change) <= _APART * middle, 0.5 * self.second(middle), apart)
 
     def spread(self, density: Array) -> float:
         """The sum over the energies of the range of their first variation: the scale of a potential."""

@@ -123,7 +123,7 @@ def test_signals_stop_the_run_and_keep_its_frames(number, code, tmp_path):
     wait_for(tmp_path / "ou-1d.parts" / "part.tmp")
     time.sleep(0.3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=5)
+    _, told = process.communicate(timeout=15)
     assert process.returncode == code
     assert "the frames so far are in ou-1d.parts" in told
     assert not (tmp_path / "ou-1d.nc").exists()
@@ -269,7 +269,7 @@ def test_check_estimates_what_is_then_seen(tmp_path):
     assert report["result"].endswith("KiB")
     assert report["Peclet number"].startswith("at most 0.297 ")  # (x_f - 0) h/eps at x_f = 5.95, h = 0.05
     assert 100 < float(report["memory"].split()[1]) < 400
-    assert 0 < float(report["time"].split()[1]) < 5
+    assert 0 < float(report["time"].split()[1]) < 30
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ class Midpoint:
         E(rho) - E(rho^n) = -tau sum_s T_s m_s D_s^2
 
     exactly, at any step (Gonzalez, Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6 (1996);
-    McLachlan, Quispel, Robidoux, Geometric integration using discrete gradients, Phil. Trans. A 357 (1999)). It wants
-    smooth positive data: a step whose Newton iteration fails or whose density would be negative is left to ljko, and
-    counted as a fallback; so are the first `warmup` steps (0 unless given: each, being upwind, costs an error tau h).
+    McLachlan, Quispel, Robidoux, Geometric integration using discrete gradients, Phil. Trans. A 357 (1999)). A step
+    whose Newton iteration fails or whose density would be negative is left to ljko, and counted as a fallback; so are
+    the first `warmup` steps, for rough data (each is upwind and costs an error tau h).
     """
 
     warmup: Annotated[int, Ge(0)] = 0
