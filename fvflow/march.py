@@ -61,6 +61,12 @@ class Times:
         return max(1, math.ceil((self.mark(index) - self.mark(index - 1)) / self.step * (1 - _ROUND_OFF)))
 
     @property
+    def length(self) -> float | None:
+        """The length of every step; None if those of the last interval are others."""
+        usual, last = self.mark(1) / self.cuts(1), (self.end - self.mark(self.saves - 1)) / self.cuts(self.saves)
+        return usual if math.isclose(usual, last, rel_tol=_ROUND_OFF) else None
+
+    @property
     def steps(self) -> int:
         """Number of steps in all."""
         usual = self.cuts(1)

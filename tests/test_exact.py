@@ -133,7 +133,7 @@ def test_van_loan_against_quadrature():
 
 
 def setting(mesh, drift=None, epsilon=0.5, initial=None):
-    return Setting(mesh, drift or Drift(), epsilon, 2.0, (), initial or Uniform())
+    return Setting(mesh, drift or Drift(), epsilon, 2.0, (), None, initial or Uniform())
 
 
 def test_heat_modes_decay_and_average_exactly():

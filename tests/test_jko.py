@@ -1,5 +1,6 @@
 """JKO steps: the Newton system, stress, published figures, closed forms."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from fvflow.energies import PorousMedium
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import Barenblatt, FromExact, Setting
 from fvflow.fields import Drift
+from fvflow.ledger import moments
 from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
 from fvflow.steppers.newton import Pattern, Schur
@@ -92,14 +94,16 @@ def test_barenblatt_solves_its_equation(exponent, dimension):
     cells = {1: 4000, 2: 160, 3: 40}[dimension]
     half = 2.0 if exponent > 1 else {1: 300.0, 2: 60.0, 3: 40.0}[dimension]
     mesh = Box((-half,) * dimension, (half,) * dimension, (cells,) * dimension).build()
-    setting = Setting(mesh, Drift(), 0.0, 0.4, ((0.5, exponent),), FromExact(0.4))
+    setting = Setting(mesh, Drift(), 0.0, 0.4, ((0.5, exponent),), None, FromExact(0.4))
     reference = Barenblatt(0.2, sampling="centre").on(setting)
     if exponent > 1:
         assert mesh.volume @ reference.average(0.3) == pytest.approx(0.4, rel=0.01 if dimension > 1 else 1e-3)
         assert reference.edge(0.3) < half
         assert reference.average(0.3)[np.linalg.norm(mesh.centre, axis=1) > reference.edge(0.3)].max() == 0
     point = Box((0.1,) * dimension, (0.1 + 3e-3,) * dimension, (3,) * dimension).build()
-    at = Barenblatt(0.2, sampling="centre").on(Setting(point, Drift(), 0.0, 0.4, ((0.5, exponent),), FromExact(0.4)))
+    at = Barenblatt(0.2, sampling="centre").on(
+        Setting(point, Drift(), 0.0, 0.4, ((0.5, exponent),), None, FromExact(0.4))
+    )
     h, k, middle = 1e-3, 1e-5, point.cells // 2
     slope = (at.average(0.3 + k)[middle] - at.average(0.3 - k)[middle]) / (2 * k)
     power = at.average(0.3) ** exponent
@@ -183,6 +187,85 @@ def test_porous_medium_on_a_mesh_is_what_it_says():
     term = PorousMedium(3.0, 2.0).on(Box((0.0,), (1.0,), (2,)).build(), {})
     np.testing.assert_allclose(term.value(np.array([2.0])), 2.0 * 8.0 / 2.0)
     np.testing.assert_array_equal(term.value(np.array([0.0, -1e-9])), [0.0, np.inf])
+
+
+RECURSION = [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "0.5*2*(x - 0.3)**2"}]
+
+
+def recursion(cells, step, steps, stepper="jko"):
+    changes = {"mesh__lower": [-5], "mesh__upper": [5], "exact": {"kind": "gaussian-jko"}}
+    flow = {"kind": "gradient-flow", "energy": RECURSION, "stepper": {"kind": stepper}}
+    return ou(1, cells, flow=flow, times={"end": steps * step, "step": step}, **changes)
+
+
+def deviation(case):
+    """How far mean and variance of the last density are from those of the recursion, and the figures."""
+    prepared, last, figures = final(case)
+    start, end = (moments(prepared.mesh, density) for density in (prepared.initial.density, last.density))
+    exact = replace(prepared.reference, mean=start[0], deviation=np.sqrt(np.diag(start[1]))).moments(last.time)
+    return abs(end[0] - exact[0])[0], abs(end[1][0, 0] - exact[1][0] ** 2), figures
+
+
+def test_jko_follows_the_recursion_of_gaussians():
+    """Not the flow, which at this tau is a hundred times further away."""
+    variances = []
+    for cells in (100, 200, 400):
+        mean, variance, figures = deviation(recursion(cells, 0.025, 1))
+        variances.append(variance)
+        assert figures["fallbacks"] == 0
+    assert mean <= 1e-5
+    assert variance <= 1e-4
+    assert variances[0] > 2 * variances[1] > 3 * variances[2]
+    case = recursion(400, 0.025, 1)
+    flow = final(case.replace({"exact": {"kind": "gaussian"}}))[2]["error_l1"]
+    assert final(case)[2]["error_l1"] < 0.05 * flow
+
+
+def test_jko_is_of_first_order_in_time_and_falls():
+    steps = 0.1 / 2.0 ** np.arange(5)
+    runs = [final(recursion(200, step, round(0.4 / step))) for step in steps]
+    densities = [last.density for _, last, _ in runs]
+    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
+    assert_order(steps[:-1], errors, 1.0, 0.15)
+    for _, _, figures in runs:
+        assert figures["fallbacks"] == 0
+        assert figures["energy_defect"] <= 1e-12
+        assert figures["mass_drift"] <= 1e-15
+
+
+def test_jko_leaves_vacuum_to_ljko_when_it_must():
+    for energy in ("porous 2", "low noise"):
+        figures = final(case(ENERGIES[energy], STARTS["vacuum"], 0.05).replace({"flow.stepper": {"kind": "jko"}}))[2]
+        assert figures["minimum"] >= 0
+        assert figures["energy_increase"] <= 1e-13
+        assert figures["mass_drift"] <= 1e-14
+
+
+def test_the_recursion_is_the_minimiser():
+    """m' and s' minimise E + W2^2/(2 tau) among Gaussians: E = -eps log s + k (s^2 + (m - c)^2)/2."""
+    reference = recursion(50, 0.2, 1).prepare().reference
+    (m,), (s,) = reference.moments(0.2)
+    m0, s0 = reference.mean[0], reference.deviation[0]
+
+    def cost(m, s):
+        return -0.8 * np.log(s) + (s**2 + (m - 0.3) ** 2) + ((m - m0) ** 2 + (s - s0) ** 2) / (2 * 0.2)
+
+    h = 1e-5
+    assert abs(cost(m + h, s) - cost(m - h, s)) / (2 * h) < 1e-9
+    assert abs(cost(m, s + h) - cost(m, s - h)) / (2 * h) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"times": {"end": 1.0, "step": 0.3, "save": 0.45}}, "steps of one length"),
+        ({"initial": {"kind": "uniform"}}, "diagonal covariance"),
+        ({"flow.energy": [*RECURSION, {"kind": "porous-medium", "exponent": 2}]}, "sum over the axes"),
+    ],
+)
+def test_the_recursion_refuses_what_it_is_not(changes, message):
+    with pytest.raises(CaseError, match=message):
+        recursion(50, 0.1, 2).replace(changes).prepare()
 
 
 OU = [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "0.5*x**2"}]

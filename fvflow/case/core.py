@@ -180,6 +180,7 @@ class Case:
             self.flow.diffusion(),
             1.0 if self.initial.mass is None else self.initial.mass,
             self.flow.porous(),
+            self.times.length,
             self.initial,
         )
         exact, reference = self.exact, None

@@ -9,12 +9,13 @@ from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.gaussian import GaussianFlow, GaussianReference, check_linear, linear_drift, steady_moments
 from fvflow.exact.gibbs import Gibbs
 from fvflow.exact.heat import HeatBox
+from fvflow.exact.recursion import GaussianRecursion
 from fvflow.exact.setting import AtEquilibrium, FromExact, Reference, Setting
 from fvflow.exact.tilted import TiltedBox
 from fvflow.fields import Names
 from fvflow.mesh import Array
 
-Exact = GaussianFlow | HeatBox | Gibbs | Barenblatt | TiltedBox
+Exact = GaussianFlow | GaussianRecursion | HeatBox | Gibbs | Barenblatt | TiltedBox
 
 
 def initial_density(setting: Setting, reference: Reference | None, names: Names) -> Array:
@@ -34,6 +35,7 @@ __all__ = [
     "Exact",
     "FromExact",
     "GaussianFlow",
+    "GaussianRecursion",
     "GaussianReference",
     "Gibbs",
     "HeatBox",

@@ -36,6 +36,7 @@ class Setting:
     epsilon: float
     mass: float  # of the initial density; 1 where the case leaves it open
     porous: tuple[tuple[float, float], ...] = ()  # coefficient and exponent of each nonlinear diffusion
+    step: float | None = None  # the length of every step, if they have one
     initial: Any = None  # the initial density as the case describes it
 
 

@@ -16,7 +16,7 @@ from fvflow.linalg import Direct, chosen, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import LJKO, GradientStepper, Midpoint
+from fvflow.steppers import LJKO, GradientStepper
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,12 @@ class WassersteinFlow:
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        if isinstance(self.stepper, Midpoint):
-            return "midpoint (order 2 in time), centred mobility (order 2 in space), Newton by direct factorisation"
-        solver = chosen(self.stepper.solver, extent).kind
-        scheme = f"{self.stepper.kind} (order {self.stepper.order} in time), upwind mobility (order 1 in space)"
-        return f"{scheme}, Newton by direct factorisation, start and transport by solver {solver}"
+        stepper = self.stepper
+        scheme = f"{stepper.kind} (order {stepper.order} in time), Newton by direct factorisation"
+        if isinstance(stepper, LJKO):
+            solver = chosen(stepper.solver, extent).kind
+            return f"{scheme}, upwind mobility (order 1 in space), start and transport by solver {solver}"
+        return f"{scheme}, centred mobility (order 2 in space)"
 
     def smearing(self, problem: GradientFlow) -> float | None:
         """None: there is always an entropy."""
