@@ -168,6 +168,9 @@ class Iterate:
         schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, flow, weight)
         step = -schur.solve(continuity + schur.spread(weight * optimality))
         change = weight * (optimality + schur.gather(step))
+        self._move(step, change)
+
+    def _move(self, step: Array, change: Array) -> None:
         self.phi = self.phi + step
         most = np.maximum(_GROW * self.density, self._mean)
         self.density = np.clip(self.density + change, _SHRINK * self.density, most)
@@ -193,6 +196,7 @@ class CentredIterate(Iterate):
         return self._flow() * self._drop
 
     def residuals(self) -> tuple[Array, Array]:
+        """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
         continuity = self.volume * (self.density - self._before) + divergence(self, self.flux())
         share, cells = 0.125 * self._conductance * self._drop**2, len(self.volume)
         kinetic = np.bincount(self.owner, share, cells) + np.bincount(self.neighbour, share, cells)
@@ -202,6 +206,7 @@ class CentredIterate(Iterate):
         return continuity, optimality
 
     def advance(self, continuity: Array, optimality: Array) -> None:
+        """One Newton step, limited as that of ljko. Raises NumericsError."""
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         owner, neighbour, cells = self.owner, self.neighbour, np.arange(len(self.volume), dtype=np.int32)
         speed, flow = 0.25 * self._conductance * self._drop, self._flow()
@@ -213,10 +218,7 @@ class CentredIterate(Iterate):
         size = 1.0 / np.sqrt(schur.diagonal())
         step = -size * self._pattern.solved(schur, size, size * (continuity + coupling @ (weight * optimality)))
         change = weight * (optimality + coupling.T @ step)
-        self.phi = self.phi + step
-        most = np.maximum(_GROW * self.density, self._mean)
-        self.density = np.clip(self.density + change, _SHRINK * self.density, most)
-        self._leave()
+        self._move(step, change)
 
 
 def _sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
