@@ -114,7 +114,7 @@ def test_a_directory_that_may_not_be_written_exits_5(tmp_path):
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS * 2)
+@pytest.mark.parametrize(("number", "code"), [*SIGNALS, SIGNALS[1]])
 def test_signals_stop_the_run_and_keep_its_frames(number, code, tmp_path):
     """With a frame in every step the signal mostly arrives amid a write; still no frame is half there."""
     frequent = ["--set", "times.end=100", "--set", "times.save=0.01", "--set", "checks={}"]

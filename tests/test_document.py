@@ -1,6 +1,7 @@
 import pytest
 
-from fvflow.case.document import Place, overridden, plain, read
+from fvflow.case.document import Place, plain, read
+from fvflow.case.rewrite import overridden
 from fvflow.errors import CaseError
 
 

@@ -1,6 +1,7 @@
 """Cases: YAML files as frozen values; the only part of the house that knows pydantic and YAML."""
 
-from fvflow.case.core import Case, Checks, Output, json_schema
+from fvflow.case.checks import Checks, Output
+from fvflow.case.core import Case, json_schema
 from fvflow.case.prepared import Prepared
 
 __all__ = ["Case", "Checks", "Output", "Prepared", "json_schema"]

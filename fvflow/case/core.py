@@ -11,13 +11,13 @@ import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from annotated_types import Ge, Le
 
 from fvflow.case import document as documents
-from fvflow.case import schema
+from fvflow.case import rewrite, schema
+from fvflow.case.checks import Checks, Output
 from fvflow.case.document import Document, Fault, Path
 from fvflow.case.prepared import Prepared
 from fvflow.errors import CaseError, OutputError
@@ -32,43 +32,6 @@ if TYPE_CHECKING:
     import xarray
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
-
-Bound = Annotated[float, Ge(0)] | None
-
-
-@dataclass(frozen=True)
-class Checks:
-    """Bounds that a finished run has to keep; errors are those at the end, the others the worst of every step."""
-
-    mass_drift: Bound = None
-    minimum: float | None = None
-    error_l1: Bound = None
-    error_l2: Bound = None
-    error_linf: Bound = None
-    energy_increase: Bound = None
-    energy_defect: Bound = None
-    mass_correction: Bound = None
-
-    def missed(self, figures: Mapping[str, Any]) -> list[str]:
-        """A sentence for each bound that the figures do not keep."""
-        told = []
-        for name, bound in dataclasses.asdict(self).items():
-            if bound is None:
-                continue
-            got = figures[name]
-            relation, kept = (">=", got >= bound) if name in _LOWER_BOUNDS else ("<=", got <= bound)
-            if not kept:
-                told.append(f"check {name} missed: got {got:.6g}, allowed {relation} {bound:g}")
-        return told
-
-
-@dataclass(frozen=True)
-class Output:
-    """How fields are stored in the result file."""
-
-    precision: Literal["double", "single"] = "double"
-    compression: Annotated[int, Ge(0), Le(9)] = 0  # zlib level
 
 
 @dataclass(frozen=True)
@@ -129,7 +92,7 @@ class Case:
         """The case in a YAML text."""
         document = documents.read(text, name)
         if overrides:
-            document = documents.overridden(document, overrides)
+            document = rewrite.overridden(document, overrides)
         made, faults = schema.build(Case, document.values)
         if made is None or document.faults:
             raise document.refusal([*document.faults, *faults])
@@ -152,7 +115,7 @@ class Case:
         """The case in YAML: as it was read, or written out if it was made in Python or changed."""
         if self.document is not None and not self.document.overrides:
             return self.document.text
-        return documents.written(self.values if self.document is None else self.document.values)
+        return rewrite.written(self.values if self.document is None else self.document.values)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -7,12 +7,11 @@ The house below knows nothing of it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import operator
 import types
 from collections.abc import Hashable, Mapping
 from functools import cache, reduce
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import BaseMetadata
 from pydantic import (
@@ -27,9 +26,9 @@ from pydantic import (
     ValidationInfo,
     create_model,
 )
-from pydantic_core import ErrorDetails
 
 from fvflow.case.document import Fault, Path, dotted
+from fvflow.case.messages import dataclasses_in, fault, kind_of, path_of, shown
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 
@@ -51,7 +50,7 @@ class Faulty(CaseError):
     """Several faults of one dataclass, each at its own path."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(f"{dotted(fault.path)}: {fault.message}" for fault in faults))
+        super().__init__("\n".join(f"{dotted(found.path)}: {found.message}" for found in faults))
         self.faults = faults
 
 
@@ -114,7 +113,7 @@ def _union(members: tuple[Any, ...]) -> Any:
 
 def _no_truth_value(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError(f"expected a text or an expression, got {_shown(value)}")
+        raise ValueError(f"expected a text or an expression, got {shown(value)}")
     return value
 
 
@@ -138,8 +137,8 @@ def build(cls: type[T], values: dict[str, Any]) -> tuple[T | None, list[Fault]]:
         checked = model(cls).model_validate(values, context=_context(values))
     except ValidationError as error:
         details = error.errors(include_url=False)
-        told = [_fault(cls, values, detail) for detail in details[:_MOST_TOLD]]
-        return None, told + [Fault(_path(values, detail), detail["msg"]) for detail in details[_MOST_TOLD:]]
+        told = [fault(cls, values, detail) for detail in details[:_MOST_TOLD]]
+        return None, told + [Fault(path_of(values, detail), detail["msg"]) for detail in details[_MOST_TOLD:]]
     faults: list[Fault] = []
     made = _constructed(cls, checked, (), faults)
     return (None, faults) if faults else (made, [])
@@ -160,7 +159,7 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
     if isinstance(values, list):
         return [found for item in values for part in get_args(hint)[:1] for found in formulas(item, part)]
     if isinstance(values, dict):
-        owners = [cls for cls in dataclasses_in(hint) if _kind_of(cls) in ("", values.get("kind"))]
+        owners = [cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))]
         hints = get_type_hints(owners[0], include_extras=True) if owners else {}
         return [found for name, item in values.items() if name in hints for found in formulas(item, hints[name])]
     return [found for part in get_args(hint) if get_origin(part) for found in formulas(values, part)]
@@ -178,7 +177,7 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
         try:
             return cls(**given)
         except Faulty as error:
-            faults += [dataclasses.replace(fault, path=(*path, *fault.path)) for fault in error.faults]
+            faults += [dataclasses.replace(found, path=(*path, *found.path)) for found in error.faults]
         except CaseError as error:
             faults.append(Fault(path, str(error)))
         return None
@@ -189,138 +188,3 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
 
 def _class_of(hint: Any, made: type[BaseModel]) -> type:
     return next(cls for cls in dataclasses_in(hint) if model(cls) is made)
-
-
-def dataclasses_in(hint: Any) -> list[type]:
-    """All dataclasses that a type hint names."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return [hint]
-    return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
-
-
-# Messages.
-
-
-def _fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
-    path = _path(values, detail)
-    message, kind = _message(cls, values, path, detail), detail["type"]
-    if kind == "union_tag_invalid":
-        path = (*path, "kind")
-    return Fault(path, message, of_key=kind == "extra_forbidden", weak=kind == "too_short")
-
-
-def _path(values: Any, detail: ErrorDetails) -> Path:
-    """pydantic's location without the tags of unions, which are not in the file."""
-    path: list[str | int] = []
-    here = values
-    steps = detail["loc"]
-    for index, step in enumerate(steps):
-        missing = detail["type"] == "missing" and index == len(steps) - 1
-        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int)) or missing:
-            path.append(step)
-            here = None if missing else here[step]
-    return tuple(path)
-
-
-def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails) -> str:
-    context: dict[str, Any] = detail.get("ctx", {})
-    got = _shown(_at(values, path))
-    match detail["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return f"unknown key{_guess(str(path[-1]), _known(cls, values, path[:-1]))}"
-        case "union_tag_not_found":
-            return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
-        case "union_tag_invalid":
-            kinds = _kinds(cls, values, path)
-            close = difflib.get_close_matches(str(context["tag"]), kinds, n=1)
-            guess = f'; did you mean "{close[0]}"?' if close else ""
-            return f"unknown kind {context['tag']}{guess} (one of {', '.join(kinds)})"
-        case "literal_error":
-            return f"expected {context['expected']}, got {got}"
-        case "float_type" | "float_parsing" | "finite_number":
-            return f"expected a number, got {got}"
-        case "int_type" | "int_from_float" | "int_parsing":
-            return f"expected a whole number, got {got}"
-        case "string_type":
-            return f"expected a text or an expression, got {got}"
-        case "tuple_type" | "list_type":
-            return f"expected a list like [1, 2], got {got}"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            word = _at(values, path)
-            hint = f"; write {{kind: {word}}}" if word in _kinds(cls, values, path) else ""
-            return f"expected a mapping, got {got}{hint}"
-        case "greater_than":
-            return f"expected a number > {context['gt']:g}, got {got}"
-        case "greater_than_equal":
-            return f"expected a number >= {context['ge']:g}, got {got}"
-        case "less_than":
-            return f"expected a number < {context['lt']:g}, got {got}"
-        case "less_than_equal":
-            return f"expected a number <= {context['le']:g}, got {got}"
-        case "too_short":
-            return f"expected at least {context['min_length']} entries, got {context['actual_length']}"
-        case "too_long":
-            return f"expected at most {context['max_length']} entries, got more"
-        case "value_error":
-            return str(context["error"])
-    return detail["msg"]
-
-
-def _at(values: Any, path: Path) -> Any:
-    """The value at a path, None where there is nothing."""
-    for step in path:
-        if isinstance(values, dict):
-            values = values.get(step)
-        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
-            values = values[step]
-        else:
-            return None
-    return values
-
-
-def _shown(value: Any) -> str:
-    """A value as a message quotes it."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value[:60]}"' if isinstance(value, str) else repr(value)[:60]
-
-
-def _guess(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f'; did you mean "{close[0]}"?' if close else (f"; known here: {', '.join(known)}" if known else "")
-
-
-def _classes(cls: type, values: Any, path: Path) -> list[type]:
-    """The dataclasses that may stand at a path, narrowed by the kind where one is given."""
-    classes, here = [cls], values
-    for step in path:
-        here = _at(here, (step,))
-        if isinstance(step, str):
-            hints = [get_type_hints(owner, include_extras=True).get(step) for owner in classes]
-            classes = [inner for hint in hints for inner in dataclasses_in(hint)]
-        if isinstance(here, dict):
-            classes = [inner for inner in classes if _kind_of(inner) == here.get("kind")] or classes
-    return classes
-
-
-def _known(cls: type, values: Any, path: Path) -> list[str]:
-    """The keys that are allowed at a path."""
-    return sorted({name for owner in _classes(cls, values, path) for name in model(owner).model_fields})
-
-
-def _kinds(cls: type, values: Any, path: Path) -> list[str]:
-    """The kinds that are allowed at a path."""
-    return [_kind_of(owner) for owner in _classes(cls, values, path) if _kind_of(owner)]
-
-
-def _kind_of(cls: type) -> str:
-    hint = get_type_hints(cls).get("kind")
-    return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""

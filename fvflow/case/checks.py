@@ -1,0 +1,48 @@
+"""What a case asks of its result: bounds to keep, and how it is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+
+_LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
+
+Bound = Annotated[float, Ge(0)] | None
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Bounds that a finished run has to keep; errors are those at the end, the others the worst of every step."""
+
+    mass_drift: Bound = None
+    minimum: float | None = None
+    error_l1: Bound = None
+    error_l2: Bound = None
+    error_linf: Bound = None
+    energy_increase: Bound = None
+    energy_defect: Bound = None
+    mass_correction: Bound = None
+
+    def missed(self, figures: Mapping[str, Any]) -> list[str]:
+        """A sentence for each bound that the figures do not keep."""
+        told = []
+        for name, bound in dataclasses.asdict(self).items():
+            if bound is None:
+                continue
+            got = figures[name]
+            relation, kept = (">=", got >= bound) if name in _LOWER_BOUNDS else ("<=", got <= bound)
+            if not kept:
+                told.append(f"check {name} missed: got {got:.6g}, allowed {relation} {bound:g}")
+        return told
+
+
+@dataclass(frozen=True)
+class Output:
+    """How fields are stored in the result file."""
+
+    precision: Literal["double", "single"] = "double"
+    compression: Annotated[int, Ge(0), Le(9)] = 0  # zlib level

@@ -1,0 +1,149 @@
+"""What pydantic found wrong, in the words of the case file: where, what was got, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic_core import ErrorDetails
+
+from fvflow.case.document import Fault, Path
+
+
+def dataclasses_in(hint: Any) -> list[type]:
+    """All dataclasses that a type hint names."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return [hint]
+    return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
+
+
+def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
+    """One error of pydantic's as one of ours."""
+    path = path_of(values, detail)
+    message, kind = _message(cls, values, path, detail), detail["type"]
+    if kind == "union_tag_invalid":
+        path = (*path, "kind")
+    return Fault(path, message, of_key=kind == "extra_forbidden", weak=kind == "too_short")
+
+
+def path_of(values: Any, detail: ErrorDetails) -> Path:
+    """pydantic's location without the tags of unions, which are not in the file."""
+    path: list[str | int] = []
+    here = values
+    steps = detail["loc"]
+    for index, step in enumerate(steps):
+        missing = detail["type"] == "missing" and index == len(steps) - 1
+        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int)) or missing:
+            path.append(step)
+            here = None if missing else here[step]
+    return tuple(path)
+
+
+def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails) -> str:
+    context: dict[str, Any] = detail.get("ctx", {})
+    got = shown(_at(values, path))
+    match detail["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return f"unknown key{_guess(str(path[-1]), _known(cls, values, path[:-1]))}"
+        case "union_tag_not_found":
+            return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
+        case "union_tag_invalid":
+            kinds = _kinds(cls, values, path)
+            close = difflib.get_close_matches(str(context["tag"]), kinds, n=1)
+            guess = f'; did you mean "{close[0]}"?' if close else ""
+            return f"unknown kind {context['tag']}{guess} (one of {', '.join(kinds)})"
+        case "literal_error":
+            return f"expected {context['expected']}, got {got}"
+        case "float_type" | "float_parsing" | "finite_number":
+            return f"expected a number, got {got}"
+        case "int_type" | "int_from_float" | "int_parsing":
+            return f"expected a whole number, got {got}"
+        case "string_type":
+            return f"expected a text or an expression, got {got}"
+        case "tuple_type" | "list_type":
+            return f"expected a list like [1, 2], got {got}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            word = _at(values, path)
+            hint = f"; write {{kind: {word}}}" if word in _kinds(cls, values, path) else ""
+            return f"expected a mapping, got {got}{hint}"
+        case "greater_than":
+            return f"expected a number > {context['gt']:g}, got {got}"
+        case "greater_than_equal":
+            return f"expected a number >= {context['ge']:g}, got {got}"
+        case "less_than":
+            return f"expected a number < {context['lt']:g}, got {got}"
+        case "less_than_equal":
+            return f"expected a number <= {context['le']:g}, got {got}"
+        case "too_short":
+            return f"expected at least {context['min_length']} entries, got {context['actual_length']}"
+        case "too_long":
+            return f"expected at most {context['max_length']} entries, got more"
+        case "value_error":
+            return str(context["error"])
+    return detail["msg"]
+
+
+def _at(values: Any, path: Path) -> Any:
+    """The value at a path, None where there is nothing."""
+    for step in path:
+        if isinstance(values, dict):
+            values = values.get(step)
+        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
+            values = values[step]
+        else:
+            return None
+    return values
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value[:60]}"' if isinstance(value, str) else repr(value)[:60]
+
+
+def _guess(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else (f"; known here: {', '.join(known)}" if known else "")
+
+
+def _classes(cls: type, values: Any, path: Path) -> list[type]:
+    """The dataclasses that may stand at a path, narrowed by the kind where one is given."""
+    classes, here = [cls], values
+    for step in path:
+        here = _at(here, (step,))
+        if isinstance(step, str):
+            hints = [get_type_hints(owner, include_extras=True).get(step) for owner in classes]
+            classes = [inner for hint in hints for inner in dataclasses_in(hint)]
+        if isinstance(here, dict):
+            classes = [inner for inner in classes if kind_of(inner) == here.get("kind")] or classes
+    return classes
+
+
+def _known(cls: type, values: Any, path: Path) -> list[str]:
+    """The keys that are allowed at a path."""
+    return sorted({name for owner in _classes(cls, values, path) for name in _keys(owner)})
+
+
+def _kinds(cls: type, values: Any, path: Path) -> list[str]:
+    """The kinds that are allowed at a path."""
+    return [kind_of(owner) for owner in _classes(cls, values, path) if kind_of(owner)]
+
+
+def kind_of(cls: type) -> str:
+    """The kind of a dataclass, empty where it has none."""
+    hint = get_type_hints(cls).get("kind")
+    return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""
+
+
+def _keys(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls) if field.init]
