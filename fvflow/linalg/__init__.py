@@ -43,13 +43,13 @@ def chosen(solver: Solver, extent: Extent) -> Tridiagonal | Direct | Krylov:
 
 
 def estimated_bytes(solver: Tridiagonal | Direct | Krylov, extent: Extent) -> int:
-    """Memory of a run with the solver, roughly: 90 numbers a cell and dimension, and the factors.
+    """Memory of a run with the solver, roughly: 300 bytes a cell and dimension, and the factors.
 
     Entries of the factors per cell, measured on grids of n cells: 22 to 64 (3.6 log2 n) from 32^2 to 512^2, 47 to 480
     (0.5 n^(2/3)) from 8^3 to 32^3; 12 bytes an entry.
     """
     dimension, cells = extent
-    base = 720 * dimension * cells
+    base = 300 * dimension * cells
     if not isinstance(solver, Direct):
         return base
     fill = {1: 4.0, 2: 3.6 * math.log2(max(cells, 2)), 3: 0.5 * cells ** (2 / 3) + 10}[dimension]
