@@ -189,7 +189,7 @@ class PorousMedium:
 
     m > 1 is the porous medium equation, whose fronts move at finite speed, m < 1 fast diffusion. Convex along
     geodesics, as a JKO step needs it, for m >= 1 - 1/dimension (McCann, A convexity principle for interacting gases,
-    Adv. Math. 128 (1997), theorem 2.2). m = 1 is `entropy`.
+    Adv. Math. 128 (1997)). m = 1 is `entropy`.
     """
 
     exponent: Annotated[float, Gt(0)]

@@ -5,7 +5,7 @@ The flux of rho v - eps grad rho over the face s = K|L is
     F = T_s (B(-w) rho_K - B(w) rho_L),    w = (v.n) d  (w = V_K - V_L for v = -grad V),
 
 with B(0) = eps and B(-w) - B(w) = w for consistency. B >= 0 makes implicit Euler an M-matrix, hence positive
-(Chatard, Asymptotic behavior of the Scharfetter-Gummel scheme, FVCA 2011, section 2).
+(Chatard, Asymptotic behavior of the Scharfetter-Gummel scheme, FVCA 2011).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ScharfetterGummel:
     """B(w) = w/(exp(w/eps) - 1): second order, monotone, and exp(-V/eps) is stationary.
 
     Scharfetter and Gummel, Large-signal analysis of a silicon Read diode oscillator, IEEE Trans. Electron Devices 16
-    (1969), equation (41). At eps = 0 it is `upwind`, whose order it then has.
+    (1969). At eps = 0 it is `upwind`, whose order it then has.
     """
 
     kind: Literal["scharfetter-gummel"] = "scharfetter-gummel"

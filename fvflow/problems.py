@@ -128,7 +128,12 @@ class FokkerPlanck:
 
     @property
     def monotone(self) -> bool:
-        """Whether implicit Euler is an M-matrix at time 0: always but for centred fluxes at Peclet numbers above 2."""
+        """Whether implicit Euler is an M-matrix at all times: always but for centred fluxes.
+
+        These only where the drift is steady and no Peclet number is above 2.
+        """
+        if self.scheme.monotone or not self.drift.steady:
+            return self.scheme.monotone
         down, up = self.coefficients(0.0)
         return bool((down >= 0).all() and (up >= 0).all())
 

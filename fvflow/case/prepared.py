@@ -58,7 +58,7 @@ class Prepared:
         if longest == np.inf:
             return "unconditional"
         if longest == 0:
-            return "not guaranteed: the centred flux of some face has a Peclet number above 2; refine, or change flux"
+            return "not guaranteed: a centred flux is not monotone where the Peclet number is, or may come, above 2"
         if not self.case.flow.drift(dict(self.case.parameters)).steady:
             return f"not guaranteed: the drift moves; at t = 0 the longest step is {longest:.3g}; look at minimum"
         if step <= longest:

@@ -21,7 +21,7 @@ class Barenblatt:
 
     alpha = d/(d (m - 1) + 2), k = alpha (m - 1)/(2 m d): the solution of d_t rho = c Lap rho^m that was a point mass at
     time -start, in one to three dimensions d. Its support is the ball of radius sqrt(C/k) s^(alpha/d) for m > 1; for
-    m < 1 (k < 0) it is everywhere. Vazquez, The Porous Medium Equation, 2007, equation (1.8).
+    m < 1 (k < 0) it is everywhere. Vazquez, The Porous Medium Equation, 2007.
     """
 
     start: Annotated[float, Gt(0)]

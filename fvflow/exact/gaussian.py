@@ -25,7 +25,7 @@ class GaussianFlow:
 
     A and b are read off the case's drift, gradient or not; a drift that is not linear is refused. They may depend on
     time. Steady ones are solved by matrix exponentials: Van Loan, Computing integrals involving the matrix
-    exponential, IEEE Trans. Automat. Control 23 (1978), equation (1.4); notes, equations (21) and (40).
+    exponential, IEEE Trans. Automat. Control 23 (1978); notes, equations (21) and (40).
     """
 
     kind: Literal["gaussian"] = "gaussian"

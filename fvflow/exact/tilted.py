@@ -20,7 +20,7 @@ class TiltedBox:
     """rho = exp(-a t + g x/2) (pi cos(pi x) + (g/2) sin(pi x)) + pi exp(g (x - 1/2)), a = pi^2 + g^2/4.
 
     The solution of d_t rho = Lap rho - div(rho g e_x) on 0 <= x <= 1 with walls, for the potential V = -g x: the
-    convergence test of Cances, Gallouet, Todeschi, Numer. Math. 146 (2020), section 5.1.
+    convergence test of Cances, Gallouet, Todeschi, Numer. Math. 146 (2020).
     """
 
     sampling: Sampling = "average"

@@ -23,7 +23,7 @@ class Krylov:
 
     Of the iterate only what a positive method may use is kept: where it is negative by round-off (it is exact only
     to tolerance max rho) one Jacobi sweep D^-1(b + (D - M) x) from its non-negative part, a regular splitting, gives
-    a positive solution again (Varga, Matrix Iterative Analysis, 1962, theorem 3.13).
+    a positive solution again (Varga, Matrix Iterative Analysis, 1962).
     """
 
     tolerance: Annotated[float, Gt(0), Lt(1e-4)] = 1e-12

@@ -110,11 +110,11 @@ def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int
     As 1'M = volume', the total of M rho is known to round-off, better than any entry of the residual: the error along
     rho, which grows like eps dt/h^2 and in which a residual refinement stalls, is removed exactly, and signs stay as
     they are (Koury, McAllister, Stewart, Iterative methods for computing stationary distributions of nearly completely
-    decomposable Markov chains, SIAM J. Alg. Disc. Meth. 5, 1984, section 3). The road not taken: refinement by the
+    decomposable Markov chains, SIAM J. Alg. Disc. Meth. 5, 1984). The road not taken: refinement by the
     residual drifts by 5e-12 in 1000 steps at dt eps/h^2 = 200, this by 1e-15.
 
-    The correction is reported. Raises NumericsError if it is more than round-off can be (4 eps max M_KK/|K|; seen: a
-    tenth of it): that is not covered up.
+    The correction is reported. Raises NumericsError if it is more than round-off can be (4 eps max M_KK/|K|, at least
+    1e-12): that is not covered up.
     """
     with np.errstate(all="ignore"):
         found = float(matrix.volume @ density)

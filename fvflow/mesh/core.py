@@ -35,9 +35,9 @@ class Extent(NamedTuple):
 class Mesh:
     """A partition of the domain into control volumes K, seen as a graph whose edges are the interior faces s = K|L.
 
-    The line between the centres of K and L is orthogonal to s (Eymard, Gallouet, Herbin, Finite Volume Methods, 2000,
-    definition 9.1), so that (rho_L - rho_K)/distance is a consistent normal derivative. No wall face is stored: the
-    flux through the walls is zero by construction.
+    The line between the centres of K and L is orthogonal to s (Eymard, Gallouet, Herbin, Finite Volume Methods, 2000),
+    so that (rho_L - rho_K)/distance is a consistent normal derivative. No wall face is stored: the flux through the
+    walls is zero by construction.
 
     Cells of a grid are counted with x fastest, faces by axis and then by owner.
     """

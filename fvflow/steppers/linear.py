@@ -115,8 +115,8 @@ class TrBdf2:
         (|K| + c A(t + dt)) rho^{n+1} = |K| (u - (1 - gamma)^2 rho^n)/(gamma (2 - gamma))
 
     Both stages have the same matrix if A is steady. Bank et al., Transient simulation of silicon devices and circuits,
-    IEEE Trans. CAD 4 (1985), section III. Positive while dt max_K A_KK/|K| <= 1 + sqrt(2): then the first stage is, and
-    the second right-hand side is that of (2 (1 + w)(I + cA)^-1 - (1 + 2 w) I) rho^n, w = (1-gamma)^2/(gamma (2-gamma)).
+    IEEE Trans. CAD 4 (1985). Positive while dt max_K A_KK/|K| <= 1 + sqrt(2): then the first stage is, and the second
+    right-hand side is that of (2 (1 + w)(I + cA)^-1 - (1 + 2 w) I) rho^n, w = (1-gamma)^2/(gamma (2-gamma)).
     """
 
     solver: Solver = Auto()
