@@ -338,3 +338,10 @@ def test_ljko_pays_at_most_what_the_energy_falls():
         figures = final(case(ENERGIES[name], STARTS["vacuum"], 0.1))[2]
         assert figures["energy_defect"] <= 1e-9 * (1 + abs(figures["energy"]))
         assert figures["energy_defect"] > -np.inf
+
+
+@pytest.mark.parametrize("stepper", ["ljko", "jko", "midpoint"])
+def test_newton_iterations_are_counted(stepper):
+    flow = {"kind": "gradient-flow", "energy": OU, "stepper": {"kind": stepper}}
+    figures = final(ou(1, 100, flow=flow, times={"end": 0.2, "step": 0.05}))[2]
+    assert 4 <= figures["iterations"] <= 40
