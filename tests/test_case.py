@@ -90,7 +90,7 @@ BAD = [  # what to set, what is said
     (
         "flow",
         "{kind: gradient-flow, energy: [{kind: potential, potential: x}]}",
-        "not strictly convex: add",
+        "no strictly convex part",
     ),
     ("flow", "{kind: gradient-flow, energy: [{kind: entropy, epsilon: 0}]}", "expected a number > 0"),
     ("flow", "{kind: gradient-flow, energy: [{kind: entropy, epsilon: 1, m: 2}]}", r"flow\.energy\.0\.m|unknown key"),

@@ -12,6 +12,7 @@ FILES = sorted(Path("cases").glob("*.yaml"))
 WANTED = """
 ou-1d ou-2d-rotating ou-3d heat-box-2d continuity-rotation-2d double-well-1d moving-trap-1d ou-1d-jko fast-diffusion-1d
 fokker-planck-jko-2d porous-medium-barenblatt-2d porous-medium-box-vacuum published-fokker-planck two-wells-2d-jko
+aggregation-diffusion-1d
 """
 
 

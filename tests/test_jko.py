@@ -157,7 +157,7 @@ def test_the_schur_complement_is_that_of_the_dense_system(dimension):
     np.testing.assert_allclose(schur.spread(x), coupling @ x, atol=1e-13)
     np.testing.assert_allclose(schur.gather(x), coupling.T @ x, atol=1e-13)
     dense = laplacian + coupling * weight @ coupling.T
-    np.testing.assert_allclose(dense @ schur.solve(x), x, atol=1e-10)
+    np.testing.assert_allclose(dense @ schur.inverse()(x), x, atol=1e-10)
 
 
 def test_nested_dissection_is_a_permutation_with_less_fill():

@@ -145,6 +145,7 @@ class Case:
             self.flow.porous(),
             self.times.length,
             self.initial,
+            self.flow.kernels(names),
         )
         exact, reference = self.exact, None
         if exact is not None:

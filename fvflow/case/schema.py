@@ -123,7 +123,7 @@ def _checker(mark: FormulaMark) -> Any:
             context = info.context or {}
             expression = Expression(text)
             known = frozenset(context.get("axes", "xyz")) | frozenset(context.get("parameters", ()))
-            expression.require(known | {"t"} if mark.time else known)
+            expression.require(known | mark.names)
         except ExpressionError as error:
             raise ValueError(str(error)) from None
         return text

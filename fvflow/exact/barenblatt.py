@@ -32,7 +32,7 @@ class Barenblatt:
     def on(self, setting: Setting) -> BarenblattReference:
         """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
         dimension = setting.mesh.dimension
-        if len(setting.porous) != 1 or setting.epsilon != 0 or not setting.drift.absent:
+        if len(setting.porous) != 1 or setting.epsilon != 0 or setting.kernels or not setting.drift.absent:
             raise CaseError("exact barenblatt needs one porous-medium energy and no other")
         if not isinstance(setting.initial, FromExact):
             raise CaseError(f"exact barenblatt needs initial: {{kind: exact}}, got {setting.initial.kind}")

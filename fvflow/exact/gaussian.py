@@ -24,7 +24,8 @@ class GaussianFlow:
     """N(m(t), S(t)) for v = A x + b and constant eps: m' = A m + b, S' = A S + S A' + 2 eps I.
 
     A and b are read off the case's drift, gradient or not; a drift that is not linear is refused. They may depend on
-    time. Steady ones are solved by matrix exponentials: Van Loan, Computing integrals involving the matrix
+    time. With an interaction W(d) = W(0) + d.Q d/2 of a mass M the second equation has A - M Q for A; the mean is left
+    alone. Steady ones are solved by matrix exponentials: Van Loan, Computing integrals involving the matrix
     exponential, IEEE Trans. Automat. Control 23 (1978); notes, equations (21) and (40).
     """
 
@@ -36,6 +37,10 @@ class GaussianFlow:
             raise CaseError("exact gaussian needs linear diffusion; leave out porous-medium")
         if not isinstance(setting.initial, Gaussian):
             raise CaseError(f"exact gaussian needs a gaussian initial density, got {setting.initial.kind}")
+        lower, upper = setting.mesh.points.min(axis=0), setting.mesh.points.max(axis=0)
+        attraction = np.zeros((setting.mesh.dimension, setting.mesh.dimension))
+        for kernel in setting.kernels:
+            attraction += setting.mass * kernel.curvature(upper - lower)
         reference = GaussianReference(
             setting.mesh,
             np.array(setting.initial.mean),
@@ -44,8 +49,9 @@ class GaussianFlow:
             setting.epsilon,
             setting.mass,
             setting.initial.sampling,
+            attraction,
         )
-        check_linear(setting.drift, reference._box, 0.0)
+        check_linear(setting.drift, (lower, upper), 0.0)
         return reference
 
 
@@ -60,13 +66,16 @@ class GaussianReference:
     epsilon: float
     mass: float = 1.0
     sampling: Literal["average", "centre"] = "average"
+    attraction: Array | float = 0.0  # (dim, dim) M Q of a quadratic interaction
     _reached: dict[float, Array] = field(default_factory=dict, repr=False)  # the packed moments found last
 
     def moments(self, time: float) -> tuple[Array, Array]:
         """m(t) (dim,) and S(t) (dim, dim)."""
         if self.drift.steady:
             matrix, shift = self._linear(0.0)
-            return steady_moments(self.mean, self.covariance, matrix, shift, self.epsilon, time)
+            start = self.mean, self.covariance
+            mean = steady_moments(*start, matrix, shift, self.epsilon, time)[0]
+            return mean, steady_moments(*start, matrix - self.attraction, shift, self.epsilon, time)[1]
         return self._integrated(time)
 
     def average(self, time: float) -> Array:
@@ -89,7 +98,7 @@ class GaussianReference:
         def slope(at: float, packed: Array) -> Array:
             matrix, shift = self._linear(at)
             mean, covariance = packed[:dimension], packed[dimension:].reshape(dimension, dimension)
-            flow = matrix @ covariance
+            flow = (matrix - self.attraction) @ covariance
             change = flow + flow.T + 2 * self.epsilon * np.eye(dimension)
             return np.concatenate([matrix @ mean + shift, change.ravel()])
 

@@ -23,7 +23,7 @@ class Gibbs:
 
     def on(self, setting: Setting) -> Equilibrium:
         """The equilibrium on the case's mesh; raises CaseError if there is none."""
-        if not (setting.drift.gradient and setting.drift.steady) or setting.epsilon <= 0 or setting.porous:
+        if not (setting.drift.gradient and setting.drift.steady) or setting.epsilon <= 0 or not setting.linear:
             raise CaseError("gibbs needs epsilon > 0 and a drift that comes from a potential without t alone")
         exponent = -setting.drift.energy(setting.mesh, 0.0) / setting.epsilon
         weight = np.exp(exponent - exponent.max())

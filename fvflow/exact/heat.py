@@ -37,9 +37,9 @@ class HeatBox:
             raise CaseError(f"modes has {len(self.modes)} entries, the mesh {mesh.dimension} axes; give one per axis")
         if not isinstance(setting.initial, FromExact):
             raise CaseError(f"exact heat-box needs initial: {{kind: exact}}, got {setting.initial.kind}")
-        if setting.porous or not setting.drift.absent:
+        if not setting.linear or not setting.drift.absent:
             raise CaseError(
-                "exact heat-box is for the heat equation; leave out potential, velocity, stream and porous-medium"
+                "exact heat-box is for the heat equation; leave out all but epsilon, or all energies but the entropy"
             )
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
         factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]

@@ -38,7 +38,7 @@ class GaussianRecursion:
         check_linear(setting.drift, box, 0.0)
         matrix, shift = linear_drift(setting.drift, box, 0.0)
         rate = -np.diag(matrix)
-        if np.abs(matrix + np.diag(rate)).max() > 1e-9 * max(np.abs(rate).max(), 1.0) or setting.porous:
+        if np.abs(matrix + np.diag(rate)).max() > 1e-9 * max(np.abs(rate).max(), 1.0) or not setting.linear:
             raise CaseError("exact gaussian-jko needs an entropy and a potential that is a sum over the axes")
         if setting.step is None or (1.0 + rate * setting.step).min() <= 0:
             raise CaseError(

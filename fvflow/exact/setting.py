@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from annotated_types import Gt
 
-from fvflow.fields import Drift
+from fvflow.fields import Drift, Kernel
 from fvflow.mesh import Array, Mesh
 
 
@@ -38,6 +38,12 @@ class Setting:
     porous: tuple[tuple[float, float], ...] = ()  # coefficient and exponent of each nonlinear diffusion
     step: float | None = None  # the length of every step, if they have one
     initial: Any = None  # the initial density as the case describes it
+    kernels: tuple[Kernel, ...] = ()  # of the interactions
+
+    @property
+    def linear(self) -> bool:
+        """Whether the flow is a Fokker-Planck equation."""
+        return not self.porous and not self.kernels
 
 
 class Reference(Protocol):

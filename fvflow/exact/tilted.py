@@ -34,7 +34,7 @@ class TiltedBox:
         matrix, shift = linear_drift(setting.drift, (lower, upper), 0.0)
         slope = float(shift[0])
         flat = np.abs(matrix).max() < 1e-9 and np.abs(shift[1:]).max(initial=0.0) < 1e-9 and setting.drift.steady
-        if not flat or setting.epsilon != 1.0 or setting.porous or (lower[0], upper[0]) != (0.0, 1.0):
+        if not flat or setting.epsilon != 1.0 or not setting.linear or (lower[0], upper[0]) != (0.0, 1.0):
             raise CaseError("exact tilted-box needs the potential -g*x, epsilon 1 and a box from x = 0 to x = 1")
         if not isinstance(setting.initial, FromExact) or setting.initial.mass is not None:
             raise CaseError("exact tilted-box needs initial: {kind: exact} without a mass: it has its own")

@@ -15,7 +15,17 @@ from fvflow.fields.density import (
     outer,
 )
 from fvflow.fields.drift import Drift
-from fvflow.fields.expression import RESERVED, Expression, ExpressionError, Formula, FormulaMark, Names, SteadyFormula
+from fvflow.fields.expression import (
+    RESERVED,
+    Expression,
+    ExpressionError,
+    Formula,
+    FormulaMark,
+    KernelFormula,
+    Names,
+    SteadyFormula,
+)
+from fvflow.fields.kernel import Kernel
 
 __all__ = [
     "RESERVED",
@@ -27,6 +37,8 @@ __all__ = [
     "Formula",
     "FormulaMark",
     "Gaussian",
+    "Kernel",
+    "KernelFormula",
     "Mixture",
     "Names",
     "Point",

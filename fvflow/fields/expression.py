@@ -24,11 +24,12 @@ LARGEST_POWER = 64  # integer powers up to here are products
 class FormulaMark:
     """Marks a field that holds an expression, for the schema."""
 
-    time: bool  # whether it may use t
+    names: frozenset[str] = frozenset()  # what it may use beside the axes and the parameters
 
 
-Formula = Annotated[str | float, FormulaMark(time=True)]
-SteadyFormula = Annotated[str | float, FormulaMark(time=False)]
+Formula = Annotated[str | float, FormulaMark(frozenset("t"))]
+SteadyFormula = Annotated[str | float, FormulaMark()]
+KernelFormula = Annotated[str | float, FormulaMark(frozenset("r"))]
 Names = Mapping[str, float]
 
 
@@ -85,7 +86,7 @@ _ADVICE: dict[type[ast.AST], str] = {
     ast.IfExp: "write where(condition, a, b)",
     ast.BoolOp: "multiply comparisons for and, take their max for or",
 }
-RESERVED = frozenset({"x", "y", "z", "t", *FUNCTIONS, *CONSTANTS, *keyword.kwlist})
+RESERVED = frozenset({"x", "y", "z", "t", "r", *FUNCTIONS, *CONSTANTS, *keyword.kwlist})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.fields import Drift, Expression, Formula, Kernel, Names
 from fvflow.fluxes import Flux, ScharfetterGummel
 from fvflow.linalg import chosen, estimated_bytes
 from fvflow.march import Times, march
@@ -52,6 +52,10 @@ class FokkerPlanckFlow:
 
     def porous(self) -> tuple[tuple[float, float], ...]:
         """None: the diffusion is linear."""
+        return ()
+
+    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+        """None: nothing interacts."""
         return ()
 
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:

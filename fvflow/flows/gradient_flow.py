@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
-from fvflow.energies import Energy, Entropy, PorousMedium, Potential, Sum
+from fvflow.energies import Energy, Entropy, Interaction, PorousMedium, Potential, PowerLaw, Sum
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Names
+from fvflow.fields import Drift, Expression, Kernel, Names
 from fvflow.linalg import Direct, chosen, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
@@ -30,8 +30,11 @@ class WassersteinFlow:
     energy_each_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not any(isinstance(part, Entropy | PorousMedium) for part in self.energy):
-            raise CaseError("the energy is not strictly convex: add {kind: entropy, epsilon: ...} or a porous-medium")
+        if not any(isinstance(part, Entropy | PorousMedium | PowerLaw) for part in self.energy):
+            raise CaseError(
+                "the energy has no strictly convex part, so that a JKO step has no unique minimum: add {kind: entropy, "
+                "epsilon: ...} or a porous-medium"
+            )
 
     def drift(self, names: Names) -> Drift:
         """-grad V of the potential energies as expressions."""
@@ -43,8 +46,12 @@ class WassersteinFlow:
         return sum(part.epsilon for part in self.energy if isinstance(part, Entropy))
 
     def porous(self) -> tuple[tuple[float, float], ...]:
-        """Coefficient and exponent of each porous-medium energy."""
-        return tuple((part.coefficient, part.exponent) for part in self.energy if isinstance(part, PorousMedium))
+        """c and m of each energy c int rho^m/(m - 1)."""
+        return tuple(part.law for part in self.energy if isinstance(part, PorousMedium | PowerLaw))
+
+    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+        """The kernel of each interaction."""
+        return tuple(part.function(names) for part in self.energy if isinstance(part, Interaction))
 
     def problem(self, mesh: Mesh, names: Names) -> GradientFlow:
         """The problem in arrays; raises CaseError where a potential is not finite."""
@@ -77,4 +84,6 @@ class WassersteinFlow:
 
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, Newton matrix and its factors."""
-        return 2 * estimated_bytes(Direct(), extent)
+        pairs = sum(isinstance(part, Interaction) for part in self.energy)
+        transforms = 40 * (1 + pairs) * (1 << extent.dimension) * extent.cells if pairs else 0
+        return 2 * estimated_bytes(Direct(), extent) + transforms

@@ -11,6 +11,7 @@ from fvflow.linalg.direct import Direct, factorise
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggregated, divergence
 from fvflow.linalg.ordering import elimination_order
+from fvflow.linalg.perturbed import perturbed
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
 
@@ -72,4 +73,5 @@ __all__ = [
     "elimination_order",
     "estimated_bytes",
     "factorise",
+    "perturbed",
 ]

@@ -183,7 +183,7 @@ def _predictor(problem: GradientFlow, state: State, tau: float) -> FaceMatrix:
     density = np.maximum(state.density, _LEAST * state.mass / mesh.volume.sum())
     diffusion = density * total.second(density)
     eps = 0.5 * (diffusion[mesh.owner] + diffusion[mesh.neighbour])
-    potential = total.potential()
+    potential = total.potential(state.density)
     drop = potential[mesh.owner] - potential[mesh.neighbour]
     conductance = tau * mesh.transmissibility
     down, up = conductance * scharfetter_gummel(-drop, eps), conductance * scharfetter_gummel(drop, eps)

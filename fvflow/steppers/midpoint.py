@@ -9,11 +9,14 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, elimination_order, factorise
+from fvflow.linalg import divergence, elimination_order, factorise, perturbed
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.jko import LJKO
 from fvflow.steppers.linear import Step
+from fvflow.steppers.newton import round_off
+
+_SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content
 
 
 @dataclass(frozen=True)
@@ -70,28 +73,29 @@ class Midpoint:
         density = before
         with np.errstate(all="ignore"):  # what is not finite ends in the fallback
             for iteration in range(self.iterations):
-                flux, drop = _flux(problem, before, density, tau)
+                flow, phi = _flow(problem, before, density, tau)
+                drop = phi[problem.mesh.owner] - phi[problem.mesh.neighbour]
+                flux = flow * drop
                 residual = volume * (density - before) + divergence(problem.mesh, flux)
                 lost = float(np.abs(residual).sum()) / state.mass
-                if lost <= self.tolerance:
+                if lost <= max(self.tolerance, round_off(problem.mesh, flow, phi) / state.mass):
                     after = before - divergence(problem.mesh, flux) / volume
                     return None if after.min() < 0 else (after, float(flux @ drop), iteration)
                 if not np.isfinite(lost):
                     return None
                 try:
-                    density = density - _newton_step(problem, before, density, tau, residual, order)
+                    change = _newton_step(problem, before, density, tau, residual, order)
                 except NumericsError:
                     return None
+                density = np.maximum(density - change, _SHRINK * density)
         return None
 
 
-def _flux(problem: GradientFlow, before: Array, after: Array, tau: float) -> tuple[Array, Array]:
-    """tau T m D of each face, and D (face,)."""
-    mesh = problem.mesh
-    phi = problem.total.secant(before, after)
-    drop = phi[mesh.owner] - phi[mesh.neighbour]
-    both = before + after
-    return 0.25 * tau * mesh.transmissibility * (both[mesh.owner] + both[mesh.neighbour]) * drop, drop
+def _flow(problem: GradientFlow, before: Array, after: Array, tau: float) -> tuple[Array, Array]:
+    """tau T m of each face (face,), and phi of each cell (cell,)."""
+    mesh, both = problem.mesh, before + after
+    flow = 0.25 * tau * mesh.transmissibility * (both[mesh.owner] + both[mesh.neighbour])
+    return flow, problem.total.secant(before, after)
 
 
 def _newton_step(
@@ -113,9 +117,19 @@ def _newton_step(
     values = np.concatenate([diagonal, -up, -down])
     if not np.isfinite(values.sum()):
         raise NumericsError("the Newton matrix overflowed")
-    if order is None:
-        matrix = coo_array((values, (rows, columns)), shape=(mesh.cells, mesh.cells)).tocsc()
-        return np.asarray(factorise(matrix).solve(residual))
-    place = np.argsort(order)
+    place = cells if order is None else np.argsort(order)
     matrix = coo_array((values, (place[rows], place[columns])), shape=(mesh.cells, mesh.cells)).tocsc()
-    return np.asarray(factorise(matrix, ordered=True).solve(residual[order])[place])
+    factors = factorise(matrix, ordered=order is not None)
+
+    def inverse(right: Array) -> Array:
+        return np.asarray(factors.solve(right if order is None else right[order])[place])
+
+    if not problem.total.interacting:
+        return inverse(residual)
+    flow = conductance * mean
+
+    def moved(potential: Array) -> Array:  # as the potential is smooth, what is solved for keeps its thin tails
+        return inverse(divergence(mesh, flow * (potential[owner] - potential[neighbour])))
+
+    local, distant = inverse(residual), problem.total.distant
+    return local - moved(perturbed(lambda z: 0.5 * distant(moved(z)), 0.5 * distant(local)))

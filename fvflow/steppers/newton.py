@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fvflow.energies import Sum
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, elimination_order, factorise
+from fvflow.linalg import divergence, elimination_order, factorise, perturbed
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import GradientFlow, State
 
@@ -20,6 +21,9 @@ _SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content
 _GROW = 3.0  # nor fill it to more than this multiple, unless it stays below the mean
 
 
+_Map = Callable[[Array], Array]
+
+
 class Pattern:
     """What of the Schur complement depends on the mesh alone."""
 
@@ -28,18 +32,30 @@ class Pattern:
         self.place = self.order if self.order is None else np.argsort(self.order).astype(np.int32)
         self.first, self.second, self.between = _pairs(mesh)
 
-    def solved(self, matrix: Any, size: Array, right: Array) -> Array:
-        """(Z M Z + shift)^-1 right for a symmetric sparse M scaled by Z = diag(size); raises NumericsError."""
+    def inverse(self, matrix: Any, size: Array) -> Callable[[Array], Array]:
+        """x -> Z (Z M Z + shift)^-1 Z x, a symmetric sparse M scaled by Z = diag(size); raises NumericsError."""
         from scipy.sparse import diags_array
 
         shift = diags_array(np.full(len(size), _SHIFT))
         scaled = (diags_array(size) @ matrix @ diags_array(size) + shift).tocsc()
         if not np.isfinite(scaled.data).all():
             raise NumericsError("the Newton matrix overflowed")
-        if self.order is None or self.place is None:
-            return np.asarray(factorise(scaled).solve(right))
-        x: Array = factorise(scaled[self.order][:, self.order].tocsc(), ordered=True).solve(right[self.order])
-        return x[self.place]
+        if self.order is None:
+            return _scaled(factorise(scaled), size)
+        return _scaled(factorise(scaled[self.order][:, self.order].tocsc(), ordered=True), size, self.order)
+
+
+def _scaled(factors: Any, size: Array, order: Index | None = None) -> Callable[[Array], Array]:
+    """x -> Z F^-1 Z x, the factors F in another order of the cells."""
+    if order is None:
+        return lambda x: np.asarray(size * factors.solve(size * x))
+
+    def solve(x: Array) -> Array:
+        y = np.empty_like(x)
+        y[order] = factors.solve((size * x)[order])
+        return size * y
+
+    return solve
 
 
 def _pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
@@ -79,8 +95,8 @@ class Schur:
         """B' y (cell,)."""
         return self._own * y - np.bincount(self._source, self._speed * y[self._target], self._cells)
 
-    def solve(self, right: Array) -> Array:
-        """S^-1 right; raises NumericsError where S is singular or not finite."""
+    def inverse(self) -> Callable[[Array], Array]:
+        """x -> S^-1 x; raises NumericsError where S is singular or not finite."""
         source, target, weight, speed, flow = self._source, self._target, self._weight, self._speed, self._flow
         fed = weight[source]
         diagonal = weight * self._own**2
@@ -98,20 +114,19 @@ class Schur:
         if not np.isfinite(values.sum() + size.sum()):
             raise NumericsError("the Newton matrix overflowed")
         felt = np.abs(values) > _FELT
-        return size * self._solved(rows[felt], columns[felt], values[felt], size * right)
+        return _scaled(self._factors(rows[felt], columns[felt], values[felt]), size, p.order)
 
-    def _solved(self, rows: Index, columns: Index, values: Array, right: Array) -> Array:
+    def _factors(self, rows: Index, columns: Index, values: Array) -> Any:
         from scipy.sparse import coo_array
 
         order, place = self._pattern.order, self._pattern.place
         if place is not None:
-            rows, columns, right = place[rows], place[columns], right[order]
+            rows, columns = place[rows], place[columns]
         cells = np.arange(self._cells, dtype=np.int32)
         entries = np.concatenate([np.full(self._cells, 1.0 + _SHIFT), values, values])
         places = (np.concatenate([cells, rows, columns]), np.concatenate([cells, columns, rows]))
         matrix = coo_array((entries, places), shape=(self._cells, self._cells)).tocsc()
-        x: Array = factorise(matrix, ordered=order is not None).solve(right)
-        return x if place is None else x[place]
+        return factorise(matrix, ordered=order is not None)
 
 
 class Iterate:
@@ -147,28 +162,57 @@ class Iterate:
 
     def residuals(self) -> tuple[Array, Array]:
         """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
-        flux = self._conductance * self.density[self._source] * self._drop
-        continuity = self.volume * (self.density - self._before) + divergence(self, flux)
+        continuity = self.volume * (self.density - self._before) + divergence(self, self.flow() * self._drop)
         kinetic = np.bincount(self._source, 0.5 * self._speed * np.abs(self._drop), len(self.volume))
-        optimality = self.volume * (self.phi - self._total.first(self.density)) + kinetic
+        optimality = self.volume * (self.phi - self._variation()) + kinetic
         continuity[self._vacuum] = 0.0
         optimality[self._vacuum] = 0.0
         return continuity, optimality
 
+    def flow(self) -> Array:
+        """tau T_s rho_s (face,)."""
+        return self._conductance * self.density[self._source]
+
     def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
-        """The residuals as parts of the mass and of the range of E'; infinite when something is not finite."""
-        lost = float(np.abs(continuity).sum()) / self._mass
+        """The residuals as parts of the mass and of the range of E'; infinite when something is not finite.
+
+        Of the first, what round-off makes of a difference of potentials does not count.
+        """
+        lost = max(float(np.abs(continuity).sum()) - round_off(self, self.flow(), self.phi), 0.0) / self._mass
         off = float(np.abs(optimality / self.volume).max()) / self._scale
         return (lost, off) if np.isfinite(lost + off) else (np.inf, np.inf)
 
     def advance(self, continuity: Array, optimality: Array) -> None:
         """One Newton step: full in phi; a cell at most triples and keeps at least a tenth. Raises NumericsError."""
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
-        flow = self._conductance * self.density[self._source]
-        schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, flow, weight)
-        step = -schur.solve(continuity + schur.spread(weight * optimality))
-        change = weight * (optimality + schur.gather(step))
-        self._move(step, change)
+        schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, self.flow(), weight)
+        self._solve(schur.inverse(), schur.spread, schur.gather, weight, continuity, optimality)
+
+    def _solve(
+        self, inverse: _Map, spread: _Map, gather: _Map, weight: Array, continuity: Array, optimality: Array
+    ) -> None:
+        """The Newton step from S^-1, B and B'.
+
+        An interaction adds z = N change to the second equation, N the part of the Hessian off the diagonal; with
+        change = G(z) affine, z + (N (G(0) - G))(z) = N G(0).
+        """
+
+        def both(continuity: Array | float, optimality: Array) -> tuple[Array, Array]:
+            step = -inverse(continuity + spread(weight * optimality))
+            return step, weight * (optimality + gather(step))
+
+        if self._total.interacting:
+            first = self._distant(both(continuity, optimality)[1])
+            optimality = optimality - perturbed(lambda z: self._distant(both(0.0, z)[1]), first)
+        self._move(*both(continuity, optimality))
+
+    def _distant(self, change: Array) -> Array:
+        """How an interaction changes |K| times the variation in the step: half of it, see `Sum.stable`."""
+        return 0.5 * self.volume * self._total.distant(change)
+
+    def _variation(self) -> Array:
+        """E' as the step takes it (cell,)."""
+        return self._total.stable(self._before, self.density)
 
     def _move(self, step: Array, change: Array) -> None:
         self.phi = self.phi + step
@@ -186,21 +230,21 @@ class CentredIterate(Iterate):
     def _leave(self) -> None:
         self._drop = self.phi[self.owner] - self.phi[self.neighbour]
 
-    def _flow(self) -> Array:
+    def flow(self) -> Array:
         """tau T_s rho_s (face,)."""
         both = self.density + self._before
         return 0.25 * self._conductance * (both[self.owner] + both[self.neighbour])
 
     def flux(self) -> Array:
         """What crosses each face in the step (face,)."""
-        return self._flow() * self._drop
+        return self.flow() * self._drop
 
     def residuals(self) -> tuple[Array, Array]:
         """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
         continuity = self.volume * (self.density - self._before) + divergence(self, self.flux())
         share, cells = 0.125 * self._conductance * self._drop**2, len(self.volume)
         kinetic = np.bincount(self.owner, share, cells) + np.bincount(self.neighbour, share, cells)
-        optimality = self.volume * (self.phi - self._total.first(self.density)) + kinetic
+        optimality = self.volume * (self.phi - self._variation()) + kinetic
         continuity[self._vacuum] = 0.0
         optimality[self._vacuum] = 0.0
         return continuity, optimality
@@ -209,16 +253,21 @@ class CentredIterate(Iterate):
         """One Newton step, limited as that of ljko. Raises NumericsError."""
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         owner, neighbour, cells = self.owner, self.neighbour, np.arange(len(self.volume), dtype=np.int32)
-        speed, flow = 0.25 * self._conductance * self._drop, self._flow()
+        speed, flow = 0.25 * self._conductance * self._drop, self.flow()
         inner = self._inner + divergence(self, speed)
         coupling = _sparse([inner, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner])
         lost = np.bincount(owner, flow, len(cells)) + np.bincount(neighbour, flow, len(cells)) + 1.0 * self._vacuum
         laplacian = _sparse([lost, -flow, -flow], [cells, owner, neighbour], [cells, neighbour, owner])
         schur = laplacian + (coupling * weight) @ coupling.T
-        size = 1.0 / np.sqrt(schur.diagonal())
-        step = -size * self._pattern.solved(schur, size, size * (continuity + coupling @ (weight * optimality)))
-        change = weight * (optimality + coupling.T @ step)
-        self._move(step, change)
+        inverse = self._pattern.inverse(schur, 1.0 / np.sqrt(schur.diagonal()))
+        self._solve(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
+
+    def _distant(self, change: Array) -> Array:
+        return self.volume * self._total.distant(change)
+
+    def _variation(self) -> Array:
+        """E'(rho), the variation of the step's minimum."""
+        return self._total.first(self.density)
 
 
 def _sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
@@ -227,6 +276,12 @@ def _sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any
     count = len(values[0])
     places = (np.concatenate(rows), np.concatenate(columns))
     return coo_array((np.concatenate(values), places), shape=(count, count)).tocsr()
+
+
+def round_off(mesh: Any, flow: Array, phi: Array) -> float:
+    """What round-off leaves of the fluxes flow_s (phi_K - phi_L), added up over the cells."""
+    size = np.abs(phi)
+    return float(4 * np.finfo(float).eps * (flow @ (size[mesh.owner] + size[mesh.neighbour])))
 
 
 def _stiffness(total: Sum, mean: float, cells: int) -> float:

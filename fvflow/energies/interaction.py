@@ -1,0 +1,140 @@
+"""Interaction energies: 1/2 int int W(x - y) rho(x) rho(y)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.fields import Kernel
+from fvflow.mesh import Array, Mesh
+
+LARGEST_DENSE = 2**14  # cells: the matrix takes 2 GiB
+_BLOCK = 256  # rows of it that are evaluated at once
+_EVEN = 1e-9  # relative difference between cells that counts as none
+_SYMMETRIC = 1e-9  # relative difference between W(d) and W(-d) that is taken for round-off
+_GAUSS = 6  # points an axis and side of a pole
+_AXES = "xyz"
+
+
+@dataclass(frozen=True, eq=False)
+class InteractionTerm:
+    """rho (W*rho)/2."""
+
+    volume: Array  # (cell,)
+    convolved: Callable[[Array], Array]  # masses (cell,) to W*rho (cell,)
+
+    def value(self, density: Array) -> Array:
+        """rho (W*rho)/2."""
+        return 0.5 * density * self.first(density)
+
+    def first(self, density: Array) -> Array:
+        """W*rho."""
+        return self.convolved(self.volume * density)
+
+    def second(self, density: Array) -> Array:
+        """0: what of the Hessian W is not on its diagonal is left to `first`, which is linear."""
+        return np.zeros_like(density)
+
+    def secant(self, before: Array, after: Array) -> Array:
+        """W*(a + b)/2: summed against b - a it gives the change of the energy exactly, whatever W."""
+        return self.first(0.5 * (before + after))
+
+
+def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
+    """m -> sum_L W(x_K - x_L) m_L (cell,), x the cell centres; at a pole W(0) is its mean over a cell.
+
+    By fast Fourier transform on even grids, where it takes twice the cells along each axis, else by the matrix. Raises
+    CaseError where W is not symmetric, not finite or the matrix too large.
+    """
+    if mesh.edges is not None and all(np.ptp(np.diff(edge)) <= _EVEN * np.ptp(edge) / len(edge) for edge in mesh.edges):
+        return _fourier(kernel, mesh.edges, mesh.shape)
+    return _dense(kernel, mesh)
+
+
+def _fourier(kernel: Kernel, edges: tuple[Array, ...], shape: tuple[int, ...]) -> Callable[[Array], Array]:
+    from scipy.fft import irfftn, next_fast_len, rfftn
+
+    sizes = tuple(int(next_fast_len(2 * count - 1, real=True)) for count in shape)
+    spacing = [np.ptp(edge) / (len(edge) - 1) for edge in edges]
+    axes = [(np.arange(1 - len(edge) + 1, len(edge) - 1)) * h for edge, h in zip(edges, spacing, strict=True)]
+    value = np.array(kernel(*reversed(np.meshgrid(*reversed(axes), indexing="ij", sparse=True))))
+    middle = tuple(count - 1 for count in shape)
+    if not np.isfinite(value[middle]):
+        value[middle] = _mean(kernel, [np.array(h) for h in spacing])
+    flipped = value[(slice(None, None, -1),) * value.ndim]
+    _require(kernel, value, flipped, lambda index: [axes[-1 - i][k] for i, k in enumerate(index)][::-1])
+    wrapped = np.zeros(sizes)
+    places = [np.arange(1 - count, count) % size for count, size in zip(shape, sizes, strict=True)]
+    wrapped[np.ix_(*places)] = value
+    transform = rfftn(wrapped).real.copy()  # of an even function: real
+    inner = tuple(slice(count) for count in shape)
+
+    def convolved(masses: Array) -> Array:
+        spectrum = rfftn(masses.reshape(shape), sizes)
+        spectrum *= transform
+        return np.ascontiguousarray(irfftn(spectrum, sizes)[inner]).ravel()
+
+    return convolved
+
+
+def _dense(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
+    if mesh.cells > LARGEST_DENSE:
+        raise CaseError(
+            f"an interaction between {mesh.cells} cells needs a matrix of {mesh.cells**2 * 8 / 2**30:.0f} GiB on this "
+            f"mesh; use an even box, which needs none, or at most {LARGEST_DENSE} cells"
+        )
+    matrix = np.empty((mesh.cells, mesh.cells))
+    for start in range(0, mesh.cells, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        matrix[rows] = kernel(*(mesh.centre[rows, None, axis] - mesh.centre[None, :, axis] for axis in _axes(mesh)))
+    if not np.isfinite(matrix.diagonal()).all():
+        np.fill_diagonal(matrix, _mean(kernel, _widths(mesh)))
+    _require(kernel, matrix, matrix.T, lambda index: list(mesh.centre[index[0]] - mesh.centre[index[1]]))
+    return lambda masses: np.asarray(matrix @ masses)
+
+
+def _axes(mesh: Mesh) -> range:
+    return range(mesh.dimension)
+
+
+def _widths(mesh: Mesh) -> list[Array]:
+    """The width of each cell along each axis; that of a cube of its volume where the mesh is no grid."""
+    if mesh.edges is None:
+        return [mesh.volume ** (1 / mesh.dimension)] * mesh.dimension
+    grids = np.meshgrid(*(np.diff(edge) for edge in reversed(mesh.edges)), indexing="ij")
+    return [grid.ravel() for grid in reversed(grids)]
+
+
+def _mean(kernel: Kernel, widths: list[Array]) -> Array:
+    """The mean of W over a box about 0 by Gauss points in s, x = (width/2) s^3, which are dense at the pole."""
+    node, weight = np.polynomial.legendre.leggauss(_GAUSS)
+    stretched = np.concatenate([-((0.5 + 0.5 * node) ** 3), (0.5 + 0.5 * node) ** 3])
+    share = np.tile(0.75 * weight * (0.5 + 0.5 * node) ** 2, 2)
+    total = np.zeros_like(widths[0])
+    for choice in product(range(2 * _GAUSS), repeat=len(widths)):
+        place = [0.5 * width * stretched[index] for width, index in zip(widths, choice, strict=True)]
+        total = total + kernel(*place) * math.prod(share[index] for index in choice)
+    return total
+
+
+def _require(kernel: Kernel, value: Array, mirrored: Array, place: Callable[[tuple[int, ...]], list[float]]) -> None:
+    """Refuse a kernel that is not finite or not even."""
+    with np.errstate(invalid="ignore"):
+        off = np.abs(value - mirrored)
+        bad = ~(off <= _SYMMETRIC * np.abs(value).max())
+    if not bad.any():
+        return
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), value.shape))
+    where = ", ".join(f"{axis} = {part:.4g}" for axis, part in zip(_AXES, place(index), strict=False))
+    text = kernel.expression.text
+    if not np.isfinite(value).all():
+        raise CaseError(f"the kernel {text} is not finite, as at {where}; only at 0 it may have a pole")
+    raise CaseError(
+        f"the kernel {text} is {value[index]:g} at {where} and {mirrored[index]:g} at its opposite; only the even part "
+        "has an energy: write (W(d) + W(-d))/2, or a function of r"
+    )

@@ -1,0 +1,113 @@
+"""Energies as a case names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Gt
+
+from fvflow.energies.interaction import InteractionTerm, convolution
+from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
+from fvflow.errors import CaseError
+from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Names, SteadyFormula
+from fvflow.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """E(rho) = eps int rho log rho; its gradient flow is the heat equation (notes, equation (139))."""
+
+    epsilon: Annotated[float, Gt(0)]
+    kind: Literal["entropy"] = "entropy"
+
+    def on(self, mesh: Mesh, names: Names) -> EntropyTerm:
+        """The energy on a mesh."""
+        return EntropyTerm(self.epsilon)
+
+
+@dataclass(frozen=True)
+class Potential:
+    """E(rho) = int V rho; its gradient flow is transport by -grad V."""
+
+    potential: SteadyFormula
+    kind: Literal["potential"] = "potential"
+
+    def on(self, mesh: Mesh, names: Names) -> PotentialTerm:
+        """The energy on a mesh, V at the cell centres; raises CaseError where V is not finite."""
+        return PotentialTerm(Drift(Expression(self.potential), names=names).energy(mesh, 0.0))
+
+
+@dataclass(frozen=True)
+class PorousMedium:
+    """E(rho) = c int rho^m/(m - 1); its gradient flow is d_t rho = c Lap rho^m.
+
+    m > 1 is the porous medium equation, whose fronts move at finite speed, m < 1 fast diffusion. Convex along
+    geodesics, as a JKO step needs it, for m >= 1 - 1/dimension (McCann, A convexity principle for interacting gases,
+    Adv. Math. 128 (1997)). m = 1 is `entropy`.
+    """
+
+    exponent: Annotated[float, Gt(0)]
+    coefficient: Annotated[float, Gt(0)] = 1.0
+    kind: Literal["porous-medium"] = "porous-medium"
+
+    def __post_init__(self) -> None:
+        if self.exponent == 1.0:
+            raise CaseError("porous-medium with exponent 1 is linear diffusion; use {kind: entropy, epsilon: ...}")
+
+    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
+        """The energy on a mesh; raises CaseError where it is not convex along geodesics."""
+        least = 1.0 - 1.0 / mesh.dimension
+        if self.exponent < least:
+            raise CaseError(
+                f"exponent {self.exponent:g} is below {least:.3g} = 1 - 1/{mesh.dimension}: the energy is not convex "
+                "along geodesics and a JKO step has no unique minimum; use a larger exponent"
+            )
+        return PowerTerm(*self.law)
+
+    @property
+    def law(self) -> tuple[float, float]:
+        """c and m."""
+        return self.coefficient, self.exponent
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """E(rho) = c int rho^m, m > 1: porous-medium with the coefficient c (m - 1)."""
+
+    exponent: Annotated[float, Gt(1)]
+    coefficient: Annotated[float, Gt(0)] = 1.0
+    kind: Literal["power-law"] = "power-law"
+
+    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
+        """The energy on a mesh."""
+        return PowerTerm(*self.law)
+
+    @property
+    def law(self) -> tuple[float, float]:
+        """c (m - 1) and m."""
+        return self.coefficient * (self.exponent - 1.0), self.exponent
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """E(rho) = 1/2 int int W(x - y) rho(x) rho(y); its gradient flow is transport by -grad (W*rho).
+
+    The kernel is an expression in the displacement x, y, z or its length r, and even: an odd part has no energy.
+    Carrillo, McCann, Villani, Kinetic equilibration rates for granular media and related equations, Rev. Mat.
+    Iberoamericana 19 (2003).
+    """
+
+    kernel: KernelFormula
+    kind: Literal["interaction"] = "interaction"
+
+    def on(self, mesh: Mesh, names: Names) -> InteractionTerm:
+        """The energy on a mesh; raises CaseError where the kernel is not even or not finite but at 0."""
+        return InteractionTerm(mesh.volume, convolution(self.function(names), mesh))
+
+    def function(self, names: Names) -> Kernel:
+        """W."""
+        return Kernel(Expression(self.kernel), names)
+
+
+Energy = Entropy | Potential | PorousMedium | PowerLaw | Interaction

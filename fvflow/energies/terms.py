@@ -1,0 +1,115 @@
+"""Energies E(rho) = sum_K |K| e_K(rho_K) on a mesh, and their variations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from fvflow.mesh import Array
+
+_NEAR = 1e-8  # relative change below which the first two terms of a series are exact
+
+
+class Term(Protocol):
+    """One energy on one mesh, cell by cell."""
+
+    def value(self, density: Array) -> Array:
+        """e_K(rho_K) of each cell; infinite where rho_K < 0 is outside the energy's domain."""
+
+    def first(self, density: Array) -> Array:
+        """e_K'(rho_K), the first variation."""
+
+    def second(self, density: Array) -> Array:
+        """e_K''(rho_K), the second variation."""
+
+    def secant(self, before: Array, after: Array) -> Array:
+        """(e_K(after) - e_K(before))/(after - before), to round-off also where they are near; e_K' where equal."""
+
+
+@dataclass(frozen=True)
+class EntropyTerm:
+    """eps rho log rho."""
+
+    epsilon: float
+
+    def value(self, density: Array) -> Array:
+        """eps rho log rho; 0 at 0, infinite below."""
+        positive = density > 0
+        value = self.epsilon * density * np.log(density, out=np.zeros_like(density), where=positive)
+        return np.where(density < 0, np.inf, value) if self.epsilon > 0 else value
+
+    def first(self, density: Array) -> Array:
+        """eps (log rho + 1); minus infinity at 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.epsilon * (np.log(density) + 1.0) if self.epsilon > 0 else np.zeros_like(density)
+
+    def second(self, density: Array) -> Array:
+        """eps/rho."""
+        return self.epsilon / density
+
+    def secant(self, before: Array, after: Array) -> Array:
+        """eps (log a + (1 + 1/q) log(1 + q)), q = (b - a)/a."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = (after - before) / before
+            quotient = np.where(np.abs(part) < _NEAR, 1.0 - 0.5 * part, np.log1p(part) / part)  # log(1 + q)/q
+            value = np.log(before) + (1.0 + part) * quotient
+            return self.epsilon * np.where(before > 0, value, np.log(after))
+
+
+@dataclass(frozen=True)
+class PowerTerm:
+    """c rho^m/(m - 1)."""
+
+    coefficient: float
+    exponent: float
+
+    def value(self, density: Array) -> Array:
+        """c rho^m/(m - 1); infinite below 0."""
+        value = self._scaled(1.0 / (self.exponent - 1.0), np.maximum(density, 0.0), self.exponent)
+        return np.where(density < 0, np.inf, value)
+
+    def first(self, density: Array) -> Array:
+        """c m rho^(m-1)/(m - 1); 0 at 0 for m > 1, minus infinity for m < 1."""
+        return self._scaled(self.exponent / (self.exponent - 1.0), density, self.exponent - 1.0)
+
+    def second(self, density: Array) -> Array:
+        """c m rho^(m-2)."""
+        return self._scaled(self.exponent, density, self.exponent - 2.0)
+
+    def _scaled(self, factor: float, density: Array, power: float) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.coefficient * factor * np.power(density, power))
+
+    def secant(self, before: Array, after: Array) -> Array:
+        """c a^(m-1) ((1 + q)^m - 1)/(q (m - 1)), q = (b - a)/a; c b^(m-1)/(m - 1) for a = 0."""
+        m = self.exponent
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = (after - before) / before
+            power = np.where(np.abs(part) < _NEAR, m + 0.5 * m * (m - 1) * part, np.expm1(m * np.log1p(part)) / part)
+            value = np.power(before, m - 1.0) * power
+            return self.coefficient / (m - 1.0) * np.where(before > 0, value, np.power(after, m - 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialTerm:
+    """V rho."""
+
+    potential: Array  # (cell,)
+
+    def value(self, density: Array) -> Array:
+        """V rho."""
+        return self.potential * density
+
+    def first(self, density: Array) -> Array:
+        """V."""
+        return self.potential
+
+    def second(self, density: Array) -> Array:
+        """0."""
+        return np.zeros_like(density)
+
+    def secant(self, before: Array, after: Array) -> Array:
+        """V."""
+        return self.potential

@@ -1,0 +1,175 @@
+"""Interaction energies: the convolution, its variations, closed forms, and steps at any length."""
+
+import numpy as np
+import pytest
+
+from fvflow.case import Case
+from fvflow.energies import Entropy, Interaction, PowerLaw, Sum
+from fvflow.energies.interaction import _dense, _fourier, convolution
+from fvflow.errors import CaseError
+from fvflow.fields import Expression, Kernel
+from fvflow.ledger import moments
+from fvflow.mesh import Box, Graded
+from tests.contracts import assert_order
+from tests.scenes import final, ou
+
+BOXES = [Box((0.0,), (2.0,), (17,)), Box((0.0, 1.0), (2.0, 2.0), (7, 12)), Box((0.0,) * 3, (1.0, 2.0, 1.0), (3, 4, 5))]
+KERNELS = ["exp(-r**2)", "x**2 + r", "log(r)", "k/sqrt(r)"]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("box", BOXES, ids=["1d", "2d", "3d"])
+def test_fourier_and_matrix_are_the_same(box, kernel):
+    mesh = box.build()
+    kernel = Kernel(Expression(kernel), {"k": 2.0})
+    masses = np.random.default_rng(0).random(mesh.cells)
+    np.testing.assert_allclose(
+        _fourier(kernel, mesh.edges, mesh.shape)(masses), _dense(kernel, mesh)(masses), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_convolution_is_a_sum_over_cells():
+    mesh = Box((0.0, 0.0), (3.0, 2.0), (3, 2)).build()
+    masses = np.array([1.0, 0, 0, 0, 2.0, 0])
+    at = [[*point] for point in mesh.centre]
+    expected = [np.hypot(x - 0.5, y - 0.5) + 2 * np.hypot(x - 1.5, y - 1.5) for x, y in at]
+    np.testing.assert_allclose(convolution(Kernel(Expression("r")), mesh)(masses), expected, rtol=1e-13)
+
+
+def test_a_pole_counts_with_its_mean():
+    mesh = Box((0.0,), (1.0,), (10,)).build()
+    one = np.zeros(10)
+    one[4] = 1.0
+    self_term = convolution(Kernel(Expression("log(r)")), mesh)(one)[4]
+    assert self_term == pytest.approx(np.log(0.05) - 1.0, rel=1e-3)  # (1/h) int_{-h/2}^{h/2} log|x| dx
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        ("x", r"is -1\.5 at x = -1\.5, y = -1\.5 and 1\.5 at its opposite; only the even part"),
+        ("x*y + x**3*y**2", "even part"),
+        ("1/(x - 0.5)**2 + 1/(x + 0.5)**2", "is not finite, as at"),
+        ("q*r", "unknown name q"),
+        ("t*r", "unknown name t"),
+    ],
+)
+def test_kernels_that_are_none(kernel, message):
+    with pytest.raises(CaseError, match=message):
+        Case.parse(f"""
+            mesh: {{kind: box, lower: [0, 0], upper: [2, 2], cells: [4, 4]}}
+            flow:
+              kind: gradient-flow
+              energy: [{{kind: entropy, epsilon: 1}}, {{kind: interaction, kernel: {kernel}}}]
+            initial: {{kind: uniform}}
+            times: {{end: 1, step: 0.1}}
+            """).prepare()
+
+
+def test_a_matrix_too_large_is_refused():
+    mesh = Graded((0.0,), (1.0,), (20_000,), (2.0,)).build()
+    with pytest.raises(CaseError, match="matrix of 3 GiB on this mesh; use an even box"):
+        convolution(Kernel(Expression("r")), mesh)
+
+
+def test_the_variations_of_a_sum_are_derivatives():
+    """Value, first variation, and the product with the Hessian, its diagonal and the rest."""
+    mesh = Box((0.0, 0.0), (1.0, 2.0), (6, 5)).build()
+    kinds = (Entropy(0.3), Interaction("-exp(-3*r**2)"), PowerLaw(2.5, 0.2))
+    total = Sum(mesh.volume, tuple(kind.on(mesh, {}) for kind in kinds))
+    random = np.random.default_rng(4)
+    density, direction = 1.0 + random.random(mesh.cells), random.normal(size=mesh.cells)
+    steps = np.array([0.1, 0.05, 0.025])
+    first, second = [], []
+    for step in steps:
+        rise = total.value(density + step * direction) - total.value(density)
+        hessian = total.second(density) * direction + total.distant(direction)
+        linear = step * mesh.volume @ (total.first(density) * direction)
+        first.append(abs(rise - linear))
+        second.append(abs(rise - linear - 0.5 * step**2 * mesh.volume @ (hessian * direction)))
+    assert_order(steps, first, 2.0, 0.2)
+    assert_order(steps, second, 3.0, 0.2)
+    after = density + 0.3 * direction
+    rise = total.value(after) - total.value(density)
+    assert mesh.volume @ (total.secant(density, after) * (after - density)) == pytest.approx(rise, rel=1e-13)
+    assert mesh.volume @ (total.stable(density, after) * (after - density)) >= rise
+
+
+def test_power_law_is_what_it_says():
+    term = PowerLaw(3.0, 2.0).on(Box((0.0,), (1.0,), (2,)).build(), {})
+    np.testing.assert_allclose(term.value(np.array([2.0, 0.5])), 2.0 * np.array([8.0, 0.125]))
+
+
+ATTRACTED = [
+    {"kind": "entropy", "epsilon": 0.8},
+    {"kind": "potential", "potential": "0.3*x**2"},
+    {"kind": "interaction", "kernel": "0.2*r**2 + 4"},
+]
+
+
+@pytest.mark.parametrize(("stepper", "order"), [("jko", 1.0), ("midpoint", 2.0)])
+def test_variance_law(stepper, order):
+    """S' = -2 (k + M q) S + 2 eps: a mass of 2, q = 0.4, while the mean feels k = 0.6 alone."""
+    flow = {"kind": "gradient-flow", "energy": ATTRACTED, "stepper": {"kind": stepper}}
+    steps, variances, limit = 0.05 / 2.0 ** np.arange(4), [], 0.8 / 1.4
+    for step in steps:
+        case = ou(1, 400, flow=flow, initial__mass=2, times={"end": 0.2, "step": step})
+        prepared, last, figures = final(case)
+        start, end = (moments(prepared.mesh, density) for density in (prepared.initial.density, last.density))
+        variances.append(end[1][0, 0])
+        assert end[0] == pytest.approx(start[0] * np.exp(-0.6 * 0.2), rel=0.02)
+        assert figures["energy_defect"] <= 1e-12
+        assert figures["fallbacks"] == 0
+    assert prepared.reference.moments(0.2)[1][0, 0] == pytest.approx(limit + (0.5 - limit) * np.exp(-0.56))
+    assert variances[-1] == pytest.approx(limit + (start[1][0, 0] - limit) * np.exp(-0.56), rel=2e-3)
+    assert_order(steps[1:], np.abs(np.diff(variances)), order, 0.15)
+
+
+def test_the_reference_of_an_anisotropic_attraction_moves_with_the_potential():
+    kernel = "0.5*x**2 + 0.1*y**2 + 0.2*x*y"
+    energy = [ATTRACTED[0], {"kind": "potential", "potential": "0.25*x**2 + 0.25*y**2"}]
+    flow = {"kind": "gradient-flow", "energy": [*energy, {"kind": "interaction", "kernel": kernel}]}
+    case = ou(2, 48, flow=flow, times={"end": 0.2, "step": 0.01}).replace({"flow.stepper": {"kind": "midpoint"}})
+    errors = [final(case.replace({"mesh.cells": [n, n]}))[2]["error_l1"] for n in (24, 48)]
+    assert errors[1] < 0.3 * errors[0] < 0.02
+
+
+def test_closed_forms_refuse_interactions_they_are_not_for():
+    flow = {"kind": "gradient-flow", "energy": [ATTRACTED[0], {"kind": "interaction", "kernel": "r"}]}
+    for exact, message in (("gaussian", "no quadratic form"), ("gibbs", "gibbs needs"), ("gaussian-jko", "sum over")):
+        with pytest.raises(CaseError, match=message):
+            ou(1, 40, flow=flow, exact={"kind": exact}).prepare()
+
+
+STRONG = {
+    "attraction": "20*r**2",
+    "repulsion": "20*exp(-20*r**2)",
+    "chemotaxis": "0.3*log(r)",
+    "waves": "cos(12*x)*cos(12*y)",
+}
+
+
+@pytest.mark.parametrize("step", [1e-2, 1.0])
+@pytest.mark.parametrize("kernel", STRONG)
+@pytest.mark.parametrize("diffusion", ["{kind: entropy, epsilon: 0.1}", "{kind: porous-medium, exponent: 2}"])
+def test_energy_falls_whatever_the_kernel_and_the_step(diffusion, kernel, step):
+    """Also for concave and indefinite ones: the interaction is taken at the mean of the two densities."""
+    figures = final(
+        Case.parse(f"""
+            mesh: {{kind: box, lower: [0, 0], upper: [1, 1], cells: [20, 20]}}
+            flow: {{kind: gradient-flow, energy: [{diffusion}, {{kind: interaction, kernel: {STRONG[kernel]}}}]}}
+            initial: {{kind: uniform, lower: [0.2, 0.2], upper: [0.6, 0.8]}}
+            times: {{end: {4 * step}, step: {step}}}
+            """)
+    )[2]
+    assert figures["minimum"] >= 0
+    assert figures["mass_drift"] <= 1e-14
+    assert figures["energy_defect"] <= 1e-9
+    assert figures["energy_increase"] <= 1e-12
+
+
+def test_a_mesh_that_is_not_even_uses_the_matrix():
+    flow = {"kind": "gradient-flow", "energy": [ATTRACTED[0], {"kind": "interaction", "kernel": "r**2/2"}]}
+    mesh = {"kind": "graded", "lower": [-5], "upper": [5], "cells": [200], "ratio": [3.0]}
+    figures = final(ou(1, 40, flow=flow).replace({"mesh": mesh, "flow.stepper": {"kind": "midpoint"}}))[2]
+    assert figures["error_l1"] < 2e-3
