@@ -31,6 +31,8 @@ class State:
     correction: float = 0.0  # the largest relative mass that a linear solve of the last step was off by
     halvings: int = 0  # how often the last step was cut in two because it did not converge
     fallbacks: int = 0  # 1 if the last step was left to the robust method
+    previous: Array | None = None  # (cell,) the density before the last step, if the stepper needs it
+    length: float = 0.0  # of the last step, if the stepper needs it
     dissipated: float = 0.0  # the energy that the last step accounts for: its transport cost, or its dissipation
 
     @staticmethod

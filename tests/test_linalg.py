@@ -3,14 +3,33 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from scipy.sparse import diags_array
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Auto, Direct, FaceMatrix, Krylov, Solver, Tridiagonal, aggregated, chosen
+from fvflow.linalg import (
+    Auto,
+    Direct,
+    Downhill,
+    FaceMatrix,
+    Krylov,
+    Solver,
+    Tridiagonal,
+    aggregated,
+    chosen,
+    divergence,
+    downhill,
+    multigrid,
+    perturbed,
+    split,
+    swept,
+)
+from fvflow.linalg.downhill import carry, pour
 from fvflow.linalg.kernels import compiled
+from fvflow.linalg.split import sweep_lines
 from fvflow.linalg.tridiagonal import eliminate, substitute
-from fvflow.mesh import Box, Extent
+from fvflow.mesh import Box, Extent, Graded
 from fvflow.problems import FokkerPlanck
 from tests.contracts import check_solver
 
@@ -27,6 +46,86 @@ def matrix(dimension: int, cells: int, step: float) -> FaceMatrix:
 )
 def test_solver_keeps_the_contract(solver, dimension, step):
     check_solver(solver, matrix(dimension, {1: 40, 2: 9, 3: 6}[dimension], step))
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_a_split_step_is_the_product_of_its_axes(dimension):
+    mesh = Graded((0.0,) * dimension, (1.0,) * dimension, (5, 4, 3)[:dimension], (3.0,) * dimension).build()
+    random = np.random.default_rng(6)
+    down, up = random.random((2, mesh.faces))
+    right = random.random(mesh.cells)
+    expected = right / mesh.volume
+    for axis in range(dimension):
+        along = mesh.normal[:, axis] == 1.0
+        part = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down * along, up * along)
+        expected = np.linalg.solve(part.sparse().toarray(), mesh.volume * expected)
+    whole = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up)
+    found = swept(whole, mesh.shape, right)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert mesh.volume @ found == pytest.approx(right.sum(), rel=4e-16 * mesh.cells)
+    if dimension == 1:
+        np.testing.assert_allclose(Tridiagonal().prepare(whole)(right, right.sum()).density, found, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_transport_down_a_potential_is_one_pass(dimension):
+    mesh = Box((0.0,) * dimension, (1.0,) * dimension, (6, 5, 4)[:dimension]).build()
+    random = np.random.default_rng(7)
+    phi = random.normal(size=mesh.cells)
+    drop = 10 * (phi[mesh.owner] - phi[mesh.neighbour])
+    matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(drop, 0), np.maximum(-drop, 0))
+    right = random.random(mesh.cells)
+    found = Downhill(mesh).solve(matrix, phi, right)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix.sparse().toarray(), right), rtol=1e-12)
+    assert mesh.volume @ found == pytest.approx(right.sum(), rel=1e-14)
+
+
+def test_pouring_is_the_flux_update_where_there_is_enough():
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (6, 5)).build()
+    random = np.random.default_rng(8)
+    phi, content = random.normal(size=mesh.cells), 1.0 + random.random(mesh.cells)
+    flux = 0.05 * (phi[mesh.owner] - phi[mesh.neighbour])
+    after, kept = Downhill(mesh).pour(flux, phi, content)
+    np.testing.assert_allclose(after, content - divergence(mesh, flux), rtol=1e-14)
+    assert kept == 0.0
+    content[:] = 1e-3
+    after, kept = Downhill(mesh).pour(flux, phi, content)
+    assert after.min() >= 0
+    assert kept > 0.1
+    assert after.sum() == pytest.approx(content.sum(), rel=1e-14)
+
+
+def test_multigrid_keeps_its_hierarchy_while_it_serves(monkeypatch):
+    built = []
+
+    def counted(matrix, make=multigrid._hierarchy):
+        built.append(matrix)
+        return make(matrix)
+
+    monkeypatch.setattr(multigrid, "_hierarchy", counted)
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (40, 40)).build()
+    flow = 0.1 + np.random.default_rng(12).random(mesh.faces)
+    symmetric = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, flow, flow).sparse().tocsr()
+    solver, right = multigrid.StaleMultigrid(), np.random.default_rng(9).random(1600)
+    for factor in (1.0, 1.5, 2.0):
+        x = solver.solve(factor * symmetric, right, 1e-10, 40)
+        assert np.linalg.norm(factor * symmetric @ x - right) <= 1e-10 * np.linalg.norm(right)
+    assert len(built) == 1
+    other = (symmetric + diags_array(np.logspace(0, 6, 1600))).tocsr()
+    solver.solve(other, right, 1e-10, 40)
+    np.testing.assert_array_equal(solver.solve(other, np.zeros(1600), 1e-10, 40), 0.0)
+    with pytest.raises(NumericsError, match="conjugate gradients stopped after"):
+        solver.solve(-symmetric, right, 1e-10, 40)
+
+
+def test_gmres_solves_what_a_compact_map_perturbs():
+    u = np.random.default_rng(10).normal(size=(3, 50))
+    x = perturbed(lambda y: u.T @ (u @ y), np.ones(50))
+    np.testing.assert_allclose(x + u.T @ (u @ x), 1.0, atol=1e-7)
+    with pytest.raises(NumericsError, match="overflowed"):
+        perturbed(lambda y: y, np.full(3, np.inf))
+    with pytest.raises(NumericsError, match="did not converge in"):
+        perturbed(lambda y: -y, np.ones(50))
 
 
 def test_every_solver_is_under_contract():
@@ -52,6 +151,25 @@ def test_compiled_sweeps_equal_the_plain_ones():
     fast_pivot = compiled(eliminate)(m.volume, m.down, m.up)
     np.testing.assert_allclose(fast_pivot, pivot, rtol=4e-16)
     np.testing.assert_allclose(compiled(substitute)(fast_pivot, m.down, m.up, m.volume), plain, rtol=1e-14)
+
+
+@pytest.mark.parametrize("kernel", [sweep_lines, carry, pour])
+def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (5, 4)).build()
+    phi, right, flow = np.random.default_rng(11).random((3, mesh.cells))
+    flux = np.where(phi[mesh.owner] > phi[mesh.neighbour], 1.0, -1.0) * flow[mesh.owner]
+    whole = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flux, 0), np.maximum(-flux, 0))
+
+    def found():
+        if kernel is sweep_lines:
+            return swept(whole, mesh.shape, right)
+        if kernel is carry:
+            return Downhill(mesh).solve(whole, phi, right)
+        return Downhill(mesh).pour(flux, phi, right)[0]
+
+    fast = found()
+    monkeypatch.setattr(split if kernel is sweep_lines else downhill, "compiled", lambda function: function)
+    np.testing.assert_allclose(found(), fast, rtol=1e-14)
 
 
 def test_the_sweep_is_right_to_round_off_where_subtraction_is_not():

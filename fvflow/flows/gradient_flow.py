@@ -12,11 +12,11 @@ from annotated_types import MinLen
 from fvflow.energies import Energy, Entropy, Interaction, PorousMedium, Potential, PowerLaw, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Names
-from fvflow.linalg import Direct, chosen, estimated_bytes
+from fvflow.linalg import Direct, Multigrid, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import LJKO, GradientStepper
+from fvflow.steppers import JKO, LJKO, GradientStepper, newton_solver
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,13 @@ class WassersteinFlow:
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         stepper = self.stepper
-        scheme = f"{stepper.kind} (order {stepper.order} in time), Newton by direct factorisation"
-        if isinstance(stepper, LJKO):
-            solver = chosen(stepper.solver, extent).kind
-            return f"{scheme}, upwind mobility (order 1 in space), start and transport by solver {solver}"
-        return f"{scheme}, centred mobility (order 2 in space)"
+        mobility = "upwind mobility (order 1" if isinstance(stepper, LJKO) else "centred mobility (order 2"
+        scheme = f"{stepper.kind} (order {stepper.order} in time), {mobility} in space)"
+        return f"{scheme}, Newton with solver {self._solver(extent).kind}"
+
+    def _solver(self, extent: Extent) -> Direct | Multigrid:
+        stepper = self.stepper
+        return newton_solver(stepper.solver, extent) if isinstance(stepper, LJKO | JKO) else Direct()
 
     def smearing(self, problem: GradientFlow) -> float | None:
         """None: there is always an entropy."""
@@ -85,5 +87,9 @@ class WassersteinFlow:
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, Newton matrix and its factors."""
         pairs = sum(isinstance(part, Interaction) for part in self.energy)
+        if isinstance(self._solver(extent), Multigrid) and extent.dimension == 3:  # which never factorises
+            base = 1000 * extent.dimension * extent.cells
+        else:
+            base = 2 * estimated_bytes(Direct(), extent)
         transforms = 40 * (1 + pairs) * (1 << extent.dimension) * extent.cells if pairs else 0
-        return 2 * estimated_bytes(Direct(), extent) + transforms
+        return base + transforms

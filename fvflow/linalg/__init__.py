@@ -8,10 +8,13 @@ from typing import Literal
 
 from fvflow.errors import CaseError
 from fvflow.linalg.direct import Direct, factorise
+from fvflow.linalg.downhill import Downhill
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggregated, divergence
+from fvflow.linalg.multigrid import Multigrid, StaleMultigrid
 from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.perturbed import perturbed
+from fvflow.linalg.split import swept
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
 
@@ -58,14 +61,18 @@ def estimated_bytes(solver: Tridiagonal | Direct | Krylov, extent: Extent) -> in
 
 
 __all__ = [
+    "LARGEST_DIRECT",
     "Auto",
     "Direct",
+    "Downhill",
     "FaceMatrix",
     "Krylov",
+    "Multigrid",
     "Remembered",
     "Solution",
     "Solve",
     "Solver",
+    "StaleMultigrid",
     "Tridiagonal",
     "aggregated",
     "chosen",
@@ -74,4 +81,5 @@ __all__ = [
     "estimated_bytes",
     "factorise",
     "perturbed",
+    "swept",
 ]

@@ -1,12 +1,15 @@
 """One-step methods: stepper.start(problem) gives a function (state, length) -> state."""
 
+from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, LinearStepper, Step, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
+from fvflow.steppers.schur import newton_solver
 
-GradientStepper = LJKO | JKO | Midpoint
+GradientStepper = LJKO | JKO | Midpoint | EVBDF2
 
 __all__ = [
+    "EVBDF2",
     "JKO",
     "LJKO",
     "CrankNicolson",
@@ -16,4 +19,5 @@ __all__ = [
     "Midpoint",
     "Step",
     "TrBdf2",
+    "newton_solver",
 ]

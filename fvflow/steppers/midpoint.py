@@ -9,10 +9,10 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, elimination_order, factorise, perturbed
+from fvflow.linalg import Downhill, divergence, elimination_order, factorise, perturbed
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.jko import LJKO
+from fvflow.steppers.jko import LJKO, poured
 from fvflow.steppers.linear import Step
 from fvflow.steppers.newton import round_off
 
@@ -43,10 +43,10 @@ class Midpoint:
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
         robust = LJKO().start(problem)
-        order = elimination_order(problem.mesh)
+        order, downhill = elimination_order(problem.mesh), Downhill(problem.mesh)
 
         def step(state: State, length: float) -> State:
-            found = None if state.step < self.warmup else self._solved(problem, state, length, order)
+            found = None if state.step < self.warmup else self._solved(problem, downhill, state, length, order)
             if found is None:
                 return replace(robust(state, length), fallbacks=1)
             density, dissipated, iterations = found
@@ -66,7 +66,7 @@ class Midpoint:
         return step
 
     def _solved(
-        self, problem: GradientFlow, state: State, tau: float, order: Index | None
+        self, problem: GradientFlow, downhill: Downhill, state: State, tau: float, order: Index | None
     ) -> tuple[Array, float, int] | None:
         """Density, dissipated energy and iterations of a step; None where it has to be left to the fallback."""
         volume, before = problem.mesh.volume, state.density
@@ -79,8 +79,8 @@ class Midpoint:
                 residual = volume * (density - before) + divergence(problem.mesh, flux)
                 lost = float(np.abs(residual).sum()) / state.mass
                 if lost <= max(self.tolerance, round_off(problem.mesh, flow, phi) / state.mass):
-                    after = before - divergence(problem.mesh, flux) / volume
-                    return None if after.min() < 0 else (after, float(flux @ drop), iteration)
+                    after = poured(problem.mesh, downhill, state, flux, phi, self.tolerance)
+                    return None if after is None else (after, float(flux @ drop), iteration)
                 if not np.isfinite(lost):
                     return None
                 try:

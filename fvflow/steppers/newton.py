@@ -1,132 +1,21 @@
-"""The Newton system of a linearised JKO step: iterate, residuals and Schur complement, face by face."""
+"""The Newton iterations of a JKO step: iterate, residuals and step, face by face."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fvflow.energies import Sum
-from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, elimination_order, factorise, perturbed
-from fvflow.mesh import Array, Index, Mesh
+from fvflow.linalg import divergence, perturbed
+from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.schur import Map, Pattern, Schur
 
-_FELT = 1e-18  # couplings below it, beside a diagonal of 1, only make factors of denormal numbers, ten times slower
-_SHIFT = 1e-14  # of the scaled Schur complement's diagonal
 _VACUUM = 1e-14  # cells whose predicted density is below this part of the mean take no part, where E'(0) is infinite
 _FLOOR = 1e-6  # of the mean: the least density of the first iterate, where E'(0) is finite
 _SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content, never beyond
 _GROW = 3.0  # nor fill it to more than this multiple, unless it stays below the mean
-
-
-_Map = Callable[[Array], Array]
-
-
-class Pattern:
-    """What of the Schur complement depends on the mesh alone."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        self.order = elimination_order(mesh)
-        self.place = self.order if self.order is None else np.argsort(self.order).astype(np.int32)
-        self.first, self.second, self.between = _pairs(mesh)
-
-    def inverse(self, matrix: Any, size: Array) -> Callable[[Array], Array]:
-        """x -> Z (Z M Z + shift)^-1 Z x, a symmetric sparse M scaled by Z = diag(size); raises NumericsError."""
-        from scipy.sparse import diags_array
-
-        shift = diags_array(np.full(len(size), _SHIFT))
-        scaled = (diags_array(size) @ matrix @ diags_array(size) + shift).tocsc()
-        if not np.isfinite(scaled.data).all():
-            raise NumericsError("the Newton matrix overflowed")
-        if self.order is None:
-            return _scaled(factorise(scaled), size)
-        return _scaled(factorise(scaled[self.order][:, self.order].tocsc(), ordered=True), size, self.order)
-
-
-def _scaled(factors: Any, size: Array, order: Index | None = None) -> Callable[[Array], Array]:
-    """x -> Z F^-1 Z x, the factors F in another order of the cells."""
-    if order is None:
-        return lambda x: np.asarray(size * factors.solve(size * x))
-
-    def solve(x: Array) -> Array:
-        y = np.empty_like(x)
-        y[order] = factors.solve((size * x)[order])
-        return size * y
-
-    return solve
-
-
-def _pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
-    """All pairs of faces that share a cell, and that cell."""
-    cell = np.concatenate([mesh.owner, mesh.neighbour])
-    face = np.tile(np.arange(mesh.faces, dtype=np.int32), 2)
-    by_cell = np.argsort(cell, kind="stable")
-    cell, face = cell[by_cell], face[by_cell]
-    found = [np.empty((3, 0), np.int32)]
-    for gap in range(1, int(np.bincount(cell, minlength=1).max())):
-        near = np.flatnonzero(cell[gap:] == cell[:-gap])
-        found.append(np.stack([face[near], face[near + gap], cell[near]]))
-    first, second, between = np.concatenate(found, axis=1)
-    return first, second, between
-
-
-class Schur:
-    """S = A + B diag(w) B' of one iterate, with its products.
-
-    A is the Laplacian with the flow tau T rho_s as conductance; column u of B holds volume_u + sum g_s in its own row
-    and -g_s in the row of each cell d that u feeds through a face s, g_s = tau T_s |D_s|. So each cell u adds
-    w_u b_u b_u', which couples it with the cells it feeds and these among each other.
-    """
-
-    def __init__(
-        self, pattern: Pattern, volume: Array, source: Index, target: Index, speed: Array, flow: Array, weight: Array
-    ) -> None:
-        self._pattern, self._source, self._target, self._speed, self._weight = pattern, source, target, speed, weight
-        self._flow, self._cells = flow, len(volume)
-        self._own = volume + np.bincount(source, speed, self._cells)
-
-    def spread(self, x: Array) -> Array:
-        """B x (cell,)."""
-        return self._own * x - np.bincount(self._target, self._speed * x[self._source], self._cells)
-
-    def gather(self, y: Array) -> Array:
-        """B' y (cell,)."""
-        return self._own * y - np.bincount(self._source, self._speed * y[self._target], self._cells)
-
-    def inverse(self) -> Callable[[Array], Array]:
-        """x -> S^-1 x; raises NumericsError where S is singular or not finite."""
-        source, target, weight, speed, flow = self._source, self._target, self._weight, self._speed, self._flow
-        fed = weight[source]
-        diagonal = weight * self._own**2
-        diagonal += np.bincount(source, flow, self._cells) + np.bincount(target, flow + fed * speed**2, self._cells)
-        diagonal[diagonal == 0.0] = 1.0
-        size = 1.0 / np.sqrt(diagonal)
-        coupling = -(flow + fed * self._own[source] * speed)
-        p = self._pattern
-        both = (source[p.first] == p.between) & (source[p.second] == p.between)
-        first, second = p.first[both], p.second[both]
-        rows = np.concatenate([source, target[first]])
-        columns = np.concatenate([target, target[second]])
-        values = np.concatenate([coupling, weight[p.between[both]] * speed[first] * speed[second]])
-        values *= size[rows] * size[columns]
-        if not np.isfinite(values.sum() + size.sum()):
-            raise NumericsError("the Newton matrix overflowed")
-        felt = np.abs(values) > _FELT
-        return _scaled(self._factors(rows[felt], columns[felt], values[felt]), size, p.order)
-
-    def _factors(self, rows: Index, columns: Index, values: Array) -> Any:
-        from scipy.sparse import coo_array
-
-        order, place = self._pattern.order, self._pattern.place
-        if place is not None:
-            rows, columns = place[rows], place[columns]
-        cells = np.arange(self._cells, dtype=np.int32)
-        entries = np.concatenate([np.full(self._cells, 1.0 + _SHIFT), values, values])
-        places = (np.concatenate([cells, rows, columns]), np.concatenate([cells, columns, rows]))
-        matrix = coo_array((entries, places), shape=(self._cells, self._cells)).tocsc()
-        return factorise(matrix, ordered=order is not None)
 
 
 class Iterate:
@@ -150,6 +39,7 @@ class Iterate:
         self._conductance = np.where(beside, 0.0, tau * mesh.transmissibility)
         self.phi = total.first(self.density)
         self._scale = total.spread(np.maximum(self.density, _VACUUM * mean)) + _stiffness(total, mean, len(start))
+        self._far = np.inf
         self._leave()
 
     def _leave(self) -> None:
@@ -178,7 +68,12 @@ class Iterate:
 
         Of the first, what round-off makes of a difference of potentials does not count.
         """
-        lost = max(float(np.abs(continuity).sum()) - round_off(self, self.flow(), self.phi), 0.0) / self._mass
+        found = self._measured(continuity, optimality, self.flow(), self.phi)
+        self._far = max(found)
+        return found
+
+    def _measured(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
+        lost = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi), 0.0) / self._mass
         off = float(np.abs(optimality / self.volume).max()) / self._scale
         return (lost, off) if np.isfinite(lost + off) else (np.inf, np.inf)
 
@@ -186,10 +81,11 @@ class Iterate:
         """One Newton step: full in phi; a cell at most triples and keeps at least a tenth. Raises NumericsError."""
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, self.flow(), weight)
-        self._solve(schur.inverse(), schur.spread, schur.gather, weight, continuity, optimality)
+        inverse = schur.inverse(self._far, self._total.interacting)
+        self._solve(inverse, schur.spread, schur.gather, weight, continuity, optimality)
 
     def _solve(
-        self, inverse: _Map, spread: _Map, gather: _Map, weight: Array, continuity: Array, optimality: Array
+        self, inverse: Map, spread: Map, gather: Map, weight: Array, continuity: Array, optimality: Array
     ) -> None:
         """The Newton step from S^-1, B and B'.
 
@@ -216,9 +112,13 @@ class Iterate:
 
     def _move(self, step: Array, change: Array) -> None:
         self.phi = self.phi + step
-        most = np.maximum(_GROW * self.density, self._mean)
-        self.density = np.clip(self.density + change, _SHRINK * self.density, most)
+        self.density = self._limited(self.density, change)
         self._leave()
+
+    def _limited(self, density: Array, change: Array) -> Array:
+        """The density after a change of at most what a Newton step may do to a cell."""
+        most = np.maximum(_GROW * density, self._mean)
+        return np.clip(density + change, _SHRINK * density, most)
 
 
 class CentredIterate(Iterate):
@@ -239,6 +139,10 @@ class CentredIterate(Iterate):
         """What crosses each face in the step (face,)."""
         return self.flow() * self._drop
 
+    def cost(self) -> float:
+        """(tau/2) sum_s T_s rho_s D_s^2."""
+        return 0.5 * float(self.flux() @ self._drop)
+
     def residuals(self) -> tuple[Array, Array]:
         """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
         continuity = self.volume * (self.density - self._before) + divergence(self, self.flux())
@@ -251,15 +155,19 @@ class CentredIterate(Iterate):
 
     def advance(self, continuity: Array, optimality: Array) -> None:
         """One Newton step, limited as that of ljko. Raises NumericsError."""
+        from scipy.sparse import triu
+
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         owner, neighbour, cells = self.owner, self.neighbour, np.arange(len(self.volume), dtype=np.int32)
         speed, flow = 0.25 * self._conductance * self._drop, self.flow()
         inner = self._inner + divergence(self, speed)
-        coupling = _sparse([inner, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner])
+        coupling = sparse([inner, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner])
         lost = np.bincount(owner, flow, len(cells)) + np.bincount(neighbour, flow, len(cells)) + 1.0 * self._vacuum
-        laplacian = _sparse([lost, -flow, -flow], [cells, owner, neighbour], [cells, neighbour, owner])
-        schur = laplacian + (coupling * weight) @ coupling.T
-        inverse = self._pattern.inverse(schur, 1.0 / np.sqrt(schur.diagonal()))
+        laplacian = sparse([lost, -flow, -flow], [cells, owner, neighbour], [cells, neighbour, owner])
+        schur = triu(laplacian + (coupling * weight) @ coupling.T)
+        diagonal, upper = schur.diagonal(), triu(schur, 1).tocoo()
+        entries = upper.row, upper.col, upper.data
+        inverse = self._pattern.inverse(*entries, diagonal, self._far, self._total.interacting)
         self._solve(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
 
     def _distant(self, change: Array) -> Array:
@@ -270,7 +178,8 @@ class CentredIterate(Iterate):
         return self._total.first(self.density)
 
 
-def _sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
+def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
+    """The matrix of the entries as a scipy CSR array."""
     from scipy.sparse import coo_array
 
     count = len(values[0])
