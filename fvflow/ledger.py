@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fvflow.convexity import Convexity
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
 from fvflow.mesh import Array, Mesh
@@ -35,6 +36,15 @@ LEDGER = {
     "covariance": Variable(("axis", "axis_2"), "covariance of the cell centres weighted by mass"),
     "steps": Variable((), "steps so far"),
     "iterations": Variable((), "solver iterations in the last step"),
+}
+STEPS = {  # of a gradient flow
+    "length": Variable((), "length of the last step"),
+    "cost": Variable((), "energy that the steps so far account for: transport cost, or dissipation"),
+    "balance": Variable((), "energy minus that of the start plus cost; at most 0 for ljko, 0 for midpoint"),
+    "residual": Variable((), "largest residual of continuity since the last frame, relative to the mass"),
+    "optimality": Variable((), "largest |phi + kinetic - E'(rho)| since the last frame, relative to the range of E'"),
+    "halvings": Variable((), "steps cut in two so far, since they did not converge"),
+    "fallbacks": Variable((), "steps left to ljko so far"),
 }
 ERRORS = {
     "error_l1": Variable((), "sum |K| |rho_K - exact|"),
@@ -97,9 +107,16 @@ class Watch:
     energy_defect: float = -np.inf  # max E^{n+1} - E^n + what the step accounts for
     halvings: int = 0
     fallbacks: int = 0
+    rejections: int = 0
     steps: int = 0
     time: float = 0.0
+    convexity: Convexity | None = None
+    cost: float = 0.0
+    length: float = 0.0
+    residual: float = 0.0  # the worst since the last frame, as the next
+    optimality: float = 0.0
     _energy: float = field(default=np.inf, repr=False)
+    _start: float = field(default=np.nan, repr=False)  # the first energy
 
     def __call__(self, state: State) -> None:
         """Take a state into account."""
@@ -109,13 +126,29 @@ class Watch:
         self.iterations += state.iterations
         self.halvings += state.halvings
         self.fallbacks += state.fallbacks
+        self.rejections += state.rejections
+        self.residual = max(self.residual, state.residual)
+        self.optimality = max(self.optimality, state.optimality)
+        self.cost += state.dissipated
+        self.length = state.time - self.time
         self.steps, self.time = state.step, state.time
+        if self.convexity is not None:
+            self.convexity(state)
         if self.energy is not None:
             energy = self.energy(state)
+            if np.isnan(self._start):
+                self._start = energy
             if np.isfinite(self._energy):
                 self.energy_increase = max(self.energy_increase, energy - self._energy)
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
+
+    def series(self) -> dict[str, float]:
+        """The figures of STEPS at a saved time; the worst since the last one starts anew."""
+        balance = self._energy - self._start + self.cost
+        values = (self.length, self.cost, balance, self.residual, self.optimality, self.halvings, self.fallbacks)
+        self.residual = self.optimality = 0.0
+        return dict(zip(STEPS, values, strict=True))
 
     def summary(self) -> dict[str, float]:
         """Its figures, for the file and the terminal."""
@@ -130,4 +163,8 @@ class Watch:
         if self.energy is not None:
             figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
             figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks}
+        if self.rejections:
+            figures["rejections"] = self.rejections
+        if self.convexity is not None:
+            figures |= self.convexity.figures()
         return figures

@@ -8,19 +8,41 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Gt, Lt
 
 from fvflow.errors import CaseError, NumericsError
+from fvflow.mesh import Array
 from fvflow.problems import State
 from fvflow.steppers import Step
 
 _ROUND_OFF = 1e-9
 MOST_STEPS = 10**9
+_SHORTEST = 1e-9  # of the end: the shortest adaptive step unless given
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Steps whose error, told from two half steps, is at most `tolerance` of the mass each.
+
+    Of two half steps y and a whole one z of a method of order p the error is |y - z|_1/(2^p - 1); y is kept. The next
+    step is 0.9 (tolerance/error)^(1/(p+1)) times as long, between a fifth and four times (Hairer, Norsett, Wanner,
+    Solving Ordinary Differential Equations I, 1993).
+    """
+
+    initial: Annotated[float, Gt(0)]
+    tolerance: Annotated[float, Gt(0), Lt(1)]
+    shortest: Annotated[float, Gt(0)] | None = None  # 1e-9 of the end unless given
+    longest: Annotated[float, Gt(0)] | None = None
+
+    def factor(self, error: float, order: int) -> float:
+        """By how much the next step is longer."""
+        power = 1.0 / (order + 1)
+        return min(max(0.9 * math.pow(self.tolerance / max(error, 1e-300), power), 0.2), 4.0)
 
 
 @dataclass(frozen=True)
 class Times:
-    """From 0 to `end` in steps of at most `step`, saved every `save`.
+    """From 0 to `end` in steps of at most `step`, saved every `save`; or in steps chosen by their error.
 
     Each interval between saves is cut into equal steps, so that every saved time is met exactly.
 
@@ -31,16 +53,28 @@ class Times:
     """
 
     end: Annotated[float, Gt(0)]
-    step: Annotated[float, Gt(0)]
+    step: Annotated[float, Gt(0)] | Adaptive
     save: Annotated[float, Gt(0)] | None = None  # None: only the start and the end
 
     def __post_init__(self) -> None:
-        if self.step > self.end * (1 + _ROUND_OFF):
-            raise CaseError(f"step {self.step:g} is longer than end {self.end:g}; make it shorter")
+        if self.first > self.end * (1 + _ROUND_OFF):
+            raise CaseError(f"step {self.first:g} is longer than end {self.end:g}; make it shorter")
         if self.save is not None and self.save > self.end * (1 + _ROUND_OFF):
             raise CaseError(f"save {self.save:g} is longer than end {self.end:g}; make it shorter or leave it out")
-        if not self.end / self.step < MOST_STEPS or (self.save is not None and not self.end / self.save < MOST_STEPS):
+        if isinstance(self.step, Adaptive) and (self.step.longest or self.end) < (self.step.shortest or 0.0):
+            raise CaseError(f"longest {self.step.longest:g} is below shortest {self.step.shortest:g}; exchange them")
+        if not self.end / self.first < MOST_STEPS or (self.save is not None and not self.end / self.save < MOST_STEPS):
             raise CaseError(f"end {self.end:g} is more than {MOST_STEPS:.0e} steps or saves away; make them longer")
+
+    @property
+    def first(self) -> float:
+        """The length asked for, or the first one to be tried."""
+        return self.step.initial if isinstance(self.step, Adaptive) else self.step
+
+    @property
+    def longest(self) -> float:
+        """The longest step that may come."""
+        return self.step if not isinstance(self.step, Adaptive) else min(self.step.longest or self.end, self.end)
 
     @property
     def saves(self) -> int:
@@ -58,36 +92,81 @@ class Times:
 
     def cuts(self, index: int) -> int:
         """Number of steps to the saved time `index` from the one before."""
-        return max(1, math.ceil((self.mark(index) - self.mark(index - 1)) / self.step * (1 - _ROUND_OFF)))
+        return max(1, math.ceil((self.mark(index) - self.mark(index - 1)) / self.first * (1 - _ROUND_OFF)))
 
     @property
     def length(self) -> float | None:
-        """The length of every step; None if those of the last interval are others."""
+        """The length of every step; None if they differ."""
+        if isinstance(self.step, Adaptive):
+            return None
         usual, last = self.mark(1) / self.cuts(1), (self.end - self.mark(self.saves - 1)) / self.cuts(self.saves)
         return usual if math.isclose(usual, last, rel_tol=_ROUND_OFF) else None
 
     @property
     def steps(self) -> int:
-        """Number of steps in all."""
+        """Number of steps in all; of the first length, if they are chosen by their error."""
         usual = self.cuts(1)
         return usual * (self.saves - 1) + self.cuts(self.saves)
 
 
-def march(step: Step, state: State, times: Times) -> Iterator[State]:
-    """Every state from the initial one on; raises NumericsError at the first that is not finite."""
+def march(step: Step, state: State, times: Times, volume: Array, order: int) -> Iterator[State]:
+    """Every state from the initial one on; raises NumericsError at the first that is not finite.
+
+    The volumes of the cells and the order of the method are for steps chosen by their error.
+    """
     yield state
+    if isinstance(times.step, Adaptive):
+        yield from _adapted(step, state, times, times.step, volume, order)
+        return
     for index in range(1, times.saves + 1):
         start, end, cuts = times.mark(index - 1), times.mark(index), times.cuts(index)
         whole = math.isclose(end - start, times.mark(1), rel_tol=_ROUND_OFF)
         length = (times.mark(1) if whole else end - start) / cuts  # the same to the last bit, so factors are reused
         for cut in range(1, cuts + 1):
             at = end if cut == cuts else start + cut * length
-            try:
-                state = replace(step(state, length), time=at)
-            except NumericsError as error:
-                raise NumericsError(f"{error} (step {state.step + 1}, from t = {state.time:g} to {at:g})") from error
-            _require_finite(state)
+            state = _taken(step, state, length, at)
             yield state
+
+
+def _taken(step: Step, state: State, length: float, at: float) -> State:
+    """The state after a step, at the time `at`."""
+    try:
+        after = replace(step(state, length), time=at, rejections=0)
+    except NumericsError as error:
+        raise NumericsError(f"{error} (step {state.step + 1}, from t = {state.time:g} to {at:g})") from error
+    _require_finite(after)
+    return after
+
+
+def _adapted(step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: int) -> Iterator[State]:
+    length, shortest, rejections = rule.initial, rule.shortest or _SHORTEST * times.end, 0
+    for index in range(1, times.saves + 1):
+        end = times.mark(index)
+        while state.time < end:
+            parts = math.ceil((end - state.time) / length * (1 - _ROUND_OFF))
+            tau = (end - state.time) / parts
+            at = end if parts == 1 else state.time + tau
+            try:
+                whole = _taken(step, state, tau, at)
+                half = _taken(step, state, 0.5 * tau, state.time + 0.5 * tau)
+                both = _taken(step, half, 0.5 * tau, at)
+                error = float(volume @ np.abs(both.density - whole.density)) / state.mass / (2**order - 1)
+            except NumericsError:
+                if tau <= shortest:
+                    raise
+                error = np.inf
+            if error > rule.tolerance and tau <= shortest:
+                raise NumericsError(
+                    f"a step of {tau:.3g} at t = {state.time:g}, the shortest allowed, is off by {error:.1e} "
+                    f"(tolerance {rule.tolerance:g}); use a larger tolerance or a smaller shortest"
+                )
+            length = min(max(tau * rule.factor(error, order), shortest), rule.longest or times.end)
+            if error > rule.tolerance:
+                rejections += 1
+                continue
+            yield replace(half, rejections=rejections)
+            yield both
+            state, rejections = both, 0
 
 
 def _require_finite(state: State) -> None:

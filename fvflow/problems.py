@@ -29,7 +29,10 @@ class State:
     potential: Array | None = None  # (cell,) phi of the last JKO step
     iterations: int = 0  # of the linear or nonlinear solver, in the last step
     correction: float = 0.0  # the largest relative mass that a linear solve of the last step was off by
+    residual: float = 0.0  # of continuity, relative to the mass, when the last step had converged
+    optimality: float = 0.0  # largest |phi + kinetic part - E'(rho)| where there is mass, relative to the range of E'
     halvings: int = 0  # how often the last step was cut in two because it did not converge
+    rejections: int = 0  # how often the last step was tried at a greater length before, by adaptive steps
     fallbacks: int = 0  # 1 if the last step was left to the robust method
     previous: Array | None = None  # (cell,) the density before the last step, if the stepper needs it
     length: float = 0.0  # of the last step, if the stepper needs it

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.march import Times, every, march, tee
+from fvflow.march import Adaptive, Times, every, march, tee
 from fvflow.problems import State
 
 
 def states(times, step=lambda state, length: replace(state, time=state.time + length, step=state.step + 1)):
-    return march(step, State(0.0, np.ones(3), 3.0), times)
+    return march(step, State(0.0, np.ones(3), 3.0), times, np.ones(3), 1)
 
 
 @given(end=st.floats(1e-3, 1e3), step=st.floats(1e-2, 1), save=st.floats(1e-2, 1))
@@ -61,3 +61,66 @@ def test_what_is_not_finite_stops_the_march_with_its_place():
 
     with pytest.raises(NumericsError, match=r"became nan in cell 1 at t = 0\.5"):
         list(states(Times(1.0, 0.5), explode))
+
+
+def decay(order, calls):
+    """d_t rho = -rho by implicit Euler or the midpoint rule; each call counted."""
+
+    def step(state, length):
+        calls.append(length)
+        factor = 1 / (1 + length) if order == 1 else (1 - length / 2) / (1 + length / 2)
+        return replace(state, time=state.time + length, step=state.step + 1, density=state.density * factor)
+
+    return step
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_adaptive_steps_keep_their_tolerance_and_meet_the_saves(order):
+    rule, volume, calls = Adaptive(1e-3, 1e-4), np.array([0.5, 0.25]), []
+    times = Times(2.0, rule, 0.3)
+    states = list(march(decay(order, calls), State(0.0, np.array([1.0, 2.0]), 1.0), times, volume, order))
+    assert [state.time for state in every(states, times)] == list(times.marks)
+    lengths = np.diff([state.time for state in states])
+    for before, after in zip(states[::2], states[2::2], strict=False):  # each pair of half steps
+        exact = before.density * np.exp(before.time - after.time)
+        assert volume @ np.abs(after.density - exact) <= 1.5e-4
+    assert lengths.max() > 3 * lengths[0], "they grow where they may"
+    assert len(calls) == 3 * (len(lengths) // 2 + sum(state.rejections for state in states))
+
+
+def test_a_step_that_is_too_long_is_rejected_and_counted():
+    calls = []
+    states = list(march(decay(1, calls), State(0.0, np.ones(1), 1.0), Times(1.0, Adaptive(1.0, 1e-3)), np.ones(1), 1))
+    assert states[1].rejections >= 1
+    assert [state.rejections for state in states[2:]].count(0) > 0
+    assert calls[0] == 1.0
+
+
+def test_a_step_that_fails_is_tried_again_shorter():
+    def step(state, length):
+        if length > 0.1:
+            raise NumericsError("too long")
+        return replace(state, time=state.time + length, density=state.density / (1 + length))
+
+    states = list(march(step, State(0.0, np.ones(1), 1.0), Times(1.0, Adaptive(1.0, 0.5)), np.ones(1), 1))
+    assert states[-1].time == 1.0
+    assert states[1].rejections >= 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [(Adaptive(0.5, 1e-9, shortest=0.01), r"the shortest allowed, is off by .* use a larger tolerance")],
+)
+def test_a_tolerance_out_of_reach_is_told(rule, message):
+    with pytest.raises(NumericsError, match=message):
+        list(march(decay(1, []), State(0.0, np.ones(1), 1.0), Times(1.0, rule), np.ones(1), 1))
+
+
+def test_bounds_of_adaptive_steps():
+    rule = Adaptive(0.01, 1e-2, longest=0.02)
+    states = list(march(decay(1, []), State(0.0, np.ones(1), 1.0), Times(1.0, rule), np.ones(1), 1))
+    assert np.diff([state.time for state in states]).max() <= 0.01 + 1e-12
+    with pytest.raises(CaseError, match="is below shortest"):
+        Times(1.0, Adaptive(0.01, 1e-2, shortest=0.1, longest=0.01))
+    with pytest.raises(CaseError, match="longer than end"):
+        Times(1.0, Adaptive(2.0, 1e-2))

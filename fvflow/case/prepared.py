@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fvflow.convexity import Convexity
 from fvflow.exact import Reference
-from fvflow.ledger import ERRORS, Watch, entry
-from fvflow.march import Times, every, tee
+from fvflow.ledger import ERRORS, LEDGER, STEPS, Watch, entry
+from fvflow.march import Adaptive, Times, every, tee
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
 
@@ -26,8 +27,11 @@ class Prepared:
 
     def __init__(self, case: Case, mesh: Mesh, problem: Any, initial: State, reference: Reference | None) -> None:
         self.case, self.mesh, self.problem, self.initial, self.reference = case, mesh, problem, initial, reference
-        each = case.flow.energy_each_step
-        self.watch = Watch(mesh, (lambda state: problem.energy(state.time).value(state.density)) if each else None)
+        self.each = case.flow.energy_each_step
+        self.watch = Watch(mesh)
+        if self.each:
+            self.watch.energy = lambda state: problem.energy(state.time).value(state.density)
+            self.watch.convexity = Convexity.of(mesh, problem.energy(0.0), initial)
         self._last: dict[str, Any] = {}
 
     def frames(self, watch: Any = None) -> Iterator[dict[str, Any]]:
@@ -35,7 +39,7 @@ class Prepared:
         watchers = [self.watch] if watch is None else [self.watch, watch]
         states = self.case.flow.states(self.problem, self.initial, self.case.times)
         for state in every(tee(states, *watchers), self.case.times):
-            self._last = entry(self.problem, state, self.reference)
+            self._last = entry(self.problem, state, self.reference) | (self.watch.series() if self.each else {})
             yield {"time": state.time, "rho": state.density, **self._last}
 
     def layout(self) -> Any:
@@ -43,7 +47,10 @@ class Prepared:
         from fvflow import dataset
 
         return dataset.Layout(
-            self.mesh, self.reference is not None, self.case.output.precision == "single", self.case.output.compression
+            self.mesh,
+            LEDGER | (STEPS if self.each else {}) | (ERRORS if self.reference is not None else {}),
+            self.case.output.precision == "single",
+            self.case.output.compression,
         )
 
     def attributes(self) -> dict[str, Any]:
@@ -54,7 +61,7 @@ class Prepared:
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative."""
         longest = self.case.flow.positive_step(self.problem)
-        step = self.case.times.step
+        step = self.case.times.longest
         if longest == np.inf:
             return "unconditional"
         if longest == 0:
@@ -73,7 +80,7 @@ class Prepared:
             "mesh": f"{case.mesh.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces",
             "cell size": ", ".join(f"{width.min():.4g} to {width.max():.4g}" for width in widths),
             "walls": self._walls(),
-            "steps": f"{case.times.steps} of at most {case.times.step:g}, {case.times.saves + 1} frames",
+            "steps": f"{self._steps()}, {case.times.saves + 1} frames",
             "method": case.flow.method(mesh.extent),
             "positivity": self.positivity(),
         }
@@ -88,9 +95,15 @@ class Prepared:
             report["unused"] = f"parameters {', '.join(unused)}: no expression names them"
         report["memory"] = f"about {_sized(case.flow.memory(mesh.extent) + 150 * 2**20)}, Python's own 150 MiB included"
         report["result"] = f"about {_sized(self._file_bytes())}"
-        if mesh.cells <= _TIMED_CELLS:
+        if mesh.cells <= _TIMED_CELLS and not isinstance(case.times.step, Adaptive):
             report["time"] = f"about {self._seconds():.2g} s, from one step"
         return report
+
+    def _steps(self) -> str:
+        times = self.case.times
+        if isinstance(times.step, Adaptive):
+            return f"chosen by their error, the first {times.first:g}"
+        return f"{times.steps} of at most {times.first:g}"
 
     def _file_bytes(self) -> float:
         """Size of the result: frames, geometry, and what netCDF itself takes."""

@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Strict,
+    Tag,
     ValidationError,
     ValidationInfo,
     create_model,
@@ -105,10 +106,18 @@ def _converted(hint: Any) -> Any:
 def _union(members: tuple[Any, ...]) -> Any:
     """The union of the converted members, discriminated by `kind` if they are several dataclasses."""
     rest = [_converted(member) for member in members if member is not type(None)]
+    mapped = [isinstance(part, type) and issubclass(part, BaseModel) for part in rest]
+    if sum(mapped) == 1 and len(rest) == 2:  # a number or a mapping
+        tags = [Annotated[part, Tag(_tag({} if made else 0))] for part, made in zip(rest, mapped, strict=True)]
+        return Annotated[reduce(operator.or_, tags), Discriminator(_tag)]
     union = reduce(operator.or_, rest)
     if len(rest) > 1 and all(dataclasses.is_dataclass(member) for member in members if member is not type(None)):
         union = Annotated[union, Discriminator("kind")]
     return union | None if len(rest) < len(members) else union
+
+
+def _tag(value: Any) -> str:
+    return "<mapping>" if isinstance(value, dict | BaseModel) else "<scalar>"
 
 
 def _no_truth_value(value: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 
 import fvflow
 from fvflow.errors import OutputError
-from fvflow.ledger import DENSITY, ERRORS, LEDGER, Variable
+from fvflow.ledger import DENSITY, Variable
 from fvflow.mesh import Array, Index, Mesh
 
 AXES = ("x", "y", "z")
@@ -40,7 +40,7 @@ class Layout:
     """The variables that a run of a case stores, for the file and for memory alike."""
 
     mesh: Mesh
-    errors: bool
+    ledger: Mapping[str, Variable]
     single: bool = False
     compression: int = 0
 
@@ -88,10 +88,9 @@ class Layout:
 
     def diagnostics(self) -> dict[str, Item]:
         """The ledger."""
-        table: dict[str, Variable] = {**LEDGER, **(ERRORS if self.errors else {})}
         return {
             name: Item(("time", *variable.dims), {"units": variable.units, "long_name": variable.long_name})
-            for name, variable in table.items()
+            for name, variable in self.ledger.items()
         }
 
     @property

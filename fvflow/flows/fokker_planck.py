@@ -74,7 +74,7 @@ class FokkerPlanckFlow:
 
     def states(self, problem: FokkerPlanck, initial: State, times: Times) -> Iterator[State]:
         """Every state of the run."""
-        return march(self.stepper.start(problem), initial, times)
+        return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps every density non-negative."""

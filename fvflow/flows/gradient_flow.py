@@ -59,7 +59,7 @@ class WassersteinFlow:
 
     def states(self, problem: GradientFlow, initial: State, times: Times) -> Iterator[State]:
         """Every state of the run."""
-        return march(self.stepper.start(problem), initial, times)
+        return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order)
 
     def positive_step(self, problem: GradientFlow) -> float:
         """The longest step that keeps every density non-negative."""

@@ -71,19 +71,19 @@ class FaceMatrix:
 
 
 class Remembered:
-    """A solver that factorises anew only when the matrix is another one than the last."""
+    """A solver that factorises anew only when the matrix is none of the last two: those of a step and of its half."""
 
     def __init__(self, solver: Any) -> None:
         self._solver = solver
-        self._matrix: FaceMatrix | None = None
-        self._solve: Solve | None = None
+        self._recent: list[tuple[FaceMatrix, Solve]] = []
 
     def __call__(self, matrix: FaceMatrix) -> Solve:
-        last = self._matrix
-        same = last is not None and np.array_equal(last.down, matrix.down) and np.array_equal(last.up, matrix.up)
-        if self._solve is None or not same:
-            self._solve, self._matrix = self._solver.prepare(matrix), matrix
-        return self._solve
+        for known, remembered in self._recent:
+            if np.array_equal(known.down, matrix.down) and np.array_equal(known.up, matrix.up):
+                return remembered
+        solve: Solve = self._solver.prepare(matrix)
+        self._recent = [*self._recent[-1:], (matrix, solve)]
+        return solve
 
 
 def divergence(graph: Any, flux: Array) -> Array:

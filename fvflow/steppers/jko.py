@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -87,6 +87,8 @@ class _Marcher:
             iterations=half.iterations + end.iterations + self.options.iterations,
             correction=max(half.correction, end.correction),
             dissipated=half.dissipated + end.dissipated,
+            residual=max(half.residual, end.residual),
+            optimality=max(half.optimality, end.optimality),
             halvings=half.halvings + end.halvings + 1,
         )
 
@@ -94,7 +96,7 @@ class _Marcher:
         mesh = self.problem.mesh
         content = mesh.volume * state.density
         with np.errstate(all="ignore"):  # a Newton step that overflows shows in its residual, and the step is halved
-            phi, iterations = self._newton(state, self.predict(state, length), length)
+            phi, found = self._newton(state, self.predict(state, length), length)
         carrier = _carrier(self.problem, phi, length)
         carried = aggregated(carrier, self.downhill.solve(carrier, phi, content), state.mass)
         return replace(
@@ -103,26 +105,36 @@ class _Marcher:
             step=state.step + 1,
             density=carried.density,
             potential=phi,
-            iterations=iterations,
+            iterations=found.iterations,
+            residual=found.residual,
+            optimality=found.optimality,
             dissipated=_cost(self.problem, phi, carried.density, length),
             correction=carried.correction,
             halvings=0,
         )
 
-    def _newton(self, state: State, start: Array, length: float) -> tuple[Array, int]:
-        """phi at the end of the step, and the iterations it took."""
+    def _newton(self, state: State, start: Array, length: float) -> tuple[Array, Converged]:
+        """phi at the end of the step."""
         iterate = Iterate(self.pattern, self.problem, state, start, length)
-        iterations = _converged(iterate, self.options.tolerance, self.options.iterations)
-        return iterate.phi, iterations
+        found = _converged(iterate, self.options.tolerance, self.options.iterations)
+        return iterate.phi, found
 
 
-def _converged(iterate: Iterate, tolerance: float, most: int) -> int:
-    """Advance the iterate until it has converged; the iterations it took. Raises NumericsError."""
+class Converged(NamedTuple):
+    """The Newton iterations of a step and the residuals that they left: see `Iterate.errors`."""
+
+    iterations: int
+    residual: float
+    optimality: float
+
+
+def _converged(iterate: Iterate, tolerance: float, most: int) -> Converged:
+    """Advance the iterate until it has converged. Raises NumericsError."""
     for iteration in range(most + 1):
         residuals = iterate.residuals()
         lost, off = iterate.errors(*residuals)
         if lost <= tolerance and off <= 100 * tolerance:
-            return iteration
+            return Converged(iteration, lost, off)
         if lost == np.inf or iteration == most:
             break
         iterate.advance(*residuals)
@@ -167,7 +179,7 @@ class JKO:
         def minimised(state: State, length: float) -> State | None:
             try:
                 with np.errstate(all="ignore"):  # as in ljko
-                    iterate, iterations = self._newton(pattern, problem, state, predict(state, length), length)
+                    iterate, found = self._newton(pattern, problem, state, predict(state, length), length)
             except NumericsError:
                 return None
             density = poured(mesh, downhill, state, iterate.flux(), iterate.phi, self.tolerance)
@@ -179,7 +191,9 @@ class JKO:
                 step=state.step + 1,
                 density=density,
                 potential=iterate.phi,
-                iterations=iterations,
+                iterations=found.iterations,
+                residual=found.residual,
+                optimality=found.optimality,
                 dissipated=iterate.cost(),
                 correction=0.0,
                 halvings=0,
@@ -190,13 +204,14 @@ class JKO:
 
     def _newton(
         self, pattern: Pattern, problem: GradientFlow, state: State, start: Array, length: float
-    ) -> tuple[CentredIterate, int]:
+    ) -> tuple[CentredIterate, Converged]:
         single = CentredIterate(pattern, problem, state, start, length)
-        iterations = _converged(single, self.tolerance, self.iterations)
+        found = _converged(single, self.tolerance, self.iterations)
         if self.intervals == 1:
-            return single, iterations
+            return single, found
         several = Intervals(pattern, problem, state, single, length, self.intervals)
-        return several, iterations + _converged(several, self.tolerance, self.iterations)
+        further = _converged(several, self.tolerance, self.iterations)
+        return several, further._replace(iterations=found.iterations + further.iterations)
 
 
 def poured(mesh: Mesh, downhill: Downhill, state: State, flux: Array, phi: Array, tolerance: float) -> Array | None:

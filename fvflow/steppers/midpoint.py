@@ -49,7 +49,7 @@ class Midpoint:
             found = None if state.step < self.warmup else self._solved(problem, downhill, state, length, order)
             if found is None:
                 return replace(robust(state, length), fallbacks=1)
-            density, dissipated, iterations = found
+            density, dissipated, iterations, residual = found
             return replace(
                 state,
                 time=state.time + length,
@@ -57,6 +57,8 @@ class Midpoint:
                 density=density,
                 potential=None,
                 iterations=iterations,
+                residual=residual,
+                optimality=0.0,
                 dissipated=dissipated,
                 correction=0.0,
                 halvings=0,
@@ -67,8 +69,8 @@ class Midpoint:
 
     def _solved(
         self, problem: GradientFlow, downhill: Downhill, state: State, tau: float, order: Index | None
-    ) -> tuple[Array, float, int] | None:
-        """Density, dissipated energy and iterations of a step; None where it has to be left to the fallback."""
+    ) -> tuple[Array, float, int, float] | None:
+        """Density, dissipated energy, iterations, residual of a step; None where it is left to the fallback."""
         volume, before = problem.mesh.volume, state.density
         density = before
         with np.errstate(all="ignore"):  # what is not finite ends in the fallback
@@ -80,7 +82,7 @@ class Midpoint:
                 lost = float(np.abs(residual).sum()) / state.mass
                 if lost <= max(self.tolerance, round_off(problem.mesh, flow, phi) / state.mass):
                     after = poured(problem.mesh, downhill, state, flux, phi, self.tolerance)
-                    return None if after is None else (after, float(flux @ drop), iteration)
+                    return None if after is None else (after, float(flux @ drop), iteration, lost)
                 if not np.isfinite(lost):
                     return None
                 try:

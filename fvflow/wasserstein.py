@@ -1,0 +1,57 @@
+"""Exact Wasserstein distances of piecewise constant densities on a line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.mesh import Array
+
+_EQUAL = 1e-9  # relative difference between masses that is taken for round-off
+
+
+def distance_1d(edges: Array, first: Array, second: Array, power: float = 2.0) -> float:
+    """W_p of two densities that are constant on the cells between the edges, for p >= 1.
+
+    W_p^p = int_0^M |X(u) - Y(u)|^p du with the quantile functions X, Y, which are linear between the merged levels of
+    both: exact. edges (cell + 1,), densities (cell,); masses of M give (M W_p^p of the normalised)^(1/p). Raises
+    CaseError for negative densities and unequal masses.
+    """
+    if power < 1:
+        raise CaseError(f"power {power:g}; W_p needs p >= 1")
+    width = np.diff(edges)
+    masses = [width * np.asarray(density, float) for density in (first, second)]
+    if min(float(mass.min()) for mass in masses) < 0:
+        raise CaseError("a density is negative; a distance needs densities >= 0")
+    totals = [float(mass.sum()) for mass in masses]
+    if not abs(totals[0] - totals[1]) <= _EQUAL * max(totals) or max(totals) == 0:
+        raise CaseError(f"the masses {totals[0]:.12g} and {totals[1]:.12g} differ or are 0; scale one to the other")
+    levels = [np.concatenate([[0.0], np.cumsum(mass)]) for mass in masses]
+    levels = [level * (totals[0] / level[-1]) for level in levels]
+    merged = np.unique(np.concatenate(levels))
+    start, end = merged[:-1], merged[1:]
+    quantiles = [_quantile(level, edges, start, end) for level in levels]
+    near, far = (one - other for one, other in zip(*quantiles, strict=True))
+    return float(((end - start) @ _mean_power(near, far, power)) ** (1.0 / power))
+
+
+def _quantile(level: Array, edges: Array, start: Array, end: Array) -> tuple[Array, Array]:
+    """The quantile function at both ends of intervals of levels, continued from inside each."""
+    cell = np.clip(np.searchsorted(level, 0.5 * (start + end), side="right") - 1, 0, len(edges) - 2)
+    mass = level[cell + 1] - level[cell]
+    left, width = edges[cell], edges[cell + 1] - edges[cell]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = (np.where(mass > 0, (at - level[cell]) / mass, 0.5) for at in (start, end))
+        near, far = (left + width * np.clip(part, 0.0, 1.0) for part in parts)
+    return near, far
+
+
+def _mean_power(near: Array, far: Array, power: float) -> Array:
+    """int_0^1 |near + s (far - near)|^p ds."""
+    if power == 2.0:
+        return (near**2 + near * far + far**2) / 3.0
+    change = far - near
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = (np.abs(far) ** power * far - np.abs(near) ** power * near) / ((power + 1.0) * change)
+    flat = np.abs(change) <= 1e-6 * np.maximum(np.abs(near), np.abs(far))
+    return np.where(flat, np.abs(0.5 * (near + far)) ** power, whole)
