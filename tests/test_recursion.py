@@ -13,6 +13,18 @@ from tests.contracts import assert_order
 from tests.scenes import final, ou
 from tests.test_jko import ENERGIES, STARTS, case
 
+
+def test_heat_is_the_entropy_alone():
+    """Notes, equation (139): a cosine mode between walls, and the spreading Gaussian."""
+    heat = {"kind": "gradient-flow", "energy": [{"kind": "entropy", "epsilon": 0.1}], "stepper": {"kind": "midpoint"}}
+    box = Case.read("cases/heat-box-2d.yaml").replace({"flow": heat, "times": {"end": 0.5, "step": 0.05}, "checks": {}})
+    assert final(box)[2]["error_l1"] < 2e-3
+    line = ou(1, 200, flow=heat, times={"end": 1.0, "step": 0.05})
+    prepared, _, figures = final(line)
+    assert prepared.reference.moments(1.0)[1][0, 0] == pytest.approx(0.5 + 2 * 0.1)
+    assert figures["error_l1"] < 1e-3
+
+
 RECURSION = [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "0.5*2*(x - 0.3)**2"}]
 
 
