@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fvflow import wasserstein
     from fvflow.case import Case, Checks, Output
     from fvflow.dataset import read
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
@@ -32,6 +33,7 @@ _HOME = {
     "Graded": "mesh",
     "Mesh": "mesh",
 }
+_ROOMS = ("wasserstein",)
 __all__ = [
     "Box",
     "Case",
@@ -45,6 +47,7 @@ __all__ = [
     "Output",
     "OutputError",
     "read",
+    "wasserstein",
 ]
 
 
@@ -53,6 +56,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"fvflow.{name}")
     if name in _HOME:
         return getattr(import_module(f"fvflow.{_HOME[name]}"), name)
     raise AttributeError(f"module 'fvflow' has no attribute {name!r}")

@@ -1,11 +1,18 @@
-"""Exact distances on a line."""
+"""Distances: exact on lines, proved intervals on grids."""
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+import fvflow
 from fvflow.errors import CaseError
-from fvflow.wasserstein import distance_1d
+from fvflow.fields import gaussian_density
+from fvflow.mesh import Box, Graded
+from fvflow.wasserstein import bounds, bures, distance_1d, interpolated_1d, transport_matrix
+from fvflow.wasserstein.coupling import coupling
+from fvflow.wasserstein.legendre import legendre, legendre_nodes
+from fvflow.wasserstein.simplex import Simplex
+from tests.scenes import ou
 
 
 def test_translation_dilation_and_axioms():
@@ -54,3 +61,163 @@ def test_gaussians_and_the_quantile_integral():
 def test_what_has_no_distance(second, power, message):
     with pytest.raises(CaseError, match=message):
         distance_1d(np.arange(3.0), np.ones(2), np.array(second), power)
+
+
+def test_interpolation_on_a_line_moves_at_constant_speed():
+    edges = np.sort(np.random.default_rng(3).uniform(0, 1, 401))
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    one = np.exp(-((centre - 0.3) ** 2) / 0.004)
+    other = np.exp(-((centre - 0.6) ** 2) / 0.01) + np.exp(-((centre - 0.8) ** 2) / 0.002)
+    one, other = (d / (np.diff(edges) @ d) for d in (one, other))
+    frames = [interpolated_1d(edges, one, other, part) for part in np.linspace(0, 1, 5)]
+    np.testing.assert_allclose(frames[0], one, atol=1e-9)
+    np.testing.assert_allclose(frames[4], other, atol=1e-9)
+    whole = distance_1d(edges, one, other)
+    for i in range(5):
+        assert np.diff(edges) @ frames[i] == pytest.approx(1, rel=1e-12)
+        for j in range(i):
+            assert distance_1d(edges, frames[i], frames[j]) == pytest.approx((i - j) / 4 * whole, abs=2e-3)
+    even = np.arange(7.0)
+    bump = np.array([1.0, 2, 0, 0, 0, 0])
+    np.testing.assert_allclose(interpolated_1d(even, bump, np.roll(bump, 4), 0.5), np.roll(bump, 2), atol=1e-14)
+
+
+def test_bures_of_commuting_and_other_gaussians():
+    s, t = np.diag([0.04, 0.09]), np.diag([0.16, 0.01])
+    assert bures(np.zeros(2), s, np.array([3.0, 4.0]), t) == pytest.approx((25 + 0.2**2 + 0.2**2) ** 0.5, rel=1e-14)
+    turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    mean, other = np.array([0.35, 0.4]), np.array([0.62, 0.6])
+    one, two = 0.05**2 * np.eye(2), turn @ np.diag([0.065**2, 0.04**2]) @ turn.T
+    assert bures(mean, one, other, two) == pytest.approx(0.33648923, abs=5e-9)
+    a = transport_matrix(s, two)
+    np.testing.assert_allclose(a @ s @ a.T, two, atol=1e-15)
+    np.testing.assert_allclose(a, a.T, atol=1e-15)
+
+
+def random_line(random, cells):
+    """Noise, sparse noise, a bump or a block."""
+    x, kind = (np.arange(cells) + 0.5) / cells, random.integers(4)
+    if kind < 2:
+        density = random.random(cells) * (random.random(cells) < (0.3 if kind else 1.0))
+    elif kind == 2:
+        density = np.exp(-0.5 * ((x - random.random()) / (0.02 + 0.1 * random.random())) ** 2)
+    else:
+        left = 0.7 * random.random()
+        density = 1.0 * ((x > left) & (x < left + 0.05 + 0.2 * random.random()))
+    return density / density.sum() if density.sum() > 0 else np.full(cells, 1.0 / cells)
+
+
+def test_the_interval_holds_the_exact_distance_on_200_lines():
+    """As strips of one row, so that plan and Legendre pair are asked, not the quantiles."""
+    random, widths = np.random.default_rng(1), []
+    for _ in range(200):
+        cells = int(random.choice([16, 37, 64, 128]))
+        strip = Box((0.0, 0.0), (1.0, 1e-3), (cells, 1)).build()
+        one, other = random_line(random, cells), random_line(random, cells)
+        exact = distance_1d(strip.edges[0], one, other) * 1e-3**0.5
+        found = bounds(strip, one, other, width=1e-2)
+        assert found.lower <= exact <= found.upper
+        widths.append((found.upper - found.lower) / max(exact, 1e-300))
+    assert max(widths) <= 1e-2
+
+
+def test_the_plan_is_that_of_linear_programming():
+    ot = pytest.importorskip("ot")
+    random = np.random.default_rng(2)
+    for shape in ((6, 5), (12, 12), (8, 24)):
+        one, other = ((random.random(shape) ** 4 * (random.random(shape) < 0.5)) + 1e-12 for _ in range(2))
+        place = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in shape), indexing="ij"), -1).reshape(-1, 2) * 0.1
+        masses = [d.ravel() / d.sum() for d in (one, other)]
+        best = ot.emd2(*masses, ot.dist(place, place), numItermax=10**7) ** 0.5
+        plan = coupling(one, other, (0.1, 0.1))
+        assert plan.discrete <= best * (1 + 1e-12)
+        assert plan.upper <= best * (1 + 1e-5)
+        assert plan.mass.sum() == pytest.approx(1)
+        mesh = Box((0.0, 0.0), (shape[1] * 0.1, shape[0] * 0.1), shape[::-1]).build()
+        found = bounds(mesh, one.ravel() / one.sum(), other.ravel() / other.sum())
+        assert found.lower <= best * 0.1 + 1e-12
+
+
+def test_shifts_and_products_are_inside():
+    """Shifts by whole cells and products of lines, whose W2 is known, in cells that are no squares."""
+    random = np.random.default_rng(5)
+    for _ in range(8):
+        dimension = int(random.integers(2, 4))
+        cells = random.integers(8, 16 if dimension == 2 else 9, dimension)
+        width = random.uniform(0.02, 0.2, dimension)
+        mesh = Box((0.0,) * dimension, tuple(cells * width), tuple(int(n) for n in cells)).build()
+        one = np.zeros(mesh.shape)
+        one[tuple(slice(1, n // 2) for n in mesh.shape)] = random.random(tuple(n // 2 - 1 for n in mesh.shape))
+        shift = [int(random.integers(1, n // 2)) for n in mesh.shape]
+        exact = np.sqrt(mesh.volume @ one.ravel() * sum((s * h) ** 2 for s, h in zip(shift, width[::-1], strict=True)))
+        found = bounds(mesh, one.ravel(), np.roll(one, shift, tuple(range(dimension))).ravel(), cells=4000)
+        assert found.lower <= exact * (1 + 1e-14)
+        assert found.upper >= exact * (1 - 1e-14)
+    p, q = ([random_line(random, n), random_line(random, n)] for n in (12, 20))
+    mesh = Box((0.0, 0.0), (1.0, 0.4), (12, 20)).build()
+    squares = [distance_1d(np.linspace(0, a, len(d[0]) + 1), *d) ** 2 * len(d[0]) / a for a, d in ((1, p), (0.4, q))]
+    volume = mesh.volume[0]
+    found = bounds(mesh, np.outer(q[0], p[0]).ravel() / volume, np.outer(q[1], p[1]).ravel() / volume)
+    assert found.lower <= sum(squares) ** 0.5 <= found.upper
+
+
+def test_rotated_gaussians_to_a_thousandth():
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (64, 64)).build()
+    turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    one = gaussian_density(mesh, np.array([0.35, 0.4]), 0.05**2 * np.eye(2), "average")
+    other = gaussian_density(mesh, np.array([0.62, 0.6]), turn @ np.diag([0.065**2, 0.04**2]) @ turn.T, "average")
+    found = bounds(mesh, one, other * (one.sum() / other.sum()))
+    assert found.width <= 1e-3
+    assert found.lower <= 0.33648923 * (1 + 1e-4)
+    assert found.upper == pytest.approx(0.33648923, rel=3e-4)
+
+
+def test_legendre_is_the_maximum_over_all_nodes():
+    random = np.random.default_rng(6)
+    source, target = [np.sort(random.random(n)) for n in (5, 7)], [np.sort(random.normal(size=n)) for n in (6, 4)]
+    value = random.random((5, 7))
+    value[2, 3] = np.inf
+    x, y = (np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2) for axes in (target, source))
+    brute = (x @ y.T - value.ravel()).max(axis=1).reshape(6, 4)
+    found, (i, j) = legendre_nodes(value, source, target)
+    np.testing.assert_allclose(found, brute, rtol=1e-14)
+    np.testing.assert_array_equal(legendre(value, source, target), found)
+    grid = np.meshgrid(*target, indexing="ij")
+    np.testing.assert_allclose(grid[0] * source[0][i] + grid[1] * source[1][j] - value[i, j], brute, rtol=1e-13)
+
+
+def test_the_simplex_leaves_what_its_arcs_cannot_carry():
+    simplex = Simplex(np.array([3, 2]), np.array([4, 1]), penalty=100.0)
+    simplex.add(np.array([0, 1]), np.array([0, 0]), np.array([1.0, 5.0]))
+    flow = simplex.solve(1e-12)
+    assert (flow.mass.sum(), flow.spare_supply.sum(), flow.spare_demand.sum()) == (4, 1, 1)
+    simplex.add(np.array([0, 1]), np.array([1, 1]), np.array([1.0, 1.0]))
+    flow = simplex.solve(1e-12)
+    assert flow.spare_supply.sum() == 0
+    assert dict(zip(zip(flow.tail, flow.head, strict=True), flow.mass, strict=True)) == {
+        (0, 0): 3,
+        (1, 0): 1,
+        (1, 1): 1,
+    }
+    with pytest.raises(ValueError, match="balance"):
+        Simplex(np.array([1]), np.array([2]), 1.0)
+
+
+def test_frames_of_a_result_have_distances():
+    ds = ou(2, 24).run()
+    same = fvflow.wasserstein.distance(ds, 0, 0)
+    assert same.lower <= 1e-7
+    far = fvflow.wasserstein.distance(ds, 0, -1)
+    exact = bures(np.array([0.8, -0.4]), 0.5 * np.eye(2), *ou(2, 24).prepare().reference.moments(0.4))
+    assert far.lower <= exact * 1.05
+    assert far.upper >= exact * 0.95
+    line = ou(1, 200).run()
+    assert fvflow.wasserstein.distance(line, 0, 1).width < 1e-11
+    with pytest.raises(CaseError, match="frame 7: the result has 2"):
+        fvflow.wasserstein.distance(line, 0, 7)
+
+
+def test_no_interval_without_an_even_grid():
+    mesh = Graded((0.0, 0.0), (1.0, 1.0), (3, 3), (2.0, 1.0)).build()
+    with pytest.raises(CaseError, match="box of equal cells"):
+        bounds(mesh, np.ones(9), np.ones(9))

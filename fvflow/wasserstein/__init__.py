@@ -1,0 +1,32 @@
+"""Distances between densities: exact on lines and between Gaussians, as a proved interval on grids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.mesh import Grid
+from fvflow.wasserstein.certificate import Bounds, bounds
+from fvflow.wasserstein.gaussian import bures, transport_matrix
+from fvflow.wasserstein.line import distance_1d, interpolated_1d
+
+
+def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
+    """W2 between two frames of a result (`fvflow.read`, `Case.run`), by their indices; see `bounds`.
+
+    Raises CaseError where there is no such frame.
+    """
+    frames = ds.sizes["time"]
+    for index in (first, second):
+        if not -frames <= index < frames:
+            raise CaseError(f"frame {index}: the result has {frames}; give one from 0 to {frames - 1}")
+    edges = tuple(
+        np.append(ds[f"{axis}_bnds"].values[:, 0], ds[f"{axis}_bnds"].values[-1, 1]) for axis in "xyz" if axis in ds
+    )
+    one, other = (np.asarray(ds.rho[index], float).ravel() for index in (first, second))
+    return bounds(Grid(edges), one, other, width=width)
+
+
+__all__ = ["Bounds", "bounds", "bures", "distance", "distance_1d", "interpolated_1d", "transport_matrix"]
