@@ -12,30 +12,22 @@ from fvflow.convexity import Convexity
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
 from fvflow.mesh import Array, Mesh
-from fvflow.problems import Problem, State, dissipation
-
-
-@dataclass(frozen=True)
-class Variable:
-    """How a quantity is stored: dimensions beside time, a long name, units."""
-
-    dims: tuple[str, ...]
-    long_name: str
-    units: str = "1"
-
+from fvflow.problems import Problem, State, Transport, Variable, dissipation
 
 DENSITY = Variable(("cell",), "density")
 LEDGER = {
     "mass": Variable((), "total mass"),
     "minimum": Variable((), "smallest density"),
     "maximum": Variable((), "largest density"),
-    "energy": Variable((), "energy; infinite where a density is negative"),
     "entropy": Variable((), "entropy int rho log rho; infinite where a density is negative"),
-    "dissipation": Variable((), "rate of energy loss, the potential held fixed"),
     "mean": Variable(("axis",), "mean position"),
     "covariance": Variable(("axis", "axis_2"), "covariance of the cell centres weighted by mass"),
     "steps": Variable((), "steps so far"),
     "iterations": Variable((), "solver iterations in the last step"),
+}
+ENERGY = {
+    "energy": Variable((), "energy; infinite where a density is negative"),
+    "dissipation": Variable((), "rate of energy loss, the potential held fixed"),
 }
 STEPS = {  # of a gradient flow
     "length": Variable((), "length of the last step"),
@@ -53,22 +45,23 @@ ERRORS = {
 }
 
 
-def entry(problem: Problem, state: State, reference: Reference | None) -> dict[str, Any]:
-    """The ledger of one state, in the order of LEDGER and ERRORS."""
+def entry(problem: Problem | Transport, state: State, reference: Reference | None) -> dict[str, Any]:
+    """The ledger of one state: LEDGER, ENERGY where the problem has one, ERRORS where there is a reference."""
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
     values: dict[str, Any] = {
         "mass": float(mesh.volume @ density),
         "minimum": float(density.min()),
         "maximum": float(density.max()),
-        "energy": problem.energy(state.time).value(density),
         "entropy": float(mesh.volume @ EntropyTerm(1.0).value(density)),
-        "dissipation": dissipation(problem, density, state.time),
         "mean": mean,
         "covariance": covariance,
         "steps": state.step,
         "iterations": state.iterations,
     }
+    if not isinstance(problem, Transport):
+        values["energy"] = problem.energy(state.time).value(density)
+        values["dissipation"] = dissipation(problem, density, state.time)
     if reference is not None:
         values |= errors(mesh, density, reference.average(state.time))
     return values

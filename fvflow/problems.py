@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +16,15 @@ from fvflow.linalg import FaceMatrix
 from fvflow.mesh import Array, Mesh
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """How a quantity is stored: dimensions beside time, a long name, units."""
+
+    dims: tuple[str, ...]
+    long_name: str
+    units: str = "1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +45,8 @@ class State:
     fallbacks: int = 0  # 1 if the last step was left to the robust method
     previous: Array | None = None  # (cell,) the density before the last step, if the stepper needs it
     length: float = 0.0  # of the last step, if the stepper needs it
+    fields: Mapping[str, Array] = field(default_factory=dict)  # what else is stored of this time, by name
+    figures: Mapping[str, float] = field(default_factory=dict)  # of the whole run, as far as they are known
     dissipated: float = 0.0  # the energy that the last step accounts for: its transport cost, or its dissipation
 
     @staticmethod
@@ -166,3 +177,11 @@ class GradientFlow:
             jump = chemical[owner] - chemical[neighbour]
             upstream = density[np.where(jump > 0, owner, neighbour)]
             return np.where(upstream > 0, self.mesh.transmissibility * upstream * jump, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Transport:
+    """The geodesic from the initial density to a target."""
+
+    mesh: Mesh
+    target: Array | None = None  # (cell,)

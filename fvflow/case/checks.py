@@ -26,6 +26,11 @@ class Checks:
     energy_increase: Bound = None
     energy_defect: Bound = None
     mass_correction: Bound = None
+    w2_error: Bound = None  # relative, of the solver's value
+    gap: Bound = None  # relative width of the interval around W2
+    continuity: Bound = None
+    hamilton_jacobi: Bound = None
+    hamilton_jacobi_excess: Bound = None
 
     def missed(self, figures: Mapping[str, Any]) -> list[str]:
         """A sentence for each bound that the figures do not keep."""

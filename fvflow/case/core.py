@@ -20,10 +20,11 @@ from fvflow.case import rewrite, schema
 from fvflow.case.checks import Checks, Output
 from fvflow.case.document import Document, Fault, Path
 from fvflow.case.prepared import Prepared
+from fvflow.case.start import aimed, started
 from fvflow.errors import CaseError, OutputError
-from fvflow.exact import AtEquilibrium, Exact, FromExact, Reference, Setting, initial_density
-from fvflow.fields import RESERVED, Density, Gaussian, Mixture
-from fvflow.flows import Flow
+from fvflow.exact import AtEquilibrium, Exact, FromExact, Setting
+from fvflow.fields import RESERVED, Density
+from fvflow.flows import BaseFlow, Flow, TransportFlow
 from fvflow.march import Times
 from fvflow.mesh import Extent, MeshKind
 from fvflow.problems import State
@@ -49,7 +50,7 @@ class Case:
     mesh: MeshKind
     flow: Flow
     initial: Density | AtEquilibrium | FromExact
-    times: Times
+    times: Times | None = None
     title: str = ""
     parameters: Mapping[str, float] = field(default_factory=dict)
     exact: Exact | None = None
@@ -70,9 +71,22 @@ class Case:
         for name in ("error_l1", "error_l2", "error_linf"):
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
+        try:
+            if isinstance(self.flow, BaseFlow):  # None where it was refused itself
+                self.flow.schedule(self.times)
+        except CaseError as error:
+            yield Fault(("times",), str(error))
+        for name in ("w2_error", "gap", "continuity", "hamilton_jacobi", "hamilton_jacobi_excess"):
+            if getattr(self.checks, name) is not None and not isinstance(self.flow, TransportFlow):
+                yield Fault(("checks", name), "is for flow transport")
         for name in ("energy_increase", "energy_defect"):
             if getattr(self.checks, name) is not None and not self.flow.energy_each_step:
                 yield Fault(("checks", name), "is for flow gradient-flow, whose energy is known at every step")
+
+    @property
+    def schedule(self) -> Times:
+        """The times of the run: those given, or the nodes of a geodesic."""
+        return self.flow.schedule(self.times)
 
     @staticmethod
     def read(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Case:
@@ -143,16 +157,21 @@ class Case:
             self.flow.diffusion(),
             1.0 if self.initial.mass is None else self.initial.mass,
             self.flow.porous(),
-            self.times.length,
+            self.schedule.length,
             self.initial,
             self.flow.kernels(names),
+            self.flow.target if isinstance(self.flow, TransportFlow) else None,
+            names,
         )
         exact, reference = self.exact, None
         if exact is not None:
             reference = self._stage(("exact",), faults, lambda: exact.on(setting))
         initial = None
         if exact is None or reference is not None:
-            initial = self._stage(("initial",), faults, lambda: _started(setting, reference, names))
+            initial = self._stage(("initial",), faults, lambda: started(setting, reference, names))
+        if isinstance(self.flow, TransportFlow) and initial is not None:
+            target = self._stage(("flow", "target"), faults, lambda: aimed(setting, reference, names, initial))
+            problem = dataclasses.replace(problem, target=target)
         if faults or initial is None:
             raise self._refusal(faults)
         return Prepared(self, mesh, problem, State.initial(mesh, initial), reference)
@@ -188,7 +207,7 @@ class Case:
 
         prepared = self.prepare()
         frames = list(prepared.frames(watch))
-        return dataset.assembled(prepared.layout(), frames, prepared.attributes(), prepared.closing())
+        return dataset.assembled(prepared.layout(), frames, prepared.attributes(), prepared.closing(), prepared.solved)
 
     def write(
         self, path: str | os.PathLike[str], watch: Any = None, prepared: Prepared | None = None
@@ -213,30 +232,9 @@ class Case:
             for frame in prepared.frames(after_step):
                 writer.append(frame)
             paraview.remove(FilePath(path))  # so that an old one never describes a new result
-            writer.close(prepared.closing())
+            writer.close(prepared.closing(), prepared.solved)
         paraview.write(FilePath(path), prepared.mesh, writer.times, tuple(layout.fields()), layout.single)
         return prepared.figures()
-
-
-def _started(setting: Setting, reference: Reference | None, names: Mapping[str, float]) -> Any:
-    """The initial density scaled to its mass; refuses negative and empty ones."""
-    density = initial_density(setting, reference, names)
-    if not np.isfinite(density).all():
-        raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
-    if density.min() < 0:
-        cell = int(np.argmin(density))
-        place = ", ".join(
-            f"{axis} = {value:.6g}" for axis, value in zip("xyz", setting.mesh.centre[cell], strict=False)
-        )
-        raise CaseError(f"the density is {density[cell]:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
-    total = float(setting.mesh.volume @ density)
-    if not total < np.inf:
-        raise CaseError("the mass of the density is too large for doubles; scale it down")
-    if not total > 0:
-        raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
-    if isinstance(setting.initial, Gaussian | Mixture) and setting.initial.sampling == "average" and total < 0.5:
-        raise CaseError(f"only {total:.2g} of the density lies on this mesh: is it outside the box or within one cell?")
-    return density if setting.initial.mass is None else density * (setting.initial.mass / total)
 
 
 def _listed(value: Any) -> Any:

@@ -11,10 +11,10 @@ import numpy as np
 
 from fvflow.convexity import Convexity
 from fvflow.exact import Reference
-from fvflow.ledger import ERRORS, LEDGER, STEPS, Watch, entry
+from fvflow.ledger import ENERGY, ERRORS, LEDGER, STEPS, Watch, entry
 from fvflow.march import Adaptive, Times, every, tee
 from fvflow.mesh import Array, Mesh
-from fvflow.problems import State
+from fvflow.problems import State, Transport
 
 if TYPE_CHECKING:
     from fvflow.case.core import Case
@@ -27,20 +27,33 @@ class Prepared:
 
     def __init__(self, case: Case, mesh: Mesh, problem: Any, initial: State, reference: Reference | None) -> None:
         self.case, self.mesh, self.problem, self.initial, self.reference = case, mesh, problem, initial, reference
-        self.each = case.flow.energy_each_step
+        self.times, self.each = case.schedule, case.flow.energy_each_step
+        self.solved: dict[str, float] = {}  # the figures of a transport
         self.watch = Watch(mesh)
         if self.each:
             self.watch.energy = lambda state: problem.energy(state.time).value(state.density)
             self.watch.convexity = Convexity.of(mesh, problem.energy(0.0), initial)
         self._last: dict[str, Any] = {}
+        self._worst: dict[str, float] = {}  # errors of all saved times
 
     def frames(self, watch: Any = None) -> Iterator[dict[str, Any]]:
         """What is stored at each saved time: time, rho and the ledger."""
         watchers = [self.watch] if watch is None else [self.watch, watch]
-        states = self.case.flow.states(self.problem, self.initial, self.case.times)
-        for state in every(tee(states, *watchers), self.case.times):
+        states = self.case.flow.states(self.problem, self.initial, self.times, watch)
+        for state in every(tee(states, *watchers), self.times):
+            self._take(state)
             self._last = entry(self.problem, state, self.reference) | (self.watch.series() if self.each else {})
-            yield {"time": state.time, "rho": state.density, **self._last}
+            for name in self._worst.keys() | (ERRORS.keys() & self._last.keys()):
+                self._worst[name] = max(self._last[name], self._worst.get(name, 0.0))
+            yield {"time": state.time, "rho": state.density, **state.fields, **self._last}
+
+    def _take(self, state: State) -> None:
+        """Keep the figures of a transport."""
+        if state.figures and not self.solved:
+            self.solved = dict(state.figures)
+            exact = getattr(self.reference, "distance", None)
+            if exact:
+                self.solved["w2_error"] = abs(self.solved["w2"] / exact - 1.0)
 
     def layout(self) -> Any:
         """The variables of the result file."""
@@ -48,9 +61,14 @@ class Prepared:
 
         return dataset.Layout(
             self.mesh,
-            LEDGER | (STEPS if self.each else {}) | (ERRORS if self.reference is not None else {}),
+            LEDGER
+            | ({} if isinstance(self.problem, Transport) else ENERGY)
+            | (STEPS if self.each else {})
+            | (ERRORS if self.reference is not None else {}),
             self.case.output.precision == "single",
             self.case.output.compression,
+            self.case.flow.fields(self.mesh),
+            self.case.flow.face_fields(),
         )
 
     def attributes(self) -> dict[str, Any]:
@@ -61,7 +79,7 @@ class Prepared:
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative."""
         longest = self.case.flow.positive_step(self.problem)
-        step = self.case.times.longest
+        step = self.times.longest
         if longest == np.inf:
             return "unconditional"
         if longest == 0:
@@ -80,7 +98,7 @@ class Prepared:
             "mesh": f"{case.mesh.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces",
             "cell size": ", ".join(f"{width.min():.4g} to {width.max():.4g}" for width in widths),
             "walls": self._walls(),
-            "steps": f"{self._steps()}, {case.times.saves + 1} frames",
+            "steps": f"{self._steps()}, {self.times.saves + 1} frames",
             "method": case.flow.method(mesh.extent),
             "positivity": self.positivity(),
         }
@@ -95,28 +113,29 @@ class Prepared:
             report["unused"] = f"parameters {', '.join(unused)}: no expression names them"
         report["memory"] = f"about {_sized(case.flow.memory(mesh.extent) + 150 * 2**20)}, Python's own 150 MiB included"
         report["result"] = f"about {_sized(self._file_bytes())}"
-        if mesh.cells <= _TIMED_CELLS and not isinstance(case.times.step, Adaptive):
+        timed = mesh.cells <= _TIMED_CELLS and not isinstance(self.problem, Transport)
+        if timed and not isinstance(self.times.step, Adaptive):
             report["time"] = f"about {self._seconds():.2g} s, from one step"
         return report
 
     def _steps(self) -> str:
-        times = self.case.times
+        times = self.times
         if isinstance(times.step, Adaptive):
             return f"chosen by their error, the first {times.first:g}"
         return f"{times.steps} of at most {times.first:g}"
 
     def _file_bytes(self) -> float:
         """Size of the result: frames, geometry, and what netCDF itself takes."""
-        mesh, frames = self.mesh, self.case.times.saves + 1
+        mesh, frames = self.mesh, self.times.saves + 1
         geometry = 24 * len(mesh.points) + 4 * mesh.cells * mesh.cell_points.shape[1] + 8 * mesh.cells
         return float(frames * self.layout().frame_bytes + geometry + 80_000)
 
     def _seconds(self) -> float:
         """Time of the run, from a second step: the first also compiles and factorises."""
-        length = self.case.times.mark(1) / self.case.times.cuts(1)
+        length = self.times.mark(1) / self.times.cuts(1)
         states = self.case.flow.states(self.problem, self.initial, Times(2 * length, length))
         marks = [time.perf_counter() for _ in states]
-        return marks[1] - marks[0] + self.case.times.steps * (marks[2] - marks[1])
+        return marks[1] - marks[0] + self.times.steps * (marks[2] - marks[1])
 
     def _walls(self) -> str:
         """How hard the drift pushes against the walls at time 0."""
@@ -134,11 +153,14 @@ class Prepared:
     def closing(self) -> dict[str, Any]:
         """The global attributes that are known after the run."""
         missed = "; ".join(self.case.checks.missed(self.figures())) or "none"
-        return {**self.watch.summary(), "positivity": self.positivity(), "checks_missed": missed}
+        return {**self.watch.summary(), **self.solved, "positivity": self.positivity(), "checks_missed": missed}
 
     def figures(self) -> dict[str, Any]:
-        """The figures of the whole run: the worst of every step, and the ledger at the end."""
-        last: dict[str, Any] = {name: self._last[name] for name in ("energy", *ERRORS) if name in self._last}
+        """The figures of the whole run: the worst of every step, the ledger at the end; of a geodesic, its worst."""
+        last: dict[str, Any] = dict(self.solved)
+        if isinstance(self.problem, Transport):  # whose ends are given: the worst time tells
+            return {**self.watch.summary(), **last, **self._worst}
+        last |= {name: self._last[name] for name in ("energy", *ERRORS) if name in self._last}
         return {**self.watch.summary(), **last}
 
 

@@ -39,11 +39,17 @@ def _bar(end: float) -> Iterator[Callable[[State], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    note = TextColumn("{task.description}")
     text = TextColumn("t = {task.completed:.4g} of {task.total:.4g}")
-    columns = (text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (note, text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=end)
-        yield lambda state: progress.update(task, completed=state.time)
+        yield lambda state: progress.update(task, completed=state.time, description=_solving(state))
+
+
+def _solving(state: State) -> str:
+    """How far a solver is before its first state."""
+    return f"iteration {state.iterations}, residual {state.residual:.1e}" if state.time == 0 and state.residual else ""
 
 
 def _lines(end: float) -> Callable[[State], None]:
@@ -56,6 +62,9 @@ def _lines(end: float) -> Callable[[State], None]:
         if now >= due and state.time > 0:
             left = (now - started) * (end - state.time) / state.time
             say(f"t = {state.time:.4g} of {end:g} ({state.time / end:.0%}), about {left:.0f} s left")
+            due = now + _EVERY_LINE
+        elif now >= due and (note := _solving(state)):
+            say(note)
             due = now + _EVERY_LINE
 
     return watch

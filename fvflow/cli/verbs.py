@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     prepared = case.prepare()
     signals: Signals = options.signals
-    with progress(case.times.end, options.quiet) as show, signals.deferred():
+    with progress(prepared.times.end, options.quiet) as show, signals.deferred():
 
         def after_step(state: State) -> None:
             signals.check(state)
@@ -168,7 +168,7 @@ def _print_run(
     case: Case, prepared: Prepared, path: Path, figures: Mapping[str, Any], wall: float, missed: Sequence[str]
 ) -> None:
     bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
-    rows = [("result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {case.times.saves + 1} frames")]
+    rows = [("result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {prepared.times.saves + 1} frames")]
     rows += [("steps", f"{figures['steps']} to t = {figures['time']:g} in {wall:.2f} s")]
     rows += [("positivity", prepared.positivity())]
     for name, value in figures.items():

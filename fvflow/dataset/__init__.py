@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 
 def assembled(
-    layout: Layout, frames: Sequence[Mapping[str, Any]], attributes: Mapping[str, Any], closing: Mapping[str, Any]
+    layout: Layout,
+    frames: Sequence[Mapping[str, Any]],
+    attributes: Mapping[str, Any],
+    closing: Mapping[str, Any],
+    figures: Mapping[str, float],
 ) -> xarray.Dataset:
     """The same data in memory: cell fields, coordinates and the ledger in one xarray.Dataset."""
     import xarray
 
     shapes = dict.fromkeys(layout.fields(), layout.mesh.shape)
     variables: dict[str, Any] = {"time": TIME, **layout.fixed(), **layout.fields(), **layout.diagnostics()}
+    variables |= layout.face_fields()
     data = {}
     for name, item in variables.items():
         values = item.values
@@ -32,6 +37,8 @@ def assembled(
             values = np.array([np.reshape(frame[name], shapes.get(name, np.shape(frame[name]))) for frame in frames])
             values = values.astype(item.dtype, copy=False)
         data[name] = (item.dims, values, item.attributes)
+    for name, value in figures.items():
+        data[name] = ((), np.array(value), {"units": "1", "long_name": name.replace("_", " ")})
     history = {"history": "fvflow.Case.run"}
     return xarray.Dataset(data, attrs=header({**attributes, **history, **closing}))
 
@@ -54,15 +61,25 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
     if not source.startswith(SOURCE):
         root.close()
         raise OutputError(f"{path}: is not a result of fvflow (its source is {source})")
-    diagnostics = _opened(path, group="diagnostics")
-    both = root.merge(diagnostics, combine_attrs="override")
+    groups = [_opened(path, group=name) for name in _groups(path)]
+    both = root
+    for group in groups:
+        both = both.merge(group, combine_attrs="override")
 
     def close() -> None:
-        root.close()
-        diagnostics.close()
+        for part in (root, *groups):
+            part.close()
 
     both.set_close(close)
     return both
+
+
+def _groups(path: Path) -> list[str]:
+    """The groups that hold results."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        return [name for name in ("diagnostics", "faces", "transport") if name in file.groups]
 
 
 def _opened(path: Path, **options: Any) -> xarray.Dataset:

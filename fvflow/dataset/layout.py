@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy as np
 
 import fvflow
 from fvflow.errors import OutputError
-from fvflow.ledger import DENSITY, Variable
+from fvflow.ledger import DENSITY
 from fvflow.mesh import Array, Index, Mesh
+from fvflow.problems import Variable
 
 AXES = ("x", "y", "z")
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
@@ -43,6 +44,8 @@ class Layout:
     ledger: Mapping[str, Variable]
     single: bool = False
     compression: int = 0
+    extra: Mapping[str, Variable] = field(default_factory=dict)  # cell fields beside rho
+    faces: Mapping[str, Variable] = field(default_factory=dict)
 
     @cached_property
     def edges(self) -> tuple[Array, ...]:
@@ -61,7 +64,8 @@ class Layout:
         """Lengths of all dimensions but time."""
         space = dict(zip(self.space, self.mesh.shape, strict=True))
         dimension = self.mesh.dimension
-        return {**space, "bounds": 2, "axis": dimension, "axis_2": dimension}
+        face = {"face": self.mesh.faces} if self.faces else {}
+        return {**space, **face, "bounds": 2, "axis": dimension, "axis_2": dimension}
 
     def fixed(self) -> dict[str, Item]:
         """Coordinates, bounds and the cell measure."""
@@ -79,25 +83,40 @@ class Layout:
 
     def fields(self) -> dict[str, Item]:
         """Cell fields that are recorded at each saved time."""
-        attributes = {"units": DENSITY.units, "long_name": DENSITY.long_name}
-        attributes["cell_methods"] = " ".join(f"{axis}: mean" for axis in self.space)
+        attributes = {"cell_methods": " ".join(f"{axis}: mean" for axis in self.space)}
         if len(self.edges) > 1:
             measure = _MEASURE[len(self.edges)]
             attributes["cell_measures"] = f"{measure.removeprefix('cell_')}: {measure}"
-        return {"rho": Item(("time", *self.space), attributes, dtype="f4" if self.single else "f8")}
+        return {
+            name: Item(("time", *self.space), {**attributes, **_described(variable)}, dtype=self._dtype)
+            for name, variable in {"rho": DENSITY, **self.extra}.items()
+        }
+
+    def face_fields(self) -> dict[str, Item]:
+        """Face fields that are recorded at each saved time."""
+        return {
+            name: Item(("time", "face"), _described(variable), dtype=self._dtype)
+            for name, variable in self.faces.items()
+        }
+
+    @property
+    def _dtype(self) -> str:
+        return "f4" if self.single else "f8"
 
     def diagnostics(self) -> dict[str, Item]:
         """The ledger."""
-        return {
-            name: Item(("time", *variable.dims), {"units": variable.units, "long_name": variable.long_name})
-            for name, variable in self.ledger.items()
-        }
+        return {name: Item(("time", *variable.dims), _described(variable)) for name, variable in self.ledger.items()}
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame."""
         ledger = sum(math.prod(self.sizes[name] for name in item.dims[1:]) for item in self.diagnostics().values())
-        return self.mesh.cells * (4 if self.single else 8) + 8 * ledger
+        fields = self.mesh.cells * (1 + len(self.extra)) + self.mesh.faces * len(self.faces)
+        return fields * (4 if self.single else 8) + 8 * ledger
+
+
+def _described(variable: Variable) -> dict[str, str]:
+    return {"units": variable.units, "long_name": variable.long_name}
 
 
 TIME = Item(("time",), {"units": "s", "axis": "T", "long_name": "time"})

@@ -80,6 +80,8 @@ class Writer:
                 self._opened = time.monotonic()
             for name in self.layout.fields():
                 self._part[name][len(self._ledger)] = np.reshape(frame[name], self.layout.mesh.shape)
+            for name in self.layout.face_fields():
+                self._part["faces"][name][len(self._ledger)] = frame[name]
         self._ledger.append({name: frame[name] for name in ("time", *self.layout.diagnostics())})
         self.times.append(float(frame["time"]))
         seldom = time.monotonic() - self._appended > _PART_SECONDS
@@ -92,14 +94,15 @@ class Writer:
         if self._part is not None and time.monotonic() - self._opened > _PART_SECONDS:
             self._end_part()
 
-    def close(self, attributes: Mapping[str, Any]) -> None:
-        """Put the frames together as NAME.nc, which appears complete or not at all."""
+    def close(self, attributes: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+        """Put the frames together as NAME.nc, which appears complete or not at all; figures go to /transport."""
         self._end_part()
         self._require_room(len(self.times) * self.layout.frame_bytes)
         whole = self._folder / _WHOLE
         with _reported(self.path):
             with _created(whole, self.layout, {**self._attributes, **attributes}) as target:
                 _add_geometry(target, self.layout.mesh)
+                _add_figures(target, figures)
                 for part in self._parts:
                     _copy_frames(part, target, self.layout)
             _flushed_rename(whole, self.path)
@@ -199,14 +202,18 @@ def _created(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> Any:
     file.setncatts(header(attributes))
     file.createDimension("time", None)
     diagnostics = file.createGroup("diagnostics")
+    faces = file.createGroup("faces") if layout.faces else None
     for name, size in layout.sizes.items():
-        (diagnostics if name.startswith("axis") else file).createDimension(name, size)
+        home = diagnostics if name.startswith("axis") else faces if faces is not None and name == "face" else file
+        home.createDimension(name, size)
     _define(file, "time", TIME, chunksizes=(_LEDGER_CHUNK,))
     for name, item in layout.fixed().items():
         _define(file, name, item)
     chunk = (1, *layout.mesh.shape)
     for name, item in layout.fields().items():
         _define(file, name, item, chunksizes=chunk, **_filters(layout))
+    for name, item in layout.face_fields().items():
+        _define(faces, name, item, chunksizes=(1, layout.mesh.faces), **_filters(layout))
     for name, item in layout.diagnostics().items():
         sizes = [layout.sizes[dimension] for dimension in item.dims[1:]]
         _define(diagnostics, name, item, chunksizes=(_LEDGER_CHUNK, *sizes))
@@ -239,13 +246,21 @@ def _copy_frames(part: Path, target: Any, layout: Layout) -> None:
         source.set_auto_mask(False)
         count, start = len(source.dimensions["time"]), len(target.dimensions["time"])
         block = max(1, _COPY_BYTES // layout.frame_bytes)
-        for name in layout.fields():
+        for name in (*layout.fields(), *(f"faces/{name}" for name in layout.face_fields())):
             for first in range(0, count, block):
                 last = min(first + block, count)
                 target[name][start + first : start + last] = source[name][first:last]
         for name in layout.diagnostics():
             target["diagnostics"][name][start : start + count] = source["diagnostics"][name][:]
         target["time"][start : start + count] = source["time"][:]
+
+
+def _add_figures(file: Any, figures: Mapping[str, float]) -> None:
+    """What is known of a transport as a whole."""
+    if figures:
+        group = file.createGroup("transport")
+        for name, value in figures.items():
+            _define(group, name, Item((), {"units": "1", "long_name": name.replace("_", " ")}, np.array(value)))
 
 
 def _add_geometry(file: Any, mesh: Mesh) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.gaussian import GaussianFlow, GaussianReference, check_linear, linear_drift, steady_moments
+from fvflow.exact.geodesic import Affine, GaussianGeodesic, Quantiles
 from fvflow.exact.gibbs import Gibbs
 from fvflow.exact.heat import HeatBox
 from fvflow.exact.recursion import GaussianRecursion
@@ -15,30 +16,38 @@ from fvflow.exact.tilted import TiltedBox
 from fvflow.fields import Names
 from fvflow.mesh import Array
 
-Exact = GaussianFlow | GaussianRecursion | HeatBox | Gibbs | Barenblatt | TiltedBox
+Exact = (
+    GaussianFlow | GaussianRecursion | HeatBox | Gibbs | Barenblatt | TiltedBox | GaussianGeodesic | Affine | Quantiles
+)
 
 
-def initial_density(setting: Setting, reference: Reference | None, names: Names) -> Array:
-    """Cell averages of the case's initial density (cell,), not yet of its mass; raises CaseError where undefined."""
+def initial_density(setting: Setting, reference: Reference | None, names: Names, time: float = 0.0) -> Array:
+    """Cell averages of the initial density (cell,), or of a target given as that at `time`, not yet of its mass.
+
+    Raises CaseError where it is undefined.
+    """
     if isinstance(setting.initial, AtEquilibrium):
         return Gibbs().on(setting).average(0.0)
     if isinstance(setting.initial, FromExact):
         if reference is None:
-            raise CaseError("initial exact needs an exact solution; add exact: {kind: ...}")
-        return reference.average(0.0)
+            raise CaseError("kind exact needs an exact solution; add exact: {kind: ...}")
+        return reference.average(time)
     return np.asarray(setting.initial.sample(setting.mesh, names))
 
 
 __all__ = [
+    "Affine",
     "AtEquilibrium",
     "Barenblatt",
     "Exact",
     "FromExact",
     "GaussianFlow",
+    "GaussianGeodesic",
     "GaussianRecursion",
     "GaussianReference",
     "Gibbs",
     "HeatBox",
+    "Quantiles",
     "Reference",
     "Setting",
     "TiltedBox",

@@ -33,6 +33,8 @@ class GaussianFlow:
 
     def on(self, setting: Setting) -> GaussianReference:
         """The solution on the case's mesh; raises CaseError if the case has no Gaussian one."""
+        if setting.target is not None:
+            raise CaseError("exact gaussian is for a Fokker-Planck equation; for a transport use gaussian-geodesic")
         if setting.porous:
             raise CaseError("exact gaussian needs linear diffusion; leave out porous-medium")
         if not isinstance(setting.initial, Gaussian):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
 from annotated_types import Gt
 
-from fvflow.fields import Drift, Kernel
+from fvflow.fields import Drift, Kernel, Names
 from fvflow.mesh import Array, Mesh
 
 
@@ -39,11 +39,13 @@ class Setting:
     step: float | None = None  # the length of every step, if they have one
     initial: Any = None  # the initial density as the case describes it
     kernels: tuple[Kernel, ...] = ()  # of the interactions
+    target: Any = None  # the target density of a transport, as the case describes it
+    names: Names = field(default_factory=dict)  # the case's parameters
 
     @property
     def linear(self) -> bool:
         """Whether the flow is a Fokker-Planck equation."""
-        return not self.porous and not self.kernels
+        return not self.porous and not self.kernels and self.target is None
 
 
 class Reference(Protocol):

@@ -1,8 +1,10 @@
 """What a case can choose to run; each flow names its physics and makes an iterator of states."""
 
+from fvflow.flows.base import BaseFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
+from fvflow.flows.transport import TransportFlow, equal_masses
 
-Flow = FokkerPlanckFlow | WassersteinFlow
+Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow
 
-__all__ = ["Flow", "FokkerPlanckFlow", "WassersteinFlow"]
+__all__ = ["BaseFlow", "Flow", "FokkerPlanckFlow", "TransportFlow", "WassersteinFlow", "equal_masses"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Formula, Kernel, Names
+from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
 from fvflow.linalg import chosen, estimated_bytes
 from fvflow.march import Times, march
@@ -20,7 +21,7 @@ from fvflow.steppers import ImplicitEuler, LinearStepper
 
 
 @dataclass(frozen=True)
-class FokkerPlanckFlow:
+class FokkerPlanckFlow(BaseFlow):
     """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream)."""
 
     epsilon: Annotated[float, Ge(0)]
@@ -30,8 +31,6 @@ class FokkerPlanckFlow:
     flux: Flux = ScharfetterGummel()
     stepper: LinearStepper = ImplicitEuler()
     kind: Literal["fokker-planck"] = "fokker-planck"
-
-    energy_each_step: ClassVar[bool] = False  # asking for it would cost as much as the step
 
     def __post_init__(self) -> None:
         if self.epsilon == 0 and not self.flux.monotone:
@@ -50,14 +49,6 @@ class FokkerPlanckFlow:
         """eps."""
         return self.epsilon
 
-    def porous(self) -> tuple[tuple[float, float], ...]:
-        """None: the diffusion is linear."""
-        return ()
-
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
-        """None: nothing interacts."""
-        return ()
-
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
@@ -72,7 +63,9 @@ class FokkerPlanckFlow:
         problem.coefficients(0.0)
         return problem
 
-    def states(self, problem: FokkerPlanck, initial: State, times: Times) -> Iterator[State]:
+    def states(
+        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+    ) -> Iterator[State]:
         """Every state of the run."""
         return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -12,6 +11,7 @@ from annotated_types import MinLen
 from fvflow.energies import Energy, Entropy, Interaction, PorousMedium, Potential, PowerLaw, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Names
+from fvflow.flows.base import BaseFlow
 from fvflow.linalg import Direct, Multigrid, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
@@ -20,7 +20,7 @@ from fvflow.steppers import JKO, LJKO, GradientStepper, newton_solver
 
 
 @dataclass(frozen=True)
-class WassersteinFlow:
+class WassersteinFlow(BaseFlow):
     """d_t rho = div(rho grad E'(rho)), E the sum of the energies."""
 
     energy: Annotated[tuple[Energy, ...], MinLen(1)]
@@ -57,13 +57,11 @@ class WassersteinFlow:
         """The problem in arrays; raises CaseError where a potential is not finite."""
         return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
 
-    def states(self, problem: GradientFlow, initial: State, times: Times) -> Iterator[State]:
+    def states(
+        self, problem: GradientFlow, initial: State, times: Times, working: Callable[[State], None] | None = None
+    ) -> Iterator[State]:
         """Every state of the run."""
         return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order)
-
-    def positive_step(self, problem: GradientFlow) -> float:
-        """The longest step that keeps every density non-negative."""
-        return math.inf
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
@@ -75,14 +73,6 @@ class WassersteinFlow:
     def _solver(self, extent: Extent) -> Direct | Multigrid:
         stepper = self.stepper
         return newton_solver(stepper.solver, extent) if isinstance(stepper, LJKO | JKO) else Direct()
-
-    def smearing(self, problem: GradientFlow) -> float | None:
-        """None: there is always an entropy."""
-        return None
-
-    def peclet(self, problem: GradientFlow) -> float | None:
-        """None: the mobility is upwind at any Peclet number."""
-        return None
 
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, Newton matrix and its factors."""

@@ -1,0 +1,47 @@
+"""The densities that a run starts from and goes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.exact import FromExact, Reference, Setting, initial_density
+from fvflow.fields import Gaussian, Mixture
+from fvflow.flows import equal_masses
+
+_ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
+_OUTSIDE = 1e-6  # part of a closed form that may lie outside the mesh
+
+
+def aimed(setting: Setting, reference: Reference | None, names: Mapping[str, float], initial: Any) -> Any:
+    """The target density, of the mass of the initial one."""
+    target = started(dataclasses.replace(setting, initial=setting.target), reference, names, 1.0)
+    volume = setting.mesh.volume
+    mass, aimed = float(volume @ initial), float(volume @ target)
+    equal_masses(mass, aimed, _OUTSIDE if isinstance(setting.target, FromExact) else _ROUND_OFF)
+    return target * (mass / aimed)
+
+
+def started(setting: Setting, reference: Reference | None, names: Mapping[str, float], time: float = 0.0) -> Any:
+    """The initial density scaled to its mass; refuses negative and empty ones."""
+    density = initial_density(setting, reference, names, time)
+    if not np.isfinite(density).all():
+        raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
+    if density.min() < 0:
+        cell = int(np.argmin(density))
+        place = ", ".join(
+            f"{axis} = {value:.6g}" for axis, value in zip("xyz", setting.mesh.centre[cell], strict=False)
+        )
+        raise CaseError(f"the density is {density[cell]:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
+    total = float(setting.mesh.volume @ density)
+    if not total < np.inf:
+        raise CaseError("the mass of the density is too large for doubles; scale it down")
+    if not total > 0:
+        raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
+    if isinstance(setting.initial, Gaussian | Mixture) and setting.initial.sampling == "average" and total < 0.5:
+        raise CaseError(f"only {total:.2g} of the density lies on this mesh: is it outside the box or within one cell?")
+    return density if setting.initial.mass is None else density * (setting.initial.mass / total)

@@ -1,0 +1,162 @@
+"""Geodesics of W2 in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.exact.setting import Setting
+from fvflow.fields import Gaussian, Point, Sampling, gaussian_density
+from fvflow.mesh import Array, Grid, Mesh
+from fvflow.wasserstein import bures, distance_1d, interpolated_1d, transport_matrix
+
+
+@dataclass(frozen=True)
+class GaussianGeodesic:
+    """N((1-t) m + t m', F S F), F = (1-t) I + t A, from N(m, S) to N(m', S').
+
+    A is the symmetric matrix with A S A = S'. phi = (x - m_t).(A - I) F^-1 (x - m_t)/2 + (m' - m).(x - m_t) +
+    |m' - m|^2 t/2 solves the Hamilton-Jacobi equation. Takatsu, Wasserstein geometry of Gaussian measures, Osaka J.
+    Math. 48 (2011); notes, equations (71)-(72).
+    """
+
+    kind: Literal["gaussian-geodesic"] = "gaussian-geodesic"
+
+    def on(self, setting: Setting) -> GaussianGeodesicReference:
+        """The geodesic on the case's mesh; raises CaseError if the case is not one between Gaussians."""
+        initial, target = setting.initial, setting.target
+        if not (isinstance(initial, Gaussian) and isinstance(target, Gaussian)):
+            raise CaseError("exact gaussian-geodesic needs flow transport from a gaussian to a gaussian")
+        start = np.array(initial.mean), np.array(initial.covariance)
+        end = np.array(target.mean), np.array(target.covariance)
+        return GaussianGeodesicReference(setting.mesh, *start, *end, setting.mass, initial.sampling)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianGeodesicReference:
+    """The geodesic from N(mean, covariance) to N(other_mean, other_covariance)."""
+
+    mesh: Mesh
+    mean: Array  # (dim,)
+    covariance: Array  # (dim, dim)
+    other_mean: Array
+    other_covariance: Array
+    mass: float
+    sampling: Sampling
+
+    @property
+    def distance(self) -> float:
+        """W2 of its ends."""
+        return sqrt(self.mass) * bures(self.mean, self.covariance, self.other_mean, self.other_covariance)
+
+    def average(self, time: float) -> Array:
+        """The density of each cell (cell,)."""
+        mean, flow = self._flow(time)
+        return self.mass * gaussian_density(self.mesh, mean, flow @ self.covariance @ flow.T, self.sampling)
+
+    def potential(self, time: float) -> Array:
+        """phi at the cell centres (cell,), up to a constant."""
+        mean, flow = self._flow(time)
+        shift, offset = self.other_mean - self.mean, self.mesh.centre - mean
+        slope = (transport_matrix(self.covariance, self.other_covariance) - np.eye(len(mean))) @ np.linalg.inv(flow)
+        quadratic = 0.5 * ((offset @ slope) * offset).sum(axis=1)
+        return np.asarray(quadratic + offset @ shift + 0.5 * time * float(shift @ shift))
+
+    def _flow(self, time: float) -> tuple[Array, Array]:
+        matrix = transport_matrix(self.covariance, self.other_covariance)
+        mean = (1.0 - time) * self.mean + time * self.other_mean
+        return mean, (1.0 - time) * np.eye(len(mean)) + time * matrix
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The geodesic of T(x) = scale x + shift, axis by axis: translation (scale 1), dilation, any initial density.
+
+    T is the gradient of a convex function for scale > 0, so that W2^2 = int |T(x) - x|^2 drho (Brenier, 1991). The
+    target is this closed form at t = 1: target: {kind: exact}.
+    """
+
+    shift: Point
+    scale: Point | None = None  # 1 unless given
+    kind: Literal["affine"] = "affine"
+
+    def on(self, setting: Setting) -> AffineReference:
+        """The geodesic on the case's mesh; raises CaseError where the mesh is no grid or the map not monotone."""
+        dimension = setting.mesh.dimension
+        scale = np.ones(dimension) if self.scale is None else np.array(self.scale)
+        if not len(self.shift) == len(scale) == dimension:
+            raise CaseError(f"exact affine needs a shift and a scale of {dimension} entries, one per axis")
+        if scale.min() <= 0 or setting.mesh.edges is None:
+            raise CaseError("exact affine needs scales > 0 and a mesh of kind box, graded or fipy")
+        if not hasattr(setting.initial, "sample"):
+            raise CaseError(f"exact affine needs an initial density of its own, got {setting.initial.kind}")
+        return AffineReference(setting, np.array(self.shift), scale)
+
+
+@dataclass(frozen=True, eq=False)
+class AffineReference:
+    """The image of the initial density under (1 - t) x + t T(x)."""
+
+    setting: Setting
+    shift: Array  # (dim,)
+    scale: Array  # (dim,)
+
+    @property
+    def distance(self) -> float:
+        """W2 of its ends, exact for the densities that are constant in cells."""
+        mesh = self.setting.mesh
+        masses = mesh.volume * self.average(0.0)
+        offset = (self.scale - 1.0) * mesh.centre + self.shift
+        widths = mesh.points[mesh.cell_points].max(axis=1) - mesh.points[mesh.cell_points].min(axis=1)
+        square = (offset**2 + ((self.scale - 1.0) * widths) ** 2 / 12.0).sum(axis=1)
+        return sqrt(float(masses @ square))
+
+    def average(self, time: float) -> Array:
+        """The density of each cell (cell,): that of the cell's preimage, in which its mass was."""
+        mesh, names = self.setting.mesh, self.setting.names
+        assert mesh.edges is not None
+        scale, shift = 1.0 + time * (self.scale - 1.0), time * self.shift
+        before = Grid(tuple((edge - b) / a for edge, a, b in zip(mesh.edges, scale, shift, strict=True)))
+        whole = float(mesh.volume @ self.setting.initial.sample(mesh, names))
+        density: Array = self.setting.initial.sample(before, names) * (self.setting.mass / whole / scale.prod())
+        return density
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """The geodesic on a line, ((1-t) X + t Y)#du with the quantile functions of both ends: exact for any densities."""
+
+    kind: Literal["quantiles"] = "quantiles"
+
+    def on(self, setting: Setting) -> QuantilesReference:
+        """The geodesic on the case's mesh; raises CaseError in more than one dimension or without a target."""
+        mesh = setting.mesh
+        if mesh.edges is None or mesh.dimension != 1:
+            raise CaseError("exact quantiles needs one space dimension")
+        if not (hasattr(setting.initial, "sample") and hasattr(setting.target, "sample")):
+            raise CaseError("exact quantiles needs flow transport between two densities")
+        ends = [density.sample(mesh, setting.names) for density in (setting.initial, setting.target)]
+        first, last = (setting.mass / float(mesh.volume @ density) * density for density in ends)
+        return QuantilesReference(mesh.edges[0], first, last)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantilesReference:
+    """The geodesic between two densities on a line."""
+
+    edges: Array
+    first: Array  # (cell,)
+    last: Array  # (cell,)
+
+    @property
+    def distance(self) -> float:
+        """W2 of its ends."""
+        return distance_1d(self.edges, self.first, self.last)
+
+    def average(self, time: float) -> Array:
+        """The density of each cell (cell,)."""
+        return interpolated_1d(self.edges, self.first, self.last, time)

@@ -1,0 +1,134 @@
+"""Dynamic optimal transport on boxes: from coarse grids to fine ones, and to an admissible path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+
+from fvflow.mesh import Array, Mesh
+from fvflow.transport.geodesic import Geodesic
+from fvflow.transport.iteration import Iteration, Watch
+from fvflow.transport.lattice import Iterate, Lattice, Scheme, eigenvalues
+from fvflow.transport.refine import halved
+
+Progress = Callable[[int, float], None]  # (iterations, residual)
+
+_RATIO = 0.02  # sigma/tau_m at the start, where the mean density and the displacement are one
+_RELAXATION = 1.9
+_EVERY = 10  # iterations between two looks at the residuals
+_COARSE = 10.0  # factor of the tolerance on each coarser grid
+_LEVELS = 10  # at most so many coarser grids
+
+
+@dataclass(frozen=True)
+class PrimalDual:
+    """Over-relaxed Chambolle-Pock iteration with a projection on the continuity equation by cosine transforms.
+
+    `cell` takes averages of rho and m at the centres of cells and intervals and gives the best W2, `face` two-point
+    fluxes, which keep a clean discrete Hamilton-Jacobi equation; see `fvflow.transport.iteration`. Starts from the
+    solution on a grid half as fine in space and time, and so on; ends with a repair that makes rho >= 0 and the
+    continuity equation hold to round-off. Papadakis, Peyre, Oudet, Optimal transport with proximal splitting, SIAM J.
+    Imaging Sci. 7 (2014); notes, equations (73)-(127).
+    """
+
+    scheme: Scheme = "face"
+    tolerance: Annotated[float, Gt(0), Lt(1)] = 1e-5
+    iterations: Annotated[int, Ge(1)] = 20_000
+    kind: Literal["primal-dual"] = "primal-dual"
+
+    def fits(self, mesh: Mesh) -> None:
+        """Refuse a mesh that is no even box: CaseError."""
+        Lattice.of(mesh, 2)
+
+    def solve(
+        self, mesh: Mesh, initial: Array, target: Array, intervals: int, progress: Progress | None = None
+    ) -> Geodesic:
+        """The geodesic between two densities (cell,) of the same mass."""
+        lattice = Lattice.of(mesh, intervals)
+        start, end = (np.reshape(density, lattice.shape) for density in (initial, target))
+        mean, scale = float(start.mean()), displacement(start, end, lattice.spacing)
+        unit = Lattice(lattice.shape, tuple(h / scale for h in lattice.spacing), intervals)
+        problems = [(unit, start / mean, end / mean)]
+        while len(problems) <= _LEVELS and (coarse := problems[-1][0].coarsened()):
+            problems.append((coarse, halved(problems[-1][1]), halved(problems[-1][2])))
+        state: Iterate | None = None
+        ratio, count = _RATIO, 0
+        for level, (grid, first, last) in reversed(list(enumerate(problems))):
+            iteration = Iteration(grid, first, last, self.scheme, ratio, _RELAXATION)
+            iteration.start(state)
+            watch = None if progress is None else _counting(progress, count)
+            goal = self.tolerance * _COARSE**level
+            residual, converged = iteration.run(goal, self.iterations, _EVERY, watch)
+            state, ratio, count = iteration.state, iteration.ratio, count + iteration.count
+        assert state is not None  # there is at least one grid
+        w2 = scale * sqrt(max(2.0 * iteration.value() / prod(lattice.shape) * float(mesh.volume @ initial), 0.0))
+        rho, m = repaired(unit, state.rho.reshape(-1, *lattice.shape), state.m.reshape(-1, intervals, *lattice.shape))
+        flux = _by_face(m) * (mean * scale)
+        phi = state.phi.reshape(intervals, -1) * scale**2
+        density = rho.reshape(intervals + 1, -1) * mean
+        density[0], density[-1] = initial, target
+        return Geodesic(mesh, density, flux, phi, w2, max(residual), count, converged)
+
+
+def _counting(progress: Progress, before: int) -> Watch:
+    """The progress of one grid after so many iterations on coarser ones."""
+    return lambda done, left: progress(before + done, max(left))
+
+
+def displacement(initial: Array, target: Array, spacing: Sequence[float]) -> float:
+    """The distance of the centres of mass plus the difference of the spreads: a lower bound of W2, a scale of lengths.
+
+    At least a cell.
+    """
+    total = float(initial.sum())
+    square = 0.0
+    for axis, h in enumerate(spacing):
+        x = (np.arange(initial.shape[axis]) + 0.5) * h
+        other = tuple(i for i in range(initial.ndim) if i != axis)
+        p, q = initial.sum(axis=other) / total, target.sum(axis=other) / total
+        spread = [sqrt(max(float(w @ x**2 - (w @ x) ** 2), 0.0)) for w in (p, q)]
+        square += float(p @ x - q @ x) ** 2 + (spread[0] - spread[1]) ** 2
+    return max(sqrt(square), min(spacing))
+
+
+def repaired(lattice: Lattice, rho: Array, m: Array) -> tuple[Array, Array]:
+    """An admissible path next to (rho, m), rho (N + 1, *shape), m (axis, N, *shape) through upper faces.
+
+    At the inner nodes rho <- max(rho, 0) M/M'; then m <- m - grad psi with -div grad psi = -((rho^{k+1} - rho^k)/dt +
+    div m), one Poisson problem in cosines for each interval.
+    """
+    from scipy.fft import dctn, idctn
+
+    rho, m, axes = rho.copy(), m.copy(), len(lattice.shape)
+    mass = float(rho[0].sum())
+    for k in range(1, lattice.intervals):
+        rho[k] = np.maximum(rho[k], 0.0)
+        rho[k] *= mass / float(rho[k].sum())
+    eigen = sum(np.ix_(*(eigenvalues(n, h) for n, h in zip(lattice.shape, lattice.spacing, strict=True))))
+    eigen = np.array(eigen)
+    eigen.flat[0] = np.inf
+    for k in range(lattice.intervals):
+        rest = (rho[k + 1] - rho[k]) / lattice.dt
+        for axis in range(axes):
+            rest += (m[axis, k] - np.roll(m[axis, k], 1, -1 - axis)) / lattice.spacing[-1 - axis]
+        psi = idctn(dctn(rest, type=2) / eigen, type=2)
+        for axis in range(axes):
+            inner = [slice(None)] * axes
+            inner[-1 - axis] = slice(-1)
+            m[axis, k][tuple(inner)] += np.diff(psi, axis=-1 - axis) / lattice.spacing[-1 - axis]
+    return rho, m
+
+
+def _by_face(m: Array) -> Array:
+    """Fluxes through upper faces (axis, N, *shape) in the order of the mesh's faces (N, face), without the walls."""
+    parts = []
+    for axis in range(len(m)):
+        inner = [slice(None)] * m[axis].ndim
+        inner[-1 - axis] = slice(-1)
+        parts.append(m[axis][tuple(inner)].reshape(m.shape[1], -1))
+    return np.concatenate(parts, axis=1)

@@ -1,0 +1,284 @@
+"""Dynamic transport: both solvers, published values, closed forms, the flow and its refusals."""
+
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow.case import Case
+from fvflow.errors import CaseError, NumericsError
+from fvflow.fields import gaussian_density
+from fvflow.linalg import divergence
+from fvflow.mesh import Box, Graded
+from fvflow.transport import InteriorPoint, PrimalDual, cell_vectors, kernels
+from fvflow.transport.geodesic import kinetic_energy
+from fvflow.transport.lattice import Lattice, eigenvalues
+from fvflow.transport.primal_dual import repaired
+from fvflow.wasserstein import distance_1d
+from tests.scenes import final
+
+
+def box(cells, dimension=2):
+    return Box((0.0,) * dimension, (1.0,) * dimension, (cells,) * dimension).build()
+
+
+def published(cells, name):
+    """The test problems of Natale and Todeschi: values at the cell centres, of mass 1."""
+    x, y = box(cells).centre.T
+
+    def bump(c):
+        r2 = (x - c) ** 2 + (y - c) ** 2
+        return np.where(r2 <= 0.09, 1 + np.cos(np.pi * r2 / 0.09), 0)
+
+    inside = np.abs(x - 0.5) <= 0.15
+    pairs = {
+        "sin": (bump(0.3), bump(0.7)),
+        "compression": (
+            1 + np.cos(2 * np.pi * (x - 0.5)),
+            np.where(inside, (1 + np.cos(2 * np.pi * (x - 0.5) / 0.3)) / 0.3, 0),
+        ),
+    }
+    return [density / density.mean() for density in pairs[name]]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "intervals", "value"),
+    [
+        ("sin", 5, 5, 0.6148930),
+        ("sin", 10, 9, 0.5749847),
+        ("compression", 5, 5, 0.1373108),
+        ("compression", 10, 9, 0.1244027),
+    ],
+)
+def test_interior_point_gives_the_published_values(name, cells, intervals, value):
+    found = InteriorPoint().solve(box(cells), *published(cells, name), intervals)
+    assert found.converged
+    assert found.w2 == pytest.approx(value, abs=2e-7)
+    assert found.density.min() > -1e-300
+    assert found.continuity() <= 1e-10
+    assert max(found.hamilton_jacobi_errors()) <= 1e-6
+
+
+def test_both_solvers_solve_the_same_problem():
+    for name in ("sin", "compression"):
+        point = InteriorPoint().solve(box(10), *published(10, name), 8)
+        dual = PrimalDual(tolerance=1e-6).solve(box(10), *published(10, name), 8)
+        assert dual.w2 == pytest.approx(point.w2, abs=1e-6)
+        np.testing.assert_allclose(dual.density, point.density, atol=2e-3 * point.density.max())
+
+
+def test_interior_point_weighs_unequal_cells():
+    mesh = Graded((0.0,), (1.0,), (60,), (3.0,)).build()
+    ends = [
+        gaussian_density(mesh, np.array([m]), np.array([[s**2]]), "average") for m, s in ((0.35, 0.08), (0.65, 0.05))
+    ]
+    one, other = (density / (mesh.volume @ density) for density in ends)
+    found = InteriorPoint().solve(mesh, one, other, 24)
+    assert found.w2 == pytest.approx(distance_1d(mesh.edges[0], one, other), rel=1e-3)
+    assert max(found.hamilton_jacobi_errors()) <= 1e-6
+
+
+GAUSSIANS = Case.read("cases/transport-gaussians-2d.yaml")
+
+
+@pytest.mark.parametrize("scheme", ["cell", "face"])
+def test_a_geodesic_between_gaussians(scheme):
+    """W2 at order two; density, potential and velocity near the closed form; what `face` promises."""
+    errors, densities = [], []
+    for cells in (16, 32):
+        changes = {"mesh.cells": [cells, cells], "flow.solver": {"kind": "primal-dual", "scheme": scheme}, "checks": {}}
+        prepared, _, figures = final(GAUSSIANS.replace(changes))
+        errors.append(abs(figures["w2_solver"] / prepared.reference.distance - 1))
+        densities.append(figures["error_l1"])
+        assert figures["continuity"] <= 1e-10
+        assert figures["minimum"] >= 0
+        assert figures["mass_drift"] <= 1e-14
+        assert figures["w2_lower"] <= figures["w2"] <= figures["w2_upper"]
+    assert errors[1] < 0.35 * errors[0]
+    assert errors[1] < {"cell": 7e-4, "face": 3.5e-3}[scheme]
+    assert densities[1] < densities[0]
+    assert figures["w2_error"] <= 3e-4
+    if scheme == "face":
+        assert figures["hamilton_jacobi"] <= 1e-4
+        assert figures["hamilton_jacobi_excess"] <= 1e-4
+
+
+def test_the_potential_and_the_velocity_are_those_of_the_closed_form():
+    prepared = GAUSSIANS.replace({"mesh.cells": [32, 32], "checks": {}}).prepare()
+    mesh, reference = prepared.mesh, prepared.reference
+    frames = list(prepared.frames())
+    for index in (0, 8, 16):
+        frame, time = frames[index], index / 16
+        weight = mesh.volume * reference.average(time)
+        exact = reference.potential(time)
+        off = frame["phi"] - exact
+        assert weight @ (off - weight @ off) ** 2 <= (0.02 * np.ptp(exact)) ** 2
+        slope = cell_vectors(mesh, (exact[mesh.neighbour] - exact[mesh.owner]) / mesh.distance)
+        velocity = np.stack([frame["v_x"], frame["v_y"]], axis=1)
+        assert weight @ ((velocity - slope) ** 2).sum(axis=1) <= 1e-2 * reference.distance**2
+    momentum = frames[8]["rho"][:, None] * velocity
+    assert momentum.shape == (1024, 2)
+
+
+def test_closed_forms_solve_their_equations():
+    """d_t rho + div(rho v) = 0 and Hamilton-Jacobi, by differences; the ends are the given ones."""
+    prepared = GAUSSIANS.replace({"mesh.cells": [64, 64], "checks": {}}).prepare()
+    mesh, reference, h = prepared.mesh, prepared.reference, 1e-4
+    np.testing.assert_allclose(reference.average(0.0), prepared.initial.density, rtol=1e-9)
+    np.testing.assert_allclose(reference.average(1.0), prepared.problem.target, rtol=1e-6, atol=1e-12)
+    slope = (reference.potential(0.4 + h) - reference.potential(0.4 - h)) / (2 * h)
+    phi = reference.potential(0.4)
+    residual = slope + kinetic_energy(mesh, phi)
+    inner = np.abs(mesh.centre - 0.5).max(axis=1) < 0.45
+    np.testing.assert_allclose(residual[inner], 0, atol=1e-3)
+    density = reference.average(0.4)
+    face = 0.5 * (density[mesh.owner] + density[mesh.neighbour])
+    flux = mesh.area * face * (phi[mesh.neighbour] - phi[mesh.owner]) / mesh.distance
+    change = mesh.volume * (reference.average(0.4 + h) - reference.average(0.4 - h)) / (2 * h)
+    assert np.abs(change + divergence(mesh, flux)).sum() <= 0.05 * np.abs(change).sum()
+
+
+def test_affine_and_quantile_geodesics_agree_on_a_line():
+    case = Case.parse("""
+        mesh: {kind: box, lower: [0], upper: [2], cells: [300]}
+        flow: {kind: transport, intervals: 4, target: {kind: exact}}
+        initial: {kind: expression, density: "exp(-(x - 0.4)**2/0.01) + exp(-(x - 0.6)**2/0.002)", mass: 3}
+        exact: {kind: affine, shift: [0.3], scale: [1.5]}
+        """)
+    prepared = case.prepare()
+    edges, affine = prepared.mesh.edges[0], prepared.reference
+    assert prepared.mesh.volume @ prepared.problem.target == pytest.approx(3)
+    one, other = prepared.initial.density, prepared.problem.target
+    for time in (0.25, 0.5, 1.0):
+        between = fvflow.wasserstein.interpolated_1d(edges, one, other, time)
+        assert np.abs(between - affine.average(time)).sum() <= 5e-3 * between.sum()
+    assert affine.distance == pytest.approx(distance_1d(edges, one, other), rel=1e-4)
+
+
+def test_axes_and_units_do_not_matter():
+    mesh = Box((0.0, 0.0, 0.0), (1.0, 0.6, 0.8), (20, 12, 8)).build()
+    x, y, z = mesh.centre.T
+    one = np.exp(-((x - 0.3) ** 2) / 0.02 - (y - 0.25) ** 2 / 0.02 - (z - 0.3) ** 2 / 0.04) + 0.01
+    other = np.exp(-((x - 0.6) ** 2) / 0.03 - (y - 0.35) ** 2 / 0.01 - (z - 0.5) ** 2 / 0.03) + 0.01
+    one, other = one / (mesh.volume @ one), other / (mesh.volume @ other)
+    solver = PrimalDual(tolerance=1e-4)
+    found = solver.solve(mesh, one, other, 8)
+    turned = Box((0.0, 0.0, 0.0), (0.8, 1.0, 0.6), (8, 20, 12)).build()
+    turn = [np.transpose(d.reshape(mesh.shape), (1, 2, 0)).ravel() for d in (one, other)]
+    assert solver.solve(turned, *turn, 8).w2 == pytest.approx(found.w2, rel=1e-10)
+    large = Box((0.0, 0.0, 0.0), (1e3, 6e2, 8e2), (20, 12, 8)).build()
+    scaled = solver.solve(large, 1e-4 * one, 1e-4 * other, 8)
+    assert scaled.w2 == pytest.approx(1e3 * (1e-4 * 1e9) ** 0.5 * found.w2, rel=1e-10)
+
+
+def test_projection_on_the_paraboloid():
+    """prox of theta's conjugate: (a, b) goes to the nearest point with a + |b|^2/2 <= 0."""
+    random = np.random.default_rng(0)
+    start, b = random.normal(size=400) * 3, random.normal(size=(2, 400)) * 3
+    start[:3], b[:, :3] = [0.0, -1.0, 2.0], [[0, 0.5, 0.0], [0, 0.5, 0.0]]
+    a, q = start.copy(), b.copy()
+    kernels.paraboloid(a, q, np.empty(400))
+    square = 0.5 * (q**2).sum(axis=0)
+    assert (a + square).max() <= 1e-12
+    outside = start + 0.5 * (b**2).sum(axis=0) > 0
+    np.testing.assert_allclose(a[~outside], start[~outside], atol=1e-12)
+    multiplier = start - a  # the normal at a + |b|^2/2 = 0 is (1, b)
+    assert (multiplier[outside] > 0).all()
+    np.testing.assert_allclose(b - q, multiplier * q, atol=1e-11)
+    np.testing.assert_allclose((a + square)[outside], 0, atol=1e-11)
+
+
+def test_eigenvalues_are_those_of_the_laplacian_between_walls():
+    matrix = np.diag([1.0, 2, 2, 1]) - np.eye(4, k=1) - np.eye(4, k=-1)
+    np.testing.assert_allclose(eigenvalues(4, 0.5), np.linalg.eigvalsh(matrix) / 0.25, atol=1e-13)
+
+
+def test_a_repaired_path_is_admissible():
+    random = np.random.default_rng(1)
+    lattice = Lattice((4, 5), (0.2, 0.3), 3)
+    rho, m = random.normal(size=(4, 4, 5)) + 0.5, random.normal(size=(2, 3, 4, 5))
+    rho[0], rho[3] = 1.0, 1.0
+    m[0][..., -1], m[1][:, -1] = 0, 0
+    fixed, flux = repaired(lattice, rho, m)
+    assert fixed.min() >= 0
+    np.testing.assert_allclose(fixed.sum(axis=(1, 2)), 20, rtol=1e-14)
+    rest = np.diff(fixed, axis=0) / lattice.dt + (flux[0] - np.roll(flux[0], 1, -1)) / 0.3
+    rest += (flux[1] - np.roll(flux[1], 1, -2)) / 0.2
+    np.testing.assert_allclose(rest, 0, atol=1e-12)
+    assert (flux[0][..., -1] == 0).all()
+    assert (flux[1][:, -1] == 0).all()
+
+
+def test_cell_vectors_of_a_constant_field():
+    mesh = Graded((0.0, 0.0), (1.0, 2.0), (6, 5), (3.0, 2.0)).build()
+    field = np.array([2.0, -1.0])
+    found = cell_vectors(mesh, mesh.normal @ field)
+    inner = np.bincount(mesh.owner, minlength=30) + np.bincount(mesh.neighbour, minlength=30) == 4
+    np.testing.assert_allclose(found[inner], np.tile(field, (inner.sum(), 1)), atol=1e-13)
+
+
+def test_speed_is_constant_within_the_certificates():
+    ds = GAUSSIANS.replace({"mesh.cells": [24, 24], "checks": {}, "flow.width": 1e-2}).run()
+    for first, last in ((0, 8), (4, 12), (8, 16)):
+        part = fvflow.wasserstein.distance(ds, first, last, width=1e-2)
+        assert part.lower / float(ds.w2_upper) <= 0.5 * (1 + 5e-3)
+        assert part.upper / float(ds.w2_lower) >= 0.5 * (1 - 5e-3)
+
+
+def test_the_result_holds_faces_and_figures(tmp_path):
+    small = GAUSSIANS.replace({"mesh.cells": [16, 16], "flow.intervals": 4, "checks": {}})
+    small.write(tmp_path / "r.nc")
+    memory = small.run()
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        for name in ("phi", "v_x", "m_y", "momentum", "velocity", "w2", "w2_lower", "hamilton_jacobi", "error_l1"):
+            np.testing.assert_allclose(ds[name], memory[name], err_msg=name)
+        assert ds.momentum.dims == ("time", "face")
+        mesh, flux = small.prepare().mesh, ds.momentum.values
+        change = mesh.volume * np.diff(ds.rho.values.reshape(5, -1), axis=0)
+        for k in range(4):
+            np.testing.assert_allclose(change[k] + 0.25 * divergence(mesh, mesh.area * flux[k + 1]), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flow.intervals": 1}, "expected a number >= 2"),
+        ({"times": {"end": 1, "step": 0.1}}, "leave times out"),
+        ({"flow.target.mass": 2.0}, "the target has the mass 2, the initial density 1"),
+        ({"flow.target.mean": [5.0, 0.6]}, r"flow\.target: the density has the mass 0 on this mesh"),
+        (
+            {"flow.target": {"kind": "expression", "density": "x - 0.5"}, "exact": None},
+            "the density is -0.46875 at",
+        ),
+        (
+            {"mesh": {"kind": "graded", "lower": [0, 0], "upper": [1, 1], "cells": [8, 8], "ratio": [2, 1]}},
+            "equal cells",
+        ),
+        ({"checks": {"energy_increase": 1.0}}, "is for flow gradient-flow"),
+        ({"exact": {"kind": "gaussian"}}, "use gaussian-geodesic"),
+        ({"exact": {"kind": "gibbs"}}, "gibbs needs"),
+        ({"exact": {"kind": "quantiles"}}, "one space dimension"),
+        ({"exact": {"kind": "affine", "shift": [1.0]}}, "2 entries"),
+    ],
+)
+def test_bad_transports_are_refused(changes, message):
+    with pytest.raises(CaseError, match=message):
+        GAUSSIANS.replace({"mesh.cells": [16, 16], "checks": {}}).replace(changes).prepare()
+
+
+def test_transport_checks_are_for_transport_and_times_for_the_others():
+    ou = Case.read("cases/ou-1d.yaml")
+    with pytest.raises(CaseError, match="is for flow transport"):
+        ou.replace({"checks": {"gap": 1e-3}})
+    with pytest.raises(CaseError, match="is missing"):
+        ou.replace({"times": None})
+
+
+def test_the_cap_is_an_error_unless_accepted():
+    capped = GAUSSIANS.replace({"mesh.cells": [16, 16], "flow.solver": {"kind": "primal-dual", "iterations": 20}})
+    with pytest.raises(NumericsError, match=r"stopped after .* iterations at the residual .* say accept: true"):
+        final(capped)
+    figures = final(capped.replace({"flow.accept": True}))[2]
+    assert figures["converged"] == 0
+    assert figures["w2_lower"] <= 0.3364931 * 1.001
+    assert figures["w2_upper"] >= 0.3364931 * 0.999
+    assert figures["continuity"] <= 1e-10
