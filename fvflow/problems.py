@@ -181,7 +181,8 @@ class GradientFlow:
 
 @dataclass(frozen=True, eq=False)
 class Transport:
-    """The geodesic from the initial density to a target."""
+    """Densities that are carried without an energy: to a target, or by a potential."""
 
     mesh: Mesh
-    target: Array | None = None  # (cell,)
+    target: Array | None = None  # (cell,) where a geodesic ends
+    potential: Array | None = None  # (cell,) phi at time 0

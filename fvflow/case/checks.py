@@ -31,6 +31,7 @@ class Checks:
     continuity: Bound = None
     hamilton_jacobi: Bound = None
     hamilton_jacobi_excess: Bound = None
+    hopf_lax: Bound = None  # of flow hamilton-jacobi with H = |p|^2/2, relative to the range of phi
 
     def missed(self, figures: Mapping[str, Any]) -> list[str]:
         """A sentence for each bound that the figures do not keep."""

@@ -79,6 +79,8 @@ class Case:
         for name in ("w2_error", "gap", "continuity", "hamilton_jacobi", "hamilton_jacobi_excess"):
             if getattr(self.checks, name) is not None and not isinstance(self.flow, TransportFlow):
                 yield Fault(("checks", name), "is for flow transport")
+        if self.checks.hopf_lax is not None and not getattr(self.flow, "quadratic", False):
+            yield Fault(("checks", "hopf_lax"), "is for flow hamilton-jacobi with the hamiltonian quadratic")
         for name in ("energy_increase", "energy_defect"):
             if getattr(self.checks, name) is not None and not self.flow.energy_each_step:
                 yield Fault(("checks", name), "is for flow gradient-flow, whose energy is known at every step")

@@ -3,8 +3,17 @@
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
+from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
 from fvflow.flows.transport import TransportFlow, equal_masses
 
-Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow
+Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow | HamiltonJacobiFlow
 
-__all__ = ["BaseFlow", "Flow", "FokkerPlanckFlow", "TransportFlow", "WassersteinFlow", "equal_masses"]
+__all__ = [
+    "BaseFlow",
+    "Flow",
+    "FokkerPlanckFlow",
+    "HamiltonJacobiFlow",
+    "TransportFlow",
+    "WassersteinFlow",
+    "equal_masses",
+]

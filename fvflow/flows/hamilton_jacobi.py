@@ -1,0 +1,104 @@
+"""A potential by the Hamilton-Jacobi equation, and the density that it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt, Le
+
+from fvflow.errors import CaseError
+from fvflow.fields import Expression, Names, SteadyFormula
+from fvflow.flows.base import BaseFlow
+from fvflow.linalg import Downhill, FaceMatrix, aggregated
+from fvflow.march import Times, march
+from fvflow.mesh import Array, Extent, Mesh
+from fvflow.problems import State, Transport, Variable
+from fvflow.transport import Hamiltonian, Quadratic, cell_vectors, hopf_lax, solve
+
+
+@dataclass(frozen=True)
+class HamiltonJacobiFlow(BaseFlow):
+    """d_t phi + H(grad phi) = 0 from the potential given, and d_t rho + div(rho grad_p H(grad phi)) = 0.
+
+    phi by Godunov's monotone scheme in as many substeps as it needs, rho by an implicit upwind step with the new phi:
+    first order, positive and conservative. While phi is smooth, rho is a geodesic of W2 for H = |p|^2/2 (notes,
+    equations (71)-(72)); where characteristics meet phi keeps its kink and the mass piles up there.
+    """
+
+    potential: SteadyFormula
+    hamiltonian: Hamiltonian = Quadratic()
+    cfl: Annotated[float, Gt(0), Le(1)] = 0.9
+    kind: Literal["hamilton-jacobi"] = "hamilton-jacobi"
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether H = |p|^2/2, for which the Hopf-Lax formula is at hand."""
+        return isinstance(self.hamiltonian, Quadratic)
+
+    def problem(self, mesh: Mesh, names: Names) -> Transport:
+        """The problem in arrays; raises CaseError where phi is not finite or the mesh no grid."""
+        if mesh.edges is None:
+            raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
+        return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, names, 0.0))
+
+    def fields(self, mesh: Mesh) -> dict[str, Variable]:
+        """phi and grad phi."""
+        axes = "xyz"[: mesh.dimension]
+        return {
+            "phi": Variable(("cell",), "potential"),
+            **{f"v_{a}": Variable(("cell",), f"velocity along {a}") for a in axes},
+        }
+
+    def states(
+        self, problem: Transport, initial: State, times: Times, working: Callable[[State], None] | None = None
+    ) -> Iterator[State]:
+        """Every state of the run."""
+        assert problem.potential is not None
+        mesh, downhill, start = problem.mesh, Downhill(problem.mesh), problem.potential
+
+        def step(state: State, length: float) -> State:
+            assert state.potential is not None
+            ((_, phi),) = solve(mesh, state.potential, self.hamiltonian, [length], self.cfl)
+            speed = self._speed(mesh, phi)
+            flow = length * mesh.area * speed
+            matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flow, 0), np.maximum(-flow, 0))
+            moved = downhill.solve(matrix, -phi, mesh.volume * state.density)
+            found = aggregated(matrix, moved, state.mass)
+            after = replace(state, time=state.time + length, step=state.step + 1, density=found.density, potential=phi)
+            return replace(after, correction=found.correction, fields=self._fields(mesh, phi, speed))
+
+        first = replace(initial, potential=start, fields=self._fields(mesh, start, self._speed(mesh, start)))
+        for state in march(step, first, times, mesh.volume, 1):
+            last = state.time == times.end and self.quadratic
+            yield replace(state, figures={"hopf_lax": self._error(mesh, start, state)}) if last else state
+
+    def _error(self, mesh: Mesh, start: Array, state: State) -> float:
+        """The largest difference from the Hopf-Lax formula, over the range of phi."""
+        assert state.potential is not None
+        exact = hopf_lax(mesh, start, state.time)
+        return float(np.abs(state.potential - exact).max() / max(float(np.ptp(exact)), 1e-300))
+
+    def _speed(self, mesh: Mesh, phi: Array) -> Array:
+        """grad_p H(grad phi).n of each face (face,): |grad phi|^(q-2) D/d."""
+        slope = (phi[mesh.neighbour] - phi[mesh.owner]) / mesh.distance
+        if isinstance(self.hamiltonian, Quadratic):
+            return np.asarray(slope)
+        steep = np.linalg.norm(cell_vectors(mesh, slope), axis=1)
+        norm = np.maximum(np.abs(slope), 0.5 * (steep[mesh.owner] + steep[mesh.neighbour]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(norm > 0, norm ** (self.hamiltonian.exponent - 2.0) * slope, 0.0)
+
+    def _fields(self, mesh: Mesh, phi: Array, speed: Array) -> dict[str, Array]:
+        vectors = cell_vectors(mesh, speed)
+        return {"phi": phi, **{f"v_{a}": vectors[:, i] for i, a in enumerate("xyz"[: mesh.dimension])}}
+
+    def method(self, extent: Extent) -> str:
+        """A sentence on the scheme."""
+        return f"Godunov's scheme for H of kind {self.hamiltonian.kind}, implicit upwind transport (order 1)"
+
+    def memory(self, extent: Extent) -> int:
+        """Bytes that the run will hold at once, roughly."""
+        return 400 * extent.dimension * extent.cells
