@@ -1,4 +1,4 @@
-"""python -m tests.picture: draws the picture of the README, cases/gallery.png, from two of the cases."""
+"""python -m tests.picture: draws the picture of the README, cases/gallery.png, from three of the cases."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ INK, BLUE, RED = "#222222", "#1f6fb2", "#c8443c"
 
 
 def main() -> None:
-    """Rotating drift, relaxation in a double well, and the ledger of that run."""
+    """Rotating drift, relaxation in a double well, the ledger of that run, and a geodesic."""
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.4), constrained_layout=True)
+    figure, (left, middle, right, last) = plt.subplots(1, 4, figsize=(14, 3.4), constrained_layout=True)
 
     rotating = Case.read("cases/ou-2d-rotating.yaml").run()
     levels = np.linspace(0.04, 0.75, 7)
@@ -41,6 +41,14 @@ def main() -> None:
     right.semilogy(well.time, np.abs(well.mass - 1) + 1e-17, color=RED, label="|mass - 1|")
     right.set(ylim=(1e-17, 10), title="its ledger", xlabel="t")
     right.legend(frameon=False, fontsize=7)
+    split = Case.read("cases/transport-split-2d.yaml").run()
+    for index, colour in ((0, INK), (8, BLUE), (16, RED)):
+        frame = split.rho[index]
+        last.contour(frame.x, frame.y, frame, levels=np.linspace(1.5, 22, 6), colors=[colour], linewidths=0.8)
+        last.plot([], [], color=colour, label=f"t = {float(frame.time):g}")
+    bounds = f"{float(split.w2_lower):.4f} <= W2 <= {float(split.w2_upper):.4f}"
+    last.set(aspect="equal", title=f"a geodesic, {bounds}")
+    last.legend(frameon=False, fontsize=7, loc="upper left")
     figure.savefig(Path("cases/gallery.png"), dpi=130)
 
 
