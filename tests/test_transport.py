@@ -66,6 +66,19 @@ def test_both_solvers_solve_the_same_problem():
         np.testing.assert_allclose(dual.density, point.density, atol=2e-3 * point.density.max())
 
 
+def test_the_discrete_minimum_is_between_its_certificates():
+    """Below by phi, above by an admissible path; a gap that is asked for is reached by more iterations."""
+    ends = published(16, "sin")
+    least = InteriorPoint().solve(box(16), *ends, 8)
+    assert least.gap <= 1e-9
+    loose = PrimalDual(tolerance=1e-2, gap=0.5).solve(box(16), *ends, 8)
+    tight = PrimalDual(tolerance=1e-2, gap=1e-3).solve(box(16), *ends, 8)
+    assert loose.gap > 1e-3 >= tight.gap
+    assert tight.iterations > loose.iterations
+    for found in (loose, tight):
+        assert 2 * found.dual_value() <= least.w2**2 <= 2 * found.dual_value() / (1 - found.gap) ** 2
+
+
 def test_interior_point_weighs_unequal_cells():
     mesh = Graded((0.0,), (1.0,), (60,), (3.0,)).build()
     ends = [

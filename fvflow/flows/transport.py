@@ -105,6 +105,7 @@ class TransportFlow(BaseFlow):
             figures["w2"] = min(max(found.w2, proved.lower), proved.upper)
             figures |= {"w2_lower": proved.lower, "w2_upper": proved.upper, "gap": proved.width}
         return figures | {
+            "duality_gap": found.gap,
             "residual": found.residual,
             "continuity": found.continuity(),
             "hamilton_jacobi": inside,

@@ -27,6 +27,7 @@ class Geodesic:
     residual: float  # relative, of the solver's optimality conditions
     iterations: int
     converged: bool
+    gap: float = np.nan  # 1 - lower/upper of W2 of the discrete problem, both certified; nan where not at hand
 
     @property
     def step(self) -> float:
@@ -63,6 +64,17 @@ class Geodesic:
         first = phi[0] + half * kinetic_energy(self.mesh, phi[0])
         last = phi[-1] - half * kinetic_energy(self.mesh, phi[-1])
         return np.concatenate([first[None], 0.5 * (phi[1:] + phi[:-1]), last[None]])
+
+    def dual_value(self) -> float:
+        """A lower bound of the least discrete action: (phi(1), rho^N) - (phi(0), rho^0) - M sum dt max(r^k, 0).
+
+        Lowering phi from node k on by dt max_K r^k makes the Hamilton-Jacobi residual r^k <= 0 and leaves grad phi, so
+        that it is feasible for the dual.
+        """
+        nodes, volume = self.nodal_potential(), self.mesh.volume
+        excess = np.maximum(self.hamilton_jacobi().max(axis=1), 0.0).sum() * self.step
+        ends = nodes[-1] @ (volume * self.density[-1]) - nodes[0] @ (volume * self.density[0])
+        return float(ends - excess * (volume @ self.density[0]))
 
     def action(self) -> float:
         """dt sum_k sum_s |s| d_s m_s^2/(2 rho_s), rho_s the mean of the four densities beside s; infinite in vacuum."""

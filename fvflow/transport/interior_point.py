@@ -121,7 +121,7 @@ class _Newton:
         flux = self.mean * faces * slope / g.distance
         left = max(relative, residual)
         w2 = sqrt(2.0 * action * self.mean)
-        return Geodesic(g, whole, flux, phi, w2, left, iteration, left <= s.tolerance)
+        return Geodesic(g, whole, flux, phi, w2, left, iteration, left <= s.tolerance, 0.5 * relative)
 
     def _potential(self) -> Array:
         """phi that moves the one density into the other where both meet a rho of 1: -div grad phi = rho^0 - rho^N."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Lt
 
 from fvflow.mesh import Array, Mesh
 from fvflow.transport.geodesic import Geodesic
-from fvflow.transport.iteration import Iteration, Watch
+from fvflow.transport.iteration import Iteration, Residual, Watch
 from fvflow.transport.lattice import Iterate, Lattice, Scheme, eigenvalues
 from fvflow.transport.refine import halved
 
@@ -22,6 +22,8 @@ _RATIO = 0.02  # sigma/tau_m at the start, where the mean density and the displa
 _RELAXATION = 1.9
 _EVERY = 10  # iterations between two looks at the residuals
 _COARSE = 10.0  # factor of the tolerance on each coarser grid
+_TIGHTER = 3.0  # by which the tolerance falls while the gap is too wide
+_FLOOR = 1e-5  # of the mean: the least density of the path whose action is the upper bound
 _LEVELS = 10  # at most so many coarser grids
 
 
@@ -34,10 +36,14 @@ class PrimalDual:
     solution on a grid half as fine in space and time, and so on; ends with a repair that makes rho >= 0 and the
     continuity equation hold to round-off. Papadakis, Peyre, Oudet, Optimal transport with proximal splitting, SIAM J.
     Imaging Sci. 7 (2014); notes, equations (73)-(127).
+
+    It stops when both residuals are below the tolerance and, for `face`, W2 of the discrete problem is certified to a
+    relative `gap`: from below by phi, from above by an admissible path near the iterate.
     """
 
     scheme: Scheme = "face"
     tolerance: Annotated[float, Gt(0), Lt(1)] = 1e-5
+    gap: Annotated[float, Gt(0), Lt(1)] = 2e-3
     iterations: Annotated[int, Ge(1)] = 20_000
     kind: Literal["primal-dual"] = "primal-dual"
 
@@ -65,14 +71,44 @@ class PrimalDual:
             goal = self.tolerance * _COARSE**level
             residual, converged = iteration.run(goal, self.iterations, _EVERY, watch)
             state, ratio, count = iteration.state, iteration.ratio, count + iteration.count
-        assert state is not None  # there is at least one grid
-        w2 = scale * sqrt(max(2.0 * iteration.value() / prod(lattice.shape) * float(mesh.volume @ initial), 0.0))
-        rho, m = repaired(unit, state.rho.reshape(-1, *lattice.shape), state.m.reshape(-1, intervals, *lattice.shape))
-        flux = _by_face(m) * (mean * scale)
-        phi = state.phi.reshape(intervals, -1) * scale**2
-        density = rho.reshape(intervals + 1, -1) * mean
-        density[0], density[-1] = initial, target
-        return Geodesic(mesh, density, flux, phi, w2, max(residual), count, converged)
+        units, before = _Units(mesh, unit, mean, scale, (initial, target)), count - iteration.count
+        while True:
+            found = units.path(iteration, residual, before + iteration.count, converged)
+            gap = units.gap(iteration, found) if self.scheme == "face" else np.nan
+            if not converged or not gap > self.gap:
+                return replace(found, gap=gap)
+            goal /= _TIGHTER
+            residual, converged = iteration.run(goal, self.iterations, _EVERY, watch)
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """From the iteration's units, in which mean density and displacement are one, to those of the data."""
+
+    mesh: Mesh
+    lattice: Lattice
+    mean: float
+    scale: float
+    ends: tuple[Array, Array]
+
+    def path(
+        self, iteration: Iteration, residual: Residual, count: int, converged: bool, floor: float = 0.0
+    ) -> Geodesic:
+        """The admissible path next to the iterate."""
+        state, lattice = iteration.state, self.lattice
+        shape, intervals = lattice.shape, lattice.intervals
+        rho, m = repaired(lattice, state.rho.reshape(-1, *shape), state.m.reshape(-1, intervals, *shape), floor)
+        density = rho.reshape(intervals + 1, -1) * self.mean
+        density[0], density[-1] = self.ends
+        mass = float(self.mesh.volume @ self.ends[0])
+        w2 = self.scale * sqrt(max(2.0 * iteration.value() / prod(shape) * mass, 0.0))
+        flux, phi = _by_face(m) * (self.mean * self.scale), state.phi.reshape(intervals, -1) * self.scale**2
+        return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged)
+
+    def gap(self, iteration: Iteration, found: Geodesic) -> float:
+        """1 - lower/upper of the discrete W2."""
+        upper = self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action()
+        return 1.0 - sqrt(max(found.dual_value(), 0.0) / upper)
 
 
 def _counting(progress: Progress, before: int) -> Watch:
@@ -96,11 +132,12 @@ def displacement(initial: Array, target: Array, spacing: Sequence[float]) -> flo
     return max(sqrt(square), min(spacing))
 
 
-def repaired(lattice: Lattice, rho: Array, m: Array) -> tuple[Array, Array]:
+def repaired(lattice: Lattice, rho: Array, m: Array, floor: float = 0.0) -> tuple[Array, Array]:
     """An admissible path next to (rho, m), rho (N + 1, *shape), m (axis, N, *shape) through upper faces.
 
-    At the inner nodes rho <- max(rho, 0) M/M'; then m <- m - grad psi with -div grad psi = -((rho^{k+1} - rho^k)/dt +
-    div m), one Poisson problem in cosines for each interval.
+    At the inner nodes rho <- (1 - floor) max(rho, 0) M/M' + floor M/cells, with a finite action for floor > 0. Then
+    m <- m - grad psi with -div grad psi = -((rho^{k+1} - rho^k)/dt + div m), a Poisson problem in cosines for each
+    interval.
     """
     from scipy.fft import dctn, idctn
 
@@ -108,7 +145,7 @@ def repaired(lattice: Lattice, rho: Array, m: Array) -> tuple[Array, Array]:
     mass = float(rho[0].sum())
     for k in range(1, lattice.intervals):
         rho[k] = np.maximum(rho[k], 0.0)
-        rho[k] *= mass / float(rho[k].sum())
+        rho[k] = rho[k] * ((1.0 - floor) * mass / float(rho[k].sum())) + floor * mass / rho[k].size
     eigen = sum(np.ix_(*(eigenvalues(n, h) for n, h in zip(lattice.shape, lattice.spacing, strict=True))))
     eigen = np.array(eigen)
     eigen.flat[0] = np.inf
