@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fvflow import wasserstein
+    from fvflow import plot, wasserstein
     from fvflow.case import Case, Checks, Output
     from fvflow.dataset import read
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
@@ -33,7 +33,7 @@ _HOME = {
     "Graded": "mesh",
     "Mesh": "mesh",
 }
-_ROOMS = ("wasserstein",)
+_ROOMS = ("plot", "wasserstein")
 __all__ = [
     "Box",
     "Case",
@@ -46,6 +46,7 @@ __all__ = [
     "NumericsError",
     "Output",
     "OutputError",
+    "plot",
     "read",
     "wasserstein",
 ]

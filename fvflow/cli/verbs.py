@@ -103,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     info.set_defaults(verb=_info)
 
+    plot = verbs.add_parser("plot", help="draw a result: a field at some times, and its ledger")
+    plot.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
+    plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help=".png (beside the result), .pdf, .svg, .gif")
+    plot.add_argument("--field", default="rho", help="the field to draw (default: rho)")
+    plot.set_defaults(verb=_plot)
+
     schema = verbs.add_parser("schema", help="the JSON schema of case files, for editors")
     schema.set_defaults(verb=_schema)
     return parser
@@ -240,6 +246,15 @@ def _info(options: argparse.Namespace) -> int:
     rows += [(name.replace("_", " "), _shown(value)) for name, value in attributes.items() if name != "title"]
     rows += [(f"{name.replace('_', ' ')} at the end", _shown(value)) for name, value in ledger.items()]
     _table(str(attributes.get("title", "")), rows)
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from fvflow import plot
+
+    path = options.file.with_suffix(".png") if options.output is None else options.output
+    plot.save(fvflow.read(options.file), path, options.field)
+    say(f"wrote {path}")
     return 0
 
 
