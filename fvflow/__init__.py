@@ -1,5 +1,4 @@
-"""fvflow: finite volumes for Fokker-Planck and continuity equations and Wasserstein gradient flows.
-
+"""fvflow: finite volumes for Fokker-Planck equations, Wasserstein gradient flows and dynamic optimal transport.
 
 The "notes" that docstrings cite are A. Gracyk, Foundations of continuity equations for their neural applications, 2025.
 Names are imported when they are first used, so that `import fvflow` is instant.

@@ -63,6 +63,10 @@ class Times:
             raise CaseError(f"save {self.save:g} is longer than end {self.end:g}; make it shorter or leave it out")
         if isinstance(self.step, Adaptive) and (self.step.longest or self.end) < (self.step.shortest or 0.0):
             raise CaseError(f"longest {self.step.longest:g} is below shortest {self.step.shortest:g}; exchange them")
+        if isinstance(self.step, Adaptive) and self.step.initial < (self.step.shortest or 0.0):
+            raise CaseError(
+                f"initial {self.step.initial:g} is below shortest {self.step.shortest:g}; start with a longer step"
+            )
         if not self.end / self.first < MOST_STEPS or (self.save is not None and not self.end / self.save < MOST_STEPS):
             raise CaseError(f"end {self.end:g} is more than {MOST_STEPS:.0e} steps or saves away; make them longer")
 

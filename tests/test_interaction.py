@@ -66,6 +66,22 @@ def test_kernels_that_are_none(kernel, message):
             """).prepare()
 
 
+@pytest.mark.parametrize("mesh", [Box((0.0,), (1.0,), (9,)), Graded((0.0,), (1.0,), (9,), (2.0,))])
+@pytest.mark.parametrize(
+    ("kernel", "integrable"), [("-1/r", False), ("1/r**2", False), ("r**(-0.9)", True), ("log(r)", True)]
+)
+def test_a_pole_has_to_be_integrable(mesh, kernel, integrable):
+    kernel = Kernel(Expression(kernel))
+    if integrable:
+        assert np.isfinite(convolution(kernel, mesh.build())(np.ones(9))).all()
+    else:
+        with pytest.raises(CaseError, match=r"not integrable in 1 dimension\(s\)"):
+            convolution(kernel, mesh.build())
+    assert np.isfinite(
+        convolution(Kernel(Expression("-1/r")), Box((0.0,) * 2, (1.0,) * 2, (4, 4)).build())(np.ones(16))
+    ).all()
+
+
 def test_a_matrix_too_large_is_refused():
     mesh = Graded((0.0,), (1.0,), (20_000,), (2.0,)).build()
     with pytest.raises(CaseError, match="matrix of 3 GiB on this mesh; use an even box"):

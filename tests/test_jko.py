@@ -10,6 +10,7 @@ from fvflow.exact import Barenblatt, FromExact, Setting
 from fvflow.fields import Drift
 from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
+from fvflow.steppers import jko
 from fvflow.steppers.schur import Pattern, Schur
 from tests.contracts import assert_order
 from tests.scenes import final
@@ -131,6 +132,16 @@ def test_a_step_that_cannot_converge_says_what_to_try():
         {"flow.stepper": {"kind": "ljko", "iterations": 1, "halvings": 2}}
     )
     with pytest.raises(NumericsError, match=r"step of 0\.25 after 2 halvings \(residuals .* use a smaller step"):
+        final(stuck)
+
+
+def test_a_step_does_not_fail_for_ever(monkeypatch):
+    """Its parts share a hundred failures, or twenty-four halvings would be millions of them."""
+    monkeypatch.setattr(jko, "_MOST_FAILURES", 5)
+    stuck = case(ENERGIES["porous 5"], STARTS["tails"], 1e-3).replace(
+        {"flow.stepper": {"kind": "ljko", "iterations": 3}}
+    )
+    with pytest.raises(NumericsError, match=r"did not converge .* after 5 halvings"):
         final(stuck)
 
 

@@ -124,3 +124,5 @@ def test_bounds_of_adaptive_steps():
         Times(1.0, Adaptive(0.01, 1e-2, shortest=0.1, longest=0.01))
     with pytest.raises(CaseError, match="longer than end"):
         Times(1.0, Adaptive(2.0, 1e-2))
+    with pytest.raises(CaseError, match=r"initial 0\.01 is below shortest"):
+        Times(1.0, Adaptive(0.01, 1e-2, shortest=0.1))

@@ -270,6 +270,7 @@ def test_the_result_holds_faces_and_figures(tmp_path):
         ({"exact": {"kind": "gaussian"}}, "use gaussian-geodesic"),
         ({"exact": {"kind": "gibbs"}}, "gibbs needs"),
         ({"exact": {"kind": "quantiles"}}, "one space dimension"),
+        ({"exact": {"kind": "affine", "shift": [0.1, 0.1]}}, "the closed form at t = 1 is off the target by"),
         ({"exact": {"kind": "affine", "shift": [1.0]}}, "2 entries"),
     ],
 )
@@ -284,6 +285,21 @@ def test_transport_checks_are_for_transport_and_times_for_the_others():
         ou.replace({"checks": {"gap": 1e-3}})
     with pytest.raises(CaseError, match="is missing"):
         ou.replace({"times": None})
+
+
+def test_checks_that_have_nothing_to_check_are_refused():
+    with pytest.raises(CaseError, match="needs an exact solution"):
+        GAUSSIANS.replace({"exact": None, "checks": {"w2_error": 1e-3}})
+    with pytest.raises(CaseError, match="needs flow transport with target"):
+        Case.read("cases/ou-1d.yaml").replace({"exact": {"kind": "affine", "shift": [0.1]}, "checks": {}}).prepare()
+
+
+def test_a_mesh_without_an_interval_has_a_geodesic_all_the_same():
+    graded = {"kind": "graded", "lower": [0, 0], "upper": [1, 1], "cells": [8, 8], "ratio": [2, 1]}
+    small = GAUSSIANS.replace({"mesh": graded, "flow.solver": {"kind": "interior-point"}, "flow.intervals": 4})
+    figures = final(small.replace({"checks": {}}))[2]
+    assert "w2_lower" not in figures
+    assert figures["w2"] == pytest.approx(0.3365, rel=0.15)
 
 
 def test_the_cap_is_an_error_unless_accepted():

@@ -213,6 +213,10 @@ def test_frames_of_a_result_have_distances():
     assert far.upper >= exact * 0.95
     line = ou(1, 200).run()
     assert fvflow.wasserstein.distance(line, 0, 1).width < 1e-11
+    with pytest.raises(CaseError, match="is no whole number"):
+        fvflow.wasserstein.distance(line, 0.5, 1)
+    with pytest.raises(CaseError, match="width 0; give"):
+        fvflow.wasserstein.distance(line, 0, 1, width=0)
     with pytest.raises(CaseError, match="frame 7: the result has 2"):
         fvflow.wasserstein.distance(line, 0, 7)
 

@@ -16,7 +16,7 @@ Bound = Annotated[float, Ge(0)] | None
 
 @dataclass(frozen=True)
 class Checks:
-    """Bounds that a finished run has to keep; errors are those at the end, the others the worst of every step."""
+    """Bounds that a finished run has to keep: errors at the end (of a geodesic the worst), of all else the worst."""
 
     mass_drift: Bound = None
     minimum: float | None = None
@@ -26,7 +26,9 @@ class Checks:
     energy_increase: Bound = None
     energy_defect: Bound = None
     mass_correction: Bound = None
-    w2_error: Bound = None  # relative, of the solver's value
+    w2_error: Bound = None  # relative, of w2
+    w2_solver_error: Bound = None  # relative, of the solver's own value
+    fallbacks: Bound = None  # steps left to ljko
     gap: Bound = None  # relative width of the interval around W2
     continuity: Bound = None
     hamilton_jacobi: Bound = None

@@ -20,11 +20,11 @@ from fvflow.case import rewrite, schema
 from fvflow.case.checks import Checks, Output
 from fvflow.case.document import Document, Fault, Path
 from fvflow.case.prepared import Prepared
-from fvflow.case.start import aimed, started
+from fvflow.case.start import aimed, require_end, started
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact, Setting
 from fvflow.fields import RESERVED, Density
-from fvflow.flows import BaseFlow, Flow, TransportFlow
+from fvflow.flows import BaseFlow, Flow, HamiltonJacobiFlow, TransportFlow
 from fvflow.march import Times
 from fvflow.mesh import Extent, MeshKind
 from fvflow.problems import State
@@ -68,7 +68,9 @@ class Case:
         for name in self.parameters:
             if not _NAME.fullmatch(name) or name in RESERVED:
                 yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
-        for name in ("error_l1", "error_l2", "error_linf"):
+        if self.exact is not None and isinstance(self.flow, HamiltonJacobiFlow):
+            yield Fault(("exact",), "flow hamilton-jacobi has no closed form here; check hopf_lax instead")
+        for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
         try:
@@ -76,12 +78,12 @@ class Case:
                 self.flow.schedule(self.times)
         except CaseError as error:
             yield Fault(("times",), str(error))
-        for name in ("w2_error", "gap", "continuity", "hamilton_jacobi", "hamilton_jacobi_excess"):
+        for name in ("w2_error", "w2_solver_error", "gap", "continuity", "hamilton_jacobi", "hamilton_jacobi_excess"):
             if getattr(self.checks, name) is not None and not isinstance(self.flow, TransportFlow):
                 yield Fault(("checks", name), "is for flow transport")
         if self.checks.hopf_lax is not None and not getattr(self.flow, "quadratic", False):
             yield Fault(("checks", "hopf_lax"), "is for flow hamilton-jacobi with the hamiltonian quadratic")
-        for name in ("energy_increase", "energy_defect"):
+        for name in ("energy_increase", "energy_defect", "fallbacks"):
             if getattr(self.checks, name) is not None and not self.flow.energy_each_step:
                 yield Fault(("checks", name), "is for flow gradient-flow, whose energy is known at every step")
 
@@ -174,6 +176,8 @@ class Case:
         if isinstance(self.flow, TransportFlow) and initial is not None:
             target = self._stage(("flow", "target"), faults, lambda: aimed(setting, reference, names, initial))
             problem = dataclasses.replace(problem, target=target)
+            if target is not None and reference is not None:
+                self._stage(("exact",), faults, lambda: require_end(mesh, reference, target))
         if faults or initial is None:
             raise self._refusal(faults)
         return Prepared(self, mesh, problem, State.initial(mesh, initial), reference)

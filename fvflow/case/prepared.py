@@ -43,7 +43,7 @@ class Prepared:
         for state in every(tee(states, *watchers), self.times):
             self._take(state)
             self._last = entry(self.problem, state, self.reference) | (self.watch.series() if self.each else {})
-            for name in self._worst.keys() | (ERRORS.keys() & self._last.keys()):
+            for name in (name for name in ERRORS if name in self._last):
                 self._worst[name] = max(self._last[name], self._worst.get(name, 0.0))
             yield {"time": state.time, "rho": state.density, **state.fields, **self._last}
 
@@ -52,8 +52,9 @@ class Prepared:
         if state.figures and not self.solved:
             self.solved = dict(state.figures)
             exact = getattr(self.reference, "distance", None)
-            if exact:
+            if exact and "w2" in self.solved:
                 self.solved["w2_error"] = abs(self.solved["w2"] / exact - 1.0)
+                self.solved["w2_solver_error"] = abs(self.solved["w2_solver"] / exact - 1.0)
 
     def layout(self) -> Any:
         """The variables of the result file."""

@@ -12,8 +12,10 @@ from fvflow.errors import CaseError
 from fvflow.exact import FromExact, Reference, Setting, initial_density
 from fvflow.fields import Gaussian, Mixture
 from fvflow.flows import equal_masses
+from fvflow.mesh import Mesh
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
+_ELSEWHERE = 0.01  # L1 distance of a closed form from the target, of the mass, beyond which it is another
 _OUTSIDE = 1e-6  # part of a closed form that may lie outside the mesh
 
 
@@ -24,6 +26,16 @@ def aimed(setting: Setting, reference: Reference | None, names: Mapping[str, flo
     mass, aimed = float(volume @ initial), float(volume @ target)
     equal_masses(mass, aimed, _OUTSIDE if isinstance(setting.target, FromExact) else _ROUND_OFF)
     return target * (mass / aimed)
+
+
+def require_end(mesh: Mesh, reference: Reference, target: Any) -> None:
+    """Refuse a closed form that does not end at the target: CaseError."""
+    off = float(mesh.volume @ np.abs(reference.average(1.0) - target)) / float(mesh.volume @ target)
+    if off > _ELSEWHERE:
+        raise CaseError(
+            f"the closed form at t = 1 is off the target by {off:.2g} of the mass: give the target as "
+            "{kind: exact}, or a box that holds both"
+        )
 
 
 def started(setting: Setting, reference: Reference | None, names: Mapping[str, float], time: float = 0.0) -> Any:

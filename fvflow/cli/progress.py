@@ -59,7 +59,7 @@ def _lines(end: float) -> Callable[[State], None]:
     def watch(state: State) -> None:
         nonlocal due
         now = time.monotonic()
-        if now >= due and state.time > 0:
+        if now >= due and state.time > 0 and not state.figures:
             left = (now - started) * (end - state.time) / state.time
             say(f"t = {state.time:.4g} of {end:g} ({state.time / end:.0%}), about {left:.0f} s left")
             due = now + _EVERY_LINE

@@ -158,6 +158,8 @@ def _run(options: argparse.Namespace) -> int:
             show(state)
 
         figures = case.write(path, after_step, prepared)
+    for sentence in _remarks(figures):
+        say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
     if options.json:
@@ -168,6 +170,16 @@ def _run(options: argparse.Namespace) -> int:
     for sentence in missed:
         say(f"fvflow: {sentence}")
     return EXIT_CHECK if missed else 0
+
+
+def _remarks(figures: Mapping[str, Any]) -> list[str]:
+    """What a user has to know of a run that ended well."""
+    remarks = []
+    if figures.get("fallbacks"):
+        remarks.append(f"{figures['fallbacks']} of {figures['steps']} steps were left to ljko, of first order")
+    if figures.get("converged") == 0:
+        remarks.append(f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says")
+    return remarks
 
 
 def _print_run(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fvflow.dataset.layout import SOURCE, TIME, Layout, header
+from fvflow.dataset.layout import FIGURES, SOURCE, TIME, Layout, header
 from fvflow.dataset.writer import Writer, parts_of
 from fvflow.errors import OutputError
 
@@ -29,7 +29,7 @@ def assembled(
 
     shapes = dict.fromkeys(layout.fields(), layout.mesh.shape)
     variables: dict[str, Any] = {"time": TIME, **layout.fixed(), **layout.fields(), **layout.diagnostics()}
-    variables |= layout.face_fields()
+    variables |= {**layout.face_fixed(), **layout.face_fields()}
     data = {}
     for name, item in variables.items():
         values = item.values
@@ -38,7 +38,7 @@ def assembled(
             values = values.astype(item.dtype, copy=False)
         data[name] = (item.dims, values, item.attributes)
     for name, value in figures.items():
-        data[name] = ((), np.array(value), {"units": "1", "long_name": name.replace("_", " ")})
+        data[name] = ((), np.array(value), {"units": "1", "long_name": FIGURES[name]})
     history = {"history": "fvflow.Case.run"}
     return xarray.Dataset(data, attrs=header({**attributes, **history, **closing}))
 

@@ -99,6 +99,15 @@ class Layout:
             for name, variable in self.faces.items()
         }
 
+    def face_fixed(self) -> dict[str, Item]:
+        """The cells beside each face, where fields on faces are stored."""
+        if not self.faces:
+            return {}
+        ends = {"owner": self.mesh.owner, "neighbour": self.mesh.neighbour}
+        told = "cell, counted with x fastest, that the normal of the face"
+        names = {"owner": f"{told} leaves", "neighbour": f"{told} enters"}
+        return {name: Item(("face",), {"long_name": names[name]}, value, "i4") for name, value in ends.items()}
+
     @property
     def _dtype(self) -> str:
         return "f4" if self.single else "f8"
@@ -119,6 +128,23 @@ def _described(variable: Variable) -> dict[str, str]:
     return {"units": variable.units, "long_name": variable.long_name}
 
 
+FIGURES = {
+    "w2": "W2: the solver's value, or the end of the proved interval that it is beyond",
+    "w2_solver": "W2 as the solver has it, with its discretisation error",
+    "w2_lower": "proved lower bound of W2 of the densities constant in cells",
+    "w2_upper": "proved upper bound of W2 of the densities constant in cells",
+    "gap": "(w2_upper - w2_lower)/w2_upper",
+    "action": "w2_solver^2/2",
+    "duality_gap": "relative gap of the discrete W2, certified",
+    "residual": "relative residual of the solver's optimality conditions",
+    "continuity": "largest residual of the continuity equation in an interval, relative to the mass",
+    "hamilton_jacobi": "largest residual of the Hamilton-Jacobi equation where rho is above 1e-4 of its maximum",
+    "hamilton_jacobi_excess": "largest positive residual of the Hamilton-Jacobi equation",
+    "converged": "1 if the solver converged",
+    "w2_error": "relative error of w2 against the closed form",
+    "w2_solver_error": "relative error of w2_solver against the closed form",
+    "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
+}
 TIME = Item(("time",), {"units": "s", "axis": "T", "long_name": "time"})
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fvflow.dataset.layout import TIME, Item, Layout, header
+from fvflow.dataset.layout import FIGURES, TIME, Item, Layout, header
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh
 
@@ -212,6 +212,8 @@ def _created(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> Any:
     chunk = (1, *layout.mesh.shape)
     for name, item in layout.fields().items():
         _define(file, name, item, chunksizes=chunk, **_filters(layout))
+    for name, item in layout.face_fixed().items():
+        _define(faces, name, item)
     for name, item in layout.face_fields().items():
         _define(faces, name, item, chunksizes=(1, layout.mesh.faces), **_filters(layout))
     for name, item in layout.diagnostics().items():
@@ -260,7 +262,7 @@ def _add_figures(file: Any, figures: Mapping[str, float]) -> None:
     if figures:
         group = file.createGroup("transport")
         for name, value in figures.items():
-            _define(group, name, Item((), {"units": "1", "long_name": name.replace("_", " ")}, np.array(value)))
+            _define(group, name, Item((), {"units": "1", "long_name": FIGURES[name]}, np.array(value)))
 
 
 def _add_geometry(file: Any, mesh: Mesh) -> None:

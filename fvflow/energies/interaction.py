@@ -17,6 +17,7 @@ LARGEST_DENSE = 2**14  # cells: the matrix takes 2 GiB
 _BLOCK = 256  # rows of it that are evaluated at once
 _EVEN = 1e-9  # relative difference between cells that counts as none
 _SYMMETRIC = 1e-9  # relative difference between W(d) and W(-d) that is taken for round-off
+_POLE = 1e-3  # by how much the exponent of a pole has to stay below the dimension
 _GAUSS = 6  # points an axis and side of a pole
 _AXES = "xyz"
 
@@ -65,6 +66,7 @@ def _fourier(kernel: Kernel, edges: tuple[Array, ...], shape: tuple[int, ...]) -
     value = np.array(kernel(*reversed(np.meshgrid(*reversed(axes), indexing="ij", sparse=True))))
     middle = tuple(count - 1 for count in shape)
     if not np.isfinite(value[middle]):
+        _require_integrable(kernel, spacing[0], len(spacing))
         value[middle] = _mean(kernel, [np.array(h) for h in spacing])
     flipped = value[(slice(None, None, -1),) * value.ndim]
     _require(kernel, value, flipped, lambda index: [axes[-1 - i][k] for i, k in enumerate(index)][::-1])
@@ -93,6 +95,7 @@ def _dense(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
         rows = slice(start, start + _BLOCK)
         matrix[rows] = kernel(*(mesh.centre[rows, None, axis] - mesh.centre[None, :, axis] for axis in _axes(mesh)))
     if not np.isfinite(matrix.diagonal()).all():
+        _require_integrable(kernel, float(_widths(mesh)[0].min()), mesh.dimension)
         np.fill_diagonal(matrix, _mean(kernel, _widths(mesh)))
     _require(kernel, matrix, matrix.T, lambda index: list(mesh.centre[index[0]] - mesh.centre[index[1]]))
     return lambda masses: np.asarray(matrix @ masses)
@@ -108,6 +111,17 @@ def _widths(mesh: Mesh) -> list[Array]:
         return [mesh.volume ** (1 / mesh.dimension)] * mesh.dimension
     grids = np.meshgrid(*(np.diff(edge) for edge in reversed(mesh.edges)), indexing="ij")
     return [grid.ravel() for grid in reversed(grids)]
+
+
+def _require_integrable(kernel: Kernel, width: float, dimension: int) -> None:
+    """Refuse a pole |d|^-a with a >= dimension, whose mean over a cell is infinite: CaseError."""
+    near = [np.array([scale * width] + [0.0] * (dimension - 1))[:, None] for scale in (2.0**-20, 2.0**-21)]
+    values = [abs(float(kernel(*place)[0])) for place in near]
+    if not values[1] < 2.0 ** (dimension - _POLE) * values[0]:
+        raise CaseError(
+            f"the kernel {kernel.expression.text} has a pole at 0 that is not integrable in {dimension} dimension(s); "
+            "use one weaker than r**-dimension"
+        )
 
 
 def _mean(kernel: Kernel, widths: list[Array]) -> Array:

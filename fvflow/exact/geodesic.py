@@ -90,6 +90,8 @@ class Affine:
         scale = np.ones(dimension) if self.scale is None else np.array(self.scale)
         if not len(self.shift) == len(scale) == dimension:
             raise CaseError(f"exact affine needs a shift and a scale of {dimension} entries, one per axis")
+        if setting.target is None:
+            raise CaseError("exact affine needs flow transport with target: {kind: exact}")
         if scale.min() <= 0 or setting.mesh.edges is None:
             raise CaseError("exact affine needs scales > 0 and a mesh of kind box, graded or fipy")
         if not hasattr(setting.initial, "sample"):
@@ -135,8 +137,8 @@ class Quantiles:
     def on(self, setting: Setting) -> QuantilesReference:
         """The geodesic on the case's mesh; raises CaseError in more than one dimension or without a target."""
         mesh = setting.mesh
-        if mesh.edges is None or mesh.dimension != 1:
-            raise CaseError("exact quantiles needs one space dimension")
+        if setting.target is None or mesh.edges is None or mesh.dimension != 1:
+            raise CaseError("exact quantiles needs flow transport in one space dimension")
         if not (hasattr(setting.initial, "sample") and hasattr(setting.target, "sample")):
             raise CaseError("exact quantiles needs flow transport between two densities")
         ends = [density.sample(mesh, setting.names) for density in (setting.initial, setting.target)]

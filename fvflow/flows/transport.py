@@ -18,7 +18,9 @@ from fvflow.march import Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import State, Transport, Variable
 from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
-from fvflow.wasserstein import bounds
+from fvflow.wasserstein import bounds, provable
+
+_SPLIT, _LEAST_CELLS = 4, 4096  # cells that the bounds may work on: so many times those of the mesh, or so many
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,12 @@ class TransportFlow(BaseFlow):
     def face_fields(self) -> dict[str, Variable]:
         """What is stored on the faces."""
         return {
-            "momentum": Variable(("face",), "momentum towards the neighbour, mean over the interval that ends here"),
-            "velocity": Variable(("face",), "velocity towards the neighbour, mean over the interval that ends here"),
+            "momentum": Variable(
+                ("face",), "momentum towards the neighbour, in the interval that ends here (the first, at 0)"
+            ),
+            "velocity": Variable(
+                ("face",), "velocity towards the neighbour, in the interval that ends here (the first, at 0)"
+            ),
         }
 
     def states(
@@ -98,10 +104,10 @@ class TransportFlow(BaseFlow):
     def _figures(self, problem: Transport, found: Geodesic) -> dict[str, float]:
         inside, excess = found.hamilton_jacobi_errors()
         figures = {"w2": found.w2, "w2_solver": found.w2, "action": 0.5 * found.w2**2}
-        if problem.mesh.edges is not None:
-            proved = bounds(
-                problem.mesh, found.density[0], found.density[-1], found.nodal_potential()[-1], width=self.width
-            )
+        if provable(problem.mesh):
+            ends, phi = (found.density[0], found.density[-1]), found.nodal_potential()[-1]
+            most = max(_SPLIT * problem.mesh.cells, _LEAST_CELLS)
+            proved = bounds(problem.mesh, *ends, phi, width=self.width, cells=most)
             figures["w2"] = min(max(found.w2, proved.lower), proved.upper)
             figures |= {"w2_lower": proved.lower, "w2_upper": proved.upper, "gap": proved.width}
         return figures | {

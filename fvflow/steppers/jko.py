@@ -19,6 +19,7 @@ from fvflow.steppers.linear import Step
 from fvflow.steppers.newton import CentredIterate, Iterate
 from fvflow.steppers.schur import NewtonSolver, Pattern, newton_solver
 
+_MOST_FAILURES = 100  # Newton iterations without success in one step, all its parts together
 _LEAST = 1e-6  # of the mean: the least density at which the predictor evaluates the diffusion
 
 
@@ -55,7 +56,11 @@ class LJKO:
         """The step as a function."""
         mesh = problem.mesh
         marcher = _Marcher(self, problem, Pattern(mesh, self.solver), Predictor(problem, self.solver), Downhill(mesh))
-        return lambda state, length: marcher.step(state, length, self.halvings)
+
+        def step(state: State, length: float) -> State:
+            return marcher.step(state, length, self.halvings, [_MOST_FAILURES])
+
+        return step
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +73,20 @@ class _Marcher:
     predict: Predictor
     downhill: Downhill
 
-    def step(self, state: State, length: float, halvings: int) -> State:
-        """The state after a step, in as many parts as it needs."""
+    def step(self, state: State, length: float, halvings: int, failures: list[int]) -> State:
+        """The state after a step, in as many parts as it needs; the failures left are counted down."""
         try:
             return self._attempt(state, length)
         except NumericsError as failure:
-            if halvings == 0:
+            failures[0] -= 1
+            if halvings == 0 or failures[0] < 0:
                 raise NumericsError(
                     f"ljko did not converge at t = {state.time:g} even with a step of {length:.3g} after "
-                    f"{self.options.halvings} halvings ({failure}); use a smaller step, a finer mesh or a larger "
-                    "tolerance"
+                    f"{self.options.halvings - halvings} halvings ({failure}); use a smaller step, a finer mesh or a "
+                    "larger tolerance"
                 ) from None
-        half = self.step(state, 0.5 * length, halvings - 1)
-        end = self.step(half, 0.5 * length, halvings - 1)
+        half = self.step(state, 0.5 * length, halvings - 1, failures)
+        end = self.step(half, 0.5 * length, halvings - 1, failures)
         return replace(
             end,
             step=state.step + 1,

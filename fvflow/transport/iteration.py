@@ -128,7 +128,7 @@ class Iteration:
         next_balance, relative = 4 * every, Residual(np.inf, np.inf)
         while self.count < iterations:
             raw = self.step()
-            if self.count % every:
+            if self.count % every and self.count < iterations:
                 continue
             s = self.state
             size_u = sqrt(sum(self._kernels.dot(a.ravel(), a.ravel()) for a in (s.rho, s.m)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Grid
-from fvflow.wasserstein.certificate import Bounds, bounds
+from fvflow.wasserstein.certificate import Bounds, bounds, provable
 from fvflow.wasserstein.gaussian import bures, transport_matrix
 from fvflow.wasserstein.line import distance_1d, interpolated_1d
 
@@ -20,6 +20,8 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
     """
     frames = ds.sizes["time"]
     for index in (first, second):
+        if not hasattr(index, "__index__"):
+            raise CaseError(f"frame {index!r} is no whole number; give one from 0 to {frames - 1}")
         if not -frames <= index < frames:
             raise CaseError(f"frame {index}: the result has {frames}; give one from 0 to {frames - 1}")
     edges = tuple(
@@ -29,4 +31,4 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
     return bounds(Grid(edges), one, other, width=width)
 
 
-__all__ = ["Bounds", "bounds", "bures", "distance", "distance_1d", "interpolated_1d", "transport_matrix"]
+__all__ = ["Bounds", "bounds", "bures", "distance", "distance_1d", "interpolated_1d", "provable", "transport_matrix"]

@@ -55,8 +55,10 @@ def bounds(
     Cells are split until the relative `width` is reached or there would be more than `cells` of them. Villani, Topics
     in Optimal Transportation, 2003; notes, equation (43). Raises CaseError where there is no distance or no even grid.
     """
+    if not 0 < width < 1:
+        raise CaseError(f"width {width:g}; give a relative width between 0 and 1")
     mass = require_masses(mesh.volume * first, mesh.volume * second)
-    if mesh.edges is None or (mesh.dimension > 1 and not _even(mesh.edges)):
+    if mesh.edges is None or not provable(mesh):
         raise CaseError("bounds of W2 need a box of equal cells, or a line; give the densities on one")
     if mesh.dimension == 1:
         exact = distance_1d(mesh.edges[0], first, second)
@@ -75,6 +77,11 @@ def bounds(
         high, split = min(high, plan.upper), 2 * split
         if high - low <= width * high or occupied * split**mu.ndim > cells:
             return Bounds(sqrt(mass) * low, sqrt(mass) * high)
+
+
+def provable(mesh: Mesh) -> bool:
+    """Whether W2 can be told as an interval: on lines and on boxes of equal cells."""
+    return mesh.edges is not None and (mesh.dimension == 1 or _even(mesh.edges))
 
 
 def _even(edges: tuple[Array, ...]) -> bool:
