@@ -143,7 +143,8 @@ def _taken(step: Step, state: State, length: float, at: float) -> State:
 
 
 def _adapted(step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: int) -> Iterator[State]:
-    length, shortest, rejections = rule.initial, rule.shortest or _SHORTEST * times.end, 0
+    length = min(rule.initial, rule.longest or times.end)
+    shortest, rejections = rule.shortest or _SHORTEST * times.end, 0
     for index in range(1, times.saves + 1):
         end = times.mark(index)
         while state.time < end:

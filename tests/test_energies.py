@@ -36,6 +36,8 @@ def test_entropy_at_and_below_zero():
     term = EntropyTerm(2.0)
     np.testing.assert_array_equal(term.value(np.array([0.0, 1.0, -1e-300])), [0.0, 0.0, np.inf])
     assert term.first(np.zeros(1))[0] == -np.inf
+    one, empty = np.ones(1), np.zeros(1)
+    assert term.secant(one, empty)[0] == term.secant(empty, one)[0] == 0.0
 
 
 def test_sums_add_and_name_their_potential():

@@ -428,3 +428,16 @@ def test_a_power_is_a_hamiltonian_of_a_case():
         flow(100, 0.05, exact={"kind": "gaussian"})
     with pytest.raises(CaseError, match=r"needs a finite q > 1"):
         flow(100, 0.05, flow__hamiltonian={"kind": "power", "exponent": 1.0})
+
+
+def test_the_speed_of_a_power_sees_the_whole_gradient():
+    """grad_p |p|^3/3 = |p| p: along a diagonal plane each component is |p| p_a, not p_a^2."""
+    diagonal = Case.parse("""
+        mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [12, 12]}
+        flow: {kind: hamilton-jacobi, potential: 3*x + 4*y, hamiltonian: {kind: power, exponent: 3}}
+        initial: {kind: uniform}
+        times: {end: 0.001, step: 0.001}
+        """)
+    first = next(diagonal.prepare().frames())
+    middle = np.reshape(first["v_x"], (12, 12))[5, 5], np.reshape(first["v_y"], (12, 12))[5, 5]
+    np.testing.assert_allclose(middle, (15.0, 20.0), rtol=1e-12)

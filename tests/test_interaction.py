@@ -184,6 +184,21 @@ def test_energy_falls_whatever_the_kernel_and_the_step(diffusion, kernel, step):
     assert figures["energy_increase"] <= 1e-12
 
 
+@pytest.mark.parametrize("stepper", ["ljko", "jko", "midpoint"])
+def test_newton_sees_the_interaction(stepper):
+    """As few iterations as without one: its part of the Hessian is in the linear system."""
+    energy = [{"kind": "entropy", "epsilon": 0.5}, {"kind": "interaction", "kernel": "0.5*r**2 + 3*exp(-r**2)"}]
+    flow = {"kind": "gradient-flow", "energy": energy, "stepper": {"kind": stepper, "tolerance": 1e-10}}
+    figures = final(ou(1, 100, flow=flow, exact=None, times={"end": 0.5, "step": 0.05}))[2]
+    assert figures["iterations"] <= 6 * figures["steps"]
+    assert figures["fallbacks"] == 0
+
+
+def test_an_odd_kernel_that_overflows_is_refused():
+    with pytest.raises(CaseError, match="is not finite, as at"):
+        convolution(Kernel(Expression("exp(400*x)")), Box((-3.0,), (3.0,), (9,)).build())
+
+
 def test_a_mesh_that_is_not_even_uses_the_matrix():
     flow = {"kind": "gradient-flow", "energy": [ATTRACTED[0], {"kind": "interaction", "kernel": "r**2/2"}]}
     mesh = {"kind": "graded", "lower": [-5], "upper": [5], "cells": [200], "ratio": [3.0]}

@@ -120,6 +120,10 @@ def test_bounds_of_adaptive_steps():
     rule = Adaptive(0.01, 1e-2, longest=0.02)
     states = list(march(decay(1, []), State(0.0, np.ones(1), 1.0), Times(1.0, rule), np.ones(1), 1))
     assert np.diff([state.time for state in states]).max() <= 0.01 + 1e-12
+    capped = march(
+        decay(1, []), State(0.0, np.ones(1), 1.0), Times(1.0, Adaptive(0.5, 0.9, longest=0.01)), np.ones(1), 1
+    )
+    assert np.diff([state.time for state in capped]).max() <= 0.005 + 1e-12
     with pytest.raises(CaseError, match="is below shortest"):
         Times(1.0, Adaptive(0.01, 1e-2, shortest=0.1, longest=0.01))
     with pytest.raises(CaseError, match="longer than end"):

@@ -9,6 +9,7 @@ import pytest
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from fvflow.ledger import moments
+from fvflow.wasserstein import distance_1d
 from tests.contracts import assert_order
 from tests.scenes import final, ou
 from tests.test_jko import ENERGIES, STARTS, case
@@ -246,6 +247,28 @@ def test_a_step_away_from_the_minimum_breaks_the_promises():
     convexity(replace(prepared.initial, time=0.02, density=shifted))
     assert convexity.evi_defect > 1
     assert convexity.contraction_defect > 0.05
+
+
+def test_the_modulus_is_the_least_curvature_and_counts():
+    """V = x^2/2 + x^4/12 has V'' = 1 + x^2; the figure of a step that does not move is known."""
+    line = midpoint(100, 0.02).replace({"flow.energy": [OU[0], {"kind": "potential", "potential": "x**2/2 + x**4/12"}]})
+    prepared = line.replace({"exact": None}).prepare()
+    convexity = prepared.watch.convexity
+    assert convexity.modulus == pytest.approx(1.0, abs=2e-2)
+    convexity(prepared.initial)
+    convexity(replace(prepared.initial, time=0.02))
+    energy, edges = prepared.problem.energy(0.0), prepared.mesh.edges[0]
+    equilibrium = convexity.references[1]
+    far = distance_1d(edges, prepared.initial.density, equilibrium)
+    rise = energy.value(prepared.initial.density) - energy.value(equilibrium)
+    assert convexity.evi_defect == pytest.approx(max(0.0, 0.5 * convexity.modulus * far**2 + rise), rel=1e-9)
+
+
+def test_evbdf2_accounts_for_no_energy_but_of_its_first_step():
+    states = []
+    list(midpoint(100, 0.05, kind="evbdf2").prepare().frames(states.append))
+    assert states[1].dissipated > 0
+    assert [state.dissipated for state in states[2:]] == [0.0] * (len(states) - 2)
 
 
 def test_the_ledger_of_a_gradient_flow_adds_up():

@@ -302,6 +302,25 @@ def test_a_mesh_without_an_interval_has_a_geodesic_all_the_same():
     assert figures["w2"] == pytest.approx(0.3365, rel=0.15)
 
 
+@pytest.mark.parametrize("solver", ["primal-dual", "interior-point"])
+def test_the_geodesic_from_a_density_to_itself_rests(solver):
+    start = {"kind": "gaussian", "mean": [0.4, 0.5], "covariance": [[0.02, 0], [0, 0.02]]}
+    changes = {"mesh.cells": [8, 8], "flow.intervals": 4, "flow.target": start, "initial": start}
+    still = GAUSSIANS.replace(changes).replace({"flow.solver": {"kind": solver}, "checks": {"w2_error": 1e-3}})
+    _, last, figures = final(still)
+    assert figures["w2_solver"] <= 1e-4
+    assert still.checks.missed(figures) == []
+    np.testing.assert_allclose(last.density, still.prepare().initial.density, rtol=1e-6)
+
+
+def test_a_prepared_case_runs_again_as_if_it_were_the_first_time():
+    prepared = Case.read("cases/ou-1d-jko.yaml").replace({"times": {"end": 0.1, "step": 0.05}}).prepare()
+    list(prepared.frames())
+    first = prepared.figures()
+    list(prepared.frames())
+    assert prepared.figures() == first
+
+
 def test_the_cap_is_an_error_unless_accepted():
     capped = GAUSSIANS.replace({"mesh.cells": [16, 16], "flow.solver": {"kind": "primal-dual", "iterations": 20}})
     with pytest.raises(NumericsError, match=r"stopped after .* iterations at the residual .* say accept: true"):

@@ -1,5 +1,8 @@
 """Distances: exact on lines, proved intervals on grids."""
 
+from fractions import Fraction
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -7,7 +10,7 @@ from scipy.stats import norm
 import fvflow
 from fvflow.errors import CaseError
 from fvflow.fields import gaussian_density
-from fvflow.mesh import Box, Graded
+from fvflow.mesh import Box, Graded, Grid
 from fvflow.wasserstein import bounds, bures, distance_1d, interpolated_1d, transport_matrix
 from fvflow.wasserstein.coupling import coupling
 from fvflow.wasserstein.legendre import legendre, legendre_nodes
@@ -219,6 +222,65 @@ def test_frames_of_a_result_have_distances():
         fvflow.wasserstein.distance(line, 0, 1, width=0)
     with pytest.raises(CaseError, match="frame 7: the result has 2"):
         fvflow.wasserstein.distance(line, 0, 7)
+
+
+def fraction_w2(edges, first, second):
+    """W2^2 on a line in exact arithmetic, of the densities scaled to the first one's mass."""
+    edges = [Fraction(float(x)) for x in edges]
+    sums = []
+    for density in (first, second):
+        levels = [Fraction(0)]
+        for a, b, d in zip(edges, edges[1:], density, strict=False):
+            levels.append(levels[-1] + (b - a) * Fraction(float(d)))
+        sums.append(levels)
+    sums[1] = [level * sums[0][-1] / sums[1][-1] for level in sums[1]]
+    marks, total = sorted({*sums[0], *sums[1]}), Fraction(0)
+
+    def quantile(levels, u, inside):
+        cell = max(i for i in range(len(levels) - 1) if levels[i] <= inside and levels[i + 1] > levels[i])
+        return edges[cell] + (edges[cell + 1] - edges[cell]) * (u - levels[cell]) / (levels[cell + 1] - levels[cell])
+
+    for start, end in pairwise(marks):
+        near, far = (
+            quantile(sums[0], u, (start + end) / 2) - quantile(sums[1], u, (start + end) / 2) for u in (start, end)
+        )
+        total += (end - start) * (near**2 + near * far + far**2) / 3
+    return total
+
+
+def test_the_interval_on_a_line_holds_exact_arithmetic():
+    """Densities that nearly agree, thin tails, and lines far from the origin."""
+    random, edges = np.random.default_rng(7), np.linspace(0, 1, 11)
+    one = np.zeros(10)
+    one[0] = 10.0
+    pairs = [(edges, one, one + np.eye(10)[9] * thin) for thin in (1e-16, 1e-12, 1e-6)]
+    pairs += [(1e6 + edges, *random.random((2, 10))), (edges, random.random(10), random.random(10) ** 20)]
+    for line, first, second in pairs:
+        second = second * (np.diff(line) @ first) / (np.diff(line) @ second)
+        found = bounds(Grid((line,)), first, second)
+        exact = fraction_w2(line, first, second)
+        assert Fraction(found.lower) ** 2 <= exact <= Fraction(found.upper) ** 2
+    assert found.width <= 1e-9
+
+
+def test_the_interval_allows_for_cells_that_are_only_nearly_equal():
+    widths = 1 - 0.9e-9 * (np.arange(64) / 63 - 0.5)
+    edges = np.concatenate([[0.0], np.cumsum(widths)]) / widths.sum()
+    mesh = Grid((edges, np.linspace(0, 1e-6, 2)))
+    one, other = np.zeros((2, 64))
+    one[0], other[32] = 1 / mesh.volume[0], 1 / mesh.volume[32]
+    found = bounds(mesh, one, other)
+    assert found.lower <= edges[32] <= found.upper + 1e-15
+
+
+def test_results_in_single_precision_have_distances():
+    ds = ou(2, 12).replace({"output": {"precision": "single"}}).run()
+    assert 0.1 < fvflow.wasserstein.distance(ds, 0, -1).upper < 1.0
+
+
+def test_a_guess_that_is_not_finite_is_no_guess():
+    mesh, density = Box((0.0, 0.0), (1.0, 1.0), (4, 4)).build(), np.ones(16)
+    assert bounds(mesh, density, density, potential=np.full(16, np.nan)).upper <= 1e-6
 
 
 def test_no_interval_without_an_even_grid():

@@ -28,16 +28,22 @@ class Prepared:
     def __init__(self, case: Case, mesh: Mesh, problem: Any, initial: State, reference: Reference | None) -> None:
         self.case, self.mesh, self.problem, self.initial, self.reference = case, mesh, problem, initial, reference
         self.times, self.each = case.schedule, case.flow.energy_each_step
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget a run."""
+        mesh, problem = self.mesh, self.problem
         self.solved: dict[str, float] = {}  # the figures of a transport
         self.watch = Watch(mesh)
         if self.each:
             self.watch.energy = lambda state: problem.energy(state.time).value(state.density)
-            self.watch.convexity = Convexity.of(mesh, problem.energy(0.0), initial)
+            self.watch.convexity = Convexity.of(mesh, problem.energy(0.0), self.initial)
         self._last: dict[str, Any] = {}
         self._worst: dict[str, float] = {}  # errors of all saved times
 
     def frames(self, watch: Any = None) -> Iterator[dict[str, Any]]:
-        """What is stored at each saved time: time, rho and the ledger."""
+        """What is stored at each saved time: time, rho and the ledger; each call is a run of its own."""
+        self._begin()
         watchers = [self.watch] if watch is None else [self.watch, watch]
         states = self.case.flow.states(self.problem, self.initial, self.times, watch)
         for state in every(tee(states, *watchers), self.times):
@@ -52,9 +58,10 @@ class Prepared:
         if state.figures and not self.solved:
             self.solved = dict(state.figures)
             exact = getattr(self.reference, "distance", None)
-            if exact and "w2" in self.solved:
-                self.solved["w2_error"] = abs(self.solved["w2"] / exact - 1.0)
-                self.solved["w2_solver_error"] = abs(self.solved["w2_solver"] / exact - 1.0)
+            if exact is not None and "w2" in self.solved:
+                scale = exact if exact > 0 else 1.0
+                self.solved["w2_error"] = abs(self.solved["w2"] - exact) / scale
+                self.solved["w2_solver_error"] = abs(self.solved["w2_solver"] - exact) / scale
 
     def layout(self) -> Any:
         """The variables of the result file."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from fvflow.errors import CaseError
 from fvflow.fields import Kernel
 from fvflow.mesh import Array, Mesh
 
-LARGEST_DENSE = 2**14  # cells: the matrix takes 2 GiB
+LARGEST_DENSE = 2**13  # cells: the matrix takes half a GiB
 _BLOCK = 256  # rows of it that are evaluated at once
 _EVEN = 1e-9  # relative difference between cells that counts as none
 _SYMMETRIC = 1e-9  # relative difference between W(d) and W(-d) that is taken for round-off
 _POLE = 1e-3  # by how much the exponent of a pole has to stay below the dimension
-_GAUSS = 6  # points an axis and side of a pole
+_GAUSS = {1: 8, 2: 4, 3: 2}  # points an axis and quarter of a shell, by dimension
+_SHELLS = 24
 _AXES = "xyz"
 
 
@@ -66,10 +68,10 @@ def _fourier(kernel: Kernel, edges: tuple[Array, ...], shape: tuple[int, ...]) -
     value = np.array(kernel(*reversed(np.meshgrid(*reversed(axes), indexing="ij", sparse=True))))
     middle = tuple(count - 1 for count in shape)
     if not np.isfinite(value[middle]):
-        _require_integrable(kernel, spacing[0], len(spacing))
         value[middle] = _mean(kernel, [np.array(h) for h in spacing])
     flipped = value[(slice(None, None, -1),) * value.ndim]
-    _require(kernel, value, flipped, lambda index: [axes[-1 - i][k] for i, k in enumerate(index)][::-1])
+    largest = float(np.abs(value).max())
+    _require(kernel, value, flipped, largest, lambda index: [axes[-1 - i][k] for i, k in enumerate(index)][::-1])
     wrapped = np.zeros(sizes)
     places = [np.arange(1 - count, count) % size for count, size in zip(shape, sizes, strict=True)]
     wrapped[np.ix_(*places)] = value
@@ -95,9 +97,14 @@ def _dense(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
         rows = slice(start, start + _BLOCK)
         matrix[rows] = kernel(*(mesh.centre[rows, None, axis] - mesh.centre[None, :, axis] for axis in _axes(mesh)))
     if not np.isfinite(matrix.diagonal()).all():
-        _require_integrable(kernel, float(_widths(mesh)[0].min()), mesh.dimension)
         np.fill_diagonal(matrix, _mean(kernel, _widths(mesh)))
-    _require(kernel, matrix, matrix.T, lambda index: list(mesh.centre[index[0]] - mesh.centre[index[1]]))
+    largest = max(float(matrix.max()), -float(matrix.min()))
+    for start in range(0, mesh.cells, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        ends = mesh.centre[rows]
+        _require(
+            kernel, matrix[rows], matrix[:, rows].T, largest, lambda index, e=ends: e[index[0]] - mesh.centre[index[1]]
+        )
     return lambda masses: np.asarray(matrix @ masses)
 
 
@@ -113,34 +120,42 @@ def _widths(mesh: Mesh) -> list[Array]:
     return [grid.ravel() for grid in reversed(grids)]
 
 
-def _require_integrable(kernel: Kernel, width: float, dimension: int) -> None:
-    """Refuse a pole |d|^-a with a >= dimension, whose mean over a cell is infinite: CaseError."""
-    near = [np.array([scale * width] + [0.0] * (dimension - 1))[:, None] for scale in (2.0**-20, 2.0**-21)]
-    values = [abs(float(kernel(*place)[0])) for place in near]
-    if not values[1] < 2.0 ** (dimension - _POLE) * values[0]:
+def _mean(kernel: Kernel, widths: list[Array]) -> Array:
+    """The mean of W over a box about 0, by Gauss points on shells that halve towards the pole.
+
+    The shells shrink in the end like a geometric series, whose rest is added. Raises CaseError where they do not: a
+    pole |d|^-a with a >= dimension has no mean.
+    """
+    dimension = len(widths)
+    node, weight = np.polynomial.legendre.leggauss(_GAUSS[dimension])
+    parts = [(0.25 * (2 * part - 3 + node), 0.25 * weight, part in (1, 2)) for part in range(4)]  # quarters of [-1, 1]
+    total, before, shell = np.zeros_like(widths[0]), np.zeros_like(widths[0]), np.zeros_like(widths[0])
+    for level in range(_SHELLS):
+        before, shell = shell, np.zeros_like(widths[0])
+        for choice in product(parts, repeat=dimension):
+            if all(inner for _, _, inner in choice):
+                continue
+            for points in product(range(len(node)), repeat=dimension):
+                picked = zip(widths, choice, points, strict=True)
+                place = [0.5 * width * 2.0**-level * part[0][index] for width, part, index in picked]
+                share = math.prod(part[1][index] * 0.5 for part, index in zip(choice, points, strict=True))
+                shell = shell + kernel(*place) * share * 2.0 ** (-level * dimension)
+        total = total + shell
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(shell == 0.0, 0.0, shell / before)
+    if not (np.isfinite(total).all() and (np.abs(ratio) < 1.0 - _POLE).all()):
         raise CaseError(
             f"the kernel {kernel.expression.text} has a pole at 0 that is not integrable in {dimension} dimension(s); "
             "use one weaker than r**-dimension"
         )
+    return np.asarray(total + shell * ratio / (1.0 - ratio))
 
 
-def _mean(kernel: Kernel, widths: list[Array]) -> Array:
-    """The mean of W over a box about 0 by Gauss points in s, x = (width/2) s^3, which are dense at the pole."""
-    node, weight = np.polynomial.legendre.leggauss(_GAUSS)
-    stretched = np.concatenate([-((0.5 + 0.5 * node) ** 3), (0.5 + 0.5 * node) ** 3])
-    share = np.tile(0.75 * weight * (0.5 + 0.5 * node) ** 2, 2)
-    total = np.zeros_like(widths[0])
-    for choice in product(range(2 * _GAUSS), repeat=len(widths)):
-        place = [0.5 * width * stretched[index] for width, index in zip(widths, choice, strict=True)]
-        total = total + kernel(*place) * math.prod(share[index] for index in choice)
-    return total
-
-
-def _require(kernel: Kernel, value: Array, mirrored: Array, place: Callable[[tuple[int, ...]], list[float]]) -> None:
+def _require(kernel: Kernel, value: Array, mirrored: Array, largest: float, place: Callable[..., Any]) -> None:
     """Refuse a kernel that is not finite or not even."""
     with np.errstate(invalid="ignore"):
         off = np.abs(value - mirrored)
-        bad = ~(off <= _SYMMETRIC * np.abs(value).max())
+        bad = ~(off <= _SYMMETRIC * largest) | ~np.isfinite(value)
     if not bad.any():
         return
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), value.shape))

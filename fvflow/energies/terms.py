@@ -55,6 +55,7 @@ class EntropyTerm:
             part = (after - before) / before
             quotient = np.where(np.abs(part) < _NEAR, 1.0 - 0.5 * part, np.log1p(part) / part)  # log(1 + q)/q
             value = np.log(before) + (1.0 + part) * quotient
+            value = np.where(after > 0, value, np.log(before))
             return self.epsilon * np.where(before > 0, value, np.log(after))
 
 

@@ -82,4 +82,6 @@ class WassersteinFlow(BaseFlow):
         else:
             base = 2 * estimated_bytes(Direct(), extent)
         transforms = 40 * (1 + pairs) * (1 << extent.dimension) * extent.cells if pairs else 0
+        if isinstance(self.stepper, JKO) and self.stepper.intervals > 1:  # one factorisation of all: 20 kB an unknown
+            base += 40_000 * self.stepper.intervals * extent.cells
         return base + transforms

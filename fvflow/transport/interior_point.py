@@ -27,7 +27,7 @@ from annotated_types import Ge, Gt, Lt
 
 from fvflow.linalg import factorise
 from fvflow.mesh import Array, Mesh
-from fvflow.transport.geodesic import Geodesic, owner_share
+from fvflow.transport.geodesic import Geodesic, owner_share, resting
 
 _CENTERING = 0.15  # mu aims at this part of the mean of rho z
 _BOUNDARY = 0.995
@@ -54,6 +54,8 @@ class InteriorPoint:
         progress: Callable[[int, float], None] | None = None,
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass."""
+        if (still := resting(mesh, initial, target, intervals)) is not None:
+            return still
         return _Newton(mesh, initial, target, intervals, self).run(progress)
 
 
@@ -86,7 +88,7 @@ class _Newton:
         t = self.dt * np.arange(1, n)[:, None]
         rho = 0.5 * ((1.0 - t) * self.ends[0] + t * self.ends[1] + 1.0)
         phi = np.tile(self._potential(), (n, 1))
-        z = np.ones_like(rho) * float(phi[0] @ (g.volume * (self.ends[1] - self.ends[0]))) / g.volume.sum() / rho
+        z = float(phi[0] @ (g.volume * (self.ends[1] - self.ends[0]))) / float(g.volume.sum()) / rho
         for iteration in range(s.iterations + 1):
             balance, jacobi, faces, slope = self._residuals(rho, phi)
             dual = jacobi + g.volume * z

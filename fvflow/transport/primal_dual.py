@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.mesh import Array, Mesh
-from fvflow.transport.geodesic import Geodesic
+from fvflow.transport.geodesic import Geodesic, resting
 from fvflow.transport.iteration import Iteration, Residual, Watch
 from fvflow.transport.lattice import Iterate, Lattice, Scheme, eigenvalues
 from fvflow.transport.refine import halved
@@ -56,6 +56,8 @@ class PrimalDual:
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass."""
         lattice = Lattice.of(mesh, intervals)
+        if (still := resting(mesh, initial, target, intervals)) is not None:
+            return still
         start, end = (np.reshape(density, lattice.shape) for density in (initial, target))
         mean, scale = float(start.mean()), displacement(start, end, lattice.spacing)
         unit = Lattice(lattice.shape, tuple(h / scale for h in lattice.spacing), intervals)
@@ -106,9 +108,11 @@ class _Units:
         return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged)
 
     def gap(self, iteration: Iteration, found: Geodesic) -> float:
-        """1 - lower/upper of the discrete W2."""
-        upper = self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action()
-        return 1.0 - sqrt(max(found.dual_value(), 0.0) / upper)
+        """(upper - lower)/upper of the discrete W2; over a cell where W2 is less."""
+        upper = sqrt(2.0 * self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action())
+        lower = sqrt(2.0 * max(found.dual_value(), 0.0))
+        cell = min(self.lattice.spacing) * self.scale * sqrt(float(self.mesh.volume @ self.ends[0]))
+        return (upper - lower) / max(upper, cell)
 
 
 def _counting(progress: Progress, before: int) -> Watch:

@@ -15,8 +15,8 @@ from fvflow.wasserstein.legendre import centres, half_square, legendre, to_point
 from fvflow.wasserstein.line import distance_1d, require_masses
 
 _FINEST = 16  # vertices of the lower bound an axis and cell
-_ROUND_OFF = 1e-12  # relative, of the exact distance on a line
-_EVEN = 1e-9  # relative difference between cells that counts as none
+_ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, by cell, relative to its length
+_EVEN = 1e-6  # of a cell: how far an edge may be from where equal cells have it; the interval allows for it
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ def bounds(
     if mesh.edges is None or not provable(mesh):
         raise CaseError("bounds of W2 need a box of equal cells, or a line; give the densities on one")
     if mesh.dimension == 1:
-        exact = distance_1d(mesh.edges[0], first, second)
-        return Bounds(exact * (1.0 - _ROUND_OFF), exact * (1.0 + _ROUND_OFF))
+        square = distance_1d(mesh.edges[0], first, second) ** 2
+        off = mass * float(np.ptp(mesh.edges[0])) ** 2 * mesh.cells * _ROUND_OFF + 4e-16 * square
+        return Bounds(sqrt(max(square - off, 0.0)), sqrt(square + off))
     mu, nu = (np.reshape(density, mesh.shape) / density.sum() for density in (first, second))
     spacing = tuple(float(np.ptp(edge)) / (len(edge) - 1) for edge in reversed(mesh.edges))
     low, high, split = 0.0, np.inf, 1
     occupied = max(np.count_nonzero(mu), np.count_nonzero(nu))
-    if potential is not None:
+    if potential is not None and np.isfinite(potential).all():
         guess = half_square(centres(mu.shape, spacing)) - np.reshape(potential, mesh.shape)
         low = _lower(mu, nu, spacing, guess, _refinement(mu.shape, vertices))
     while True:
@@ -76,7 +77,8 @@ def bounds(
         low = max(low, _lower(*parts, fine, plan.dual, _refinement(parts[0].shape, vertices)))
         high, split = min(high, plan.upper), 2 * split
         if high - low <= width * high or occupied * split**mu.ndim > cells:
-            return Bounds(sqrt(mass) * low, sqrt(mass) * high)
+            moved = 2.0 * _displacement(mesh.edges)  # both densities, onto the grid of equal cells
+            return Bounds(sqrt(mass) * max(low - moved, 0.0), sqrt(mass) * (high + moved))
 
 
 def provable(mesh: Mesh) -> bool:
@@ -85,7 +87,17 @@ def provable(mesh: Mesh) -> bool:
 
 
 def _even(edges: tuple[Array, ...]) -> bool:
-    return all(float(np.ptp(np.diff(edge))) <= _EVEN * float(np.ptp(edge)) / len(edge) for edge in edges)
+    return all(_offset(edge) <= _EVEN * float(np.ptp(edge)) / len(edge) for edge in edges)
+
+
+def _offset(edge: Array) -> float:
+    """The largest distance of an edge from where equal cells have it."""
+    return float(np.abs(edge - np.linspace(edge[0], edge[-1], len(edge))).max())
+
+
+def _displacement(edges: tuple[Array, ...]) -> float:
+    """How far mass has to move at most from one grid to the other."""
+    return sqrt(sum(_offset(edge) ** 2 for edge in edges))
 
 
 def _refinement(shape: tuple[int, ...], vertices: int) -> int:

@@ -21,7 +21,7 @@ def distance_1d(edges: Array, first: Array, second: Array, power: float = 2.0) -
         raise CaseError(f"power {power:g}; W_p needs p >= 1")
     width, quantiles = _merged(edges, first, second)
     near, far = (one - other for one, other in zip(*quantiles, strict=True))
-    return float((width @ _mean_power(near, far, power)) ** (1.0 / power))
+    return float((width * _mean_power(near, far, power)).sum() ** np.longdouble(1.0 / power))
 
 
 def interpolated_1d(edges: Array, first: Array, second: Array, part: float) -> Array:
@@ -37,7 +37,8 @@ def interpolated_1d(edges: Array, first: Array, second: Array, part: float) -> A
     level = np.concatenate([[0.0], np.cumsum(mass)])
     place = np.stack([left, right], axis=1).ravel()  # non-decreasing: at each the mass to its left is known
     below = np.stack([level[:-1], level[1:]], axis=1).ravel()
-    inside = np.interp(edges, np.maximum.accumulate(place), below) if len(ends) else np.zeros_like(edges)
+    place = edges[0] + np.asarray(np.maximum.accumulate(place), float)
+    inside = np.interp(edges, place, np.asarray(below, float)) if len(ends) else np.zeros_like(edges)
     return np.diff(inside) / np.diff(edges)
 
 
@@ -53,10 +54,11 @@ def require_masses(first: Array, second: Array) -> float:
 
 def _merged(edges: Array, first: Array, second: Array) -> tuple[Array, list[tuple[Array, Array]]]:
     """The mass between merged levels (level,), and for both densities the quantiles at their ends."""
+    edges = np.asarray(edges - edges[0], np.longdouble)  # the levels of thin tails and near densities need the digits
     width = np.diff(edges)
-    masses = [width * np.asarray(density, float) for density in (first, second)]
+    masses = [width * np.asarray(density, np.longdouble) for density in (first, second)]
     total = require_masses(*masses)
-    sums = [np.concatenate([[0.0], np.cumsum(mass)]) for mass in masses]
+    sums = [np.concatenate([np.zeros(1, np.longdouble), np.cumsum(mass)]) for mass in masses]
     levels = [level * (total / level[-1]) for level in sums]
     merged = np.unique(np.concatenate(levels))
     start, end = merged[:-1], merged[1:]
