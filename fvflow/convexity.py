@@ -72,4 +72,5 @@ class Convexity:
     def figures(self) -> dict[str, float]:
         """Modulus and defects."""
         found = {"convexity": self.modulus, "evi_defect": self.evi_defect}
-        return found | ({"contraction_defect": self.contraction_defect} if self.equilibrium else {})
+        told = self.equilibrium and np.isfinite(self.contraction_defect)
+        return found | ({"contraction_defect": self.contraction_defect} if told else {})

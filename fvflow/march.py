@@ -25,8 +25,8 @@ class Adaptive:
     """Steps whose error, told from two half steps, is at most `tolerance` of the mass each.
 
     Of two half steps y and a whole one z of a method of order p the error is |y - z|_1/(2^p - 1); y is kept. The next
-    step is 0.9 (tolerance/error)^(1/(p+1)) times as long, between a fifth and four times (Hairer, Norsett, Wanner,
-    Solving Ordinary Differential Equations I, 1993).
+    step is 0.9 (tolerance/error)^(1/(p+1)) times as long, between a fifth and four times, or what the method bears
+    (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 1993).
     """
 
     initial: Annotated[float, Gt(0)]
@@ -34,10 +34,10 @@ class Adaptive:
     shortest: Annotated[float, Gt(0)] | None = None  # 1e-9 of the end unless given
     longest: Annotated[float, Gt(0)] | None = None
 
-    def factor(self, error: float, order: int) -> float:
-        """By how much the next step is longer."""
+    def factor(self, error: float, order: int, growth: float) -> float:
+        """By how much the next step is longer, at most `growth`."""
         power = 1.0 / (order + 1)
-        return min(max(0.9 * math.pow(self.tolerance / max(error, 1e-300), power), 0.2), 4.0)
+        return min(max(0.9 * math.pow(self.tolerance / max(error, 1e-300), power), 0.2), growth)
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ class Times:
         return usual * (self.saves - 1) + self.cuts(self.saves)
 
 
-def march(step: Step, state: State, times: Times, volume: Array, order: int) -> Iterator[State]:
+def march(step: Step, state: State, times: Times, volume: Array, order: int, growth: float = 4.0) -> Iterator[State]:
     """Every state from the initial one on; raises NumericsError at the first that is not finite.
 
-    The volumes of the cells and the order of the method are for steps chosen by their error.
+    The volumes of the cells, the order of the method and the growth that it bears are for steps chosen by their error.
     """
     yield state
     if isinstance(times.step, Adaptive):
-        yield from _adapted(step, state, times, times.step, volume, order)
+        yield from _adapted(step, state, times, times.step, volume, order, growth)
         return
     for index in range(1, times.saves + 1):
         start, end, cuts = times.mark(index - 1), times.mark(index), times.cuts(index)
@@ -142,7 +142,9 @@ def _taken(step: Step, state: State, length: float, at: float) -> State:
     return after
 
 
-def _adapted(step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: int) -> Iterator[State]:
+def _adapted(
+    step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: int, growth: float
+) -> Iterator[State]:
     length = min(rule.initial, rule.longest or times.end)
     shortest, rejections = rule.shortest or _SHORTEST * times.end, 0
     for index in range(1, times.saves + 1):
@@ -165,7 +167,7 @@ def _adapted(step: Step, state: State, times: Times, rule: Adaptive, volume: Arr
                     f"a step of {tau:.3g} at t = {state.time:g}, the shortest allowed, is off by {error:.1e} "
                     f"(tolerance {rule.tolerance:g}); use a larger tolerance or a smaller shortest"
                 )
-            length = min(max(tau * rule.factor(error, order), shortest), rule.longest or times.end)
+            length = min(max(tau * rule.factor(error, order, growth), shortest), rule.longest or times.end)
             if error > rule.tolerance:
                 rejections += 1
                 continue

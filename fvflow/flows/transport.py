@@ -20,8 +20,6 @@ from fvflow.problems import State, Transport, Variable
 from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
 from fvflow.wasserstein import bounds, provable
 
-_SPLIT, _LEAST_CELLS = 4, 4096  # cells that the bounds may work on: so many times those of the mesh, or so many
-
 
 @dataclass(frozen=True)
 class TransportFlow(BaseFlow):
@@ -106,8 +104,7 @@ class TransportFlow(BaseFlow):
         figures = {"w2": found.w2, "w2_solver": found.w2, "action": 0.5 * found.w2**2}
         if provable(problem.mesh):
             ends, phi = (found.density[0], found.density[-1]), found.nodal_potential()[-1]
-            most = max(_SPLIT * problem.mesh.cells, _LEAST_CELLS)
-            proved = bounds(problem.mesh, *ends, phi, width=self.width, cells=most)
+            proved = bounds(problem.mesh, *ends, phi, width=self.width)
             figures["w2"] = min(max(found.w2, proved.lower), proved.upper)
             figures |= {"w2_lower": proved.lower, "w2_upper": proved.upper, "gap": proved.width}
         return figures | {

@@ -14,6 +14,7 @@ from fvflow.wasserstein.coupling import coupling
 from fvflow.wasserstein.legendre import centres, half_square, legendre, to_points
 from fvflow.wasserstein.line import distance_1d, require_masses
 
+_SPLIT, _LEAST_CELLS = 4, 4096  # cells to split into: so many times those of the mesh, or so many
 _FINEST = 16  # vertices of the lower bound an axis and cell
 _ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, by cell, relative to its length
 _EVEN = 1e-6  # of a cell: how far an edge may be from where equal cells have it; the interval allows for it
@@ -38,7 +39,7 @@ def bounds(
     second: Array,
     potential: Array | None = None,
     width: float = 1e-3,
-    cells: int = 20_000,
+    cells: int | None = None,
     vertices: int = 2_000_000,
 ) -> Bounds:
     """An interval that holds W2 of two densities (cell,), constant in each cell of an even grid; exact on lines.
@@ -52,8 +53,9 @@ def bounds(
 
     whose integrals are exact. Any v makes such a pair by u = v*, v <- u* (discrete Legendre transforms): that of the
     plan, or |y|^2/2 - `potential` where a dynamic solver has left phi(1, .) at the cell centres. Upper: see `coupling`.
-    Cells are split until the relative `width` is reached or there would be more than `cells` of them. Villani, Topics
-    in Optimal Transportation, 2003; notes, equation (43). Raises CaseError where there is no distance or no even grid.
+    Cells are split until the relative `width` is reached or more than `cells` would have mass, four times those of the
+    mesh and at least 4096 unless given. Villani, Topics in Optimal Transportation, 2003; notes, equation (43). Raises
+    CaseError where there is no distance or no even grid.
     """
     if not 0 < width < 1:
         raise CaseError(f"width {width:g}; give a relative width between 0 and 1")
@@ -66,7 +68,7 @@ def bounds(
         return Bounds(sqrt(max(square - off, 0.0)), sqrt(square + off))
     mu, nu = (np.reshape(density, mesh.shape) / density.sum() for density in (first, second))
     spacing = tuple(float(np.ptp(edge)) / (len(edge) - 1) for edge in reversed(mesh.edges))
-    low, high, split = 0.0, np.inf, 1
+    low, high, split, most = 0.0, np.inf, 1, max(_SPLIT * mesh.cells, _LEAST_CELLS) if cells is None else cells
     occupied = max(np.count_nonzero(mu), np.count_nonzero(nu))
     if potential is not None and np.isfinite(potential).all():
         guess = half_square(centres(mu.shape, spacing)) - np.reshape(potential, mesh.shape)
@@ -76,7 +78,7 @@ def bounds(
         plan = coupling(*parts, fine)
         low = max(low, _lower(*parts, fine, plan.dual, _refinement(parts[0].shape, vertices)))
         high, split = min(high, plan.upper), 2 * split
-        if high - low <= width * high or occupied * split**mu.ndim > cells:
+        if high - low <= width * high or occupied * split**mu.ndim > most:
             moved = 2.0 * _displacement(mesh.edges)  # both densities, onto the grid of equal cells
             return Bounds(sqrt(mass) * max(low - moved, 0.0), sqrt(mass) * (high + moved))
 
