@@ -289,7 +289,7 @@ def test_the_ledger_of_a_gradient_flow_adds_up():
 def test_adaptive_steps_of_a_gradient_flow(kind):
     rule = {"initial": 1e-3, "tolerance": 1e-3}
     few = final(midpoint(400, 0.01, kind=kind).replace({"times": {"end": 0.4, "step": rule}}))[2]
-    many = final(midpoint(400, 0.01, kind=kind).replace({"times": {"end": 0.4, "step": rule | {"tolerance": 1e-5}}}))[2]
+    many = final(midpoint(400, 0.01, kind=kind).replace({"times": {"end": 0.4, "step": rule | {"tolerance": 1e-6}}}))[2]
     assert few["steps"] < many["steps"]
     assert many["error_l1"] < few["error_l1"] < 0.05
     assert few["time"] == 0.4

@@ -43,7 +43,7 @@ class EVBDF2:
     iterations: Annotated[int, Ge(1)] = 40
     kind: Literal["evbdf2"] = "evbdf2"
     order = 2
-    growth = 1.3  # from one adaptive step to the next: the extrapolation over a step twice as long is a poor one
+    growth = 1.5  # from one adaptive step to the next: the extrapolation over a step twice as long is a poor one
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
