@@ -78,6 +78,22 @@ def test_jko_leaves_vacuum_to_ljko_when_it_must():
         assert figures["mass_drift"] <= 1e-14
 
 
+@pytest.mark.parametrize("kind", ["jko", "evbdf2"])
+def test_a_step_that_would_empty_cells_below_nothing_is_left_to_ljko(kind):
+    """m = 3 on a bowl, from a patch: the centred fluxes ask for more than round-off from cells at the front."""
+    square = case(
+        "{kind: porous-medium, exponent: 3}, {kind: potential, potential: x**2 + y**2}", STARTS["vacuum"], 0.01
+    )
+    prepared = square.replace({"flow.stepper": {"kind": kind}}).prepare()
+    states = []
+    list(prepared.frames(states.append))
+    assert states[1].fallbacks == 1
+    one = final(square.replace({"times": {"end": 0.01, "step": 0.01}}))[1]
+    np.testing.assert_array_equal(states[1].density, one.density)
+    assert prepared.figures()["fallbacks"] >= 4
+    assert prepared.watch.mass_drift <= 1e-14
+
+
 def test_the_recursion_is_the_minimiser():
     """m' and s' minimise E + W2^2/(2 tau) among Gaussians: E = -eps log s + k (s^2 + (m - c)^2)/2."""
     reference = recursion(50, 0.2, 1).prepare().reference
