@@ -105,6 +105,7 @@ def test_a_geodesic_between_gaussians(scheme):
         assert figures["continuity"] <= 1e-10
         assert figures["minimum"] >= 0
         assert figures["mass_drift"] <= 1e-14
+        assert 0 < figures["repair"] <= 1e-5
         assert figures["w2_lower"] <= figures["w2"] <= figures["w2_upper"]
     assert errors[1] < 0.35 * errors[0]
     assert errors[1] < {"cell": 7e-4, "face": 3.5e-3}[scheme]

@@ -31,6 +31,7 @@ class Checks:
     fallbacks: Bound = None  # steps left to ljko
     gap: Bound = None  # relative width of the interval around W2
     continuity: Bound = None
+    repair: Bound = None  # of a geodesic: the L1 change that made its densities admissible, of the mass
     hamilton_jacobi: Bound = None
     hamilton_jacobi_excess: Bound = None
     hopf_lax: Bound = None  # of flow hamilton-jacobi with H = |p|^2/2, relative to the range of phi

@@ -78,7 +78,15 @@ class Case:
                 self.flow.schedule(self.times)
         except CaseError as error:
             yield Fault(("times",), str(error))
-        for name in ("w2_error", "w2_solver_error", "gap", "continuity", "hamilton_jacobi", "hamilton_jacobi_excess"):
+        for name in (
+            "w2_error",
+            "w2_solver_error",
+            "gap",
+            "repair",
+            "continuity",
+            "hamilton_jacobi",
+            "hamilton_jacobi_excess",
+        ):
             if getattr(self.checks, name) is not None and not isinstance(self.flow, TransportFlow):
                 yield Fault(("checks", name), "is for flow transport")
         if self.checks.hopf_lax is not None and not getattr(self.flow, "quadratic", False):

@@ -137,6 +137,7 @@ FIGURES = {
     "action": "w2_solver^2/2",
     "duality_gap": "relative gap of the discrete W2, certified",
     "residual": "relative residual of the solver's optimality conditions",
+    "repair": "largest L1 change that made the solver's densities non-negative and admissible, of the mass",
     "continuity": "largest residual of the continuity equation in an interval, relative to the mass",
     "hamilton_jacobi": "largest residual of the Hamilton-Jacobi equation where rho is above 1e-4 of its maximum",
     "hamilton_jacobi_excess": "largest positive residual of the Hamilton-Jacobi equation",

@@ -110,6 +110,7 @@ class TransportFlow(BaseFlow):
         return figures | {
             "duality_gap": found.gap,
             "residual": found.residual,
+            "repair": found.repair,
             "continuity": found.continuity(),
             "hamilton_jacobi": inside,
             "hamilton_jacobi_excess": excess,

@@ -29,6 +29,7 @@ class Geodesic:
     iterations: int
     converged: bool
     gap: float = np.nan  # (upper - lower)/upper of the discrete W2, both certified; nan where not at hand
+    repair: float = 0.0  # the largest L1 change that made the solver's densities admissible, of the mass
 
     @property
     def step(self) -> float:

@@ -99,13 +99,15 @@ class _Units:
         """The admissible path next to the iterate."""
         state, lattice = iteration.state, self.lattice
         shape, intervals = lattice.shape, lattice.intervals
-        rho, m = repaired(lattice, state.rho.reshape(-1, *shape), state.m.reshape(-1, intervals, *shape), floor)
+        raw = state.rho.reshape(-1, *shape)
+        rho, m = repaired(lattice, raw, state.m.reshape(-1, intervals, *shape), floor)
+        repair = float(np.abs(rho - raw).reshape(len(rho), -1).sum(axis=1).max()) / float(raw[0].sum())
         density = rho.reshape(intervals + 1, -1) * self.mean
         density[0], density[-1] = self.ends
         mass = float(self.mesh.volume @ self.ends[0])
         w2 = self.scale * sqrt(max(2.0 * iteration.value() / prod(shape) * mass, 0.0))
         flux, phi = _by_face(m) * (self.mean * self.scale), state.phi.reshape(intervals, -1) * self.scale**2
-        return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged)
+        return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged, repair=repair)
 
     def gap(self, iteration: Iteration, found: Geodesic) -> float:
         """(upper - lower)/upper of the discrete W2; over a cell where W2 is less."""
