@@ -11,7 +11,7 @@ from annotated_types import Ge
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array
 
-_WORN = 12  # iterations after which the hierarchy is built anew for the next matrix
+_WORN = 10  # iterations after which the hierarchy is built anew for the next matrix
 _COARSEST = 200
 
 
@@ -27,7 +27,7 @@ class StaleMultigrid:
     """Solves one symmetric positive definite system after the other, each near the one before.
 
     Ruge, Stueben, Algebraic multigrid, 1987. The hierarchy of an earlier matrix preconditions the later ones until it
-    takes more than 12 iterations.
+    takes more than 10 iterations.
     """
 
     def __init__(self) -> None:
