@@ -13,7 +13,7 @@ from annotated_types import Gt, Lt
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
-from fvflow.steppers import Step
+from fvflow.steppers import GROWTH, Step
 
 _ROUND_OFF = 1e-9
 MOST_STEPS = 10**9
@@ -113,7 +113,7 @@ class Times:
         return usual * (self.saves - 1) + self.cuts(self.saves)
 
 
-def march(step: Step, state: State, times: Times, volume: Array, order: int, growth: float = 4.0) -> Iterator[State]:
+def march(step: Step, state: State, times: Times, volume: Array, order: int, growth: float = GROWTH) -> Iterator[State]:
     """Every state from the initial one on; raises NumericsError at the first that is not finite.
 
     The volumes of the cells, the order of the method and the growth that it bears are for steps chosen by their error.

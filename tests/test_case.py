@@ -264,3 +264,10 @@ def test_jko_flow_reads_its_energies():
     flow = Case.parse(GOOD, overrides={"flow": JKO}).flow
     assert [energy.kind for energy in flow.energy] == ["entropy", "potential"]
     assert flow.diffusion() == 1.0
+
+
+def test_a_refused_flow_is_told_whatever_else_the_case_asks():
+    """Checks and times that look at the flow have none to look at."""
+    jko = Case.read("cases/ou-1d-jko.yaml")
+    with pytest.raises(CaseError, match="no strictly convex part"):
+        jko.replace({"flow.energy": [{"kind": "potential", "potential": "x"}]})

@@ -4,6 +4,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+import ot
 import pytest
 from scipy.stats import norm
 
@@ -125,7 +126,6 @@ def test_the_interval_holds_the_exact_distance_on_200_lines():
 
 
 def test_the_plan_is_that_of_linear_programming():
-    ot = pytest.importorskip("ot")
     random = np.random.default_rng(2)
     for shape in ((6, 5), (12, 12), (8, 24)):
         one, other = ((random.random(shape) ** 4 * (random.random(shape) < 0.5)) + 1e-12 for _ in range(2))
@@ -281,6 +281,11 @@ def test_results_in_single_precision_have_distances():
 def test_a_guess_that_is_not_finite_is_no_guess():
     mesh, density = Box((0.0, 0.0), (1.0, 1.0), (4, 4)).build(), np.ones(16)
     assert bounds(mesh, density, density, potential=np.full(16, np.nan)).upper <= 1e-6
+
+
+def test_unevenness_is_told_in_cells():
+    assert Box((1e3, -2.0), (1e3 + 1, 5.0), (64, 7)).build().unevenness <= 1e-10
+    assert Grid((np.array([0.0, 1.1, 2.0, 3.0]), np.array([0.0, 1.0]))).unevenness == pytest.approx(0.1)
 
 
 def test_no_interval_without_an_even_grid():

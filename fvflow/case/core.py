@@ -24,7 +24,7 @@ from fvflow.case.start import aimed, require_end, started
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact, Setting
 from fvflow.fields import RESERVED, Density
-from fvflow.flows import BaseFlow, Flow, HamiltonJacobiFlow, TransportFlow
+from fvflow.flows import Flow, HamiltonJacobiFlow, TransportFlow
 from fvflow.march import Times
 from fvflow.mesh import Extent, MeshKind
 from fvflow.problems import State
@@ -74,8 +74,7 @@ class Case:
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
         try:
-            if isinstance(self.flow, BaseFlow):  # None where it was refused itself
-                self.flow.schedule(self.times)
+            self.flow.schedule(self.times)
         except CaseError as error:
             yield Fault(("times",), str(error))
         for name in (

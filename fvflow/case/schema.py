@@ -178,11 +178,13 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
     """The value with models turned back into dataclasses; what their constructors refuse goes to the faults."""
     if isinstance(value, BaseModel):
         cls = _class_of(hint, type(value))
-        hints = get_type_hints(cls, include_extras=True)
+        hints, before = get_type_hints(cls, include_extras=True), len(faults)
         given = {
             name: _constructed(hints[name], getattr(value, name), (*path, name), faults)
             for name in type(value).model_fields
         }
+        if len(faults) > before:  # without a part that was refused, the whole has nothing to say
+            return None
         try:
             return cls(**given)
         except Faulty as error:

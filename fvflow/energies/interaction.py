@@ -16,7 +16,7 @@ from fvflow.mesh import Array, Mesh
 
 LARGEST_DENSE = 2**13  # cells: the matrix takes half a GiB
 _BLOCK = 256  # rows of it that are evaluated at once
-_EVEN = 1e-9  # relative difference between cells that counts as none
+_EVEN = 1e-9  # of a cell: the unevenness of a grid that counts as none
 _SYMMETRIC = 1e-9  # relative difference between W(d) and W(-d) that is taken for round-off
 _POLE = 1e-3  # by how much the exponent of a pole has to stay below the dimension
 _GAUSS = {1: 8, 2: 4, 3: 2}  # points an axis and quarter of a shell, by dimension
@@ -54,7 +54,7 @@ def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
     By fast Fourier transform on even grids, where it takes twice the cells along each axis, else by the matrix. Raises
     CaseError where W is not symmetric, not finite or the matrix too large.
     """
-    if mesh.edges is not None and all(np.ptp(np.diff(edge)) <= _EVEN * np.ptp(edge) / len(edge) for edge in mesh.edges):
+    if mesh.edges is not None and mesh.unevenness <= _EVEN:
         return _fourier(kernel, mesh.edges, mesh.shape)
     return _dense(kernel, mesh)
 

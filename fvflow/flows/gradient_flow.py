@@ -16,7 +16,7 @@ from fvflow.linalg import Direct, Multigrid, estimated_bytes
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import EVBDF2, JKO, LJKO, GradientStepper, newton_solver
+from fvflow.steppers import JKO, LJKO, GradientStepper, newton_solver
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class WassersteinFlow(BaseFlow):
         self, problem: GradientFlow, initial: State, times: Times, working: Callable[[State], None] | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
-        growth = self.stepper.growth if isinstance(self.stepper, EVBDF2) else 4.0
-        return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order, growth)
+        stepper, volume = self.stepper, problem.mesh.volume
+        return march(stepper.start(problem), initial, times, volume, stepper.order, stepper.growth)
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""

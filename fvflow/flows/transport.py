@@ -55,7 +55,10 @@ class TransportFlow(BaseFlow):
         """What is stored of each time beside rho."""
         axes = "xyz"[: mesh.dimension]
         vectors = {f"v_{a}": Variable(("cell",), f"velocity grad(phi) along {a}") for a in axes}
-        vectors |= {f"m_{a}": Variable(("cell",), f"momentum along {a}") for a in axes}
+        vectors |= {
+            f"m_{a}": Variable(("cell",), f"momentum along {a}, the mean of the intervals before and after")
+            for a in axes
+        }
         return {"phi": Variable(("cell",), "potential of the velocity"), **vectors}
 
     def face_fields(self) -> dict[str, Variable]:

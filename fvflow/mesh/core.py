@@ -76,6 +76,15 @@ class Mesh:
             return (self.cells,)
         return tuple(len(edge) - 1 for edge in reversed(self.edges))
 
+    @cached_property
+    def unevenness(self) -> float:
+        """How far a cell boundary is from where equal cells have it, in cells; infinite where the mesh is no grid."""
+        if self.edges is None:
+            return np.inf
+        ideal = (np.linspace(edge[0], edge[-1], len(edge)) for edge in self.edges)
+        off = (np.abs(edge - even).max() / (even[1] - even[0]) for edge, even in zip(self.edges, ideal, strict=True))
+        return float(max(off))
+
     @property
     def extent(self) -> Extent:
         """Its dimension and number of cells."""

@@ -2,7 +2,7 @@
 
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.jko import JKO, LJKO
-from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, LinearStepper, Step, TrBdf2
+from fvflow.steppers.linear import GROWTH, CrankNicolson, ImplicitEuler, LinearStepper, Step, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
 from fvflow.steppers.schur import newton_solver
 
@@ -10,6 +10,7 @@ GradientStepper = LJKO | JKO | Midpoint | EVBDF2
 
 __all__ = [
     "EVBDF2",
+    "GROWTH",
     "JKO",
     "LJKO",
     "CrankNicolson",

@@ -15,7 +15,7 @@ from fvflow.linalg import Auto, Downhill, FaceMatrix, Multigrid, Remembered, agg
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.intervals import Intervals
-from fvflow.steppers.linear import Step
+from fvflow.steppers.linear import GROWTH, Step
 from fvflow.steppers.newton import CentredIterate, Iterate
 from fvflow.steppers.schur import NewtonSolver, Pattern, newton_solver
 
@@ -51,6 +51,7 @@ class LJKO:
     solver: NewtonSolver = Auto()
     kind: Literal["ljko"] = "ljko"
     order = 1
+    growth = GROWTH
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
@@ -167,6 +168,7 @@ class JKO:
     solver: NewtonSolver = Auto()
     kind: Literal["jko"] = "jko"
     order = 1
+    growth = GROWTH
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

@@ -14,6 +14,7 @@ from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 
 Step = Callable[[State, float], State]  # (state, length of the step) -> the state after it
+GROWTH = 4.0  # from one adaptive step to the next
 
 
 class Factorised:

@@ -13,7 +13,7 @@ from fvflow.linalg import Downhill, divergence, elimination_order, factorise, pe
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.jko import LJKO, poured
-from fvflow.steppers.linear import Step
+from fvflow.steppers.linear import GROWTH, Step
 from fvflow.steppers.newton import round_off
 
 _SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content
@@ -39,6 +39,7 @@ class Midpoint:
     iterations: Annotated[int, Ge(1)] = 20
     kind: Literal["midpoint"] = "midpoint"
     order = 2
+    growth = GROWTH
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

@@ -12,7 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
 
 Scheme = Literal["cell", "face"]
-_EVEN = 1e-9  # relative difference between cells that counts as none
+_EVEN = 1e-9  # of a cell: the unevenness of a grid that counts as none
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Lattice:
     def of(mesh: Mesh, intervals: int) -> Lattice:
         """That of an even box; raises CaseError for any other mesh."""
         edges = mesh.edges
-        if edges is None or any(np.ptp(np.diff(edge)) > _EVEN * np.ptp(edge) / len(edge) for edge in edges):
+        if edges is None or mesh.unevenness > _EVEN:
             raise CaseError("solver primal-dual needs a box of equal cells; use a box, or solver interior-point")
         return Lattice(mesh.shape, tuple(float(np.ptp(e)) / (len(e) - 1) for e in reversed(edges)), intervals)
 

@@ -17,7 +17,7 @@ from fvflow.wasserstein.line import distance_1d, require_masses
 _SPLIT, _LEAST_CELLS = 4, 4096  # cells to split into: so many times those of the mesh, or so many
 _FINEST = 16  # vertices of the lower bound an axis and cell
 _ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, by cell, relative to its length
-_EVEN = 1e-6  # of a cell: how far an edge may be from where equal cells have it; the interval allows for it
+_EVEN = 1e-6  # of a cell: the unevenness of a grid that the interval allows for
 
 
 @dataclass(frozen=True)
@@ -79,27 +79,13 @@ def bounds(
         low = max(low, _lower(*parts, fine, plan.dual, _refinement(parts[0].shape, vertices)))
         high, split = min(high, plan.upper), 2 * split
         if high - low <= width * high or occupied * split**mu.ndim > most:
-            moved = 2.0 * _displacement(mesh.edges)  # both densities, onto the grid of equal cells
+            moved = 2.0 * mesh.unevenness * sqrt(sum(h**2 for h in spacing))  # both densities, onto equal cells
             return Bounds(sqrt(mass) * max(low - moved, 0.0), sqrt(mass) * (high + moved))
 
 
 def provable(mesh: Mesh) -> bool:
     """Whether W2 can be told as an interval: on lines and on boxes of equal cells."""
-    return mesh.edges is not None and (mesh.dimension == 1 or _even(mesh.edges))
-
-
-def _even(edges: tuple[Array, ...]) -> bool:
-    return all(_offset(edge) <= _EVEN * float(np.ptp(edge)) / len(edge) for edge in edges)
-
-
-def _offset(edge: Array) -> float:
-    """The largest distance of an edge from where equal cells have it."""
-    return float(np.abs(edge - np.linspace(edge[0], edge[-1], len(edge))).max())
-
-
-def _displacement(edges: tuple[Array, ...]) -> float:
-    """How far mass has to move at most from one grid to the other."""
-    return sqrt(sum(_offset(edge) ** 2 for edge in edges))
+    return mesh.edges is not None and (mesh.dimension == 1 or mesh.unevenness <= _EVEN)
 
 
 def _refinement(shape: tuple[int, ...], vertices: int) -> int:
