@@ -80,11 +80,14 @@ class Geodesic:
 
     def action(self) -> float:
         """dt sum_k sum_s |s| d_s m_s^2/(2 rho_s), rho_s the mean of the four densities beside s; infinite in vacuum."""
-        mesh, middle, share = self.mesh, 0.5 * (self.density[1:] + self.density[:-1]), owner_share(self.mesh)
-        mean = share * middle[:, mesh.owner] + (1.0 - share) * middle[:, mesh.neighbour]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            energy = np.where(self.flux != 0.0, 0.5 * self.flux**2 / mean, 0.0)
-        return self.step * float(energy.sum(axis=0) @ (mesh.area * mesh.distance))
+        mesh, share, total = self.mesh, owner_share(self.mesh), 0.0
+        size = mesh.area * mesh.distance
+        for before, after, flux in zip(self.density[:-1], self.density[1:], self.flux, strict=True):
+            middle = 0.5 * (before + after)
+            mean = share * middle[mesh.owner] + (1.0 - share) * middle[mesh.neighbour]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                total += float(np.where(flux != 0.0, 0.5 * flux**2 / mean, 0.0) @ size)
+        return self.step * total
 
 
 def resting(mesh: Mesh, initial: Array, target: Array, intervals: int) -> Geodesic | None:

@@ -75,8 +75,9 @@ class PrimalDual:
             state, ratio, count = iteration.state, iteration.ratio, count + iteration.count
         units, before = _Units(mesh, unit, mean, scale, (initial, target)), count - iteration.count
         while True:
+            upper = units.upper(iteration) if self.scheme == "face" else np.nan
             found = units.path(iteration, residual, before + iteration.count, converged)
-            gap = units.gap(iteration, found) if self.scheme == "face" else np.nan
+            gap = units.gap(upper, found)
             if not converged or not gap > self.gap:
                 return replace(found, gap=gap)
             goal /= _TIGHTER
@@ -101,17 +102,23 @@ class _Units:
         shape, intervals = lattice.shape, lattice.intervals
         raw = state.rho.reshape(-1, *shape)
         rho, m = repaired(lattice, raw, state.m.reshape(-1, intervals, *shape), floor)
-        repair = float(np.abs(rho - raw).reshape(len(rho), -1).sum(axis=1).max()) / float(raw[0].sum())
-        density = rho.reshape(intervals + 1, -1) * self.mean
+        changes = (float(np.abs(one - other).sum()) for one, other in zip(rho, raw, strict=True))
+        repair = max(changes) / float(raw[0].sum())
+        density = rho.reshape(intervals + 1, -1)
+        density *= self.mean  # in place, as below: these are space-time fields
         density[0], density[-1] = self.ends
         mass = float(self.mesh.volume @ self.ends[0])
         w2 = self.scale * sqrt(max(2.0 * iteration.value() / prod(shape) * mass, 0.0))
-        flux, phi = _by_face(m) * (self.mean * self.scale), state.phi.reshape(intervals, -1) * self.scale**2
+        flux, phi = _by_face(m), state.phi.reshape(intervals, -1) * self.scale**2
+        flux *= self.mean * self.scale
         return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged, repair=repair)
 
-    def gap(self, iteration: Iteration, found: Geodesic) -> float:
+    def upper(self, iteration: Iteration) -> float:
+        """An upper bound of the discrete W2, by a path of finite action."""
+        return sqrt(2.0 * self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action())
+
+    def gap(self, upper: float, found: Geodesic) -> float:
         """(upper - lower)/upper of the discrete W2; over a cell where W2 is less."""
-        upper = sqrt(2.0 * self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action())
         lower = sqrt(2.0 * max(found.dual_value(), 0.0))
         cell = min(self.lattice.spacing) * self.scale * sqrt(float(self.mesh.volume @ self.ends[0]))
         return (upper - lower) / max(upper, cell)
