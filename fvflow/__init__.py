@@ -14,23 +14,29 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fvflow import plot, wasserstein
     from fvflow.case import Case, Checks, Output
-    from fvflow.dataset import read
+    from fvflow.dataset import read, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
-    from fvflow.mesh import Box, FiPyMesh, Graded, Mesh
+    from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
 
 _HOME = {
     "Case": "case",
     "Checks": "case",
     "Output": "case",
     "read": "dataset",
+    "save_mesh": "dataset",
     "CaseError": "errors",
     "FvflowError": "errors",
     "NumericsError": "errors",
     "OutputError": "errors",
     "Box": "mesh",
     "FiPyMesh": "mesh",
+    "Gmsh": "mesh",
     "Graded": "mesh",
     "Mesh": "mesh",
+    "Meshio": "mesh",
+    "Ugrid": "mesh",
+    "Voronoi": "mesh",
+    "from_fipy": "mesh",
 }
 _ROOMS = ("plot", "wasserstein")
 __all__ = [
@@ -40,13 +46,19 @@ __all__ = [
     "Checks",
     "FiPyMesh",
     "FvflowError",
+    "Gmsh",
     "Graded",
     "Mesh",
+    "Meshio",
     "NumericsError",
     "Output",
     "OutputError",
+    "Ugrid",
+    "Voronoi",
+    "from_fipy",
     "plot",
     "read",
+    "save_mesh",
     "wasserstein",
 ]
 

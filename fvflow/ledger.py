@@ -15,6 +15,7 @@ from fvflow.mesh import Array, Mesh
 from fvflow.problems import Problem, State, Transport, Variable, dissipation
 
 DENSITY = Variable(("cell",), "density")
+FLUX = Variable(("face",), "what crosses the face per unit time, from the owner to the neighbour")
 LEDGER = {
     "mass": Variable((), "total mass"),
     "minimum": Variable((), "smallest density"),

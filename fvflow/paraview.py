@@ -9,9 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from fvflow.errors import OutputError
-from fvflow.mesh import Mesh
-
-_SHAPES = {1: ("Polyline", ' NodesPerElement="2"'), 2: ("Quadrilateral", ""), 3: ("Hexahedron", "")}
+from fvflow.mesh import Mesh, topology
 
 
 def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Path:
@@ -50,11 +48,11 @@ def remove(path: Path) -> None:
 
 def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Any:
     source = escape(name)
-    kind, extra = _SHAPES[mesh.dimension]
-    corners = mesh.cell_points.shape[1]
+    kind, cells = topology(mesh)
+    extra = ' NodesPerElement="2"' if kind == "Polyline" else ""
     geometry = [
-        f'    <Topology TopologyType="{kind}"{extra} NumberOfElements="{mesh.cells}">',
-        f'     <DataItem Dimensions="{mesh.cells} {corners}" NumberType="Int" Precision="4" Format="HDF">'
+        f'    <Topology TopologyType="{kind}"{extra} NumberOfElements="{len(mesh.drawn)}">',
+        f'     <DataItem Dimensions="{" ".join(map(str, cells.shape))}" NumberType="Int" Precision="4" Format="HDF">'
         f"{source}:/paraview/topology</DataItem>",
         "    </Topology>",
         '    <Geometry GeometryType="XYZ">',
@@ -62,6 +60,7 @@ def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
         f"{source}:/paraview/points</DataItem>",
         "    </Geometry>",
     ]
+    centre = "Node" if mesh.on_nodes else "Cell"
     whole = " ".join(map(str, (len(times), *mesh.shape)))
     rank = 1 + len(mesh.shape)
     yield '<?xml version="1.0" ?>'
@@ -74,7 +73,7 @@ def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
         start = " ".join(["0"] * (rank - 1))
         count = " ".join(map(str, mesh.shape))
         for field in fields:
-            yield f'    <Attribute Name="{field}" AttributeType="Scalar" Center="Cell">'
+            yield f'    <Attribute Name="{field}" AttributeType="Scalar" Center="{centre}">'
             yield f'     <DataItem ItemType="HyperSlab" Dimensions="{mesh.cells}">'
             yield (
                 f'      <DataItem Dimensions="3 {rank}" NumberType="Int" Format="XML">'

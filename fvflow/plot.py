@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fvflow.errors import CaseError, OutputError
-from fvflow.mesh import Array
+from fvflow.mesh import Array, polygons, section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +24,8 @@ _RATE = 12  # frames of an animation per second
 def figure(ds: Any, field: str = "rho", frames: Sequence[int] | None = None) -> Figure:
     """A field of a result at some of its times, and its ledger over time.
 
-    `frames` are indices, five spread evenly unless given. Profiles in one dimension, maps in two, in three those of the
-    middle layer along z. Raises CaseError for a field or a frame that the result has not.
+    `frames` are indices, five spread evenly unless given. Profiles in one dimension, maps in two, in three maps of a
+    section half-way along z. Raises CaseError for a field or a frame that the result has not.
     """
     from matplotlib.figure import Figure
 
@@ -32,18 +33,10 @@ def figure(ds: Any, field: str = "rho", frames: Sequence[int] | None = None) -> 
     figure = Figure(figsize=(2.7 * max(len(shown), 3), 5.2), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=(3, 2))
     upper, lower = halves
-    values = ds[field]
-    if values.ndim == 2:
+    if _on_a_line(ds):
         _profiles(upper.subplots(), ds, field, shown)
     else:
-        panels = upper.subplots(1, len(shown), squeeze=False)[0]
-        layers = [_layer(values[index]) for index in shown]
-        low, high = (float(extreme(layers)) for extreme in (np.min, np.max))
-        for panel, layer, index in zip(panels, layers, shown, strict=True):
-            image = panel.pcolormesh(*_edges(ds), layer, vmin=low, vmax=high, rasterized=True)
-            panel.set(aspect="equal", title=f"t = {float(ds.time[index]):.4g}", xlabel="x")
-        panels[0].set(ylabel="y")
-        figure.colorbar(image, ax=list(panels), shrink=0.8, label=field)
+        _maps(upper.subplots(1, len(shown), squeeze=False)[0], ds, field, shown)
     _ledger(lower.subplots(1, 3), ds)
     figure.suptitle(str(ds.attrs.get("title", "")))
     return figure
@@ -84,14 +77,64 @@ def _profiles(panel: Any, ds: Any, field: str, shown: Sequence[int]) -> None:
     panel.legend(frameon=False, fontsize=8)
 
 
-def _layer(values: Any) -> Array:
-    """The field in the plane, of three dimensions the middle layer along z."""
-    return np.asarray(values if values.ndim == 2 else values[values.shape[0] // 2], float)
+def _on_a_line(ds: Any) -> bool:
+    return bool(ds["rho"].dims == ("time", "x"))
 
 
-def _edges(ds: Any) -> tuple[Array, Array]:
-    x, y = (np.append(ds[f"{axis}_bnds"].values[:, 0], ds[f"{axis}_bnds"].values[-1, 1]) for axis in "xy")
-    return x, y
+def _maps(panels: Any, ds: Any, field: str, shown: Sequence[int]) -> None:
+    plane = _Plane(ds)
+    layers = [plane.layer(ds[field][index]) for index in shown]
+    low, high = (float(extreme(layers)) for extreme in (np.min, np.max))
+    for panel, layer, index in zip(panels, layers, shown, strict=True):
+        image = plane.draw(panel, layer, low, high)
+        panel.set(title=f"t = {float(ds.time[index]):.4g}", xlabel="x")
+    panels[0].set(ylabel="y")
+    panels[0].figure.colorbar(image, ax=list(panels), shrink=0.8, label=field)
+
+
+class _Plane:
+    """How the cells of a result lie in the plane, of three dimensions in the plane half-way along z."""
+
+    def __init__(self, ds: Any) -> None:
+        self.ds = ds
+
+    @property
+    def _grid(self) -> bool:
+        return "mesh" not in self.ds
+
+    @cached_property
+    def _pieces(self) -> tuple[Array, Any, Any]:
+        """The polygons to fill (piece, corner, 2), the part of the mesh of each, and the nodes of each such part."""
+        axes = [axis for axis in "xyz" if f"mesh_node_{axis}" in self.ds]
+        points = np.stack([self.ds[f"mesh_node_{axis}"].values for axis in axes], axis=1)
+        nodes = self.ds["mesh_face_nodes" if len(axes) == 2 else "mesh_volume_nodes"].values
+        if len(axes) == 2:
+            return polygons(points, nodes), np.arange(len(nodes)), nodes
+        low, high = points[:, 2].min(), points[:, 2].max()
+        return *section(points, nodes, 2, 0.5 * (low + high)), nodes
+
+    def layer(self, values: Any) -> Array:
+        """The values in the plane: (y, x) on a grid, else one a polygon; of fields on nodes their means."""
+        if self._grid:
+            return np.asarray(values if values.ndim == 2 else values[values.shape[0] // 2], float)
+        _, part, nodes = self._pieces
+        at = np.asarray(values, float)
+        return np.asarray(at[nodes[part]].mean(axis=1) if values.dims == ("mesh_node",) else at[part])
+
+    def draw(self, panel: Any, layer: Array, low: float, high: float) -> Any:
+        """A map of the layer; its set_array takes another one, flattened."""
+        from matplotlib.collections import PolyCollection
+
+        panel.set(aspect="equal")
+        if self._grid:
+            bounds = [self.ds[f"{axis}_bnds"].values for axis in "xy"]
+            edges = [np.append(bound[:, 0], bound[-1, 1]) for bound in bounds]
+            return panel.pcolormesh(*edges, layer, vmin=low, vmax=high, rasterized=True)
+        patches = PolyCollection(list(self._pieces[0]), array=layer, edgecolors="face", linewidths=0.1, rasterized=True)
+        patches.set_clim(low, high)
+        panel.add_collection(patches)
+        panel.autoscale_view()
+        return patches
 
 
 def _ledger(panels: Any, ds: Any) -> None:
@@ -116,16 +159,17 @@ def _animate(ds: Any, path: Path, field: str) -> None:
     values, whole = ds[field], Figure(figsize=(4.8, 4.0), layout="constrained")
     panel, artist = whole.subplots(), None  # type: Any, Any
     low, high = float(values.min()), float(values.max())
-    if values.ndim == 2:
+    if _on_a_line(ds):
         (artist,) = panel.plot(ds.x, values[0], color="C0")
         panel.set(ylim=(low, high + 0.05 * (high - low) + 1e-300), xlabel="x", ylabel=field)
     else:
-        artist = panel.pcolormesh(*_edges(ds), _layer(values[0]), vmin=low, vmax=high)
-        panel.set(aspect="equal", xlabel="x", ylabel="y")
+        plane = _Plane(ds)
+        artist = plane.draw(panel, plane.layer(values[0]), low, high)
+        panel.set(xlabel="x", ylabel="y")
         whole.colorbar(artist, ax=panel, label=field)
 
     def draw(index: int) -> list[Any]:
-        artist.set_ydata(values[index]) if values.ndim == 2 else artist.set_array(_layer(values[index]).ravel())
+        artist.set_ydata(values[index]) if _on_a_line(ds) else artist.set_array(plane.layer(values[index]).ravel())
         panel.set_title(f"t = {float(ds.time[index]):.4g}")
         return [artist]
 

@@ -26,7 +26,11 @@ JKO = "{kind: gradient-flow, energy: [{kind: entropy, epsilon: 1}, {kind: potent
 
 BAD = [  # what to set, what is said
     ("mesh.cels", "[3]", r'mesh\.cels.*: unknown key; did you mean "cells"\?'),
-    ("mesh.kind", "bocks", r"--set mesh.kind=bocks: unknown kind bocks \(one of box, graded, fipy\)"),
+    (
+        "mesh.kind",
+        "bocks",
+        r"unknown kind bocks \(one of box, graded, fipy, gmsh, meshio, ugrid, voronoi\)",
+    ),
     ("mesh", "{lower: [0]}", "kind is missing; one of box, graded, fipy"),
     ("mesh", "3", "expected a mapping, got 3"),
     ("mesh.cells", "[2.5]", "expected a whole number, got 2.5"),

@@ -142,7 +142,7 @@ def test_heat_modes_decay_and_average_exactly():
     rate = 0.5 * ((2 * np.pi / 2) ** 2 + np.pi**2)
     for at in (0.0, 0.1):
         total = np.zeros(mesh.cells)
-        for position, weight in mesh.quadrature(6):
+        for position, weight, _ in mesh.quadrature(6):
             mode = np.cos(np.pi * position[:, 0]) * np.cos(np.pi * (position[:, 1] - 1))
             total += weight * (1 + 0.5 * np.exp(-rate * at) * mode)
         np.testing.assert_allclose(reference.average(at), total / mesh.volume, rtol=1e-11)

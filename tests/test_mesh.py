@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from fvflow.errors import CaseError
-from fvflow.mesh import Box, FiPyMesh, Graded
-from fvflow.mesh.fipy import convert
+from fvflow.mesh import Box, FiPyMesh, Graded, from_fipy
 from tests.contracts import check_mesh
 
 EXTENTS = [
@@ -26,21 +25,44 @@ def test_graded_keeps_the_contract(extent):
 
 @pytest.mark.parametrize("extent", EXTENTS)
 def test_fipy_grids_are_the_same_mesh_array_for_array(extent):
-    box, fipy = Box(*extent).build(), FiPyMesh(*extent).build()
-    check_mesh(fipy)
-    assert box.shape == fipy.shape
-    for name in ("owner", "neighbour", "cell_points", "face_points"):
-        np.testing.assert_array_equal(getattr(box, name), getattr(fipy, name), err_msg=name)
-    for name in ("centre", "volume", "area", "distance", "normal", "points"):
-        np.testing.assert_allclose(getattr(box, name), getattr(fipy, name), atol=4e-15, err_msg=name)
+    mesh, grid = FiPyMesh(*extent).build(), fipy_grid(*extent)
+    check_mesh(mesh)
+    assert mesh.shape == Box(*extent).build().shape
+    inner = np.asarray(grid.interiorFaces.value)
+    owner, neighbour = np.asarray(grid.faceCellIDs)[:, inner]
+    order = np.lexsort((owner, neighbour - owner))  # FiPy counts faces otherwise: by axis, then by owner
+    np.testing.assert_array_equal(mesh.owner, owner[order])
+    np.testing.assert_array_equal(mesh.neighbour, neighbour[order])
+    np.testing.assert_allclose(mesh.centre, np.asarray(grid.cellCenters).T, atol=4e-15)
+    np.testing.assert_allclose(mesh.volume, grid.cellVolumes, atol=4e-15)
+    np.testing.assert_allclose(mesh.area, np.asarray(grid._faceAreas)[inner][order], atol=4e-15)
+    np.testing.assert_allclose(mesh.distance, np.asarray(grid._cellDistances)[inner][order], atol=4e-15)
 
 
-@pytest.mark.parametrize("name", ["Tri2D", "PeriodicGrid2D"])
-def test_fipy_meshes_that_are_no_grids_are_refused(name):
+def fipy_grid(lower, upper, cells):
     import fipy
 
-    with pytest.raises(CaseError, match=name):
-        convert(getattr(fipy, name)(nx=3, ny=3))
+    spacing = {f"d{a}": (up - low) / n for a, low, up, n in zip("xyz", lower, upper, cells, strict=False)}
+    grid = (fipy.Grid1D, fipy.Grid2D, fipy.Grid3D)[len(cells) - 1]
+    return grid(**dict(zip(("nx", "ny", "nz"), cells, strict=False)), **spacing) + [[low] for low in lower]
+
+
+def test_fipy_triangles_are_a_mesh_of_boxes_about_their_nodes():
+    import fipy
+
+    triangles = fipy.Tri2D(nx=4, ny=3)
+    mesh = from_fipy(triangles, "nodes")
+    check_mesh(mesh)
+    assert mesh.cells == np.asarray(triangles.vertexCoords).shape[1]
+    with pytest.raises(CaseError, match="control_volumes: nodes"):  # the circumcentres of right triangles coincide
+        from_fipy(triangles)
+
+
+def test_periodic_fipy_meshes_are_refused():
+    import fipy
+
+    with pytest.raises(CaseError, match="PeriodicGrid2D is periodic"):
+        from_fipy(fipy.PeriodicGrid2D(nx=3, ny=3))
 
 
 def test_graded_cells_grow_by_the_ratio_and_refine_in_place():
@@ -64,7 +86,7 @@ def test_refined_multiplies_the_cells_and_keeps_the_kind(kind):
 def test_quadrature_is_exact_for_polynomials_of_its_degree(kind):
     extent = ((0.0, 1.0), (2.0, 4.0), (3, 2))
     mesh = (Box if kind == "box" else FiPyMesh)(*extent).build()
-    total = sum((weight * position[:, 0] ** 3 * position[:, 1] ** 2).sum() for position, weight in mesh.quadrature(2))
+    total = mesh.integral(lambda at, part: at[:, 0] ** 3 * at[:, 1] ** 2, 2).sum()
     assert total == pytest.approx(4.0 * 21.0)
 
 

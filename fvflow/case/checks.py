@@ -58,3 +58,4 @@ class Output:
 
     precision: Literal["double", "single"] = "double"
     compression: Annotated[int, Ge(0), Le(9)] = 0  # zlib level
+    fluxes: bool = False  # what crosses each face per unit time, in /faces

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import re
 import resource
@@ -23,10 +22,10 @@ from fvflow.case.prepared import Prepared
 from fvflow.case.start import aimed, require_end, started
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact, Setting
-from fvflow.fields import RESERVED, Density
+from fvflow.fields import RESERVED, Density, FromFile
 from fvflow.flows import Flow, HamiltonJacobiFlow, TransportFlow
 from fvflow.march import Times
-from fvflow.mesh import Extent, MeshKind
+from fvflow.mesh import Extent, Mesh, MeshKind
 from fvflow.problems import State
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ class Case:
         for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
+        if self.output.fluxes and isinstance(self.flow, TransportFlow | HamiltonJacobiFlow):
+            yield Fault(("output", "fluxes"), "is for flows fokker-planck and gradient-flow; leave it out")
         try:
             self.flow.schedule(self.times)
         except CaseError as error:
@@ -118,7 +119,7 @@ class Case:
         document = documents.read(text, name)
         if overrides:
             document = rewrite.overridden(document, overrides)
-        made, faults = schema.build(Case, document.values)
+        made, faults = schema.build(Case, document.values, os.path.dirname(name))
         if made is None or document.faults:
             raise document.refusal([*document.faults, *faults])
         object.__setattr__(made, "document", document)  # not an argument, so that dataclasses.replace drops it
@@ -126,8 +127,9 @@ class Case:
 
     def replace(self, changes: Mapping[str, Any]) -> Case:
         """The case with the values at dotted paths exchanged: case.replace({"flow.epsilon": 0.02})."""
+        name = "case" if self.document is None else self.document.name  # files are looked for from there
         return Case.parse(
-            self.text, "case", {path: json.dumps(value, default=_listed) for path, value in changes.items()}
+            self.text, name, {path: json.dumps(value, default=_listed) for path, value in changes.items()}
         )
 
     def unused_parameters(self) -> list[str]:
@@ -154,19 +156,22 @@ class Case:
         if self.document is None:  # made in Python: as yet only its parts have been looked at
             faults = schema.build(Case, self.values)[1]
         if not faults:
-            self._stage(("mesh", "cells"), faults, self._require_memory)
+            self._stage(("mesh", "cells"), faults, lambda: self._require_memory(self.mesh.extent))
         mesh = None if faults else self._stage(("mesh",), faults, self.mesh.build)
-        if mesh is None:
+        if mesh is not None and self.mesh.extent is None:
+            self._stage(("mesh",), faults, lambda: self._require_memory(mesh.extent))
+        if mesh is None or faults:
             raise self._refusal(faults)
         names = dict(self.parameters)
+        mass = self._stage(("initial",), faults, lambda: self._mass(mesh, names))
         problem = self._stage(("flow",), faults, lambda: self.flow.problem(mesh, names))
-        if problem is None:
+        if problem is None or mass is None:
             raise self._refusal(faults)
         setting = Setting(
             mesh,
             self.flow.drift(names),
             self.flow.diffusion(),
-            1.0 if self.initial.mass is None else self.initial.mass,
+            mass,
             self.flow.porous(),
             self.schedule.length,
             self.initial,
@@ -189,9 +194,16 @@ class Case:
             raise self._refusal(faults)
         return Prepared(self, mesh, problem, State.initial(mesh, initial), reference)
 
-    def _require_memory(self) -> None:
-        """Refuse a mesh for which the machine has too little memory, before any of it is taken."""
-        extent = Extent(len(self.mesh.cells), math.prod(self.mesh.cells))
+    def _mass(self, mesh: Mesh, names: Mapping[str, float]) -> float:
+        """The mass of the initial density; 1 where it is that of a closed form."""
+        if self.initial.mass is None and isinstance(self.initial, FromFile):
+            return float(mesh.volume @ self.initial.sample(mesh, names))
+        return 1.0 if self.initial.mass is None else self.initial.mass
+
+    def _require_memory(self, extent: Extent | None) -> None:
+        """Refuse a mesh for which the machine has too little memory, before any of it is taken if its size is known."""
+        if extent is None:
+            return
         needed, free = self.flow.memory(extent), _free_memory()
         if needed > free:
             told = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fvflow.case.looks import about_mesh
 from fvflow.convexity import Convexity
 from fvflow.exact import Reference
-from fvflow.ledger import ENERGY, ERRORS, LEDGER, STEPS, Watch, entry
+from fvflow.ledger import ENERGY, ERRORS, FLUX, LEDGER, STEPS, Watch, entry
 from fvflow.march import Adaptive, Times, every, tee
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Mesh
 from fvflow.problems import State, Transport
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Prepared:
             self._last = entry(self.problem, state, self.reference) | (self.watch.series() if self.each else {})
             for name in (name for name in ERRORS if name in self._last):
                 self._worst[name] = max(self._last[name], self._worst.get(name, 0.0))
-            yield {"time": state.time, "rho": state.density, **state.fields, **self._last}
+            fluxes = {"flux": self.problem.flux(state.density, state.time)} if self.case.output.fluxes else {}
+            yield {"time": state.time, "rho": state.density, **fluxes, **state.fields, **self._last}
 
     def _take(self, state: State) -> None:
         """Keep the figures of a transport."""
@@ -76,7 +78,7 @@ class Prepared:
             self.case.output.precision == "single",
             self.case.output.compression,
             self.case.flow.fields(self.mesh),
-            self.case.flow.face_fields(),
+            self.case.flow.face_fields() | ({"flux": FLUX} if self.case.output.fluxes else {}),
         )
 
     def attributes(self) -> dict[str, Any]:
@@ -100,11 +102,10 @@ class Prepared:
 
     def report(self) -> dict[str, Any]:
         """What the run would be: mesh, method, cost and whatever deserves a look before it starts."""
-        case, mesh, layout = self.case, self.mesh, self.layout()
-        widths = [np.diff(edge) for edge in layout.edges]
+        case, mesh = self.case, self.mesh
         report: dict[str, Any] = {
             "mesh": f"{case.mesh.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces",
-            "cell size": ", ".join(f"{width.min():.4g} to {width.max():.4g}" for width in widths),
+            **about_mesh(mesh, self.initial.density),
             "walls": self._walls(),
             "steps": f"{self._steps()}, {self.times.saves + 1} frames",
             "method": case.flow.method(mesh.extent),
@@ -135,7 +136,7 @@ class Prepared:
     def _file_bytes(self) -> float:
         """Size of the result: frames, geometry, and what netCDF itself takes."""
         mesh, frames = self.mesh, self.times.saves + 1
-        geometry = 24 * len(mesh.points) + 4 * mesh.cells * mesh.cell_points.shape[1] + 8 * mesh.cells
+        geometry = 24 * len(mesh.points) + 4 * mesh.drawn.size + 8 * mesh.cells
         return float(frames * self.layout().frame_bytes + geometry + 80_000)
 
     def _seconds(self) -> float:
@@ -148,15 +149,15 @@ class Prepared:
     def _walls(self) -> str:
         """How hard the drift pushes against the walls at time 0."""
         drift = self.case.flow.drift(dict(self.case.parameters))
-        outward = fastest = 0.0
-        for axis, sign, points, step in _wall_points(self.mesh, self.layout().edges):
-            if not drift.absent:
-                near, far = (drift.velocity_at(at, 0.0, step) for at in points)
-                outward = max(outward, float((sign * (2 * near - far)[:, axis]).max()))
-                fastest = max(fastest, float(np.abs(near).max()))
-        if outward <= 1e-4 * fastest:
-            return "no flux; the drift does not point out of the box at t = 0"
-        return f"no flux; the drift points out with up to {outward:.3g} at t = 0 and mass will pile up there"
+        if drift.absent or drift.regional:
+            return "no flux"
+        centre, outward = self.mesh.walls
+        step = 1e-3 * float(self.mesh.volume.min()) ** (1 / self.mesh.dimension)
+        near, far = (drift.velocity_at(centre - depth * step * outward, 0.0, step) for depth in (2, 4))
+        out = float(((2 * near - far) * outward).sum(axis=1).max())  # from within, where the drift is defined
+        if out <= 1e-4 * float(np.abs(near).max()):
+            return "no flux; the drift does not point out of the domain at t = 0"
+        return f"no flux; the drift points out with up to {out:.3g} at t = 0 and mass will pile up there"
 
     def closing(self) -> dict[str, Any]:
         """The global attributes that are known after the run."""
@@ -179,18 +180,3 @@ def _sized(size: float) -> str:
         if size < 1000:
             return f"{size:.3g} {unit}"
     return f"{size / 1024:.3g} TiB"
-
-
-def _wall_points(mesh: Mesh, edges: tuple[Array, ...]) -> Iterator[tuple[int, float, list[Array], float]]:
-    """For each wall of a box: axis, outward sign, two points inside it for each cell there, and a small step.
-
-    The second point is twice as far from the wall as the first, so that 2 v(first) - v(second) is v at the wall.
-    """
-    step = 1e-3 * min(float(np.diff(edge).min()) for edge in edges)
-    for axis, edge in enumerate(edges):
-        for sign, wall, inner in ((-1.0, edge[0], edge[1]), (1.0, edge[-1], edge[-2])):
-            layer = np.abs(mesh.centre[:, axis] - 0.5 * (wall + inner)) < 0.25 * abs(wall - inner)
-            points = [mesh.centre[layer], mesh.centre[layer]]
-            for distance, position in zip((2, 4), points, strict=True):
-                position[:, axis] = wall - sign * distance * step
-            yield axis, sign, points, step

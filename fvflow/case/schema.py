@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import os
 import types
 from collections.abc import Hashable, Mapping
 from functools import cache, reduce
@@ -32,6 +33,7 @@ from fvflow.case.document import Fault, Path, dotted
 from fvflow.case.messages import dataclasses_in, fault, kind_of, path_of, shown
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
+from fvflow.mesh import FileMark
 
 T = TypeVar("T")
 _MOST_TOLD = 100  # faults beyond these are only counted, and get no guess at what was meant
@@ -93,6 +95,8 @@ def _converted(hint: Any) -> Any:
         formula = next((mark for mark in marks if isinstance(mark, FormulaMark)), None)
         if formula is not None:
             return Annotated[str | float, BeforeValidator(_no_truth_value), AfterValidator(_checker(formula))]
+        if any(isinstance(mark, FileMark) for mark in marks):
+            return Annotated[_converted(inner), AfterValidator(_located)]
         return Annotated[_converted(inner), *(mark for mark in marks if isinstance(mark, BaseMetadata))]
     if origin in (Union, types.UnionType):
         return _union(arguments)
@@ -140,10 +144,15 @@ def _checker(mark: FormulaMark) -> Any:
     return check
 
 
-def build(cls: type[T], values: dict[str, Any]) -> tuple[T | None, list[Fault]]:
-    """The dataclass from plain values, or all that is wrong with them."""
+def _located(path: str, info: ValidationInfo) -> str:
+    """The path of a file that a case names, from where the case is."""
+    return os.path.join((info.context or {}).get("folder", ""), path)
+
+
+def build(cls: type[T], values: dict[str, Any], folder: str = "") -> tuple[T | None, list[Fault]]:
+    """The dataclass from plain values, or all that is wrong with them; files are looked for from the folder."""
     try:
-        checked = model(cls).model_validate(values, context=_context(values))
+        checked = model(cls).model_validate(values, context={**_context(values), "folder": folder})
     except ValidationError as error:
         details = error.errors(include_url=False)
         told = [fault(cls, values, detail) for detail in details[:_MOST_TOLD]]

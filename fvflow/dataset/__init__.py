@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fvflow.dataset.layout import FIGURES, SOURCE, TIME, Layout, header
-from fvflow.dataset.writer import Writer, parts_of
+from fvflow.dataset.writer import Writer, parts_of, save_mesh
 from fvflow.errors import OutputError
 
 if TYPE_CHECKING:
@@ -30,17 +30,22 @@ def assembled(
     shapes = dict.fromkeys(layout.fields(), layout.mesh.shape)
     variables: dict[str, Any] = {"time": TIME, **layout.fixed(), **layout.fields(), **layout.diagnostics()}
     variables |= {**layout.face_fixed(), **layout.face_fields()}
-    data = {}
+    data, coordinates = {}, set[str]()
     for name, item in variables.items():
         values = item.values
         if values is None:
             values = np.array([np.reshape(frame[name], shapes.get(name, np.shape(frame[name]))) for frame in frames])
             values = values.astype(item.dtype, copy=False)
-        data[name] = (item.dims, values, item.attributes)
+        attributes_of = dict(item.attributes)
+        coordinates.update(attributes_of.pop("coordinates", "").split())
+        if item.fill is not None:
+            attributes_of["_FillValue"] = np.int32(item.fill)
+        data[name] = (item.dims, values, attributes_of)
     for name, value in figures.items():
         data[name] = ((), np.array(value), {"units": "1", "long_name": FIGURES[name]})
     history = {"history": "fvflow.Case.run"}
-    return xarray.Dataset(data, attrs=header({**attributes, **history, **closing}))
+    whole = xarray.Dataset(data, attrs=header({**attributes, **history, **closing}))
+    return whole.set_coords(sorted(coordinates))
 
 
 def read(path: str | os.PathLike[str]) -> xarray.Dataset:
@@ -86,10 +91,10 @@ def _opened(path: Path, **options: Any) -> xarray.Dataset:
     import xarray
 
     try:
-        return xarray.open_dataset(path, engine="netcdf4", **options)
+        return xarray.open_dataset(path, engine="netcdf4", mask_and_scale=False, **options)  # connectivities stay i4
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run") from None
 
 
-__all__ = ["Layout", "Writer", "assembled", "parts_of", "read"]
+__all__ = ["Layout", "Writer", "assembled", "parts_of", "read", "save_mesh"]

@@ -10,30 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 import fvflow
-from fvflow.errors import OutputError
+from fvflow.dataset import ugrid
+from fvflow.dataset.item import Item
 from fvflow.ledger import DENSITY
-from fvflow.mesh import Array, Index, Mesh
+from fvflow.mesh import Array, Mesh
 from fvflow.problems import Variable
 
 AXES = ("x", "y", "z")
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
 SOURCE = "fvflow"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One variable of the file: dimensions, attributes, and its values if they do not change with time."""
-
-    dims: tuple[str, ...]
-    attributes: dict[str, str]
-    values: Array | Index | None = None
-    dtype: str = "f8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,46 +37,45 @@ class Layout:
     extra: Mapping[str, Variable] = field(default_factory=dict)  # cell fields beside rho
     faces: Mapping[str, Variable] = field(default_factory=dict)
 
-    @cached_property
-    def edges(self) -> tuple[Array, ...]:
-        """The cell boundaries along x, y, z."""
-        if self.mesh.edges is None:
-            raise OutputError("only grids (box, graded, fipy) can be stored")
-        return self.mesh.edges
-
     @property
     def space(self) -> tuple[str, ...]:
         """The space dimensions of a field, slowest first."""
-        return tuple(reversed(AXES[: len(self.edges)]))
+        if self.mesh.edges is None:
+            return (ugrid.location(self.mesh),)
+        return tuple(reversed(AXES[: self.mesh.dimension]))
 
     @property
     def sizes(self) -> dict[str, int]:
         """Lengths of all dimensions but time."""
-        space = dict(zip(self.space, self.mesh.shape, strict=True))
-        dimension = self.mesh.dimension
-        face = {"face": self.mesh.faces} if self.faces else {}
-        return {**space, **face, "bounds": 2, "axis": dimension, "axis_2": dimension}
+        mesh = self.mesh
+        if mesh.edges is None:
+            space = ugrid.sizes(mesh)
+        else:
+            space = {**dict(zip(self.space, mesh.shape, strict=True)), "bounds": 2}
+        face = {"face": mesh.faces} if self.faces else {}
+        return {**space, **face, "axis": mesh.dimension, "axis_2": mesh.dimension}
 
     def fixed(self) -> dict[str, Item]:
-        """Coordinates, bounds and the cell measure."""
-        items: dict[str, Item] = {}
-        for axis, edge in zip(AXES, self.edges, strict=False):
-            attributes = {"units": "1", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
-            if axis != "z":
-                attributes["standard_name"] = f"projection_{axis}_coordinate"
-            items[axis] = Item((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
-            items[f"{axis}_bnds"] = Item((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
-        name = _MEASURE[len(self.edges)]
+        """Coordinates, bounds or the topology of the mesh, and the cell measure."""
+        items = ugrid.items(self.mesh) if self.mesh.edges is None else _box_items(self.mesh.edges)
+        attributes = {"units": "1", "long_name": self.measure.replace("_", " ")}
         measure = self.mesh.volume.reshape(self.mesh.shape)
-        items[name] = Item(self.space, {"units": "1", "long_name": name.replace("_", " ")}, measure)
-        return items
+        return {**items, self.measure: Item(self.space, {**attributes, **self._placed()}, measure)}
+
+    @property
+    def measure(self) -> str:
+        """The name of the cells' measure."""
+        return _MEASURE[self.mesh.dimension]
+
+    def _placed(self) -> dict[str, str]:
+        """What a field on a mesh says of where it is."""
+        return {} if self.mesh.edges is not None else ugrid.placed(self.mesh)
 
     def fields(self) -> dict[str, Item]:
         """Cell fields that are recorded at each saved time."""
-        attributes = {"cell_methods": " ".join(f"{axis}: mean" for axis in self.space)}
-        if len(self.edges) > 1:
-            measure = _MEASURE[len(self.edges)]
-            attributes["cell_measures"] = f"{measure.removeprefix('cell_')}: {measure}"
+        attributes = {"cell_methods": " ".join(f"{axis}: mean" for axis in self.space), **self._placed()}
+        if self.mesh.dimension > 1:
+            attributes["cell_measures"] = f"{self.measure.removeprefix('cell_')}: {self.measure}"
         return {
             name: Item(("time", *self.space), {**attributes, **_described(variable)}, dtype=self._dtype)
             for name, variable in {"rho": DENSITY, **self.extra}.items()
@@ -100,13 +89,18 @@ class Layout:
         }
 
     def face_fixed(self) -> dict[str, Item]:
-        """The cells beside each face, where fields on faces are stored."""
+        """The cells beside each face, its area and its place, where fields on faces are stored."""
         if not self.faces:
             return {}
         ends = {"owner": self.mesh.owner, "neighbour": self.mesh.neighbour}
-        told = "cell, counted with x fastest, that the normal of the face"
+        told = "cell, counted from 0 and on grids with x fastest, that the normal of the face"
         names = {"owner": f"{told} leaves", "neighbour": f"{told} enters"}
-        return {name: Item(("face",), {"long_name": names[name]}, value, "i4") for name, value in ends.items()}
+        items = {name: Item(("face",), {"long_name": names[name]}, value, "i4") for name, value in ends.items()}
+        items["face_area"] = Item(("face",), {"units": "1", "long_name": "area of the face"}, self.mesh.area)
+        for axis, values in zip(AXES, self.mesh.face_centre.T, strict=False):
+            place = {"units": "1", "long_name": f"{axis} coordinate of the centre of the face"}
+            items[f"face_{axis}"] = Item(("face",), place, values)
+        return items
 
     @property
     def _dtype(self) -> str:
@@ -122,6 +116,18 @@ class Layout:
         ledger = sum(math.prod(self.sizes[name] for name in item.dims[1:]) for item in self.diagnostics().values())
         fields = self.mesh.cells * (1 + len(self.extra)) + self.mesh.faces * len(self.faces)
         return fields * (4 if self.single else 8) + 8 * ledger
+
+
+def _box_items(edges: tuple[Array, ...]) -> dict[str, Item]:
+    """Centres and bounds of the cells along each axis."""
+    items: dict[str, Item] = {}
+    for axis, edge in zip(AXES, edges, strict=False):
+        attributes = {"units": "1", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
+        if axis != "z":
+            attributes["standard_name"] = f"projection_{axis}_coordinate"
+        items[axis] = Item((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
+        items[f"{axis}_bnds"] = Item((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
+    return items
 
 
 def _described(variable: Variable) -> dict[str, str]:

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from fvflow.dataset.layout import FIGURES, TIME, Item, Layout, header
+from fvflow.dataset.groups import add_figures, add_geometry, add_regions, define
+from fvflow.dataset.layout import TIME, Layout, header
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh
 
@@ -101,8 +102,9 @@ class Writer:
         whole = self._folder / _WHOLE
         with _reported(self.path):
             with _created(whole, self.layout, {**self._attributes, **attributes}) as target:
-                _add_geometry(target, self.layout.mesh)
-                _add_figures(target, figures)
+                add_geometry(target, self.layout.mesh)
+                add_regions(target, self.layout.mesh)
+                add_figures(target, figures)
                 for part in self._parts:
                     _copy_frames(part, target, self.layout)
             _flushed_rename(whole, self.path)
@@ -206,31 +208,24 @@ def _created(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> Any:
     for name, size in layout.sizes.items():
         home = diagnostics if name.startswith("axis") else faces if faces is not None and name == "face" else file
         home.createDimension(name, size)
-    _define(file, "time", TIME, chunksizes=(_LEDGER_CHUNK,))
+    define(file, "time", TIME, chunksizes=(_LEDGER_CHUNK,))
     for name, item in layout.fixed().items():
-        _define(file, name, item)
+        define(file, name, item)
     chunk = (1, *layout.mesh.shape)
     for name, item in layout.fields().items():
-        _define(file, name, item, chunksizes=chunk, **_filters(layout))
+        define(file, name, item, chunksizes=chunk, **_filters(layout))
     for name, item in layout.face_fixed().items():
-        _define(faces, name, item)
+        define(faces, name, item)
     for name, item in layout.face_fields().items():
-        _define(faces, name, item, chunksizes=(1, layout.mesh.faces), **_filters(layout))
+        define(faces, name, item, chunksizes=(1, layout.mesh.faces), **_filters(layout))
     for name, item in layout.diagnostics().items():
         sizes = [layout.sizes[dimension] for dimension in item.dims[1:]]
-        _define(diagnostics, name, item, chunksizes=(_LEDGER_CHUNK, *sizes))
+        define(diagnostics, name, item, chunksizes=(_LEDGER_CHUNK, *sizes))
     return file
 
 
 def _filters(layout: Layout) -> dict[str, Any]:
     return {"compression": "zlib", "complevel": layout.compression} if layout.compression else {}
-
-
-def _define(group: Any, name: str, item: Item, **storage: Any) -> None:
-    variable = group.createVariable(name, item.dtype, item.dims, fill_value=False, **storage)
-    variable.setncatts(item.attributes)
-    if item.values is not None:
-        variable[:] = item.values
 
 
 def _record_ledger(file: Any, layout: Layout, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -257,22 +252,12 @@ def _copy_frames(part: Path, target: Any, layout: Layout) -> None:
         target["time"][start : start + count] = source["time"][:]
 
 
-def _add_figures(file: Any, figures: Mapping[str, float]) -> None:
-    """What is known of a transport as a whole."""
-    if figures:
-        group = file.createGroup("transport")
-        for name, value in figures.items():
-            _define(group, name, Item((), {"units": "1", "long_name": FIGURES[name]}, np.array(value)))
-
-
-def _add_geometry(file: Any, mesh: Mesh) -> None:
-    """The nodes and cells that the .xmf2 file points ParaView at."""
-    group = file.createGroup("paraview")
-    group.createDimension("node", len(mesh.points))
-    group.createDimension("cell", mesh.cells)
-    group.createDimension("corner", mesh.cell_points.shape[1])
-    group.createDimension("space", 3)
-    points = np.zeros((len(mesh.points), 3))
-    points[:, : mesh.dimension] = mesh.points
-    _define(group, "points", Item(("node", "space"), {"long_name": "nodes"}, points))
-    _define(group, "topology", Item(("cell", "corner"), {"long_name": "nodes of each cell"}, mesh.cell_points, "i4"))
+def save_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> None:
+    """Write a mesh to a netCDF file that `mesh: {kind: ugrid}` reads, as a result without times; raises OutputError."""
+    path = Path(path)
+    _require_name(path)
+    temporary = path.with_suffix(".nc.tmp")
+    with _reported(path):
+        with _created(temporary, Layout(mesh, {}), {"title": "a mesh"}) as file:
+            add_regions(file, mesh)
+        _flushed_rename(temporary, path)

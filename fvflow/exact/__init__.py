@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.exact.ball import HeatBall
 from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.gaussian import GaussianFlow, GaussianReference, check_linear, linear_drift, steady_moments
 from fvflow.exact.geodesic import Affine, GaussianGeodesic, Quantiles
@@ -17,7 +18,16 @@ from fvflow.fields import Names
 from fvflow.mesh import Array
 
 Exact = (
-    GaussianFlow | GaussianRecursion | HeatBox | Gibbs | Barenblatt | TiltedBox | GaussianGeodesic | Affine | Quantiles
+    GaussianFlow
+    | GaussianRecursion
+    | HeatBox
+    | HeatBall
+    | Gibbs
+    | Barenblatt
+    | TiltedBox
+    | GaussianGeodesic
+    | Affine
+    | Quantiles
 )
 
 
@@ -46,6 +56,7 @@ __all__ = [
     "GaussianRecursion",
     "GaussianReference",
     "Gibbs",
+    "HeatBall",
     "HeatBox",
     "Quantiles",
     "Reference",

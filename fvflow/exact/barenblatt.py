@@ -12,7 +12,7 @@ from annotated_types import Gt
 from fvflow.errors import CaseError
 from fvflow.exact.setting import FromExact, Setting
 from fvflow.fields import Point, Sampling, average
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, Part
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class BarenblattReference:
         power, shrink = 1.0 / (self.exponent - 1.0), scale ** (-2.0 * self._alpha / self.mesh.dimension)
         constant, slope = self._constant, self._slope
 
-        def density(position: Array) -> Array:
+        def density(position: Array, part: Part) -> Array:
             base = constant - slope * shrink * ((position - self.centre) ** 2).sum(axis=1)
             inside = base > 0
             return np.asarray(scale**-self._alpha * np.where(inside, np.where(inside, base, 1.0) ** power, 0.0))

@@ -12,7 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.exact.gaussian import check_linear, linear_drift
 from fvflow.exact.setting import FromExact, Setting
 from fvflow.fields import Sampling, average
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, Part
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class TiltedReference:
         g, pi = self.slope, math.pi
         decay = math.exp(-(pi**2 + g**2 / 4) * time)
 
-        def density(position: Array) -> Array:
+        def density(position: Array, part: Part) -> Array:
             x = position[:, 0]
             mode = np.exp(0.5 * g * x) * (pi * np.cos(pi * x) + 0.5 * g * np.sin(pi * x))
             return np.asarray(decay * mode + pi * np.exp(g * (x - 0.5)))

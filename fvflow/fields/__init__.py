@@ -3,6 +3,7 @@
 from fvflow.fields.density import (
     Component,
     Density,
+    FromFile,
     Gaussian,
     Mixture,
     Point,
@@ -36,6 +37,7 @@ __all__ = [
     "ExpressionError",
     "Formula",
     "FormulaMark",
+    "FromFile",
     "Gaussian",
     "Kernel",
     "KernelFormula",

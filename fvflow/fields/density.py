@@ -11,8 +11,8 @@ import numpy as np
 from annotated_types import Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields.expression import Expression, Names, SteadyFormula
-from fvflow.mesh import Array, Mesh
+from fvflow.fields.expression import Expression, Names, SteadyFormula, picked
+from fvflow.mesh import EVERY, Array, FilePath, Mesh, Part, stored_field, transferred
 
 Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
@@ -84,7 +84,11 @@ class Written:
     def sample(self, mesh: Mesh, names: Names) -> Array:
         """The density of each cell (cell,)."""
         expression = Expression(self.density)
-        return average(mesh, lambda position: expression.at(position, names, 0.0), self.sampling, 3)
+
+        def value(at: Array, part: Part) -> Array:
+            return expression.at(at, names, 0.0, picked(mesh.regions, part))
+
+        return average(mesh, value, self.sampling, 3)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,27 @@ class Spike:
         return density
 
 
-Density = Gaussian | Mixture | Written | Uniform | Spike
+@dataclass(frozen=True)
+class FromFile:
+    """The density of a result, at a saved time (the last unless given), moved to the mesh of the case.
+
+    From another mesh the mass of each cell goes to the cells that it overlaps, in proportion to the volumes of the
+    intersections: none is lost, and none becomes negative. Its mass stays unless one is given.
+    """
+
+    file: FilePath
+    time: float | None = None
+    field: str = "rho"
+    mass: Mass | None = None
+    kind: Literal["file"] = "file"
+
+    def sample(self, mesh: Mesh, names: Names) -> Array:
+        """The density of each cell (cell,)."""
+        source, density = stored_field(self.file, self.field, self.time)
+        return transferred(source, mesh, density)
+
+
+Density = Gaussian | Mixture | Written | Uniform | Spike | FromFile
 
 
 def _of_dimension(point: Point, mesh: Mesh, name: str) -> Array:
@@ -134,14 +158,11 @@ def _of_dimension(point: Point, mesh: Mesh, name: str) -> Array:
     return np.array(point)
 
 
-def average(mesh: Mesh, function: Callable[[Array], Array], sampling: Sampling, count: int) -> Array:
+def average(mesh: Mesh, function: Callable[[Array, Part], Array], sampling: Sampling, count: int) -> Array:
     """The function's cell averages by `count` Gauss points an axis, or its values at the cell centres."""
     if sampling == "centre":
-        return np.array(function(mesh.centre))
-    total = np.zeros(mesh.cells)
-    for position, weight in mesh.quadrature(count):
-        total += weight * function(position)
-    return total / mesh.volume
+        return np.array(function(mesh.centre, EVERY))
+    return mesh.integral(function, count) / mesh.volume
 
 
 def check_gaussian(mean: Array, covariance: Any) -> None:
@@ -167,7 +188,7 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
     whitening = np.linalg.inv(root).T
     log_factor = -np.log(np.diag(root)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
 
-    def density(position: Array) -> Array:
+    def density(position: Array, part: Part) -> Array:
         with np.errstate(over="ignore"):
             return np.asarray(np.exp(log_factor - 0.5 * (((position - mean) @ whitening) ** 2).sum(axis=1)))
 

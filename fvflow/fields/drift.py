@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fvflow.fields.expression import Expression, Names
-from fvflow.mesh import Array, Mesh
+from fvflow.fields.expression import Expression, Names, picked
+from fvflow.mesh import Array, Mesh, Part
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Drift:
         """Whether there is no drift at all."""
         return not any(True for _ in self._parts())
 
+    @property
+    def regional(self) -> bool:
+        """Whether a part names regions of the mesh, so that it is known in cells and on faces only."""
+        return any(part.regions for part in self._parts())
+
     def _parts(self) -> Iterator[Expression]:
         yield from (part for part in (self.potential, self.stream, *(self.velocity or ())) if part is not None)
 
@@ -42,7 +47,7 @@ class Drift:
         """The potential at the cell centres (cell,); zero where none is given."""
         if self.potential is None:
             return np.zeros(mesh.cells)
-        return self.potential.at(mesh.centre, self.names, time)
+        return self.potential.at(mesh.centre, self.names, time, mesh.regions)
 
     def drop(self, mesh: Mesh, time: float) -> Array:
         """w = V_K - V_L + d/|s| int_s v.n of each face (face,), exact for linear and stream-function velocities."""
@@ -76,11 +81,15 @@ def _gradient(part: Expression, names: Names, position: Array, time: float, step
 
 
 def _flow(mesh: Mesh, velocity: tuple[Expression, ...], names: Names, time: float) -> Array:
-    """int_s v.n of each face by three Gauss points an axis."""
+    """int_s v.n of each face by three Gauss points an axis; a face between two regions lies in both by half."""
+    beside = {name: 0.5 * (part[mesh.owner] + part[mesh.neighbour]) for name, part in mesh.regions.items()}
     total = np.zeros(mesh.faces)
-    for position, weight in mesh.face_quadrature(3):
-        for axis, component in enumerate(velocity):
-            total += weight * mesh.normal[:, axis] * component.at(position, names, time)
+    for axis, component in enumerate(velocity):
+
+        def value(at: Array, part: Part, component: Expression = component) -> Array:
+            return component.at(at, names, time, picked(beside, part))
+
+        total += mesh.normal[:, axis] * mesh.face_integral(value, 3)
     return total
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Part
 
 LONGEST, MOST_NODES, DEEPEST = 2000, 500, 50
 LARGEST_POWER = 64  # integer powers up to here are products
@@ -86,14 +86,16 @@ _ADVICE: dict[type[ast.AST], str] = {
     ast.IfExp: "write where(condition, a, b)",
     ast.BoolOp: "multiply comparisons for and, take their max for or",
 }
-RESERVED = frozenset({"x", "y", "z", "t", "r", *FUNCTIONS, *CONSTANTS, *keyword.kwlist})
+INSIDE = "inside"  # inside(name): the part of a cell that lies in a region of the mesh, 0 to 1
+RESERVED = frozenset({"x", "y", "z", "t", "r", INSIDE, *FUNCTIONS, *CONSTANTS, *keyword.kwlist})
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A formula in numbers, + - * / **, comparisons, names and FUNCTIONS; nothing else is evaluated.
+    """A formula in numbers, + - * / **, comparisons, names, FUNCTIONS and inside(region); nothing else is evaluated.
 
-    Comparisons give 0 or 1. Raises ExpressionError when the text is not in the language.
+    Comparisons give 0 or 1, inside(region) the part of the cell that lies in a named region of the mesh. Raises
+    ExpressionError when the text is not in the language.
 
     >>> Expression("0.5*k*x**2")(x=np.array([0.0, 2.0]), k=3.0)
     array([0., 6.])
@@ -112,9 +114,16 @@ class Expression:
     @cached_property
     def names(self) -> frozenset[str]:
         """The variables and parameters it uses, without functions and constants."""
-        called = {id(node.func) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
-        found = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name) and id(node) not in called}
+        calls = [node for node in ast.walk(self._tree) if isinstance(node, ast.Call)]
+        other = {id(node.func) for node in calls} | {id(node.args[0]) for node in calls if _is_inside(node)}
+        found = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name) and id(node) not in other}
         return frozenset(found - set(CONSTANTS))
+
+    @cached_property
+    def regions(self) -> frozenset[str]:
+        """The regions of the mesh that it names."""
+        calls = [node for node in ast.walk(self._tree) if isinstance(node, ast.Call) and _is_inside(node)]
+        return frozenset(part.id for call in calls for part in call.args if isinstance(part, ast.Name))
 
     def __call__(self, **values: Any) -> Any:
         """The value, elementwise over arrays; may be non-finite, without warning."""
@@ -133,9 +142,17 @@ class Expression:
                 "parameters)"
             )
 
-    def at(self, position: Array, names: Names, time: float) -> Array:
-        """The value at the positions (point, dim): (point,). Raises at the first not finite."""
+    def at(self, position: Array, names: Names, time: float, regions: Mapping[str, Array] | None = None) -> Array:
+        """The value at the positions (point, dim): (point,). Raises at the first not finite.
+
+        `regions` has the part of each point's cell (point,) that lies in each region of the mesh.
+        """
         axes = dict(zip("xyz", position.T, strict=False))
+        absent = sorted(self.names & set("xyz") - set(axes))
+        if absent:
+            raise CaseError(f"{self.text} uses {', '.join(absent)}, the mesh has {position.shape[1]} dimensions")
+        for name in self.regions:
+            axes[f"{INSIDE} {name}"] = _region(name, regions)
         value = self(**axes, t=np.float64(time), **{name: np.float64(number) for name, number in names.items()})
         value = np.broadcast_to(np.asarray(value, dtype=float), len(position))
         finite = np.isfinite(value)
@@ -183,6 +200,10 @@ def _check(node: ast.AST, depth: int) -> None:
             return _check_children(node, depth)
         case ast.Compare(ops=[operator_node]) if type(operator_node) in _OPERATORS:
             return _check_children(node, depth)
+        case ast.Call(func=ast.Name(id=name), args=[ast.Name()], keywords=[]) if name == INSIDE:
+            return None
+        case ast.Call(func=ast.Name(id=name)) if name == INSIDE:
+            raise ExpressionError(f"{INSIDE} takes the name of one region of the mesh, as in {INSIDE}(core)")
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
             wanted = FUNCTIONS[name][1]
             if len(arguments) != wanted:
@@ -196,8 +217,26 @@ def _check(node: ast.AST, depth: int) -> None:
             raise ExpressionError(f"{shown} is not allowed in an expression; {advice}")
     raise ExpressionError(
         f"{shown} is not allowed in an expression; allowed are numbers, + - * / **, comparisons of two, names and "
-        f"{' '.join(FUNCTIONS)}"
+        f"{' '.join(FUNCTIONS)} {INSIDE}"
     )
+
+
+def _is_inside(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == INSIDE
+
+
+def _region(name: str, regions: Mapping[str, Array] | None) -> Array:
+    if regions is None:
+        raise CaseError(f"{INSIDE}({name}) has no meaning here; use it in potentials, velocities and densities")
+    if name not in regions:
+        known = ", ".join(sorted(regions)) or "none (physical groups of a gmsh file are regions)"
+        raise CaseError(f"the mesh has no region {name}; it has {known}")
+    return regions[name]
+
+
+def picked(regions: Mapping[str, Array], part: Part) -> dict[str, Array]:
+    """The regions at some of the cells or faces."""
+    return {name: inside[part] for name, inside in regions.items()}
 
 
 def _check_children(node: ast.AST, depth: int) -> None:
@@ -220,6 +259,8 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return _OPERATORS[type(kind)](_evaluate(operand, values))
         case ast.Compare(left=left, ops=[kind], comparators=[right]):
             return _OPERATORS[type(kind)](_evaluate(left, values), _evaluate(right, values)) * 1.0
+        case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=region)]) if name == INSIDE:
+            return values[f"{INSIDE} {region}"]
         case ast.Call(func=ast.Name(id=name), args=arguments):
             return FUNCTIONS[name][0](*(_evaluate(argument, values) for argument in arguments))
     raise AssertionError(ast.dump(node))

@@ -1,9 +1,43 @@
 """Meshes: a mesh kind is a frozen description that builds a Mesh, the face graph that schemes see."""
 
-from fvflow.mesh.core import Array, Extent, Index, Mesh
-from fvflow.mesh.fipy import FiPyMesh
+from fvflow.mesh.admissibility import Admissibility
+from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Part
+from fvflow.mesh.drawing import topology
+from fvflow.mesh.elements import FileMark, FilePath
+from fvflow.mesh.files import Gmsh, Meshio
+from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import Box, Graded, Grid
+from fvflow.mesh.overlap import overlaps, transferred
+from fvflow.mesh.section import polygons, section
+from fvflow.mesh.stored import Ugrid, stored_field
+from fvflow.mesh.voronoi import Voronoi
 
-MeshKind = Box | Graded | FiPyMesh
+MeshKind = Box | Graded | FiPyMesh | Gmsh | Meshio | Ugrid | Voronoi
 
-__all__ = ["Array", "Box", "Extent", "FiPyMesh", "Graded", "Grid", "Index", "Mesh", "MeshKind"]
+__all__ = [
+    "EVERY",
+    "Admissibility",
+    "Array",
+    "Box",
+    "Extent",
+    "FiPyMesh",
+    "FileMark",
+    "FilePath",
+    "Gmsh",
+    "Graded",
+    "Grid",
+    "Index",
+    "Mesh",
+    "MeshKind",
+    "Meshio",
+    "Part",
+    "Ugrid",
+    "Voronoi",
+    "from_fipy",
+    "overlaps",
+    "polygons",
+    "section",
+    "stored_field",
+    "topology",
+    "transferred",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple
@@ -22,6 +23,15 @@ REFERENCE_CORNERS = {
     2: _SQUARE,
     3: np.concatenate([np.column_stack([_SQUARE, np.full(4, z)]) for z in (-1.0, 1.0)]),
 }
+# Cells of three dimensions by their number of corners, each a cube some of whose corners coincide.
+_AS_CUBE = {
+    4: [0, 1, 2, 2, 3, 3, 3, 3],
+    5: [0, 1, 2, 3, 4, 4, 4, 4],
+    6: [0, 1, 2, 2, 3, 4, 5, 5],
+    8: list(range(8)),
+}
+EVERY = slice(None)
+Part = Index | slice  # some of the cells or faces
 
 
 class Extent(NamedTuple):
@@ -29,6 +39,11 @@ class Extent(NamedTuple):
 
     dimension: int
     cells: int
+
+    @staticmethod
+    def of(counts: Sequence[int]) -> Extent:
+        """That of a grid with so many cells along each axis."""
+        return Extent(len(counts), math.prod(counts))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,12 +62,25 @@ class Mesh:
     owner: Index  # (face,) K, the cell that the normal leaves
     neighbour: Index  # (face,) L, the cell that the normal enters; owner < neighbour
     area: Array  # (face,) measure of s; 1 in one dimension
-    distance: Array  # (face,) between the centres of K and L
-    normal: Array  # (face, dim) unit vector from K to L
+    distance: Array  # (face,) between the centres of K and L, along the normal
+    normal: Array  # (face, dim) unit normal of s, from K to L
     points: Array  # (node, dim)
-    cell_points: Index  # (cell, corner) nodes of each cell, in VTK's order
-    face_points: Index  # (face, corner) nodes of each face, in VTK's order
+    cell_points: Index  # (cell, corner) nodes of each cell, in VTK's order; rows of fewer corners end with -1
+    face_points: Index  # (face, corner) nodes of each face, in VTK's order, as cell_points
+    wall_points: Index  # (wall, corner) nodes of the cells' faces that no other cell has, as cell_points
     edges: tuple[Array, ...] | None = None  # for a grid, the cell boundaries along x, y, z
+    regions: Mapping[str, Array] = field(default_factory=dict)  # (cell,) part of each cell that lies in a named region
+    boundaries: Mapping[str, Index] = field(default_factory=dict)  # rows of wall_points that have a name
+
+    @property
+    def drawn(self) -> Index:
+        """What values are drawn on (part, corner), as cell_points: the cells, or the elements about nodes."""
+        return self.cell_points
+
+    @property
+    def on_nodes(self) -> bool:
+        """Whether values are drawn on the nodes of what is drawn, and not on the whole of each."""
+        return False
 
     @property
     def dimension(self) -> int:
@@ -95,19 +123,73 @@ class Mesh:
         """T = area/distance of each face."""
         return self.area / self.distance
 
-    def quadrature(self, count: int) -> Iterator[tuple[Array, Array]]:
-        """Gauss points of all cells, one point a cell at a time: positions (cell, dim) and weights (cell,).
+    @cached_property
+    def walls(self) -> tuple[Array, Array]:
+        """Centres and outward unit normals of the walls (wall, dim)."""
+        outward = outward_normals(self.points, self.wall_points)
+        rule = list(gauss(self.points, self.wall_points, self.dimension - 1, 1))
+        middle = np.empty_like(outward)
+        for position, _, part in rule:
+            middle[part] = position
+        return middle, outward
 
-        The weights of a cell add up to its volume.
+    @cached_property
+    def components(self) -> Index:
+        """The connected part of the mesh that each cell belongs to (cell,), counted from 0."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        pairs = np.ones(self.faces, np.int8), (self.owner, self.neighbour)
+        return freeze_index(connected_components(coo_array(pairs, shape=(self.cells, self.cells)), directed=False)[1])
+
+    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+        """Gauss points, `count` an axis: positions (point, dim), weights (point,) and the cell of each.
+
+        A slice over all cells stands for one point in each. The weights of a cell add up to its volume.
         """
-        return _quadrature(self.points, self.cell_points, count)
+        yield from gauss(self.points, self.cell_points, self.dimension, count)
 
-    def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array]]:
-        """Gauss points of all faces, one point a face at a time: positions (face, dim) and weights (face,).
+    def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+        """Gauss points of the faces, as `quadrature`; the weights of a face add up to its area."""
+        yield from gauss(self.points, self.face_points, self.dimension - 1, count)
 
-        The weights of a face add up to its area.
-        """
-        return _quadrature(self.points, self.face_points, count)
+    @cached_property
+    def face_centre(self) -> Array:
+        """The centroid of each face (face, dim)."""
+        axes = [self.face_integral(along(axis), 2) for axis in range(self.dimension)]
+        return freeze(np.stack(axes, axis=1) / self.area[:, None])
+
+    def integral(self, function: Callable[[Array, Part], Array], count: int) -> Array:
+        """int_K f of each cell (cell,), by `count` Gauss points an axis; f takes positions and the cells of these."""
+        return summed(self.quadrature(count), function, self.cells)
+
+    def face_integral(self, function: Callable[[Array, Part], Array], count: int) -> Array:
+        """int_s f of each face (face,), as `integral`."""
+        return summed(self.face_quadrature(count), function, self.faces)
+
+
+def _as_cubes(corners: Index, dimension: int) -> Iterator[tuple[Part, Index]]:
+    """Cells or faces as lines, quadrilaterals and hexahedra some of whose corners coincide, group by group."""
+    if dimension <= 1 or (corners.shape[1] == 2**dimension and corners[:, -1:].min(initial=0) >= 0):
+        yield EVERY, corners
+    elif dimension == 3:
+        sizes = (corners >= 0).sum(axis=1)
+        for size in np.unique(sizes):
+            part = freeze_index(np.flatnonzero(sizes == size))
+            yield (EVERY if len(part) == len(corners) else part), corners[part][:, _AS_CUBE[int(size)]]
+    else:
+        yield from _as_quadrilaterals(corners)
+
+
+def _as_quadrilaterals(corners: Index) -> Iterator[tuple[Part, Index]]:
+    """Polygons as fans about their first corner of quadrilaterals, the last of which may be a triangle."""
+    for second in range(1, corners.shape[1] - 1, 2):
+        part = freeze_index(np.flatnonzero(corners[:, second + 1] >= 0))
+        rows = corners[part]
+        last = rows[:, min(second + 2, corners.shape[1] - 1)]
+        last = np.where(last < 0, rows[:, second + 1], last)
+        fan = np.stack([rows[:, 0], rows[:, second], rows[:, second + 1], last], axis=1)
+        yield (EVERY if len(part) == len(corners) else part), fan
 
 
 def freeze(values: ArrayLike) -> Array:
@@ -124,20 +206,52 @@ def freeze_index(values: ArrayLike) -> Index:
     return array
 
 
-def _quadrature(points: Array, corners: Index, count: int) -> Iterator[tuple[Array, Array]]:
-    """Tensor Gauss rule carried to each line, quadrilateral or hexahedron by its multilinear map."""
-    dimension = int(corners.shape[1]).bit_length() - 1
+def gauss(points: Array, corners: Index, dimension: int, count: int) -> Iterator[tuple[Array, Array, Part]]:
+    """Gauss points of lines, polygons or solids (part, corner), as Mesh.quadrature.
+
+    A tensor rule is carried to each by the multilinear map of the line, square or cube, the corners of which may
+    coincide: exact for polynomials of degree 2 count - dimension on cells with straight sides.
+    """
     node, weight = np.polynomial.legendre.leggauss(count)
     signs = REFERENCE_CORNERS[dimension]
-    for choice in product(range(count), repeat=dimension):
-        factors = 0.5 * (1.0 + signs * node[list(choice)])  # (corner, axis)
-        shape = factors.prod(axis=1)
-        position = _combine(points, corners, shape)
-        tangents = [
-            _combine(points, corners, 0.5 * signs[:, axis] * np.delete(factors, axis, axis=1).prod(axis=1))
-            for axis in range(dimension)
-        ]
-        yield position, weight[list(choice)].prod() * _measure(tangents, len(corners))
+    for part, cubes in _as_cubes(corners, dimension):
+        for choice in product(range(count), repeat=dimension):
+            factors = 0.5 * (1.0 + signs * node[list(choice)])  # (corner, axis)
+            position = _combine(points, cubes, factors.prod(axis=1))
+            tangents = [
+                _combine(points, cubes, 0.5 * signs[:, axis] * np.delete(factors, axis, axis=1).prod(axis=1))
+                for axis in range(dimension)
+            ]
+            yield position, weight[list(choice)].prod() * _measure(tangents, len(cubes)), part
+
+
+def outward_normals(points: Array, corners: Index) -> Array:
+    """Unit normals (face, dim) of faces in a plane or in space, to the right or outward as the corners go round."""
+    first, second = points[corners[:, 0]], points[corners[:, 1]]
+    if points.shape[1] == 2:
+        ahead = second - first
+        normal = np.stack([ahead[:, 1], -ahead[:, 0]], axis=1)
+    else:
+        third = points[corners[:, 2]]
+        fourth = points[np.where(corners[:, -1] < 0, corners[:, 2], corners[:, -1])]
+        normal = np.cross(third - first, fourth - second)  # of a triangle, the cross product of two sides
+    return np.asarray(normal / np.linalg.norm(normal, axis=1)[:, None])
+
+
+def along(axis: int) -> Callable[[Array, Part], Array]:
+    """The coordinate along an axis, to integrate."""
+    return lambda at, part: at[:, axis]
+
+
+def summed(rule: Iterator[tuple[Array, Array, Part]], function: Callable[[Array, Part], Array], size: int) -> Array:
+    """The integrals (size,) of a function by the rule that `gauss` gives."""
+    total = np.zeros(size)
+    for position, weight, part in rule:
+        if isinstance(part, slice):
+            total[part] += weight * function(position, part)
+        else:
+            total += np.bincount(part, weight * function(position, part), size)
+    return total
 
 
 def _combine(points: Array, corners: Index, factor: Array) -> Array:
@@ -149,10 +263,11 @@ def _combine(points: Array, corners: Index, factor: Array) -> Array:
 
 
 def _measure(tangents: list[Array], count: int) -> Array:
-    """The volume of the parallelotope that the tangents span, sqrt(det G) with G their Gram matrix."""
+    """The measure of the parallelotope that the tangents span."""
     if not tangents:
         return np.ones(count)
     if len(tangents) == 1:
-        return np.asarray(np.sqrt((tangents[0] ** 2).sum(axis=1)))
-    stacked = np.stack(tangents, axis=1)
-    return np.asarray(np.sqrt(np.linalg.det(stacked @ stacked.swapaxes(1, 2))))
+        return np.asarray(np.linalg.norm(tangents[0], axis=1))
+    if len(tangents) == 2 and tangents[0].shape[1] == 3:
+        return np.asarray(np.linalg.norm(np.cross(tangents[0], tangents[1]), axis=1))
+    return np.asarray(np.abs(np.linalg.det(np.stack(tangents, axis=1))))

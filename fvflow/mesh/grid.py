@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge, Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import REFERENCE_CORNERS, Array, Index, Mesh, freeze, freeze_index
+from fvflow.mesh.core import EVERY, REFERENCE_CORNERS, Array, Extent, Index, Mesh, Part, freeze, freeze_index
 
 _Along = Callable[[int, Array], Array]
 _Across = Callable[[Array], Array]
@@ -28,7 +28,8 @@ class Grid(Mesh):
     """The mesh of a tensor grid: each array is computed from the edges when it is first asked for."""
 
     def __init__(self, edges: tuple[Array, ...]) -> None:
-        object.__setattr__(self, "edges", tuple(freeze(edge) for edge in edges))
+        for name, value in {"edges": tuple(map(freeze, edges)), "regions": {}, "boundaries": {}}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def dimension(self) -> int:
@@ -103,13 +104,32 @@ class Grid(Mesh):
             parts.append(self._corners(first, [other for other in self._axes if other != axis]))
         return freeze_index(np.concatenate(parts))
 
-    def quadrature(self, count: int) -> Iterator[tuple[Array, Array]]:
+    @cached_property
+    def wall_points(self) -> Index:
+        node = self._node_number()
+        parts = []
+        for axis in self._axes:
+            for layer in (0, node.shape[self.dimension - 1 - axis] - 1):
+                on = [slice(layer, layer + 1) if other == axis else slice(-1) for other in reversed(self._axes)]
+                parts.append(self._corners(node[tuple(on)].ravel(), [other for other in self._axes if other != axis]))
+        return freeze_index(np.concatenate(parts))
+
+    @cached_property
+    def walls(self) -> tuple[Array, Array]:
+        middles, centres, normals = self._middles, [], []
+        for axis in self._axes:
+            for sign, wall in ((-1.0, self._edges[axis][:1]), (1.0, self._edges[axis][-1:])):
+                centres.append(_tensor_points([wall if other == axis else m for other, m in enumerate(middles)]))
+                normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
+        return np.concatenate(centres), np.concatenate(normals)
+
+    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
         node, weight = np.polynomial.legendre.leggauss(count)
         middles, widths = self._middles, self._widths
         for choice in product(range(count), repeat=self.dimension):
             picked = [node[index] for index in choice]
             axes = [m + 0.5 * w * x for m, w, x in zip(middles, widths, picked, strict=True)]
-            yield _tensor_points(axes), self.volume * math.prod(0.5 * weight[index] for index in choice)
+            yield _tensor_points(axes), self.volume * math.prod(0.5 * weight[index] for index in choice), EVERY
 
     @property
     def _axes(self) -> range:
@@ -169,6 +189,11 @@ class Box:
     def __post_init__(self) -> None:
         check_extent(self.lower, self.upper, self.cells)
 
+    @property
+    def extent(self) -> Extent:
+        """Its dimension and number of cells."""
+        return Extent.of(self.cells)
+
     def build(self) -> Mesh:
         """The mesh; edges x_i = lower + (upper - lower) i/cells."""
         return Grid(tuple(map(_even, self.lower, self.upper, self.cells)))
@@ -199,6 +224,11 @@ class Graded:
         check_extent(self.lower, self.upper, self.cells)
         if len(self.ratio) != len(self.cells):
             raise CaseError(f"ratio has {len(self.ratio)} entries and cells {len(self.cells)}; give one per axis")
+
+    @property
+    def extent(self) -> Extent:
+        """Its dimension and number of cells."""
+        return Extent.of(self.cells)
 
     def build(self) -> Mesh:
         """The mesh."""
