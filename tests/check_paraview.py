@@ -85,6 +85,6 @@ if args.png:
     SaveScreenshot(args.png, view)
 if args.expect_integral:
     expected = [float(x) for x in args.expect_integral.split(",")]
-    if len(expected) != len(integrals) or any(abs(a - b) > args.tol for a, b in zip(integrals, expected)):
+    if len(expected) != len(integrals) or any(abs(a - b) > args.tol for a, b in zip(integrals, expected, strict=True)):
         leave(5, f"FAIL: integrals {integrals}, expected {expected}")
 leave(0 if len(offered) == 1 else 6, "ok" if len(offered) == 1 else "FAIL: more than one reader offered")

@@ -26,7 +26,7 @@ def check_mesh(mesh: Mesh, measure: float | None = None, orthogonal: float = 1e-
         measure = np.ptp(mesh.points, axis=0).prod()
     np.testing.assert_allclose(mesh.volume.sum(), measure, rtol=1e-13)
     np.testing.assert_allclose(mesh.integral(lambda at, part: 1.0, 2), mesh.volume, rtol=1e-13)
-    np.testing.assert_allclose(mesh.face_integral(lambda at, part: 1.0, 2), mesh.area, rtol=1e-13)
+    np.testing.assert_allclose(mesh.face_integral(lambda at, part: 1.0, 2), mesh.area, rtol=1e-13, atol=1e-15)
     for array in (mesh.centre, mesh.volume, mesh.owner, mesh.area, mesh.distance, mesh.normal, mesh.points):
         assert not array.flags.writeable
     check_gauss(mesh)

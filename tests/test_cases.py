@@ -29,7 +29,7 @@ def test_case_runs_and_keeps_its_checks(file, tmp_path):
     figures = case.write(tmp_path / "r.nc")
     assert case.checks.missed(figures) == []
     with fvflow.read(tmp_path / "r.nc") as ds:
-        assert Case.parse(ds.attrs["case"]) == case
+        assert Case.parse(ds.attrs["resolved_case"]) == Case.parse(ds.attrs["case"], str(file)) == case
         assert ds.sizes["time"] == case.schedule.saves + 1
         np.testing.assert_allclose(ds.mass, ds.mass[0], rtol=1e-14)
 

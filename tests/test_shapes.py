@@ -84,7 +84,7 @@ def test_gradient_flows_lose_energy_on_every_shape(shape, stepper, tmp_path):
 
 
 def test_results_open_with_vtk_and_xugrid_and_hold_their_mesh(shape, tmp_path):
-    name, mesh = shape
+    _name, mesh = shape
     run = case(mesh, tmp_path, output={"fluxes": True})
     run.write(tmp_path / "r.nc")
     ds = run.run()
@@ -152,7 +152,7 @@ def line(mesh, folder):
 
 
 def test_a_result_starts_a_run_on_its_mesh_and_on_another(shape, tmp_path):
-    name, mesh = shape
+    _name, mesh = shape
     case(mesh, tmp_path).write(tmp_path / "first.nc")
     whole = case(mesh, tmp_path, times={"end": 0.6, "step": 0.05}).run()
     on = case(mesh, tmp_path, initial={"kind": "file", "file": str(tmp_path / "first.nc")})

@@ -15,8 +15,8 @@ from fvflow.mesh.polytopes import assembled, circumcentres, place
 _NEGATIVE = 1e-9  # how negative the area of a face may come out, of that of a cube on the edge orthogonal to it
 _TOUCHING = 1e-9  # distance of circumcentres that coincide, of the size of the mesh
 REMEDY = (
-    "nodes needs a Delaunay mesh whose cells at the walls are not obtuse there (gmsh: Mesh.Algorithm = 5 or 6 in two "
-    "dimensions, Mesh.Algorithm3D = 1 with Mesh.Optimize = 0 in three), or a finer one"
+    "nodes needs a Delaunay mesh whose cells at the walls are not obtuse there: use delaunay: true, another size, or "
+    "gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
 )
 
 

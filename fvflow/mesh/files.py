@@ -13,6 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh.admissibility import Admissibility
 from fvflow.mesh.boxes import REMEDY, boxes
 from fvflow.mesh.core import Mesh
+from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, halved, imported, read, require_file
 from fvflow.mesh.polytopes import assembled
 
@@ -21,7 +22,7 @@ Centres = Literal["circumcentres", "centroids"]
 
 
 _MOST_REFINEMENTS = 8
-_REMEDY_CELLS = "use control_volumes: nodes, a Delaunay mesh, or centres: centroids at the price of consistency"
+_REMEDY_CELLS = "use control_volumes: nodes, delaunay: true, or centres: centroids at the price of consistency"
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class Gmsh:
     Physical groups of the cells are regions, those of their faces boundaries. `control_volumes` are the cells, with
     their circumcentres, or for triangles and tetrahedra the Voronoi boxes of the nodes. `size` is a factor on the mesh
     size of a geometry; `refinements` cut each triangle into four similar ones, that many times. `centres: centroids`
-    takes meshes without orthogonality, whose two-point fluxes are then not consistent. Needs fvflow[mesh].
+    takes meshes without orthogonality, whose two-point fluxes are then not consistent. `delaunay` replaces triangles,
+    or the tetrahedra of a convex domain, by the Delaunay ones of the same nodes. Needs fvflow[mesh].
     """
 
     file: FilePath | None = None
     geometry: str | None = None
     control_volumes: ControlVolumes = "cells"
     centres: Centres = "circumcentres"
+    delaunay: bool = False
     size: Annotated[float, Gt(0)] = 1.0
     refinements: Annotated[int, Ge(0), Le(_MOST_REFINEMENTS)] = 0
     kind: Literal["gmsh"] = "gmsh"
@@ -83,6 +86,7 @@ class Meshio:
     file: FilePath
     control_volumes: ControlVolumes = "cells"
     centres: Centres = "circumcentres"
+    delaunay: bool = False
     refinements: Annotated[int, Ge(0), Le(_MOST_REFINEMENTS)] = 0
     kind: Literal["meshio"] = "meshio"
 
@@ -116,6 +120,8 @@ def _power_of_two(factor: int) -> int:
 def _built(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
     for _ in range(kind.refinements):
         elements = halved(elements)
+    if kind.delaunay:
+        elements = retriangulated(elements)
     mesh = assembled(
         elements.points,
         elements.cell_points,
@@ -153,12 +159,16 @@ def _generated(kind: Gmsh, folder: Path) -> Path:
         gmsh.option.setNumber("General.Terminal", 0)
         gmsh.option.setNumber("General.AbortOnError", 2)
         gmsh.open(str(source))
+        if gmsh.model.getDimension() < 2:
+            raise CaseError(f"{_named(kind)} has neither surfaces nor volumes; add some to mesh")
         gmsh.option.setNumber("Mesh.MeshSizeFactor", kind.size * gmsh.option.getNumber("Mesh.MeshSizeFactor"))
         gmsh.option.setNumber("Mesh.Binary", 1)
         gmsh.option.setNumber("Mesh.MshFileVersion", 4.1)
         gmsh.option.setNumber("Mesh.SaveAll", 0)
         gmsh.model.mesh.generate(gmsh.model.getDimension())
         gmsh.write(str(target))
+    except CaseError:
+        raise
     except Exception as error:
         raise CaseError(f"gmsh cannot mesh {_named(kind)} ({str(error).strip() or 'no reason given'})") from None
     finally:
