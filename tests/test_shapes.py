@@ -118,6 +118,12 @@ def test_xugrid_integrates_results_in_the_plane(tmp_path):
         np.testing.assert_allclose((opened.rho * opened.grid.area).sum("mesh_face"), 1.0, atol=1e-12)
 
 
+def test_distances_on_meshes_are_refused(tmp_path):
+    ds = case(SHAPES["triangles"](), tmp_path).run()
+    with pytest.raises(CaseError, match="this result is on another mesh"):
+        fvflow.wasserstein.distance(ds, 0, -1)
+
+
 @pytest.mark.paraview
 @pytest.mark.skipif(shutil.which("pvpython") is None or shutil.which("xvfb-run") is None, reason="no ParaView here")
 def test_results_open_in_paraview(tmp_path):

@@ -16,7 +16,7 @@ from fvflow.wasserstein.line import distance_1d, interpolated_1d
 def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
     """W2 between two frames of a result (`fvflow.read`, `Case.run`), by their indices; see `bounds`.
 
-    Raises CaseError where there is no such frame.
+    Raises CaseError where there is no such frame, and for results on meshes that are no grids.
     """
     frames = ds.sizes["time"]
     for index in (first, second):
@@ -24,6 +24,8 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
             raise CaseError(f"frame {index!r} is no whole number; give one from 0 to {frames - 1}")
         if not -frames <= index < frames:
             raise CaseError(f"frame {index}: the result has {frames}; give one from 0 to {frames - 1}")
+    if "x_bnds" not in ds:
+        raise CaseError("bounds of W2 need a box of equal cells, or a line; this result is on another mesh")
     edges = tuple(
         np.append(ds[f"{axis}_bnds"].values[:, 0], ds[f"{axis}_bnds"].values[-1, 1]) for axis in "xyz" if axis in ds
     )
