@@ -13,11 +13,11 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Formula, Names
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
-from fvflow.linalg import chosen, estimated_bytes
-from fvflow.march import Times, march
+from fvflow.linalg import Krylov, chosen, estimated_bytes
+from fvflow.march import Adaptive, Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers import ImplicitEuler, LinearStepper
+from fvflow.steppers import ImplicitEuler, LinearStepper, Muscl, Reconstructed
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,15 @@ class FokkerPlanckFlow(BaseFlow):
     def __post_init__(self) -> None:
         if self.epsilon == 0 and not self.flux.monotone:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+        if isinstance(self.stepper, Muscl) and self.flux != ScharfetterGummel():
+            raise CaseError("stepper muscl has a flux of its own; leave out flux")
+
+    def schedule(self, times: Times | None) -> Times:
+        """The times of the run; raises CaseError if the case has none, or if the stepper takes no such steps."""
+        times = super().schedule(times)
+        if isinstance(self.stepper, Muscl) and isinstance(times.step, Adaptive):
+            raise CaseError("stepper muscl cuts each step by its cfl, not by an error; give step a number")
+        return times
 
     def drift(self, names: Names) -> Drift:
         """The drift as expressions."""
@@ -57,11 +66,16 @@ class FokkerPlanckFlow(BaseFlow):
             )
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
-        problem = FokkerPlanck(mesh, self.drift(names), self.epsilon, self.flux)
-        chosen(self.stepper.solver, mesh.extent)
+        problem = self._problem(mesh, self.drift(names))
         problem.energy(0.0)  # all now, so that what does not fit is found before the run
         problem.coefficients(0.0)
         return problem
+
+    def _problem(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
+        if isinstance(self.stepper, Muscl):
+            return Reconstructed(mesh, drift, self.epsilon, self.flux, limiter=self.stepper.limiter)
+        chosen(self.stepper.solver, mesh.extent)
+        return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
@@ -75,14 +89,16 @@ class FokkerPlanckFlow(BaseFlow):
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        solver = chosen(self.stepper.solver, extent).kind
         scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
+        if isinstance(self.stepper, Muscl):
+            return f"{scheme}, {self.stepper.limiter} slopes (order 2 in space), substeps at cfl {self.stepper.cfl:g}"
+        solver = chosen(self.stepper.solver, extent).kind
         order = f"order {self.flux.order} in space" if self.epsilon > 0 else "upwind at epsilon 0: order 1 in space"
         return f"{scheme}, {self.flux.kind} flux ({order}), solver {solver}"
 
     def smearing(self, problem: FokkerPlanck) -> float | None:
         """The largest numerical diffusion |v| d/2 of upwinding at epsilon 0, at time 0."""
-        if self.epsilon > 0 or not problem.mesh.faces:
+        if self.epsilon > 0 or not problem.mesh.faces or isinstance(problem, Reconstructed):
             return None
         return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / 2)
 
@@ -94,4 +110,5 @@ class FokkerPlanckFlow(BaseFlow):
 
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
-        return estimated_bytes(chosen(self.stepper.solver, extent), extent)
+        solver = Krylov() if isinstance(self.stepper, Muscl) else chosen(self.stepper.solver, extent)  # without factors
+        return estimated_bytes(solver, extent)

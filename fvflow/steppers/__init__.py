@@ -2,10 +2,12 @@
 
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.jko import JKO, LJKO
-from fvflow.steppers.linear import GROWTH, CrankNicolson, ImplicitEuler, LinearStepper, Step, TrBdf2
+from fvflow.steppers.linear import GROWTH, CrankNicolson, ImplicitEuler, Step, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
+from fvflow.steppers.muscl import Muscl, Reconstructed
 from fvflow.steppers.schur import newton_solver
 
+LinearStepper = ImplicitEuler | CrankNicolson | TrBdf2 | Muscl
 GradientStepper = LJKO | JKO | Midpoint | EVBDF2
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "ImplicitEuler",
     "LinearStepper",
     "Midpoint",
+    "Muscl",
+    "Reconstructed",
     "Step",
     "TrBdf2",
     "newton_solver",

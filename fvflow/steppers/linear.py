@@ -144,6 +144,3 @@ class TrBdf2:
             return _advanced(state, length, stage, last)
 
         return step
-
-
-LinearStepper = ImplicitEuler | CrankNicolson | TrBdf2
