@@ -318,3 +318,24 @@ def test_delaunay_in_space_is_for_convex_domains():
     notched += "BooleanDifference{ Volume{1}; Delete; }{ Volume{2}; Delete; }\nMesh.MeshSizeMax = 0.4;\n"
     with pytest.raises(CaseError, match="is for convex domains"):
         Gmsh(geometry=notched, delaunay=True, control_volumes="nodes").build()
+
+
+@pytest.mark.parametrize("control_volumes", ["cells", "nodes"])
+def test_heat_in_a_disc_decays_as_its_bessel_mode_at_second_order(control_volumes):
+    case = Case.parse(
+        f"""
+        mesh: {{kind: gmsh, file: cases/disc.geo, size: 2, control_volumes: {control_volumes}}}
+        flow: {{kind: fokker-planck, epsilon: 1, stepper: {{kind: tr-bdf2}}}}
+        initial: {{kind: exact}}
+        times: {{end: 2, step: 0.2}}
+        exact: {{kind: heat-ball, radius: 5, order: 2, amplitude: 1, sampling: centre}}
+        """
+    )
+    errors, sizes = [], []
+    for level in range(3):
+        fine = case.replace({"mesh.size": 2.0 / 2**level, "times.step": 0.2 / 2**level})
+        ds = fine.run()
+        errors.append(float(ds.error_l1[-1]))
+        sizes.append(ds.sizes["mesh_face"] ** -0.5)
+    orders = np.diff(np.log(errors)) / np.diff(np.log(sizes))
+    assert orders.min() >= 1.8, (orders, errors)  # the wall's own error, which falls faster, is still seen
