@@ -1,9 +1,9 @@
-"""python -m tests.benchmarks [fokker-planck | jko | transport] [...]: the figures of the README."""
+"""python -m tests.benchmarks [linear | jko | transport] [...]: the figures of the README."""
 
 import sys
 
-from tests.benchmarks import fokker_planck, jko, transport
+from tests.benchmarks import jko, linear, transport
 
-NAMED = {"fokker-planck": fokker_planck.main, "jko": jko.main, "transport": transport.main}
-name, *numbers = sys.argv[1:] or ["fokker-planck"]
+NAMED = {"linear": linear.main, "jko": jko.main, "transport": transport.main}
+name, *numbers = sys.argv[1:] or ["linear"]
 NAMED[name](*map(int, numbers))
