@@ -15,6 +15,7 @@ from fvflow.linalg.multigrid import Multigrid, StaleMultigrid
 from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.perturbed import perturbed
 from fvflow.linalg.split import swept
+from fvflow.linalg.stochastic import Product, jump_rate, product, stretch
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
 
@@ -60,6 +61,12 @@ def estimated_bytes(solver: Tridiagonal | Direct | Krylov, extent: Extent) -> in
     return base + int(12 * fill * cells)
 
 
+def product_bytes(extent: Extent) -> int:
+    """Memory of a run by products alone, roughly: mesh and flux as `estimated_bytes`, the matrix, three work arrays."""
+    dimension, cells = extent
+    return 300 * dimension * cells + (12 * (2 * dimension + 1) + 24) * cells
+
+
 __all__ = [
     "LARGEST_DIRECT",
     "Auto",
@@ -68,6 +75,7 @@ __all__ = [
     "FaceMatrix",
     "Krylov",
     "Multigrid",
+    "Product",
     "Remembered",
     "Solution",
     "Solve",
@@ -80,6 +88,10 @@ __all__ = [
     "elimination_order",
     "estimated_bytes",
     "factorise",
+    "jump_rate",
     "perturbed",
+    "product",
+    "product_bytes",
+    "stretch",
     "swept",
 ]
