@@ -34,7 +34,7 @@ class Adaptive:
     shortest: Annotated[float, Gt(0)] | None = None  # 1e-9 of the end unless given
     longest: Annotated[float, Gt(0)] | None = None
 
-    def factor(self, error: float, order: int, growth: float) -> float:
+    def factor(self, error: float, order: float, growth: float) -> float:
         """By how much the next step is longer, at most `growth`."""
         power = 1.0 / (order + 1)
         return min(max(0.9 * math.pow(self.tolerance / max(error, 1e-300), power), 0.2), growth)
@@ -80,6 +80,10 @@ class Times:
         """The longest step that may come."""
         return self.step if not isinstance(self.step, Adaptive) else min(self.step.longest or self.end, self.end)
 
+    def undivided(self) -> Times:
+        """The same times in steps as long as they may be, for a method whose steps have no error to be chosen by."""
+        return replace(self, step=min(self.longest, self.save or self.end)) if isinstance(self.step, Adaptive) else self
+
     @property
     def saves(self) -> int:
         """Number of saved times after the start."""
@@ -113,7 +117,9 @@ class Times:
         return usual * (self.saves - 1) + self.cuts(self.saves)
 
 
-def march(step: Step, state: State, times: Times, volume: Array, order: int, growth: float = GROWTH) -> Iterator[State]:
+def march(
+    step: Step, state: State, times: Times, volume: Array, order: float, growth: float = GROWTH
+) -> Iterator[State]:
     """Every state from the initial one on; raises NumericsError at the first that is not finite.
 
     The volumes of the cells, the order of the method and the growth that it bears are for steps chosen by their error.
@@ -143,7 +149,7 @@ def _taken(step: Step, state: State, length: float, at: float) -> State:
 
 
 def _adapted(
-    step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: int, growth: float
+    step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: float, growth: float
 ) -> Iterator[State]:
     length = min(rule.initial, rule.longest or times.end)
     shortest, rejections = rule.shortest or _SHORTEST * times.end, 0

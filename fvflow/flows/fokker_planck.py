@@ -13,11 +13,11 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Formula, Names
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
-from fvflow.linalg import Krylov, chosen, estimated_bytes
+from fvflow.linalg import Krylov, chosen, estimated_bytes, product_bytes
 from fvflow.march import Adaptive, Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers import ImplicitEuler, LinearStepper, Muscl, Reconstructed
+from fvflow.steppers import ExponentialStepper, ImplicitEuler, LinearStepper, Muscl, Reconstructed
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,14 @@ class FokkerPlanckFlow(BaseFlow):
             raise CaseError("stepper muscl has a flux of its own; leave out flux")
 
     def schedule(self, times: Times | None) -> Times:
-        """The times of the run; raises CaseError if the case has none, or if the stepper takes no such steps."""
-        times = super().schedule(times)
-        if isinstance(self.stepper, Muscl) and isinstance(times.step, Adaptive):
+        """The times of the run: adaptive steps of a method that is exact in time are as long as they may be.
+
+        Raises CaseError if the case has none, or if the stepper takes no such steps.
+        """
+        given = super().schedule(times)
+        if isinstance(self.stepper, Muscl) and isinstance(given.step, Adaptive):
             raise CaseError("stepper muscl cuts each step by its cfl, not by an error; give step a number")
-        return times
+        return given.undivided() if isinstance(self.stepper, ExponentialStepper) else given
 
     def drift(self, names: Names) -> Drift:
         """The drift as expressions."""
@@ -69,12 +72,15 @@ class FokkerPlanckFlow(BaseFlow):
         problem = self._problem(mesh, self.drift(names))
         problem.energy(0.0)  # all now, so that what does not fit is found before the run
         problem.coefficients(0.0)
+        if isinstance(self.stepper, ExponentialStepper):
+            self.stepper.require(problem)
         return problem
 
     def _problem(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         if isinstance(self.stepper, Muscl):
             return Reconstructed(mesh, drift, self.epsilon, self.flux, limiter=self.stepper.limiter)
-        chosen(self.stepper.solver, mesh.extent)
+        if not isinstance(self.stepper, ExponentialStepper):
+            chosen(self.stepper.solver, mesh.extent)
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def states(
@@ -89,12 +95,14 @@ class FokkerPlanckFlow(BaseFlow):
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
         if isinstance(self.stepper, Muscl):
+            scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
             return f"{scheme}, {self.stepper.limiter} slopes (order 2 in space), substeps at cfl {self.stepper.cfl:g}"
-        solver = chosen(self.stepper.solver, extent).kind
         order = f"order {self.flux.order} in space" if self.epsilon > 0 else "upwind at epsilon 0: order 1 in space"
-        return f"{scheme}, {self.flux.kind} flux ({order}), solver {solver}"
+        if isinstance(self.stepper, ExponentialStepper):
+            return f"{self.stepper.kind} (exact in time), {self.flux.kind} flux ({order})"
+        scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
+        return f"{scheme}, {self.flux.kind} flux ({order}), solver {chosen(self.stepper.solver, extent).kind}"
 
     def smearing(self, problem: FokkerPlanck) -> float | None:
         """The largest numerical diffusion |v| d/2 of upwinding at epsilon 0, at time 0."""
@@ -110,5 +118,7 @@ class FokkerPlanckFlow(BaseFlow):
 
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
+        if isinstance(self.stepper, ExponentialStepper):
+            return product_bytes(extent)
         solver = Krylov() if isinstance(self.stepper, Muscl) else chosen(self.stepper.solver, extent)  # without factors
         return estimated_bytes(solver, extent)

@@ -1,13 +1,14 @@
 """One-step methods: stepper.start(problem) gives a function (state, length) -> state."""
 
 from fvflow.steppers.evbdf2 import EVBDF2
+from fvflow.steppers.exponential import Chebyshev, ExponentialStepper, Uniformisation
 from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.linear import GROWTH, CrankNicolson, ImplicitEuler, Step, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
 from fvflow.steppers.muscl import Muscl, Reconstructed
 from fvflow.steppers.schur import newton_solver
 
-LinearStepper = ImplicitEuler | CrankNicolson | TrBdf2 | Muscl
+LinearStepper = ImplicitEuler | CrankNicolson | TrBdf2 | Chebyshev | Uniformisation | Muscl
 GradientStepper = LJKO | JKO | Midpoint | EVBDF2
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "GROWTH",
     "JKO",
     "LJKO",
+    "Chebyshev",
     "CrankNicolson",
+    "ExponentialStepper",
     "GradientStepper",
     "ImplicitEuler",
     "LinearStepper",
@@ -24,5 +27,6 @@ __all__ = [
     "Reconstructed",
     "Step",
     "TrBdf2",
+    "Uniformisation",
     "newton_solver",
 ]

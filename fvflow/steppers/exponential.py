@@ -1,0 +1,273 @@
+"""Steps that are exact in time: exp(-dt L) rho for a steady drift, L = |K|^-1 A, from products with one matrix.
+
+P = 1 - A |K|^-1/lambda on the masses of the cells, lambda being the largest rate at which one empties, is a stochastic
+matrix for a monotone flux: no entry is negative, columns add up to 1, |P m|_1 <= |m|_1. With z = lambda dt
+
+    exp(-dt L) = exp(-z) exp(z P) = sum_k Poisson_z(k) P^k = sum_k c_k T_k(P),   c_k = (2 - [k=0]) exp(-z) I_k(z).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from fvflow.errors import CaseError, NumericsError
+from fvflow.linalg import Product, aggregated, jump_rate, product, stretch
+from fvflow.mesh import Array
+from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.linear import Step
+
+Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
+_EPS = float(np.finfo(float).eps)
+_AT_REST = 2 * _EPS  # of the mass: what a product with P changes by round-off alone
+_LEAST = 200.0  # z of such a part: shorter ones cost more than they tell
+_GROWTH = 1e-30  # what T_k(P) may grow by before a sum ends, inverted
+_LOOKS = 16  # into how many parts `chebyshev` cuts a step that starts far from the Gibbs state, to look again
+_LARGEST = 1e8  # z of one expansion: I_k(z) is known to 1e-11 up to there
+
+
+class _Advance:
+    """exp(-dt L) on the masses of the cells, and the number of products that it took."""
+
+    def __init__(self, problem: FokkerPlanck, tolerance: float) -> None:
+        self.problem, self.tolerance = problem, tolerance
+        self.matrix = problem.matrix(0.0, 1.0)
+        self.rate = jump_rate(self.matrix)
+        self.product: Product | None = product(self.matrix, self.rate) if self.rate > 0 else None
+
+    def __call__(self, masses: Array, length: float) -> tuple[Array, int]:
+        if self.product is None:  # nothing moves
+            return masses, 0
+        return self.advanced(self.product, masses, self.rate * length)
+
+    def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
+        """exp(-z (1 - P)) m and the number of products: its Poisson sum."""
+        return poisson_sum(times, masses, z, self.tolerance)
+
+
+def _started(problem: FokkerPlanck, advance: _Advance) -> Step:
+    """The step that ends as a linear solve does: with the mass right to round-off, and the correction reported."""
+    volume = problem.mesh.volume
+
+    def step(state: State, length: float) -> State:
+        masses, count = advance(volume * state.density, length)
+        solution = aggregated(problem.matrix(0.0, length), masses / volume, state.mass, count)
+        return replace(
+            state,
+            time=state.time + length,
+            step=state.step + 1,
+            density=solution.density,
+            iterations=count,
+            correction=solution.correction,
+        )
+
+    return step
+
+
+def _require_steady(kind: str, problem: FokkerPlanck) -> None:
+    if not problem.drift.steady:
+        raise CaseError(f"stepper {kind} needs a steady drift, and this one uses t; use implicit-euler or tr-bdf2")
+
+
+@dataclass(frozen=True)
+class Uniformisation:
+    """rho(t + dt) = sum_k Poisson_z(k) P^k rho(t), z = lambda dt: exact in time, positive at any step.
+
+    Every P^k rho has the mass of rho and no negative entry, and so has their weighted mean. Weights are left out on
+    both sides where they add up to less than `tolerance`; those kept are scaled to add up to 1, so that the mass left
+    out is put on them in proportion: |error|_1 <= 2 tolerance mass. The sum ends early where P^k rho is at rest: as
+    |P|_1 = 1, what j further products change is at most j times what the last one did. About z + 7 sqrt(z) products
+    of a step. Jensen, Markoff chains as an aid in the study of Markoff processes, Skand. Aktuarietidskr. 36 (1953);
+    Fox, Glynn, Computing Poisson probabilities, Comm. ACM 31 (1988).
+    """
+
+    tolerance: Tolerance = 1e-12
+    kind: Literal["uniformisation"] = "uniformisation"
+    order = math.inf
+
+    def require(self, problem: FokkerPlanck) -> None:
+        """Raise CaseError if the drift moves, or if the flux is not monotone on this mesh."""
+        _require_steady(self.kind, problem)
+        if not problem.monotone:
+            raise CaseError(
+                f"stepper {self.kind} needs a monotone flux, and {problem.scheme.kind} is none where the Peclet number "
+                "is above 2; use flux scharfetter-gummel or stepper tr-bdf2"
+            )
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """The longest step that keeps rho >= 0 whatever rho is."""
+        return math.inf
+
+    def start(self, problem: FokkerPlanck) -> Step:
+        """The step as a function; raises CaseError as `require` does."""
+        self.require(problem)
+        return _started(problem, _Advance(problem, self.tolerance))
+
+
+def poisson_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+    """sum_k Poisson_z(k) P^k m, ended early where P^k m is at rest, and the number of products."""
+    first, weights = poisson(z, tolerance)
+    last, bound = first + len(weights) - 1, float(masses.sum())
+    x, other = masses.copy(), np.zeros_like(masses)
+    total = weights[0] * masses if first == 0 else np.zeros_like(masses)
+    for k in range(1, last + 1):
+        _, change = times(x, other, 1.0, 0.0, weights[k - first] if k >= first else 0.0, total)
+        x, other = other, x
+        if change <= max(_AT_REST, tolerance / (last - k + 1)) * bound:
+            total += weights[max(k + 1 - first, 0) :].sum() * x
+            return total, k
+    return total, last
+
+
+@lru_cache(maxsize=2)
+def poisson(z: float, tolerance: float) -> tuple[int, Array]:
+    """The first k and the weights Poisson_z(k) from there on, less than `tolerance` left out, scaled to add up to 1.
+
+    From the largest weight outwards by w_{k+1} = w_k z/(k+1), so that they are right to round-off.
+    """
+    top, reach = int(z), int(9 * math.sqrt(z)) + 50  # beyond lies less than 1e-16
+    low = max(top - reach, 0)
+    right = np.cumprod(z / np.arange(top + 1, top + reach + 1))
+    left = np.cumprod(np.arange(top, low, -1) / z)[::-1]
+    weights = np.concatenate([left, [1.0], right])
+    weights /= weights.sum()
+    below, above = np.cumsum(weights), np.cumsum(weights[::-1])[::-1]
+    kept = (below > 0.5 * tolerance) & (above > 0.5 * tolerance)
+    first, last = int(np.argmax(kept)), len(kept) - 1 - int(np.argmax(kept[::-1]))
+    weights = weights[first : last + 1]
+    return low + first, weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class Chebyshev:
+    """rho(t + dt) = sum_k c_k T_k(P) rho(t), c_k = (2 - [k=0]) exp(-z) I_k(z), z = lambda dt: exact in time.
+
+    The sum ends where what is left out is below `tolerance`: |error|_1 <= 2 sum_{k > n} c_k max_j |T_j(P) rho|_1, the
+    last T_n(P) rho standing in for those to come, so that no mass is lost. About sqrt(2 z log(1/tolerance)) products.
+
+    Round-off grows as T_k(P) does. For a gradient drift with flux scharfetter-gummel T_k(P) is bounded by 1 in the
+    weight 1/pi of the Gibbs state, hence |T_k(P) rho|_1 <= |rho|_{1/pi} for pi of mass 1. For any drift that growth,
+    weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.stretch`. A step is cut into
+    parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where these together take more
+    products than the Poisson sum of `uniformisation`, and that is stable, it is that sum. Not positive: only down to
+    -tolerance. Tal-Ezer, Kosloff, An accurate and efficient scheme for propagating the time dependent Schroedinger
+    equation, J. Chem. Phys. 81 (1984).
+    """
+
+    tolerance: Tolerance = 1e-12
+    kind: Literal["chebyshev"] = "chebyshev"
+    order = math.inf
+
+    def require(self, problem: FokkerPlanck) -> None:
+        """Raise CaseError if the drift moves."""
+        _require_steady(self.kind, problem)
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """0: no step is certain to keep rho >= 0."""
+        return 0.0
+
+    def start(self, problem: FokkerPlanck) -> Step:
+        """The step as a function; raises CaseError as `require` does."""
+        self.require(problem)
+        return _started(problem, _Expanded(problem, self.tolerance))
+
+
+class _Expanded(_Advance):
+    """exp(-dt L) by Chebyshev sums of parts of the step."""
+
+    def __init__(self, problem: FokkerPlanck, tolerance: float) -> None:
+        super().__init__(problem, tolerance)
+        self._growth = math.log(max(tolerance, 1e-12) / _EPS)  # that round-off may have
+        self._stretch = stretch(self.matrix, self.rate) if self.rate > 0 else 0.0
+
+    def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
+        left, count = z, 0
+        while left > 0:
+            part, summed = min(self._part(masses, left), left), chebyshev_sum
+            if part < left and self.problem.monotone and _products(left) < left / part * self._cost(part):
+                part, summed = min(left if self._gibbs is None else max(part, z / _LOOKS, _LEAST), left), poisson_sum
+            masses, products = summed(times, masses, part, self.tolerance * part / z)
+            left, count = left - part, count + products
+        return masses, count
+
+    def _part(self, masses: Array, z: float) -> float:
+        """The longest z of one sum."""
+        bounded = self._growth / max(self._stretch, 1e-300)
+        return _LARGEST if bounded < z and self._distance(masses) <= self._growth else min(bounded, _LARGEST)
+
+    def _cost(self, z: float) -> float:
+        """About how many products a part takes whose T_k(P) grow as far as they may."""
+        return _terms(z, self.tolerance * math.exp(-self._growth))
+
+    def _distance(self, masses: Array) -> float:
+        """log |rho|_{1/pi}/mass, in logarithms as pi may be 1e-300; infinite where no pi is known."""
+        level = self._gibbs
+        if level is None:
+            return math.inf
+        with np.errstate(divide="ignore"):
+            return 0.5 * _log_sum_exp(2.0 * np.log(np.abs(masses)) - level) - math.log(np.abs(masses).sum())
+
+    @cached_property
+    def _gibbs(self) -> Array | None:
+        """log of the masses of the Gibbs state (cell,), if the product is symmetric in the weight 1/pi."""
+        problem = self.problem
+        if not (problem.drift.gradient and problem.epsilon > 0 and problem.scheme.kind == "scharfetter-gummel"):
+            return None
+        level = np.log(problem.mesh.volume) - problem.drift.energy(problem.mesh, 0.0) / problem.epsilon
+        return np.asarray(level - _log_sum_exp(level))
+
+
+def chebyshev_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+    """sum_k c_k T_k(P) m and the number of products; raises NumericsError if that does not converge.
+
+    At rest where |P m - m|_1 is round-off, or where z of it, which bounds what the step does, is below the tolerance.
+    """
+    weights, tails = bessel(z, _GROWTH * tolerance)
+    bound, largest = float(np.abs(masses).sum()), 1.0
+    x, other, total = masses.copy(), np.zeros_like(masses), weights[0] * masses
+    for k in range(1, len(weights)):
+        norm, change = times(x, other, min(k, 2), min(k, 2) - 1, weights[k], total)
+        if k == 1 and change <= max(_AT_REST, tolerance / z) * bound:
+            return masses, 1
+        x, other = other, x
+        largest = max(largest, norm / bound)
+        if 2 * tails[k] * largest <= tolerance:
+            total += tails[k] * x
+            return total, k
+    raise NumericsError(f"a Chebyshev sum grew to {largest:.1e} of the mass; use stepper uniformisation")
+
+
+@lru_cache(maxsize=2)
+def bessel(z: float, tolerance: float) -> tuple[Array, Array]:
+    """c_k = (2 - [k=0]) exp(-z) I_k(z), and what those after each add up to, while that is above `tolerance`."""
+    from scipy.special import ive
+
+    weights = 2.0 * ive(np.arange(_terms(z, 1e-9 * tolerance) + 1), z)
+    weights[0] *= 0.5
+    tails = np.append(np.cumsum(weights[:0:-1])[::-1], 0.0)
+    count = max(int(np.count_nonzero(tails > tolerance)), 2)
+    return weights[:count] / (weights[0] + tails[0]), tails[:count]
+
+
+def _terms(z: float, tolerance: float) -> int:
+    """More terms than a Chebyshev sum needs: c_k falls like exp(-k^2/(2 z)), later like 1/k!."""
+    log = -math.log(tolerance)
+    return int(math.sqrt(2 * log * z) + log) + 10
+
+
+def _products(z: float) -> float:
+    """About how many products a Poisson sum takes."""
+    return z + 7 * math.sqrt(z) + 10
+
+
+def _log_sum_exp(x: Array) -> float:
+    top = float(x.max())
+    return top + math.log(float(np.exp(x - top).sum()))
+
+
+ExponentialStepper = Chebyshev | Uniformisation
