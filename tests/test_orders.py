@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from fvflow.fluxes import Flux
-from fvflow.steppers import LJKO, LinearStepper, Muscl
+from fvflow.steppers import LJKO, ExponentialStepper, LinearStepper, Muscl
 from tests.contracts import assert_order
 from tests.scenes import final, ou
 
 FLUXES = {kind.kind: kind for kind in get_args(Flux)}
-STEPPERS = {kind.kind: kind for kind in get_args(LinearStepper) if kind is not Muscl}  # see test_muscl
+OTHERS = (Muscl, *get_args(ExponentialStepper))  # tested on their own
+STEPPERS = {kind.kind: kind for kind in get_args(LinearStepper) if kind not in OTHERS}
 JKO = {
     "kind": "gradient-flow",
     "energy": [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "0.5*x**2"}],

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fvflow.case import Case
+from fvflow.errors import CaseError
 from fvflow.fluxes import Flux
 from fvflow.steppers import LinearStepper
 from tests.scenes import final, ou, spike
@@ -45,6 +46,10 @@ def test_mass_of_every_method(stepper, dimension, flux):
     case = ou(dimension, {1: 60, 2: 20, 3: 18}[dimension], times={"end": 2, "step": 0.05})
     case = case.replace({"flow.flux": {"kind": "scharfetter-gummel" if stepper == "muscl" else flux}})
     case = case.replace({"flow.stepper": {"kind": stepper}})
+    if (stepper, flux) == ("uniformisation", "centred") and dimension > 1:
+        with pytest.raises(CaseError, match="needs a monotone flux"):
+            case.prepare()
+        return
     figures = final(case)[2]
     assert figures["mass_drift"] <= 2e-15
     assert figures["mass_correction"] <= 1e-12, "the fluxes, not the correction, keep the mass"
