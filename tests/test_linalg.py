@@ -98,11 +98,11 @@ def test_pouring_is_the_flux_update_where_there_is_enough():
 def test_multigrid_keeps_its_hierarchy_while_it_serves(monkeypatch):
     built = []
 
-    def counted(matrix, make=multigrid._hierarchy):
+    def counted(matrix, make=multigrid.hierarchy):
         built.append(matrix)
         return make(matrix)
 
-    monkeypatch.setattr(multigrid, "_hierarchy", counted)
+    monkeypatch.setattr(multigrid, "hierarchy", counted)
     mesh = Box((0.0, 0.0), (1.0, 1.0), (40, 40)).build()
     flow = 0.1 + np.random.default_rng(12).random(mesh.faces)
     symmetric = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, flow, flow).sparse().tocsr()

@@ -15,6 +15,7 @@ from fvflow.linalg.multigrid import Multigrid, StaleMultigrid
 from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.perturbed import perturbed
 from fvflow.linalg.split import swept
+from fvflow.linalg.steady import LARGEST_ELIMINATION
 from fvflow.linalg.stochastic import Product, jump_rate, product, stretch
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
@@ -69,6 +70,7 @@ def product_bytes(extent: Extent) -> int:
 
 __all__ = [
     "LARGEST_DIRECT",
+    "LARGEST_ELIMINATION",
     "Auto",
     "Direct",
     "Downhill",

@@ -38,10 +38,10 @@ class StaleMultigrid:
         """x with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if it stalls."""
         fresh = self._precondition is None or self._last > _WORN
         if fresh:
-            self._precondition = _hierarchy(matrix)
+            self._precondition = hierarchy(matrix)
         x, count = _conjugate(matrix, right, self._precondition, tolerance, most)
         if x is None and not fresh:
-            fresh, self._precondition = True, _hierarchy(matrix)
+            fresh, self._precondition = True, hierarchy(matrix)
             x, count = _conjugate(matrix, right, self._precondition, tolerance, most)
         self._last = min(count, _WORN) if fresh else count  # what is new is not replaced at once
         if x is None:
@@ -50,7 +50,7 @@ class StaleMultigrid:
         return x
 
 
-def _hierarchy(matrix: Any) -> Any:
+def hierarchy(matrix: Any) -> Any:
     """b -> one V-cycle for M x = b; raises NumericsError where the matrix has none."""
     import pyamg
     from scipy.sparse import csr_matrix
@@ -68,14 +68,14 @@ def _hierarchy(matrix: Any) -> Any:
         raise NumericsError(f"no multigrid hierarchy of this matrix ({error})") from None
 
 
-def _cycle(hierarchy: Any, right: Array, depth: int) -> Array:
+def _cycle(levels: Any, right: Array, depth: int) -> Array:
     """One V-cycle from 0; pyamg's own computes a residual before and one after it, which CG has no use for."""
-    level = hierarchy.levels[depth]
-    if depth == len(hierarchy.levels) - 1:
-        return np.asarray(hierarchy.coarse_solver(level.A, right))
+    level = levels.levels[depth]
+    if depth == len(levels.levels) - 1:
+        return np.asarray(levels.coarse_solver(level.A, right))
     x = np.zeros_like(right)
     level.presmoother(level.A, x, right)
-    x += level.P @ _cycle(hierarchy, level.R @ (right - level.A @ x), depth + 1)
+    x += level.P @ _cycle(levels, level.R @ (right - level.A @ x), depth + 1)
     level.postsmoother(level.A, x, right)
     return x
 
