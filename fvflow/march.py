@@ -117,6 +117,24 @@ class Times:
         return usual * (self.saves - 1) + self.cuts(self.saves)
 
 
+@dataclass(frozen=True)
+class Moment(Times):
+    """A single frame and no steps: for what does not happen in time.
+
+    >>> Moment().marks
+    (0.0,)
+    """
+
+    end: float = 0.0
+    step: float = 0.0
+    saves = 0
+    steps = 0
+    length = None
+
+    def __post_init__(self) -> None:
+        """Nothing to refuse."""
+
+
 def march(
     step: Step, state: State, times: Times, volume: Array, order: float, growth: float = GROWTH
 ) -> Iterator[State]:

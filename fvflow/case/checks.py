@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
+
+from fvflow.flows import Flow, SpectrumFlow, TimelessFlow, TransportFlow
 
 _LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
 
@@ -34,6 +36,8 @@ class Checks:
     repair: Bound = None  # of a geodesic: the L1 change that made its densities admissible, of the mass
     hamilton_jacobi: Bound = None
     hamilton_jacobi_excess: Bound = None
+    residual: Bound = None  # relative: of a geodesic's optimality, a steady state's balance, or its modes
+    gap_error: Bound = None  # of flow spectrum, relative: round-off and iteration, not the mesh
     hopf_lax: Bound = None  # of flow hamilton-jacobi with H = |p|^2/2, relative to the range of phi
 
     def missed(self, figures: Mapping[str, Any]) -> list[str]:
@@ -50,6 +54,36 @@ class Checks:
             if not kept:
                 told.append(f"check {name} missed: got {got:.6g}, allowed {relation} {bound:g}")
         return told
+
+
+_OF_TRANSPORT = (
+    "w2_error",
+    "w2_solver_error",
+    "gap",
+    "repair",
+    "continuity",
+    "hamilton_jacobi",
+    "hamilton_jacobi_excess",
+)
+_OF_STEPS = ("energy_increase", "energy_defect", "fallbacks")
+
+
+def misplaced(checks: Checks, flow: Flow) -> Iterator[tuple[str, str]]:
+    """The bounds on figures that the flow has not, and what has them."""
+    transport = isinstance(flow, TransportFlow)
+    owners = [
+        (_OF_TRANSPORT, transport, "is for flow transport"),
+        (("residual",), transport or isinstance(flow, TimelessFlow), "is for flows transport, stationary and spectrum"),
+        (("gap_error",), isinstance(flow, SpectrumFlow), "is for flow spectrum"),
+        (
+            ("hopf_lax",),
+            getattr(flow, "quadratic", False),
+            "is for flow hamilton-jacobi with the hamiltonian quadratic",
+        ),
+        (_OF_STEPS, flow.energy_each_step, "is for flow gradient-flow, whose energy is known at every step"),
+    ]
+    for names, fits, told in owners:
+        yield from ((name, told) for name in names if getattr(checks, name) is not None and not fits)
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ import numpy as np
 
 from fvflow.case import document as documents
 from fvflow.case import rewrite, schema
-from fvflow.case.checks import Checks, Output
+from fvflow.case.checks import Checks, Output, misplaced
 from fvflow.case.document import Document, Fault, Path
 from fvflow.case.prepared import Prepared
 from fvflow.case.start import aimed, require_end, started
 from fvflow.errors import CaseError, OutputError
-from fvflow.exact import AtEquilibrium, Exact, FromExact, Setting
+from fvflow.exact import AtEquilibrium, Exact, FromExact, Gibbs, Setting
 from fvflow.fields import RESERVED, Density, FromFile
-from fvflow.flows import Flow, HamiltonJacobiFlow, TransportFlow
+from fvflow.flows import Flow, HamiltonJacobiFlow, TimelessFlow, TransportFlow
 from fvflow.march import Times
 from fvflow.mesh import Extent, Mesh, MeshKind
 from fvflow.problems import State
@@ -72,28 +72,16 @@ class Case:
         for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
+        if isinstance(self.flow, TimelessFlow) and not isinstance(self.exact, Gibbs | None):
+            yield Fault(("exact",), f"flow {self.flow.kind} can be compared with {{kind: gibbs}} alone; leave it out")
         if self.output.fluxes and isinstance(self.flow, TransportFlow | HamiltonJacobiFlow):
             yield Fault(("output", "fluxes"), "is for flows fokker-planck and gradient-flow; leave it out")
         try:
             self.flow.schedule(self.times)
         except CaseError as error:
             yield Fault(("times",), str(error))
-        for name in (
-            "w2_error",
-            "w2_solver_error",
-            "gap",
-            "repair",
-            "continuity",
-            "hamilton_jacobi",
-            "hamilton_jacobi_excess",
-        ):
-            if getattr(self.checks, name) is not None and not isinstance(self.flow, TransportFlow):
-                yield Fault(("checks", name), "is for flow transport")
-        if self.checks.hopf_lax is not None and not getattr(self.flow, "quadratic", False):
-            yield Fault(("checks", "hopf_lax"), "is for flow hamilton-jacobi with the hamiltonian quadratic")
-        for name in ("energy_increase", "energy_defect", "fallbacks"):
-            if getattr(self.checks, name) is not None and not self.flow.energy_each_step:
-                yield Fault(("checks", name), "is for flow gradient-flow, whose energy is known at every step")
+        for name, told in misplaced(self.checks, self.flow):
+            yield Fault(("checks", name), told)
 
     @property
     def schedule(self) -> Times:

@@ -13,7 +13,7 @@ from fvflow.case.looks import about_mesh
 from fvflow.convexity import Convexity
 from fvflow.exact import Reference
 from fvflow.ledger import ENERGY, ERRORS, FLUX, LEDGER, STEPS, Watch, entry
-from fvflow.march import Adaptive, Times, every, tee
+from fvflow.march import Adaptive, Moment, Times, every, tee
 from fvflow.mesh import Mesh
 from fvflow.problems import State, Transport
 
@@ -34,7 +34,7 @@ class Prepared:
     def _begin(self) -> None:
         """Forget a run."""
         mesh, problem = self.mesh, self.problem
-        self.solved: dict[str, float] = {}  # the figures of a transport
+        self.solved: dict[str, float] = {}  # the figures of the whole run that the flow knows
         self.watch = Watch(mesh)
         if self.each:
             self.watch.energy = lambda state: problem.energy(state.time).value(state.density)
@@ -56,7 +56,7 @@ class Prepared:
             yield {"time": state.time, "rho": state.density, **fluxes, **state.fields, **self._last}
 
     def _take(self, state: State) -> None:
-        """Keep the figures of a transport."""
+        """Keep the figures of the whole run."""
         if state.figures and not self.solved:
             self.solved = dict(state.figures)
             exact = getattr(self.reference, "distance", None)
@@ -109,7 +109,7 @@ class Prepared:
             "mesh": f"{case.mesh.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces",
             **about_mesh(mesh, self.initial.density),
             "walls": self._walls(),
-            "steps": f"{self._steps()}, {self.times.saves + 1} frames",
+            "steps": self._steps(),
             "method": case.flow.method(mesh.extent),
             "positivity": self.positivity(),
         }
@@ -125,15 +125,18 @@ class Prepared:
         report["memory"] = f"about {_sized(case.flow.memory(mesh.extent) + 150 * 2**20)}, Python's own 150 MiB included"
         report["result"] = f"about {_sized(self._file_bytes())}"
         timed = mesh.cells <= _TIMED_CELLS and not isinstance(self.problem, Transport)
-        if timed and not isinstance(self.times.step, Adaptive):
+        if timed and not isinstance(self.times, Moment) and not isinstance(self.times.step, Adaptive):
             report["time"] = f"about {self._seconds():.2g} s, from one step"
         return report
 
     def _steps(self) -> str:
         times = self.times
+        frames = f"{times.saves + 1} frames"
+        if isinstance(times, Moment):
+            return "none, 1 frame"
         if isinstance(times.step, Adaptive):
-            return f"chosen by their error, the first {times.first:g}"
-        return f"{times.steps} of at most {times.first:g}"
+            return f"chosen by their error, the first {times.first:g}, {frames}"
+        return f"{times.steps} of at most {times.first:g}, {frames}"
 
     def _file_bytes(self) -> float:
         """Size of the result: frames, geometry, and what netCDF itself takes."""

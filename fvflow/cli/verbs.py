@@ -179,6 +179,8 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
         remarks.append(f"{figures['fallbacks']} of {figures['steps']} steps were left to ljko, of first order")
     if figures.get("converged") == 0:
         remarks.append(f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says")
+    if figures.get("gap_error", 0) > 0.01:
+        remarks.append(f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative")
     return remarks
 
 
@@ -186,8 +188,11 @@ def _print_run(
     case: Case, prepared: Prepared, path: Path, figures: Mapping[str, Any], wall: float, missed: Sequence[str]
 ) -> None:
     bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
-    rows = [("result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {prepared.times.saves + 1} frames")]
-    rows += [("steps", f"{figures['steps']} to t = {figures['time']:g} in {wall:.2f} s")]
+    count = prepared.times.saves + 1
+    frames = f"{count} frames" if count > 1 else "1 frame"
+    rows = [("result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {frames}")]
+    steps = f"{figures['steps']} to t = {figures['time']:g}" if count > 1 else "none"
+    rows += [("steps", f"{steps} in {wall:.2f} s")]
     rows += [("positivity", prepared.positivity())]
     for name, value in figures.items():
         if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks") and value == 0):

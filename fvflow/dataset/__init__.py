@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fvflow.dataset.layout import FIGURES, SOURCE, TIME, Layout, header
+from fvflow.dataset.layout import SOURCE, TIME, Layout, header, meaning
 from fvflow.dataset.writer import Writer, parts_of, save_mesh
 from fvflow.errors import OutputError
 
@@ -42,7 +42,7 @@ def assembled(
             attributes_of["_FillValue"] = np.int32(item.fill)
         data[name] = (item.dims, values, attributes_of)
     for name, value in figures.items():
-        data[name] = ((), np.array(value), {"units": "1", "long_name": FIGURES[name]})
+        data[name] = ((), np.array(value), {"units": "1", "long_name": meaning(name)})
     history = {"history": "fvflow.Case.run"}
     whole = xarray.Dataset(data, attrs=header({**attributes, **history, **closing}))
     return whole.set_coords(sorted(coordinates))
@@ -84,7 +84,7 @@ def _groups(path: Path) -> list[str]:
     import netCDF4
 
     with netCDF4.Dataset(path) as file:
-        return [name for name in ("diagnostics", "faces", "transport") if name in file.groups]
+        return [name for name in ("diagnostics", "faces", "transport", "figures") if name in file.groups]
 
 
 def _opened(path: Path, **options: Any) -> xarray.Dataset:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.dataset.item import Item
-from fvflow.dataset.layout import FIGURES, Layout
+from fvflow.dataset.layout import Layout, meaning
 from fvflow.mesh import Mesh, topology
 
 
@@ -22,11 +22,11 @@ def define(group: Any, name: str, item: Item, **storage: Any) -> None:
 
 
 def add_figures(file: Any, figures: Mapping[str, float]) -> None:
-    """What is known of a transport as a whole."""
+    """What is known of a run as a whole, in /figures; in /transport of a geodesic."""
     if figures:
-        group = file.createGroup("transport")
+        group = file.createGroup("transport" if "action" in figures else "figures")
         for name, value in figures.items():
-            define(group, name, Item((), {"units": "1", "long_name": FIGURES[name]}, np.array(value)))
+            define(group, name, Item((), {"units": "1", "long_name": meaning(name)}, np.array(value)))
 
 
 def add_regions(file: Any, mesh: Mesh) -> None:

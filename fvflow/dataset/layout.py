@@ -142,7 +142,9 @@ FIGURES = {
     "gap": "(w2_upper - w2_lower)/w2_upper",
     "action": "w2_solver^2/2",
     "duality_gap": "relative gap of the discrete W2, certified",
-    "residual": "relative residual of the solver's optimality conditions",
+    "residual": "relative residual of what the solver was to solve",
+    "spectral_gap": "rate_1: the rate at which the slowest mode, and so every density in the end, decays",
+    "gap_error": "what spectral_gap may be off by through round-off and iteration, relative; the mesh is not in it",
     "repair": "largest L1 change that made the solver's densities non-negative and admissible, of the mass",
     "continuity": "largest residual of the continuity equation in an interval, relative to the mass",
     "hamilton_jacobi": "largest residual of the Hamilton-Jacobi equation where rho is above 1e-4 of its maximum",
@@ -152,6 +154,15 @@ FIGURES = {
     "w2_solver_error": "relative error of w2_solver against the closed form",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
 }
+
+
+def meaning(figure: str) -> str:
+    """What a figure of the whole run tells."""
+    if figure.startswith("rate_"):
+        return f"rate at which mode_{figure.removeprefix('rate_')} decays"
+    return FIGURES[figure]
+
+
 TIME = Item(("time",), {"units": "s", "axis": "T", "long_name": "time"})
 
 

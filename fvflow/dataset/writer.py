@@ -96,7 +96,7 @@ class Writer:
             self._end_part()
 
     def close(self, attributes: Mapping[str, Any], figures: Mapping[str, float]) -> None:
-        """Put the frames together as NAME.nc, which appears complete or not at all; figures go to /transport."""
+        """Put the frames together as NAME.nc, which appears complete or not at all; figures go to a group."""
         self._end_part()
         self._require_room(len(self.times) * self.layout.frame_bytes)
         whole = self._folder / _WHOLE

@@ -4,15 +4,19 @@ from fvflow.flows.base import BaseFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
+from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, TimelessFlow
 from fvflow.flows.transport import TransportFlow, equal_masses
 
-Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow | HamiltonJacobiFlow
+Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow | HamiltonJacobiFlow | StationaryFlow | SpectrumFlow
 
 __all__ = [
     "BaseFlow",
     "Flow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
+    "SpectrumFlow",
+    "StationaryFlow",
+    "TimelessFlow",
     "TransportFlow",
     "WassersteinFlow",
     "equal_masses",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Formula, Names
-from fvflow.flows.base import BaseFlow
-from fvflow.fluxes import Flux, ScharfetterGummel
+from fvflow.fields import Drift, Names
+from fvflow.flows.linear import LinearFlow
+from fvflow.fluxes import ScharfetterGummel
 from fvflow.linalg import Krylov, chosen, estimated_bytes, product_bytes
 from fvflow.march import Adaptive, Times, march
 from fvflow.mesh import Extent, Mesh
@@ -21,20 +20,14 @@ from fvflow.steppers import ExponentialStepper, ImplicitEuler, LinearStepper, Mu
 
 
 @dataclass(frozen=True)
-class FokkerPlanckFlow(BaseFlow):
+class FokkerPlanckFlow(LinearFlow):
     """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream)."""
 
-    epsilon: Annotated[float, Ge(0)]
-    potential: Formula | None = None
-    velocity: Annotated[tuple[Formula, ...], MinLen(1), MaxLen(3)] | None = None
-    stream: Formula | None = None
-    flux: Flux = ScharfetterGummel()
     stepper: LinearStepper = ImplicitEuler()
     kind: Literal["fokker-planck"] = "fokker-planck"
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0 and not self.flux.monotone:
-            raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+        super().__post_init__()
         if isinstance(self.stepper, Muscl) and self.flux != ScharfetterGummel():
             raise CaseError("stepper muscl has a flux of its own; leave out flux")
 
@@ -48,35 +41,15 @@ class FokkerPlanckFlow(BaseFlow):
             raise CaseError("stepper muscl cuts each step by its cfl, not by an error; give step a number")
         return given.undivided() if isinstance(self.stepper, ExponentialStepper) else given
 
-    def drift(self, names: Names) -> Drift:
-        """The drift as expressions."""
-        return Drift(
-            None if self.potential is None else Expression(self.potential),
-            None if self.velocity is None else tuple(Expression(part) for part in self.velocity),
-            None if self.stream is None else Expression(self.stream),
-            names,
-        )
-
-    def diffusion(self) -> float:
-        """eps."""
-        return self.epsilon
-
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
-        if self.velocity is not None and len(self.velocity) != mesh.dimension:
-            raise CaseError(
-                f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
-            )
-        if self.stream is not None and mesh.dimension != 2:
-            raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
-        problem = self._problem(mesh, self.drift(names))
-        problem.energy(0.0)  # all now, so that what does not fit is found before the run
-        problem.coefficients(0.0)
+        problem = super().problem(mesh, names)
         if isinstance(self.stepper, ExponentialStepper):
             self.stepper.require(problem)
         return problem
 
-    def _problem(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
+    def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
+        """The equation as the stepper discretises it; raises CaseError where that does not fit the mesh."""
         if isinstance(self.stepper, Muscl):
             return Reconstructed(mesh, drift, self.epsilon, self.flux, limiter=self.stepper.limiter)
         if not isinstance(self.stepper, ExponentialStepper):
@@ -109,12 +82,6 @@ class FokkerPlanckFlow(BaseFlow):
         if self.epsilon > 0 or not problem.mesh.faces or isinstance(problem, Reconstructed):
             return None
         return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / 2)
-
-    def peclet(self, problem: FokkerPlanck) -> float | None:
-        """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
-        if self.epsilon == 0 or not problem.mesh.faces:
-            return None
-        return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / self.epsilon)
 
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""

@@ -1,0 +1,67 @@
+"""What the flows of the linear equation have in common: drift, diffusion and flux."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, MaxLen, MinLen
+
+from fvflow.errors import CaseError
+from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.flows.base import BaseFlow
+from fvflow.fluxes import Flux, ScharfetterGummel
+from fvflow.mesh import Mesh
+from fvflow.problems import FokkerPlanck
+
+
+@dataclass(frozen=True)
+class LinearFlow(BaseFlow):
+    """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream)."""
+
+    epsilon: Annotated[float, Ge(0)]
+    potential: Formula | None = None
+    velocity: Annotated[tuple[Formula, ...], MinLen(1), MaxLen(3)] | None = None
+    stream: Formula | None = None
+    flux: Flux = ScharfetterGummel()
+
+    def __post_init__(self) -> None:
+        if self.epsilon == 0 and not self.flux.monotone:
+            raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+
+    def drift(self, names: Names) -> Drift:
+        """The drift as expressions."""
+        return Drift(
+            None if self.potential is None else Expression(self.potential),
+            None if self.velocity is None else tuple(Expression(part) for part in self.velocity),
+            None if self.stream is None else Expression(self.stream),
+            names,
+        )
+
+    def diffusion(self) -> float:
+        """eps."""
+        return self.epsilon
+
+    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
+        if self.velocity is not None and len(self.velocity) != mesh.dimension:
+            raise CaseError(
+                f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
+            )
+        if self.stream is not None and mesh.dimension != 2:
+            raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
+        problem = self.equation(mesh, self.drift(names))
+        problem.energy(0.0)  # all now, so that what does not fit is found before the run
+        problem.coefficients(0.0)
+        return problem
+
+    def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
+        """The equation with two-point fluxes."""
+        return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
+
+    def peclet(self, problem: FokkerPlanck) -> float | None:
+        """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
+        if self.epsilon == 0 or not problem.mesh.faces:
+            return None
+        return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / self.epsilon)

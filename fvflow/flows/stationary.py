@@ -1,0 +1,175 @@
+"""What the linear flow ends in, and how fast: its steady state and its slowest modes, without steps in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+
+from fvflow.errors import CaseError
+from fvflow.fields import Names, SteadyFormula
+from fvflow.flows.linear import LinearFlow
+from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov, estimated_bytes
+from fvflow.linalg.balance import balanced
+from fvflow.linalg.spectrum import DENSE, Modes, slowest
+from fvflow.linalg.steady import content, restricted, steady
+from fvflow.march import Moment, Times
+from fvflow.mesh import Array, Extent, Mesh
+from fvflow.problems import FokkerPlanck, State, Variable
+
+
+@dataclass(frozen=True)
+class TimelessFlow(LinearFlow):
+    """A question to the generator of a steady drift, which has no times."""
+
+    epsilon: Annotated[float, Gt(0)]
+    potential: SteadyFormula | None = None
+    velocity: Annotated[tuple[SteadyFormula, ...], MinLen(1), MaxLen(3)] | None = None
+    stream: SteadyFormula | None = None
+
+    def schedule(self, times: Times | None) -> Times:
+        """The one moment of the result; raises CaseError if the case has times."""
+        if times is not None:
+            raise CaseError("a steady drift is asked for its end, not for its way there; leave times out")
+        return Moment()
+
+    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError where the drift does not fit the mesh or the flux is not monotone."""
+        problem = super().problem(mesh, names)
+        if not problem.monotone:
+            raise CaseError(
+                f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the steady state "
+                "need not be positive; use flux scharfetter-gummel or a finer mesh"
+            )
+        return problem
+
+
+@dataclass(frozen=True)
+class StationaryFlow(TimelessFlow):
+    """The steady state of d_t rho + div(rho v) = epsilon Lap rho that the initial density tends to, found directly.
+
+    rho >= 0 with A rho = 0, A rho being what leaves each cell, and the mass of the initial density, in each connected
+    part of the mesh: without a potential it need not be a Gibbs state, and mass may flow in circles (`output: {fluxes:
+    true}` stores the currents). The result has one frame. See fvflow.linalg.steady.
+    """
+
+    kind: Literal["stationary"] = "stationary"
+
+    def states(
+        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+    ) -> Iterator[State]:
+        """The steady state; raises NumericsError if it is not unique or not found."""
+        mesh = problem.mesh
+        masses = content(mesh.volume, initial.density, mesh.components)
+        found = steady(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
+        figures = {"residual": found.residual}
+        yield replace(initial, density=found.density, iterations=found.iterations, figures=figures)
+
+    def method(self, extent: Extent) -> str:
+        """A sentence on the scheme."""
+        large = extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION
+        other = "multigrid and BiCGStab" if large else "subtraction-free elimination"
+        return f"null vector by products along paths in detailed balance, else by {other}; {self.flux.kind} flux"
+
+    def memory(self, extent: Extent) -> int:
+        """Bytes that the run will hold at once, roughly: mesh, matrix, and 24 per entry of a factor or 300 of levels.
+
+        Entries of L per cell, measured: 14 to 28 (1.5 log2 n) on grids from 64^2 to 512^2; in three dimensions half of
+        those of a factorisation.
+        """
+        base = estimated_bytes(Krylov(), extent)
+        if (self.velocity is None and self.stream is None) or extent.dimension == 1:
+            return base
+        if extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION:
+            return base + 1200 * extent.cells
+        return base + estimated_bytes(Direct(), extent)
+
+
+@dataclass(frozen=True)
+class SpectrumFlow(TimelessFlow):
+    """The `count` slowest modes of d_t rho + div(rho v) = epsilon Lap rho, v a gradient, beside the Gibbs state rho.
+
+    rho(t) = rho + sum_i c_i mode_i exp(-rate_i t), 0 < rate_1 <= rate_2 <= ...: rate_1 is the spectral gap. A mode is
+    a density of mass 0; mode_i/rho is the eigenfunction of the backward equation, scaled to sum |K| mode_i^2/rho = mass
+    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The rates are
+    figures of the run, and so is `gap_error`: a gap that round-off may have changed by so much, relative, is lost.
+    Needs detailed balance, which a potential has with the Scharfetter-Gummel flux. A mesh in several parts has one
+    steady state in each, and the modes of all of them.
+
+    Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.spectrum.
+    """
+
+    count: Annotated[int, Ge(1), Le(100)] = 4
+    kind: Literal["spectrum"] = "spectrum"
+
+    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError where it is not in detailed balance or the mesh has too few cells."""
+        problem = super().problem(mesh, names)
+        most = mesh.cells - int(mesh.components.max()) - 1
+        if self.count > most:
+            raise CaseError(f"count {self.count}: a mesh of {mesh.cells} cells has {most} modes that decay; use fewer")
+        self._root(problem)
+        return problem
+
+    def _root(self, problem: FokkerPlanck) -> Array:
+        """The root of pi (cell,), 1 at its largest in each part."""
+        mesh, matrix = problem.mesh, problem.matrix(0.0, 1.0)
+        root = np.empty(mesh.cells)
+        for part in range(int(mesh.components.max()) + 1):
+            cells = np.flatnonzero(mesh.components == part)
+            found = balanced(restricted(matrix, cells))
+            if found is None:
+                raise CaseError(
+                    "the discrete flow is not in detailed balance, so that its modes need not be real: give the drift "
+                    "by a potential alone, use flux scharfetter-gummel, and Peclet numbers under 700"
+                )
+            root[cells] = found
+        return root
+
+    def fields(self, mesh: Mesh) -> dict[str, Variable]:
+        """The modes."""
+        told = "part of the density that decays like exp(-rate_{0} t); over rho, the eigenfunction {0}"
+        return {f"mode_{i}": Variable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
+
+    def states(
+        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+    ) -> Iterator[State]:
+        """The Gibbs state with the modes as its fields; raises NumericsError if they are not found."""
+        mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
+        parts, volume = mesh.components, mesh.volume
+        scale = content(volume, initial.density, parts) / content(volume, root**2, parts)
+        found = slowest(matrix, root, parts, self.count, _direct(mesh.extent))
+        figures = {"spectral_gap": float(found.rates[0]), "gap_error": found.gap_error, "residual": found.residual}
+        figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(found.rates, 1)}
+        yield replace(
+            initial,
+            density=scale[parts] * root**2,
+            iterations=found.iterations,
+            fields=_densities(found, np.sqrt(scale[parts]) * root, mesh, initial.mass),
+            figures=figures,
+        )
+
+    def method(self, extent: Extent) -> str:
+        """A sentence on the scheme."""
+        solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
+        solver = "a dense eigensolver" if extent.cells <= DENSE else solver
+        return f"{self.count} modes of the symmetrised generator by {solver}; {self.flux.kind} flux"
+
+    def memory(self, extent: Extent) -> int:
+        """Bytes that the run will hold at once, roughly: mesh, matrix, factors, and three blocks of vectors."""
+        solver = Direct() if _direct(extent) else Krylov()
+        return estimated_bytes(solver, extent) + 8 * extent.cells * (40 + 8 * self.count)
+
+
+def _direct(extent: Extent) -> bool:
+    """Whether to factorise."""
+    return extent.dimension < 3 or extent.cells <= LARGEST_DIRECT
+
+
+def _densities(found: Modes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
+    """Modes as densities, from the root of rho (cell,)."""
+    scale = np.sqrt(mass) * root / np.sqrt(mesh.volume)
+    return {f"mode_{i}": scale * vector for i, vector in enumerate(found.vectors, 1)}
