@@ -174,6 +174,19 @@ def test_rotation_along_level_sets_keeps_gibbs():
     assert_order(1 / np.array([32, 64, 128]), errors, 2.0, 0.15)
 
 
+def test_any_mesh_will_do():
+    """On a Voronoi mesh: the end of implicit Euler, and the slowest cosines of the square at the rate pi^2."""
+    polygon = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    mesh = {"kind": "voronoi", "polygon": polygon, "cells": [16, 16]}
+    flow = {"kind": "stationary", "epsilon": 0.2, "velocity": ["0.5 - x - y", "x - y"]}
+    direct = case(2, 4, flow).replace({"mesh": mesh})
+    marched = direct.replace({"flow": {**flow, "kind": "fokker-planck"}, "times": {"end": 3000.0, "step": 100.0}})
+    np.testing.assert_allclose(density(direct)[1], density(marched)[1], rtol=1e-11)
+    figures = density(direct.replace({"flow": {"kind": "spectrum", "epsilon": 1.0, "count": 3}}))[2]
+    expected = math.pi**2 * np.array([1, 1, 2])
+    np.testing.assert_allclose([figures[f"rate_{n}"] for n in (1, 2, 3)], expected, rtol=0.02)
+
+
 def two_boxes() -> FaceMatrix:
     """Two lines of cells with nothing between them, of one well each."""
     one = generator(box(1, 20), "x**2")

@@ -103,7 +103,7 @@ def _gap_error(rates: Array, off: float, largest: float) -> float:
     """
     apart = len(rates) > 1 and rates[1] > 2 * rates[0]
     error = off**2 / float(rates[1] - rates[0]) if apart else off
-    return (error + 4 * np.finfo(float).eps ** 2 * largest) / max(float(rates[0]), 1e-300)
+    return float((error + 4 * np.finfo(float).eps ** 2 * largest) / max(rates[0], 1e-300))
 
 
 def _signed(vector: Array) -> Array:
