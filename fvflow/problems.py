@@ -126,7 +126,8 @@ class FokkerPlanck:
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, A rho being what leaves each cell per unit time."""
         down, up = self.coefficients(time)
-        return FaceMatrix(self.mesh.volume, self.mesh.owner, self.mesh.neighbour, step * down, step * up)
+        shape = None if self.mesh.edges is None else self.mesh.shape
+        return FaceMatrix(self.mesh.volume, self.mesh.owner, self.mesh.neighbour, step * down, step * up, shape)
 
     def flux(self, density: Array, time: float) -> Array:
         """F of each face (face,)."""

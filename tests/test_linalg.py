@@ -1,4 +1,4 @@
-import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ from fvflow.linalg import (
     FaceMatrix,
     Krylov,
     Solver,
+    Sweeps,
     Tridiagonal,
     aggregated,
     chosen,
@@ -22,12 +23,9 @@ from fvflow.linalg import (
     downhill,
     multigrid,
     perturbed,
-    split,
-    swept,
 )
 from fvflow.linalg.downhill import carry, pour
 from fvflow.linalg.kernels import compiled
-from fvflow.linalg.split import sweep_lines
 from fvflow.linalg.tridiagonal import eliminate, substitute
 from fvflow.mesh import Box, Extent, Graded
 from fvflow.problems import FokkerPlanck
@@ -60,7 +58,8 @@ def test_a_split_step_is_the_product_of_its_axes(dimension):
         part = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down * along, up * along)
         expected = np.linalg.solve(part.sparse().toarray(), mesh.volume * expected)
     whole = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up)
-    found = swept(whole, mesh.shape, right)
+    whole = replace(whole, shape=mesh.shape)
+    found = Sweeps(whole)(right / mesh.volume)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert mesh.volume @ found == pytest.approx(right.sum(), rel=4e-16 * mesh.cells)
     if dimension == 1:
@@ -134,12 +133,16 @@ def test_every_solver_is_under_contract():
 
 def test_auto_picks_by_dimension_and_size():
     def picked(*cells):
-        return type(chosen(Auto(), Extent(len(cells), math.prod(cells))))
+        return type(chosen(Auto(), Extent.of(cells)))
 
     assert picked(10) is Tridiagonal
     assert picked(10, 10) is Direct
     assert picked(8, 8, 8) is Direct
     assert picked(40, 40, 40) is Krylov
+    assert picked(128, 128) is Direct
+    assert picked(129, 128) is Krylov
+    assert type(chosen(Auto(), Extent(2, 129 * 128))) is Direct, "no grid"
+    assert type(chosen(Auto(), Extent(3, 65 * 64))) is Krylov
     assert chosen(Krylov(), Extent(1, 3)) == Krylov()
     with pytest.raises(CaseError, match="one space dimension"):
         chosen(Tridiagonal(), Extent(2, 9))
@@ -153,7 +156,7 @@ def test_compiled_sweeps_equal_the_plain_ones():
     np.testing.assert_allclose(compiled(substitute)(fast_pivot, m.down, m.up, m.volume), plain, rtol=1e-14)
 
 
-@pytest.mark.parametrize("kernel", [sweep_lines, carry, pour])
+@pytest.mark.parametrize("kernel", [carry, pour])
 def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
     mesh = Box((0.0, 0.0), (1.0, 1.0), (5, 4)).build()
     phi, right, flow = np.random.default_rng(11).random((3, mesh.cells))
@@ -161,14 +164,12 @@ def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
     whole = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flux, 0), np.maximum(-flux, 0))
 
     def found():
-        if kernel is sweep_lines:
-            return swept(whole, mesh.shape, right)
         if kernel is carry:
             return Downhill(mesh).solve(whole, phi, right)
         return Downhill(mesh).pour(flux, phi, right)[0]
 
     fast = found()
-    monkeypatch.setattr(split if kernel is sweep_lines else downhill, "compiled", lambda function: function)
+    monkeypatch.setattr(downhill, "compiled", lambda function: function)
     np.testing.assert_allclose(found(), fast, rtol=1e-14)
 
 

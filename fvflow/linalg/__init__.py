@@ -14,18 +14,21 @@ from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggreg
 from fvflow.linalg.multigrid import Multigrid, StaleMultigrid
 from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.perturbed import perturbed
-from fvflow.linalg.split import swept
+from fvflow.linalg.split import Split, Sweeps
 from fvflow.linalg.steady import LARGEST_ELIMINATION
 from fvflow.linalg.stochastic import Product, jump_rate, product, stretch
 from fvflow.linalg.tridiagonal import Tridiagonal
 from fvflow.mesh import Extent
 
 LARGEST_DIRECT = 4096  # cells in three dimensions beyond which a factorisation costs more than it saves
+_LARGEST_PLANE = 16_384  # the same of a grid in two
 
 
 @dataclass(frozen=True)
 class Auto:
-    """tridiagonal in one dimension; direct in two; in three, direct up to 4096 cells and krylov beyond."""
+    """tridiagonal in one dimension; in two, direct up to 16384 cells and where the mesh is no grid; in three, direct
+    up to 4096 cells; krylov beyond.
+    """
 
     kind: Literal["auto"] = "auto"
 
@@ -33,9 +36,21 @@ class Auto:
         """The solver for a mesh, from its declared dimension and size."""
         if extent.dimension == 1:
             return Tridiagonal()
-        if extent.dimension == 2 or extent.cells <= LARGEST_DIRECT:
-            return Direct()
-        return Krylov()
+        return Direct() if extent.cells <= _largest(extent) or (extent.dimension == 2 and not extent.grid) else Krylov()
+
+    def reason(self, extent: Extent) -> str:
+        """Why, in a clause."""
+        if extent.dimension == 1:
+            return "a chain of cells is eliminated in linear time"
+        if extent.cells <= _largest(extent):
+            return f"up to {_largest(extent)} cells the factors are small and right in every tail"
+        if extent.dimension == 2 and not extent.grid:
+            return "the factors of a plane mesh serve every step"
+        return "on a grid, preconditioned by sweeps along its axes" if extent.grid else "factors would not fit"
+
+
+def _largest(extent: Extent) -> int:
+    return _LARGEST_PLANE if extent.dimension == 2 else LARGEST_DIRECT
 
 
 Solver = Auto | Tridiagonal | Direct | Krylov
@@ -48,13 +63,30 @@ def chosen(solver: Solver, extent: Extent) -> Tridiagonal | Direct | Krylov:
     return solver.choose(extent) if isinstance(solver, Auto) else solver
 
 
-def estimated_bytes(solver: Tridiagonal | Direct | Krylov, extent: Extent) -> int:
+def fitted(solver: Solver | Split, extent: Extent) -> Tridiagonal | Direct | Krylov | Split:
+    """As `chosen`, or the sweeps of a split stepper; raises CaseError if they do not fit the mesh."""
+    if not isinstance(solver, Split):
+        return chosen(solver, extent)
+    solver.require(extent)
+    return solver
+
+
+def described(solver: Solver | Split, extent: Extent) -> str:
+    """The solver by name, and why `auto` picks it."""
+    kind = fitted(solver, extent).kind
+    return f"{kind} (auto: {solver.reason(extent)})" if isinstance(solver, Auto) else kind
+
+
+def estimated_bytes(solver: Tridiagonal | Direct | Krylov | Split, extent: Extent) -> int:
     """Memory of a run with the solver, roughly: 300 bytes a cell and dimension, and the factors.
 
+    Measured without a matrix, 1024^2 and 128^3: 170 bytes a cell and dimension with split steppers, 220 with krylov.
     Entries of the factors per cell, measured on grids of n cells: 22 to 64 (3.6 log2 n) from 32^2 to 512^2, 47 to 480
     (0.5 n^(2/3)) from 8^3 to 32^3; 12 bytes an entry.
     """
-    dimension, cells = extent
+    dimension, cells = extent.dimension, extent.cells
+    if isinstance(solver, Split) or (isinstance(solver, Krylov) and extent.grid):
+        return (170 if isinstance(solver, Split) else 220) * dimension * cells
     base = 300 * dimension * cells
     if not isinstance(solver, Direct):
         return base
@@ -82,18 +114,21 @@ __all__ = [
     "Solution",
     "Solve",
     "Solver",
+    "Split",
     "StaleMultigrid",
+    "Sweeps",
     "Tridiagonal",
     "aggregated",
     "chosen",
+    "described",
     "divergence",
     "elimination_order",
     "estimated_bytes",
     "factorise",
+    "fitted",
     "jump_rate",
     "perturbed",
     "product",
     "product_bytes",
     "stretch",
-    "swept",
 ]

@@ -14,7 +14,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     kernel: Callable[..., Any]
     try:
-        kernel = numba.njit(cache=True, error_model="numpy")(function)
+        kernel = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # nowhere to keep it: a read-only installation without a home
-        kernel = numba.njit(error_model="numpy")(function)
+        kernel = numba.njit(nogil=True, error_model="numpy")(function)
     return kernel

@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
+from fvflow.linalg.gridded import Gridded
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, aggregated
 from fvflow.mesh import Array
 
@@ -18,8 +19,9 @@ _ROUND_OFF = 16 * np.finfo(float).eps
 
 @dataclass(frozen=True)
 class Krylov:
-    """BiCGStab on M D^-1 (D the diagonal), restarted from the true residual until |r|_1 <= tolerance |b|_1
-    or the residual is round-off.
+    """BiCGStab, on a grid without a matrix (`Gridded`), elsewhere on M D^-1 (D the diagonal).
+
+    It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off.
 
     Of the iterate only what a positive method may use is kept: where it is negative by round-off (it is exact only
     to tolerance max rho) one Jacobi sweep D^-1(b + (D - M) x) from its non-negative part, a regular splitting, gives
@@ -31,7 +33,10 @@ class Krylov:
     kind: Literal["krylov"] = "krylov"
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
-        """Scale the columns."""
+        """Eliminate along the axes of a grid, or scale the columns."""
+        if matrix.shape is not None:
+            solver, volume = Gridded(matrix, self.tolerance, self.iterations), matrix.volume
+            return lambda right, total: solver(right / volume, total)
         from scipy.sparse.linalg import LinearOperator
 
         diagonal = matrix.diagonal()

@@ -39,11 +39,12 @@ class Extent(NamedTuple):
 
     dimension: int
     cells: int
+    grid: bool = False  # whether the cells are boxes in rows along each axis
 
     @staticmethod
     def of(counts: Sequence[int]) -> Extent:
         """That of a grid with so many cells along each axis."""
-        return Extent(len(counts), math.prod(counts))
+        return Extent(len(counts), math.prod(counts), grid=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,7 +117,7 @@ class Mesh:
     @property
     def extent(self) -> Extent:
         """Its dimension and number of cells."""
-        return Extent(self.dimension, self.cells)
+        return Extent(self.dimension, self.cells, self.edges is not None)
 
     @cached_property
     def transmissibility(self) -> Array:

@@ -201,7 +201,7 @@ class Voronoi:
         """Its dimension and number of cells, if it is known before the mesh."""
         if self.points is not None:
             return Extent(2, len(self.points))
-        return None if self.lower is None or self.cells is None else Extent.of(self.cells)
+        return None if self.lower is None or self.cells is None else Extent(2, math.prod(self.cells))
 
     def sites(self) -> tuple[Array, Array]:
         """The sites (site, 2), relaxed, and the polygon (corner, 2), counter-clockwise."""

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.fluxes import scharfetter_gummel
-from fvflow.linalg import Auto, Downhill, FaceMatrix, Multigrid, Remembered, aggregated, chosen, swept
+from fvflow.linalg import Auto, Downhill, FaceMatrix, Multigrid, Remembered, Sweeps, aggregated, chosen
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.intervals import Intervals
@@ -253,10 +253,10 @@ class Predictor:
         drop = potential[mesh.owner] - potential[mesh.neighbour]
         conductance = tau * mesh.transmissibility
         down, up = conductance * scharfetter_gummel(-drop, eps), conductance * scharfetter_gummel(drop, eps)
-        matrix, content = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up), mesh.volume * state.density
+        matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, mesh.shape if self._split else None)
         if self._split:
-            return swept(matrix, mesh.shape, content)
-        return self._solve(matrix)(content, state.mass).density
+            return Sweeps(matrix)(state.density)
+        return self._solve(matrix)(mesh.volume * state.density, state.mass).density
 
 
 def _carrier(problem: GradientFlow, phi: Array, tau: float) -> FaceMatrix:
