@@ -92,8 +92,8 @@ class Prepared:
         step = self.times.longest
         if longest == np.inf:
             return "unconditional"
-        if longest == 0 and self.problem.monotone:
-            return "not guaranteed: positive to its tolerance only; look at minimum, or use uniformisation"
+        if longest == 0 and self.case.flow.caveat:
+            return f"not guaranteed: {self.case.flow.caveat}"
         if longest == 0:
             return "not guaranteed: a centred flux is not monotone where the Peclet number is, or may come, above 2"
         if not self.case.flow.drift(dict(self.case.parameters)).steady:

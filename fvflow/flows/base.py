@@ -15,6 +15,7 @@ from fvflow.problems import Variable
 class BaseFlow:
     """The answers of a flow without drift, diffusion, interaction, or fields beside the density."""
 
+    caveat: ClassVar[str] = ""
     energy_each_step: ClassVar[bool] = False  # whether the energy is known at every step, or asking would cost as much
 
     def schedule(self, times: Times | None) -> Times:

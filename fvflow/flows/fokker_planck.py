@@ -12,7 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Names
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Krylov, chosen, estimated_bytes, product_bytes
+from fvflow.linalg import Krylov, described, estimated_bytes, fitted, product_bytes
 from fvflow.march import Adaptive, Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
@@ -53,7 +53,7 @@ class FokkerPlanckFlow(LinearFlow):
         if isinstance(self.stepper, Muscl):
             return Reconstructed(mesh, drift, self.epsilon, self.flux, limiter=self.stepper.limiter)
         if not isinstance(self.stepper, ExponentialStepper):
-            chosen(self.stepper.solver, mesh.extent)
+            fitted(self.stepper.solver, mesh.extent)
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def states(
@@ -61,6 +61,11 @@ class FokkerPlanckFlow(LinearFlow):
     ) -> Iterator[State]:
         """Every state of the run."""
         return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order)
+
+    @property
+    def caveat(self) -> str:
+        """Why no step of the stepper is sure to keep densities non-negative, where it is not the flux."""
+        return str(getattr(self.stepper, "caveat", ""))
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps every density non-negative."""
@@ -75,7 +80,7 @@ class FokkerPlanckFlow(LinearFlow):
         if isinstance(self.stepper, ExponentialStepper):
             return f"{self.stepper.kind} (exact in time), {self.flux.kind} flux ({order})"
         scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
-        return f"{scheme}, {self.flux.kind} flux ({order}), solver {chosen(self.stepper.solver, extent).kind}"
+        return f"{scheme}, {self.flux.kind} flux ({order}), solver {described(self.stepper.solver, extent)}"
 
     def smearing(self, problem: FokkerPlanck) -> float | None:
         """The largest numerical diffusion |v| d/2 of upwinding at epsilon 0, at time 0."""
@@ -87,5 +92,5 @@ class FokkerPlanckFlow(LinearFlow):
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
         if isinstance(self.stepper, ExponentialStepper):
             return product_bytes(extent)
-        solver = Krylov() if isinstance(self.stepper, Muscl) else chosen(self.stepper.solver, extent)  # without factors
+        solver = Krylov() if isinstance(self.stepper, Muscl) else fitted(self.stepper.solver, extent)  # without factors
         return estimated_bytes(solver, extent)

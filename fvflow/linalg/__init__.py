@@ -96,7 +96,7 @@ def estimated_bytes(solver: Tridiagonal | Direct | Krylov | Split, extent: Exten
 
 def product_bytes(extent: Extent) -> int:
     """Memory of a run by products alone, roughly: mesh and flux as `estimated_bytes`, the matrix, three work arrays."""
-    dimension, cells = extent
+    dimension, cells = extent.dimension, extent.cells
     return 300 * dimension * cells + (12 * (2 * dimension + 1) + 24) * cells
 
 

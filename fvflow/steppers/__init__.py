@@ -7,8 +7,11 @@ from fvflow.steppers.linear import GROWTH, CrankNicolson, ImplicitEuler, Step, T
 from fvflow.steppers.midpoint import Midpoint
 from fvflow.steppers.muscl import Muscl, Reconstructed
 from fvflow.steppers.schur import newton_solver
+from fvflow.steppers.split import SplitCrankNicolson, SplitEuler
 
-LinearStepper = ImplicitEuler | CrankNicolson | TrBdf2 | Chebyshev | Uniformisation | Muscl
+LinearStepper = (
+    ImplicitEuler | CrankNicolson | TrBdf2 | SplitEuler | SplitCrankNicolson | Chebyshev | Uniformisation | Muscl
+)
 GradientStepper = LJKO | JKO | Midpoint | EVBDF2
 
 __all__ = [
@@ -25,6 +28,8 @@ __all__ = [
     "Midpoint",
     "Muscl",
     "Reconstructed",
+    "SplitCrankNicolson",
+    "SplitEuler",
     "Step",
     "TrBdf2",
     "Uniformisation",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -162,6 +162,7 @@ class Chebyshev:
     tolerance: Tolerance = 1e-12
     kind: Literal["chebyshev"] = "chebyshev"
     order = math.inf
+    caveat: ClassVar[str] = "positive to its tolerance only; look at minimum, or use uniformisation"
 
     def require(self, problem: FokkerPlanck) -> None:
         """Raise CaseError if the drift moves."""

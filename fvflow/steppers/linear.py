@@ -5,33 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from fvflow.linalg import Auto, Solution, Solve, Solver, chosen, divergence
+from fvflow.linalg import Auto, FaceMatrix, Solution, Solve, Solver, chosen, divergence
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 
 Step = Callable[[State, float], State]  # (state, length of the step) -> the state after it
+T = TypeVar("T", covariant=True)
 GROWTH = 4.0  # from one adaptive step to the next
 
 
-class Factorised:
+class Prepares(Protocol[T]):
+    """What makes a solver, or sweeps, of a matrix."""
+
+    def prepare(self, matrix: FaceMatrix) -> T:
+        """Factorise."""
+
+
+class Factorised(Generic[T]):
     """(diag(|K|) + scale A(time))^-1, factorised again only when scale or the coefficients change."""
 
-    def __init__(self, problem: FokkerPlanck, solver: Solver) -> None:
+    def __init__(self, problem: FokkerPlanck, solver: Prepares[T]) -> None:
         self._problem = problem
-        self._solver = chosen(solver, problem.mesh.extent)
+        self._solver = solver
         self._key: tuple[float, Array, Array] | None = None
-        self._solve: Solve | None = None
+        self._solve: T | None = None
 
-    def __call__(self, time: float, scale: float) -> Solve:
+    def __call__(self, time: float, scale: float) -> T:
         down, up = self._problem.coefficients(time)
         if self._solve is None or self._key is None or not _same(self._key, (scale, down, up)):
             self._solve = self._solver.prepare(self._problem.matrix(time, scale))
             self._key = (scale, down, up)
         return self._solve
+
+
+def _inverse(problem: FokkerPlanck, solver: Solver) -> Factorised[Solve]:
+    return Factorised[Solve](problem, chosen(solver, problem.mesh.extent))
 
 
 def _same(one: tuple[float, Array, Array], other: tuple[float, Array, Array]) -> bool:
@@ -43,7 +55,8 @@ def _leaving(problem: FokkerPlanck, density: Array, time: float) -> Array:
     return divergence(problem.mesh, problem.flux(density, time))
 
 
-def _advanced(state: State, step: float, *solutions: Solution) -> State:
+def advanced(state: State, step: float, *solutions: Solution) -> State:
+    """The state after a step, with the last density and the figures of all solutions."""
     return replace(
         state,
         time=state.time + step,
@@ -68,11 +81,11 @@ class ImplicitEuler:
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse = Factorised(problem, self.solver)
+        inverse = _inverse(problem, self.solver)
 
         def step(state: State, length: float) -> State:
             solve = inverse(state.time + length, length)
-            return _advanced(state, length, solve(problem.mesh.volume * state.density, state.mass))
+            return advanced(state, length, solve(problem.mesh.volume * state.density, state.mass))
 
         return step
 
@@ -94,13 +107,13 @@ class CrankNicolson:
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse = Factorised(problem, self.solver)
+        inverse = _inverse(problem, self.solver)
 
         def step(state: State, length: float) -> State:
             middle, half = state.time + 0.5 * length, 0.5 * length
             solve = inverse(middle, half)
             right = problem.mesh.volume * state.density - half * _leaving(problem, state.density, middle)
-            return _advanced(state, length, solve(right, state.mass))
+            return advanced(state, length, solve(right, state.mass))
 
         return step
 
@@ -131,7 +144,7 @@ class TrBdf2:
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse = Factorised(problem, self.solver)
+        inverse = _inverse(problem, self.solver)
         volume = problem.mesh.volume
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
@@ -141,6 +154,6 @@ class TrBdf2:
             stage = inverse(state.time + _GAMMA * length, scale)(right, state.mass)
             right = volume * (weight * stage.density + (1.0 - weight) * state.density)
             last = inverse(state.time + length, scale)(right, state.mass)
-            return _advanced(state, length, stage, last)
+            return advanced(state, length, stage, last)
 
         return step
