@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 PAYS = 2**16  # cells from which handing work to another thread costs less than it saves
 
@@ -38,5 +38,7 @@ def shared(task: Callable[[int, int], None], count: int, cells: int, block: int 
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int) -> Any:
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(threads, "fvflow")
