@@ -15,8 +15,12 @@ from fvflow.problems import Variable
 class BaseFlow:
     """The answers of a flow without drift, diffusion, interaction, or fields beside the density."""
 
-    caveat: ClassVar[str] = ""
     energy_each_step: ClassVar[bool] = False  # whether the energy is known at every step, or asking would cost as much
+
+    @property
+    def caveat(self) -> str:
+        """Why no step is sure to keep densities non-negative, where it is not the flux."""
+        return ""
 
     def schedule(self, times: Times | None) -> Times:
         """The times of the run; raises CaseError if the case has none."""
