@@ -47,15 +47,18 @@ class Admissibility:
     def require(self, remedy: str, slanted: bool = False) -> None:
         """Refuse a mesh with T <= 0 or infinite, or, unless `slanted`, one without orthogonality: CaseError."""
         close, angle = self.closeness, self.angle
-        bad = close <= _COINCIDENT
+        bad = ~(close > _COINCIDENT)  # NaN is bad too
         if bad.any():
-            self._refuse(bad, close, f"have centres {{:.2g}} cell sizes apart along their normal; {remedy}")
-        if not slanted and angle.max(initial=0.0) > self.SLANTED:
-            told = "are joined by a line {:.2g} rad off their normal, so that two-point fluxes are not consistent"
-            self._refuse(angle > self.SLANTED, -angle, f"{told}; {remedy}")
+            order = ", in the wrong order" if close.min() < -_COINCIDENT else ""
+            told = f"have centres {abs(close.min()):.2g} cell sizes apart along their normal{order}"
+            self._refuse(bad, close, f"{told}; {remedy}")
+        bad = ~(angle <= self.SLANTED)
+        if not slanted and bad.any():
+            told = f"are joined by a line {angle.max():.2g} rad off their normal: two-point fluxes are not consistent"
+            self._refuse(bad, -angle, f"{told}; {remedy}")
 
     def _refuse(self, bad: NDArray[np.bool], measure: Array, told: str) -> None:
         """A sentence on the face of the least measure."""
         mesh, worst = self.mesh, int(np.argmin(measure))
         cells = f"cells {mesh.owner[worst]} and {mesh.neighbour[worst]} at {place(mesh.centre[mesh.owner[worst]])}"
-        raise CaseError(f"{cells}, the worst of {bad.sum()} pairs of {mesh.faces}, {told.format(abs(measure[worst]))}")
+        raise CaseError(f"{cells}, the worst of {bad.sum()} pairs of {mesh.faces}, {told}")

@@ -234,7 +234,7 @@ class NodeBoxes(Mesh):
         for end in pieces.ends.T:
             for corners, sign, part in self._blocks(np.column_stack([end, pieces.corners]), end):
                 for position, weight, _ in gauss(pieces.points, corners, 3, min(count, 2)):
-                    yield position, sign * weight, part
+                    yield position, sign * np.abs(weight), part
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
         """As of any mesh, by at most two points an axis of each piece; weights may be negative."""
@@ -242,7 +242,7 @@ class NodeBoxes(Mesh):
         assert self.face_of is not None
         for corners, sign, part in self._blocks(self.pieces.corners, self.face_of):
             for position, weight, _ in gauss(self.pieces.points, corners, 2, min(count, 2)):
-                yield position[part >= 0], (sign * weight)[part >= 0], part[part >= 0]
+                yield position[part >= 0], (sign * np.abs(weight))[part >= 0], part[part >= 0]
 
     def _blocks(self, corners: Index, part: Index) -> Iterator[tuple[Index, Array, Index]]:
         """Corners, signs and homes of the pieces, as many at a time as there are elements."""

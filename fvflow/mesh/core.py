@@ -169,9 +169,10 @@ class Mesh:
         return summed(self.face_quadrature(count), function, self.faces)
 
 
-def _as_cubes(corners: Index, dimension: int) -> Iterator[tuple[Part, Index]]:
+def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Part, Index]]:
     """Cells or faces as lines, quadrilaterals and hexahedra some of whose corners coincide, group by group."""
-    if dimension <= 1 or (corners.shape[1] == 2**dimension and corners[:, -1:].min(initial=0) >= 0):
+    whole = corners.shape[1] == 2**dimension and corners[:, -1:].min(initial=0) >= 0
+    if dimension <= 1 or (whole and not plane):
         yield EVERY, corners
     elif dimension == 3:
         sizes = (corners >= 0).sum(axis=1)
@@ -179,17 +180,14 @@ def _as_cubes(corners: Index, dimension: int) -> Iterator[tuple[Part, Index]]:
             part = freeze_index(np.flatnonzero(sizes == size))
             yield (EVERY if len(part) == len(corners) else part), corners[part][:, _AS_CUBE[int(size)]]
     else:
-        yield from _as_quadrilaterals(corners)
+        yield from _as_triangles(corners)
 
 
-def _as_quadrilaterals(corners: Index) -> Iterator[tuple[Part, Index]]:
-    """Polygons as fans about their first corner of quadrilaterals, the last of which may be a triangle."""
-    for second in range(1, corners.shape[1] - 1, 2):
+def _as_triangles(corners: Index) -> Iterator[tuple[Part, Index]]:
+    """Polygons as fans of triangles about their first corner."""
+    for second in range(1, corners.shape[1] - 1):
         part = freeze_index(np.flatnonzero(corners[:, second + 1] >= 0))
-        rows = corners[part]
-        last = rows[:, min(second + 2, corners.shape[1] - 1)]
-        last = np.where(last < 0, rows[:, second + 1], last)
-        fan = np.stack([rows[:, 0], rows[:, second], rows[:, second + 1], last], axis=1)
+        fan = corners[part][:, [0, second, second + 1, second + 1]]
         yield (EVERY if len(part) == len(corners) else part), fan
 
 
@@ -215,7 +213,7 @@ def gauss(points: Array, corners: Index, dimension: int, count: int) -> Iterator
     """
     node, weight = np.polynomial.legendre.leggauss(count)
     signs = REFERENCE_CORNERS[dimension]
-    for part, cubes in _as_cubes(corners, dimension):
+    for part, cubes in _as_cubes(corners, dimension, plane=points.shape[1] == 2):
         for choice in product(range(count), repeat=dimension):
             factors = 0.5 * (1.0 + signs * node[list(choice)])  # (corner, axis)
             position = _combine(points, cubes, factors.prod(axis=1))
@@ -264,11 +262,14 @@ def _combine(points: Array, corners: Index, factor: Array) -> Array:
 
 
 def _measure(tangents: list[Array], count: int) -> Array:
-    """The measure of the parallelotope that the tangents span."""
+    """The measure of the parallelotope that the tangents span; where they span the space, with their sign.
+
+    So the integral over a polygon is right even where a triangle of its fan is turned over.
+    """
     if not tangents:
         return np.ones(count)
     if len(tangents) == 1:
         return np.asarray(np.linalg.norm(tangents[0], axis=1))
     if len(tangents) == 2 and tangents[0].shape[1] == 3:
         return np.asarray(np.linalg.norm(np.cross(tangents[0], tangents[1]), axis=1))
-    return np.asarray(np.abs(np.linalg.det(np.stack(tangents, axis=1))))
+    return np.asarray(np.linalg.det(np.stack(tangents, axis=1)))

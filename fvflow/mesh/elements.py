@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import keyword
 import os
 import re
 from collections.abc import Iterator
@@ -59,8 +60,9 @@ def require_file(path: Path) -> None:
         raise CaseError(f"{path}: cannot be read ({error.strerror}); give a mesh file") from None
 
 
-def read(path: Path, format_: str | None = None) -> Elements:
-    """The elements in a file; raises CaseError, whatever the reader makes of it."""
+def read(path: Path, format_: str | None = None, name: str | None = None) -> Elements:
+    """The elements in a file, called by `name` if it goes by another; raises CaseError, whatever the reader does."""
+    name = str(path) if name is None else name
     meshio = imported("meshio")
     require_file(path)
     try:
@@ -68,13 +70,15 @@ def read(path: Path, format_: str | None = None) -> Elements:
             found = meshio.gmsh.read(path) if format_ == "gmsh" else meshio.read(path)
     except MemoryError:
         raise
+    except ImportError as error:
+        raise CaseError(f"{name}: its format needs {error.name} ({error}); install it with pip") from None
     except (Exception, SystemExit) as error:
         told = str(error).strip().splitlines()
         reason = told[0][:200] if told and not isinstance(error, SystemExit) else "its format is unknown or damaged"
         raise CaseError(
-            f"{path}: is no mesh that can be read ({reason}); write it anew, or in another format"
+            f"{name}: is no mesh that can be read ({reason}); write it anew, or in another format"
         ) from None
-    return _elements(found, path)
+    return _elements(found, name)
 
 
 @contextlib.contextmanager
@@ -84,7 +88,7 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _elements(found: Any, path: Path) -> Elements:
+def _elements(found: Any, path: str) -> Elements:
     """The cells of the highest dimension in what meshio has read, and its named groups."""
     blocks = [(block.type, np.asarray(block.data)) for block in found.cells if len(block.data)]
     unknown = sorted({kind for kind, _ in blocks} - _IGNORED - set(_CORNERS))
@@ -96,7 +100,10 @@ def _elements(found: Any, path: Path) -> Elements:
     cells = [index for index, (kind, _) in enumerate(blocks) if kind in _CORNERS and (kind in _PLANE) is not solid]
     facets = [index for index, (kind, _) in enumerate(blocks) if kind in (_PLANE if solid else {"line"})]
     if not cells:
-        raise CaseError(f"{path}: has no cells; give a mesh of triangles, quadrilaterals, polygons or solids")
+        raise CaseError(
+            f"{path}: has no cells; give a mesh of triangles, quadrilaterals, polygons or solids (gmsh saves physical "
+            "groups only, if there are any: make the surface or volume one)"
+        )
     regions, boundaries = {}, {}
     for name, masks in _groups(found).items():
         if any(masks[index].any() for index in cells):
@@ -118,6 +125,14 @@ def _groups(found: Any) -> dict[str, list[Any]]:
     """The named groups of a mesh, each as a mask for each block that is not empty; names as expressions take them."""
     kept = [index for index, block in enumerate(found.cells) if len(block.data)]
     groups: dict[str, list[Any]] = {}
+    given: dict[str, str] = {}
+
+    def group(called: str) -> list[Any]:
+        name = _identifier(called)
+        if given.setdefault(name, called) != called:
+            raise CaseError(f"the groups {given[name]!r} and {called!r} would both be {name}; rename one of them")
+        return groups.setdefault(name, [np.zeros(len(found.cells[i].data), bool) for i in kept])
+
     tags = found.cell_data.get("gmsh:physical")
     if tags is not None:
         called = {(int(tag), int(dim)): name for name, (tag, dim) in found.field_data.items()}
@@ -125,12 +140,11 @@ def _groups(found: Any) -> dict[str, list[Any]]:
         for place, index in enumerate(kept):
             dim = depth.get(found.cells[index].type, 3)
             for tag in set(np.unique(tags[index]).tolist()) - {0}:
-                name = _identifier(called.get((tag, dim), f"physical_{tag}"))
-                masks = groups.setdefault(name, [np.zeros(len(found.cells[i].data), bool) for i in kept])
+                masks = group(called.get((tag, dim)) or f"physical_{tag}")
                 masks[place] |= np.asarray(tags[index]) == tag
     for name, members in found.cell_sets.items():
-        if not name.startswith("gmsh:"):
-            masks = groups.setdefault(_identifier(name), [np.zeros(len(found.cells[i].data), bool) for i in kept])
+        if name and not name.startswith("gmsh:"):
+            masks = group(name)
             for place, index in enumerate(kept):
                 if members[index] is not None:
                     masks[place][np.asarray(members[index], int)] = True
@@ -139,10 +153,11 @@ def _groups(found: Any) -> dict[str, list[Any]]:
 
 def _identifier(name: str) -> str:
     """The name with what a name in an expression cannot have replaced by _."""
-    return re.sub(r"\W|^(?=\d)", "_", name)
+    name = re.sub(r"\W|^(?=\d)", "_", name)
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
-def _flattened(points: Array, solid: bool, path: Path) -> Array:
+def _flattened(points: Array, solid: bool, path: str) -> Array:
     """The points in the dimension of the cells; raises CaseError for surfaces that are not in a plane z = const."""
     if solid:
         return points

@@ -64,7 +64,7 @@ class Gmsh:
         """The mesh; imports meshio, and gmsh for a geometry."""
         if self._meshes:
             with tempfile.TemporaryDirectory() as folder:
-                elements = read(_generated(self, Path(folder)), "gmsh")
+                elements = read(_generated(self, Path(folder)), "gmsh", _named(self))
         else:
             elements = read(Path(str(self.file)), "gmsh")
         return _built(elements, self)
@@ -80,7 +80,7 @@ class Gmsh:
 class Meshio:
     """A mesh in any of the formats that meshio reads (.vtu, .vtk, .inp, .med, .xdmf, .mesh, ...), as `gmsh` otherwise.
 
-    Cell sets, or integer cell data such as gmsh:physical, are regions. Needs fvflow[mesh].
+    Physical groups and cell sets are regions, where the format has them. Needs fvflow[mesh].
     """
 
     file: FilePath

@@ -49,7 +49,8 @@ def assembled(
     or cover each other.
     """
     points = np.asarray(points, float)
-    points, cell_points, number = _used(points, np.asarray(cell_points))
+    cell_points = _without_repetition(np.asarray(cell_points), points.shape[1])
+    points, cell_points, number = _used(points, cell_points)
     _require_apart(points)
     cell_points = _turned(points, cell_points)
     faces = _faces(points, cell_points)
@@ -94,6 +95,29 @@ def _used(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:
     return points[used[:-1]], number[cell_points], number
 
 
+def _without_repetition(cell_points: Index, dimension: int) -> Index:
+    """The cells, polygons without the corners that repeat the one before; raises CaseError for solids that repeat one.
+
+    A triangle is often written as a quadrilateral with a side of no length.
+    """
+    ordered = np.sort(cell_points, axis=1)
+    repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
+    if not repeated.any():
+        return cell_points
+    cleaned = cell_points.copy()
+    for cell in np.flatnonzero(repeated) if dimension == 2 else ():
+        row = cell_points[cell][cell_points[cell] >= 0]
+        row = row[row != np.roll(row, -1)]
+        repeated[cell] = len(np.unique(row)) < max(len(row), 3)
+        cleaned[cell] = -1
+        cleaned[cell, : len(row)] = row
+    if repeated.any():
+        first = int(np.argmax(repeated))
+        nodes = cell_points[first].tolist()
+        raise CaseError(f"cell {first} has a node twice ({nodes}); write it as the polygon or solid that it is")
+    return cleaned
+
+
 def _require_apart(points: Array) -> None:
     """Refuse nodes that coincide: CaseError."""
     from scipy.spatial import cKDTree
@@ -118,19 +142,32 @@ def _turned(points: Array, cell_points: Index) -> Index:
     sizes = (cell_points >= 0).sum(axis=1)
     for size in np.unique(sizes):
         part = np.flatnonzero(sizes == size)
-        corners = cell_points[part, :size]
+        corners, solid = cell_points[part, :size], points.shape[1] == 3
         least, most, scale = _signed(points, corners)
-        flat = np.maximum(-least, most) <= _FLAT * scale
-        folded = ~flat & (least < -_FLAT * scale) & (most > _FLAT * scale)
-        for faulty, what in ((flat, "is flat"), (folded, "is folded or inverted")):
-            if faulty.any():
-                cell = int(np.argmax(faulty))
+        back = -least > most
+        corners[back] = corners[back][:, _MIRRORED[int(size)] if solid else [0, *range(int(size) - 1, 0, -1)]]
+        if not solid:
+            corners = _about_a_kernel_corner(points, corners)
+        least, most, scale = _signed(points, corners)
+        whole, seen = most > _FLAT * scale, least >= -_FLAT * scale
+        for good, what in ((whole, "is flat"), (seen, "is folded or not star-shaped")):
+            if not good.all():
+                cell = int(np.argmin(good))
                 at = place(points[corners[cell]].mean(axis=0))
-                raise CaseError(f"cell {part[cell]} at {at} {what} ({faulty.sum()} in all); repair the mesh")
-        back = part[most <= _FLAT * scale]
-        mirrored = _MIRRORED[int(size)] if points.shape[1] == 3 else [0, *range(int(size) - 1, 0, -1)]
-        turned[back, :size] = cell_points[back][:, mirrored]
+                raise CaseError(f"cell {part[cell]} at {at} {what} ({(~good).sum()} in all); repair the mesh")
+        turned[part, :size] = corners
     return turned
+
+
+def _about_a_kernel_corner(points: Array, corners: Index) -> Index:
+    """Polygons turned to begin with a corner that sees all others, where they do not and there is one."""
+    for _ in range(corners.shape[1] - 1):
+        least, _, scale = _signed(points, corners)
+        hidden = least < -_FLAT * scale
+        if not hidden.any():
+            break
+        corners[hidden] = np.roll(corners[hidden], -1, axis=1)
+    return corners
 
 
 def _signed(points: Array, corners: Index) -> tuple[Array, Array, Array]:
@@ -239,7 +276,7 @@ def _require_beside(faces: Faces, normal: Array, face_middle: Array, middle: Arr
     """Refuse neighbours on the same side of their face, one of which is inverted: CaseError."""
     behind = ((face_middle - middle[faces.owner]) * normal).sum(axis=1)
     before = ((middle[faces.neighbour] - face_middle) * normal).sum(axis=1)
-    wrong = np.minimum(behind, before) <= 0
+    wrong = ~(np.minimum(behind, before) > 0)  # NaN is wrong too
     if wrong.any():
         face = int(np.argmax(wrong))
         cells = f"cells {faces.owner[face]} and {faces.neighbour[face]}"
