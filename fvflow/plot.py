@@ -56,11 +56,15 @@ def save(ds: Any, path: Path, field: str = "rho") -> None:
 
 
 def _chosen(ds: Any, field: str, frames: Sequence[int] | None) -> list[int]:
+    if "rho" not in ds or "mass" not in ds:
+        raise CaseError("the file holds a mesh and no run; give the result of a run")
     cells = ds["rho"].dims
     known = [str(name) for name in ds if ds[name].dims == cells]
     if field not in known:
         raise CaseError(f"the result has no field {field}; it has {', '.join(known)}")
-    count = ds.sizes["time"]
+    count = ds.sizes.get("time", 0)
+    if not count:
+        raise CaseError("the file has no times to draw; give the result of a run")
     if frames is None:
         return sorted({int(index) for index in np.linspace(0, count - 1, min(count, _FRAMES)).round()})
     for index in frames:

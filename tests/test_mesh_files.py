@@ -1,14 +1,17 @@
 """Meshes from gmsh and meshio: groups, control volumes, and files that are none."""
 
+import netCDF4
 import numpy as np
 import pytest
 
 import fvflow
 from fvflow.case import Case
+from fvflow.cli import main
 from fvflow.errors import CaseError
-from fvflow.mesh import Gmsh, Meshio
+from fvflow.mesh import Admissibility, Box, Gmsh, Meshio
+from fvflow.mesh.polytopes import assembled
 from tests.contracts import assert_order, check_mesh
-from tests.meshes import acute
+from tests.meshes import SHAPES, acute
 
 meshio = pytest.importorskip("meshio")
 pytest.importorskip("gmsh")
@@ -144,8 +147,8 @@ def moved(points, corners, to):
     return changed, corners
 
 
-def doubled(points, corners, shift):
-    return np.vstack([points, points + np.array([shift, 0, 0])]), np.vstack([corners, corners + len(points)])
+def doubled(points, corners, shift, up=0.0):
+    return np.vstack([points, points + np.array([shift, up, 0])]), np.vstack([corners, corners + len(points)])
 
 
 def lonely(points, corners):
@@ -153,13 +156,18 @@ def lonely(points, corners):
 
 
 RIGHT = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.0]]), np.array([[0, 1, 2], [0, 2, 3]])
+HANGING = flat(np.array([[0, 0], [1, 0], [1, 1], [0, 1], [2, 0], [2, 0.5], [1, 0.5], [2, 1], [-1, 0], [-1, 1]]))
+QUADS = [[0, 1, 2, 3], [1, 4, 5, 6], [6, 5, 7, 2], [8, 0, 3, 9]]  # one next to two halves
 BOW = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0.0]]), [[0, 1, 2, 3], [2, 4, 5, 1]]
 P, T = flat(acute(1)[0]), acute(1)[1]
 FAULTY = {
     "isolated": (lambda: lonely(P, T), "triangle", r"cell 56 at \(5.333, 5.333\) shares no face"),
     "duplicate": (lambda: doubled(P, T, 1.0), "triangle", r"5 pairs of nodes coincide, the first at \(1,"),
     "folded": (lambda: moved(P, T, (0.9, 0.9)), "triangle", "one of them is inverted"),
-    "flat": (lambda: (P, np.vstack([T, [[0, 1, 1]]])), "triangle", "is flat"),
+    "repeated": (lambda: (P, np.vstack([T, [[0, 1, 1]]])), "triangle", "cell 56 has a node twice"),
+    "flat": (lambda: (np.vstack([P, [[0.5, 0.0, 0.0]]]), np.vstack([T, [[0, 37, 1]]])), "triangle", "is flat|coincide"),
+    "hanging": (lambda: (HANGING, QUADS), "quad", "node 6 at .* is on a wall"),
+    "covering": (lambda: doubled(P, T, 0.43, 0.21), "triangle", "cover each other"),
     "twice": (lambda: (P, np.vstack([T, T[:1], T[:1]])), "triangle", "cells share the face"),
     "bow": (lambda: BOW, "quad", r"cell 0 at \(0.5, 0.5\) is folded"),
     "right": (lambda: RIGHT, "triangle", "control_volumes: nodes"),
@@ -339,3 +347,159 @@ def test_heat_in_a_disc_decays_as_its_bessel_mode_at_second_order(control_volume
         sizes.append(ds.sizes["mesh_face"] ** -0.5)
     orders = np.diff(np.log(errors)) / np.diff(np.log(sizes))
     assert orders.min() >= 1.8, (orders, errors)  # the wall's own error, which falls faster, is still seen
+
+
+def test_triangles_written_as_quadrilaterals_are_triangles(tmp_path):
+    quads = np.hstack([T, T[:, 2:]])
+    mesh = Gmsh(file=str(written(tmp_path, "m.msh", P, quads, "quad"))).build()
+    check_mesh(mesh, 1.0)
+    assert mesh.faces == Gmsh(file=str(written(tmp_path, "t.msh", P, T))).build().faces
+
+
+def test_polygons_that_are_not_convex_have_their_area():
+    dart = np.array([[0, 0], [1, -1], [0, 2], [-1, -1], [0, 1.2], [3, 0.0]])
+    for turn in range(4):
+        cells = np.array([np.roll([2, 3, 4, 1], turn), [1, 5, 2, -1]])
+        mesh = assembled(dart, cells, centroids=True)
+        np.testing.assert_allclose(mesh.volume, [0.8, 3.5], rtol=1e-14)
+    with pytest.raises(CaseError, match="not star-shaped"):
+        assembled(np.array([[0, 0], [2, 2], [2, 0], [0, 2], [3, 1.0]]), np.array([[0, 1, 2, 3], [1, 2, 4, -1]]))
+
+
+def test_groups_whose_names_would_become_one_are_refused():
+    named = TWO.replace('"right"', '"left-half"')
+    with pytest.raises(CaseError, match="would both be left_half"):
+        Gmsh(geometry=named).build()
+    assert set(Gmsh(geometry=TWO.replace('"right"', '"in"')).build().regions) == {"left_half", "in_"}
+
+
+def test_refined_regions_stay_where_they_are(tmp_path):
+    left = (P[T].mean(axis=1)[:, 0] < 0.5).astype(np.int32) + 1
+    data, names = {"gmsh:physical": [left], "gmsh:geometrical": [left]}, {"left": np.array([2, 2])}
+    whole = meshio.Mesh(P, [("triangle", T)], cell_data=data, field_data=names)
+    meshio.write(tmp_path / "m.msh", whole, file_format="gmsh22", binary=False)
+    coarse, fine = (Gmsh(file=str(tmp_path / "m.msh"), refinements=count).build() for count in (0, 2))
+    moment = [mesh.integral(lambda at, part, mesh=mesh: at[:, 0], 2) @ mesh.regions["left"] for mesh in (coarse, fine)]
+    assert moment[0] == pytest.approx(moment[1], rel=1e-13)
+
+
+def test_an_open_gmsh_session_stays_open():
+    import gmsh
+
+    gmsh.initialize(["gmsh", "-v", "0"], interruptible=False)
+    try:
+        gmsh.model.add("mine")
+        gmsh.model.occ.addBox(0, 0, 0, 1, 1, 1)
+        gmsh.model.occ.synchronize()
+        two().build()
+        assert gmsh.model.getCurrent() == "mine"
+        assert gmsh.model.getEntities(3) == [(3, 1)]
+    finally:
+        gmsh.finalize()
+
+
+def test_delaunay_does_not_depend_on_where_the_mesh_is(tmp_path):
+    far = BALL.replace("{0, 0, 0, 1}", "{1000000, 0, 0, 1}")
+    assert Gmsh(geometry=far, delaunay=True, control_volumes="nodes").build().cells > 100
+
+
+@pytest.mark.parametrize("corner", [0.02, 0.3])
+def test_boxes_about_inward_corners(corner):
+    """A square without a wedge: the box about its tip turns by up to 358 degrees."""
+    wedge = f"""
+    h = 0.2;
+    Point(1) = {{0, 0, 0, h}}; Point(2) = {{1, {corner}, 0, h}}; Point(3) = {{1, 1, 0, h}};
+    Point(4) = {{-1, 1, 0, h}}; Point(5) = {{-1, -1, 0, h}}; Point(6) = {{1, -1, 0, h}};
+    Point(7) = {{1, {-corner}, 0, h}};
+    For i In {{1:7}}
+      Line(i) = {{i, i % 7 + 1}};
+    EndFor
+    Curve Loop(1) = {{1:7}}; Plane Surface(1) = {{1}};
+    Mesh.Algorithm = 6;
+    """
+    mesh = Gmsh(geometry=wedge, control_volumes="nodes").build()
+    check_mesh(mesh, 4.0 - corner)
+
+
+def test_what_nearly_fits_is_told_from_what_fits():
+    points = Box((0.0, 0.0), (2.0, 1.0), (2, 1)).build().points.copy()
+    cells = Box((0.0, 0.0), (2.0, 1.0), (2, 1)).build().cell_points
+    for off, refused in ((1e-5, False), (1e-2, True)):
+        points[4] = [1 + off, 1]
+        mesh = assembled(points, cells)
+        if refused:
+            with pytest.raises(CaseError, match="not consistent"):
+                Admissibility(mesh).require("")
+        else:
+            Admissibility(mesh).require("")
+
+
+def ugrid(path, points, cells, fill, start, kind="i4", transposed=False, **attributes):
+    """A mesh as others write it."""
+    with netCDF4.Dataset(path, "w") as file:
+        for name, size in {"node": len(points), "face": len(cells), "corner": cells.shape[1]}.items():
+            file.createDimension(name, size)
+        topology = file.createVariable("grid", "i4", ())
+        told = {"cf_role": "mesh_topology", "topology_dimension": 2, "node_coordinates": "nx ny"}
+        topology.setncatts({**told, "face_dimension": "face", "face_node_connectivity": "faces", **attributes})
+        for name, values in zip(("nx", "ny"), points.T, strict=True):
+            file.createVariable(name, "f8", ("node",))[:] = values
+        dims = ("corner", "face") if transposed else ("face", "corner")
+        faces = file.createVariable("faces", kind, dims, fill_value=fill)
+        faces.start_index = start
+        values = np.where(cells < 0, np.nan if fill is None else fill, cells + float(start))
+        faces[:] = values.T if transposed else values
+
+
+@pytest.mark.parametrize(
+    ("fill", "start", "kind", "transposed"),
+    [(-999, 1, "i4", False), (-1, 0, "i8", True), (np.nan, 1, "f8", False), (-(2**63), 0, "i8", False)],
+)
+def test_ugrid_files_of_others_are_read(fill, start, kind, transposed, tmp_path):
+    mesh = SHAPES["mixed"]()
+    ugrid(tmp_path / "m.nc", mesh.points, mesh.cell_points, fill, start, kind, transposed)
+    read = fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+    np.testing.assert_array_equal(read.cell_points, mesh.cell_points)
+    np.testing.assert_allclose(read.distance, mesh.distance)
+
+
+def test_ugrid_files_without_a_topology_are_refused(tmp_path):
+    mesh = SHAPES["mixed"]()
+    for change in ({"node_coordinates": "a b"}, {"topology_dimension": 1}, {"face_node_connectivity": "none"}):
+        ugrid(tmp_path / "m.nc", mesh.points, mesh.cell_points, -1, 0, **change)
+        with pytest.raises(CaseError, match=r"topology"):
+            fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+    fvflow.save_mesh(mesh, tmp_path / "ours.nc")
+    with pytest.raises(CaseError, match="comes as it is; leave out"):
+        fvflow.Ugrid(str(tmp_path / "ours.nc"), control_volumes="nodes").build()
+
+
+def test_regions_and_boundaries_are_stored(tmp_path):
+    for kind in (two(), two(control_volumes="nodes"), Gmsh(geometry=BALL, control_volumes="nodes", delaunay=True)):
+        mesh = kind.build()
+        fvflow.save_mesh(mesh, tmp_path / "m.nc")
+        again = fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+        for name, inside in mesh.regions.items():
+            np.testing.assert_array_equal(again.regions[name], inside)
+        for name, rows in mesh.boundaries.items():
+            np.testing.assert_array_equal(again.boundaries[name], rows)
+
+
+def test_regions_in_a_kernel_are_refused():
+    with pytest.raises(CaseError, match=r"inside\(...\) has no meaning here"):
+        Case.parse(
+            "mesh: {kind: box, lower: [0], upper: [1], cells: [4]}\n"
+            "flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 1}, "
+            "{kind: interaction, kernel: inside(a)*r}]}\ninitial: {kind: uniform}\ntimes: {end: 1, step: 1}\n"
+        )
+
+
+def test_a_mesh_is_no_result_to_draw_or_to_overwrite(tmp_path):
+    fvflow.save_mesh(two().build(), tmp_path / "m.nc")
+    with pytest.raises(CaseError, match="holds a mesh and no run"):
+        fvflow.plot.figure(fvflow.read(tmp_path / "m.nc"))
+    text = f"mesh: {{kind: ugrid, file: {tmp_path}/m.nc}}\nflow: {{kind: fokker-planck, epsilon: 0.1}}\n"
+    (tmp_path / "c.yaml").write_text(text + "initial: {kind: uniform}\ntimes: {end: 0.1, step: 0.1}\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "m.nc")])
+    assert stopped.value.code == 5

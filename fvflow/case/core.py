@@ -126,6 +126,11 @@ class Case:
         return [name for name in self.parameters if name not in used]
 
     @property
+    def files(self) -> list[str]:
+        """The files that the case reads."""
+        return [part.file for part in (self.mesh, self.initial) if getattr(part, "file", None) is not None]
+
+    @property
     def text(self) -> str:
         """The case in YAML: as it was read, or written out if it was made in Python or changed."""
         if self.document is not None and not self.document.overrides:

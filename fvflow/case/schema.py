@@ -137,6 +137,8 @@ def _checker(mark: FormulaMark) -> Any:
             expression = Expression(text)
             known = frozenset(context.get("axes", "xyz")) | frozenset(context.get("parameters", ()))
             expression.require(known | mark.names)
+            if expression.regions and not mark.regions:
+                raise ExpressionError("inside(...) has no meaning here: the value belongs to no place of the mesh")
         except ExpressionError as error:
             raise ValueError(str(error)) from None
         return text

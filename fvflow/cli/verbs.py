@@ -148,6 +148,8 @@ def _run(options: argparse.Namespace) -> int:
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")
+    if path.resolve() in (Path(file).resolve() for file in case.files):
+        raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
     started = time.perf_counter()
     prepared = case.prepare()
     signals: Signals = options.signals
@@ -249,7 +251,7 @@ def _new(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     ds = fvflow.read(options.file)
     attributes = {name: _plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
-    sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", "x", "y", "z")}
+    sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
     ledger = {str(name): _plain(ds[name].values[-1]) for name in ds if ds[name].dims == ("time",) and ds.sizes["time"]}
     times = ds["time"].values
     span = [float(times[0]), float(times[-1])] if len(times) else []

@@ -30,13 +30,20 @@ def add_figures(file: Any, figures: Mapping[str, float]) -> None:
 
 
 def add_regions(file: Any, mesh: Mesh) -> None:
-    """The part of each cell that lies in each region of the mesh."""
+    """The part of each cell that lies in each region of the mesh, and the nodes of the walls that have a name."""
     if mesh.regions:
         group, space = file.createGroup("regions"), Layout(mesh, {}).space
         group.location = space[-1].removeprefix("mesh_")
         for name, inside in mesh.regions.items():
             told = {"units": "1", "long_name": f"part of each cell that lies in {name}"}
             define(group, name, Item(space, told, inside))
+    if mesh.boundaries:
+        group = file.createGroup("boundaries")
+        group.createDimension("wall_corner", mesh.wall_points.shape[1])
+        for name, rows in mesh.boundaries.items():
+            group.createDimension(f"wall_{name}", len(rows))
+            dims, told = (f"wall_{name}", "wall_corner"), {"long_name": f"nodes of the walls {name}"}
+            define(group, name, Item(dims, told, mesh.wall_points[rows], "i4"))
 
 
 def add_geometry(file: Any, mesh: Mesh) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -145,8 +146,13 @@ class FromFile:
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
         """The density of each cell (cell,)."""
-        source, density = stored_field(self.file, self.field, self.time)
-        return transferred(source, mesh, density)
+        return _moved(mesh, self.file, self.field, self.time)
+
+
+@lru_cache(maxsize=1)  # asked for twice: for its mass, and as a density
+def _moved(mesh: Mesh, file: str, name: str, time: float | None) -> Array:
+    source, density = stored_field(file, name, time)
+    return transferred(source, mesh, density)
 
 
 Density = Gaussian | Mixture | Written | Uniform | Spike | FromFile

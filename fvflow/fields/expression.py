@@ -25,11 +25,12 @@ class FormulaMark:
     """Marks a field that holds an expression, for the schema."""
 
     names: frozenset[str] = frozenset()  # what it may use beside the axes and the parameters
+    regions: bool = True  # whether it is evaluated in cells, so that it may name regions
 
 
 Formula = Annotated[str | float, FormulaMark(frozenset("t"))]
 SteadyFormula = Annotated[str | float, FormulaMark()]
-KernelFormula = Annotated[str | float, FormulaMark(frozenset("r"))]
+KernelFormula = Annotated[str | float, FormulaMark(frozenset("r"), regions=False)]
 Names = Mapping[str, float]
 
 

@@ -14,7 +14,7 @@ from fvflow.mesh.polytopes import assembled, circumcentres, place
 
 _NEGATIVE = 1e-9  # how negative the area of a face may come out, of that of a cube on the edge orthogonal to it
 _TOUCHING = 1e-9  # distance of circumcentres that coincide, of the size of the mesh
-REMEDY = (
+_REMEDY = (
     "nodes needs a Delaunay mesh whose cells at the walls are not obtuse there: use delaunay: true, another size, or "
     "gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
 )
@@ -134,7 +134,7 @@ def _require_positive(points: Array, edges: Index, area: Array) -> None:
         at = place(points[edges[worst]].mean(axis=0))
         raise CaseError(
             f"the face between the boxes of nodes {edges[worst, 0]} and {edges[worst, 1]} at {at}, the worst of "
-            f"{(share < -_NEGATIVE).sum()} of {len(edges)}, has an area of {share[worst]:.2g} of its edge's; {REMEDY}"
+            f"{(share < -_NEGATIVE).sum()} of {len(edges)}, has an area of {share[worst]:.2g} of its edge's; {_REMEDY}"
         )
 
 

@@ -93,7 +93,7 @@ def _filled(elements: Elements) -> Elements:
         raise CaseError("delaunay is for one region in three dimensions; leave it out")
     used = np.unique(elements.cell_points)
     points = elements.points[used]
-    cells = Delaunay(points).simplices
+    cells = Delaunay((points - points.mean(axis=0)) / np.ptp(points, axis=0).max()).simplices
     volume, size = _volumes(points, cells), np.ptp(points[cells], axis=1).max(axis=1)
     cells = cells[volume > _FLAT * size**3]
     before, after = _volumes(elements.points, elements.cell_points).sum(), _volumes(points, cells).sum()

@@ -110,7 +110,7 @@ def _elements(found: Any, path: str) -> Elements:
             regions[name] = np.concatenate([masks[index] for index in cells]).astype(float)
         if any(masks[index].any() for index in facets):
             boundaries[name] = _padded([blocks[index][1][masks[index]] for index in facets])
-    points = _flattened(np.asarray(found.points, float), solid, path)
+    points = flattened(np.asarray(found.points, float), solid, path)
     return Elements(points, _padded([blocks[index][1] for index in cells]), regions, boundaries)
 
 
@@ -157,7 +157,7 @@ def _identifier(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
-def _flattened(points: Array, solid: bool, path: str) -> Array:
+def flattened(points: Array, solid: bool, path: str) -> Array:
     """The points in the dimension of the cells; raises CaseError for surfaces that are not in a plane z = const."""
     if solid:
         return points

@@ -11,8 +11,9 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.mesh.admissibility import Admissibility
-from fvflow.mesh.boxes import REMEDY, boxes
+from fvflow.mesh.boxes import boxes
 from fvflow.mesh.core import Mesh
+from fvflow.mesh.covering import require_fitting
 from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, halved, imported, read, require_file
 from fvflow.mesh.polytopes import assembled
@@ -22,7 +23,7 @@ Centres = Literal["circumcentres", "centroids"]
 
 
 _MOST_REFINEMENTS = 8
-_REMEDY_CELLS = "use control_volumes: nodes, delaunay: true, or centres: centroids at the price of consistency"
+_REMEDY = "centres: centroids at the price of consistency"
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,12 @@ def _built(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
 
 def volumes(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:
     """The mesh itself, or that of the boxes about its nodes; raises CaseError where it is not admissible."""
+    require_fitting(mesh)
     if control_volumes == "nodes":
-        mesh = boxes(mesh)
-        Admissibility(mesh).require(REMEDY)
-    else:
-        Admissibility(mesh).require(_REMEDY_CELLS, slanted=centres == "centroids")
+        return boxes(mesh)
+    simplices = mesh.cell_points.shape[1] == mesh.dimension + 1
+    remedy = f"use control_volumes: nodes, delaunay: true, or {_REMEDY}" if simplices else f"use {_REMEDY}"
+    Admissibility(mesh).require(remedy, slanted=centres == "centroids")
     return mesh
 
 
@@ -154,7 +156,10 @@ def _generated(kind: Gmsh, folder: Path) -> Path:
         if source.suffix == ".geo" and not source.read_bytes().endswith(b"\n"):
             raise CaseError(f"{source}: its last line does not end, so that gmsh would pass over it; end it")
     target = folder / "mesh.msh"
-    gmsh.initialize(["gmsh", "-v", "0"], interruptible=False)
+    ours = not gmsh.isInitialized()
+    if ours:
+        gmsh.initialize(["gmsh", "-v", "0"], interruptible=False)
+    before = None if ours else gmsh.model.getCurrent()
     try:
         gmsh.option.setNumber("General.Terminal", 0)
         gmsh.option.setNumber("General.AbortOnError", 2)
@@ -172,7 +177,11 @@ def _generated(kind: Gmsh, folder: Path) -> Path:
     except Exception as error:
         raise CaseError(f"gmsh cannot mesh {_named(kind)} ({str(error).strip() or 'no reason given'})") from None
     finally:
-        gmsh.finalize()
+        if before is None:
+            gmsh.finalize()
+        else:  # someone else's session
+            gmsh.model.remove()
+            gmsh.model.setCurrent(before)
     return target
 
 

@@ -28,7 +28,8 @@ def transferred(source: Mesh, target: Mesh, density: Array) -> Array:
     is. Raises CaseError as overlaps() does, and for mass in a cell that overlaps none.
     """
     lengths = _overlaps_by_axis(source, target)
-    shapes = (mesh.edges or () if lengths else (mesh.points, mesh.cell_points) for mesh in (source, target))
+    whole = ((mesh.points, mesh.cell_points, mesh.volume) for mesh in (source, target))
+    shapes = (mesh.edges or () for mesh in (source, target)) if lengths else whole
     if all(map(np.array_equal, *shapes)):
         return freeze(density.copy())
     mass = source.volume * density

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.boxes import boxes
 from fvflow.mesh.core import Array, Index, Mesh, freeze
-from fvflow.mesh.elements import FilePath, require_file
+from fvflow.mesh.elements import FilePath, flattened, require_file
 from fvflow.mesh.files import Centres, ControlVolumes, volumes
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import assembled
@@ -42,6 +42,8 @@ class Ugrid:
         """The mesh; imports netCDF4."""
         with _opened(self.file) as file:
             if str(getattr(file, "source", "")).startswith(_OURS):
+                if (self.control_volumes, self.centres) != ("cells", "circumcentres"):
+                    raise CaseError(f"{self.file}: a mesh of fvflow comes as it is; leave out control_volumes, centres")
                 return _mesh(file, self.file)
             return volumes(_elements(file, self.file, self.centres == "centroids"), self.control_volumes, self.centres)
 
@@ -88,6 +90,8 @@ def _opened(path: str) -> Iterator[Any]:
             yield file
     except (OSError, RuntimeError) as error:
         raise CaseError(f"{path}: cannot be read ({error}); give the .nc file of a run") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise CaseError(f"{path}: its UGRID topology is not complete ({error}); write it anew") from None
 
 
 def _mesh(file: Any, path: str) -> Mesh:
@@ -96,30 +100,42 @@ def _mesh(file: Any, path: str) -> Mesh:
         bounds = [file[f"{axis}_bnds"][:] for axis in "xyz" if f"{axis}_bnds" in file.variables]
         return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds))
     elements = _elements(file, path, False, own=True)
-    if "cell_volume" in file.variables and file["cell_volume"].dimensions == ("mesh_node",):
-        return boxes(elements)
-    return elements
+    regions = {}
+    if "regions" in file.groups:
+        regions = {name: freeze(values[:]) for name, values in file["regions"].variables.items()}
+    on_nodes = "cell_volume" in file.variables and file["cell_volume"].dimensions == ("mesh_node",)
+    return replace(boxes(elements) if on_nodes else elements, regions=regions)
 
 
 def _elements(file: Any, path: str, centroids: bool, own: bool = False) -> Mesh:
     """The cells of the first topology of a file; `own`: with the centres and regions that are stored."""
     found = [v for v in file.variables.values() if getattr(v, "cf_role", "") == "mesh_topology"]
-    if not found or int(found[0].topology_dimension) not in (2, 3):
+    found = [v for v in found if int(getattr(v, "topology_dimension", 0)) in (2, 3)]
+    if not found:
         raise CaseError(f"{path}: has no UGRID topology of dimension 2 or 3; give the .nc file of a run")
-    topology = found[0]
-    part = {2: "face", 3: "volume"}[int(topology.topology_dimension)]
+    topology, dimension = found[0], int(found[0].topology_dimension)
+    part = {2: "face", 3: "volume"}[dimension]
     connectivity = file[topology.getncattr(f"{part}_node_connectivity")]
-    cells: Index = np.asarray(connectivity[:], np.int32)
-    absent = cells == getattr(connectivity, "_FillValue", -1)
-    cells = np.where(absent, -1, cells - np.int32(getattr(connectivity, "start_index", 0)))
-    points = _stacked(file, topology.node_coordinates)[:, : int(topology.topology_dimension)]
-    centre, regions = None, {}
+    points = _stacked(file, topology.node_coordinates)
+    cells = _rows(connectivity, getattr(topology, f"{part}_dimension", None), len(points))
+    if dimension == 2:
+        points = flattened(points, False, path)
+    centre, boundaries = None, {}
     if own:
         if hasattr(topology, f"{part}_coordinates"):
             centre = _stacked(file, topology.getncattr(f"{part}_coordinates"))
-        if "regions" in file.groups and part in str(file["regions"].location):
-            regions = {name: np.asarray(values[:]) for name, values in file["regions"].variables.items()}
-    return assembled(points, cells, centre, centroids=centroids, regions=regions)
+        if "boundaries" in file.groups:
+            boundaries = {name: np.asarray(nodes[:]) for name, nodes in file["boundaries"].variables.items()}
+    return assembled(points, cells, centre, centroids=centroids, boundaries=boundaries)
+
+
+def _rows(connectivity: Any, cell_dimension: str | None, count: int) -> Index:
+    """The nodes of each cell from 0, -1 where there is none: whatever number the file has for that."""
+    values = np.asarray(connectivity[:], float)
+    if cell_dimension is not None and connectivity.dimensions[0] != cell_dimension:
+        values = values.T
+    values -= float(getattr(connectivity, "start_index", 0))
+    return np.where((values >= 0) & (values < count), values, -1.0).astype(np.int32)
 
 
 def _stacked(file: Any, names: str) -> Array:
