@@ -128,7 +128,8 @@ class Case:
     @property
     def files(self) -> list[str]:
         """The files that the case reads."""
-        return [part.file for part in (self.mesh, self.initial) if getattr(part, "file", None) is not None]
+        named = (getattr(part, "file", None) for part in (self.mesh, self.initial))
+        return [str(file) for file in named if file is not None]
 
     @property
     def text(self) -> str:
@@ -239,6 +240,8 @@ class Case:
         prepared = prepared or self.prepare()
         layout = prepared.layout()
         path = os.path.realpath(path) if os.path.islink(path) else path  # a link stays one, to the new result
+        if FilePath(path).resolve() in (FilePath(file).resolve() for file in self.files):
+            raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         paraview.check(FilePath(path))
         with dataset.Writer(FilePath(path), layout, prepared.attributes()) as writer:
 

@@ -148,8 +148,6 @@ def _run(options: argparse.Namespace) -> int:
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")
-    if path.resolve() in (Path(file).resolve() for file in case.files):
-        raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
     started = time.perf_counter()
     prepared = case.prepare()
     signals: Signals = options.signals

@@ -9,8 +9,9 @@ from itertools import combinations, permutations
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.cells import place
 from fvflow.mesh.core import Array, Index, Mesh, Part, freeze, freeze_index, gauss
-from fvflow.mesh.polytopes import assembled, circumcentres, place
+from fvflow.mesh.polytopes import assembled, circumcentres
 
 _NEGATIVE = 1e-9  # how negative the area of a face may come out, of that of a cube on the edge orthogonal to it
 _TOUCHING = 1e-9  # distance of circumcentres that coincide, of the size of the mesh

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.cells import place
 from fvflow.mesh.core import Array, Index, Mesh
 from fvflow.mesh.overlap import overlaps
-from fvflow.mesh.polytopes import place
 
 _NEAR = 1e-6  # distance from a wall, of its size, at which a node is on it
 _COVERED = 1e-9  # part of a cell that has to be covered by another to count

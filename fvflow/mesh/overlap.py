@@ -13,8 +13,8 @@ from scipy import sparse
 from scipy.spatial import KDTree
 
 from fvflow.errors import CaseError
+from fvflow.mesh.cells import FACES
 from fvflow.mesh.core import Array, Index, Mesh, freeze, freeze_index
-from fvflow.mesh.polytopes import FACES
 
 _Numbers = NDArray[np.int64]
 _CHUNK = 2**15  # pairs of boxes at a time, so that their simplices stay in the cache

@@ -1,0 +1,107 @@
+"""Single cells: their faces, their orientation, and shapes that are none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.mesh.core import Array, Index
+
+# The faces of each solid, by its number of corners, in VTK's order; their normals point out.
+FACES = {
+    4: [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]],
+    5: [[0, 3, 2, 1], [0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]],
+    6: [[0, 2, 1], [3, 4, 5], [0, 1, 4, 3], [1, 2, 5, 4], [2, 0, 3, 5]],
+    8: [[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]],
+}
+_MIRRORED = {4: [0, 2, 1, 3], 5: [0, 3, 2, 1, 4], 6: [0, 2, 1, 3, 5, 4], 8: [0, 3, 2, 1, 4, 7, 6, 5]}
+_FLAT = 1e-10  # measure of a cell that has none, of that of a cube as large
+
+
+def place(point: Array) -> str:
+    """A position as people read it."""
+    return "(" + ", ".join(f"{value:.4g}" for value in point) + ")"
+
+
+def without_repetition(cell_points: Index, dimension: int) -> Index:
+    """The cells, polygons without the corners that repeat the one before; raises CaseError for solids that repeat one.
+
+    A triangle is often written as a quadrilateral with a side of no length.
+    """
+    ordered = np.sort(cell_points, axis=1)
+    repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
+    if not repeated.any():
+        return cell_points
+    cleaned = cell_points.copy()
+    for cell in np.flatnonzero(repeated) if dimension == 2 else ():
+        row = cell_points[cell][cell_points[cell] >= 0]
+        row = row[row != np.roll(row, -1)]
+        repeated[cell] = len(np.unique(row)) < max(len(row), 3)
+        cleaned[cell] = -1
+        cleaned[cell, : len(row)] = row
+    if repeated.any():
+        first = int(np.argmax(repeated))
+        nodes = cell_points[first].tolist()
+        raise CaseError(f"cell {first} has a node twice ({nodes}); write it as the polygon or solid that it is")
+    return cleaned
+
+
+def turned(points: Array, cell_points: Index) -> Index:
+    """The cells, all oriented alike; raises CaseError for those that are flat or folded."""
+    oriented = cell_points.copy()
+    sizes = (cell_points >= 0).sum(axis=1)
+    for size in np.unique(sizes):
+        part = np.flatnonzero(sizes == size)
+        corners, solid = cell_points[part, :size], points.shape[1] == 3
+        least, most, scale = _signed(points, corners)
+        back = -least > most
+        corners[back] = corners[back][:, _MIRRORED[int(size)] if solid else [0, *range(int(size) - 1, 0, -1)]]
+        if not solid:
+            corners = _about_a_kernel_corner(points, corners)
+        least, most, scale = _signed(points, corners)
+        whole, seen = most > _FLAT * scale, least >= -_FLAT * scale
+        for good, what in ((whole, "is flat"), (seen, "is folded or not star-shaped")):
+            if not good.all():
+                cell = int(np.argmin(good))
+                at = place(points[corners[cell]].mean(axis=0))
+                raise CaseError(f"cell {part[cell]} at {at} {what} ({(~good).sum()} in all); repair the mesh")
+        oriented[part, :size] = corners
+    return oriented
+
+
+def _about_a_kernel_corner(points: Array, corners: Index) -> Index:
+    """Polygons turned to begin with a corner that sees all others, where they do not and there is one."""
+    for _ in range(corners.shape[1] - 1):
+        least, _, scale = _signed(points, corners)
+        hidden = least < -_FLAT * scale
+        if not hidden.any():
+            break
+        corners[hidden] = np.roll(corners[hidden], -1, axis=1)
+    return corners
+
+
+def _signed(points: Array, corners: Index) -> tuple[Array, Array, Array]:
+    """Least and greatest signed measure of the simplices that make up each cell (cell,), and that of a cube as large.
+
+    Triangles about the first corner of a polygon; tetrahedra between the middle of a solid and its faces.
+    """
+    x = points[corners]
+    scale = np.ptp(x, axis=1).max(axis=1) ** points.shape[1]
+    if points.shape[1] == 2:
+        ahead = x[:, 1:] - x[:, :1]
+        parts = _cross(ahead[:, :-1], ahead[:, 1:]) / 2
+    else:
+        middle = x.mean(axis=1)
+        parts = np.concatenate([_cones(x[:, face], middle) for face in FACES[corners.shape[1]]], axis=1)
+    return parts.min(axis=1), parts.max(axis=1), scale
+
+
+def _cones(face: Array, apex: Array) -> Array:
+    """Signed volumes of the tetrahedra between an apex and the triangles of a face about its middle (cell, side)."""
+    middle = face.mean(axis=1) - apex
+    first = face - apex[:, None]
+    return np.asarray(np.einsum("cd,csd->cs", middle, np.cross(first, np.roll(first, -1, axis=1))) / 6)
+
+
+def _cross(a: Array, b: Array) -> Array:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
