@@ -213,3 +213,20 @@ def test_the_correction_of_the_mass_is_reported():
     solution = aggregated(m, np.full(10, 1.0 + 4e-13), float(m.volume.sum()))
     assert solution.correction == pytest.approx(4e-13, rel=1e-2, abs=0)
     assert abs(m.volume @ solution.density / m.volume.sum() - 1) <= 4e-16
+
+
+def test_long_iterations_off_grids_get_a_multigrid_preconditioner(monkeypatch):
+    monkeypatch.setattr("fvflow.linalg.krylov._WORTH", 20)
+    case = Case.parse(
+        "mesh: {kind: voronoi, lower: [0, 0], upper: [1, 1], cells: [50, 50]}\n"
+        "flow: {kind: fokker-planck, epsilon: 1, velocity: [3*y, -2*x]}\n"
+        "initial: {kind: uniform}\ntimes: {end: 1, step: 1}\n"
+    )
+    matrix = case.prepare().problem.matrix(0.0, 1.0)
+    right = np.random.default_rng(6).random(len(matrix.volume))
+    solve = Krylov().prepare(matrix)
+    first, second = solve(right, right.sum()), solve(right[::-1].copy(), right.sum())
+    assert second.iterations < 0.4 * first.iterations
+    exact = Direct().prepare(matrix)(right[::-1].copy(), right.sum())
+    np.testing.assert_allclose(second.density, exact.density, rtol=1e-8)
+    assert second.density.min() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,9 +12,11 @@ from annotated_types import Ge, Gt, Lt
 from fvflow.errors import NumericsError
 from fvflow.linalg.gridded import Gridded
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, aggregated
+from fvflow.linalg.multigrid import hierarchy
 from fvflow.mesh import Array
 
 _RESTARTS = 8
+_WORTH, _PATIENCE = 300, 400  # iterations after which a hierarchy pays for itself; before a restart with one
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
@@ -21,7 +24,9 @@ _ROUND_OFF = 16 * np.finfo(float).eps
 class Krylov:
     """BiCGStab, on a grid without a matrix (`Gridded`), elsewhere on M D^-1 (D the diagonal).
 
-    It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off.
+    It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Where a solve
+    off grids takes more than 300 iterations, later ones are preconditioned by a V-cycle of classical algebraic multigrid
+    (Ruge, Stueben, Algebraic multigrid, 1987), if M has one.
 
     Of the iterate only what a positive method may use is kept: where it is negative by round-off (it is exact only
     to tolerance max rho) one Jacobi sweep D^-1(b + (D - M) x) from its non-negative part, a regular splitting, gives
@@ -43,8 +48,10 @@ class Krylov:
         spread = _spread(matrix, diagonal)
         scaled = LinearOperator(spread.shape, matvec=lambda y: y - spread @ y, dtype=np.float64)  # M D^-1
 
+        precondition = _Late(matrix, diagonal)
+
         def solve(right: Array, total: float) -> Solution:
-            y, count = self._iterate(scaled, right, diagonal / matrix.volume * right)
+            y, count = self._iterate(scaled, right, diagonal / matrix.volume * right, precondition)
             if matrix.monotone and right.min() >= 0 and y.min() < 0:
                 y = right + spread @ np.maximum(y, 0.0)
                 self._require(scaled, right, y, count)
@@ -52,7 +59,7 @@ class Krylov:
 
         return solve
 
-    def _iterate(self, scaled: Any, right: Array, y: Array) -> tuple[Array, int]:
+    def _iterate(self, scaled: Any, right: Array, y: Array, precondition: _Late) -> tuple[Array, int]:
         from scipy.sparse.linalg import bicgstab
 
         count = 0
@@ -64,11 +71,15 @@ class Krylov:
         for _ in range(_RESTARTS):
             residual = right - scaled @ y
             if np.abs(residual).sum() <= self._bound(right, y):
+                precondition.look(count)
                 return y, count
             if count >= self.iterations:
                 break
             with np.errstate(all="ignore"):  # a breakdown shows in the residual
-                step, _ = bicgstab(scaled, residual, rtol=1e-8, maxiter=self.iterations - count, callback=counted)
+                left = self.iterations - count
+                most = left if precondition.sought else min(left, _PATIENCE)
+                step, _ = bicgstab(scaled, residual, rtol=1e-8, maxiter=most, callback=counted, M=precondition.operator)
+            precondition.look(count)
             y = y + step
         self._require(scaled, right, y, count)
         return y, count
@@ -84,6 +95,25 @@ class Krylov:
                 f"solver krylov stopped after {count} iterations at the residual {left / np.abs(right).sum():.1e} "
                 f"(allowed: {self.tolerance:.1e}); use a smaller step, a larger tolerance, or solver direct"
             )
+
+
+class _Late:
+    """A preconditioner of M D^-1, made when the iteration is seen to need one."""
+
+    def __init__(self, matrix: FaceMatrix, diagonal: Array) -> None:
+        self._matrix, self._diagonal, self.operator = matrix, diagonal, None  # type: FaceMatrix, Array, Any
+        self.sought = False
+
+    def look(self, count: int) -> None:
+        """Make it if a solve has taken so many iterations that a V-cycle in each would be cheaper."""
+        if count < _WORTH or self.sought:
+            return
+        from scipy.sparse.linalg import LinearOperator
+
+        self.sought = True
+        with contextlib.suppress(NumericsError):  # no hierarchy: on without
+            cycle, shape = hierarchy(self._matrix.sparse().tocsr()), (len(self._diagonal),) * 2
+            self.operator = LinearOperator(shape, matvec=lambda y: self._diagonal * cycle(y), dtype=np.float64)
 
 
 def _spread(matrix: FaceMatrix, diagonal: Array) -> Any:
