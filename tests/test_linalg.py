@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.sparse import diags_array
 
+from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel

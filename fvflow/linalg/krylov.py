@@ -16,7 +16,8 @@ from fvflow.linalg.multigrid import hierarchy
 from fvflow.mesh import Array
 
 _RESTARTS = 8
-_WORTH, _PATIENCE = 300, 400  # iterations after which a hierarchy pays for itself; before a restart with one
+_WORTH = 300  # iterations from which on a hierarchy pays for itself
+_PATIENCE = 400  # iterations before a restart with one
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
