@@ -26,8 +26,8 @@ class Krylov:
     """BiCGStab, on a grid without a matrix (`Gridded`), elsewhere on M D^-1 (D the diagonal).
 
     It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Where a solve
-    off grids takes more than 300 iterations, later ones are preconditioned by a V-cycle of classical algebraic multigrid
-    (Ruge, Stueben, Algebraic multigrid, 1987), if M has one.
+    off grids takes more than 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,
+    Stueben, Algebraic multigrid, 1987), if M has one.
 
     Of the iterate only what a positive method may use is kept: where it is negative by round-off (it is exact only
     to tolerance max rho) one Jacobi sweep D^-1(b + (D - M) x) from its non-negative part, a regular splitting, gives

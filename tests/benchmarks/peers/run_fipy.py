@@ -1,4 +1,4 @@
-"""python run_fipy.py PROBLEM N SOLVER [STEPS]: FiPy with a solver of its scipy suite at its default tolerance."""
+"""python run_fipy.py PROBLEM N SOLVER [STEPS]: FiPy with a solver of its scipy suite, to the tolerance 1e-8."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ rho = fipy.CellVariable(mesh=mesh, value=problem.initial().ravel(order="F"), has
 velocity = fipy.FaceVariable(mesh=mesh, rank=1, value=np.array(problem.velocity(*mesh.faceCenters.value)))
 term = fipy.UpwindConvectionTerm if name == "rot2d" else fipy.ExponentialConvectionTerm
 equation = fipy.TransientTerm() + term(coeff=velocity) == fipy.DiffusionTerm(coeff=problem.epsilon)
-chosen, marks = getattr(fipy, solver)(), []
+chosen, marks = getattr(fipy, solver)(tolerance=1e-8, iterations=2000), []
 for _ in range(count):
     rho.updateOld()
     equation.solve(var=rho, dt=problem.step, solver=chosen)
