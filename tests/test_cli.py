@@ -212,7 +212,7 @@ def test_schema_prints_json(tmp_path):
     assert json.loads(call("schema", cwd=tmp_path).stdout)["title"] == "fvflow case"
 
 
-HEAVY = {"xarray", "fipy", "matplotlib", "scipy.sparse.linalg", "numba", "netCDF4"}
+HEAVY = {"xarray", "fipy", "matplotlib", "scipy.sparse", "scipy.spatial", "numba", "netCDF4", "meshio"}
 
 
 @pytest.mark.parametrize(

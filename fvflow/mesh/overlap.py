@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from functools import reduce
 from itertools import accumulate, combinations
 from math import factorial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.spatial import KDTree
 
 from fvflow.errors import CaseError
 from fvflow.mesh.cells import FACES
 from fvflow.mesh.core import Array, Index, Mesh, freeze, freeze_index
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
 
 _Numbers = NDArray[np.int64]
 _CHUNK = 2**15  # pairs of boxes at a time, so that their simplices stay in the cache
@@ -47,6 +49,8 @@ def overlaps(source: Mesh, target: Mesh) -> tuple[Index, Index, Array]:
     Raises CaseError for meshes of different dimensions and for cells without a shape.
     """
     if lengths := _overlaps_by_axis(source, target):
+        from scipy import sparse
+
         pairs = reduce(lambda so_far, length: sparse.kron(length, so_far, format="coo"), lengths)
         return freeze_index(pairs.row), freeze_index(pairs.col), freeze(pairs.data)
     cell, other, volume = _overlaps_of_simplices(source, target)
@@ -61,29 +65,33 @@ def _require_covered(source: Mesh, mass: Array, covered: NDArray[np.bool_]) -> N
         raise CaseError(f"a mass of {mass[lost].sum():.4g} is outside of the target mesh, near ({place}); enlarge it")
 
 
-def _overlaps_by_axis(source: Mesh, target: Mesh) -> list[sparse.coo_array]:
+def _overlaps_by_axis(source: Mesh, target: Mesh) -> list[coo_array]:
     """The factors of the overlaps of two grids, one an axis; none for other meshes."""
     if source.dimension != target.dimension:
         raise CaseError(f"dimension {target.dimension} is not the {source.dimension} of the density; give it the same")
     return list(map(_line_overlaps, source.edges, target.edges)) if source.edges and target.edges else []
 
 
-def _line_overlaps(edge: Array, other: Array) -> sparse.coo_array:
+def _line_overlaps(edge: Array, other: Array) -> coo_array:
     """The lengths (interval, other interval) that the intervals between two sets of edges share."""
     cuts = np.unique(np.clip(np.concatenate([edge, other]), max(edge[0], other[0]), min(edge[-1], other[-1])))
     row, column = (np.searchsorted(each, cuts[:-1], side="right") - 1 for each in (edge, other))
     length = np.diff(cuts)
     real = length > _ROUND_OFF * np.minimum(np.diff(edge)[row], np.diff(other)[column])
-    return sparse.coo_array((length[real], (row[real], column[real])), shape=(len(edge) - 1, len(other) - 1))
+    from scipy.sparse import coo_array
+
+    return coo_array((length[real], (row[real], column[real])), shape=(len(edge) - 1, len(other) - 1))
 
 
-def _dealt_by_axis(source: Mesh, mass: Array, lengths: list[sparse.coo_array]) -> Array:
+def _dealt_by_axis(source: Mesh, mass: Array, lengths: list[coo_array]) -> Array:
     """The masses (target cell,) between grids, dealt out along one axis after the other."""
+    from scipy.sparse import csr_array
+
     totals = [np.bincount(length.row, length.data, length.shape[0]) for length in lengths[::-1]]  # z first, as a field
     _require_covered(source, mass, reduce(np.logical_and.outer, [total > 0 for total in totals]).ravel())
     field = mass.reshape(source.shape)
     for length, total in zip(lengths[::-1], totals, strict=True):
-        share = sparse.csr_array((length.data / total[length.row], (length.col, length.row)), length.shape[::-1])
+        share = csr_array((length.data / total[length.row], (length.col, length.row)), length.shape[::-1])
         dealt = np.asarray(share @ field.reshape(len(field), -1))
         field = np.moveaxis(dealt.reshape(-1, *field.shape[1:]), 0, -1)
     return field.ravel()
@@ -117,6 +125,8 @@ def _simplices(mesh: Mesh) -> tuple[_Numbers, Array, Array]:
     corner = mesh.points[nodes].transpose(1, 2, 0)
     det = np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0))
     solid = np.flatnonzero(np.abs(det) > _ROUND_OFF * mesh.volume[cell])
+    from scipy.spatial import KDTree
+
     near = solid[KDTree(corner.mean(axis=0).T[solid], leafsize=1).indices]
     return cell[near], np.ascontiguousarray(corner[:, :, near]), det[near]
 
