@@ -11,6 +11,7 @@ import numpy as np
 from fvflow.convexity import Convexity
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
+from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import Problem, State, Transport, Variable, dissipation
 
@@ -51,7 +52,7 @@ def entry(problem: Problem | Transport, state: State, reference: Reference | Non
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
     values: dict[str, Any] = {
-        "mass": float(mesh.volume @ density),
+        "mass": inner(mesh.volume, density),
         "minimum": float(density.min()),
         "maximum": float(density.max()),
         "entropy": float(mesh.volume @ EntropyTerm(1.0).value(density)),
@@ -114,7 +115,7 @@ class Watch:
 
     def __call__(self, state: State) -> None:
         """Take a state into account."""
-        self.mass_drift = max(self.mass_drift, abs(float(self.mesh.volume @ state.density) / state.mass - 1.0))
+        self.mass_drift = max(self.mass_drift, abs(inner(self.mesh.volume, state.density) / state.mass - 1.0))
         self.minimum = min(self.minimum, float(state.density.min()))
         self.correction = max(self.correction, state.correction)
         self.iterations += state.iterations

@@ -10,7 +10,7 @@ from fvflow.errors import CaseError
 from fvflow.linalg.direct import Direct, factorise
 from fvflow.linalg.downhill import Downhill
 from fvflow.linalg.krylov import Krylov
-from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggregated, divergence
+from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggregated, divergence, inner
 from fvflow.linalg.multigrid import Multigrid, StaleMultigrid
 from fvflow.linalg.ordering import elimination_order
 from fvflow.linalg.perturbed import perturbed
@@ -126,6 +126,7 @@ __all__ = [
     "estimated_bytes",
     "factorise",
     "fitted",
+    "inner",
     "jump_rate",
     "perturbed",
     "product",

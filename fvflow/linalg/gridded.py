@@ -9,7 +9,7 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.kernels import compiled
-from fvflow.linalg.matrix import FaceMatrix, Solution, aggregated
+from fvflow.linalg.matrix import FaceMatrix, Solution, aggregated, inner
 from fvflow.linalg.split import Sweeps
 from fvflow.linalg.stencil import Stencil
 from fvflow.mesh import Array
@@ -42,7 +42,7 @@ class Gridded:
         """The density, for a right-hand side |K| right of the given total."""
         sharp = self._matrix.monotone and float(right.min()) >= 0.0
         x, count = self._sweep(right), 0
-        scale = float(self._matrix.volume @ np.abs(right))
+        scale = inner(self._matrix.volume, np.abs(right))
         for _ in range(_RESTARTS):
             residual, left = self._residual(right, x)
             bound = self._bound(scale, x)
@@ -71,16 +71,16 @@ class Gridded:
 
     def _bound(self, scale: float, x: Array) -> float:
         """What the residual may be: the tolerance, or the round-off of computing it where that is larger."""
-        rough = _ROUND_OFF * self._matrix.stiffness * float(self._matrix.volume @ np.abs(x))
+        rough = _ROUND_OFF * self._matrix.stiffness * inner(self._matrix.volume, np.abs(x))
         if rough <= self._tolerance * scale:  # the diagonal would only make it less
             return self._tolerance * scale
-        return max(self._tolerance * scale, _ROUND_OFF * float(self._matrix.diagonal() @ np.abs(x)))
+        return max(self._tolerance * scale, _ROUND_OFF * inner(self._matrix.diagonal(), np.abs(x)))
 
     def _residual(self, right: Array, x: Array) -> tuple[Array, float]:
         """right - N x, and its 1-norm."""
         residual = self._stencil.apply(x, self._work[0])
         np.subtract(right, residual, out=residual)
-        return residual, float(self._matrix.volume @ np.abs(residual))
+        return residual, inner(self._matrix.volume, np.abs(residual))
 
     def _iterate(self, x: Array, residual: Array, goal: float, most: int) -> int:
         """Improve x until the residual's 1-norm is at most the goal, or nothing more can be done; the iterations."""
@@ -89,15 +89,15 @@ class Gridded:
         shadow[:], p[:], v[:] = residual, 0.0, 0.0
         former = alpha = omega = 1.0
         for count in range(1, most + 1):
-            rho = float(shadow @ residual)
+            rho = inner(shadow, residual)
             aim(residual, p, v, rho / former * alpha / omega, omega)
             self._stencil.apply(self._sweep(p, out=swept), v)
-            alpha = _quotient(rho, float(shadow @ v))
+            alpha = _quotient(rho, inner(shadow, v))
             left = improve(x, residual, alpha, swept, v, self._matrix.volume)
             if left <= goal or alpha == 0.0:
                 return count
             self._stencil.apply(self._sweep(residual, out=swept), t)
-            omega, former = _quotient(float(t @ residual), float(t @ t)), rho
+            omega, former = _quotient(inner(t, residual), inner(t, t)), rho
             left = improve(x, residual, omega, swept, t, self._matrix.volume)
             if left <= goal or omega == 0.0 or rho == 0.0 or not np.isfinite(left):
                 return count
