@@ -421,3 +421,32 @@ def test_implicit_euler_converges_to_it():
             now = step(now, 0.2 / steps)
         errors.append(distance(fokker, now.density, exact))
     assert_order(1 / np.array([40, 80, 160]), errors, 1.0, 0.1)
+
+
+def test_a_well_that_fills_slowly_is_not_taken_for_one_at_rest():
+    """Kramers: what one product moves over the hill is far below round-off of the mass, but not of what is there."""
+    case = Case.parse(
+        """
+        mesh: {kind: box, lower: [-2.2], upper: [2.2], cells: [60]}
+        flow: {kind: fokker-planck, epsilon: 0.032, potential: (x**2-1)**2}
+        initial: {kind: expression, density: "where(x<0, exp(-(x**2-1)**2/0.032), 0)"}
+        times: {end: 3.0e+3, step: 100}
+        """
+    )
+
+    def crossed(case):
+        density = final(case)[1].density
+        return density[len(density) // 2 :].sum() * 4.4 / 60
+
+    expected = crossed(case)
+    assert 7e-11 < expected < 8e-11
+    for kind in KINDS:
+        changed = case.replace({"flow.stepper": {"kind": kind}, "times.step": 3e3})
+        assert crossed(changed) == pytest.approx(expected, abs=3e-12), "the tolerance is 1e-12 of the mass a step"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_that_are_absurdly_long_are_refused(kind):
+    case = ou(1, 50, flow__stepper={"kind": kind}, times={"end": 1e12, "step": 1e12})
+    with pytest.raises(NumericsError, match="jumps between cells long"):
+        final(case)

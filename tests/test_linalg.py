@@ -216,6 +216,20 @@ def test_the_correction_of_the_mass_is_reported():
     assert abs(m.volume @ solution.density / m.volume.sum() - 1) <= 4e-16
 
 
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-9])
+@pytest.mark.parametrize("kind", ["box", "voronoi"])
+def test_a_loose_tolerance_is_kept_and_its_mass_error_told(kind, tolerance):
+    case = Case.parse(
+        f"mesh: {{kind: {kind}, lower: [0, 0], upper: [1, 1], cells: [30, 30]}}\n"
+        "flow: {kind: fokker-planck, epsilon: 1, potential: x**2, stepper: {kind: tr-bdf2, "
+        f"solver: {{kind: krylov, tolerance: {tolerance}}}}}}}\n"
+        "initial: {kind: expression, density: 1 + x}\ntimes: {end: 1, step: 0.1}\n"
+    )
+    ds = case.run()
+    assert ds.attrs["mass_drift"] <= 1e-14
+    assert ds.attrs["mass_correction"] <= 4 * tolerance
+
+
 def test_long_iterations_off_grids_get_a_multigrid_preconditioner(monkeypatch):
     monkeypatch.setattr("fvflow.linalg.krylov._WORTH", 20)
     case = Case.parse(

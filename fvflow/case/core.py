@@ -149,10 +149,14 @@ class Case:
         faults: list[Fault] = []
         if self.document is None:  # made in Python: as yet only its parts have been looked at
             faults = schema.build(Case, self.values)[1]
+        if not faults and self.mesh.extent is not None:
+            self._stage(("flow", "stepper"), faults, lambda: self.flow.memory(self.mesh.extent))  # does it fit?
         if not faults:
             self._stage(("mesh", "cells"), faults, lambda: self._require_memory(self.mesh.extent))
         mesh = None if faults else self._stage(("mesh",), faults, self.mesh.build)
         if mesh is not None and self.mesh.extent is None:
+            self._stage(("flow", "stepper"), faults, lambda: self.flow.memory(mesh.extent))
+        if mesh is not None and self.mesh.extent is None and not faults:
             self._stage(("mesh",), faults, lambda: self._require_memory(mesh.extent))
         if mesh is None or faults:
             raise self._refusal(faults)

@@ -92,7 +92,7 @@ class Prepared:
         step = self.times.longest
         if longest == np.inf:
             return "unconditional"
-        if longest == 0 and self.case.flow.caveat:
+        if longest == 0 and self.case.flow.caveat and self.problem.monotone:
             return f"not guaranteed: {self.case.flow.caveat}"
         if longest == 0:
             return "not guaranteed: a centred flux is not monotone where the Peclet number is, or may come, above 2"

@@ -25,6 +25,8 @@ class Gibbs:
         """The equilibrium on the case's mesh; raises CaseError if there is none."""
         if not (setting.drift.gradient and setting.drift.steady) or setting.epsilon <= 0 or not setting.linear:
             raise CaseError("gibbs needs epsilon > 0 and a drift that comes from a potential without t alone")
+        if setting.mesh.edges is None and setting.mesh.components.max() > 0 and setting.initial.kind != "gibbs":
+            raise CaseError("gibbs is one density for all of a mesh, and the parts of this one exchange no mass")
         exponent = -setting.drift.energy(setting.mesh, 0.0) / setting.epsilon
         weight = np.exp(exponent - exponent.max())
         return Equilibrium(setting.mass / float(setting.mesh.volume @ weight) * weight)

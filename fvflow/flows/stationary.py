@@ -141,6 +141,8 @@ class SpectrumFlow(TimelessFlow):
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
         parts, volume = mesh.components, mesh.volume
         scale = content(volume, initial.density, parts) / content(volume, root**2, parts)
+        if not scale.all():
+            raise CaseError("a part of the mesh has no mass, so that its modes are not densities; give it some")
         found = slowest(matrix, root, parts, self.count, _direct(mesh.extent))
         figures = {"spectral_gap": float(found.rates[0]), "gap_error": found.gap_error, "residual": found.residual}
         figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(found.rates, 1)}

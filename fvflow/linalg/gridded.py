@@ -47,7 +47,7 @@ class Gridded:
             residual, left = self._residual(right, x)
             bound = self._bound(scale, x)
             if left <= bound and (not sharp or float(x.min()) >= 0.0):
-                return aggregated(self._matrix, x, total, count)
+                return aggregated(self._matrix, x, total, count, bound / abs(total))
             if left <= bound:
                 x = self._stencil.relaxed(np.maximum(x, 0.0, out=x), right, np.empty_like(x))
             elif count >= self._most:

@@ -56,7 +56,8 @@ class Krylov:
             if matrix.monotone and right.min() >= 0 and y.min() < 0:
                 y = right + spread @ np.maximum(y, 0.0)
                 self._require(scaled, right, y, count)
-            return aggregated(matrix, y / diagonal, total, count)
+            allowed = self._bound(right, y) / abs(total)
+            return aggregated(matrix, y / diagonal, total, count, allowed)
 
         return solve
 

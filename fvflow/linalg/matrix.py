@@ -135,7 +135,7 @@ class Solution:
 Solve = Callable[[Array, float], Solution]  # (right-hand side, its exact total) -> Solution
 
 
-def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int = 0) -> Solution:
+def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int = 0, allowed: float = 0.0) -> Solution:
     """One aggregation-disaggregation step with a single aggregate: rho (total/volume.rho).
 
     As 1'M = volume', the total of M rho is known to round-off, better than any entry of the residual: the error along
@@ -145,9 +145,9 @@ def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int
     residual drifts by 5e-12 in 1000 steps at dt eps/h^2 = 200, this by 1e-15.
 
     It is done in place, and the correction is reported. Raises NumericsError if it is more than round-off can be
-    (4 eps max M_KK/|K|, at least 1e-12): that is not covered up.
+    (4 eps max M_KK/|K|, at least 1e-12), or than an iteration was `allowed`: that is not covered up.
     """
-    return balanced(matrix.volume, matrix.stiffness, density, total, iterations)
+    return balanced(matrix.volume, matrix.stiffness, density, total, iterations, allowed)
 
 
 _BLOCK = 4096
@@ -164,7 +164,9 @@ def inner(one: Array, other: Array) -> float:
     return float(blocks.sum() + one[whole:] @ other[whole:])
 
 
-def balanced(volume: Array, stiffness: float, density: Array, total: float, iterations: int = 0) -> Solution:
+def balanced(
+    volume: Array, stiffness: float, density: Array, total: float, iterations: int = 0, allowed: float = 0.0
+) -> Solution:
     """As `aggregated`, from the volumes and the stiffness alone."""
     with np.errstate(all="ignore"):
         found = inner(volume, density)
@@ -172,7 +174,7 @@ def balanced(volume: Array, stiffness: float, density: Array, total: float, iter
     if not np.isfinite(found):
         cell = int(np.argmin(np.isfinite(density)))
         raise NumericsError(f"a linear solve returned {density[cell]} in cell {cell}; use a smaller step")
-    if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * stiffness):
+    if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * stiffness, allowed):
         raise NumericsError(
             f"a linear solve returned the mass {found:.17g} for {total:.17g}; the matrix is too ill-conditioned: "
             "use a smaller step or solver direct"

@@ -24,7 +24,9 @@ from fvflow.steppers.linear import Step
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
 _EPS = float(np.finfo(float).eps)
-_AT_REST = 2 * _EPS  # of the mass: what a product with P changes by round-off alone
+_AT_REST = 8 * _EPS  # what a product with P changes by round-off alone, of each cell's mass
+_SELDOM = 16  # products from one look at every cell to the next
+_LONGEST = 1e10  # z of a step
 _LEAST = 200.0  # z of such a part: shorter ones cost more than they tell
 _GROWTH = 1e-30  # what T_k(P) may grow by before a sum ends, inverted
 _LOOKS = 16  # into how many parts `chebyshev` cuts a step that starts far from the Gibbs state, to look again
@@ -43,7 +45,13 @@ class _Advance:
     def __call__(self, masses: Array, length: float) -> tuple[Array, int]:
         if self.product is None:  # nothing moves
             return masses, 0
-        return self.advanced(self.product, masses, self.rate * length)
+        z = self.rate * length
+        if z > _LONGEST:
+            raise NumericsError(
+                f"a step of {length:.3g} is {z:.1e} jumps between cells long, {_LONGEST:.0e} are allowed; use shorter "
+                "steps, implicit-euler, or flow stationary"
+            )
+        return self.advanced(self.product, masses, z)
 
     def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
         """exp(-z (1 - P)) m and the number of products: its Poisson sum."""
@@ -80,10 +88,11 @@ class Uniformisation:
 
     Every P^k rho has the mass of rho and no negative entry, and so has their weighted mean. Weights are left out on
     both sides where they add up to less than `tolerance`; those kept are scaled to add up to 1, so that the mass left
-    out is put on them in proportion: |error|_1 <= 2 tolerance mass. The sum ends early where P^k rho is at rest: as
-    |P|_1 = 1, what j further products change is at most j times what the last one did. About z + 7 sqrt(z) products
-    of a step. Jensen, Markoff chains as an aid in the study of Markoff processes, Skand. Aktuarietidskr. 36 (1953);
-    Fox, Glynn, Computing Poisson probabilities, Comm. ACM 31 (1988).
+    out is put on them in proportion: |error|_1 <= 2 tolerance mass, beside a round-off of about 1e-16 a product. The
+    sum ends early where what the j products to come may change, at most j times what the last one did as |P|_1 = 1, is
+    below the tolerance, and where P^k rho is at rest to round-off in every cell, however little mass it has. About
+    z + 7 sqrt(z) products of a step. Jensen, Markoff chains as an aid in the study of Markoff processes, Skand.
+    Aktuarietidskr. 36 (1953); Fox, Glynn, Computing Poisson probabilities, Comm. ACM 31 (1988).
     """
 
     tolerance: Tolerance = 1e-12
@@ -118,10 +127,15 @@ def poisson_sum(times: Product, masses: Array, z: float, tolerance: float) -> tu
     for k in range(1, last + 1):
         _, change = times(x, other, 1.0, 0.0, weights[k - first] if k >= first else 0.0, total)
         x, other = other, x
-        if change <= max(_AT_REST, tolerance / (last - k + 1)) * bound:
+        if change <= tolerance / (last - k + 1) * bound or (k % _SELDOM == 1 and _rests(x, other, change, bound)):
             total += weights[max(k + 1 - first, 0) :].sum() * x
             return total, k
     return total, last
+
+
+def _rests(x: Array, other: Array, change: float, bound: float) -> bool:
+    """Whether no cell's mass changed by more than round-off: in a well that fills slowly the least ones still do."""
+    return change <= _AT_REST * bound and bool((np.abs(x - other) <= _AT_REST * np.abs(x)).all())
 
 
 @lru_cache(maxsize=2)
@@ -192,8 +206,11 @@ class _Expanded(_Advance):
             part, summed = min(self._part(masses, left), left), chebyshev_sum
             if part < left and self.problem.monotone and _products(left) < left / part * self._cost(part):
                 part, summed = min(left if self._gibbs is None else max(part, z / _LOOKS, _LEAST), left), poisson_sum
-            masses, products = summed(times, masses, part, self.tolerance * part / z)
+            after, products = summed(times, masses, part, self.tolerance * part / z)
             left, count = left - part, count + products
+            if after is masses:  # at rest
+                break
+            masses = after
         return masses, count
 
     def _part(self, masses: Array, z: float) -> float:
@@ -226,14 +243,15 @@ class _Expanded(_Advance):
 def chebyshev_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
     """sum_k c_k T_k(P) m and the number of products; raises NumericsError if that does not converge.
 
-    At rest where |P m - m|_1 is round-off, or where z of it, which bounds what the step does, is below the tolerance.
+    At rest where P m - m is round-off in every cell, or where z of it, which bounds what the step does, is below the
+    tolerance: then the masses themselves.
     """
     weights, tails = bessel(z, _GROWTH * tolerance)
     bound, largest = float(np.abs(masses).sum()), 1.0
     x, other, total = masses.copy(), np.zeros_like(masses), weights[0] * masses
     for k in range(1, len(weights)):
         norm, change = times(x, other, min(k, 2), min(k, 2) - 1, weights[k], total)
-        if k == 1 and change <= max(_AT_REST, tolerance / z) * bound:
+        if k == 1 and (change <= tolerance / z * bound or _rests(x, other, change, bound)):
             return masses, 1
         x, other = other, x
         largest = max(largest, norm / bound)
