@@ -1,5 +1,6 @@
 """Meshes from gmsh and meshio: groups, control volumes, and files that are none."""
 
+import meshio
 import netCDF4
 import numpy as np
 import pytest
@@ -12,9 +13,6 @@ from fvflow.mesh import Admissibility, Box, Gmsh, Meshio
 from fvflow.mesh.polytopes import assembled
 from tests.contracts import assert_order, check_mesh
 from tests.meshes import SHAPES, acute
-
-meshio = pytest.importorskip("meshio")
-pytest.importorskip("gmsh")
 
 TWO = """
 h = 0.15;

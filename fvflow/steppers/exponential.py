@@ -9,7 +9,7 @@ matrix for a monotone flux: no entry is negative, columns add up to 1, |P m|_1 <
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.linalg import Product, aggregated, jump_rate, product, stretch
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.linear import Step
+from fvflow.steppers.linear import Step, advanced
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
 _EPS = float(np.finfo(float).eps)
@@ -65,14 +65,7 @@ def _started(problem: FokkerPlanck, advance: _Advance) -> Step:
     def step(state: State, length: float) -> State:
         masses, count = advance(volume * state.density, length)
         solution = aggregated(problem.matrix(0.0, length), masses / volume, state.mass, count)
-        return replace(
-            state,
-            time=state.time + length,
-            step=state.step + 1,
-            density=solution.density,
-            iterations=count,
-            correction=solution.correction,
-        )
+        return advanced(state, length, solution)
 
     return step
 
