@@ -9,7 +9,7 @@ import pytest
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Direct, FaceMatrix, Krylov, Sweeps, estimated_bytes, gridded, split, stencil, threads
+from fvflow.linalg import Direct, FaceMatrix, Krylov, Sweeps, estimated_bytes, gridded, lanes, split, stencil, threads
 from fvflow.linalg.gridded import Gridded
 from fvflow.linalg.stencil import Stencil
 from fvflow.mesh import Box, Graded
@@ -19,6 +19,13 @@ from tests.contracts import EPS, assert_order, check_solver
 from tests.scenes import final, ou, spike
 
 SHAPES = [(7,), (5, 6), (9, 1), (1, 4), (4, 3, 5), (1, 3, 2)]
+LARGER = [
+    (13, 45),
+    (8, 32),
+    (530, 3),
+    (3, 4, 5),
+    (17, 6, 7),
+]  # tiles, groups and strips that are full, and that are not
 
 
 def random_matrix(counts, alike=False, seed=1):
@@ -43,7 +50,7 @@ def axis_matrix(matrix, axis):
     return part.sparse().toarray() - np.diag(matrix.volume)
 
 
-@pytest.mark.parametrize("counts", SHAPES)
+@pytest.mark.parametrize("counts", SHAPES + LARGER)
 @pytest.mark.parametrize("alike", [False, True], ids=["own", "alike"])
 def test_sweeps_are_products_of_dense_solves(counts, alike):
     matrix = random_matrix(counts, alike)
@@ -76,7 +83,7 @@ def test_the_stencil_is_the_matrix(counts):
     np.testing.assert_allclose(matrix.rates(), [rates.max(initial=0.0) for rates in alone], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("counts", [(9,), (5, 6), (4, 3, 5)])
+@pytest.mark.parametrize("counts", [(9,), (5, 6), (4, 3, 5), (13, 45)])
 def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
     matrix, alike = random_matrix(counts), random_matrix(counts, True)
     rho = np.random.default_rng(4).random(len(matrix.volume))
@@ -88,8 +95,11 @@ def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
         return [*swept, *moved, Gridded(matrix, 1e-12, 99)(rho, float(matrix.volume @ rho)).density]
 
     fast = found()
-    for module in (split, stencil, gridded):
+    for module in (stencil, gridded):
         monkeypatch.setattr(module, "compiled", lambda function: function)
+    for name, kernel in vars(lanes).copy().items():
+        if hasattr(kernel, "py_func"):
+            monkeypatch.setattr(lanes, name, kernel.py_func)
     for plain, quick in zip(found(), fast, strict=True):
         np.testing.assert_allclose(plain, quick, rtol=1e-11, atol=1e-13)
 
@@ -101,11 +111,11 @@ def problem(counts, potential="2*x**2 + x*y + y**2", epsilon=0.4):
 
 def test_lines_that_are_alike_share_their_multipliers():
     """V1(x) + V2(y) is told from the coefficients up to the rounding of V; x y couples the axes."""
-    separable = problem((60, 50), "exp(x) + y**4/7 - y").matrix(0.0, 0.1)
-    coupled = problem((60, 50), "exp(x) + y**4/7 - y + 1e-6*x*y").matrix(0.0, 0.1)
-    assert Sweeps(separable).nbytes == 3 * 8 * (60 + 50)
-    assert Sweeps(coupled).nbytes == 2 * 3 * 8 * 60 * 50
-    rho = np.random.default_rng(5).random(3000)
+    separable = problem((60, 64), "exp(x) + y**4/7 - y").matrix(0.0, 0.1)
+    coupled = problem((60, 64), "exp(x) + y**4/7 - y + 1e-6*x*y").matrix(0.0, 0.1)
+    assert Sweeps(separable).nbytes == 3 * 8 * (60 + 64)
+    assert Sweeps(coupled).nbytes == 2 * 3 * 8 * 60 * 64
+    rho = np.random.default_rng(5).random(3840)
     np.testing.assert_allclose(Sweeps(separable)(rho), Sweeps(coupled)(rho), rtol=1e-4)
 
 

@@ -179,5 +179,6 @@ def balanced(
             f"a linear solve returned the mass {found:.17g} for {total:.17g}; the matrix is too ill-conditioned: "
             "use a smaller step or solver direct"
         )
-    density *= factor
+    if abs(factor - 1.0) > _ROUND_OFF:  # what the sum itself may be off by is left
+        density *= factor
     return Solution(density, iterations, abs(factor - 1.0))

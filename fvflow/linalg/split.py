@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.linalg.kernels import compiled
 from fvflow.linalg.matrix import FaceMatrix, Solution, balanced
 from fvflow.linalg.threads import shared
 from fvflow.mesh import Array, Extent
 
-_ROWS, _STRIP = 4, 512  # lines swept at once along x; cells beside each other across them
 _ALIKE = 1e-13  # relative difference of rates that the rounding of a potential leaves between lines that are alike
 
 
@@ -42,7 +41,7 @@ class Sweeps:
     of Crank-Nicolson. Yanenko, The Method of Fractional Steps, 1971.
 
     The elimination is that of `Tridiagonal`; kept are three multipliers of each cell and axis, so that a sweep only
-    multiplies and adds. Where all lines along an axis have the same rates, one line's multipliers serve them all.
+    multiplies and adds (`lanes`). Where all lines along an axis have the same rates, one line's serve them all.
     """
 
     def __init__(self, matrix: FaceMatrix) -> None:
@@ -90,15 +89,21 @@ class Sweeps:
 class _Factor:
     """The multipliers of one axis: forward, scale, backward, each (outer, along, inner), or (1, along, 1) if shared.
 
-    y_i = rho_i + forward_i y_{i-1};  x_i = scale_i y_i + backward_i x_{i+1}
+    Those of rows, inner = 1, are kept by groups (group, along, lane), unless there are few rows.
     """
 
     def __init__(self, volume: Array, down: Array, up: Array) -> None:
-        self._shape = volume.shape
+        from fvflow.linalg import lanes
+
+        self._kernels, self._shape = lanes, volume.shape
+        outer, _, inner = volume.shape
+        self._few = inner == 1 and outer < lanes.LANES // 2
         if _alike(volume, down, up):
             volume, down, up = (_middle(part) for part in (volume, down, up))
-        self._parts = [np.empty(volume.shape) for _ in range(3)]
-        compiled(multipliers)(volume, down, up, *self._parts)
+        self._parts: list[Array] = [np.empty(volume.shape) for _ in range(3)]
+        lanes.multipliers(volume, down, up, *self._parts)
+        if inner == 1 and len(volume) > 1 and not self._few:
+            self._parts = [_grouped(part[:, :, 0], lanes.LANES) for part in self._parts]
 
     @property
     def nbytes(self) -> int:
@@ -106,22 +111,33 @@ class _Factor:
 
     def sweep(self, source: Array, target: Array, reflected: bool) -> None:
         """target = S source, or 2 S source - source; they may be the same array if not reflected."""
-        outer, _, inner = self._shape
-        own = int(self._parts[0].shape == self._shape)
-        x, y, cells = source.reshape(self._shape), target.reshape(self._shape), len(source)
-        if inner == 1:
-            rows = compiled(sweep_rows)
-            parts = [part[:, :, 0] for part in self._parts]
-            shared(lambda *run: rows(x[:, :, 0], y[:, :, 0], *parts, own, reflected, *run), outer, cells, _ROWS)
+        kernels, parts, (outer, count, inner) = self._kernels, self._parts, self._shape
+        if inner > 1:
+            x, y, fresh = source.reshape(self._shape), target.reshape(self._shape), source is not target
+            strips = partial(kernels.sweep_strips, x, y, *parts, fresh, reflected)
+            shared(strips, kernels.strips(outer, inner), len(source))
             return
-        strips = compiled(sweep_strips)
-        number = outer * -(-inner // _STRIP)
-        shared(lambda *run: strips(x, y, *self._parts, own, reflected, _STRIP, *run), number, cells)
+        x, y = source.reshape(outer, count), target.reshape(outer, count)
+        if self._few:
+            for row in range(outer):
+                line = (part[min(row, len(part) - 1), :, 0] for part in parts)
+                kernels.sweep_line(x[row], y[row], *line, reflected)
+        else:
+            shared(partial(kernels.sweep_rows, x, y, *parts, reflected), -(-outer // kernels.LANES), len(source))
 
 
 def _folded(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
     """The shape as three: what is before the axis, the axis, what is behind it."""
     return math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
+
+
+def _grouped(rows: Array, lanes: int) -> Array:
+    """Rows (row, along) beside each other (group, along, lane), the last group filled up with zeros."""
+    filled = np.zeros((-(-len(rows) // lanes), rows.shape[1], lanes))
+    for lane in range(lanes):
+        part = rows[lane::lanes]
+        filled[: len(part), :, lane] = part
+    return filled
 
 
 def _middle(lines: Array) -> Array:
@@ -144,89 +160,3 @@ def _same_rates(lines: list[Array], line: list[Array]) -> bool:
         if not (np.abs(rate - known) <= _ALIKE * np.abs(known)).all():
             return False
     return True
-
-
-def multipliers(volume: Any, down: Any, up: Any, forward: Any, scale: Any, backward: Any) -> None:
-    """Eliminate along the middle axis."""
-    outer, count, inner = volume.shape
-    for o in range(outer):
-        carried = volume[o, 0].copy()
-        forward[o, 0] = 0.0
-        for i in range(count - 1):
-            for k in range(inner):
-                p = carried[k] + down[o, i, k]
-                forward[o, i + 1, k] = down[o, i, k] / p * (volume[o, i, k] / volume[o, i + 1, k])
-                scale[o, i, k] = volume[o, i, k] / p
-                backward[o, i, k] = up[o, i, k] / p
-                carried[k] = volume[o, i + 1, k] + up[o, i, k] * (carried[k] / p)
-        for k in range(inner):
-            scale[o, count - 1, k] = volume[o, count - 1, k] / carried[k]
-        backward[o, count - 1] = 0.0
-
-
-def sweep_rows(
-    x: Any, y: Any, forward: Any, scale: Any, backward: Any, own: Any, reflected: Any, begin: Any, end: Any
-) -> None:
-    """Lines begin to end of x into y, four at once: in one alone each cell waits for the result of the last."""
-    count, fours = x.shape[1], begin + (end - begin) // 4 * 4
-    w, v = (2.0, -1.0) if reflected else (1.0, 0.0)
-    for j in range(begin, fours, 4):
-        p, q, r, s = own * j, own * (j + 1), own * (j + 2), own * (j + 3)
-        a = b = c = d = 0.0
-        for i in range(count):
-            a = x[j, i] + forward[p, i] * a
-            b = x[j + 1, i] + forward[q, i] * b
-            c = x[j + 2, i] + forward[r, i] * c
-            d = x[j + 3, i] + forward[s, i] * d
-            y[j, i], y[j + 1, i], y[j + 2, i], y[j + 3, i] = a, b, c, d
-        a = b = c = d = 0.0
-        for i in range(count - 1, -1, -1):
-            a = scale[p, i] * y[j, i] + backward[p, i] * a
-            b = scale[q, i] * y[j + 1, i] + backward[q, i] * b
-            c = scale[r, i] * y[j + 2, i] + backward[r, i] * c
-            d = scale[s, i] * y[j + 3, i] + backward[s, i] * d
-            y[j, i] = w * a + v * x[j, i]
-            y[j + 1, i] = w * b + v * x[j + 1, i]
-            y[j + 2, i] = w * c + v * x[j + 2, i]
-            y[j + 3, i] = w * d + v * x[j + 3, i]
-    for j in range(fours, end):
-        p, a = own * j, 0.0
-        for i in range(count):
-            a = x[j, i] + forward[p, i] * a
-            y[j, i] = a
-        a = 0.0
-        for i in range(count - 1, -1, -1):
-            a = scale[p, i] * y[j, i] + backward[p, i] * a
-            y[j, i] = w * a + v * x[j, i]
-
-
-def sweep_strips(
-    x: Any, y: Any, forward: Any, scale: Any, backward: Any, own: Any, reflected: Any, width: Any, begin: Any, end: Any
-) -> None:
-    """Strips begin to end of x into y along the middle axis, `width` cells beside each other at once."""
-    count, inner = x.shape[1:]
-    strips, ahead = (inner + width - 1) // width, np.empty(width)
-    for strip in range(begin, end):
-        o, first = strip // strips, strip % strips * width
-        f, last = own * o, min(first + width, inner)
-        y[o, 0, first:last] = x[o, 0, first:last]
-        for i in range(1, count):
-            if own:
-                for k in range(first, last):
-                    y[o, i, k] = x[o, i, k] + forward[f, i, k] * y[o, i - 1, k]
-            else:
-                for k in range(first, last):
-                    y[o, i, k] = x[o, i, k] + forward[0, i, 0] * y[o, i - 1, k]
-        ahead[:] = 0.0
-        for i in range(count - 1, -1, -1):
-            if own:
-                for k in range(first, last):
-                    ahead[k - first] = scale[f, i, k] * y[o, i, k] + backward[f, i, k] * ahead[k - first]
-                    y[o, i, k] = ahead[k - first]
-            else:
-                for k in range(first, last):
-                    ahead[k - first] = scale[0, i, 0] * y[o, i, k] + backward[0, i, 0] * ahead[k - first]
-                    y[o, i, k] = ahead[k - first]
-            if reflected:
-                for k in range(first, last):
-                    y[o, i, k] = 2.0 * ahead[k - first] - x[o, i, k]
