@@ -17,7 +17,7 @@ from fvflow.linalg.kernels import compiled
 
 LANES = 32  # rows that are turned into columns, to be swept beside each other
 _TILE = 8  # rows and columns turned at once, as many as an instruction holds
-_WIDTH = 512  # columns swept at once: of these a row stays in the nearest cache until the next has used it
+_WIDTH = 1024  # columns swept at once: of these a row stays in the nearest cache until the next has used it
 
 _fused = partial(compiled, contract=True)  # there are no differences in it but 2 x - rho
 

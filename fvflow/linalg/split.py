@@ -117,13 +117,14 @@ class _Factor:
             strips = partial(kernels.sweep_strips, x, y, *parts, fresh, reflected)
             shared(strips, kernels.strips(outer, inner), len(source))
             return
-        x, y = source.reshape(outer, count), target.reshape(outer, count)
+        before, after = source.reshape(outer, count), target.reshape(outer, count)
         if self._few:
             for row in range(outer):
                 line = (part[min(row, len(part) - 1), :, 0] for part in parts)
-                kernels.sweep_line(x[row], y[row], *line, reflected)
+                kernels.sweep_line(before[row], after[row], *line, reflected)
         else:
-            shared(partial(kernels.sweep_rows, x, y, *parts, reflected), -(-outer // kernels.LANES), len(source))
+            rows = partial(kernels.sweep_rows, before, after, *parts, reflected)
+            shared(rows, -(-outer // kernels.LANES), len(source))
 
 
 def _folded(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
