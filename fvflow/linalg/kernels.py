@@ -8,14 +8,15 @@ from typing import Any
 
 
 @cache
-def compiled(function: Callable[..., Any], contract: bool = False) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
     """The function compiled by numba, kept on disk between runs; numba is imported when first needed.
 
-    With `contract` a product and the sum that takes it are rounded once; not for differences that have to cancel.
+    Liberties: with "contract" a product and the sum that takes it are rounded once, with "reassoc" sums are taken in
+    the order that is fastest; neither is for differences that have to cancel.
     """
     import numba
 
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"} if contract else False}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(liberties)}
     kernel: Callable[..., Any]
     try:
         kernel = numba.njit(cache=True, **options)(function)

@@ -8,7 +8,6 @@ instructions. Imported when the first sweep is prepared, as numba takes a while.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ LANES = 32  # rows that are turned into columns, to be swept beside each other
 _TILE = 8  # rows and columns turned at once, as many as an instruction holds
 _WIDTH = 1024  # columns swept at once: of these a row stays in the nearest cache until the next has used it
 
-_fused = partial(compiled, contract=True)  # there are no differences in it but 2 x - rho
+
+def _fused(function: Any) -> Any:
+    return compiled(function, "contract")  # there are no differences in it but 2 x - rho
 
 
 @_fused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ class Stencil:
     def __init__(self, matrix: FaceMatrix) -> None:
         assert matrix.shape is not None
         self._shape = (1,) * (3 - len(matrix.shape)) + matrix.shape
-        self._volume = matrix.volume
+        self._volume, self._dimension = matrix.volume, len(matrix.shape)
         full = replace(matrix, shape=self._shape)
         self._faces = [part for _, down, up in full.along() for part in (down, up)]
 
@@ -30,6 +31,43 @@ class Stencil:
     def relaxed(self, density: Array, right: Array, out: Array) -> Array:
         """A Jacobi sweep D^-1(b + (D - M) rho) (cell,), D the diagonal, b = |K| right: it adds only, if b, rho >= 0."""
         return self._run(jacobi, density, self._volume, right, out)
+
+    def remainder(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
+        """out = r - |K|^-1 M S r (cell,), from what each sweep of S, u_x, u_y, ..., S r, has left of r; its 1-norm.
+
+            r - |K|^-1 M S r = |K|^-1 sum_a div F_a(u_a - S r),
+
+        since u_a + |K|^-1 div F_a(u_a) is what the sweep along a began with; the last axis has no part in it. On the
+        way S r is added to the density, or put there if that is `fresh`.
+        """
+        layers = self._planes[0]
+        views = [
+            part.reshape(self._planes)
+            for part in (swept[0], swept[max(len(swept) - 2, 0)], swept[-1], self._inverse, out, density)
+        ]
+        run, norms = compiled(remaining, "reassoc", "contract"), np.empty(layers)
+        task = partial(run, *views, fresh, norms, *self._within)
+        shared(task, layers, len(out))
+        return float(norms.sum())
+
+    @cached_property
+    def _planes(self) -> tuple[int, int, int]:
+        """(z, y, x) in three dimensions; in two each row is a plane, (y, 1, x), for its last axis is y."""
+        layers, rows, count = self._shape
+        return (layers, rows, count) if self._dimension == 3 else (layers * rows, 1, count)
+
+    @cached_property
+    def _within(self) -> list[Array]:
+        """The coefficients of the faces within planes."""
+        layers, rows, count = self._planes
+        along = [part.reshape(layers, rows, count - 1) for part in self._faces[:2]]
+        across = [part.ravel()[: layers * (rows - 1) * count] for part in self._faces[2:4]]  # none if a plane is a row
+        return along + [part.reshape(layers, rows - 1, count) for part in across]
+
+    @cached_property
+    def _inverse(self) -> Array:
+        """1/|K| (cell,)."""
+        return np.asarray(1.0 / self._volume)
 
     def _run(self, kernel: Any, *cells: Array) -> Array:
         run, views = compiled(kernel), [part.reshape(self._shape) for part in cells]
@@ -67,6 +105,66 @@ def applied(
                 out[z, y, k] -= dz[z - 1, y, k] * x[z - 1, y, k] - uz[z - 1, y, k] * x[z, y, k]
         for k in range(count):
             out[z, y, k] = x[z, y, k] + out[z, y, k] / volume[z, y, k]
+
+
+def remaining(
+    first: Any,
+    second: Any,
+    last: Any,
+    inverse: Any,
+    out: Any,
+    density: Any,
+    fresh: Any,
+    norms: Any,
+    dx: Any,
+    ux: Any,
+    dy: Any,
+    uy: Any,
+    begin: Any,
+    end: Any,
+) -> None:
+    """Planes begin to end, in loops over all of a plane but for the fluxes along x."""
+    _, rows, count = out.shape
+    cells, inner = rows * count, (rows - 1) * count
+    off, along, across = np.empty((rows, count)), np.zeros((rows, count + 1)), np.empty(inner)
+    flat = off.reshape(cells)
+    for z in range(begin, end):
+        left, swept, known, volume = (
+            out[z].reshape(cells),
+            last[z].reshape(cells),
+            density[z].reshape(cells),
+            inverse[z].reshape(cells),
+        )
+        before = first[z].reshape(cells)
+        if fresh:
+            for k in range(cells):
+                flat[k] = before[k] - swept[k]
+                known[k] = swept[k]
+        else:
+            for k in range(cells):
+                flat[k] = before[k] - swept[k]
+                known[k] += swept[k]
+        down, up, row = dx[z], ux[z], out[z]
+        for y in range(rows):
+            for k in range(count - 1):
+                along[y, k + 1] = down[y, k] * off[y, k] - up[y, k] * off[y, k + 1]
+            for k in range(count):
+                row[y, k] = along[y, k + 1] - along[y, k]
+        if rows > 1:
+            before, d, u = second[z].reshape(cells), dy[z].reshape(inner), uy[z].reshape(inner)
+            for k in range(cells):
+                flat[k] = before[k] - swept[k]
+            for k in range(inner):
+                across[k] = d[k] * flat[k] - u[k] * flat[k + count]
+            for k in range(inner):
+                left[k] += across[k]
+            for k in range(inner):
+                left[k + count] -= across[k]
+        norm = 0.0
+        for k in range(cells):
+            norm += abs(left[k])
+            left[k] *= volume[k]
+        norms[z] = norm
 
 
 def jacobi(
