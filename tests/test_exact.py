@@ -121,7 +121,7 @@ def test_drifts_that_move_agree_with_steady_ones_and_with_a_closed_form():
     assert trap.moments(1.0)[0][0] == pytest.approx((np.sin(1) - np.cos(1) + np.exp(-1)) / 2, abs=1e-11)
 
 
-def test_van_loan_against_quadrature():
+def test_the_series_of_the_covariance_against_quadrature():
     matrix, eps, at = np.array([[-1.0, 4.0], [0.0, -0.3]]), 0.6, 1.1
     node, weight = np.polynomial.legendre.leggauss(40)
     times = 0.5 * at * (node + 1)

@@ -19,6 +19,7 @@ Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
 Sampling = Literal["average", "centre"]
 Mass = Annotated[float, Gt(0)]
+_erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -210,12 +211,13 @@ def _root(covariance: Array) -> Array:
 
 
 def _interval_mass(edges: Array, mean: float, deviation: float) -> Array:
-    """Mass of N(mean, deviation^2) between the edges; in the upper tail from the other side, to keep its digits."""
-    from scipy.special import ndtr
+    """Mass of N(mean, deviation^2) between the edges; in the upper tail from the other side, to keep its digits.
 
-    z = (edges - mean) / deviation
-    low, high = np.where(z[:-1] > 0, -z[1:], z[:-1]), np.where(z[:-1] > 0, -z[:-1], z[1:])
-    return np.asarray(ndtr(high) - ndtr(low))
+    By the erfc of the C library, some 60 ns a value: to import scipy.special takes as long as a million of them.
+    """
+    z = (edges - mean) / deviation * math.sqrt(0.5)
+    below, above = (np.asarray(_erfc(side), np.float64) for side in (-z, z))  # twice the mass on either side
+    return np.asarray(0.5 * np.where(z[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1]))
 
 
 def outer(factors: list[Array]) -> Array:
