@@ -22,11 +22,12 @@ from fvflow.linalg import (
     chosen,
     divergence,
     downhill,
+    kernels,
     multigrid,
     perturbed,
 )
 from fvflow.linalg.downhill import carry, pour
-from fvflow.linalg.kernels import compiled
+from fvflow.linalg.kernels import FEW, Patient, compiled, foresee
 from fvflow.linalg.tridiagonal import eliminate, substitute
 from fvflow.mesh import Box, Extent, Graded
 from fvflow.problems import FokkerPlanck
@@ -149,12 +150,32 @@ def test_auto_picks_by_dimension_and_size():
         chosen(Tridiagonal(), Extent(2, 9))
 
 
-def test_compiled_sweeps_equal_the_plain_ones():
-    m = matrix(1, 50, 0.3)
+@pytest.mark.parametrize("step", [1e-4, 0.3, 1e12])
+def test_compiled_sweeps_equal_the_plain_ones_to_the_last_bit(step):
+    m = matrix(1, 50, step)
     plain = substitute(pivot := eliminate(m.volume, m.down, m.up), m.down, m.up, m.volume)
     fast_pivot = compiled(eliminate)(m.volume, m.down, m.up)
-    np.testing.assert_allclose(fast_pivot, pivot, rtol=4e-16)
-    np.testing.assert_allclose(compiled(substitute)(fast_pivot, m.down, m.up, m.volume), plain, rtol=1e-14)
+    np.testing.assert_array_equal(fast_pivot, pivot)
+    np.testing.assert_array_equal(compiled(substitute)(fast_pivot, m.down, m.up, m.volume), plain)
+
+
+def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
+    compilations: list[object] = []
+    monkeypatch.setattr(kernels, "compiled", lambda function: compilations.append(function) or function)
+    m = matrix(1, 50, 0.3)
+    for left, turns, waits in ((200, 0, True), (149, 0, False), (FEW, 1000, True), (FEW, FEW, False)):
+        monkeypatch.setattr(Patient, "left", left)
+        compilations.clear()
+        foresee(turns)
+        solve = Tridiagonal().prepare(m)
+        for _ in range(3):
+            solve(m.volume, float(m.volume.sum()))
+        assert (compilations == []) == waits
+
+
+def test_sweeps_that_wait_do_not_warn_of_what_compiled_ones_ignore(monkeypatch):
+    monkeypatch.setattr(Patient, "left", FEW)
+    assert np.isinf(Patient(lambda x: x / 0.0)(np.ones(3))).all()
 
 
 @pytest.mark.parametrize("kernel", [carry, pour])

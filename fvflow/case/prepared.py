@@ -13,6 +13,7 @@ from fvflow.case.looks import about_mesh
 from fvflow.convexity import Convexity
 from fvflow.exact import Reference
 from fvflow.ledger import ENERGY, ERRORS, FLUX, LEDGER, STEPS, Watch, entry
+from fvflow.linalg import foresee
 from fvflow.march import Adaptive, Moment, Times, every, tee
 from fvflow.mesh import Mesh
 from fvflow.problems import State, Transport
@@ -146,6 +147,7 @@ class Prepared:
 
     def _seconds(self) -> float:
         """Time of the run, from a second step: the first also compiles and factorises."""
+        foresee(self.times.steps * self.mesh.cells)  # so that it is taken as most of them will be
         length = self.times.mark(1) / self.times.cuts(1)
         states = self.case.flow.states(self.problem, self.initial, Times(2 * length, length))
         marks = [time.perf_counter() for _ in states]

@@ -9,6 +9,7 @@ from typing import Literal
 from fvflow.errors import CaseError
 from fvflow.linalg.direct import Direct, factorise
 from fvflow.linalg.downhill import Downhill
+from fvflow.linalg.kernels import foresee
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Remembered, Solution, Solve, aggregated, divergence, inner
 from fvflow.linalg.multigrid import Multigrid, StaleMultigrid
@@ -126,6 +127,7 @@ __all__ = [
     "estimated_bytes",
     "factorise",
     "fitted",
+    "foresee",
     "inner",
     "jump_rate",
     "perturbed",

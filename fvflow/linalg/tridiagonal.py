@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.linalg.kernels import compiled
+from fvflow.linalg.kernels import Patient
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, aggregated
 from fvflow.mesh import Array
 
@@ -31,11 +31,10 @@ class Tridiagonal:
         """Eliminate; raises CaseError if the cells are no chain."""
         if not matrix.tridiagonal:
             raise CaseError("solver tridiagonal works in one space dimension; use direct, krylov or auto")
-        pivot = compiled(eliminate)(matrix.volume, matrix.down, matrix.up)
-        sweep = compiled(substitute)
+        pivot = _eliminate(matrix.volume, matrix.down, matrix.up)
 
         def solve(right: Array, total: float) -> Solution:
-            return aggregated(matrix, sweep(pivot, matrix.down, matrix.up, right), total)
+            return aggregated(matrix, _substitute(pivot, matrix.down, matrix.up, right), total)
 
         return solve
 
@@ -60,3 +59,6 @@ def substitute(pivot: Any, down: Any, up: Any, right: Any) -> Any:
     for i in range(len(down) - 1, -1, -1):
         x[i] = (x[i] + up[i] * x[i + 1]) / pivot[i]
     return x
+
+
+_eliminate, _substitute = Patient(eliminate), Patient(substitute)
