@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh, topology
@@ -47,7 +47,7 @@ def remove(path: Path) -> None:
 
 
 def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Any:
-    source = escape(name)
+    source = html.escape(name, quote=False)
     kind, cells = topology(mesh)
     extra = ' NodesPerElement="2"' if kind == "Polyline" else ""
     geometry = [

@@ -212,27 +212,6 @@ def test_schema_prints_json(tmp_path):
     assert json.loads(call("schema", cwd=tmp_path).stdout)["title"] == "fvflow case"
 
 
-HEAVY = {"xarray", "fipy", "matplotlib", "scipy.sparse", "scipy.spatial", "numba", "netCDF4", "meshio"}
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["run", "--help"], ["run", OU, "--set", "flow.epsilon=-1"], ["check", OU, "--set", "mesh.cels=1"]],
-)
-def test_help_and_refusals_import_nothing_heavy(arguments):
-    code = f"""
-import sys
-from fvflow.cli import main
-try:
-    main({arguments!r})
-except SystemExit as end:
-    print(end.code, file=sys.stderr)
-print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stderr.splitlines()[-1] == "[]"
-
-
 def test_a_result_does_not_overwrite_its_case(tmp_path):
     case = tmp_path / "mine.nc"
     case.write_text(Path(OU).read_text())

@@ -66,7 +66,7 @@ def _model(cls: Hashable) -> type[BaseModel]:
         if field.init:
             default = ... if _required(field) else _default(field)
             fields[field.name] = (_converted(hints[field.name]), default)
-    config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
     made: type[BaseModel] = create_model(cls.__name__, __config__=config, __doc__=_sentence(cls), **fields)
     return made
 

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -234,7 +233,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    text = resources.files("fvflow.case").joinpath("starter.yaml").read_text(encoding="utf-8")
+    text = (Path(fvflow.__file__).parent / "case" / "starter.yaml").read_text(encoding="utf-8")
     try:
         with open(options.file, "x", encoding="utf-8") as file:
             file.write(text)
