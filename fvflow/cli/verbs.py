@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
 from fvflow.cli.progress import progress, say
+from fvflow.cli.reading import read
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.errors import FvflowError, NumericsError, OutputError
 
@@ -133,17 +134,11 @@ def _setting(text: str) -> tuple[str, str]:
     return path.strip(), value
 
 
-def _read(options: argparse.Namespace) -> Case:
-    from fvflow.case import Case
-
-    return Case.read(options.case, dict(options.overrides))
-
-
 # run
 
 
 def _run(options: argparse.Namespace) -> int:
-    case = _read(options)
+    case = read(options.case, dict(options.overrides))
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")
@@ -221,7 +216,7 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    case = _read(options)
+    case = read(options.case, dict(options.overrides))
     report = case.prepare().report()
     if options.json:
         print(json.dumps(_finite(report)))
