@@ -128,6 +128,8 @@ def test_distances_on_meshes_are_refused(tmp_path):
 @pytest.mark.paraview
 @pytest.mark.skipif(shutil.which("pvpython") is None or shutil.which("xvfb-run") is None, reason="no ParaView here")
 def test_results_open_in_paraview(tmp_path):
+    """All in one ParaView, which takes three seconds to start."""
+    results = []
     for name, mesh in {**{name: make() for name, make in SHAPES.items()}, **grids()}.items():
         if mesh.on_nodes:
             continue
@@ -135,19 +137,12 @@ def test_results_open_in_paraview(tmp_path):
         folder.mkdir()
         made = case(mesh, folder) if mesh.dimension > 1 else line(mesh, folder)
         made.write(folder / "r.nc")
-        command = [
-            "xvfb-run",
-            "-a",
-            "pvpython",
-            PARAVIEW,
-            folder / "r.xmf2",
-            "--nt",
-            "4",
-            "--expect-integral",
-            "1,1,1,1",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, (name, done.stdout, done.stderr)
+        results.append(folder / "r.xmf2")
+    assert len(results) > len(SHAPES) // 2
+    command = ["xvfb-run", "-a", "pvpython", PARAVIEW, *results, "--nt", "4", "--expect-integral", "1,1,1,1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert f"{len(results)} results are right" in done.stdout
 
 
 def grids():
