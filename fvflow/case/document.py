@@ -62,9 +62,10 @@ class Document:
 
     def refusal(self, faults: Sequence[Fault]) -> CaseError:
         """All the faults as one error: file:line:column: path: message, the line and a caret."""
-        told = [self._told(fault) for fault in sorted(_plainest(faults), key=self._order)]
-        if len(told) > MOST_FAULTS:
-            told[MOST_FAULTS:] = [f"{self.name}: and {len(told) - MOST_FAULTS} more errors"]
+        ordered = sorted(_plainest(faults), key=self._order)
+        told = [self._told(fault) for fault in ordered[:MOST_FAULTS]]
+        if len(ordered) > MOST_FAULTS:
+            told.append(f"{self.name}: and {len(ordered) - MOST_FAULTS} more errors")
         return CaseError("\n".join(told))
 
     def _order(self, fault: Fault) -> tuple[int, int]:
