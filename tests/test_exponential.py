@@ -134,6 +134,35 @@ def test_gibbs_is_stationary(kind, dimension, step):
     assert figures["mass_drift"] <= 1e-14
 
 
+@pytest.mark.parametrize("dimension", [1, 2])
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e4])
+def test_chebyshev_sums_themselves_keep_the_gibbs_state(dimension, length):
+    """Steps take none there; here thirty of them do."""
+    prepared = well(dimension, 100 if dimension == 1 else 40).prepare()
+    matrix = prepared.problem.matrix(0.0, 1.0)
+    rate = jump_rate(matrix)
+    gibbs = masses = prepared.mesh.volume * prepared.initial.density
+    for _ in range(30):
+        masses, _ = chebyshev_sum(product(matrix, rate), masses, rate * length, 1e-12)
+        masses = masses * (gibbs.sum() / masses.sum())  # as a step ends
+    assert np.abs(masses - gibbs).max() <= 1e-13 * gibbs.max()
+
+
+def test_only_the_gibbs_state_itself_is_left_as_it_is():
+    """Not one that differs by 1e-11 in a cell that holds 1e-30 of the mass."""
+    fokker = problem(Box((-2.0, -2.0), (2.0, 2.0), (20, 20)).build(), Drift(potential=Expression("8*(x**2 + y**2)")))
+    gibbs = np.exp(-8 * (fokker.mesh.centre**2).sum(axis=1) / fokker.epsilon)
+    step = Chebyshev().start(fokker)
+    rest = step(State.initial(fokker.mesh, gibbs), 1.0)
+    assert rest.iterations == 0
+    np.testing.assert_allclose(rest.density, gibbs, rtol=1e-14)
+    least = int(np.argmin(gibbs))
+    assert gibbs[least] < 1e-30
+    away = gibbs.copy()
+    away[least] *= 1 + 1e-11
+    assert step(State.initial(fokker.mesh, away), 1.0).iterations > 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_step_ends_in_gibbs(kind):
     case = ou(2, 24, flow__stepper={"kind": kind}, times={"end": 100, "step": 100})

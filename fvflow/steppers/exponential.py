@@ -25,6 +25,7 @@ from fvflow.steppers.linear import Step, advanced
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
 _EPS = float(np.finfo(float).eps)
 _AT_REST = 8 * _EPS  # what a product with P changes by round-off alone, of each cell's mass
+_AT_GIBBS = 1e-13  # from the Gibbs state, of each cell's mass
 _SELDOM = 16  # products from one look at every cell to the next
 _LONGEST = 1e10  # z of a step
 _LEAST = 200.0  # z of such a part: shorter ones cost more than they tell
@@ -162,8 +163,8 @@ class Chebyshev:
     weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.stretch`. A step is cut into
     parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where these together take more
     products than the Poisson sum of `uniformisation`, and that is stable, it is that sum. Not positive: only down to
-    -tolerance. Tal-Ezer, Kosloff, An accurate and efficient scheme for propagating the time dependent Schroedinger
-    equation, J. Chem. Phys. 81 (1984).
+    -tolerance. A state that is Gibbs to round-off in every cell is left as it is. Tal-Ezer, Kosloff, An accurate and
+    efficient scheme for propagating the time dependent Schroedinger equation, J. Chem. Phys. 81 (1984).
     """
 
     tolerance: Tolerance = 1e-12
@@ -195,7 +196,7 @@ class _Expanded(_Advance):
 
     def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
         left, count = z, 0
-        while left > 0:
+        while left > 0 and not self._settled(masses):
             part, summed = min(self._part(masses, left), left), chebyshev_sum
             if part < left and self.problem.monotone and _products(left) < left / part * self._cost(part):
                 part, summed = min(left if self._gibbs is None else max(part, z / _LOOKS, _LEAST), left), poisson_sum
@@ -210,6 +211,16 @@ class _Expanded(_Advance):
         """The longest z of one sum."""
         bounded = self._growth / max(self._stretch, 1e-300)
         return _LARGEST if bounded < z and self._distance(masses) <= self._growth else min(bounded, _LARGEST)
+
+    def _settled(self, masses: Array) -> bool:
+        """Whether every cell has the mass of the Gibbs state, to round-off.
+
+        Later states are no further from it in any cell, as every P m/pi is a mean of m/pi; so this is left as it is.
+        """
+        level = self._gibbs
+        if level is None or not (masses > 0).all():
+            return False
+        return float(np.abs(np.log(masses / masses.sum()) - level).max()) <= _AT_GIBBS
 
     def _cost(self, z: float) -> float:
         """About how many products a part takes whose T_k(P) grow as far as they may."""
