@@ -13,7 +13,7 @@ from annotated_types import Gt, Lt
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
-from fvflow.steppers import GROWTH, Step
+from fvflow.steppers import GROWTH, Attempt, Step
 
 _ROUND_OFF = 1e-9
 MOST_STEPS = 10**9
@@ -22,11 +22,11 @@ _SHORTEST = 1e-9  # of the end: the shortest adaptive step unless given
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Steps whose error, told from two half steps, is at most `tolerance` of the mass each.
+    """Steps whose error, told from two half steps or by the method itself, is at most `tolerance` of the mass each.
 
-    Of two half steps y and a whole one z of a method of order p the error is |y - z|_1/(2^p - 1); y is kept. The next
-    step is 0.9 (tolerance/error)^(1/(p+1)) times as long, between a fifth and four times, or what the method bears
-    (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 1993).
+    Of two half steps y and a whole one z of a method of order p the error is |y - z|_1/(2^p - 1); y is kept. `muscl`
+    tells its error from its own stages. The next step is 0.9 (tolerance/error)^(1/(p+1)) times as long, between a fifth
+    and four times, or what the method bears (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 1993).
     """
 
     initial: Annotated[float, Gt(0)]
@@ -136,15 +136,22 @@ class Moment(Times):
 
 
 def march(
-    step: Step, state: State, times: Times, volume: Array, order: float, growth: float = GROWTH
+    step: Step,
+    state: State,
+    times: Times,
+    volume: Array,
+    order: float,
+    growth: float = GROWTH,
+    attempt: Attempt | None = None,
 ) -> Iterator[State]:
     """Every state from the initial one on; raises NumericsError at the first that is not finite.
 
-    The volumes of the cells, the order of the method and the growth that it bears are for steps chosen by their error.
+    The volumes of the cells, the order of the method and the growth that it bears are for steps chosen by their error;
+    so is `attempt`, for a method that tells its error itself.
     """
     yield state
     if isinstance(times.step, Adaptive):
-        yield from _adapted(step, state, times, times.step, volume, order, growth)
+        yield from _adapted(attempt or _doubled(step, volume, order), state, times, times.step, order, growth)
         return
     for index in range(1, times.saves + 1):
         start, end, cuts = times.mark(index - 1), times.mark(index), times.cuts(index)
@@ -166,8 +173,21 @@ def _taken(step: Step, state: State, length: float, at: float) -> State:
     return after
 
 
+def _doubled(step: Step, volume: Array, order: float) -> Attempt:
+    """Two half steps, and their error from a whole one."""
+
+    def attempt(state: State, length: float) -> tuple[tuple[State, ...], float]:
+        half, at = 0.5 * length, state.time + length
+        whole = _taken(step, state, length, at)
+        middle = _taken(step, state, half, state.time + half)
+        last = _taken(step, middle, half, at)
+        return (middle, last), float(volume @ np.abs(last.density - whole.density)) / state.mass / (2**order - 1)
+
+    return attempt
+
+
 def _adapted(
-    step: Step, state: State, times: Times, rule: Adaptive, volume: Array, order: float, growth: float
+    attempt: Attempt, state: State, times: Times, rule: Adaptive, order: float, growth: float
 ) -> Iterator[State]:
     length = min(rule.initial, rule.longest or times.end)
     shortest, rejections = rule.shortest or _SHORTEST * times.end, 0
@@ -176,16 +196,15 @@ def _adapted(
         while state.time < end:
             parts = math.ceil((end - state.time) / length * (1 - _ROUND_OFF))
             tau = (end - state.time) / parts
-            at = end if parts == 1 else state.time + tau
             try:
-                whole = _taken(step, state, tau, at)
-                half = _taken(step, state, 0.5 * tau, state.time + 0.5 * tau)
-                both = _taken(step, half, 0.5 * tau, at)
-                error = float(volume @ np.abs(both.density - whole.density)) / state.mass / (2**order - 1)
+                taken, error = attempt(state, tau)
+                _require_finite(taken[-1])
             except NumericsError:
                 if tau <= shortest:
                     raise
-                error = np.inf
+                taken, error = (), np.inf
+            cut = bool(taken) and taken[-1].time < state.time + tau  # the method bears no more
+            tau = taken[-1].time - state.time if cut else tau
             if error > rule.tolerance and tau <= shortest:
                 raise NumericsError(
                     f"a step of {tau:.3g} at t = {state.time:g}, the shortest allowed, is off by {error:.1e} "
@@ -195,9 +214,10 @@ def _adapted(
             if error > rule.tolerance:
                 rejections += 1
                 continue
-            yield replace(half, rejections=rejections)
-            yield both
-            state, rejections = both, 0
+            at = end if parts == 1 and not cut else taken[-1].time
+            for one in (*taken[:-1], replace(taken[-1], time=at)):
+                state, rejections = replace(one, rejections=rejections), 0
+                yield state
 
 
 def _require_finite(state: State) -> None:

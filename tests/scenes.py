@@ -41,6 +41,14 @@ def final(case: Case) -> tuple[Prepared, State, dict[str, Any]]:
     return prepared, states[-1], prepared.figures()
 
 
+def every_state(case: Case) -> list[State]:
+    """All states of a run."""
+    states: list[State] = []
+    for _ in case.prepare().frames(states.append):
+        pass
+    return states
+
+
 def spike(case: Case) -> Case:
     """The case started from all the mass in one cell."""
     at = [0.37] * case.prepare().mesh.dimension

@@ -16,7 +16,7 @@ from fvflow.problems import State
 from fvflow.steppers import Muscl
 from fvflow.steppers.reconstruction import Limiter, reconstruction
 from tests.contracts import assert_order
-from tests.scenes import final, ou, spike
+from tests.scenes import every_state, final, ou, spike
 
 LIMITERS = get_args(Limiter)
 CENTRAL = "monotonised-central"
@@ -268,6 +268,89 @@ def test_substeps_follow_a_drift_that_grows():
     assert len(seen) < 6 * after.iterations
 
 
+def pair(tolerance: float, **flow) -> Case:
+    """Two cells of size 1/2 with all the mass in the first: no slopes, so that a closed form is met but for time."""
+    return Case.parse(
+        """
+        mesh: {kind: box, lower: [0], upper: [1], cells: [2]}
+        flow: {kind: fokker-planck, epsilon: 0, stepper: {kind: muscl}}
+        initial: {kind: expression, density: "where(x < 0.5, 2, 0)"}
+        times: {end: 1.0, save: 0.5}
+        """.replace("0.5}", f"0.5, step: {{initial: 0.05, tolerance: {tolerance}}}}}")
+    ).replace({f"flow.{name}": value for name, value in flow.items()})
+
+
+@pytest.mark.parametrize(
+    ("flow", "exact"),
+    [
+        ({"velocity": ["1 + 0.9*cos(40*t)"]}, 2 * np.exp(-2 * (1 + 0.9 * np.sin(40) / 40))),
+        ({"epsilon": 0.3}, 1 + np.exp(-8 * 0.3)),
+    ],
+    ids=["moving", "diffusion"],
+)
+def test_the_error_of_adaptive_steps_falls_with_the_tolerance(flow, exact):
+    """rho_1' = -2 v rho_1, or (rho_1 - rho_2)' = -8 eps (rho_1 - rho_2): third order, tolerance^(-1/3) steps."""
+    tolerances, errors, counts = 10.0 ** -np.arange(3, 9), [], []
+    for tolerance in tolerances:
+        states = every_state(pair(float(tolerance), **flow))
+        assert {0.5, 1.0} <= {state.time for state in states}
+        errors.append(abs(states[-1].density[0] - exact))
+        counts.append(len(states))
+    assert (errors <= tolerances).all()
+    slope = np.polyfit(np.log(tolerances), np.log(errors), 1)[0]
+    assert slope == pytest.approx(1, abs=0.15), errors
+    assert -np.polyfit(np.log(tolerances), np.log(counts), 1)[0] == pytest.approx(1 / 3, abs=0.04), counts
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 1e-5, 1e-8])
+@pytest.mark.parametrize("epsilon", [0.0, 0.05])
+def test_adaptive_steps_keep_the_bound_and_the_promises(epsilon, tolerance):
+    """However loose the tolerance is, no stage is longer than cfl allows, in a drift that moves and grows."""
+    potential = "0.5*(x - 3*sin(8*t))**2*(1 + 30*t)"
+    times = {"end": 0.2, "save": 0.1, "step": {"initial": 0.2, "tolerance": tolerance}}
+    case = spike(ou(1, 100, flow__potential=potential, flow__epsilon=epsilon, flow__stepper={"kind": "muscl"}))
+    prepared, last, figures = final(case.replace({"times": times}))
+    assert figures["minimum"] >= 0
+    assert figures["mass_drift"] <= 1e-14
+    states = every_state(case.replace({"times": times}))
+    assert len(states) == last.step + 1 == figures["steps"] + 1
+    for before, after in pairwise(states):
+        tau = after.time - before.time
+        rate = max(prepared.problem.flow(before.time + part * tau)[1] for part in (0.0, 0.5, 1.0))
+        assert 0.25 * tau * rate <= 0.4 * (1 + 1e-12)
+        assert after.iterations == 1
+
+
+def test_adaptive_steps_of_a_loose_tolerance_are_those_of_cfl():
+    case = rotation("box", 32)
+    many = final(case)[2]["iterations"]
+    figures = final(case.replace({"times.step": {"initial": 0.25, "tolerance": 0.5}}))[2]
+    assert figures.get("rejections", 0) == 0
+    assert many - 1 <= figures["steps"] <= 1.1 * many
+
+
+def test_adaptive_steps_beat_equal_ones_where_the_drift_has_a_kick():
+    """A pulse of 0.1: as many steps of one length are farther from the same mesh's solution."""
+    changes = {"flow__stepper": {"kind": "muscl"}, "flow__epsilon": 0.0, "exact": None}
+    case = ou(1, 24, flow__velocity=["8*exp(-((t - 0.5)/0.05)**2)"], **changes)
+    found: dict[str, tuple] = {}
+    for name, step in {"fine": 5e-4, "adaptive": {"initial": 0.01, "tolerance": 1e-6}}.items():
+        found[name] = final(case.replace({"times": {"end": 1.0, "step": step}}))
+    count = found["adaptive"][2]["steps"]
+    found["equal"] = final(case.replace({"times": {"end": 1.0, "step": 1.0 / count}}))
+    far = {name: np.abs(one[1].density - found["fine"][1].density).sum() for name, one in found.items()}
+    assert far["adaptive"] < 0.1 * far["equal"], (far, count)
+
+
+def test_what_cfl_cuts_down_to_nothing_is_told():
+    case = ou(1, 50, flow__potential="1e18*x", flow__epsilon=0.0, flow__stepper={"kind": "muscl"}, exact=None)
+    prepared = case.prepare()
+    attempt = Muscl().attempts(prepared.problem)
+    state = State(1.0, prepared.initial.density, 1.0)
+    with pytest.raises(NumericsError, match="beneath round-off; use larger cells"):
+        attempt(state, 1e-17)
+
+
 def test_small_meshes():
     for cells in (1, 2, 3):
         figures = final(ou(1, cells, flow__stepper={"kind": "muscl"}, exact=None))[2]
@@ -289,8 +372,6 @@ def test_fluxes_of_the_result_are_those_of_the_step():
 def test_what_would_do_nothing_is_refused():
     with pytest.raises(CaseError, match="flux of its own; leave out flux"):
         rotation("box", 8, flow__flux={"kind": "upwind"})
-    with pytest.raises(CaseError, match="not by an error; give step a number"):
-        rotation("box", 8, times={"end": 1.0, "step": {"initial": 0.1, "tolerance": 1e-4}})
     with pytest.raises(CaseError, match="needs a grid"):
         rotation("voronoi", 8, "minmod").prepare()
     with pytest.raises(CaseError, match="cfl"):

@@ -13,7 +13,7 @@ from fvflow.fields import Drift, Names
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
 from fvflow.linalg import Krylov, described, estimated_bytes, fitted, product_bytes
-from fvflow.march import Adaptive, Times, march
+from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ExponentialStepper, ImplicitEuler, LinearStepper, Muscl, Reconstructed
@@ -34,11 +34,9 @@ class FokkerPlanckFlow(LinearFlow):
     def schedule(self, times: Times | None) -> Times:
         """The times of the run: adaptive steps of a method that is exact in time are as long as they may be.
 
-        Raises CaseError if the case has none, or if the stepper takes no such steps.
+        Raises CaseError if the case has none.
         """
         given = super().schedule(times)
-        if isinstance(self.stepper, Muscl) and isinstance(given.step, Adaptive):
-            raise CaseError("stepper muscl cuts each step by its cfl, not by an error; give step a number")
         return given.undivided() if isinstance(self.stepper, ExponentialStepper) else given
 
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
@@ -60,7 +58,9 @@ class FokkerPlanckFlow(LinearFlow):
         self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
-        return march(self.stepper.start(problem), initial, times, problem.mesh.volume, self.stepper.order)
+        stepper, volume = self.stepper, problem.mesh.volume
+        attempt = stepper.attempts(problem) if isinstance(stepper, Muscl) else None
+        return march(stepper.start(problem), initial, times, volume, stepper.order, attempt=attempt)
 
     @property
     def caveat(self) -> str:

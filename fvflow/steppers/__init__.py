@@ -3,7 +3,7 @@
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.exponential import Chebyshev, ExponentialStepper, Uniformisation
 from fvflow.steppers.jko import JKO, LJKO
-from fvflow.steppers.linear import GROWTH, CrankNicolson, ImplicitEuler, Step, TrBdf2
+from fvflow.steppers.linear import GROWTH, Attempt, CrankNicolson, ImplicitEuler, Step, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
 from fvflow.steppers.muscl import Muscl, Reconstructed
 from fvflow.steppers.schur import newton_solver
@@ -19,6 +19,7 @@ __all__ = [
     "GROWTH",
     "JKO",
     "LJKO",
+    "Attempt",
     "Chebyshev",
     "CrankNicolson",
     "ExponentialStepper",

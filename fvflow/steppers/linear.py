@@ -14,6 +14,8 @@ from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 
 Step = Callable[[State, float], State]  # (state, length of the step) -> the state after it
+# (state, length at most) -> the states of an adaptive step, the last as far as it came, and its error over the mass
+Attempt = Callable[[State, float], tuple[tuple[State, ...], float]]
 T = TypeVar("T", covariant=True)
 GROWTH = 4.0  # from one adaptive step to the next
 
