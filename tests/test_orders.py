@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 
 from fvflow.fluxes import Flux
 from fvflow.steppers import LJKO, ExponentialStepper, LinearStepper, Muscl
@@ -68,3 +69,32 @@ def test_ljko_converges_to_the_equation():
         case = ou(1, 100 * 2**level, flow=JKO, times={"end": 0.4, "step": 0.04 / 2**level})
         errors.append(final(case)[2]["error_l1"])
     assert_order(1 / 2.0 ** np.arange(4), errors, 1.0, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("stepper", "order"),
+    [*((kind, STEPPERS[kind].order) for kind in STEPPERS), ("split-crank-nicolson, richardson: true", 4)],
+)
+@pytest.mark.parametrize("moving", [False, True], ids=["steady", "moving"])
+def test_adaptive_steps_of_every_linear_stepper(stepper, order, moving):
+    """n steps of error tolerance each, ~ tolerance^(1/(p+1)) long: the end is off by tolerance^(p/(p+1)) about."""
+    case = ou(1, 100, flow__potential="0.5*(x - sin(3*t))**2" if moving else "0.5*x**2")
+    case = case.replace({"flow.stepper": yaml.safe_load(f"{{kind: {stepper}}}"), "exact": None, "times.save": 0.1})
+    least = 1e-6 if order == 1 else 1e-10
+    found = {}
+    for tolerance in (least * 1e4, least * 1e2, least):
+        rule = {"initial": 1e-3, "tolerance": tolerance}
+        prepared, last, figures = final(case.replace({"times.step": rule}))
+        assert last.time == 0.4
+        assert figures["mass_drift"] <= 1e-14
+        if prepared.positivity() == "unconditional":
+            assert figures["minimum"] >= 0
+        found[tolerance] = last.density, figures["steps"]
+    fine = final(case.replace({"times.step": {"initial": 1e-3, "tolerance": least / 10}}))[1].density
+    volume = prepared.mesh.volume
+    errors = [float(volume @ np.abs(density - fine)) for density, _ in found.values()]
+    counts = [count for _, count in found.values()]
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+    for tolerance, error, count in zip(found, errors, counts, strict=True):
+        assert error <= tolerance * count
+    assert counts[0] < counts[1] < counts[2]

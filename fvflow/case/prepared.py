@@ -137,7 +137,9 @@ class Prepared:
             return "none, 1 frame"
         if isinstance(times.step, Adaptive):
             return f"chosen by their error, the first {times.first:g}, {frames}"
-        return f"{times.steps} of at most {times.first:g}, {frames}"
+        given = self.case.times
+        exact = ", exact in time whatever the tolerance" if given and isinstance(given.step, Adaptive) else ""
+        return f"{times.steps} of at most {times.first:g}{exact}, {frames}"
 
     def _file_bytes(self) -> float:
         """Size of the result: frames, geometry, and what netCDF itself takes."""
