@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fvflow.case.cost import Cost
 from fvflow.case.looks import about_mesh
 from fvflow.convexity import Convexity
 from fvflow.exact import Reference
 from fvflow.ledger import ENERGY, ERRORS, FLUX, LEDGER, STEPS, Watch, entry
-from fvflow.linalg import foresee
-from fvflow.march import Adaptive, Moment, Times, every, tee
+from fvflow.march import Adaptive, Moment, every, tee
 from fvflow.mesh import Mesh
 from fvflow.problems import State, Transport
 
 if TYPE_CHECKING:
     from fvflow.case.core import Case
-
-_TIMED_CELLS = 300_000  # up to here `check` takes a step or two to tell the time of a run
 
 
 class Prepared:
@@ -125,9 +122,8 @@ class Prepared:
             report["unused"] = f"parameters {', '.join(unused)}: no expression names them"
         report["memory"] = f"about {_sized(case.flow.memory(mesh.extent) + 150 * 2**20)}, Python's own 150 MiB included"
         report["result"] = f"about {_sized(self._file_bytes())}"
-        timed = mesh.cells <= _TIMED_CELLS and not isinstance(self.problem, Transport)
-        if timed and not isinstance(self.times, Moment) and not isinstance(self.times.step, Adaptive):
-            report["time"] = f"about {self._seconds():.2g} s, from one step"
+        if not isinstance(self.problem, Transport) and not isinstance(self.times, Moment):
+            report["time"] = Cost(self).told()
         return report
 
     def _steps(self) -> str:
@@ -146,14 +142,6 @@ class Prepared:
         mesh, frames = self.mesh, self.times.saves + 1
         geometry = 24 * len(mesh.points) + 4 * mesh.drawn.size + 8 * mesh.cells
         return float(frames * self.layout().frame_bytes + geometry + 80_000)
-
-    def _seconds(self) -> float:
-        """Time of the run, from a second step: the first also compiles and factorises."""
-        foresee(self.times.steps * self.mesh.cells)  # so that it is taken as most of them will be
-        length = self.times.mark(1) / self.times.cuts(1)
-        states = self.case.flow.states(self.problem, self.initial, Times(2 * length, length))
-        marks = [time.perf_counter() for _ in states]
-        return marks[1] - marks[0] + self.times.steps * (marks[2] - marks[1])
 
     def _walls(self) -> str:
         """How hard the drift pushes against the walls at time 0."""

@@ -18,6 +18,11 @@ class BaseFlow:
     energy_each_step: ClassVar[bool] = False  # whether the energy is known at every step, or asking would cost as much
 
     @property
+    def explicit(self) -> bool:
+        """Whether the work of a step grows with its length."""
+        return False
+
+    @property
     def caveat(self) -> str:
         """Why no step is sure to keep densities non-negative, where it is not the flux."""
         return ""

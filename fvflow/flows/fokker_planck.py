@@ -63,6 +63,11 @@ class FokkerPlanckFlow(LinearFlow):
         return march(stepper.start(problem), initial, times, volume, stepper.order, attempt=attempt)
 
     @property
+    def explicit(self) -> bool:
+        """Whether the work of a step grows with its length: that of substeps, and of sums of products."""
+        return isinstance(self.stepper, Muscl | ExponentialStepper)
+
+    @property
     def caveat(self) -> str:
         """Why no step of the stepper is sure to keep densities non-negative, where it is not the flux."""
         return str(getattr(self.stepper, "caveat", ""))

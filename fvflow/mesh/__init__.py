@@ -9,6 +9,7 @@ from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import Box, Graded, Grid
 from fvflow.mesh.overlap import overlaps, transferred
 from fvflow.mesh.section import polygons, section
+from fvflow.mesh.smaller import smaller
 from fvflow.mesh.stored import Ugrid, stored_field
 from fvflow.mesh.voronoi import Voronoi
 
@@ -37,6 +38,7 @@ __all__ = [
     "overlaps",
     "polygons",
     "section",
+    "smaller",
     "stored_field",
     "topology",
     "transferred",
