@@ -1,6 +1,7 @@
 import dataclasses
 import difflib
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -119,6 +120,36 @@ def test_no_fault_is_told_twice_and_many_are_cut_short(monkeypatch):
 
 def test_an_override_heals_what_it_replaces():
     assert Case.parse(GOOD.replace("epsilon: 1.0", "epsilon: .nan"), "f", {"flow.epsilon": "2"}).flow.epsilon == 2.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"flow.epsilon": "-1"}, "--set flow.epsilon=-1: expected"),
+        (
+            {"times.step": "{initial: 0.01, tolerancee: 1}"},
+            "tolerancee: 1}: times.step.tolerancee: unknown key; did you",
+        ),
+        ({"times.step": "{initial: 0.01, tolerancee: 1}"}, "tolerancee: 1}: times.step.tolerance: is missing"),
+        ({"mesh.cells": "[a]"}, "--set mesh.cells=[a]: mesh.cells.0: expected a whole number"),
+        ({"steps.kind": "adaptive"}, "--set steps.kind=adaptive: steps: unknown key"),
+        ({"flow": "{kind: fokker-planck}", "flow.epsilon": "-1"}, "--set flow.epsilon=-1: expected"),
+        ({"flow.epsilon": "-1", "flow": "{epsilon: 1}"}, "--set flow={epsilon: 1}: kind is missing"),
+    ],
+)
+def test_an_override_at_fault_is_told_with_the_key(overrides, message):
+    with pytest.raises(CaseError) as caught:
+        Case.parse(GOOD, "f.yaml", overrides)
+    assert message in str(caught.value)
+    assert "f.yaml" not in str(caught.value)
+
+
+def test_an_override_that_may_be_innocent_is_not_blamed():
+    """The potential is at fault, but the flow is where that is found."""
+    text = GOOD.replace("0.5*k*x**2", "log(x)")
+    with pytest.raises(CaseError) as caught:
+        Case.parse(text, "f.yaml", {"flow.epsilon": "0.5", "times.end": "2"}).prepare()
+    assert re.match(r"f\.yaml:\d+:\d+: flow: log\(x\) is nan .* \(with --set flow\.epsilon=0\.5\)\n", str(caught.value))
 
 
 @pytest.mark.parametrize(

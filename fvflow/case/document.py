@@ -73,14 +73,21 @@ class Document:
         return place.line, place.column
 
     def _told(self, fault: Fault) -> str:
-        for path, text in self.overrides.items():
+        where = f"{dotted(fault.path)}: " if fault.path else ""
+        for path, text in reversed(self.overrides.items()):  # what was set last stands
             if fault.path[: len(path)] == path:
-                return f"--set {dotted(path)}={text}: {fault.message}"
-            if path[: len(fault.path)] == fault.path and not fault.of_key:
-                return f"--set {dotted(path)}={text}: {dotted(fault.path)}: {fault.message}"
+                return f"--set {dotted(path)}={text}: {'' if path == fault.path else where}{fault.message}"
         place = fault.place or self.place(fault.path, fault.of_key)
-        where = dotted(fault.path)
-        head = f"{self.name}:{place.line}:{place.column}: {where + ': ' if where else ''}{fault.message}"
+        within = [
+            f"--set {dotted(path)}={text}"
+            for path, text in self.overrides.items()
+            if path[: len(fault.path)] == fault.path
+        ]
+        if within and fault.path and fault.path not in self.keys | self.places:  # these alone have made it
+            return f"{', '.join(within)}: {where}{fault.message}"
+        # a value further in may be at fault, one of the file's or one of these: none is blamed
+        head = f"{self.name}:{place.line}:{place.column}: {where}{fault.message}"
+        head += f" (with {', '.join(within)})" if within else ""
         lines = self.text.splitlines()
         if place.line > len(lines):
             return head
