@@ -501,3 +501,21 @@ def test_a_mesh_is_no_result_to_draw_or_to_overwrite(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         main(["run", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "m.nc")])
     assert stopped.value.code == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ImportError("No module named 'gmsh'"), r"needs gmsh .*; pip install -e '\.\[mesh\]' in .* pip install gmsh$"),
+        (OSError("libGLU.so.1: cannot open"), r"needs gmsh, which does not load \(libGLU.*; install that system"),
+    ],
+)
+def test_a_library_that_is_missing_is_told_with_a_remedy_that_works(monkeypatch, error, message):
+    """fvflow is on no index, so that `pip install 'fvflow[mesh]'` finds nothing."""
+
+    def fails(name):
+        raise error
+
+    monkeypatch.setattr("importlib.import_module", fails)
+    with pytest.raises(CaseError, match=message):
+        two().build()

@@ -46,8 +46,11 @@ def imported(name: str) -> Any:
 
     try:
         return import_module(name)
-    except (ImportError, OSError) as error:
-        raise CaseError(f"this mesh needs {name} ({error}); install it with pip install 'fvflow[mesh]'") from None
+    except ImportError as error:
+        remedy = f"pip install -e '.[mesh]' in the folder of fvflow brings it, and so does pip install {name}"
+        raise CaseError(f"this mesh needs {name} ({error}); {remedy}") from None
+    except OSError as error:  # it is there, but not what it is linked to
+        raise CaseError(f"this mesh needs {name}, which does not load ({error}); install that system library") from None
 
 
 def require_file(path: Path) -> None:

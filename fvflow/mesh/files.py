@@ -34,7 +34,7 @@ class Gmsh:
     their circumcentres, or for triangles and tetrahedra the Voronoi boxes of the nodes. `size` is a factor on the mesh
     size of a geometry; `refinements` cut each triangle into four similar ones, that many times. `centres: centroids`
     takes meshes without orthogonality, whose two-point fluxes are then not consistent. `delaunay` replaces triangles,
-    or the tetrahedra of a convex domain, by the Delaunay ones of the same nodes. Needs fvflow[mesh].
+    or the tetrahedra of a convex domain, by the Delaunay ones of the same nodes. Needs the extra `mesh`.
     """
 
     file: FilePath | None = None
@@ -81,7 +81,7 @@ class Gmsh:
 class Meshio:
     """A mesh in any of the formats that meshio reads (.vtu, .vtk, .inp, .med, .xdmf, .mesh, ...), as `gmsh` otherwise.
 
-    Physical groups and cell sets are regions, where the format has them. Needs fvflow[mesh].
+    Physical groups and cell sets are regions, where the format has them. Needs the extra `mesh`.
     """
 
     file: FilePath
