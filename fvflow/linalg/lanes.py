@@ -131,41 +131,37 @@ def sweep_strips(
     """
     _, count, inner = y.shape
     strips, shared = (inner + _WIDTH - 1) // _WIDTH, forward.shape[2] == 1
-    carried = np.empty(min(_WIDTH, inner))
     for strip in range(begin, end):
         o, first = strip // strips, strip % strips * _WIDTH
         last = min(first + _WIDTH, inner)
-        carried[:] = 0.0
         for i in range(count):
             row = y[o, i, first:last]
             if fresh:
                 row[:] = x[o, i, first:last]
-            if shared:
-                f, s = forward[0, i, 0], scale[0, i, 0]
+            before = y[o, max(i - 1, 0), first:last]
+            if i > 0 and shared:
+                f = forward[0, i, 0]
                 for k in range(last - first):
-                    carried[k] = row[k] + f * carried[k]
-                    row[k] = s * carried[k]
-            else:
-                fs, ss = forward[o, i, first:last], scale[o, i, first:last]
+                    row[k] += f * before[k]
+            elif i > 0:
+                fs = forward[o, i, first:last]
                 for k in range(last - first):
-                    carried[k] = row[k] + fs[k] * carried[k]
-                    row[k] = ss[k] * carried[k]
-        carried[:] = 0.0
+                    row[k] += fs[k] * before[k]
         for j in range(count):
             i = count - 1 - j
             row = y[o, i, first:last]
+            behind = y[o, min(i + 1, count - 1), first:last]
             if shared:
-                b = backward[0, i, 0]
+                s, b = scale[0, i, 0], backward[0, i, 0]
                 for k in range(last - first):
-                    carried[k] = row[k] + b * carried[k]
-                    row[k] = carried[k]
+                    row[k] = s * row[k] + b * behind[k]
             else:
-                bs = backward[o, i, first:last]
+                ss, bs = scale[o, i, first:last], backward[o, i, first:last]
                 for k in range(last - first):
-                    carried[k] = row[k] + bs[k] * carried[k]
-                    row[k] = carried[k]
-            if reflected:
-                before = x[o, i, first:last]
+                    row[k] = ss[k] * row[k] + bs[k] * behind[k]
+        if reflected:
+            for i in range(count):
+                row, before = y[o, i, first:last], x[o, i, first:last]
                 for k in range(last - first):
                     row[k] = 2.0 * row[k] - before[k]
 
