@@ -106,7 +106,7 @@ class FokkerPlanck:
     _recent: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0.0 and not self.scheme.monotone:
+        if self.epsilon == 0.0 and self.scheme.diffusive:
             raise CaseError(f"flux {self.scheme.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
     def coefficients(self, time: float) -> tuple[Array, Array]:

@@ -126,7 +126,7 @@ def test_kernels_do_what_their_python_does():
     np.testing.assert_allclose(multiplied(*tree), [2 / 3, 1.0, 1 / 3], rtol=1e-15)
 
 
-@pytest.mark.parametrize("flux", ["upwind", "centred", "scharfetter-gummel"])
+@pytest.mark.parametrize("flux", ["upwind", "centred", "scharfetter-gummel", "square-root"])
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_it_is_where_implicit_euler_ends(dimension, flux):
     velocity = {1: ["x - x**3"], 2: ["-x - y", "x - y"], 3: ["-x - y", "x - y", "-z + 0.3*x*y"]}[dimension]

@@ -27,7 +27,7 @@ class LinearFlow(BaseFlow):
     flux: Flux = ScharfetterGummel()
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0 and not self.flux.monotone:
+        if self.epsilon == 0 and self.flux.diffusive:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
     def drift(self, names: Names) -> Drift:

@@ -158,13 +158,14 @@ class Chebyshev:
     The sum ends where what is left out is below `tolerance`: |error|_1 <= 2 sum_{k > n} c_k max_j |T_j(P) rho|_1, the
     last T_n(P) rho standing in for those to come, so that no mass is lost. About sqrt(2 z log(1/tolerance)) products.
 
-    Round-off grows as T_k(P) does. For a gradient drift with flux scharfetter-gummel T_k(P) is bounded by 1 in the
-    weight 1/pi of the Gibbs state, hence |T_k(P) rho|_1 <= |rho|_{1/pi} for pi of mass 1. For any drift that growth,
-    weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.stretch`. A step is cut into
-    parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where these together take more
-    products than the Poisson sum of `uniformisation`, and that is stable, it is that sum. Not positive: only down to
-    -tolerance. A state that is Gibbs to round-off in every cell is left as it is. Tal-Ezer, Kosloff, An accurate and
-    efficient scheme for propagating the time dependent Schroedinger equation, J. Chem. Phys. 81 (1984).
+    Round-off grows as T_k(P) does. For a gradient drift with a flux that balances exp(-V/eps) T_k(P) is bounded by
+    1 in the weight 1/pi of the Gibbs state, hence |T_k(P) rho|_1 <= |rho|_{1/pi} for pi of mass 1. For any drift
+    that growth, weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.stretch`. A
+    step is cut into parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where
+    these together take more products than the Poisson sum of `uniformisation`, and that is stable, it is that sum.
+    Not positive: only down to -tolerance. A state that is Gibbs to round-off in every cell is left as it is. Tal-
+    Ezer, Kosloff, An accurate and efficient scheme for propagating the time dependent Schroedinger equation, J.
+    Chem. Phys. 81 (1984).
     """
 
     tolerance: Tolerance = 1e-12
@@ -238,7 +239,7 @@ class _Expanded(_Advance):
     def _gibbs(self) -> Array | None:
         """log of the masses of the Gibbs state (cell,), if the product is symmetric in the weight 1/pi."""
         problem = self.problem
-        if not (problem.drift.gradient and problem.epsilon > 0 and problem.scheme.kind == "scharfetter-gummel"):
+        if not (problem.drift.gradient and problem.epsilon > 0 and problem.scheme.balances):
             return None
         level = np.log(problem.mesh.volume) - problem.drift.energy(problem.mesh, 0.0) / problem.epsilon
         return np.asarray(level - _log_sum_exp(level))
