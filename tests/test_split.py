@@ -83,6 +83,22 @@ def test_the_stencil_is_the_matrix(counts):
     np.testing.assert_allclose(matrix.rates(), [rates.max(initial=0.0) for rates in alone], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("counts", SHAPES + LARGER)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_is_left_of_a_residual_is_told_from_the_sweeps(counts, fresh):
+    matrix = random_matrix(counts)
+    right, density = np.random.default_rng(7).random((2, len(matrix.volume)))
+    sweeps, swept, before = Sweeps(matrix), [right], density.copy()
+    for axis in sweeps.axes:
+        swept.append(sweeps(swept[-1], (axis,)))
+    out = np.empty_like(right)
+    norm = Stencil(matrix).remainder(swept[1:], density, fresh, out)
+    expected = right - matrix.apply(swept[-1]) / matrix.volume
+    np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-12)
+    assert norm == pytest.approx(matrix.volume @ np.abs(expected), rel=1e-11, abs=1e-12)
+    np.testing.assert_allclose(density, swept[-1] + (0 if fresh else before), rtol=1e-14)
+
+
 @pytest.mark.parametrize("counts", [(9,), (5, 6), (4, 3, 5), (13, 45)])
 def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
     matrix, alike = random_matrix(counts), random_matrix(counts, True)

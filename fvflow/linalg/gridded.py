@@ -48,11 +48,11 @@ class Gridded:
     def __call__(self, right: Array, total: float) -> Solution:
         """The density, for a right-hand side |K| right of the given total."""
         sharp = self._matrix.monotone and float(right.min()) >= 0.0
-        x, scale = np.empty_like(right), inner(self._matrix.volume, np.abs(right))
+        x, scale = np.empty_like(right), inner(self._matrix.volume, right if sharp else np.abs(right))
         residual, left, count = self._corrected(x, right, 0.5 * self._tolerance * scale)
         precondition: Callable[..., Array] = self._sweep
         for _ in range(_RESTARTS):
-            bound = self._bound(scale, x)
+            bound = self._bound(scale, x, scale if sharp else inner(self._matrix.volume, np.abs(x)))
             if left <= bound and (not sharp or float(x.min()) >= 0.0):
                 return aggregated(self._matrix, x, total, count, bound / abs(total))
             if left <= bound:
@@ -86,9 +86,9 @@ class Gridded:
     def _cycle(self) -> Cycle:
         return Cycle(self._matrix)
 
-    def _bound(self, scale: float, x: Array) -> float:
-        """What the residual may be: the tolerance, or the round-off of computing it where that is larger."""
-        rough = _ROUND_OFF * self._matrix.stiffness * inner(self._matrix.volume, np.abs(x))
+    def _bound(self, scale: float, x: Array, size: float) -> float:
+        """What the residual may be: the tolerance, or the round-off of computing it from x where that is larger."""
+        rough = _ROUND_OFF * self._matrix.stiffness * size
         if rough <= self._tolerance * scale:  # the diagonal would only make it less
             return self._tolerance * scale
         return max(self._tolerance * scale, _ROUND_OFF * inner(self._matrix.diagonal(), np.abs(x)))

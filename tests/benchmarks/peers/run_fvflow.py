@@ -1,4 +1,7 @@
-"""python run_fvflow.py PROBLEM N STEPPER [STEPS]: fvflow, from the case to the last step; STEPS cut the time anew."""
+"""python run_fvflow.py PROBLEM N STEPPER [STEPS]: fvflow, from the case to the last step; STEPS cut the time anew.
+
+STEPPER may have the tolerance of its iteration behind it: implicit-euler:1e-8.
+"""
 
 import sys
 from itertools import pairwise
@@ -7,6 +10,8 @@ import numpy as np
 from problem import Problem, clock
 
 name, n, stepper, *steps = sys.argv[1:]
+kind, _, tolerance = stepper.partition(":")
+solver = {"solver": {"kind": "krylov", "tolerance": float(tolerance)}} if tolerance else {}
 problem = Problem(name, int(n))
 count = int(steps[0]) if steps else problem.steps
 
@@ -25,7 +30,7 @@ case = Case.parse(
 ).replace(
     {
         "mesh": {"kind": "box", **box, "cells": [problem.n] * problem.dimension},
-        "flow": {"kind": "fokker-planck", "epsilon": problem.epsilon, **drift, "stepper": {"kind": stepper}},
+        "flow": {"kind": "fokker-planck", "epsilon": problem.epsilon, **drift, "stepper": {"kind": kind, **solver}},
         "initial": {
             "kind": "gaussian",
             "mean": problem.mean.tolist(),
