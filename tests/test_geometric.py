@@ -163,6 +163,7 @@ def test_compiled_kernels_equal_the_plain_ones(shape, monkeypatch):
 
 
 def test_threads_change_nothing(monkeypatch):
+    monkeypatch.setattr(threads, "PAYS", 1)
     p = problem("wells", (300, 270))
     matrix, right = p.matrix(0.0, 10.0), np.random.default_rng(5).random(p.mesh.cells)
     found = []

@@ -136,6 +136,7 @@ def test_lines_that_are_alike_share_their_multipliers():
 
 
 def test_threads_change_nothing(monkeypatch):
+    monkeypatch.setattr(threads, "PAYS", 1)
     matrix = problem((300, 300)).matrix(0.0, 0.1)
     rho = np.random.default_rng(6).random(90_000)
     monkeypatch.setattr(threads, "limit", lambda: 1)

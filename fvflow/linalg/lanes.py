@@ -16,7 +16,7 @@ from fvflow.linalg.kernels import compiled
 
 LANES = 32  # rows that are turned into columns, to be swept beside each other
 _TILE = 8  # rows and columns turned at once, as many as an instruction holds
-_WIDTH = 1024  # columns swept at once: of these a row stays in the nearest cache until the next has used it
+WIDTH = 1024  # columns swept at once: of these a row stays in the nearest cache until the next has used it
 
 
 def _fused(function: Any) -> Any:
@@ -123,17 +123,26 @@ def _walk_alike(cells: Any, forward: Any, scale: Any, backward: Any) -> None:
 
 @_fused
 def sweep_strips(
-    x: Any, y: Any, forward: Any, scale: Any, backward: Any, fresh: Any, reflected: Any, begin: Any, end: Any
+    x: Any,
+    y: Any,
+    forward: Any,
+    scale: Any,
+    backward: Any,
+    width: Any,
+    fresh: Any,
+    reflected: Any,
+    begin: Any,
+    end: Any,
 ) -> None:
-    """Strips begin to end of _WIDTH columns (outer, along, inner), x into y; multipliers alike or (1, along, 1).
+    """Strips begin to end of `width` columns (outer, along, inner), x into y; multipliers alike or (1, along, 1).
 
     Rows of y are worked on in place, after those of x have been copied there if they are `fresh`.
     """
     _, count, inner = y.shape
-    strips, shared = (inner + _WIDTH - 1) // _WIDTH, forward.shape[2] == 1
+    strips, shared = (inner + width - 1) // width, forward.shape[2] == 1
     for strip in range(begin, end):
-        o, first = strip // strips, strip % strips * _WIDTH
-        last = min(first + _WIDTH, inner)
+        o, first = strip // strips, strip % strips * width
+        last = min(first + width, inner)
         for i in range(count):
             row = y[o, i, first:last]
             if fresh:
@@ -164,8 +173,3 @@ def sweep_strips(
                 row, before = y[o, i, first:last], x[o, i, first:last]
                 for k in range(last - first):
                     row[k] = 2.0 * row[k] - before[k]
-
-
-def strips(outer: int, inner: int) -> int:
-    """The number of strips."""
-    return outer * -(-inner // _WIDTH)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.linalg.matrix import FaceMatrix, Solution, balanced
-from fvflow.linalg.threads import shared
+from fvflow.linalg.threads import limit, shared
 from fvflow.mesh import Array, Extent
 
 _ALIKE = 1e-13  # relative difference of rates that the rounding of a potential leaves between lines that are alike
@@ -114,8 +114,9 @@ class _Factor:
         kernels, parts, (outer, count, inner) = self._kernels, self._parts, self._shape
         if inner > 1:
             x, y, fresh = source.reshape(self._shape), target.reshape(self._shape), source is not target
-            strips = partial(kernels.sweep_strips, x, y, *parts, fresh, reflected)
-            shared(strips, kernels.strips(outer, inner), len(source))
+            width = min(kernels.WIDTH, -(-outer * inner // limit()))  # of strips for all threads
+            strips = partial(kernels.sweep_strips, x, y, *parts, width, fresh, reflected)
+            shared(strips, outer * -(-inner // width), len(source))
             return
         before, after = source.reshape(outer, count), target.reshape(outer, count)
         if self._few:

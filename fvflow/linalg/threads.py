@@ -8,7 +8,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-PAYS = 2**16  # cells from which handing work to another thread costs less than it saves
+PAYS = 2**17  # cells from which handing work to another thread costs less than it saves
 
 
 @cache
@@ -23,7 +23,7 @@ def limit() -> int:
 
 
 def shared(task: Callable[[int, int], None], count: int, cells: int, block: int = 1) -> None:
-    """task(begin, end) over 0..count, by one thread or, from 2^16 cells on, by all; begin is a multiple of `block`.
+    """task(begin, end) over 0..count, by one thread or, from 2^17 cells on, by all; begin is a multiple of `block`.
 
     The task is a compiled loop that lets go of the interpreter, and no two of its lines depend on one another: the
     result does not depend on the number of threads.
