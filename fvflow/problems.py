@@ -12,7 +12,7 @@ from fvflow.energies import EntropyTerm, PotentialTerm, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift
 from fvflow.fluxes import Flux
-from fvflow.linalg import FaceMatrix
+from fvflow.linalg import FaceMatrix, inner
 from fvflow.mesh import Array, Mesh
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class State:
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:
         """The state at time 0."""
-        return State(0.0, density, float(mesh.volume @ density))
+        return State(0.0, density, inner(mesh.volume, density))
 
 
 class Problem(Protocol):

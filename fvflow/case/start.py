@@ -12,6 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.exact import FromExact, Reference, Setting, initial_density
 from fvflow.fields import Gaussian, Mixture
 from fvflow.flows import equal_masses
+from fvflow.linalg import inner
 from fvflow.mesh import Mesh
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
@@ -23,7 +24,7 @@ def aimed(setting: Setting, reference: Reference | None, names: Mapping[str, flo
     """The target density, of the mass of the initial one."""
     target = started(dataclasses.replace(setting, initial=setting.target), reference, names, 1.0)
     volume = setting.mesh.volume
-    mass, aimed = float(volume @ initial), float(volume @ target)
+    mass, aimed = inner(volume, initial), inner(volume, target)
     equal_masses(mass, aimed, _OUTSIDE if isinstance(setting.target, FromExact) else _ROUND_OFF)
     return target * (mass / aimed)
 
@@ -49,7 +50,7 @@ def started(setting: Setting, reference: Reference | None, names: Mapping[str, f
             f"{axis} = {value:.6g}" for axis, value in zip("xyz", setting.mesh.centre[cell], strict=False)
         )
         raise CaseError(f"the density is {density[cell]:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
-    total = float(setting.mesh.volume @ density)
+    total = inner(setting.mesh.volume, density)
     if not total < np.inf:
         raise CaseError("the mass of the density is too large for doubles; scale it down")
     if not total > 0:

@@ -10,7 +10,7 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg.balance import balanced
 from fvflow.linalg.elimination import null_vector
-from fvflow.linalg.matrix import FaceMatrix, divergence
+from fvflow.linalg.matrix import FaceMatrix, divergence, inner
 from fvflow.linalg.multigrid import hierarchy
 from fvflow.mesh import Array, Index
 
@@ -43,7 +43,7 @@ def steady(matrix: FaceMatrix, parts: Index, masses: Array, dimension: int) -> S
         cells = np.flatnonzero(closed & (parts == part))
         block = restricted(matrix, cells)
         x, count = _solved(block, dimension)
-        density[cells] = x * (mass / float(block.volume @ x))
+        density[cells] = x * (mass / inner(block.volume, x))
         iterations += count
     return Steady(density, iterations, residual(matrix, density))
 

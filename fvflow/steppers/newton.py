@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.energies import Sum
-from fvflow.linalg import divergence, perturbed
+from fvflow.linalg import divergence, inner, perturbed
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import Map, Pattern, Schur
@@ -29,7 +29,7 @@ class Iterate:
         self._mass, self._mean = state.mass, mean
         if np.isfinite(total.first(np.zeros_like(start))).all():  # E' is bounded at 0: vacuum is a place like others
             self.density = np.maximum(start, _FLOOR * mean)
-            self.density *= state.mass / float(mesh.volume @ self.density)
+            self.density *= state.mass / inner(mesh.volume, self.density)
             self._vacuum = np.zeros(len(start), dtype=bool)
         else:
             self.density = np.maximum(start, np.finfo(float).tiny)
