@@ -56,8 +56,8 @@ def residual(matrix: FaceMatrix, density: Array) -> float:
 
 
 def content(volume: Array, density: Array, parts: Index) -> Array:
-    """The mass in each connected part (part,), summed pairwise: one after the other, round-off would tell."""
-    return np.array([float(volume[cells] @ density[cells]) for cells in _cells(parts)])
+    """The mass in each connected part (part,), summed by blocks: one after the other, round-off would tell."""
+    return np.array([inner(volume[cells], density[cells]) for cells in _cells(parts)])
 
 
 def _cells(parts: Index) -> list[Any]:
