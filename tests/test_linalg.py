@@ -146,6 +146,9 @@ def test_auto_picks_by_dimension_and_size():
     assert type(chosen(Auto(), Extent(2, 129 * 128))) is Direct, "no grid"
     assert type(chosen(Auto(), Extent(3, 65 * 64))) is Krylov
     assert chosen(Krylov(), Extent(1, 3)) == Krylov()
+    assert type(chosen(Auto(), Extent.of((30, 30)), steady=False)) is Krylov, "factors would serve one step only"
+    assert type(chosen(Auto(), Extent.of((20, 20)), steady=False)) is Direct
+    assert type(chosen(Auto(), Extent(2, 900), steady=False)) is Direct, "no grid"
     with pytest.raises(CaseError, match="one space dimension"):
         chosen(Tridiagonal(), Extent(2, 9))
 

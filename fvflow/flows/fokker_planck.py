@@ -68,6 +68,11 @@ class FokkerPlanckFlow(LinearFlow):
         return isinstance(self.stepper, Muscl | ExponentialStepper)
 
     @property
+    def _steady(self) -> bool:
+        """Whether a matrix serves many steps."""
+        return self.drift({}).steady
+
+    @property
     def caveat(self) -> str:
         """Why no step of the stepper is sure to keep densities non-negative, where it is not the flux."""
         return str(getattr(self.stepper, "caveat", ""))
@@ -85,7 +90,9 @@ class FokkerPlanckFlow(LinearFlow):
         if isinstance(self.stepper, ExponentialStepper):
             return f"{self.stepper.kind} (exact in time), {self.flux.kind} flux ({order})"
         scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
-        return f"{scheme}, {self.flux.kind} flux ({order}), solver {described(self.stepper.solver, extent)}"
+        return (
+            f"{scheme}, {self.flux.kind} flux ({order}), solver {described(self.stepper.solver, extent, self._steady)}"
+        )
 
     def smearing(self, problem: FokkerPlanck) -> float | None:
         """The largest numerical diffusion |v| d/2 of upwinding at epsilon 0, at time 0."""
@@ -97,5 +104,6 @@ class FokkerPlanckFlow(LinearFlow):
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
         if isinstance(self.stepper, ExponentialStepper):
             return product_bytes(extent)
-        solver = Krylov() if isinstance(self.stepper, Muscl) else fitted(self.stepper.solver, extent)  # without factors
-        return estimated_bytes(solver, extent)
+        if isinstance(self.stepper, Muscl):
+            return estimated_bytes(Krylov(), extent)  # without factors
+        return estimated_bytes(fitted(self.stepper.solver, extent, self._steady), extent)

@@ -23,59 +23,66 @@ from fvflow.mesh import Extent
 
 LARGEST_DIRECT = 4096  # cells in three dimensions beyond which a factorisation costs more than it saves
 _LARGEST_PLANE = 16_384  # the same of a grid in two
+_LARGEST_ONCE = 400  # cells of a grid beyond which it does so for a matrix of one step only
 
 
 @dataclass(frozen=True)
 class Auto:
     """tridiagonal in one dimension; in two, direct up to 16384 cells and where the mesh is no grid; in three, direct
-    up to 4096 cells; krylov beyond.
+    up to 4096 cells; krylov beyond, and on grids of more than 400 cells under a drift that moves: with
+    factors that serve one step only such a run takes three times as long on 128^2.
     """
 
     kind: Literal["auto"] = "auto"
 
-    def choose(self, extent: Extent) -> Tridiagonal | Direct | Krylov:
-        """The solver for a mesh, from its declared dimension and size."""
+    def choose(self, extent: Extent, steady: bool = True) -> Tridiagonal | Direct | Krylov:
+        """The solver for a mesh, from its declared dimension and size, and whether a matrix serves many steps."""
         if extent.dimension == 1:
             return Tridiagonal()
-        return Direct() if extent.cells <= _largest(extent) or (extent.dimension == 2 and not extent.grid) else Krylov()
+        few = extent.cells <= _largest(extent, steady)
+        return Direct() if few or (extent.dimension == 2 and not extent.grid) else Krylov()
 
-    def reason(self, extent: Extent) -> str:
+    def reason(self, extent: Extent, steady: bool = True) -> str:
         """Why, in a clause."""
         if extent.dimension == 1:
             return "a chain of cells is eliminated in linear time"
+        if extent.cells <= _largest(extent, steady):
+            return f"up to {_largest(extent, steady)} cells the factors are small and right in every tail"
         if extent.cells <= _largest(extent):
-            return f"up to {_largest(extent)} cells the factors are small and right in every tail"
+            return "the drift moves, so that factors would serve one step only"
         if extent.dimension == 2 and not extent.grid:
             return "the factors of a plane mesh serve every step"
         return "on a grid, preconditioned by sweeps along its axes" if extent.grid else "factors would not fit"
 
 
-def _largest(extent: Extent) -> int:
+def _largest(extent: Extent, steady: bool = True) -> int:
+    if extent.grid and not steady:
+        return _LARGEST_ONCE
     return _LARGEST_PLANE if extent.dimension == 2 else LARGEST_DIRECT
 
 
 Solver = Auto | Tridiagonal | Direct | Krylov
 
 
-def chosen(solver: Solver, extent: Extent) -> Tridiagonal | Direct | Krylov:
+def chosen(solver: Solver, extent: Extent, steady: bool = True) -> Tridiagonal | Direct | Krylov:
     """The solver itself, or what `auto` picks for the mesh; raises CaseError if it does not fit the mesh."""
     if isinstance(solver, Tridiagonal) and extent.dimension != 1:
         raise CaseError("solver tridiagonal works in one space dimension; use direct, krylov or auto")
-    return solver.choose(extent) if isinstance(solver, Auto) else solver
+    return solver.choose(extent, steady) if isinstance(solver, Auto) else solver
 
 
-def fitted(solver: Solver | Split, extent: Extent) -> Tridiagonal | Direct | Krylov | Split:
+def fitted(solver: Solver | Split, extent: Extent, steady: bool = True) -> Tridiagonal | Direct | Krylov | Split:
     """As `chosen`, or the sweeps of a split stepper; raises CaseError if they do not fit the mesh."""
     if not isinstance(solver, Split):
-        return chosen(solver, extent)
+        return chosen(solver, extent, steady)
     solver.require(extent)
     return solver
 
 
-def described(solver: Solver | Split, extent: Extent) -> str:
+def described(solver: Solver | Split, extent: Extent, steady: bool = True) -> str:
     """The solver by name, and why `auto` picks it."""
-    kind = fitted(solver, extent).kind
-    return f"{kind} (auto: {solver.reason(extent)})" if isinstance(solver, Auto) else kind
+    kind = fitted(solver, extent, steady).kind
+    return f"{kind} (auto: {solver.reason(extent, steady)})" if isinstance(solver, Auto) else kind
 
 
 def estimated_bytes(solver: Tridiagonal | Direct | Krylov | Split, extent: Extent) -> int:

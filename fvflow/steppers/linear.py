@@ -45,7 +45,7 @@ class Factorised(Generic[T]):
 
 
 def _inverse(problem: FokkerPlanck, solver: Solver) -> Factorised[Solve]:
-    return Factorised[Solve](problem, chosen(solver, problem.mesh.extent))
+    return Factorised[Solve](problem, chosen(solver, problem.mesh.extent, problem.drift.steady))
 
 
 def _same(one: tuple[float, Array, Array], other: tuple[float, Array, Array]) -> bool:
