@@ -71,15 +71,15 @@ class Gridded:
 
     def _corrected(self, x: Array, right: Array, goal: float) -> tuple[Array, float, int]:
         """x = S r + S r_1 + ..., r_1 = r - N S r and so on, while that converges fast: residual, its norm, terms."""
-        axes, residual, out = self._sweep.axes, right, self._work[0]
-        swept = list(self._work[1 : len(axes) + 1])
+        axes, residual = self._sweep.axes, right
+        swept = list(self._work[: len(axes)])
         left, former, count = math.inf, math.inf, 0
         while count == 0 or (goal < left <= _FAST * former and count < self._most):
             source, former = residual, left
             for axis, target in zip(axes, swept, strict=True):
                 source = self._sweep(source, (axis,), out=target)
-            left = self._stencil.remainder(swept, x, count == 0, out)
-            residual, count = out, count + 1
+            left = self._stencil.remainder(swept, x, count == 0, swept[0])
+            residual, count = swept[0], count + 1
         return residual, left, count
 
     @cached_property

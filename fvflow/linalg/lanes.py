@@ -144,10 +144,9 @@ def sweep_strips(
         o, first = strip // strips, strip % strips * width
         last = min(first + width, inner)
         for i in range(count):
-            row = y[o, i, first:last]
+            row, before = y[o, i, first:last], y[o, max(i - 1, 0), first:last]
             if fresh:
                 row[:] = x[o, i, first:last]
-            before = y[o, max(i - 1, 0), first:last]
             if i > 0 and shared:
                 f = forward[0, i, 0]
                 for k in range(last - first):

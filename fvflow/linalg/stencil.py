@@ -38,16 +38,12 @@ class Stencil:
             r - |K|^-1 M S r = |K|^-1 sum_a div F_a(u_a - S r),
 
         since u_a + |K|^-1 div F_a(u_a) is what the sweep along a began with; the last axis has no part in it. On the
-        way S r is added to the density, or put there if that is `fresh`.
+        way S r is added to the density, or put there if that is `fresh`. The place of u_x may be that of the result.
         """
-        layers = self._planes[0]
-        views = [
-            part.reshape(self._planes)
-            for part in (swept[0], swept[max(len(swept) - 2, 0)], swept[-1], self._inverse, out, density)
-        ]
+        layers, second = self._planes[0], swept[max(len(swept) - 2, 0)]
+        views = [part.reshape(self._planes) for part in (swept[0], second, swept[-1], out, density)]
         run, norms = compiled(remaining, "reassoc", "contract"), np.empty(layers)
-        task = partial(run, *views, fresh, norms, *self._within)
-        shared(task, layers, len(out))
+        shared(partial(run, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
         return float(norms.sum())
 
     @cached_property
@@ -66,8 +62,9 @@ class Stencil:
 
     @cached_property
     def _inverse(self) -> Array:
-        """1/|K| (cell,)."""
-        return np.asarray(1.0 / self._volume)
+        """1/|K| (plane, row, cell), or (1, row, cell) if that serves all planes."""
+        volume = self._volume.reshape(self._planes)
+        return np.asarray(1.0 / (volume[:1] if (volume == volume[:1]).all() else volume))
 
     def _run(self, kernel: Any, *cells: Array) -> Array:
         run, views = compiled(kernel), [part.reshape(self._shape) for part in cells]
@@ -111,9 +108,9 @@ def remaining(
     first: Any,
     second: Any,
     last: Any,
-    inverse: Any,
     out: Any,
     density: Any,
+    inverse: Any,
     fresh: Any,
     norms: Any,
     dx: Any,
@@ -129,13 +126,8 @@ def remaining(
     off, along, across = np.empty((rows, count)), np.zeros((rows, count + 1)), np.empty(inner)
     flat = off.reshape(cells)
     for z in range(begin, end):
-        left, swept, known, volume = (
-            out[z].reshape(cells),
-            last[z].reshape(cells),
-            density[z].reshape(cells),
-            inverse[z].reshape(cells),
-        )
-        before = first[z].reshape(cells)
+        left, swept, known = out[z].reshape(cells), last[z].reshape(cells), density[z].reshape(cells)
+        before, per = first[z].reshape(cells), inverse[min(z, len(inverse) - 1)].reshape(cells)
         if fresh:
             for k in range(cells):
                 flat[k] = before[k] - swept[k]
@@ -163,7 +155,7 @@ def remaining(
         norm = 0.0
         for k in range(cells):
             norm += abs(left[k])
-            left[k] *= volume[k]
+            left[k] *= per[k]
         norms[z] = norm
 
 
