@@ -254,6 +254,15 @@ def test_steps_are_cut_into_substeps():
         step(state, 1e9)
 
 
+def test_a_step_of_a_whole_number_of_substeps_ends():
+    """0.3 at the rate 1600 and cfl 0.4 is 300 substeps, of which 300 * 4 * 0.4 falls short by round-off."""
+    case = ou(2, 32, flow__velocity=["50", "0"], flow__potential=None, flow__epsilon=0, exact=None)
+    changes = {"mesh.lower": [-1, -1], "mesh.upper": [1, 1], "flow.stepper": {"kind": "muscl"}}
+    for path, value in {**changes, "times": {"end": 0.3, "step": 0.3}}.items():
+        case = case.replace({path: value})
+    assert final(case)[2]["iterations"] == 300
+
+
 def test_substeps_follow_a_drift_that_grows():
     """The bound is kept at all stages though the drift is at rest when the step begins."""
     case = ou(1, 50, flow__potential="50*t**2*x**2", flow__epsilon=0.0, flow__stepper={"kind": "muscl"}, exact=None)

@@ -150,16 +150,16 @@ class Muscl:
 
     def _substeps(self, problem: Reconstructed, time: float, length: float) -> int:
         """The least number of equal substeps to go whose first keeps the bound at all of its stages."""
-        rate, count = problem.flow(time)[1], 0
-        while count * 4.0 * self.cfl < length * rate or count == 0:
+        rate, count, needed = problem.flow(time)[1], 0, 1
+        while count < needed:
             if not length * rate < _MOST:
                 raise NumericsError(
                     f"cells empty at the rate {rate:.3g}: a step of {length:.3g} needs more than {_MOST:.0e} substeps; "
                     "use an implicit stepper or larger cells"
                 )
             count = max(1, math.ceil(length * rate / (4.0 * self.cfl)))
-            tau = length / count
-            rate = max(rate, *(problem.flow(time + part * tau)[1] for part in (0.5, 1.0)))
+            rate = max(rate, *(problem.flow(time + part * length / count)[1] for part in (0.5, 1.0)))
+            needed = math.ceil(length * rate / (4.0 * self.cfl))
         return count
 
 
