@@ -60,8 +60,7 @@ class Gridded:
             elif count >= self._most:
                 break
             else:
-                most = min(self._most - count, _WORTH)
-                done, slow = self._iterate(x, residual, 0.5 * bound, most, precondition)
+                done, slow = self._iterate(x, residual, 0.5 * bound, self._most - count, precondition)
                 count, precondition = count + done, self._cycle if slow else precondition
             residual, left = self._residual(right, x)
         raise NumericsError(
