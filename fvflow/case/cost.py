@@ -66,19 +66,21 @@ class Cost:
         """A sentence on the time."""
         foresee(self.prepared.mesh.cells * (1 if self.adaptive else self.times.steps))  # steps as most will be taken
         found: list[_Timed] = []
-        started, failure = time.perf_counter(), ""
+        started, whole = time.perf_counter(), self.prepared.mesh.cells
         for size in self._sizes():
+            if not found and size > max(_UNTRIED, _SMALLEST * self.growth):
+                break
             left = _BUDGET + self.cold - (time.perf_counter() - started)
             if found and (found[-1].first + _STEPS * found[-1].step) * (size / found[-1].cells) ** self.steepest > left:
                 break
             try:
                 self._time(size, found)
             except FvflowError as error:
-                failure = str(error)
-                break
-        if failure and (not found or size == self.prepared.mesh.cells):
-            return f"not known: {failure}"
-        return self._sentence(found) if found else "not known: this mesh is too large to try, and has no smaller one"
+                if size == whole:
+                    return f"not known: {error}"
+        return (
+            self._sentence(found) if found else "not known: this mesh is too large to try, and no smaller one will do"
+        )
 
     def _sizes(self) -> list[int]:
         cells, mesh = self.prepared.mesh.cells, self.prepared.mesh
