@@ -167,8 +167,8 @@ def _taken(step: Step, state: State, length: float, at: float) -> State:
     """The state after a step, at the time `at`."""
     try:
         after = replace(step(state, length), time=at, rejections=0)
-    except NumericsError as error:
-        raise NumericsError(f"{error} (step {state.step + 1}, from t = {state.time:g} to {at:g})") from error
+    except (CaseError, NumericsError) as error:  # of a case whose drift comes to be too much for its flux, the first
+        raise type(error)(f"{error} (step {state.step + 1}, from t = {state.time:g} to {at:g})") from error
     _require_finite(after)
     return after
 

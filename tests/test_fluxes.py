@@ -36,6 +36,12 @@ def test_square_root_is_refused_where_it_is_no_approximation():
         ou(1, 20, flow__flux={"kind": "square-root"}, flow__epsilon=0)
 
 
+def test_a_drift_that_comes_to_be_too_steep_is_told_with_its_time():
+    changes = {"flow__flux": {"kind": "square-root"}, "flow__potential": "0.5*x**2*(1 + 400*t)", "exact": None}
+    with pytest.raises(CaseError, match=r"Peclet number .* \(step \d+, from t = 0\.\d+ to 0\.\d+\)"):
+        final(ou(1, 40, flow__epsilon=0.5, times={"end": 1, "step": 0.01}, **changes))
+
+
 def test_square_root_has_less_of_an_error():
     """A third of Scharfetter-Gummel's from a narrow bump in a tilted quadratic potential; exact in time."""
     changes = {"flow__potential": "1.625*x**2 + 1.299*x*y + 0.875*y**2", "flow__epsilon": 0.5}

@@ -78,9 +78,7 @@ class Cost:
             except FvflowError as error:
                 if size == whole:
                     return f"not known: {error}"
-        return (
-            self._sentence(found) if found else "not known: this mesh is too large to try, and no smaller one will do"
-        )
+        return self._sentence(found) if found else "not known: the mesh is too large to try, and no smaller one will do"
 
     def _sizes(self) -> list[int]:
         cells, mesh = self.prepared.mesh.cells, self.prepared.mesh

@@ -23,14 +23,14 @@ from fvflow.mesh import Extent
 
 LARGEST_DIRECT = 4096  # cells in three dimensions beyond which a factorisation costs more than it saves
 _LARGEST_PLANE = 16_384  # the same of a grid in two
-_LARGEST_ONCE = 400  # cells of a grid beyond which it does so for a matrix of one step only
+_LARGEST_ONCE = 400  # the same of a grid whose matrix serves one step only
 
 
 @dataclass(frozen=True)
 class Auto:
     """tridiagonal in one dimension; in two, direct up to 16384 cells and where the mesh is no grid; in three, direct
-    up to 4096 cells; krylov beyond, and on grids of more than 400 cells under a drift that moves: with
-    factors that serve one step only such a run takes three times as long on 128^2.
+    up to 4096 cells; krylov beyond, and on grids of more than 400 cells under a drift that moves: with factors that
+    serve one step only such a run takes three times as long on 128^2.
     """
 
     kind: Literal["auto"] = "auto"
@@ -52,7 +52,7 @@ class Auto:
             return "the drift moves, so that factors would serve one step only"
         if extent.dimension == 2 and not extent.grid:
             return "the factors of a plane mesh serve every step"
-        return "on a grid, preconditioned by sweeps along its axes" if extent.grid else "factors would not fit"
+        return "on a grid, by sweeps along its axes" if extent.grid else "factors would not fit"
 
 
 def _largest(extent: Extent, steady: bool = True) -> int:

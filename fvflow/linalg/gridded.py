@@ -1,4 +1,4 @@
-"""BiCGStab on a grid, preconditioned by one split sweep, without a matrix."""
+"""Steps on a grid without a matrix: corrections by split sweeps, BiCGStab, multigrid."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _ROUND_OFF = 16 * np.finfo(float).eps
 
 @dataclass(frozen=True)
 class Krylov:
-    """BiCGStab, on a grid without a matrix (`Gridded`), elsewhere on M D^-1 (D the diagonal).
+    """On a grid without a matrix (`Gridded`); elsewhere BiCGStab on M D^-1 (D the diagonal).
 
     It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Where a solve
     off grids takes more than 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,

@@ -144,8 +144,9 @@ def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int
     decomposable Markov chains, SIAM J. Alg. Disc. Meth. 5, 1984). The road not taken: refinement by the
     residual drifts by 5e-12 in 1000 steps at dt eps/h^2 = 200, this by 1e-15.
 
-    It is done in place, and the correction is reported. Raises NumericsError if it is more than round-off can be
-    (4 eps max M_KK/|K|, at least 1e-12), or than an iteration was `allowed`: that is not covered up.
+    It is done in place where it is more than the sum itself is off by (4 eps), and reported in any case. Raises
+    NumericsError if it is more than round-off can be (4 eps max M_KK/|K|, at least 1e-12), or than an iteration was
+    `allowed`: that is not covered up.
     """
     return balanced(matrix.volume, matrix.stiffness, density, total, iterations, allowed)
 

@@ -163,9 +163,9 @@ class Chebyshev:
     that growth, weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.stretch`. A
     step is cut into parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where
     these together take more products than the Poisson sum of `uniformisation`, and that is stable, it is that sum.
-    Not positive: only down to -tolerance. A state that is Gibbs to round-off in every cell is left as it is. Tal-
-    Ezer, Kosloff, An accurate and efficient scheme for propagating the time dependent Schroedinger equation, J.
-    Chem. Phys. 81 (1984).
+    Not positive: only down to -tolerance. A state that is Gibbs to round-off in every cell is left as it is.
+    Tal-Ezer, Kosloff, An accurate and efficient scheme for propagating the time dependent Schroedinger equation,
+    J. Chem. Phys. 81 (1984).
     """
 
     tolerance: Tolerance = 1e-12
