@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
 
-_HOME = {
+_LAZY_NAMES = {
     "Case": "case",
     "Checks": "case",
     "Output": "case",
@@ -38,7 +38,7 @@ _HOME = {
     "Voronoi": "mesh",
     "from_fipy": "mesh",
 }
-_ROOMS = ("plot", "wasserstein")
+_LAZY_MODULES = ("plot", "wasserstein")
 __all__ = [
     "Box",
     "Case",
@@ -68,8 +68,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _LAZY_MODULES:
         return import_module(f"fvflow.{name}")
-    if name in _HOME:
-        return getattr(import_module(f"fvflow.{_HOME[name]}"), name)
+    if name in _LAZY_NAMES:
+        return getattr(import_module(f"fvflow.{_LAZY_NAMES[name]}"), name)
     raise AttributeError(f"module 'fvflow' has no attribute {name!r}")

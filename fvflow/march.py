@@ -46,9 +46,9 @@ class Times:
 
     Each interval between saves is cut into equal steps, so that every saved time is met exactly.
 
-    >>> Times(end=1.0, step=0.3, save=0.5).marks
+    >>> Times(end=1.0, step=0.3, save=0.5).save_times
     (0.0, 0.5, 1.0)
-    >>> [Times(end=1.0, step=0.3, save=0.5).cuts(i) for i in (1, 2)]
+    >>> [Times(end=1.0, step=0.3, save=0.5).substeps(i) for i in (1, 2)]
     [2, 2]
     """
 
@@ -89,39 +89,42 @@ class Times:
         """Number of saved times after the start."""
         return 1 if self.save is None else math.ceil(self.end / self.save * (1 - _ROUND_OFF))
 
-    def mark(self, index: int) -> float:
+    def save_time(self, index: int) -> float:
         """The saved time of the given index; 0 is the start."""
         return self.end if index == self.saves else index * (self.save or self.end)
 
     @property
-    def marks(self) -> tuple[float, ...]:
+    def save_times(self) -> tuple[float, ...]:
         """All saved times."""
-        return tuple(self.mark(index) for index in range(self.saves + 1))
+        return tuple(self.save_time(index) for index in range(self.saves + 1))
 
-    def cuts(self, index: int) -> int:
+    def substeps(self, index: int) -> int:
         """Number of steps to the saved time `index` from the one before."""
-        return max(1, math.ceil((self.mark(index) - self.mark(index - 1)) / self.first * (1 - _ROUND_OFF)))
+        return max(1, math.ceil((self.save_time(index) - self.save_time(index - 1)) / self.first * (1 - _ROUND_OFF)))
 
     @property
     def length(self) -> float | None:
         """The length of every step; None if they differ."""
         if isinstance(self.step, Adaptive):
             return None
-        usual, last = self.mark(1) / self.cuts(1), (self.end - self.mark(self.saves - 1)) / self.cuts(self.saves)
+        usual, last = (
+            self.save_time(1) / self.substeps(1),
+            (self.end - self.save_time(self.saves - 1)) / self.substeps(self.saves),
+        )
         return usual if math.isclose(usual, last, rel_tol=_ROUND_OFF) else None
 
     @property
     def steps(self) -> int:
         """Number of steps in all; of the first length, if they are chosen by their error."""
-        usual = self.cuts(1)
-        return usual * (self.saves - 1) + self.cuts(self.saves)
+        usual = self.substeps(1)
+        return usual * (self.saves - 1) + self.substeps(self.saves)
 
 
 @dataclass(frozen=True)
 class Moment(Times):
     """A single frame and no steps: for what does not happen in time.
 
-    >>> Moment().marks
+    >>> Moment().save_times
     (0.0,)
     """
 
@@ -154,9 +157,11 @@ def march(
         yield from _adapted(attempt or _doubled(step, volume, order), state, times, times.step, order, growth)
         return
     for index in range(1, times.saves + 1):
-        start, end, cuts = times.mark(index - 1), times.mark(index), times.cuts(index)
-        whole = math.isclose(end - start, times.mark(1), rel_tol=_ROUND_OFF)
-        length = (times.mark(1) if whole else end - start) / cuts  # the same to the last bit, so factors are reused
+        start, end, cuts = times.save_time(index - 1), times.save_time(index), times.substeps(index)
+        whole = math.isclose(end - start, times.save_time(1), rel_tol=_ROUND_OFF)
+        length = (
+            times.save_time(1) if whole else end - start
+        ) / cuts  # the same to the last bit, so factors are reused
         for cut in range(1, cuts + 1):
             at = end if cut == cuts else start + cut * length
             state = _taken(step, state, length, at)
@@ -192,7 +197,7 @@ def _adapted(
     length = min(rule.initial, rule.longest or times.end)
     shortest, rejections = rule.shortest or _SHORTEST * times.end, 0
     for index in range(1, times.saves + 1):
-        end = times.mark(index)
+        end = times.save_time(index)
         while state.time < end:
             parts = math.ceil((end - state.time) / length * (1 - _ROUND_OFF))
             tau = (end - state.time) / parts
@@ -231,7 +236,7 @@ def _require_finite(state: State) -> None:
         )
 
 
-def tee(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:
+def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:
     """The same states, each shown to the watchers on its way."""
     for state in states:
         for watch in watchers:
@@ -239,10 +244,10 @@ def tee(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator
         yield state
 
 
-def every(states: Iterable[State], times: Times) -> Iterator[State]:
+def at_save_times(states: Iterable[State], times: Times) -> Iterator[State]:
     """Only the states at saved times."""
     index = 0
     for state in states:
-        if state.time == times.mark(index):
+        if state.time == times.save_time(index):
             yield state
             index += 1

@@ -51,7 +51,7 @@ def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
     kind, cells = topology(mesh)
     extra = ' NodesPerElement="2"' if kind == "Polyline" else ""
     geometry = [
-        f'    <Topology TopologyType="{kind}"{extra} NumberOfElements="{len(mesh.drawn)}">',
+        f'    <Topology TopologyType="{kind}"{extra} NumberOfElements="{len(mesh.plot_cells)}">',
         f'     <DataItem Dimensions="{" ".join(map(str, cells.shape))}" NumberType="Int" Precision="4" Format="HDF">'
         f"{source}:/paraview/topology</DataItem>",
         "    </Topology>",
@@ -60,7 +60,7 @@ def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
         f"{source}:/paraview/points</DataItem>",
         "    </Geometry>",
     ]
-    centre = "Node" if mesh.on_nodes else "Cell"
+    centre = "Node" if mesh.point_data else "Cell"
     whole = " ".join(map(str, (len(times), *mesh.shape)))
     rank = 1 + len(mesh.shape)
     yield '<?xml version="1.0" ?>'

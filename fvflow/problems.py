@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Variable:
+class OutputVariable:
     """How a quantity is stored: dimensions beside time, a long name, units."""
 
     dims: tuple[str, ...]

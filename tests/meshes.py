@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fvflow.mesh import Box, Mesh, Voronoi
-from fvflow.mesh.boxes import boxes
 from fvflow.mesh.polytopes import assembled
+from fvflow.mesh.voronoi_dual import boxes
 
 # A well-centred pattern of 14 triangles on the unit square, the tile of a family of test meshes (FVCA5, mesh 1).
 TILE = np.array(

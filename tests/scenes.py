@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fvflow.case import Case, Prepared
+from fvflow.case import Case, Simulation
 from fvflow.problems import State
 
 
@@ -28,7 +28,7 @@ def ou(dimension: int = 1, cells: int = 100, **changes: Any) -> Case:
     return case
 
 
-def final(case: Case) -> tuple[Prepared, State, dict[str, Any]]:
+def final(case: Case) -> tuple[Simulation, State, dict[str, Any]]:
     """Run a case; its arrays, its last state and the figures of the whole run."""
     prepared = case.prepare()
     states: list[State] = []

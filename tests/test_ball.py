@@ -3,7 +3,7 @@ import pytest
 from scipy.special import jnp_zeros
 
 from fvflow.errors import CaseError
-from fvflow.exact import FromExact, Setting
+from fvflow.exact import Facts, FromExact
 from fvflow.exact.ball import BallMode, HeatBall
 from fvflow.fields import Drift, Expression, Uniform, average
 from fvflow.mesh import Box
@@ -31,8 +31,8 @@ def means(mesh, mode, sampling="average"):
     return average(mesh, lambda at, part: mode.at(at), sampling, 4)
 
 
-def setting(mesh, initial=None, drift=None, porous=()):
-    return Setting(mesh, drift or Drift(), 0.3, 2.0, porous, None, initial or FromExact(2.0))
+def facts(mesh, initial=None, drift=None, porous=()):
+    return Facts(mesh, drift or Drift(), 0.3, 2.0, porous, None, initial or FromExact(2.0))
 
 
 MESHES = {2: ball(2, 12), 3: ball(3, 6)}
@@ -117,7 +117,7 @@ def test_the_origin_is_no_exception():
 @pytest.mark.parametrize("order", [0, 2])
 def test_the_reference_is_the_solution_with_the_mass_of_the_case(dimension, order):
     mesh = MESHES[dimension]
-    reference = HeatBall(RADIUS, order, amplitude=0.5).on(setting(mesh))
+    reference = HeatBall(RADIUS, order, amplitude=0.5).on(facts(mesh))
     mode = BallMode(dimension, order, 1, RADIUS)
     background = 2.0 / mesh.volume.sum()
     for at in (0.0, 0.4):
@@ -147,7 +147,7 @@ def test_the_mean_of_a_mode_over_the_mesh_vanishes_with_the_cells():
 def test_densities_are_not_negative(dimension, order, count, amplitude, sampling):
     for mesh in (MESHES[dimension], ball(dimension, 5)):  # the second has a cell about the origin
         exact = HeatBall(RADIUS, order, count, amplitude, sampling=sampling)
-        assert exact.on(setting(mesh)).average(0.0).min() >= 0
+        assert exact.on(facts(mesh)).average(0.0).min() >= 0
 
 
 def test_a_mode_that_leaves_its_bounds_is_scaled_back():
@@ -155,12 +155,12 @@ def test_a_mode_that_leaves_its_bounds_is_scaled_back():
     mesh = ball(2, 5)
     mode = means(mesh, BallMode(2, 0, 2, RADIUS), "centre")
     assert (mode - mesh.volume @ mode / mesh.volume.sum()).max() > 1.001
-    assert HeatBall(RADIUS, 0, 2, -1.0, sampling="centre").on(setting(mesh)).average(0.0).min() == pytest.approx(0)
+    assert HeatBall(RADIUS, 0, 2, -1.0, sampling="centre").on(facts(mesh)).average(0.0).min() == pytest.approx(0)
 
 
 def test_values_at_the_centres_are_those():
     mesh = MESHES[2]
-    reference = HeatBall(RADIUS, 1, amplitude=1.0, sampling="centre").on(setting(mesh))
+    reference = HeatBall(RADIUS, 1, amplitude=1.0, sampling="centre").on(facts(mesh))
     values = BallMode(2, 1, 1, RADIUS).at(mesh.centre)
     np.testing.assert_allclose(reference.mode, values - mesh.volume @ values / mesh.volume.sum(), atol=1e-14)
 
@@ -173,7 +173,7 @@ def test_cells_may_be_of_any_kind():
     triangles = np.concatenate([corners[half][:, [0, 1, 2]], corners[half][:, [0, 2, 3]]])
     cells = np.concatenate([corners[~half], np.pad(triangles, ((0, 0), (0, 1)), constant_values=-1)])
     mixed = assembled(whole.points, cells, centroids=True)
-    fine, coarse = (HeatBall(RADIUS, 2).on(setting(mesh)).average(0.1) for mesh in (mixed, whole))
+    fine, coarse = (HeatBall(RADIUS, 2).on(facts(mesh)).average(0.1) for mesh in (mixed, whole))
     first = np.count_nonzero(~half)
     halves = (mixed.volume * fine)[first:].reshape(2, -1).sum(axis=0)
     np.testing.assert_allclose(halves, (whole.volume * coarse)[half], rtol=1e-6)
@@ -182,9 +182,9 @@ def test_cells_may_be_of_any_kind():
 
 def test_a_ball_may_be_anywhere():
     here, there = MESHES[3], ball(3, 6, centre=np.array([3.0, -1.0, 0.5]))
-    density = HeatBall(RADIUS, 2).on(setting(here)).average(0.1)
+    density = HeatBall(RADIUS, 2).on(facts(here)).average(0.1)
     np.testing.assert_allclose(
-        HeatBall(RADIUS, 2, centre=(3.0, -1.0, 0.5)).on(setting(there)).average(0.1), density, rtol=1e-12
+        HeatBall(RADIUS, 2, centre=(3.0, -1.0, 0.5)).on(facts(there)).average(0.1), density, rtol=1e-12
     )
 
 
@@ -194,16 +194,16 @@ DISC = MESHES[2]
 @pytest.mark.parametrize(
     ("exact", "case", "message"),
     [
-        (HeatBall(1.0), setting(Box((-1.0,), (1.0,), (8,)).build()), "dimension 1"),
-        (HeatBall(RADIUS), setting(DISC, Uniform()), "got uniform"),
-        (HeatBall(RADIUS), setting(DISC, drift=Drift(potential=Expression("x"))), "heat equation"),
-        (HeatBall(RADIUS), setting(DISC, porous=((1.0, 2.0),)), "heat equation"),
-        (HeatBall(RADIUS, centre=(0.0, 0.0, 0.0)), setting(DISC), "3 entries"),
-        (HeatBall(RADIUS * (1 - 1e-5)), setting(DISC), "inscribed"),
-        (HeatBall(RADIUS * 1.02), setting(DISC), "inscribed"),
-        (HeatBall(RADIUS, centre=(0.01, 0.0)), setting(DISC), "inscribed"),
-        (HeatBall(2**0.5), setting(Box((-1.0, -1.0), (1.0, 1.0), (8, 8)).build()), "fills 0.637 of the disc"),
-        (HeatBall(3**0.5), setting(Box((-1.0,) * 3, (1.0,) * 3, (4,) * 3).build()), "fills 0.368 of the ball"),
+        (HeatBall(1.0), facts(Box((-1.0,), (1.0,), (8,)).build()), "dimension 1"),
+        (HeatBall(RADIUS), facts(DISC, Uniform()), "got uniform"),
+        (HeatBall(RADIUS), facts(DISC, drift=Drift(potential=Expression("x"))), "heat equation"),
+        (HeatBall(RADIUS), facts(DISC, porous=((1.0, 2.0),)), "heat equation"),
+        (HeatBall(RADIUS, centre=(0.0, 0.0, 0.0)), facts(DISC), "3 entries"),
+        (HeatBall(RADIUS * (1 - 1e-5)), facts(DISC), "inscribed"),
+        (HeatBall(RADIUS * 1.02), facts(DISC), "inscribed"),
+        (HeatBall(RADIUS, centre=(0.01, 0.0)), facts(DISC), "inscribed"),
+        (HeatBall(2**0.5), facts(Box((-1.0, -1.0), (1.0, 1.0), (8, 8)).build()), "fills 0.637 of the disc"),
+        (HeatBall(3**0.5), facts(Box((-1.0,) * 3, (1.0,) * 3, (4,) * 3).build()), "fills 0.368 of the ball"),
     ],
 )
 def test_cases_it_does_not_solve_are_refused(exact, case, message):

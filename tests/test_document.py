@@ -1,7 +1,7 @@
 import pytest
 
 from fvflow.case.document import Place, plain, read
-from fvflow.case.rewrite import overridden
+from fvflow.case.overrides import apply_overrides
 from fvflow.errors import CaseError
 
 
@@ -79,7 +79,7 @@ def test_a_line_and_a_caret_point_at_the_fault():
 
 def test_overrides_change_lists_and_make_mappings():
     document = read("a: {b: [1, 2]}\n", "f")
-    changed = overridden(document, {"a.b.1": "7", "c.d.e": "[x, 1e-2]", "a.f": "on"})
+    changed = apply_overrides(document, {"a.b.1": "7", "c.d.e": "[x, 1e-2]", "a.f": "on"})
     assert changed.values == {"a": {"b": [1, 7], "f": "on"}, "c": {"d": {"e": ["x", 0.01]}}}
     assert document.values == {"a": {"b": [1, 2]}}
 
@@ -87,4 +87,4 @@ def test_overrides_change_lists_and_make_mappings():
 @pytest.mark.parametrize("path", ["a.b.2", "a.b.c", "a.b.0.x", "a.3", "", "."])
 def test_overrides_of_nothing_are_refused(path):
     with pytest.raises(CaseError, match="--set"):
-        overridden(read("a: {b: [1, 2]}\n", "f"), {path: "1"})
+        apply_overrides(read("a: {b: [1, 2]}\n", "f"), {path: "1"})

@@ -6,12 +6,12 @@ from scipy.linalg import expm
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import (
+    Facts,
     FromExact,
     GaussianFlow,
     GaussianReference,
     Gibbs,
     HeatBox,
-    Setting,
     check_linear,
     linear_drift,
     steady_moments,
@@ -132,13 +132,13 @@ def test_the_series_of_the_covariance_against_quadrature():
     np.testing.assert_allclose(covariance, integral, rtol=1e-13)
 
 
-def setting(mesh, drift=None, epsilon=0.5, initial=None):
-    return Setting(mesh, drift or Drift(), epsilon, 2.0, (), None, initial or Uniform())
+def facts(mesh, drift=None, epsilon=0.5, initial=None):
+    return Facts(mesh, drift or Drift(), epsilon, 2.0, (), None, initial or Uniform())
 
 
 def test_heat_modes_decay_and_average_exactly():
     mesh = Box((0.0, 1.0), (2.0, 2.0), (12, 9)).build()
-    reference = HeatBox((2, 1), 0.5).on(setting(mesh, initial=FromExact(2.0)))
+    reference = HeatBox((2, 1), 0.5).on(facts(mesh, initial=FromExact(2.0)))
     rate = 0.5 * ((2 * np.pi / 2) ** 2 + np.pi**2)
     for at in (0.0, 0.1):
         total = np.zeros(mesh.cells)
@@ -152,17 +152,17 @@ def test_heat_modes_decay_and_average_exactly():
 def test_closed_forms_refuse_cases_they_do_not_solve():
     drift = velocity("-x", "-y")
     with pytest.raises(CaseError, match="gaussian initial"):
-        GaussianFlow().on(setting(SQUARE, drift))
+        GaussianFlow().on(facts(SQUARE, drift))
     with pytest.raises(CaseError, match="heat equation"):
-        HeatBox((1, 1)).on(setting(SQUARE, drift, initial=FromExact()))
+        HeatBox((1, 1)).on(facts(SQUARE, drift, initial=FromExact()))
     with pytest.raises(CaseError, match="needs initial"):
-        HeatBox((1, 1)).on(setting(SQUARE))
+        HeatBox((1, 1)).on(facts(SQUARE))
     with pytest.raises(CaseError, match="one per axis"):
-        HeatBox((1,)).on(setting(SQUARE))
+        HeatBox((1,)).on(facts(SQUARE))
     for wrong in (
-        setting(SQUARE, drift),
-        setting(SQUARE, epsilon=0.0),
-        setting(SQUARE, Drift(potential=Expression("t*x"))),
+        facts(SQUARE, drift),
+        facts(SQUARE, epsilon=0.0),
+        facts(SQUARE, Drift(potential=Expression("t*x"))),
     ):
         with pytest.raises(CaseError, match="gibbs"):
             Gibbs().on(wrong)
@@ -170,11 +170,11 @@ def test_closed_forms_refuse_cases_they_do_not_solve():
 
 def test_the_reference_is_sampled_as_the_initial_density_is():
     initial = Gaussian((0.2, 0.1), ((0.3, 0.1), (0.1, 0.2)), sampling="centre")
-    reference = GaussianFlow().on(setting(SQUARE, velocity("-y", "x"), initial=initial))
+    reference = GaussianFlow().on(facts(SQUARE, velocity("-y", "x"), initial=initial))
     np.testing.assert_allclose(reference.average(0.0), 2.0 * initial.sample(SQUARE, {}), rtol=1e-14)
 
 
 def test_gaussian_reference_is_the_initial_density_at_time_zero():
     initial = Gaussian((0.2, 0.1), ((0.3, 0.1), (0.1, 0.2)))
-    reference = GaussianFlow().on(setting(SQUARE, velocity("-y", "x"), initial=initial))
+    reference = GaussianFlow().on(facts(SQUARE, velocity("-y", "x"), initial=initial))
     np.testing.assert_allclose(reference.average(0.0), 2.0 * initial.sample(SQUARE, {}), rtol=1e-14)

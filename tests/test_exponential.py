@@ -14,8 +14,10 @@ from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel, Upwind
-from fvflow.linalg import FaceMatrix, Product, jump_rate, kernels, product, stretch
-from fvflow.linalg.stochastic import jumps, recur, recur_bands
+from fvflow.jit import compiled
+from fvflow.linalg import FaceMatrix, Product, chebyshev_growth_bound, jump_rate, product
+from fvflow.linalg.markov import uniformization
+from fvflow.linalg.markov.uniformization import jumps, recur, recur_bands
 from fvflow.march import Adaptive, Times
 from fvflow.mesh import Box, Graded, Mesh, Voronoi
 from fvflow.problems import FokkerPlanck, State
@@ -363,34 +365,32 @@ def test_the_matrix_of_a_jump(mesh):
 
 @pytest.mark.parametrize("mesh", ["line", "box", "graded", "cube"])
 def test_diagonals_and_rows_give_the_same_bits(mesh, monkeypatch):
-    from fvflow.linalg import stochastic
 
     matrix = problem(mesh).matrix(0.0, 1.0)
     rate, x = jump_rate(matrix), np.random.default_rng(6).random(len(matrix.volume))
     banded = taken(product(matrix, rate), x, 2.0, 1.0)
-    monkeypatch.setattr(stochastic, "_FEW", 0)
+    monkeypatch.setattr(uniformization, "_FEW", 0)
     np.testing.assert_array_equal(taken(product(matrix, rate), x, 2.0, 1.0), banded)
 
 
 @pytest.mark.parametrize("few", [0, 3])
 def test_loops_as_plain_python(few, monkeypatch):
     """Both loops, uncompiled, over more than one block of cells."""
-    from fvflow.linalg import stochastic
 
     matrix = problem(Box((-2.0, -2.0), (2.0, 2.0), (30, 25)).build()).matrix(0.0, 1.0)
     rate, x = jump_rate(matrix), np.random.default_rng(6).random(750)
-    assert kernels.compiled(recur) is not recur
-    assert kernels.compiled(recur_bands) is not recur_bands
-    monkeypatch.setattr(stochastic, "_FEW", few)
+    assert compiled(recur) is not recur
+    assert compiled(recur_bands) is not recur_bands
+    monkeypatch.setattr(uniformization, "_FEW", few)
     quick = taken(product(matrix, rate), x, 2.0, 1.0)
-    monkeypatch.setattr(stochastic, "compiled", lambda function: function)
+    monkeypatch.setattr(uniformization, "compiled", lambda function: function)
     np.testing.assert_allclose(taken(product(matrix, rate), x, 2.0, 1.0), quick, rtol=1e-13)
 
 
 @pytest.mark.parametrize("mesh", ["line", "graded", "voronoi"])
 @pytest.mark.parametrize("epsilon", [1.0, 0.05])
 def test_the_numerical_range_is_within_its_ellipse(mesh, epsilon):
-    """Its support in 24 directions, against that of the ellipse through which `stretch` is told."""
+    """Its support in 24 directions, against that of the ellipse through which `chebyshev_growth_bound` is told."""
     drift = (
         WELL
         if mesh == "line"
@@ -402,7 +402,7 @@ def test_the_numerical_range_is_within_its_ellipse(mesh, epsilon):
     rate = jump_rate(matrix)
     root = np.sqrt(matrix.volume)
     scaled = plain(matrix, rate) / root[:, None] * root
-    long = 1 + stretch(matrix, rate)
+    long = 1 + chebyshev_growth_bound(matrix, rate)
     short = math.sqrt(long**2 - 1)
     largest = 0.0
     for angle in np.linspace(0, math.pi, 24):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, ExpressionError, Gaussian, Mixture, Spike, Uniform, Written
+from fvflow.fields import Drift, Expression, ExpressionDensity, ExpressionError, Gaussian, Mixture, Spike, Uniform
 from fvflow.fields.density import Component
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, FiPyMesh
@@ -151,8 +151,8 @@ def test_densities():
     mesh = Box((0.0,), (2.0,), (4,)).build()
     np.testing.assert_allclose(Uniform(lower=(0.5,), upper=(1.5,)).sample(mesh, {}), [0, 1, 1, 0])
     np.testing.assert_allclose(Spike((1.1,)).sample(mesh, {}), [0, 0, 2, 0])
-    np.testing.assert_allclose(Written("x**2*k").sample(mesh, {"k": 3.0}), [0.25, 1.75, 4.75, 9.25])
-    np.testing.assert_allclose(Written("x", sampling="centre").sample(mesh, {}), [0.25, 0.75, 1.25, 1.75])
+    np.testing.assert_allclose(ExpressionDensity("x**2*k").sample(mesh, {"k": 3.0}), [0.25, 1.75, 4.75, 9.25])
+    np.testing.assert_allclose(ExpressionDensity("x", sampling="centre").sample(mesh, {}), [0.25, 0.75, 1.25, 1.75])
     two = Mixture((Component((0.5,), ((0.1,),), 1.0), Component((1.5,), ((0.1,),), 3.0)))
     one, other = Gaussian((0.5,), ((0.1,),)).sample(mesh, {}), Gaussian((1.5,), ((0.1,),)).sample(mesh, {})
     np.testing.assert_allclose(two.sample(mesh, {}), 0.25 * one + 0.75 * other)

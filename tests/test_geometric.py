@@ -5,11 +5,13 @@ from itertools import product
 import numpy as np
 import pytest
 
+from fvflow import jit
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel, Upwind, scharfetter_gummel
-from fvflow.linalg import Direct, FaceMatrix, coarsening, geometric, threads
-from fvflow.linalg.geometric import Cycle, _Level
-from fvflow.linalg.gridded import Gridded
+from fvflow.linalg import Direct, FaceMatrix
+from fvflow.linalg.grid import geometric_multigrid, multigrid_transfer
+from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid, _Level
+from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
 from fvflow.mesh import Box, Graded
 from fvflow.problems import FokkerPlanck
 from tests.contracts import EPS
@@ -57,7 +59,7 @@ def spike(mesh):
 
 def by_cycles(matrix):
     """The iteration with cycles from the start."""
-    solve = Gridded(matrix, 1e-12, 400)
+    solve = MatrixFreeSolver(matrix, 1e-12, 400)
     solve._sweep = solve._cycle
 
     def begun(x, right, goal):
@@ -118,11 +120,11 @@ def test_faces_compose_as_exponentials_do(w):
         drop = np.array([drop])
         return scharfetter_gummel(-drop, 0.7) / length, scharfetter_gummel(drop, 0.7) / length
 
-    np.testing.assert_allclose(coarsening._series(face(w, 1.0), face(w, 1.0)), face(2 * w, 2.0), rtol=1e-12)
+    np.testing.assert_allclose(multigrid_transfer._series(face(w, 1.0), face(w, 1.0)), face(2 * w, 2.0), rtol=1e-12)
     down, up = face(w, 1.0)
     half = (down + np.sqrt(down * up), up + np.sqrt(down * up))
     np.testing.assert_allclose(half, face(w / 2, 0.5), rtol=1e-12)
-    np.testing.assert_allclose(coarsening._series(half, half), (down, up), rtol=1e-12)
+    np.testing.assert_allclose(multigrid_transfer._series(half, half), (down, up), rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -158,18 +160,18 @@ def test_compiled_kernels_equal_the_plain_ones(shape, monkeypatch):
         return y
 
     fast = found()
-    monkeypatch.setattr(geometric, "compiled", lambda function: function)
+    monkeypatch.setattr(geometric_multigrid, "compiled", lambda function: function)
     np.testing.assert_allclose(found(), fast, rtol=1e-13)
 
 
 def test_threads_change_nothing(monkeypatch):
-    monkeypatch.setattr(threads, "PAYS", 1)
+    monkeypatch.setattr(jit, "MIN_PARALLEL_CELLS", 1)
     p = problem("wells", (300, 270))
     matrix, right = p.matrix(0.0, 10.0), np.random.default_rng(5).random(p.mesh.cells)
     found = []
     for count in (1, 3):
-        monkeypatch.setattr(threads, "limit", lambda count=count: count)
-        found.append(Cycle(matrix)(right))
+        monkeypatch.setattr(jit, "thread_limit", lambda count=count: count)
+        found.append(GeometricMultigrid(matrix)(right))
     np.testing.assert_array_equal(*found)
 
 
@@ -190,7 +192,7 @@ def test_any_step_is_solved(name, stretch, step):
     p = problem(name, (64, 64), stretch)
     matrix, right = p.matrix(0.0, step), spike(p.mesh)
     expected = Direct().prepare(matrix)(matrix.volume * right, 1.0).density
-    solution = Gridded(matrix, 1e-12, 100)(right, 1.0)
+    solution = MatrixFreeSolver(matrix, 1e-12, 100)(right, 1.0)
     assert p.mesh.volume @ np.abs(solution.density - expected) <= 1e-8
     assert solution.iterations <= 60
 
@@ -229,7 +231,7 @@ def test_the_gibbs_state_is_left_as_it_is(stretch):
     for step in (10.0, 1e5):
         solution = by_cycles(p.matrix(0.0, step))(gibbs, 1.0)
         assert np.abs(solution.density - gibbs).max() <= 1e-9 * gibbs.max(), "by cycles, to what the tolerance leaves"
-        solution = Gridded(p.matrix(0.0, step), 1e-12, 100)(gibbs, 1.0)
+        solution = MatrixFreeSolver(p.matrix(0.0, step), 1e-12, 100)(gibbs, 1.0)
         assert np.abs(solution.density - gibbs).max() <= 1e-13 * gibbs.max()
 
 
@@ -242,7 +244,7 @@ def test_centred_fluxes_beyond_their_peclet_number():
     right = np.exp(-((p.mesh.centre - 0.3) ** 2).sum(axis=1) / 0.1)
     total = float(p.mesh.volume @ right)
     expected = Direct().prepare(matrix)(p.mesh.volume * right, total).density
-    solution = Gridded(matrix, 1e-12, 200)(right, total)
+    solution = MatrixFreeSolver(matrix, 1e-12, 200)(right, total)
     assert p.mesh.volume @ np.abs(solution.density - expected) <= 1e-8 * total
 
 
@@ -250,4 +252,4 @@ def test_what_the_levels_keep():
     """At most about twice the coefficients of the faces."""
     for counts in ((128, 128), (32, 32, 32)):
         matrix = problem("trap", counts).matrix(0.0, 10.0)
-        assert Cycle(matrix).nbytes <= 2.0 * (matrix.down.nbytes + matrix.up.nbytes)
+        assert GeometricMultigrid(matrix).nbytes <= 2.0 * (matrix.down.nbytes + matrix.up.nbytes)

@@ -10,12 +10,12 @@ import pytest
 from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import gaussian_density
-from fvflow.linalg.kernels import compiled
+from fvflow.jit import compiled
 from fvflow.mesh import Box, Graded
 from fvflow.transport.hamilton_jacobi import (
     Convex,
-    Power,
-    Quadratic,
+    PowerHamiltonian,
+    QuadraticHamiltonian,
     advance,
     hopf_lax,
     longest_step,
@@ -55,14 +55,14 @@ def kinked(p):
 def hamiltonians(dimension):
     """One of each kind, and several powers."""
     parts = (skew, kinked, np.cosh)[:dimension]
-    return [Quadratic(), Power(1.5), Power(2.0), Power(3.5), Convex(parts)]
+    return [QuadraticHamiltonian(), PowerHamiltonian(1.5), PowerHamiltonian(2.0), PowerHamiltonian(3.5), Convex(parts)]
 
 
 def value(hamiltonian, slope):
     """H(p), written once more."""
     if isinstance(hamiltonian, Convex):
         return sum(float(h(p)) for h, p in zip(hamiltonian.parts, slope, strict=True))
-    q = 2.0 if isinstance(hamiltonian, Quadratic) else hamiltonian.exponent
+    q = 2.0 if isinstance(hamiltonian, QuadraticHamiltonian) else hamiltonian.exponent
     return float(np.linalg.norm(slope)) ** q / q
 
 
@@ -137,19 +137,19 @@ def test_walls_let_out_and_nothing_in(way):
     """For phi = x the plane leaves through x = 1; from x = -1 spreads x^2/(2t), the best start is the wall itself."""
     mesh = Box((-1.0,), (1.0,), (800,)).build()
     x = way * mesh.centre[:, 0]
-    found = last(solve(mesh, x, Quadratic(), [0.5]))
+    found = last(solve(mesh, x, QuadraticHamiltonian(), [0.5]))
     from_wall = x + 1.0
     expected = np.where(from_wall < 0.5, from_wall**2 / (2 * 0.5) - 1.0, x - 0.25)
     assert np.abs(found - expected).max() < 4e-3
     np.testing.assert_allclose(hopf_lax(mesh, x, 0.5), expected, rtol=0, atol=2e-3)
-    still = advance(mesh, x, Quadratic(), longest_step(mesh, x, Quadratic()))
+    still = advance(mesh, x, QuadraticHamiltonian(), longest_step(mesh, x, QuadraticHamiltonian()))
     assert still[0 if way > 0 else -1] == x[0 if way > 0 else -1], "the wall let something in"
 
 
 def test_one_cell_along_an_axis_is_one_dimension_less():
     thin, line = Box((-1.0, 0.0), (1.0, 0.1), (40, 1)).build(), LINE.build()
     phi = np.sin(3 * line.centre[:, 0])
-    for hamiltonian in (Quadratic(), Power(3.0)):
+    for hamiltonian in (QuadraticHamiltonian(), PowerHamiltonian(3.0)):
         found = last(solve(thin, phi, hamiltonian, [0.3]))
         np.testing.assert_array_equal(found, last(solve(line, phi, hamiltonian, [0.3])))
     np.testing.assert_array_equal(hopf_lax(thin, phi, 0.3), hopf_lax(line, phi, 0.3))
@@ -173,7 +173,7 @@ def test_first_order_for_gaussians(dimension, sizes, ratio, deviations):
     for count in sizes:
         mesh = Graded((-1.0,) * dimension, (1.0,) * dimension, (count,) * dimension, (ratio,) * dimension).build()
         exact = partial(gaussian, mesh.centre, means=means, deviations=deviations)
-        found = last(solve(mesh, exact(0.0), Quadratic(), [0.2, time]))
+        found = last(solve(mesh, exact(0.0), QuadraticHamiltonian(), [0.2, time]))
         inside = np.ones(mesh.cells, bool)
         for x, (m0, m1), (s0, s1) in zip(mesh.centre.T, means, deviations, strict=False):
             start = m0 + s0 * (x - m0 - time * (m1 - m0)) / (s0 + time * (s1 - s0))
@@ -190,7 +190,7 @@ class Held:
     potential: np.ndarray
 
     def godunov(self, minus, plus):
-        value, speed = Quadratic().godunov(minus, plus)
+        value, speed = QuadraticHamiltonian().godunov(minus, plus)
         return value + self.potential, speed
 
 
@@ -229,7 +229,7 @@ def to_hopf_lax(kind, hamiltonian, r, counts, time=0.3):
 @pytest.mark.parametrize("q", [2.0, 1.5, 3.0])
 def test_kinked_data_converge_to_hopf_lax(kind, q):
     counts = np.array([40, 80, 160])  # the kinks stay on edges
-    hamiltonian = Quadratic() if q == 2.0 else Power(q)
+    hamiltonian = QuadraticHamiltonian() if q == 2.0 else PowerHamiltonian(q)
     l1, most = to_hopf_lax(kind, hamiltonian, q / (q - 1.0), counts)
     orders = [np.log(error[0] / error[-1]) / np.log(counts[-1] / counts[0]) for error in (l1, most)]
     assert orders[0] >= 0.75, (orders, l1)
@@ -248,7 +248,7 @@ def test_powers_in_two_dimensions_against_hopf_lax():
             def cone(x):
                 return np.hypot(x[:, 0] - 0.25, x[:, 1] + 0.125) + 0.5 * x[:, 1]
 
-            found = last(solve(mesh, cone(mesh.centre), Power(q), [0.4]))
+            found = last(solve(mesh, cone(mesh.centre), PowerHamiltonian(q), [0.4]))
             exact = brute(fine, cone(fine), mesh.centre, 0.4, q / (q - 1.0))
             errors.append(mesh.volume @ np.abs(found - exact))
         assert errors[1] < 0.1
@@ -260,11 +260,11 @@ def test_kinds_agree_where_they_should():
     for mesh in MESHES:
         phi = random.normal(size=mesh.cells)
         halves = Convex((lambda p: 0.5 * p**2,) * mesh.dimension, (0.0,) * mesh.dimension)
-        step = longest_step(mesh, phi, Quadratic())
-        assert longest_step(mesh, phi, Power(2.0)) == pytest.approx(step, rel=1e-12)
+        step = longest_step(mesh, phi, QuadraticHamiltonian())
+        assert longest_step(mesh, phi, PowerHamiltonian(2.0)) == pytest.approx(step, rel=1e-12)
         assert 0.99 * step <= longest_step(mesh, phi, halves) <= step
-        expected = advance(mesh, phi, Quadratic(), 0.9 * step)
-        for other in (Power(2.0), halves, Convex(halves.parts)):
+        expected = advance(mesh, phi, QuadraticHamiltonian(), 0.9 * step)
+        for other in (PowerHamiltonian(2.0), halves, Convex(halves.parts)):
             np.testing.assert_allclose(advance(mesh, phi, other, 0.9 * step), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -324,10 +324,10 @@ def test_hopf_lax_in_two_steps_is_never_below_one_and_converges_to_it():
 def test_the_scheme_meets_the_times_and_is_a_semigroup():
     mesh = LINE.build()
     phi = np.cos(4 * mesh.centre[:, 0])
-    frames = list(solve(mesh, phi, Quadratic(), [0.0, 0.1, 0.37]))
+    frames = list(solve(mesh, phi, QuadraticHamiltonian(), [0.0, 0.1, 0.37]))
     assert [time for time, _ in frames] == [0.0, 0.1, 0.37]
     np.testing.assert_array_equal(frames[0][1], phi)
-    again = last(solve(mesh, frames[1][1], Quadratic(), [0.37 - 0.1]))
+    again = last(solve(mesh, frames[1][1], QuadraticHamiltonian(), [0.37 - 0.1]))
     np.testing.assert_allclose(again, frames[2][1], rtol=0, atol=1e-13)
     frames[0][1][:] = np.nan
     assert np.isfinite(phi).all()
@@ -355,32 +355,32 @@ def test_a_skew_hamiltonian_against_hopf_lax():
 def test_a_step_beyond_the_limit_is_refused():
     mesh = LINE.build()
     phi = 2.0 * np.abs(mesh.centre[:, 0])
-    assert longest_step(mesh, phi, Quadratic()) == pytest.approx(0.05 / 2.0, rel=1e-12)
-    advance(mesh, phi, Quadratic(), longest_step(mesh, phi, Quadratic()))
+    assert longest_step(mesh, phi, QuadraticHamiltonian()) == pytest.approx(0.05 / 2.0, rel=1e-12)
+    advance(mesh, phi, QuadraticHamiltonian(), longest_step(mesh, phi, QuadraticHamiltonian()))
     with pytest.raises(NumericsError, match=r"a step of 0.0251 is not monotone; use one from 0 to 0.025, or solve"):
-        advance(mesh, phi, Quadratic(), 0.0251)
-    assert longest_step(mesh, np.ones(40), Quadratic()) == np.inf
+        advance(mesh, phi, QuadraticHamiltonian(), 0.0251)
+    assert longest_step(mesh, np.ones(40), QuadraticHamiltonian()) == np.inf
     with pytest.raises(NumericsError, match=r"a step of -0\.1 is not monotone"):
-        advance(mesh, phi, Quadratic(), -0.1)
+        advance(mesh, phi, QuadraticHamiltonian(), -0.1)
     with pytest.raises(NumericsError, match="1 is left in steps of at most 0"):
-        list(solve(mesh, 1e200 * phi, Quadratic(), [1.0]))
+        list(solve(mesh, 1e200 * phi, QuadraticHamiltonian(), [1.0]))
 
 
 @pytest.mark.parametrize(
     ("attempt", "message"),
     [
-        (lambda m: Power(1.0), "finite q > 1"),
-        (lambda m: Power(float("nan")), "finite q > 1"),
+        (lambda m: PowerHamiltonian(1.0), "finite q > 1"),
+        (lambda m: PowerHamiltonian(float("nan")), "finite q > 1"),
         (lambda m: Convex((lambda p: p,)), "not least"),
         (lambda m: Convex((np.cosh,), (0.5,)), "not least at p = 0.5"),
         (lambda m: advance(m, np.zeros(40), Convex((np.cosh,), (0.0, 0.0)), 0.1), "1 parts of H, 2 minimisers"),
         (lambda m: advance(m, np.zeros(40), Convex((np.cosh, np.cosh)), 0.1), "2 parts of H, 2 minimisers, 1 axes"),
-        (lambda m: last(solve(m, np.zeros(39), Quadratic(), [1.0])), r"phi \(39,\) is not a finite"),
-        (lambda m: last(solve(m, np.full(40, np.nan), Quadratic(), [1.0])), r"phi \(40,\) is not a finite"),
-        (lambda m: last(solve(m, np.zeros(40), Quadratic(), [0.2, 0.1])), "ascending"),
-        (lambda m: last(solve(m, np.zeros(40), Quadratic(), [-0.1])), "ascending"),
-        (lambda m: last(solve(m, np.zeros(40), Quadratic(), [np.inf])), "finite"),
-        (lambda m: last(solve(m, np.zeros(40), Quadratic(), [1.0], cfl=1.5)), "cfl 1.5"),
+        (lambda m: last(solve(m, np.zeros(39), QuadraticHamiltonian(), [1.0])), r"phi \(39,\) is not a finite"),
+        (lambda m: last(solve(m, np.full(40, np.nan), QuadraticHamiltonian(), [1.0])), r"phi \(40,\) is not a finite"),
+        (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [0.2, 0.1])), "ascending"),
+        (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [-0.1])), "ascending"),
+        (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [np.inf])), "finite"),
+        (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [1.0], cfl=1.5)), "cfl 1.5"),
         (lambda m: hopf_lax(SimpleNamespace(edges=None), np.zeros(40), 1.0), "no grid"),
         (lambda m: hopf_lax(m, np.zeros(40), -1.0), "time -1"),
         (lambda m: hopf_lax(m, np.zeros(40), np.nan), "time nan"),

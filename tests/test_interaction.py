@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fvflow.case import Case
+from fvflow.diagnostics import moments
 from fvflow.energies import Entropy, Interaction, PowerLaw, Sum
 from fvflow.energies.interaction import _dense, _fourier, convolution
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, Kernel
-from fvflow.ledger import moments
 from fvflow.mesh import Box, Graded
 from tests.contracts import assert_order
 from tests.scenes import final, ou
@@ -101,7 +101,7 @@ def test_the_variations_of_a_sum_are_derivatives():
     first, second = [], []
     for step in steps:
         rise = total.value(density + step * direction) - total.value(density)
-        hessian = total.second(density) * direction + total.distant(direction)
+        hessian = total.second(density) * direction + total.offdiagonal_hessian_product(direction)
         linear = step * mesh.volume @ (total.first(density) * direction)
         first.append(abs(rise - linear))
         second.append(abs(rise - linear - 0.5 * step**2 * mesh.volume @ (hessian * direction)))
@@ -110,7 +110,7 @@ def test_the_variations_of_a_sum_are_derivatives():
     after = density + 0.3 * direction
     rise = total.value(after) - total.value(density)
     assert mesh.volume @ (total.secant(density, after) * (after - density)) == pytest.approx(rise, rel=1e-13)
-    assert mesh.volume @ (total.stable(density, after) * (after - density)) >= rise
+    assert mesh.volume @ (total.convex_splitting_gradient(density, after) * (after - density)) >= rise
 
 
 def test_power_law_is_what_it_says():

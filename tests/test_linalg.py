@@ -5,30 +5,30 @@ import numpy as np
 import pytest
 from scipy.sparse import diags_array
 
+from fvflow import jit
 from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
+from fvflow.jit import INTERPRETED_ITERATIONS, LazyJit, compiled, expect_iterations
 from fvflow.linalg import (
     Auto,
     Direct,
-    Downhill,
     FaceMatrix,
     Krylov,
     Solver,
     Sweeps,
     Tridiagonal,
-    aggregated,
-    chosen,
+    UpwindTriangular,
+    amg,
     divergence,
-    downhill,
-    kernels,
-    multigrid,
-    perturbed,
+    rescale_to_mass,
+    resolve_solver,
+    solve_second_kind,
+    upwind_triangular,
 )
-from fvflow.linalg.downhill import carry, pour
-from fvflow.linalg.kernels import FEW, Patient, compiled, foresee
-from fvflow.linalg.tridiagonal import eliminate, substitute
+from fvflow.linalg.direct.tridiagonal import eliminate, substitute
+from fvflow.linalg.upwind_triangular import limit_outflow, substitute_downstream
 from fvflow.mesh import Box, Extent, Graded
 from fvflow.problems import FokkerPlanck
 from tests.contracts import check_solver
@@ -76,7 +76,7 @@ def test_transport_down_a_potential_is_one_pass(dimension):
     drop = 10 * (phi[mesh.owner] - phi[mesh.neighbour])
     matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(drop, 0), np.maximum(-drop, 0))
     right = random.random(mesh.cells)
-    found = Downhill(mesh).solve(matrix, phi, right)
+    found = UpwindTriangular(mesh).solve(matrix, phi, right)
     np.testing.assert_allclose(found, np.linalg.solve(matrix.sparse().toarray(), right), rtol=1e-12)
     assert mesh.volume @ found == pytest.approx(right.sum(), rel=1e-14)
 
@@ -86,11 +86,11 @@ def test_pouring_is_the_flux_update_where_there_is_enough():
     random = np.random.default_rng(8)
     phi, content = random.normal(size=mesh.cells), 1.0 + random.random(mesh.cells)
     flux = 0.05 * (phi[mesh.owner] - phi[mesh.neighbour])
-    after, kept = Downhill(mesh).pour(flux, phi, content)
+    after, kept = UpwindTriangular(mesh).limit_outflow(flux, phi, content)
     np.testing.assert_allclose(after, content - divergence(mesh, flux), rtol=1e-14)
     assert kept == 0.0
     content[:] = 1e-3
-    after, kept = Downhill(mesh).pour(flux, phi, content)
+    after, kept = UpwindTriangular(mesh).limit_outflow(flux, phi, content)
     assert after.min() >= 0
     assert kept > 0.1
     assert after.sum() == pytest.approx(content.sum(), rel=1e-14)
@@ -99,15 +99,15 @@ def test_pouring_is_the_flux_update_where_there_is_enough():
 def test_multigrid_keeps_its_hierarchy_while_it_serves(monkeypatch):
     built = []
 
-    def counted(matrix, make=multigrid.hierarchy):
+    def counted(matrix, make=amg.hierarchy):
         built.append(matrix)
         return make(matrix)
 
-    monkeypatch.setattr(multigrid, "hierarchy", counted)
+    monkeypatch.setattr(amg, "hierarchy", counted)
     mesh = Box((0.0, 0.0), (1.0, 1.0), (40, 40)).build()
     flow = 0.1 + np.random.default_rng(12).random(mesh.faces)
     symmetric = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, flow, flow).sparse().tocsr()
-    solver, right = multigrid.StaleMultigrid(), np.random.default_rng(9).random(1600)
+    solver, right = amg.ReusedAMG(), np.random.default_rng(9).random(1600)
     for factor in (1.0, 1.5, 2.0):
         x = solver.solve(factor * symmetric, right, 1e-10, 40)
         assert np.linalg.norm(factor * symmetric @ x - right) <= 1e-10 * np.linalg.norm(right)
@@ -121,12 +121,12 @@ def test_multigrid_keeps_its_hierarchy_while_it_serves(monkeypatch):
 
 def test_gmres_solves_what_a_compact_map_perturbs():
     u = np.random.default_rng(10).normal(size=(3, 50))
-    x = perturbed(lambda y: u.T @ (u @ y), np.ones(50))
+    x = solve_second_kind(lambda y: u.T @ (u @ y), np.ones(50))
     np.testing.assert_allclose(x + u.T @ (u @ x), 1.0, atol=1e-7)
     with pytest.raises(NumericsError, match="overflowed"):
-        perturbed(lambda y: y, np.full(3, np.inf))
+        solve_second_kind(lambda y: y, np.full(3, np.inf))
     with pytest.raises(NumericsError, match="did not converge in"):
-        perturbed(lambda y: -y, np.ones(50))
+        solve_second_kind(lambda y: -y, np.ones(50))
 
 
 def test_every_solver_is_under_contract():
@@ -135,7 +135,7 @@ def test_every_solver_is_under_contract():
 
 def test_auto_picks_by_dimension_and_size():
     def picked(*cells):
-        return type(chosen(Auto(), Extent.of(cells)))
+        return type(resolve_solver(Auto(), Extent.of(cells)))
 
     assert picked(10) is Tridiagonal
     assert picked(10, 10) is Direct
@@ -143,14 +143,16 @@ def test_auto_picks_by_dimension_and_size():
     assert picked(40, 40, 40) is Krylov
     assert picked(128, 128) is Direct
     assert picked(129, 128) is Krylov
-    assert type(chosen(Auto(), Extent(2, 129 * 128))) is Direct, "no grid"
-    assert type(chosen(Auto(), Extent(3, 65 * 64))) is Krylov
-    assert chosen(Krylov(), Extent(1, 3)) == Krylov()
-    assert type(chosen(Auto(), Extent.of((30, 30)), steady=False)) is Krylov, "factors would serve one step only"
-    assert type(chosen(Auto(), Extent.of((20, 20)), steady=False)) is Direct
-    assert type(chosen(Auto(), Extent(2, 900), steady=False)) is Direct, "no grid"
+    assert type(resolve_solver(Auto(), Extent(2, 129 * 128))) is Direct, "no grid"
+    assert type(resolve_solver(Auto(), Extent(3, 65 * 64))) is Krylov
+    assert resolve_solver(Krylov(), Extent(1, 3)) == Krylov()
+    assert type(resolve_solver(Auto(), Extent.of((30, 30)), steady=False)) is Krylov, (
+        "factors would serve one step only"
+    )
+    assert type(resolve_solver(Auto(), Extent.of((20, 20)), steady=False)) is Direct
+    assert type(resolve_solver(Auto(), Extent(2, 900), steady=False)) is Direct, "no grid"
     with pytest.raises(CaseError, match="one space dimension"):
-        chosen(Tridiagonal(), Extent(2, 9))
+        resolve_solver(Tridiagonal(), Extent(2, 9))
 
 
 @pytest.mark.parametrize("step", [1e-4, 0.3, 1e12])
@@ -164,12 +166,17 @@ def test_compiled_sweeps_equal_the_plain_ones_to_the_last_bit(step):
 
 def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
     compilations: list[object] = []
-    monkeypatch.setattr(kernels, "compiled", lambda function: compilations.append(function) or function)
+    monkeypatch.setattr(jit, "compiled", lambda function: compilations.append(function) or function)
     m = matrix(1, 50, 0.3)
-    for left, turns, waits in ((200, 0, True), (149, 0, False), (FEW, 1000, True), (FEW, FEW, False)):
-        monkeypatch.setattr(Patient, "left", left)
+    for left, turns, waits in (
+        (200, 0, True),
+        (149, 0, False),
+        (INTERPRETED_ITERATIONS, 1000, True),
+        (INTERPRETED_ITERATIONS, INTERPRETED_ITERATIONS, False),
+    ):
+        monkeypatch.setattr(LazyJit, "left", left)
         compilations.clear()
-        foresee(turns)
+        expect_iterations(turns)
         solve = Tridiagonal().prepare(m)
         for _ in range(3):
             solve(m.volume, float(m.volume.sum()))
@@ -177,11 +184,11 @@ def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
 
 
 def test_sweeps_that_wait_do_not_warn_of_what_compiled_ones_ignore(monkeypatch):
-    monkeypatch.setattr(Patient, "left", FEW)
-    assert np.isinf(Patient(lambda x: x / 0.0)(np.ones(3))).all()
+    monkeypatch.setattr(LazyJit, "left", INTERPRETED_ITERATIONS)
+    assert np.isinf(LazyJit(lambda x: x / 0.0)(np.ones(3))).all()
 
 
-@pytest.mark.parametrize("kernel", [carry, pour])
+@pytest.mark.parametrize("kernel", [substitute_downstream, limit_outflow])
 def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
     mesh = Box((0.0, 0.0), (1.0, 1.0), (5, 4)).build()
     phi, right, flow = np.random.default_rng(11).random((3, mesh.cells))
@@ -189,12 +196,12 @@ def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
     whole = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flux, 0), np.maximum(-flux, 0))
 
     def found():
-        if kernel is carry:
-            return Downhill(mesh).solve(whole, phi, right)
-        return Downhill(mesh).pour(flux, phi, right)[0]
+        if kernel is substitute_downstream:
+            return UpwindTriangular(mesh).solve(whole, phi, right)
+        return UpwindTriangular(mesh).limit_outflow(flux, phi, right)[0]
 
     fast = found()
-    monkeypatch.setattr(downhill, "compiled", lambda function: function)
+    monkeypatch.setattr(upwind_triangular, "compiled", lambda function: function)
     np.testing.assert_allclose(found(), fast, rtol=1e-14)
 
 
@@ -213,9 +220,9 @@ def test_tridiagonal_refuses_what_is_no_chain():
 def test_a_solver_that_loses_mass_is_not_covered_up():
     m = matrix(1, 10, 0.1)
     with pytest.raises(NumericsError, match="returned the mass"):
-        aggregated(m, np.ones(10), 1.001 * m.volume.sum())
+        rescale_to_mass(m, np.ones(10), 1.001 * m.volume.sum())
     with pytest.raises(NumericsError):
-        aggregated(m, np.full(10, np.nan), 1.0)
+        rescale_to_mass(m, np.full(10, np.nan), 1.0)
 
 
 def test_krylov_says_where_it_stopped():
@@ -235,7 +242,7 @@ def test_krylov_leaves_no_negative_density():
 
 def test_the_correction_of_the_mass_is_reported():
     m = matrix(1, 10, 1e-4)
-    solution = aggregated(m, np.full(10, 1.0 + 4e-13), float(m.volume.sum()))
+    solution = rescale_to_mass(m, np.full(10, 1.0 + 4e-13), float(m.volume.sum()))
     assert solution.correction == pytest.approx(4e-13, rel=1e-2, abs=0)
     assert abs(m.volume @ solution.density / m.volume.sum() - 1) <= 4e-16
 

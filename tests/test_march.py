@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.march import Adaptive, Times, every, march, tee
+from fvflow.march import Adaptive, Times, at_save_times, march, observed
 from fvflow.problems import State
 
 
@@ -23,8 +23,8 @@ def test_every_saved_time_is_met_and_no_step_is_longer_than_asked(end, step, sav
         lengths.append(length)
         return replace(state, time=state.time + length, step=state.step + 1)
 
-    saved = list(every(states(times, recorded), times))
-    assert [state.time for state in saved] == list(times.marks)
+    saved = list(at_save_times(states(times, recorded), times))
+    assert [state.time for state in saved] == list(times.save_times)
     assert saved[-1].time == end
     assert saved[-1].step == times.steps == len(lengths)
     assert max(lengths) <= end * step * (1 + 1e-8)
@@ -38,7 +38,7 @@ def test_equal_intervals_have_equal_steps_to_the_last_bit():
 
 
 def test_without_save_the_start_and_the_end_are_kept():
-    assert Times(1.0, 0.1).marks == (0.0, 1.0)
+    assert Times(1.0, 0.1).save_times == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("end", "step", "save"), [(1, 2, None), (1, 0.1, 3), (1e10, 1e-3, None)])
@@ -49,7 +49,7 @@ def test_times_that_do_not_fit_are_refused(end, step, save):
 
 def test_watchers_see_every_state():
     seen = []
-    assert len(list(every(tee(states(Times(1.0, 0.1, 0.5)), seen.append), Times(1.0, 0.1, 0.5)))) == 3
+    assert len(list(at_save_times(observed(states(Times(1.0, 0.1, 0.5)), seen.append), Times(1.0, 0.1, 0.5)))) == 3
     assert len(seen) == 11
 
 
@@ -79,7 +79,7 @@ def test_adaptive_steps_keep_their_tolerance_and_meet_the_saves(order):
     rule, volume, calls = Adaptive(1e-3, 1e-4), np.array([0.5, 0.25]), []
     times = Times(2.0, rule, 0.3)
     states = list(march(decay(order, calls), State(0.0, np.array([1.0, 2.0]), 1.0), times, volume, order))
-    assert [state.time for state in every(states, times)] == list(times.marks)
+    assert [state.time for state in at_save_times(states, times)] == list(times.save_times)
     lengths = np.diff([state.time for state in states])
     for before, after in zip(states[::2], states[2::2], strict=False):  # each pair of half steps
         exact = before.density * np.exp(before.time - after.time)

@@ -227,7 +227,7 @@ def test_rotation_with_little_diffusion():
     prepared, _, figures = final(case)
     assert figures["error_l1"] <= 9e-3
     assert figures["minimum"] >= 0
-    assert prepared.case.flow.smearing(prepared.problem) is None
+    assert prepared.case.flow.numerical_diffusion(prepared.problem) is None
 
 
 def test_gibbs_is_kept_to_second_order_only():

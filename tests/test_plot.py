@@ -27,9 +27,9 @@ def test_a_picture_shows_the_field_and_the_ledger(result):
         assert (lines[-1].get_ydata() == result.rho[-1].values).all()
     else:
         assert titles[:5] == ["t = 0", "t = 0.05", "t = 0.1", "t = 0.15", "t = 0.2"]
-        drawn = panels[4].collections[0].get_array().reshape(result.rho.shape[-2:])
+        plot_cells = panels[4].collections[0].get_array().reshape(result.rho.shape[-2:])
         middle = result.rho[-1] if result.rho.ndim == 3 else result.rho[-1, result.rho.shape[1] // 2]
-        assert (drawn == middle.values).all()
+        assert (plot_cells == middle.values).all()
         assert len(plot.figure(result, frames=[0, -1]).axes) == len(panels) - 3
 
 

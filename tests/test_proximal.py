@@ -16,14 +16,14 @@ from scipy.sparse import csr_array, csr_matrix, diags_array, kron
 from fvflow.errors import CaseError, NumericsError
 from fvflow.transport.proximal import (
     L1,
-    Affine,
-    Box,
+    AffineProjection,
+    BoxProjection,
     Conjugate,
     NonNegative,
     Paraboloid,
     Projection,
-    Quadratic,
-    Simplex,
+    QuadraticProx,
+    SimplexProjection,
     Theta,
 )
 from fvflow.transport.splitting import chambolle_pock, douglas_rachford, fista, last, proximal_gradient, until, watched
@@ -38,14 +38,14 @@ FUNCTIONS = {
     "paraboloid": Paraboloid(),
     "l1": L1(0.7),
     "l1-weights": L1(np.linspace(0.0, 2.0, SIZE)),
-    "quadratic": Quadratic(CENTRE, 3.0),
-    "quadratic-matrix": Quadratic(CENTRE, ROOT @ ROOT.T),
-    "quadratic-singular": Quadratic(CENTRE, WIDE.T @ WIDE),
-    "box": Box(-0.5, np.linspace(0.0, 1.0, SIZE)),
+    "quadratic": QuadraticProx(CENTRE, 3.0),
+    "quadratic-matrix": QuadraticProx(CENTRE, ROOT @ ROOT.T),
+    "quadratic-singular": QuadraticProx(CENTRE, WIDE.T @ WIDE),
+    "box": BoxProjection(-0.5, np.linspace(0.0, 1.0, SIZE)),
     "nonnegative": NonNegative(),
-    "simplex": Simplex(1.5),
-    "affine": Affine(WIDE, RIGHT),
-    "affine-sparse": Affine(csr_array(WIDE), RIGHT),
+    "simplex": SimplexProjection(1.5),
+    "affine": AffineProjection(WIDE, RIGHT),
+    "affine-sparse": AffineProjection(csr_array(WIDE), RIGHT),
 }
 SETS = {name: f for name, f in FUNCTIONS.items() if isinstance(f, Projection)}
 everywhere = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -125,11 +125,11 @@ def test_known_conjugates():
     x, step = 3.0 * np.random.default_rng(7).normal(size=SIZE), 0.6
     q, _ = np.linalg.qr(WIDE.T)
     for function, expected in (
-        (L1(0.7), Box(-0.7, 0.7).prox(x)),
+        (L1(0.7), BoxProjection(-0.7, 0.7).prox(x)),
         (NonNegative(), np.minimum(x, 0.0)),
-        (Quadratic(0.0, 4.0), Quadratic(0.0, 0.25).prox(x, step)),
-        (Quadratic(CENTRE, 1.0), (x - step * CENTRE) / (1.0 + step)),
-        (Affine(WIDE, np.zeros(3)), q @ (q.T @ x)),
+        (QuadraticProx(0.0, 4.0), QuadraticProx(0.0, 0.25).prox(x, step)),
+        (QuadraticProx(CENTRE, 1.0), (x - step * CENTRE) / (1.0 + step)),
+        (AffineProjection(WIDE, np.zeros(3)), q @ (q.T @ x)),
         (Theta(), Paraboloid().prox(x)),
     ):
         np.testing.assert_allclose(Conjugate(function).prox(x, step), expected, rtol=0, atol=1e-14)
@@ -138,14 +138,14 @@ def test_known_conjugates():
 def test_closed_forms():
     x = np.array([3.0, -0.2, 0.5, -2.0])
     np.testing.assert_array_equal(L1(2.0).prox(x, 0.25), [2.5, 0.0, 0.0, -1.5])
-    np.testing.assert_allclose(Quadratic(1.0, 3.0).prox(x, 2.0), 1.0 + (x - 1.0) / 7.0, rtol=1e-15)  # x/(1 + k tau)
-    np.testing.assert_array_equal(Box(-1.0, 1.0).prox(x), [1.0, -0.2, 0.5, -1.0])
+    np.testing.assert_allclose(QuadraticProx(1.0, 3.0).prox(x, 2.0), 1.0 + (x - 1.0) / 7.0, rtol=1e-15)  # x/(1 + k tau)
+    np.testing.assert_array_equal(BoxProjection(-1.0, 1.0).prox(x), [1.0, -0.2, 0.5, -1.0])
     np.testing.assert_array_equal(NonNegative().prox(1e9 * x), [3e9, 0.0, 0.5e9, 0.0])
-    np.testing.assert_allclose(Simplex(3.0).prox(x), [2.75, 0.0, 0.25, 0.0], rtol=1e-15)
-    np.testing.assert_allclose(Simplex().prox(np.array([1e17, 1e17])), [0.5, 0.5], rtol=1e-15)
-    assert Simplex().prox(np.zeros((4, 5))) == pytest.approx(np.full((4, 5), 0.05), rel=1e-15)
-    assert (L1(2.0).value(x), Quadratic(1.0, 3.0).value(np.array([3.0, 0.0]))) == (11.4, 7.5)
-    plane = Affine(np.array([[1.0, 1.0]]), np.array([2.0]))
+    np.testing.assert_allclose(SimplexProjection(3.0).prox(x), [2.75, 0.0, 0.25, 0.0], rtol=1e-15)
+    np.testing.assert_allclose(SimplexProjection().prox(np.array([1e17, 1e17])), [0.5, 0.5], rtol=1e-15)
+    assert SimplexProjection().prox(np.zeros((4, 5))) == pytest.approx(np.full((4, 5), 0.05), rel=1e-15)
+    assert (L1(2.0).value(x), QuadraticProx(1.0, 3.0).value(np.array([3.0, 0.0]))) == (11.4, 7.5)
+    plane = AffineProjection(np.array([[1.0, 1.0]]), np.array([2.0]))
     np.testing.assert_allclose(plane.prox(np.array([3.0, 0.0])), [2.5, -0.5], rtol=1e-15)
 
 
@@ -280,19 +280,19 @@ def test_affine(kind):
     random = np.random.default_rng(12)
     matrix = random.normal(size=(8, 20)) * 10.0 ** np.arange(-4.0, 4.0)[:, None]
     right, x = matrix @ random.normal(size=20), random.normal(size=20)
-    image = Affine(kind(matrix), right).prox(x)
+    image = AffineProjection(kind(matrix), right).prox(x)
     np.testing.assert_allclose(matrix @ image, right, rtol=1e-12, atol=1e-12 * np.abs(matrix).max(1).min())
     scaled = matrix / np.linalg.norm(matrix, axis=1)[:, None]
     kernel = np.eye(20) - np.linalg.pinv(scaled) @ scaled
     np.testing.assert_allclose(kernel @ (image - x), 0.0, atol=1e-12)
-    stacked = Affine(kind(matrix), right).prox(x.reshape(4, 5))
+    stacked = AffineProjection(kind(matrix), right).prox(x.reshape(4, 5))
     np.testing.assert_array_equal(stacked, image.reshape(4, 5))
 
 
 def test_affine_with_a_large_condition():
     """2000 differences: |A A^T| |(A A^T)^{-1}| = 1.6e6, A u = b to round-off all the same."""
     matrix = csr_array(diags_array([1.0, -1.0], offsets=[0, 1], shape=(2000, 2001)))
-    image = Affine(matrix, np.ones(2000)).prox(np.zeros(2001))
+    image = AffineProjection(matrix, np.ones(2000)).prox(np.zeros(2001))
     np.testing.assert_allclose(image, 1000.0 - np.arange(2001.0), rtol=0, atol=1e-12)
 
 
@@ -303,10 +303,10 @@ def test_affine_on_the_continuity_equation():
     end *= start.sum() / end.sum()
     right = np.concatenate([8 * start, np.zeros(6 * 12), -8 * end])
     with pytest.raises(CaseError, match="96 rows of A, for 172 unknowns, depend on one another; drop those"):
-        Affine(matrix, right)
+        AffineProjection(matrix, right)
     with pytest.raises(CaseError, match="no x has A x = b"):
-        Affine(matrix, np.concatenate([8 * start, np.zeros(6 * 12), -9 * end]))
-    image = Affine(matrix[:-1], right[:-1]).prox(random.normal(size=172))
+        AffineProjection(matrix, np.concatenate([8 * start, np.zeros(6 * 12), -9 * end]))
+    image = AffineProjection(matrix[:-1], right[:-1]).prox(random.normal(size=172))
     np.testing.assert_allclose(matrix @ image, right, atol=1e-12)
 
 
@@ -328,8 +328,8 @@ def test_affine_on_the_continuity_equation():
 )
 def test_affine_refuses(kind, rows, right, message):
     with pytest.raises(CaseError, match=message):
-        Affine(kind(np.array(rows)), np.array(right))
-    assert np.isfinite(Affine(kind(np.array([[1.0, 1], [1, 1.001]])), np.ones(2)).prox(np.zeros(2))).all()
+        AffineProjection(kind(np.array(rows)), np.array(right))
+    assert np.isfinite(AffineProjection(kind(np.array([[1.0, 1], [1, 1.001]])), np.ones(2)).prox(np.zeros(2))).all()
 
 
 @pytest.mark.parametrize(
@@ -337,11 +337,11 @@ def test_affine_refuses(kind, rows, right, message):
     [
         (lambda: L1(-0.5), "weight -0.5"),
         (lambda: L1(np.array([1.0, np.nan])), "weight nan"),
-        (lambda: Box(1.0, np.array([2.0, 0.5])), "exchange"),
-        (lambda: Simplex(0.0), "total 0 "),
-        (lambda: Quadratic(0.0, -1.0), "eigenvalue -1;"),
-        (lambda: Quadratic(0.0, np.array([[1.0, 2.0], [2.0, 1.0]])), "eigenvalue -1;"),
-        (lambda: Quadratic(0.0, np.array([[1.0, 2.0], [0.0, 1.0]])), "not symmetric"),
+        (lambda: BoxProjection(1.0, np.array([2.0, 0.5])), "exchange"),
+        (lambda: SimplexProjection(0.0), "total 0 "),
+        (lambda: QuadraticProx(0.0, -1.0), "eigenvalue -1;"),
+        (lambda: QuadraticProx(0.0, np.array([[1.0, 2.0], [2.0, 1.0]])), "eigenvalue -1;"),
+        (lambda: QuadraticProx(0.0, np.array([[1.0, 2.0], [0.0, 1.0]])), "not symmetric"),
     ],
 )
 def test_what_is_not_convex_is_refused(make, message):
@@ -358,11 +358,19 @@ def test_pyproximal_has_the_same_maps():
     lift, psd = pylops.MatrixMult(WIDE), ROOT @ ROOT.T
     pairs = [
         (L1(0.7), pyproximal.L1(sigma=0.7), 1e-15),
-        (Box(-0.5, upper), pyproximal.Box(-0.5, upper), 0),
-        (Simplex(1.5), pyproximal.Simplex(SIZE, 1.5, maxiter=300, xtol=1e-14, engine="numpy"), 1e-12),
-        (Affine(WIDE, RIGHT), pyproximal.AffineSet(lift, RIGHT, niter=50), 1e-4),  # conjugate gradients, rtol 1e-5
-        (Quadratic(CENTRE, psd), pyproximal.Quadratic(pylops.MatrixMult(psd), -psd @ CENTRE), 1e-11),
-        (Quadratic(CENTRE, 2.0), pyproximal.L2(sigma=2.0, b=CENTRE), 1e-14),
+        (BoxProjection(-0.5, upper), pyproximal.Box(-0.5, upper), 0),
+        (
+            SimplexProjection(1.5),
+            pyproximal.Simplex(SIZE, 1.5, maxiter=300, xtol=1e-14, engine="numpy"),
+            1e-12,
+        ),
+        (
+            AffineProjection(WIDE, RIGHT),
+            pyproximal.AffineSet(lift, RIGHT, niter=50),
+            1e-4,
+        ),  # conjugate gradients, rtol 1e-5
+        (QuadraticProx(CENTRE, psd), pyproximal.Quadratic(pylops.MatrixMult(psd), -psd @ CENTRE), 1e-11),
+        (QuadraticProx(CENTRE, 2.0), pyproximal.L2(sigma=2.0, b=CENTRE), 1e-14),
     ]
     for ours, theirs, tolerance in pairs:
         for step in (0.1, 1.0, 5.0):
@@ -383,15 +391,15 @@ def test_pyproximal_has_the_same_iterates():
     theirs = pyproximal.optimization.primal.DouglasRachfordSplitting(
         pyproximal.L2(sigma=2.0, b=CENTRE), box, x0=CENTRE, tau=0.75, eta=1.25, niter=7, gfirst=False
     )[1]
-    ours = last(islice(douglas_rachford(Quadratic(CENTRE, 2.0), Box(-0.2, 0.4), CENTRE, 0.75, 1.25), 8))
+    ours = last(islice(douglas_rachford(QuadraticProx(CENTRE, 2.0), BoxProjection(-0.2, 0.4), CENTRE, 0.75, 1.25), 8))
     np.testing.assert_allclose(ours.governing[0], theirs, rtol=0, atol=1e-14)
-    assert Box(-0.2, 0.4).value(ours.point) == 0.0
+    assert BoxProjection(-0.2, 0.4).value(ours.point) == 0.0
     theirs = pyproximal.optimization.primaldual.PrimalDual(
         norm, pyproximal.L2(b=right), pylops.MatrixMult(matrix), x0=zero, tau=2.0**-6, mu=0.25, niter=30, gfirst=False
     )
     pair = (lambda x: matrix @ x), (lambda y: matrix.T @ y)
     ours = last(
-        islice(chambolle_pock(pair, L1(mu), Conjugate(Quadratic(right)), (zero, np.zeros(30)), (2.0**-6, 0.25)), 31)
+        islice(chambolle_pock(pair, L1(mu), Conjugate(QuadraticProx(right)), (zero, np.zeros(30)), (2.0**-6, 0.25)), 31)
     )
     np.testing.assert_allclose(ours.point, theirs, rtol=0, atol=1e-12)
 
@@ -404,12 +412,12 @@ def lasso(name):
     matrix, right, mu, lipschitz = problem()
     gradient, zero = gradient_of(matrix, right), np.zeros(60)
     pair, norm = ((lambda x: matrix @ x), (lambda y: matrix.T @ y)), lipschitz**0.5
-    least = Quadratic(np.linalg.lstsq(matrix, right)[0], matrix.T @ matrix)
+    least = QuadraticProx(np.linalg.lstsq(matrix, right)[0], matrix.T @ matrix)
 
     def objective(x):
         return 0.5 * np.sum((matrix @ x - right) ** 2) + mu * np.abs(x).sum()
 
-    dual, both = Conjugate(Quadratic(right)), (zero, np.zeros(30))
+    dual, both = Conjugate(QuadraticProx(right)), (zero, np.zeros(30))
     return {
         "ista": lambda start=zero: proximal_gradient(gradient, L1(mu), start, 1.9 / lipschitz, lipschitz),
         "fista": lambda start=zero: fista(gradient, L1(mu), start, 1 / lipschitz, lipschitz),
@@ -465,7 +473,7 @@ def test_acceleration():
 def test_momentum_and_restart_step_by_step():
     """The recursion by hand on f = k x^2/2, where t = 1, 1.618... and the point overshoots."""
     k, step, x = 1.0, 0.3, np.array([1.0, -2.0])
-    states = list(islice(fista(lambda x: k * x, Box(-9.0, 9.0), x, step, k), 40))
+    states = list(islice(fista(lambda x: k * x, BoxProjection(-9.0, 9.0), x, step, k), 40))
     points, ahead, t, restarts = [x], x, 1.0, 0
     for _ in range(39):
         new = (1 - step * k) * ahead
@@ -478,13 +486,13 @@ def test_momentum_and_restart_step_by_step():
     np.testing.assert_allclose([state.point for state in states], points, rtol=1e-12, atol=1e-300)
     assert states[2].inertia == pytest.approx((1 + (1 + 4 * states[1].inertia ** 2) ** 0.5) / 2, rel=1e-15)
     assert states[1].inertia == pytest.approx((1 + 5**0.5) / 2, rel=1e-15)
-    flat = list(islice(fista(lambda x: k * x, Box(-9.0, 9.0), x, step, k, lambda x: float(x @ x)), 40))
+    flat = list(islice(fista(lambda x: k * x, BoxProjection(-9.0, 9.0), x, step, k, lambda x: float(x @ x)), 40))
     heights = [state.point @ state.point for state in flat]
     grew = [i for i in range(1, 40) if heights[i] > heights[i - 1]]
     assert grew == [i for i in range(1, 40) if flat[i].inertia == 1.0]
     assert grew
     for i in grew:  # it knows the height of the state it starts from
-        again = fista(lambda x: k * x, Box(-9.0, 9.0), flat[i - 1], step, k, lambda x: float(x @ x))
+        again = fista(lambda x: k * x, BoxProjection(-9.0, 9.0), flat[i - 1], step, k, lambda x: float(x @ x))
         assert last(islice(again, 2)).inertia == 1.0
 
 
@@ -506,17 +514,19 @@ def test_projected_gradient_is_nnls():
 def test_linear_rate(part):
     """|x^{k+1} - c| = |1 - tau k| |x^k - c|; with a matrix, no mode falls slower than max |1 - tau lambda|: (102)."""
     stiffness, centre, start = 2.5, CENTRE, np.ones(SIZE)
-    quadratic = Quadratic(centre, stiffness)
-    states = proximal_gradient(quadratic.gradient, Box(-99.0, 99.0), start, part / stiffness, stiffness)
+    quadratic = QuadraticProx(centre, stiffness)
+    states = proximal_gradient(quadratic.gradient, BoxProjection(-99.0, 99.0), start, part / stiffness, stiffness)
     for state in islice(states, 12):
         expected = centre + (1.0 - part) ** state.iteration * (start - centre)
         np.testing.assert_allclose(state.point, expected, rtol=0, atol=1e-14)
-    general = Quadratic(centre, ROOT @ ROOT.T)
+    general = QuadraticProx(centre, ROOT @ ROOT.T)
     values = np.linalg.eigvalsh(ROOT @ ROOT.T)
     step = part / values[-1]
     errors = [
         np.linalg.norm(state.point - centre)
-        for state in islice(proximal_gradient(general.gradient, Box(-99.0, 99.0), start, step, values[-1]), 3001)
+        for state in islice(
+            proximal_gradient(general.gradient, BoxProjection(-99.0, 99.0), start, step, values[-1]), 3001
+        )
     ]
     rate = np.abs(1 - step * values).max()
     assert (errors[1:] <= rate * np.array(errors[:-1]) * (1 + 1e-12) + 1e-15).all()
@@ -527,14 +537,14 @@ def test_linear_rate(part):
 def test_all_splittings_reach_the_projection_on_an_intersection():
     """The point of the simplex within A x = b nearest to c, by three ways."""
     random = np.random.default_rng(16)
-    matrix, inside = random.normal(size=(2, 8)), Simplex().prox(random.normal(size=8))
-    affine, centre = Affine(matrix, matrix @ inside), random.normal(size=8)
+    matrix, inside = random.normal(size=(2, 8)), SimplexProjection().prox(random.normal(size=8))
+    affine, centre = AffineProjection(matrix, matrix @ inside), random.normal(size=8)
 
     class Near:
         """The simplex and |x - c|^2/2 together: the projection of a mean."""
 
         def prox(self, x, step):
-            return Simplex().prox((x + step * centre) / (1 + step))
+            return SimplexProjection().prox((x + step * centre) / (1 + step))
 
     identity = ((lambda x: x), (lambda y: y))
     zero = np.zeros(8)
@@ -551,7 +561,9 @@ def test_all_splittings_reach_the_projection_on_an_intersection():
         np.testing.assert_allclose(point, found[0], rtol=0, atol=1e-10)
         assert abs(point.sum() - 1) < 1e-10
         assert point.min() > -1e-10
-    for other in (affine.prox(x) for x in Simplex().prox(random.normal(size=8)) + 0.3 * random.normal(size=(50, 8))):
+    for other in (
+        affine.prox(x) for x in SimplexProjection().prox(random.normal(size=8)) + 0.3 * random.normal(size=(50, 8))
+    ):
         if other.min() >= 0:  # in both sets
             assert (centre - found[0]) @ (other - found[0]) <= 1e-9
 
@@ -559,7 +571,7 @@ def test_all_splittings_reach_the_projection_on_an_intersection():
 def test_transport_of_least_action():
     """min sum theta(rho_i, m_i) with sums R and M is |M|^2/(2 R), every velocity M/R: (116) without space."""
     cells, mass, momentum = 7, 2.0, np.array([3.0, -1.0])
-    affine = Affine(np.kron(np.eye(3), np.ones(cells)), np.array([mass, *momentum]))
+    affine = AffineProjection(np.kron(np.eye(3), np.ones(cells)), np.array([mass, *momentum]))
     start = np.random.default_rng(17).normal(size=(3, cells))
     states = douglas_rachford(affine, Theta(), start, 0.4)
     image = last(until(states, 1e-13)).point
@@ -595,10 +607,10 @@ def test_states_are_all_there_is(name):
 
 
 def test_until_watched_and_last():
-    quadratic, seen = Quadratic(1.0, 1.0), []
+    quadratic, seen = QuadraticProx(1.0, 1.0), []
 
     def states(step=0.5):
-        return proximal_gradient(quadratic.gradient, Box(-9.0, 9.0), np.zeros(1), step)
+        return proximal_gradient(quadratic.gradient, BoxProjection(-9.0, 9.0), np.zeros(1), step)
 
     halted = list(watched(until(states(), 1e-3), lambda state: seen.append(state.iteration)))
     assert seen == list(range(len(halted)))
@@ -610,7 +622,7 @@ def test_until_watched_and_last():
     with pytest.raises(NumericsError, match=r"after 5 iterations.*more iterations or a tolerance above 1e-12"):
         last(watched(until(states(), 1e-12, most=5), lambda state: seen.append(state.iteration)))
     assert seen == [0, 1, 2, 3, 4, 5]
-    wild = proximal_gradient(lambda x: x**3, Quadratic(0.0, 0.0), np.full(2, 9.0), 1.0)
+    wild = proximal_gradient(lambda x: x**3, QuadraticProx(0.0, 0.0), np.full(2, 9.0), 1.0)
     with pytest.raises(NumericsError, match=r"residual is (inf|nan) in iteration .*shorter steps"):
         last(until(wild, 1e-9))
     with pytest.raises(NumericsError, match="no last one"):
@@ -621,8 +633,8 @@ def test_until_watched_and_last():
 
 def refused():
     """Calls outside the convergent range, the message, and the same just inside."""
-    zero, box, pair = np.zeros(2), Box(-1.0, 1.0), ((lambda x: x), (lambda y: y))
-    gradient = Quadratic().gradient
+    zero, box, pair = np.zeros(2), BoxProjection(-1.0, 1.0), ((lambda x: x), (lambda y: y))
+    gradient = QuadraticProx().gradient
 
     def ista(step, lipschitz=5.0):
         return lambda: proximal_gradient(gradient, box, zero, step, lipschitz)
@@ -668,15 +680,19 @@ def test_steps_outside_the_convergent_range_are_refused(outside, message, inside
 
 def test_the_range_of_steps_is_sharp():
     """At 2/L proximal gradient does not converge, at 1.99/L it does; at 1.5 of its bound Chambolle-Pock does not."""
-    quadratic = Quadratic(0.0, 1.0)
+    quadratic = QuadraticProx(0.0, 1.0)
     ends = [
-        abs(last(islice(proximal_gradient(quadratic.gradient, Box(-9.0, 9.0), np.ones(1), step), 3_001)).point[0])
+        abs(
+            last(
+                islice(proximal_gradient(quadratic.gradient, BoxProjection(-9.0, 9.0), np.ones(1), step), 3_001)
+            ).point[0]
+        )
         for step in (1.99, 2.0)
     ]
     assert ends[0] < 1e-8
     assert ends[1] == 1.0
     pair = ((lambda x: x), (lambda y: y))
-    zero, nothing = Affine(np.eye(1), np.zeros(1)), Quadratic(0.0, 0.0)
+    zero, nothing = AffineProjection(np.eye(1), np.zeros(1)), QuadraticProx(0.0, 0.0)
     grown = [
         last(islice(chambolle_pock(pair, nothing, Conjugate(zero), (np.ones(1), np.ones(1)), (s, 1.0)), 401)).residual
         for s in (1.0, 1.5)

@@ -180,18 +180,18 @@ def test_cells_in_the_plane_are_drawn_as_they_are():
 
     points = np.array([[0.0, 0], [2, 0], [2, 1], [1, 2], [0, 1], [3, 0], [3, 1]])
     cells = np.array([[0, 1, 2, 3, 4], [1, 5, 6, 2, -1], [2, 6, 3, -1, -1]], np.int32)
-    drawn = polygons(points, cells)
-    assert drawn.shape == (3, 5, 2)
-    np.testing.assert_allclose(area(drawn), [3.0, 1.0, 0.5])
-    np.testing.assert_array_equal(drawn[2], [[2, 1], [3, 1], [1, 2], [1, 2], [1, 2]])
+    plot_cells = polygons(points, cells)
+    assert plot_cells.shape == (3, 5, 2)
+    np.testing.assert_allclose(area(plot_cells), [3.0, 1.0, 0.5])
+    np.testing.assert_array_equal(plot_cells[2], [[2, 1], [3, 1], [1, 2], [1, 2], [1, 2]])
     inside = [[(1.0, 1.5), False], [(2.5, 0.5), True], [(2.1, 1.1), False], [(2.9, 1.01), False], [(2.9, 1.1), False]]
-    path = PolyCollection(drawn).get_paths()[1]
+    path = PolyCollection(plot_cells).get_paths()[1]
     assert [bool(path.contains_point(at)) for at, _ in inside] == [answer for _, answer in inside]
 
 
 def test_cells_of_a_grid_need_no_padding():
     box = Box((0.0, 1.0), (2.0, 2.0), (4, 3)).build()
-    drawn = polygons(box.points, box.cell_points)
-    assert drawn.shape == (12, 4, 2)
-    np.testing.assert_allclose(area(drawn), box.volume)
-    np.testing.assert_allclose(drawn.mean(axis=1), box.centre)
+    plot_cells = polygons(box.points, box.cell_points)
+    assert plot_cells.shape == (12, 4, 2)
+    np.testing.assert_allclose(area(plot_cells), box.volume)
+    np.testing.assert_allclose(plot_cells.mean(axis=1), box.centre)

@@ -12,8 +12,8 @@ import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from fvflow.mesh import Admissibility, Box, Ugrid
-from fvflow.mesh.boxes import boxes
 from fvflow.mesh.polytopes import assembled
+from fvflow.mesh.voronoi_dual import boxes
 from tests.check_vtk import frames
 from tests.contracts import check_mesh
 from tests.meshes import MEASURE, SHAPES, SLANTED, acute, tetrahedra
@@ -88,7 +88,7 @@ def test_results_open_with_vtk_and_xugrid_and_hold_their_mesh(shape, tmp_path):
     run = case(mesh, tmp_path, output={"fluxes": True})
     run.write(tmp_path / "r.nc")
     ds = run.run()
-    if not mesh.on_nodes:
+    if not mesh.point_data:
         for (time, values, measure), at, rho in zip(frames(tmp_path / "r.xmf2"), ds.time, ds.rho.values, strict=True):
             assert time == pytest.approx(float(at), abs=1e-15)
             np.testing.assert_array_equal(values, rho)
@@ -100,7 +100,7 @@ def test_results_open_with_vtk_and_xugrid_and_hold_their_mesh(shape, tmp_path):
         del one.attrs["history"]
     xarray.testing.assert_identical(stored, ds)
     again = Ugrid(str(tmp_path / "r.nc")).build()
-    for field in ("centre", "volume", "owner", "neighbour", "area", "distance", "normal", "points", "drawn"):
+    for field in ("centre", "volume", "owner", "neighbour", "area", "distance", "normal", "points", "plot_cells"):
         np.testing.assert_array_equal(getattr(again, field), getattr(mesh, field), err_msg=field)
     divergence = np.bincount(ds.owner, ds.flux[-1], mesh.cells) - np.bincount(ds.neighbour, ds.flux[-1], mesh.cells)
     last = case(mesh, tmp_path, times={"end": 0.25, "step": 0.05}).run().rho[-1]  # implicit Euler's last step
@@ -131,7 +131,7 @@ def test_results_open_in_paraview(tmp_path):
     """All in one ParaView, which takes three seconds to start."""
     results = []
     for name, mesh in {**{name: make() for name, make in SHAPES.items()}, **grids()}.items():
-        if mesh.on_nodes:
+        if mesh.point_data:
             continue
         folder = tmp_path / name
         folder.mkdir()
@@ -160,7 +160,7 @@ def test_a_result_starts_a_run_on_its_mesh_and_on_another(shape, tmp_path):
     on = case(mesh, tmp_path, initial={"kind": "file", "file": str(tmp_path / "first.nc")})
     np.testing.assert_array_equal(on.run().rho[0], fvflow.read(tmp_path / "first.nc").rho[-1])
     np.testing.assert_allclose(on.run().rho[-1], whole.rho[-1], rtol=1e-13)
-    if mesh.on_nodes:
+    if mesh.point_data:
         return
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     other = on.replace(

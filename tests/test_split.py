@@ -6,12 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fvflow import jit
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Direct, FaceMatrix, Krylov, Sweeps, estimated_bytes, gridded, lanes, split, stencil, threads
-from fvflow.linalg.gridded import Gridded
-from fvflow.linalg.stencil import Stencil
+from fvflow.linalg import Direct, FaceMatrix, Krylov, LocallyOneDimensional, Sweeps
+from fvflow.linalg.grid import matrix_free, stencil, sweep_kernels
+from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
+from fvflow.linalg.grid.stencil import Stencil
 from fvflow.mesh import Box, Graded
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, SplitCrankNicolson, SplitEuler
@@ -108,14 +110,14 @@ def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
         swept = [Sweeps(each)(rho, reflected=way) for each in (matrix, alike) for way in (False, True)]
         line = Stencil(matrix)
         moved = [line.apply(rho, np.empty_like(rho)), line.relaxed(rho, rho, np.empty_like(rho))]
-        return [*swept, *moved, Gridded(matrix, 1e-12, 99)(rho, float(matrix.volume @ rho)).density]
+        return [*swept, *moved, MatrixFreeSolver(matrix, 1e-12, 99)(rho, float(matrix.volume @ rho)).density]
 
     fast = found()
-    for module in (stencil, gridded):
+    for module in (stencil, matrix_free):
         monkeypatch.setattr(module, "compiled", lambda function, *liberties: function)
-    for name, kernel in vars(lanes).copy().items():
+    for name, kernel in vars(sweep_kernels).copy().items():
         if hasattr(kernel, "py_func"):
-            monkeypatch.setattr(lanes, name, kernel.py_func)
+            monkeypatch.setattr(sweep_kernels, name, kernel.py_func)
     for plain, quick in zip(found(), fast, strict=True):
         np.testing.assert_allclose(plain, quick, rtol=1e-11, atol=1e-13)
 
@@ -136,25 +138,25 @@ def test_lines_that_are_alike_share_their_multipliers():
 
 
 def test_threads_change_nothing(monkeypatch):
-    monkeypatch.setattr(threads, "PAYS", 1)
+    monkeypatch.setattr(jit, "MIN_PARALLEL_CELLS", 1)
     matrix = problem((300, 300)).matrix(0.0, 0.1)
     rho = np.random.default_rng(6).random(90_000)
-    monkeypatch.setattr(threads, "limit", lambda: 1)
+    monkeypatch.setattr(jit, "thread_limit", lambda: 1)
     alone = [Sweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))]
-    monkeypatch.setattr(threads, "limit", lambda: 3)
+    monkeypatch.setattr(jit, "thread_limit", lambda: 3)
     np.testing.assert_array_equal(alone, [Sweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))])
 
 
 @pytest.mark.parametrize(("count", "block"), [(10, 1), (10, 4), (3, 4), (1, 1), (9, 4)])
 def test_the_work_is_shared_without_gaps(count, block, monkeypatch):
-    monkeypatch.setattr(threads, "limit", lambda: 3)
+    monkeypatch.setattr(jit, "thread_limit", lambda: 3)
     runs = []
-    threads.shared(lambda *run: runs.append(run), count, threads.PAYS, block)
+    jit.parallel_for(lambda *run: runs.append(run), count, jit.MIN_PARALLEL_CELLS, block)
     runs.sort()
     assert [runs[0][0], runs[-1][1]] == [0, count]
     assert all(one[1] == other[0] and other[0] % block == 0 for one, other in pairwise(runs))
     runs.clear()
-    threads.shared(lambda *run: runs.append(run), count, threads.PAYS - 1, block)
+    jit.parallel_for(lambda *run: runs.append(run), count, jit.MIN_PARALLEL_CELLS - 1, block)
     assert runs == [(0, count)], "little work stays where it is"
 
 
@@ -165,13 +167,13 @@ def test_the_work_is_shared_without_gaps(count, block, monkeypatch):
 def test_the_environment_limits_threads(environment, expected, monkeypatch):
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    free = threads.limit.__wrapped__()
+    free = jit.thread_limit.__wrapped__()
     assert free >= 1
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert threads.limit.__wrapped__() == expected
+    assert jit.thread_limit.__wrapped__() == expected
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1000")
-    assert threads.limit.__wrapped__() == free
+    assert jit.thread_limit.__wrapped__() == free
 
 
 @pytest.mark.parametrize("step", [1e-4, 1e-1, 1e3])
@@ -196,7 +198,7 @@ def test_long_steps_are_met_with_cycles(step):
     p = problem((64, 64), "(x**2 - 1)**2 + 0.5*y**2 + 0.3*x*y", 0.05)
     matrix, right = p.matrix(0.0, step), np.random.default_rng(8).random(p.mesh.cells)
     expected = Direct().prepare(matrix)(matrix.volume * right, float(matrix.volume @ right)).density
-    solve = Gridded(matrix, 1e-12, 400)
+    solve = MatrixFreeSolver(matrix, 1e-12, 400)
     found = solve(right, float(matrix.volume @ right))
     assert 12 < found.iterations <= 40
     assert matrix.volume @ np.abs(found.density - expected) <= 1e-8 * (matrix.volume @ right)
@@ -206,7 +208,7 @@ def test_long_steps_are_met_with_cycles(step):
 def test_short_steps_are_left_to_sweeps():
     """No levels are made where the sweeps are on their way."""
     p = problem((64, 64), "(x**2 - 1)**2 + 0.5*y**2 + 0.3*x*y", 0.05)
-    solve = Gridded(p.matrix(0.0, 0.01), 1e-12, 400)
+    solve = MatrixFreeSolver(p.matrix(0.0, 0.01), 1e-12, 400)
     for right in (np.ones(p.mesh.cells), np.random.default_rng(8).random(p.mesh.cells)):
         assert solve(right, float(p.mesh.volume @ right)).iterations <= 20
     assert "_cycle" not in solve.__dict__
@@ -217,10 +219,10 @@ def test_the_iteration_ends_without_a_negative_density():
     p = problem((128, 128))
     matrix, right = p.matrix(0.0, 0.01), np.zeros(p.mesh.cells)
     right[8256] = 1.0 / p.mesh.volume[8256]
-    solution = Gridded(matrix, 1e-12, 400)(right, 1.0)
+    solution = MatrixFreeSolver(matrix, 1e-12, 400)(right, 1.0)
     assert solution.density.min() >= 0
     assert abs(p.mesh.volume @ solution.density - 1) <= 4 * EPS
-    bare = Gridded(replace(matrix), 1e-12, 400)
+    bare = MatrixFreeSolver(replace(matrix), 1e-12, 400)
     bare._matrix.__dict__["monotone"] = False  # what is no M-matrix is promised no sign
     assert bare(right, 1.0).density.min() < 0
 
@@ -353,6 +355,6 @@ def test_a_refined_step_of_richardson_is_the_one_it_says():
 
 def test_what_is_estimated_grows_with_what_is_stored():
     extent = Box((0.0, 0.0), (1.0, 1.0), (512, 512)).extent
-    sizes = [estimated_bytes(solver, extent) for solver in (split.Split(), Krylov(), Direct())]
+    sizes = [solver.memory(extent) for solver in (LocallyOneDimensional(), Krylov(), Direct())]
     assert sizes == sorted(sizes)
-    assert Sweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * estimated_bytes(split.Split(), extent) / 64
+    assert Sweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * LocallyOneDimensional().memory(extent) / 64

@@ -14,11 +14,11 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel, Upwind
 from fvflow.linalg import FaceMatrix, divergence
-from fvflow.linalg import elimination as kernels
-from fvflow.linalg.balance import balanced, multiplied
-from fvflow.linalg.elimination import null_vector
-from fvflow.linalg.spectrum import slowest
-from fvflow.linalg.steady import iterated, steady
+from fvflow.linalg.markov import gth as kernels
+from fvflow.linalg.markov.detailed_balance import detailed_balance_root, multiplied
+from fvflow.linalg.markov.gth import null_vector
+from fvflow.linalg.markov.spectrum import slowest
+from fvflow.linalg.markov.stationary import iterated, stationary_density
 from fvflow.mesh import Box, Mesh
 from fvflow.problems import FokkerPlanck
 from tests.contracts import assert_order
@@ -84,7 +84,7 @@ def test_elimination_finds_gibbs_too():
     """Where it is not needed, it can be checked: two wells that exchange mass once in 1e20 relaxation times."""
     mesh = box(2, 48)
     matrix = generator(mesh, "4*(x**2 - 1)**2 + y**2 + 0.2*x", epsilon=0.08)
-    root = balanced(matrix)
+    root = detailed_balance_root(matrix)
     np.testing.assert_allclose(null_vector(matrix), root**2, rtol=1e-11)
     assert root.min() ** 2 < 1e-150
 
@@ -118,9 +118,9 @@ def test_kernels_do_what_their_python_does():
     matrix = random_chain(30, 7)
     first, row, rate, order = kernels._columns(matrix)
     parent, start, below = kernels.structure(first, row)
-    factors = kernels.condense(first, row, rate, parent, start, below)
+    factors = kernels.schur_reduce(first, row, rate, parent, start, below)
     x = np.empty(30)
-    x[order] = kernels.unfold(*factors)
+    x[order] = kernels.back_substitute(*factors)
     np.testing.assert_allclose(null_vector(matrix), x / x.max(), rtol=1e-14)
     tree = np.array([0, 2, 1]), np.array([-1, 2, 0]), np.array([1.0, 3.0, 0.5])
     np.testing.assert_allclose(multiplied(*tree), [2 / 3, 1.0, 1 / 3], rtol=1e-15)
@@ -154,7 +154,7 @@ def test_iteration_knows_what_it_cannot_know():
     matrix = FokkerPlanck(mesh, drift, 0.08, ScharfetterGummel()).matrix(0.0, 1.0)
     with pytest.raises(NumericsError, match="two starts of the iteration"):
         iterated(matrix)
-    assert steady(matrix, mesh.components, np.ones(1), 3).residual <= 1e-14
+    assert stationary_density(matrix, mesh.components, np.ones(1), 3).residual <= 1e-14
 
 
 def test_rotation_along_level_sets_keeps_gibbs():
@@ -197,7 +197,7 @@ def two_boxes() -> FaceMatrix:
 
 def test_each_part_keeps_its_mass():
     matrix, parts = two_boxes(), np.repeat([0, 1], 20).astype(np.int32)
-    found = steady(matrix, parts, np.array([0.25, 3.0]), 1)
+    found = stationary_density(matrix, parts, np.array([0.25, 3.0]), 1)
     np.testing.assert_allclose(np.bincount(parts, matrix.volume * found.density), [0.25, 3.0], rtol=1e-14)
     np.testing.assert_allclose(found.density[20:] / found.density[:20], 12.0, rtol=1e-12)
 
@@ -289,13 +289,13 @@ def test_a_perturbation_decays_as_its_mode_says():
 def test_all_three_solvers_find_the_same_modes():
     mesh = box(3, 6)
     matrix = generator(mesh, "x**2 + 0.7*y**2 + 0.4*z**2 + 0.3*x*y", epsilon=0.5)
-    root = balanced(matrix)
+    root = detailed_balance_root(matrix)
     dense = slowest(matrix, root, mesh.components, 4, True)
     rates = np.linalg.eigvals(np.diag(1 / matrix.volume) @ (matrix.sparse().toarray() - np.diag(matrix.volume)))
     np.testing.assert_allclose(dense.rates, np.sort(rates.real)[1:5], rtol=1e-10)
     finer = box(3, 12)
     matrix = generator(finer, "x**2 + 0.7*y**2 + 0.4*z**2 + 0.3*x*y", epsilon=0.5)
-    root = balanced(matrix)
+    root = detailed_balance_root(matrix)
     one, other = (slowest(matrix, root, finer.components, 4, direct) for direct in (True, False))
     np.testing.assert_allclose(one.rates, other.rates, rtol=1e-10)
     np.testing.assert_allclose(np.abs((one.vectors * other.vectors).sum(axis=1)), 1.0, rtol=1e-9)
@@ -304,7 +304,7 @@ def test_all_three_solvers_find_the_same_modes():
 def test_modes_of_a_mesh_in_parts():
     """Both parts have their own steady state, and each of their modes comes twice."""
     matrix, parts = two_boxes(), np.repeat([0, 1], 20).astype(np.int32)
-    half = balanced(generator(box(1, 20), "x**2"))
+    half = detailed_balance_root(generator(box(1, 20), "x**2"))
     found = slowest(matrix, np.concatenate([half, half]), parts, 4, True)
     np.testing.assert_allclose(found.rates[::2], found.rates[1::2], rtol=1e-10)
     assert found.rates[0] > 0.5
@@ -373,4 +373,4 @@ def test_upwind_on_a_line_is_in_balance_too():
         for n in (100, 200, 400)
     ]
     assert all(abs(b - 1) < 0.6 * abs(a - 1) for a, b in pairwise(gaps))
-    assert balanced(generator(box(2, 12), "x**2*y**2 + x", flux=Upwind())) is None
+    assert detailed_balance_root(generator(box(2, 12), "x**2*y**2 + x", flux=Upwind())) is None

@@ -11,9 +11,9 @@ from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
 from fvflow.transport import InteriorPoint, PrimalDual, cell_vectors, kernels
 from fvflow.transport.geodesic import kinetic_energy
-from fvflow.transport.lattice import Lattice, eigenvalues
 from fvflow.transport.primal_dual import repaired
 from fvflow.transport.proximal import Paraboloid
+from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import distance_1d
 from tests.scenes import final
 
@@ -211,7 +211,7 @@ def test_eigenvalues_are_those_of_the_laplacian_between_walls():
 
 def test_a_repaired_path_is_admissible():
     random = np.random.default_rng(1)
-    lattice = Lattice((4, 5), (0.2, 0.3), 3)
+    lattice = SpaceTimeGrid((4, 5), (0.2, 0.3), 3)
     rho, m = random.normal(size=(4, 4, 5)) + 0.5, random.normal(size=(2, 3, 4, 5))
     rho[0], rho[3] = 1.0, 1.0
     m[0][..., -1], m[1][:, -1] = 0, 0

@@ -15,7 +15,7 @@ from fvflow.mesh import Box, Graded, Grid
 from fvflow.wasserstein import bounds, bures, distance_1d, interpolated_1d, transport_matrix
 from fvflow.wasserstein.coupling import coupling
 from fvflow.wasserstein.legendre import legendre, legendre_nodes
-from fvflow.wasserstein.simplex import Simplex
+from fvflow.wasserstein.network_simplex import NetworkSimplex
 from tests.scenes import ou
 
 
@@ -190,7 +190,7 @@ def test_legendre_is_the_maximum_over_all_nodes():
 
 
 def test_the_simplex_leaves_what_its_arcs_cannot_carry():
-    simplex = Simplex(np.array([3, 2]), np.array([4, 1]), penalty=100.0)
+    simplex = NetworkSimplex(np.array([3, 2]), np.array([4, 1]), penalty=100.0)
     simplex.add(np.array([0, 1]), np.array([0, 0]), np.array([1.0, 5.0]))
     flow = simplex.solve(1e-12)
     assert (flow.mass.sum(), flow.spare_supply.sum(), flow.spare_demand.sum()) == (4, 1, 1)
@@ -203,7 +203,7 @@ def test_the_simplex_leaves_what_its_arcs_cannot_carry():
         (1, 1): 1,
     }
     with pytest.raises(ValueError, match="balance"):
-        Simplex(np.array([1]), np.array([2]), 1.0)
+        NetworkSimplex(np.array([1]), np.array([2]), 1.0)
 
 
 def test_frames_of_a_result_have_distances():
@@ -284,8 +284,8 @@ def test_a_guess_that_is_not_finite_is_no_guess():
 
 
 def test_unevenness_is_told_in_cells():
-    assert Box((1e3, -2.0), (1e3 + 1, 5.0), (64, 7)).build().unevenness <= 1e-10
-    assert Grid((np.array([0.0, 1.1, 2.0, 3.0]), np.array([0.0, 1.0]))).unevenness == pytest.approx(0.1)
+    assert Box((1e3, -2.0), (1e3 + 1, 5.0), (64, 7)).build().nonuniformity <= 1e-10
+    assert Grid((np.array([0.0, 1.1, 2.0, 3.0]), np.array([0.0, 1.0]))).nonuniformity == pytest.approx(0.1)
 
 
 def test_no_interval_without_an_even_grid():

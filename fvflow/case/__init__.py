@@ -2,6 +2,6 @@
 
 from fvflow.case.checks import Checks, Output
 from fvflow.case.core import Case, json_schema
-from fvflow.case.prepared import Prepared
+from fvflow.case.simulation import Simulation
 
-__all__ = ["Case", "Checks", "Output", "Prepared", "json_schema"]
+__all__ = ["Case", "Checks", "Output", "Simulation", "json_schema"]

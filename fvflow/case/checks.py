@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from fvflow.flows import Flow, SpectrumFlow, TimelessFlow, TransportFlow
+from fvflow.flows import Flow, SpectrumFlow, SteadyFlow, TransportFlow
 
 _LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
 
@@ -73,7 +73,7 @@ def misplaced(checks: Checks, flow: Flow) -> Iterator[tuple[str, str]]:
     transport = isinstance(flow, TransportFlow)
     owners = [
         (_OF_TRANSPORT, transport, "is for flow transport"),
-        (("residual",), transport or isinstance(flow, TimelessFlow), "is for flows transport, stationary and spectrum"),
+        (("residual",), transport or isinstance(flow, SteadyFlow), "is for flows transport, stationary and spectrum"),
         (("gap_error",), isinstance(flow, SpectrumFlow), "is for flow spectrum"),
         (
             ("hopf_lax",),

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fvflow.case import document as documents
-from fvflow.case import rewrite, schema
+from fvflow.case import schema
 from fvflow.case.checks import Checks, Output, misplaced
 from fvflow.case.document import Document, Fault, Path
-from fvflow.case.prepared import Prepared
-from fvflow.case.start import aimed, require_end, started
+from fvflow.case.initial_conditions import initial_density, require_end, target_density
+from fvflow.case.overrides import apply_overrides, to_yaml
+from fvflow.case.simulation import Simulation
 from fvflow.errors import CaseError, OutputError
-from fvflow.exact import AtEquilibrium, Exact, FromExact, Gibbs, Setting
+from fvflow.exact import AtEquilibrium, Exact, Facts, FromExact, Gibbs
 from fvflow.fields import RESERVED, Density, FromFile
-from fvflow.flows import Flow, HamiltonJacobiFlow, TimelessFlow, TransportFlow
+from fvflow.flows import Flow, HamiltonJacobiFlow, SteadyFlow, TransportFlow
 from fvflow.march import Times
 from fvflow.mesh import Extent, Mesh, MeshKind
 from fvflow.problems import State
@@ -60,7 +61,7 @@ class Case:
     def __post_init__(self) -> None:
         faults = list(self._faults())
         if faults:
-            raise schema.Faulty(faults)
+            raise schema.ValidationFaults(faults)
 
     def _faults(self) -> Iterator[Fault]:
         """What the parts of the case ask of each other."""
@@ -72,7 +73,7 @@ class Case:
         for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
             if getattr(self.checks, name) is not None and self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
-        if isinstance(self.flow, TimelessFlow) and not isinstance(self.exact, Gibbs | None):
+        if isinstance(self.flow, SteadyFlow) and not isinstance(self.exact, Gibbs | None):
             yield Fault(("exact",), f"flow {self.flow.kind} can be compared with {{kind: gibbs}} alone; leave it out")
         if self.output.fluxes and isinstance(self.flow, TransportFlow | HamiltonJacobiFlow):
             yield Fault(("output", "fluxes"), "is for flows fokker-planck and gradient-flow; leave it out")
@@ -106,7 +107,7 @@ class Case:
         """The case in a YAML text."""
         document = documents.read(text, name)
         if overrides:
-            document = rewrite.overridden(document, overrides)
+            document = apply_overrides(document, overrides)
         made, faults = schema.build(Case, document.values, os.path.dirname(name))
         if made is None or document.faults:
             raise document.refusal([*document.faults, *faults])
@@ -136,7 +137,7 @@ class Case:
         """The case in YAML: as it was read, or written out if it was made in Python or changed."""
         if self.document is not None and not self.document.overrides:
             return self.document.text
-        return rewrite.written(self.values if self.document is None else self.document.values)
+        return to_yaml(self.values if self.document is None else self.document.values)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class Case:
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.init}
         return {name: _plain(value) for name, value in values.items() if value is not None}
 
-    def prepare(self) -> Prepared:
+    def prepare(self) -> Simulation:
         """The case in arrays; raises CaseError naming all stages that cannot be built."""
         faults: list[Fault] = []
         if self.document is None:  # made in Python: as yet only its parts have been looked at
@@ -165,12 +166,12 @@ class Case:
         problem = self._stage(("flow",), faults, lambda: self.flow.problem(mesh, names))
         if problem is None or mass is None:
             raise self._refusal(faults)
-        setting = Setting(
+        facts = Facts(
             mesh,
             self.flow.drift(names),
             self.flow.diffusion(),
             mass,
-            self.flow.porous(),
+            self.flow.power_laws(),
             self.schedule.length,
             self.initial,
             self.flow.kernels(names),
@@ -179,18 +180,18 @@ class Case:
         )
         exact, reference = self.exact, None
         if exact is not None:
-            reference = self._stage(("exact",), faults, lambda: exact.on(setting))
+            reference = self._stage(("exact",), faults, lambda: exact.on(facts))
         initial = None
         if exact is None or reference is not None:
-            initial = self._stage(("initial",), faults, lambda: started(setting, reference, names))
+            initial = self._stage(("initial",), faults, lambda: initial_density(facts, reference, names))
         if isinstance(self.flow, TransportFlow) and initial is not None:
-            target = self._stage(("flow", "target"), faults, lambda: aimed(setting, reference, names, initial))
+            target = self._stage(("flow", "target"), faults, lambda: target_density(facts, reference, names, initial))
             problem = dataclasses.replace(problem, target=target)
             if target is not None and reference is not None:
                 self._stage(("exact",), faults, lambda: require_end(mesh, reference, target))
         if faults or initial is None:
             raise self._refusal(faults)
-        return Prepared(self, mesh, problem, State.initial(mesh, initial), reference)
+        return Simulation(self, mesh, problem, State.initial(mesh, initial), reference)
 
     def _mass(self, mesh: Mesh, names: Mapping[str, float]) -> float:
         """The mass of the initial density; 1 where it is that of a closed form."""
@@ -233,7 +234,7 @@ class Case:
         return dataset.assembled(prepared.layout(), frames, prepared.attributes(), prepared.closing(), prepared.solved)
 
     def write(
-        self, path: str | os.PathLike[str], watch: Any = None, prepared: Prepared | None = None
+        self, path: str | os.PathLike[str], watch: Any = None, prepared: Simulation | None = None
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 

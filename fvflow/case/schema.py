@@ -49,7 +49,7 @@ def model(cls: type) -> type[BaseModel]:
     return _model(cls)
 
 
-class Faulty(CaseError):
+class ValidationFaults(CaseError):
     """Several faults of one dataclass, each at its own path."""
 
     def __init__(self, faults: list[Fault]) -> None:
@@ -198,7 +198,7 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
             return None
         try:
             return cls(**given)
-        except Faulty as error:
+        except ValidationFaults as error:
             faults += [dataclasses.replace(found, path=(*path, *found.path)) for found in error.faults]
         except CaseError as error:
             faults.append(Fault(path, str(error)))

@@ -1,5 +1,5 @@
 """The command line; the only part of the house that prints."""
 
-from fvflow.cli.verbs import main
+from fvflow.cli.commands import main
 
 __all__ = ["main"]

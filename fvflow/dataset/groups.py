@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.dataset.item import Item
+from fvflow.dataset.item import NetCDFVariable
 from fvflow.dataset.layout import Layout, meaning
 from fvflow.mesh import Mesh, topology
 
 
-def define(group: Any, name: str, item: Item, **storage: Any) -> None:
+def define(group: Any, name: str, item: NetCDFVariable, **storage: Any) -> None:
     """A new variable in a group, filled if its values are known."""
     fill = False if item.fill is None else item.fill
     variable = group.createVariable(name, item.dtype, item.dims, fill_value=fill, **storage)
@@ -26,7 +26,7 @@ def add_figures(file: Any, figures: Mapping[str, float]) -> None:
     if figures:
         group = file.createGroup("transport" if "action" in figures else "figures")
         for name, value in figures.items():
-            define(group, name, Item((), {"units": "1", "long_name": meaning(name)}, np.array(value)))
+            define(group, name, NetCDFVariable((), {"units": "1", "long_name": meaning(name)}, np.array(value)))
 
 
 def add_regions(file: Any, mesh: Mesh) -> None:
@@ -36,14 +36,14 @@ def add_regions(file: Any, mesh: Mesh) -> None:
         group.location = space[-1].removeprefix("mesh_")
         for name, inside in mesh.regions.items():
             told = {"units": "1", "long_name": f"part of each cell that lies in {name}"}
-            define(group, name, Item(space, told, inside))
+            define(group, name, NetCDFVariable(space, told, inside))
     if mesh.boundaries:
         group = file.createGroup("boundaries")
         group.createDimension("wall_corner", mesh.wall_points.shape[1])
         for name, rows in mesh.boundaries.items():
             group.createDimension(f"wall_{name}", len(rows))
             dims, told = (f"wall_{name}", "wall_corner"), {"long_name": f"nodes of the walls {name}"}
-            define(group, name, Item(dims, told, mesh.wall_points[rows], "i4"))
+            define(group, name, NetCDFVariable(dims, told, mesh.wall_points[rows], "i4"))
 
 
 def add_geometry(file: Any, mesh: Mesh) -> None:
@@ -54,5 +54,5 @@ def add_geometry(file: Any, mesh: Mesh) -> None:
         group.createDimension(name, size)
     points = np.zeros((len(mesh.points), 3))
     points[:, : mesh.dimension] = mesh.points
-    define(group, "points", Item(("node", "space"), {"long_name": "nodes"}, points))
-    define(group, "topology", Item(dims, {"long_name": "nodes of each cell, as XDMF has them"}, cells, "i4"))
+    define(group, "points", NetCDFVariable(("node", "space"), {"long_name": "nodes"}, points))
+    define(group, "topology", NetCDFVariable(dims, {"long_name": "nodes of each cell, as XDMF has them"}, cells, "i4"))

@@ -9,7 +9,7 @@ from fvflow.mesh import Array, Index
 
 
 @dataclass(frozen=True)
-class Item:
+class NetCDFVariable:
     """One variable of the file: dimensions, attributes, and its values if they do not change with time."""
 
     dims: tuple[str, ...]

@@ -16,10 +16,10 @@ import numpy as np
 
 import fvflow
 from fvflow.dataset import ugrid
-from fvflow.dataset.item import Item
-from fvflow.ledger import DENSITY
+from fvflow.dataset.item import NetCDFVariable
+from fvflow.diagnostics import DENSITY
 from fvflow.mesh import Array, Mesh
-from fvflow.problems import Variable
+from fvflow.problems import OutputVariable
 
 AXES = ("x", "y", "z")
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
@@ -31,11 +31,11 @@ class Layout:
     """The variables that a run of a case stores, for the file and for memory alike."""
 
     mesh: Mesh
-    ledger: Mapping[str, Variable]
+    ledger: Mapping[str, OutputVariable]
     single: bool = False
     compression: int = 0
-    extra: Mapping[str, Variable] = field(default_factory=dict)  # cell fields beside rho
-    faces: Mapping[str, Variable] = field(default_factory=dict)
+    extra: Mapping[str, OutputVariable] = field(default_factory=dict)  # cell fields beside rho
+    faces: Mapping[str, OutputVariable] = field(default_factory=dict)
 
     @property
     def space(self) -> tuple[str, ...]:
@@ -55,12 +55,12 @@ class Layout:
         face = {"face": mesh.faces} if self.faces else {}
         return {**space, **face, "axis": mesh.dimension, "axis_2": mesh.dimension}
 
-    def fixed(self) -> dict[str, Item]:
+    def fixed(self) -> dict[str, NetCDFVariable]:
         """Coordinates, bounds or the topology of the mesh, and the cell measure."""
         items = ugrid.items(self.mesh) if self.mesh.edges is None else _box_items(self.mesh.edges)
         attributes = {"units": "1", "long_name": self.measure.replace("_", " ")}
         measure = self.mesh.volume.reshape(self.mesh.shape)
-        return {**items, self.measure: Item(self.space, {**attributes, **self._placed()}, measure)}
+        return {**items, self.measure: NetCDFVariable(self.space, {**attributes, **self._placed()}, measure)}
 
     @property
     def measure(self) -> str:
@@ -71,44 +71,49 @@ class Layout:
         """What a field on a mesh says of where it is."""
         return {} if self.mesh.edges is not None else ugrid.placed(self.mesh)
 
-    def fields(self) -> dict[str, Item]:
+    def fields(self) -> dict[str, NetCDFVariable]:
         """Cell fields that are recorded at each saved time."""
         attributes = {"cell_methods": " ".join(f"{axis}: mean" for axis in self.space), **self._placed()}
         if self.mesh.dimension > 1:
             attributes["cell_measures"] = f"{self.measure.removeprefix('cell_')}: {self.measure}"
         return {
-            name: Item(("time", *self.space), {**attributes, **_described(variable)}, dtype=self._dtype)
+            name: NetCDFVariable(("time", *self.space), {**attributes, **_described(variable)}, dtype=self._dtype)
             for name, variable in {"rho": DENSITY, **self.extra}.items()
         }
 
-    def face_fields(self) -> dict[str, Item]:
+    def face_fields(self) -> dict[str, NetCDFVariable]:
         """Face fields that are recorded at each saved time."""
         return {
-            name: Item(("time", "face"), _described(variable), dtype=self._dtype)
+            name: NetCDFVariable(("time", "face"), _described(variable), dtype=self._dtype)
             for name, variable in self.faces.items()
         }
 
-    def face_fixed(self) -> dict[str, Item]:
+    def face_fixed(self) -> dict[str, NetCDFVariable]:
         """The cells beside each face, its area and its place, where fields on faces are stored."""
         if not self.faces:
             return {}
         ends = {"owner": self.mesh.owner, "neighbour": self.mesh.neighbour}
         told = "cell, counted from 0 and on grids with x fastest, that the normal of the face"
         names = {"owner": f"{told} leaves", "neighbour": f"{told} enters"}
-        items = {name: Item(("face",), {"long_name": names[name]}, value, "i4") for name, value in ends.items()}
-        items["face_area"] = Item(("face",), {"units": "1", "long_name": "area of the face"}, self.mesh.area)
+        items = {
+            name: NetCDFVariable(("face",), {"long_name": names[name]}, value, "i4") for name, value in ends.items()
+        }
+        items["face_area"] = NetCDFVariable(("face",), {"units": "1", "long_name": "area of the face"}, self.mesh.area)
         for axis, values in zip(AXES, self.mesh.face_centre.T, strict=False):
             place = {"units": "1", "long_name": f"{axis} coordinate of the centre of the face"}
-            items[f"face_{axis}"] = Item(("face",), place, values)
+            items[f"face_{axis}"] = NetCDFVariable(("face",), place, values)
         return items
 
     @property
     def _dtype(self) -> str:
         return "f4" if self.single else "f8"
 
-    def diagnostics(self) -> dict[str, Item]:
+    def diagnostics(self) -> dict[str, NetCDFVariable]:
         """The ledger."""
-        return {name: Item(("time", *variable.dims), _described(variable)) for name, variable in self.ledger.items()}
+        return {
+            name: NetCDFVariable(("time", *variable.dims), _described(variable))
+            for name, variable in self.ledger.items()
+        }
 
     @property
     def frame_bytes(self) -> int:
@@ -118,19 +123,19 @@ class Layout:
         return fields * (4 if self.single else 8) + 8 * ledger
 
 
-def _box_items(edges: tuple[Array, ...]) -> dict[str, Item]:
+def _box_items(edges: tuple[Array, ...]) -> dict[str, NetCDFVariable]:
     """Centres and bounds of the cells along each axis."""
-    items: dict[str, Item] = {}
+    items: dict[str, NetCDFVariable] = {}
     for axis, edge in zip(AXES, edges, strict=False):
         attributes = {"units": "1", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
         if axis != "z":
             attributes["standard_name"] = f"projection_{axis}_coordinate"
-        items[axis] = Item((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
-        items[f"{axis}_bnds"] = Item((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
+        items[axis] = NetCDFVariable((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
+        items[f"{axis}_bnds"] = NetCDFVariable((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
     return items
 
 
-def _described(variable: Variable) -> dict[str, str]:
+def _described(variable: OutputVariable) -> dict[str, str]:
     return {"units": variable.units, "long_name": variable.long_name}
 
 
@@ -163,7 +168,7 @@ def meaning(figure: str) -> str:
     return FIGURES[figure]
 
 
-TIME = Item(("time",), {"units": "s", "axis": "T", "long_name": "time"})
+TIME = NetCDFVariable(("time",), {"units": "s", "axis": "T", "long_name": "time"})
 
 
 def header(attributes: Mapping[str, Any]) -> dict[str, Any]:

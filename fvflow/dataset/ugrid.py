@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fvflow.dataset.item import Item
+from fvflow.dataset.item import NetCDFVariable
 from fvflow.mesh import Mesh
 
 _ABSENT = -1
@@ -15,15 +15,15 @@ _PART = {2: "face", 3: "volume"}
 
 def location(mesh: Mesh) -> str:
     """The dimension that cell fields are on."""
-    return "mesh_node" if mesh.on_nodes else f"mesh_{_PART[mesh.dimension]}"
+    return "mesh_node" if mesh.point_data else f"mesh_{_PART[mesh.dimension]}"
 
 
 def sizes(mesh: Mesh) -> dict[str, int]:
     """Lengths of the dimensions of the mesh."""
     return {
         "mesh_node": len(mesh.points),
-        f"mesh_{_PART[mesh.dimension]}": len(mesh.drawn),
-        "mesh_corner": mesh.drawn.shape[1],
+        f"mesh_{_PART[mesh.dimension]}": len(mesh.plot_cells),
+        "mesh_corner": mesh.plot_cells.shape[1],
     }
 
 
@@ -34,7 +34,7 @@ def placed(mesh: Mesh) -> dict[str, str]:
     return {"mesh": "mesh", "location": place.removeprefix("mesh_"), "coordinates": coordinates}
 
 
-def items(mesh: Mesh) -> dict[str, Item]:
+def items(mesh: Mesh) -> dict[str, NetCDFVariable]:
     """The topology, the nodes, the nodes of each cell and the cells' centres.
 
     The centres are the points that two-point fluxes join: circumcentres, or the sites of a Voronoi mesh.
@@ -48,25 +48,27 @@ def items(mesh: Mesh) -> dict[str, Item]:
         f"{part}_node_connectivity": f"mesh_{part}_nodes",
         f"{part}_dimension": f"mesh_{part}",
     }
-    found = {"mesh": Item((), topology, np.array(0, np.int32), "i4")}
+    found = {"mesh": NetCDFVariable((), topology, np.array(0, np.int32), "i4")}
     for axis, values in zip(axes, mesh.points.T, strict=True):
-        found[f"mesh_node_{axis}"] = Item(("mesh_node",), _coordinate(axis, "node"), values)
+        found[f"mesh_node_{axis}"] = NetCDFVariable(("mesh_node",), _coordinate(axis, "node"), values)
     connectivity = {
         "cf_role": f"{part}_node_connectivity",
         "long_name": "nodes of each cell",
         "start_index": np.int32(0),
     }
     dims = (f"mesh_{part}", "mesh_corner")
-    found[f"mesh_{part}_nodes"] = Item(dims, connectivity, mesh.drawn, "i4", _ABSENT)
-    if not mesh.on_nodes:
+    found[f"mesh_{part}_nodes"] = NetCDFVariable(dims, connectivity, mesh.plot_cells, "i4", _ABSENT)
+    if not mesh.point_data:
         topology[f"{part}_coordinates"] = placed(mesh)["coordinates"]
         for axis, values in zip(axes, mesh.centre.T, strict=True):
-            found[f"mesh_{part}_{axis}"] = Item((f"mesh_{part}",), _coordinate(axis, "cell centre"), values)
+            found[f"mesh_{part}_{axis}"] = NetCDFVariable((f"mesh_{part}",), _coordinate(axis, "cell centre"), values)
     if part == "volume":
         topology["volume_shape_type"] = "mesh_volume_shapes"
         flags = {"flag_values": np.arange(4, dtype=np.int32), "flag_meanings": _MEANINGS}
         told = {"cf_role": "volume_shape_type", "long_name": "shapes of the cells", **flags}
-        found["mesh_volume_shapes"] = Item(("mesh_volume",), told, _SHAPES[(mesh.drawn >= 0).sum(axis=1)], "i4")
+        found["mesh_volume_shapes"] = NetCDFVariable(
+            ("mesh_volume",), told, _SHAPES[(mesh.plot_cells >= 0).sum(axis=1)], "i4"
+        )
     return found
 
 

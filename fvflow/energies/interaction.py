@@ -54,7 +54,7 @@ def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
     By fast Fourier transform on even grids, where it takes twice the cells along each axis, else by the matrix. Raises
     CaseError where W is not symmetric, not finite or the matrix too large.
     """
-    if mesh.edges is not None and mesh.unevenness <= _EVEN:
+    if mesh.edges is not None and mesh.nonuniformity <= _EVEN:
         return _fourier(kernel, mesh.edges, mesh.shape)
     return _dense(kernel, mesh)
 

@@ -29,7 +29,7 @@ class Sum:
         return np.asarray(sum(term.first(density) for term in self.terms))
 
     def second(self, density: Array) -> Array:
-        """E''(rho) of each cell (cell,), without what an interaction adds: see `distant`."""
+        """E''(rho) of each cell (cell,), without what an interaction adds: see `offdiagonal_hessian_product`."""
         return np.asarray(sum(term.second(density) for term in self.terms))
 
     def secant(self, before: Array, after: Array) -> Array:
@@ -39,7 +39,7 @@ class Sum:
         """
         return np.asarray(sum(term.secant(before, after) for term in self.terms))
 
-    def stable(self, before: Array, after: Array) -> Array:
+    def convex_splitting_gradient(self, before: Array, after: Array) -> Array:
         """E'(b) of the local energies, the discrete gradient of the interactions (cell,).
 
         Summed against |K| (b - a) it gives at least E(b) - E(a) if the local energies are convex, whatever W is
@@ -53,7 +53,7 @@ class Sum:
         """Whether the Hessian has more than a diagonal."""
         return any(map(_far, self.terms))
 
-    def distant(self, change: Array) -> Array:
+    def offdiagonal_hessian_product(self, change: Array) -> Array:
         """What an interaction adds to the product of the Hessian with a change of the density (cell,): W*change."""
         return np.asarray(sum(term.first(change) for term in self.terms if _far(term)))
 
@@ -65,7 +65,7 @@ class Sum:
             apart = (local.first(after) - local.secant(before, after)) / change
             return np.where(np.abs(change) <= _APART * middle, 0.5 * local.second(middle), apart)
 
-    def spread(self, density: Array) -> float:
+    def variation_range(self, density: Array) -> float:
         """The sum over the energies of the range of their first variation: the scale of a potential."""
         return float(sum(np.ptp(term.first(density)) for term in self.terms))
 

@@ -10,8 +10,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
+from fvflow.exact.facts import Facts, FromExact
 from fvflow.exact.heat import HeatReference
-from fvflow.exact.setting import FromExact, Setting
 from fvflow.fields import Point, Sampling, average
 from fvflow.mesh import Array, Mesh
 
@@ -39,16 +39,18 @@ class HeatBall:
     sampling: Sampling = "average"
     kind: Literal["heat-ball"] = "heat-ball"
 
-    def on(self, setting: Setting) -> HeatReference:
+    def on(self, facts: Facts) -> HeatReference:
         """The solution on the case's mesh; raises CaseError if the case is not heat in this disc or ball."""
-        mesh = setting.mesh
-        _check_case(setting)
+        mesh = facts.mesh
+        _check_case(facts)
         centre = self._middle(mesh.dimension)
         self._check_wall(mesh, centre)
         mode = BallMode(mesh.dimension, self.order, self.count, self.radius)
         means = average(mesh, lambda at, part: mode.at(at - centre), self.sampling, 4)
-        background = setting.mass / float(mesh.volume.sum())
-        return HeatReference(background, self.amplitude * _balanced(means, mesh), setting.epsilon * mode.wavenumber**2)
+        background = facts.mass / float(mesh.volume.sum())
+        return HeatReference(
+            background, self.amplitude * _without_mean(means, mesh), facts.epsilon * mode.wavenumber**2
+        )
 
     def _middle(self, dimension: int) -> Array:
         if self.centre is None:
@@ -101,18 +103,18 @@ class BallMode:
         return np.asarray(radial * _angular(position, distance, self.order) / self._peak)
 
 
-def _check_case(setting: Setting) -> None:
-    if setting.mesh.dimension == 1:
+def _check_case(facts: Facts) -> None:
+    if facts.mesh.dimension == 1:
         raise CaseError("exact heat-ball needs a mesh of a disc or a ball, got dimension 1; on a line use heat-box")
-    if not isinstance(setting.initial, FromExact):
-        raise CaseError(f"exact heat-ball needs initial: {{kind: exact}}, got {setting.initial.kind}")
-    if not setting.linear or not setting.drift.absent:
+    if not isinstance(facts.initial, FromExact):
+        raise CaseError(f"exact heat-ball needs initial: {{kind: exact}}, got {facts.initial.kind}")
+    if not facts.linear or not facts.drift.absent:
         raise CaseError(
             "exact heat-ball is for the heat equation; leave out all but epsilon, or all energies but the entropy"
         )
 
 
-def _balanced(mode: Array, mesh: Mesh) -> Array:
+def _without_mean(mode: Array, mesh: Mesh) -> Array:
     """The mode without its mean over the mesh, and scaled to [-1, 1] if that took it outside."""
     balanced = mode - mesh.volume @ mode / mesh.volume.sum()
     return np.asarray(balanced / max(1.0, float(np.abs(balanced).max())))

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Gt
 
 from fvflow.errors import CaseError
-from fvflow.exact.setting import FromExact, Setting
+from fvflow.exact.facts import Facts, FromExact
 from fvflow.fields import Point, Sampling, average
 from fvflow.mesh import Array, Mesh, Part
 
@@ -29,20 +29,20 @@ class Barenblatt:
     sampling: Sampling = "average"
     kind: Literal["barenblatt"] = "barenblatt"
 
-    def on(self, setting: Setting) -> BarenblattReference:
+    def on(self, facts: Facts) -> BarenblattReference:
         """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
-        dimension = setting.mesh.dimension
-        if len(setting.porous) != 1 or setting.epsilon != 0 or setting.kernels or not setting.drift.absent:
+        dimension = facts.mesh.dimension
+        if len(facts.power_laws) != 1 or facts.epsilon != 0 or facts.kernels or not facts.drift.absent:
             raise CaseError("exact barenblatt needs one porous-medium energy and no other")
-        if not isinstance(setting.initial, FromExact):
-            raise CaseError(f"exact barenblatt needs initial: {{kind: exact}}, got {setting.initial.kind}")
+        if not isinstance(facts.initial, FromExact):
+            raise CaseError(f"exact barenblatt needs initial: {{kind: exact}}, got {facts.initial.kind}")
         if self.centre is not None and len(self.centre) != dimension:
             raise CaseError(f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis")
-        coefficient, exponent = setting.porous[0]
+        coefficient, exponent = facts.power_laws[0]
         if exponent <= 1.0 - 2.0 / dimension:
             raise CaseError(f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions")
         centre = np.zeros(dimension) if self.centre is None else np.array(self.centre)
-        return BarenblattReference(setting.mesh, coefficient, exponent, setting.mass, self.start, centre, self.sampling)
+        return BarenblattReference(facts.mesh, coefficient, exponent, facts.mass, self.start, centre, self.sampling)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.exact.setting import Setting
+from fvflow.exact.facts import Facts
 from fvflow.fields import Drift, Gaussian, gaussian_density
 from fvflow.mesh import Array, Mesh
 
-Box = tuple[Array, Array]  # lower and upper corner
+Corners = tuple[Array, Array]  # lower and upper corner
 
 _LINEAR = 1e-9  # relative deviation from A x + b that is taken for round-off
 _TERMS = 25  # of the power series: 2^24/25! is beneath round-off
@@ -31,29 +31,29 @@ class GaussianFlow:
 
     kind: Literal["gaussian"] = "gaussian"
 
-    def on(self, setting: Setting) -> GaussianReference:
+    def on(self, facts: Facts) -> GaussianReference:
         """The solution on the case's mesh; raises CaseError if the case has no Gaussian one."""
-        if setting.target is not None:
+        if facts.target is not None:
             raise CaseError("exact gaussian is for a Fokker-Planck equation; for a transport use gaussian-geodesic")
-        if setting.porous:
+        if facts.power_laws:
             raise CaseError("exact gaussian needs linear diffusion; leave out porous-medium")
-        if not isinstance(setting.initial, Gaussian):
-            raise CaseError(f"exact gaussian needs a gaussian initial density, got {setting.initial.kind}")
-        lower, upper = setting.mesh.points.min(axis=0), setting.mesh.points.max(axis=0)
-        attraction = np.zeros((setting.mesh.dimension, setting.mesh.dimension))
-        for kernel in setting.kernels:
-            attraction += setting.mass * kernel.curvature(upper - lower)
+        if not isinstance(facts.initial, Gaussian):
+            raise CaseError(f"exact gaussian needs a gaussian initial density, got {facts.initial.kind}")
+        lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
+        attraction = np.zeros((facts.mesh.dimension, facts.mesh.dimension))
+        for kernel in facts.kernels:
+            attraction += facts.mass * kernel.curvature(upper - lower)
         reference = GaussianReference(
-            setting.mesh,
-            np.array(setting.initial.mean),
-            np.array(setting.initial.covariance),
-            setting.drift,
-            setting.epsilon,
-            setting.mass,
-            setting.initial.sampling,
+            facts.mesh,
+            np.array(facts.initial.mean),
+            np.array(facts.initial.covariance),
+            facts.drift,
+            facts.epsilon,
+            facts.mass,
+            facts.initial.sampling,
             attraction,
         )
-        check_linear(setting.drift, (lower, upper), 0.0)
+        check_linear(facts.drift, (lower, upper), 0.0)
         return reference
 
 
@@ -85,7 +85,7 @@ class GaussianReference:
         return self.mass * gaussian_density(self.mesh, *self.moments(time), self.sampling)
 
     @cached_property
-    def _box(self) -> Box:
+    def _box(self) -> Corners:
         return self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
 
     def _linear(self, time: float) -> tuple[Array, Array]:
@@ -158,7 +158,7 @@ def _series(matrix: Array, shift: Array, epsilon: float, h: float) -> tuple[Arra
     return one + scaled @ mean, mean @ (h * shift), spread
 
 
-def linear_drift(drift: Drift, box: Box, time: float) -> tuple[Array, Array]:
+def linear_drift(drift: Drift, box: Corners, time: float) -> tuple[Array, Array]:
     """A (dim, dim) and b (dim,) of a drift that is v = A x + b in a box (lower, upper)."""
     lower, upper = box
     middle, half = 0.5 * (lower + upper), 0.25 * (upper - lower)
@@ -169,7 +169,7 @@ def linear_drift(drift: Drift, box: Box, time: float) -> tuple[Array, Array]:
     return matrix, values[0] - matrix @ middle
 
 
-def check_linear(drift: Drift, box: Box, time: float) -> None:
+def check_linear(drift: Drift, box: Corners, time: float) -> None:
     """Refuse a drift that is not linear in the box: CaseError. It is compared at 200 points that no formula favours."""
     lower, upper = box
     step = 1e-3 * float((upper - lower).min())

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.exact.setting import Setting
+from fvflow.exact.facts import Facts
 from fvflow.fields import Gaussian, Point, Sampling, gaussian_density
 from fvflow.mesh import Array, Grid, Mesh
 from fvflow.wasserstein import bures, distance_1d, interpolated_1d, transport_matrix
@@ -26,14 +26,14 @@ class GaussianGeodesic:
 
     kind: Literal["gaussian-geodesic"] = "gaussian-geodesic"
 
-    def on(self, setting: Setting) -> GaussianGeodesicReference:
+    def on(self, facts: Facts) -> GaussianGeodesicReference:
         """The geodesic on the case's mesh; raises CaseError if the case is not one between Gaussians."""
-        initial, target = setting.initial, setting.target
+        initial, target = facts.initial, facts.target
         if not (isinstance(initial, Gaussian) and isinstance(target, Gaussian)):
             raise CaseError("exact gaussian-geodesic needs flow transport from a gaussian to a gaussian")
         start = np.array(initial.mean), np.array(initial.covariance)
         end = np.array(target.mean), np.array(target.covariance)
-        return GaussianGeodesicReference(setting.mesh, *start, *end, setting.mass, initial.sampling)
+        return GaussianGeodesicReference(facts.mesh, *start, *end, facts.mass, initial.sampling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class GaussianGeodesicReference:
 
 
 @dataclass(frozen=True)
-class Affine:
+class AffineGeodesic:
     """The geodesic of T(x) = scale x + shift, axis by axis: translation (scale 1), dilation, any initial density.
 
     T is the gradient of a convex function for scale > 0, so that W2^2 = int |T(x) - x|^2 drho (Brenier, 1991). The
@@ -84,33 +84,33 @@ class Affine:
     scale: Point | None = None  # 1 unless given
     kind: Literal["affine"] = "affine"
 
-    def on(self, setting: Setting) -> AffineReference:
+    def on(self, facts: Facts) -> AffineGeodesicReference:
         """The geodesic on the case's mesh; raises CaseError where the mesh is no grid or the map not monotone."""
-        dimension = setting.mesh.dimension
+        dimension = facts.mesh.dimension
         scale = np.ones(dimension) if self.scale is None else np.array(self.scale)
         if not len(self.shift) == len(scale) == dimension:
             raise CaseError(f"exact affine needs a shift and a scale of {dimension} entries, one per axis")
-        if setting.target is None:
+        if facts.target is None:
             raise CaseError("exact affine needs flow transport with target: {kind: exact}")
-        if scale.min() <= 0 or setting.mesh.edges is None:
+        if scale.min() <= 0 or facts.mesh.edges is None:
             raise CaseError("exact affine needs scales > 0 and a mesh of kind box, graded or fipy")
-        if not hasattr(setting.initial, "sample"):
-            raise CaseError(f"exact affine needs an initial density of its own, got {setting.initial.kind}")
-        return AffineReference(setting, np.array(self.shift), scale)
+        if not hasattr(facts.initial, "sample"):
+            raise CaseError(f"exact affine needs an initial density of its own, got {facts.initial.kind}")
+        return AffineGeodesicReference(facts, np.array(self.shift), scale)
 
 
 @dataclass(frozen=True, eq=False)
-class AffineReference:
+class AffineGeodesicReference:
     """The image of the initial density under (1 - t) x + t T(x)."""
 
-    setting: Setting
+    facts: Facts
     shift: Array  # (dim,)
     scale: Array  # (dim,)
 
     @property
     def distance(self) -> float:
         """W2 of its ends, exact for the densities that are constant in cells."""
-        mesh = self.setting.mesh
+        mesh = self.facts.mesh
         masses = mesh.volume * self.average(0.0)
         offset = (self.scale - 1.0) * mesh.centre + self.shift
         widths = mesh.points[mesh.cell_points].max(axis=1) - mesh.points[mesh.cell_points].min(axis=1)
@@ -119,12 +119,12 @@ class AffineReference:
 
     def average(self, time: float) -> Array:
         """The density of each cell (cell,): that of the cell's preimage, in which its mass was."""
-        mesh, names = self.setting.mesh, self.setting.names
+        mesh, names = self.facts.mesh, self.facts.names
         assert mesh.edges is not None
         scale, shift = 1.0 + time * (self.scale - 1.0), time * self.shift
         before = Grid(tuple((edge - b) / a for edge, a, b in zip(mesh.edges, scale, shift, strict=True)))
-        whole = float(mesh.volume @ self.setting.initial.sample(mesh, names))
-        density: Array = self.setting.initial.sample(before, names) * (self.setting.mass / whole / scale.prod())
+        whole = float(mesh.volume @ self.facts.initial.sample(mesh, names))
+        density: Array = self.facts.initial.sample(before, names) * (self.facts.mass / whole / scale.prod())
         return density
 
 
@@ -134,15 +134,15 @@ class Quantiles:
 
     kind: Literal["quantiles"] = "quantiles"
 
-    def on(self, setting: Setting) -> QuantilesReference:
+    def on(self, facts: Facts) -> QuantilesReference:
         """The geodesic on the case's mesh; raises CaseError in more than one dimension or without a target."""
-        mesh = setting.mesh
-        if setting.target is None or mesh.edges is None or mesh.dimension != 1:
+        mesh = facts.mesh
+        if facts.target is None or mesh.edges is None or mesh.dimension != 1:
             raise CaseError("exact quantiles needs flow transport in one space dimension")
-        if not (hasattr(setting.initial, "sample") and hasattr(setting.target, "sample")):
+        if not (hasattr(facts.initial, "sample") and hasattr(facts.target, "sample")):
             raise CaseError("exact quantiles needs flow transport between two densities")
-        ends = [density.sample(mesh, setting.names) for density in (setting.initial, setting.target)]
-        first, last = (setting.mass / float(mesh.volume @ density) * density for density in ends)
+        ends = [density.sample(mesh, facts.names) for density in (facts.initial, facts.target)]
+        first, last = (facts.mass / float(mesh.volume @ density) * density for density in ends)
         return QuantilesReference(mesh.edges[0], first, last)
 
 

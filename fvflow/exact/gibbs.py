@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.exact.setting import Setting
+from fvflow.exact.facts import Facts
 from fvflow.mesh import Array
 
 
@@ -21,15 +21,15 @@ class Gibbs:
 
     kind: Literal["gibbs"] = "gibbs"
 
-    def on(self, setting: Setting) -> Equilibrium:
+    def on(self, facts: Facts) -> Equilibrium:
         """The equilibrium on the case's mesh; raises CaseError if there is none."""
-        if not (setting.drift.gradient and setting.drift.steady) or setting.epsilon <= 0 or not setting.linear:
+        if not (facts.drift.gradient and facts.drift.steady) or facts.epsilon <= 0 or not facts.linear:
             raise CaseError("gibbs needs epsilon > 0 and a drift that comes from a potential without t alone")
-        if setting.mesh.edges is None and setting.mesh.components.max() > 0 and setting.initial.kind != "gibbs":
+        if facts.mesh.edges is None and facts.mesh.components.max() > 0 and facts.initial.kind != "gibbs":
             raise CaseError("gibbs is one density for all of a mesh, and the parts of this one exchange no mass")
-        exponent = -setting.drift.energy(setting.mesh, 0.0) / setting.epsilon
+        exponent = -facts.drift.energy(facts.mesh, 0.0) / facts.epsilon
         weight = np.exp(exponent - exponent.max())
-        return Equilibrium(setting.mass / float(setting.mesh.volume @ weight) * weight)
+        return Equilibrium(facts.mass / float(facts.mesh.volume @ weight) * weight)
 
 
 @dataclass(frozen=True, eq=False)

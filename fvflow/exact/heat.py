@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.exact.setting import FromExact, Setting
+from fvflow.exact.facts import Facts, FromExact
 from fvflow.fields import outer
 from fvflow.mesh import Array
 
@@ -28,25 +28,23 @@ class HeatBox:
     amplitude: Annotated[float, Ge(-1), Le(1)] = 0.5
     kind: Literal["heat-box"] = "heat-box"
 
-    def on(self, setting: Setting) -> HeatReference:
+    def on(self, facts: Facts) -> HeatReference:
         """The solution on the case's mesh; raises CaseError if the case is not heat in a box."""
-        mesh = setting.mesh
+        mesh = facts.mesh
         if mesh.edges is None:
             raise CaseError("exact heat-box needs a mesh of kind box, graded or fipy")
         if len(self.modes) != mesh.dimension:
             raise CaseError(f"modes has {len(self.modes)} entries, the mesh {mesh.dimension} axes; give one per axis")
-        if not isinstance(setting.initial, FromExact):
-            raise CaseError(f"exact heat-box needs initial: {{kind: exact}}, got {setting.initial.kind}")
-        if not setting.linear or not setting.drift.absent:
+        if not isinstance(facts.initial, FromExact):
+            raise CaseError(f"exact heat-box needs initial: {{kind: exact}}, got {facts.initial.kind}")
+        if not facts.linear or not facts.drift.absent:
             raise CaseError(
                 "exact heat-box is for the heat equation; leave out all but epsilon, or all energies but the entropy"
             )
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
         factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]
-        decay = setting.epsilon * sum(
-            (math.pi * k / length) ** 2 for k, length in zip(self.modes, lengths, strict=True)
-        )
-        return HeatReference(setting.mass / math.prod(lengths), self.amplitude * outer(factors), decay)
+        decay = facts.epsilon * sum((math.pi * k / length) ** 2 for k, length in zip(self.modes, lengths, strict=True))
+        return HeatReference(facts.mass / math.prod(lengths), self.amplitude * outer(factors), decay)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.exact.facts import Facts, FromExact
 from fvflow.exact.gaussian import check_linear, linear_drift
-from fvflow.exact.setting import FromExact, Setting
 from fvflow.fields import Sampling, average
 from fvflow.mesh import Array, Mesh, Part
 
@@ -26,17 +26,17 @@ class TiltedBox:
     sampling: Sampling = "average"
     kind: Literal["tilted-box"] = "tilted-box"
 
-    def on(self, setting: Setting) -> TiltedReference:
+    def on(self, facts: Facts) -> TiltedReference:
         """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
-        mesh = setting.mesh
+        mesh = facts.mesh
         lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
-        check_linear(setting.drift, (lower, upper), 0.0)
-        matrix, shift = linear_drift(setting.drift, (lower, upper), 0.0)
+        check_linear(facts.drift, (lower, upper), 0.0)
+        matrix, shift = linear_drift(facts.drift, (lower, upper), 0.0)
         slope = float(shift[0])
-        flat = np.abs(matrix).max() < 1e-9 and np.abs(shift[1:]).max(initial=0.0) < 1e-9 and setting.drift.steady
-        if not flat or setting.epsilon != 1.0 or not setting.linear or (lower[0], upper[0]) != (0.0, 1.0):
+        flat = np.abs(matrix).max() < 1e-9 and np.abs(shift[1:]).max(initial=0.0) < 1e-9 and facts.drift.steady
+        if not flat or facts.epsilon != 1.0 or not facts.linear or (lower[0], upper[0]) != (0.0, 1.0):
             raise CaseError("exact tilted-box needs the potential -g*x, epsilon 1 and a box from x = 0 to x = 1")
-        if not isinstance(setting.initial, FromExact) or setting.initial.mass is not None:
+        if not isinstance(facts.initial, FromExact) or facts.initial.mass is not None:
             raise CaseError("exact tilted-box needs initial: {kind: exact} without a mass: it has its own")
         return TiltedReference(mesh, slope, self.sampling)
 

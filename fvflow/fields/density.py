@@ -75,7 +75,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Written:
+class ExpressionDensity:
     """A density written as an expression of x, y, z; cell averages by three Gauss points an axis."""
 
     density: SteadyFormula
@@ -156,7 +156,7 @@ def _moved(mesh: Mesh, file: str, name: str, time: float | None) -> Array:
     return transferred(source, mesh, density)
 
 
-Density = Gaussian | Mixture | Written | Uniform | Spike | FromFile
+Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile
 
 
 def _of_dimension(point: Point, mesh: Mesh, name: str) -> Array:

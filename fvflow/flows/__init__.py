@@ -4,7 +4,7 @@ from fvflow.flows.base import BaseFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
-from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, TimelessFlow
+from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
 from fvflow.flows.transport import TransportFlow, equal_masses
 
 Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow | HamiltonJacobiFlow | StationaryFlow | SpectrumFlow
@@ -16,7 +16,7 @@ __all__ = [
     "HamiltonJacobiFlow",
     "SpectrumFlow",
     "StationaryFlow",
-    "TimelessFlow",
+    "SteadyFlow",
     "TransportFlow",
     "WassersteinFlow",
     "equal_masses",

@@ -9,7 +9,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Kernel, Names
 from fvflow.march import Times
 from fvflow.mesh import Mesh
-from fvflow.problems import Variable
+from fvflow.problems import OutputVariable
 
 
 class BaseFlow:
@@ -41,7 +41,7 @@ class BaseFlow:
         """eps."""
         return 0.0
 
-    def porous(self) -> tuple[tuple[float, float], ...]:
+    def power_laws(self) -> tuple[tuple[float, float], ...]:
         """c and m of each energy c int rho^m/(m - 1)."""
         return ()
 
@@ -49,11 +49,11 @@ class BaseFlow:
         """The kernel of each interaction."""
         return ()
 
-    def fields(self, mesh: Mesh) -> dict[str, Variable]:
+    def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Cell fields that are stored at each time beside rho."""
         return {}
 
-    def face_fields(self) -> dict[str, Variable]:
+    def face_fields(self) -> dict[str, OutputVariable]:
         """Face fields that are stored at each time."""
         return {}
 
@@ -61,7 +61,7 @@ class BaseFlow:
         """The longest step that keeps every density non-negative."""
         return math.inf
 
-    def smearing(self, problem: Any) -> float | None:
+    def numerical_diffusion(self, problem: Any) -> float | None:
         """The largest numerical diffusion |v| d/2 of upwinding; None where nothing is upwinded."""
         return None
 

@@ -12,7 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Names
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Krylov, described, estimated_bytes, fitted, product_bytes
+from fvflow.linalg import Krylov, describe_solver, resolve_solver
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
@@ -51,7 +51,7 @@ class FokkerPlanckFlow(LinearFlow):
         if isinstance(self.stepper, Muscl):
             return Reconstructed(mesh, drift, self.epsilon, self.flux, limiter=self.stepper.limiter)
         if not isinstance(self.stepper, ExponentialStepper):
-            fitted(self.stepper.solver, mesh.extent)
+            resolve_solver(self.stepper.solver, mesh.extent)
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def states(
@@ -90,11 +90,10 @@ class FokkerPlanckFlow(LinearFlow):
         if isinstance(self.stepper, ExponentialStepper):
             return f"{self.stepper.kind} (exact in time), {self.flux.kind} flux ({order})"
         scheme = f"{self.stepper.kind} (order {self.stepper.order} in time)"
-        return (
-            f"{scheme}, {self.flux.kind} flux ({order}), solver {described(self.stepper.solver, extent, self._steady)}"
-        )
+        solver = describe_solver(self.stepper.solver, extent, self._steady)
+        return f"{scheme}, {self.flux.kind} flux ({order}), solver {solver}"
 
-    def smearing(self, problem: FokkerPlanck) -> float | None:
+    def numerical_diffusion(self, problem: FokkerPlanck) -> float | None:
         """The largest numerical diffusion |v| d/2 of upwinding at epsilon 0, at time 0."""
         if self.epsilon > 0 or not problem.mesh.faces or isinstance(problem, Reconstructed):
             return None
@@ -103,7 +102,7 @@ class FokkerPlanckFlow(LinearFlow):
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, matrix and factors."""
         if isinstance(self.stepper, ExponentialStepper):
-            return product_bytes(extent)
+            return 300 * extent.dimension * extent.cells + (12 * (2 * extent.dimension + 1) + 24) * extent.cells
         if isinstance(self.stepper, Muscl):
-            return estimated_bytes(Krylov(), extent)  # without factors
-        return estimated_bytes(fitted(self.stepper.solver, extent, self._steady), extent)
+            return Krylov().memory(extent)  # without factors
+        return resolve_solver(self.stepper.solver, extent, self._steady).memory(extent)

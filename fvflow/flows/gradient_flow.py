@@ -12,7 +12,7 @@ from fvflow.energies import Energy, Entropy, Interaction, PorousMedium, Potentia
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Names
 from fvflow.flows.base import BaseFlow
-from fvflow.linalg import Direct, Multigrid, estimated_bytes
+from fvflow.linalg import Direct, Multigrid
 from fvflow.march import Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
@@ -45,7 +45,7 @@ class WassersteinFlow(BaseFlow):
         """eps of the entropies."""
         return sum(part.epsilon for part in self.energy if isinstance(part, Entropy))
 
-    def porous(self) -> tuple[tuple[float, float], ...]:
+    def power_laws(self) -> tuple[tuple[float, float], ...]:
         """c and m of each energy c int rho^m/(m - 1)."""
         return tuple(part.law for part in self.energy if isinstance(part, PorousMedium | PowerLaw))
 
@@ -81,7 +81,7 @@ class WassersteinFlow(BaseFlow):
         if isinstance(self._solver(extent), Multigrid) and extent.dimension == 3:  # which never factorises
             base = 1000 * extent.dimension * extent.cells
         else:
-            base = 2 * estimated_bytes(Direct(), extent)
+            base = 2 * Direct().memory(extent)
         transforms = 40 * (1 + pairs) * (1 << extent.dimension) * extent.cells if pairs else 0
         if isinstance(self.stepper, JKO) and self.stepper.intervals > 1:  # one factorisation of all: 20 kB an unknown
             base += 40_000 * self.stepper.intervals * extent.cells

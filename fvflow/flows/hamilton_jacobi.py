@@ -12,11 +12,11 @@ from annotated_types import Gt, Le
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, Names, SteadyFormula
 from fvflow.flows.base import BaseFlow
-from fvflow.linalg import Downhill, FaceMatrix, aggregated
+from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
 from fvflow.march import Times, march
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.problems import State, Transport, Variable
-from fvflow.transport import Hamiltonian, Quadratic, cell_vectors, hopf_lax, solve
+from fvflow.problems import OutputVariable, State, Transport
+from fvflow.transport import Hamiltonian, QuadraticHamiltonian, cell_vectors, hopf_lax, solve
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class HamiltonJacobiFlow(BaseFlow):
     """
 
     potential: SteadyFormula
-    hamiltonian: Hamiltonian = Quadratic()
+    hamiltonian: Hamiltonian = QuadraticHamiltonian()
     cfl: Annotated[float, Gt(0), Le(1)] = 0.9
     kind: Literal["hamilton-jacobi"] = "hamilton-jacobi"
 
     @property
     def quadratic(self) -> bool:
         """Whether H = |p|^2/2, for which the Hopf-Lax formula is at hand."""
-        return isinstance(self.hamiltonian, Quadratic)
+        return isinstance(self.hamiltonian, QuadraticHamiltonian)
 
     def problem(self, mesh: Mesh, names: Names) -> Transport:
         """The problem in arrays; raises CaseError where phi is not finite or the mesh no grid."""
@@ -44,12 +44,12 @@ class HamiltonJacobiFlow(BaseFlow):
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
         return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, names, 0.0))
 
-    def fields(self, mesh: Mesh) -> dict[str, Variable]:
+    def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi and grad phi."""
         axes = "xyz"[: mesh.dimension]
         return {
-            "phi": Variable(("cell",), "potential"),
-            **{f"v_{a}": Variable(("cell",), f"velocity along {a}") for a in axes},
+            "phi": OutputVariable(("cell",), "potential"),
+            **{f"v_{a}": OutputVariable(("cell",), f"velocity along {a}") for a in axes},
         }
 
     def states(
@@ -57,7 +57,7 @@ class HamiltonJacobiFlow(BaseFlow):
     ) -> Iterator[State]:
         """Every state of the run."""
         assert problem.potential is not None
-        mesh, downhill, start = problem.mesh, Downhill(problem.mesh), problem.potential
+        mesh, downhill, start = problem.mesh, UpwindTriangular(problem.mesh), problem.potential
 
         def step(state: State, length: float) -> State:
             assert state.potential is not None
@@ -66,7 +66,7 @@ class HamiltonJacobiFlow(BaseFlow):
             flow = length * mesh.area * speed
             matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flow, 0), np.maximum(-flow, 0))
             moved = downhill.solve(matrix, -phi, mesh.volume * state.density)
-            found = aggregated(matrix, moved, state.mass)
+            found = rescale_to_mass(matrix, moved, state.mass)
             after = replace(state, time=state.time + length, step=state.step + 1, density=found.density, potential=phi)
             return replace(after, correction=found.correction, fields=self._fields(mesh, phi, speed))
 
@@ -84,7 +84,7 @@ class HamiltonJacobiFlow(BaseFlow):
     def _speed(self, mesh: Mesh, phi: Array) -> Array:
         """grad_p H(grad phi).n of each face (face,): |grad phi|^(q-2) D/d."""
         slope = (phi[mesh.neighbour] - phi[mesh.owner]) / mesh.distance
-        if isinstance(self.hamiltonian, Quadratic):
+        if isinstance(self.hamiltonian, QuadraticHamiltonian):
             return np.asarray(slope)
         steep = np.linalg.norm(cell_vectors(mesh, slope), axis=1)
         norm = np.maximum(np.abs(slope), 0.5 * (steep[mesh.owner] + steep[mesh.neighbour]))

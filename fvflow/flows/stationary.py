@@ -12,17 +12,17 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from fvflow.errors import CaseError
 from fvflow.fields import Names, SteadyFormula
 from fvflow.flows.linear import LinearFlow
-from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov, estimated_bytes
-from fvflow.linalg.balance import balanced
-from fvflow.linalg.spectrum import DENSE, Modes, slowest
-from fvflow.linalg.steady import content, restricted, steady
+from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
+from fvflow.linalg.markov.detailed_balance import detailed_balance_root
+from fvflow.linalg.markov.spectrum import DENSE, Modes, slowest
+from fvflow.linalg.markov.stationary import component_masses, restricted, stationary_density
 from fvflow.march import Moment, Times
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.problems import FokkerPlanck, State, Variable
+from fvflow.problems import FokkerPlanck, OutputVariable, State
 
 
 @dataclass(frozen=True)
-class TimelessFlow(LinearFlow):
+class SteadyFlow(LinearFlow):
     """A question to the generator of a steady drift, which has no times."""
 
     epsilon: Annotated[float, Gt(0)]
@@ -48,12 +48,12 @@ class TimelessFlow(LinearFlow):
 
 
 @dataclass(frozen=True)
-class StationaryFlow(TimelessFlow):
+class StationaryFlow(SteadyFlow):
     """The steady state of d_t rho + div(rho v) = epsilon Lap rho that the initial density tends to, found directly.
 
     rho >= 0 with A rho = 0, A rho being what leaves each cell, and the mass of the initial density, in each connected
     part of the mesh: without a potential it need not be a Gibbs state, and mass may flow in circles (`output: {fluxes:
-    true}` stores the currents). The result has one frame. See fvflow.linalg.steady.
+    true}` stores the currents). The result has one frame. See fvflow.linalg.markov.stationary.
     """
 
     kind: Literal["stationary"] = "stationary"
@@ -63,8 +63,8 @@ class StationaryFlow(TimelessFlow):
     ) -> Iterator[State]:
         """The steady state; raises NumericsError if it is not unique or not found."""
         mesh = problem.mesh
-        masses = content(mesh.volume, initial.density, mesh.components)
-        found = steady(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
+        masses = component_masses(mesh.volume, initial.density, mesh.components)
+        found = stationary_density(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
         figures = {"residual": found.residual}
         yield replace(initial, density=found.density, iterations=found.iterations, figures=figures)
 
@@ -80,16 +80,16 @@ class StationaryFlow(TimelessFlow):
         Entries of L per cell, measured: 14 to 28 (1.5 log2 n) on grids from 64^2 to 512^2; in three dimensions half of
         those of a factorisation.
         """
-        base = estimated_bytes(Krylov(), extent)
+        base = Krylov().memory(extent)
         if (self.velocity is None and self.stream is None) or extent.dimension == 1:
             return base
         if extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION:
             return base + 1200 * extent.cells
-        return base + estimated_bytes(Direct(), extent)
+        return base + Direct().memory(extent)
 
 
 @dataclass(frozen=True)
-class SpectrumFlow(TimelessFlow):
+class SpectrumFlow(SteadyFlow):
     """The `count` slowest modes of d_t rho + div(rho v) = epsilon Lap rho, v a gradient, beside the Gibbs state rho.
 
     rho(t) = rho + sum_i c_i mode_i exp(-rate_i t), 0 < rate_1 <= rate_2 <= ...: rate_1 is the spectral gap. A mode is
@@ -99,7 +99,7 @@ class SpectrumFlow(TimelessFlow):
     Needs detailed balance, which a potential has with the Scharfetter-Gummel flux. A mesh in several parts has one
     steady state in each, and the modes of all of them.
 
-    Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.spectrum.
+    Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.markov.spectrum.
     """
 
     count: Annotated[int, Ge(1), Le(100)] = 4
@@ -120,7 +120,7 @@ class SpectrumFlow(TimelessFlow):
         root = np.empty(mesh.cells)
         for part in range(int(mesh.components.max()) + 1):
             cells = np.flatnonzero(mesh.components == part)
-            found = balanced(restricted(matrix, cells))
+            found = detailed_balance_root(restricted(matrix, cells))
             if found is None:
                 raise CaseError(
                     "the discrete flow is not in detailed balance, so that its modes need not be real: give the drift "
@@ -129,10 +129,10 @@ class SpectrumFlow(TimelessFlow):
             root[cells] = found
         return root
 
-    def fields(self, mesh: Mesh) -> dict[str, Variable]:
+    def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """The modes."""
         told = "part of the density that decays like exp(-rate_{0} t); over rho, the eigenfunction {0}"
-        return {f"mode_{i}": Variable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
+        return {f"mode_{i}": OutputVariable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
@@ -140,7 +140,7 @@ class SpectrumFlow(TimelessFlow):
         """The Gibbs state with the modes as its fields; raises NumericsError if they are not found."""
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
         parts, volume = mesh.components, mesh.volume
-        scale = content(volume, initial.density, parts) / content(volume, root**2, parts)
+        scale = component_masses(volume, initial.density, parts) / component_masses(volume, root**2, parts)
         if not scale.all():
             raise CaseError("a part of the mesh has no mass, so that its modes are not densities; give it some")
         found = slowest(matrix, root, parts, self.count, _direct(mesh.extent))
@@ -163,7 +163,7 @@ class SpectrumFlow(TimelessFlow):
     def memory(self, extent: Extent) -> int:
         """Bytes that the run will hold at once, roughly: mesh, matrix, factors, and three blocks of vectors."""
         solver = Direct() if _direct(extent) else Krylov()
-        return estimated_bytes(solver, extent) + 8 * extent.cells * (40 + 8 * self.count)
+        return solver.memory(extent) + 8 * extent.cells * (40 + 8 * self.count)
 
 
 def _direct(extent: Extent) -> bool:

@@ -13,10 +13,10 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
 from fvflow.fields import Density, Names
 from fvflow.flows.base import BaseFlow
-from fvflow.linalg import Direct, estimated_bytes
+from fvflow.linalg import Direct
 from fvflow.march import Times
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.problems import State, Transport, Variable
+from fvflow.problems import OutputVariable, State, Transport
 from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
 from fvflow.wasserstein import bounds, provable
 
@@ -51,23 +51,23 @@ class TransportFlow(BaseFlow):
         self.solver.fits(mesh)
         return Transport(mesh)
 
-    def fields(self, mesh: Mesh) -> dict[str, Variable]:
+    def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """What is stored of each time beside rho."""
         axes = "xyz"[: mesh.dimension]
-        vectors = {f"v_{a}": Variable(("cell",), f"velocity grad(phi) along {a}") for a in axes}
+        vectors = {f"v_{a}": OutputVariable(("cell",), f"velocity grad(phi) along {a}") for a in axes}
         vectors |= {
-            f"m_{a}": Variable(("cell",), f"momentum along {a}, the mean of the intervals before and after")
+            f"m_{a}": OutputVariable(("cell",), f"momentum along {a}, the mean of the intervals before and after")
             for a in axes
         }
-        return {"phi": Variable(("cell",), "potential of the velocity"), **vectors}
+        return {"phi": OutputVariable(("cell",), "potential of the velocity"), **vectors}
 
-    def face_fields(self) -> dict[str, Variable]:
+    def face_fields(self) -> dict[str, OutputVariable]:
         """What is stored on the faces."""
         return {
-            "momentum": Variable(
+            "momentum": OutputVariable(
                 ("face",), "momentum towards the neighbour, in the interval that ends here (the first, at 0)"
             ),
-            "velocity": Variable(
+            "velocity": OutputVariable(
                 ("face",), "velocity towards the neighbour, in the interval that ends here (the first, at 0)"
             ),
         }
@@ -94,7 +94,7 @@ class TransportFlow(BaseFlow):
         for index, fields in enumerate(_nodes(found)):
             yield replace(
                 initial,
-                time=times.mark(index),
+                time=times.save_time(index),
                 step=index,
                 density=found.density[index],
                 iterations=found.iterations if index == 1 else 0,
@@ -131,7 +131,7 @@ class TransportFlow(BaseFlow):
         """Bytes that the run will hold at once, roughly: 25 space-time arrays, or the factors of the Newton matrix."""
         whole = extent.cells * self.intervals
         if isinstance(self.solver, InteriorPoint):
-            return 4 * estimated_bytes(Direct(), Extent(min(extent.dimension + 1, 3), whole))
+            return 4 * Direct().memory(Extent(min(extent.dimension + 1, 3), whole))
         return 25 * 8 * whole
 
 

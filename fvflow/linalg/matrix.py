@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class FaceMatrix:
         return [float((leaving / volume).max()) for leaving in layers]
 
     @cached_property
-    def stiffness(self) -> float:
+    def max_relative_diagonal(self) -> float:
         """max_K M_KK/|K|, about dt eps/h^2 for diffusion: what round-off is amplified by."""
         return float((self.diagonal() / self.volume).max())
 
@@ -101,22 +101,6 @@ def _layered(diagonal: Array, place: int, down: Array, up: Array) -> Array:
     return diagonal
 
 
-class Remembered:
-    """A solver that factorises anew only when the matrix is none of the last two: those of a step and of its half."""
-
-    def __init__(self, solver: Any) -> None:
-        self._solver = solver
-        self._recent: list[tuple[FaceMatrix, Solve]] = []
-
-    def __call__(self, matrix: FaceMatrix) -> Solve:
-        for known, remembered in self._recent:
-            if np.array_equal(known.down, matrix.down) and np.array_equal(known.up, matrix.up):
-                return remembered
-        solve: Solve = self._solver.prepare(matrix)
-        self._recent = [*self._recent[-1:], (matrix, solve)]
-        return solve
-
-
 def divergence(graph: Any, flux: Array) -> Array:
     """What leaves each cell through its faces (cell,), from the flux of each face (face,) towards its neighbour."""
     cells = len(graph.volume)
@@ -135,22 +119,6 @@ class Solution:
 Solve = Callable[[Array, float], Solution]  # (right-hand side, its exact total) -> Solution
 
 
-def aggregated(matrix: FaceMatrix, density: Array, total: float, iterations: int = 0, allowed: float = 0.0) -> Solution:
-    """One aggregation-disaggregation step with a single aggregate: rho (total/volume.rho).
-
-    As 1'M = volume', the total of M rho is known to round-off, better than any entry of the residual: the error along
-    rho, which grows like eps dt/h^2 and in which a residual refinement stalls, is removed exactly, and signs stay as
-    they are (Koury, McAllister, Stewart, Iterative methods for computing stationary distributions of nearly completely
-    decomposable Markov chains, SIAM J. Alg. Disc. Meth. 5, 1984). The road not taken: refinement by the
-    residual drifts by 5e-12 in 1000 steps at dt eps/h^2 = 200, this by 1e-15.
-
-    It is done in place where it is more than the sum itself is off by (4 eps), and reported in any case. Raises
-    NumericsError if it is more than round-off can be (4 eps max M_KK/|K|, at least 1e-12), or than an iteration was
-    `allowed`: that is not covered up.
-    """
-    return balanced(matrix.volume, matrix.stiffness, density, total, iterations, allowed)
-
-
 _BLOCK = 4096
 
 
@@ -165,17 +133,40 @@ def inner(one: Array, other: Array) -> float:
     return float(blocks.sum() + one[whole:] @ other[whole:])
 
 
-def balanced(
-    volume: Array, stiffness: float, density: Array, total: float, iterations: int = 0, allowed: float = 0.0
+class Conserving(Protocol):
+    """What `rescale_to_mass` asks of a matrix M, or of sweeps that stand for one."""
+
+    @property
+    def volume(self) -> Array:
+        """|K| (cell,), the column sums of M."""
+
+    @property
+    def max_relative_diagonal(self) -> float:
+        """max_K M_KK/|K|."""
+
+
+def rescale_to_mass(
+    matrix: Conserving, density: Array, total: float, iterations: int = 0, allowed: float = 0.0
 ) -> Solution:
-    """As `aggregated`, from the volumes and the stiffness alone."""
+    """One aggregation-disaggregation step with a single aggregate: rho (total/volume.rho), in place.
+
+    Since 1'M = volume', the total of M rho is known to round-off, better than any entry of the residual. The error
+    along rho, which grows like eps dt/h^2 and at which residual refinement stalls, is removed exactly, and signs are
+    kept (Koury, McAllister, Stewart, Iterative methods for computing stationary distributions of nearly completely
+    decomposable Markov chains, SIAM J. Alg. Disc. Meth. 5, 1984). Refinement by the residual drifts by 5e-12 in 1000
+    steps at dt eps/h^2 = 200, this step by 1e-15.
+
+    The density is rescaled only if the correction exceeds the rounding of the sum itself (4 machine epsilons), and the
+    correction is always reported. Raises NumericsError if it exceeds what round-off can explain (4 machine epsilons
+    times max M_KK/|K|, at least 1e-12) and what an iterative solver is `allowed`: such an error is not covered up.
+    """
     with np.errstate(all="ignore"):
-        found = inner(volume, density)
+        found = inner(matrix.volume, density)
         factor = float(np.float64(total) / found)
     if not np.isfinite(found):
         cell = int(np.argmin(np.isfinite(density)))
         raise NumericsError(f"a linear solve returned {density[cell]} in cell {cell}; use a smaller step")
-    if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * stiffness, allowed):
+    if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal, allowed):
         raise NumericsError(
             f"a linear solve returned the mass {found:.17g} for {total:.17g}; the matrix is too ill-conditioned: "
             "use a smaller step or solver direct"

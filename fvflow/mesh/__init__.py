@@ -1,16 +1,16 @@
 """Meshes: a mesh kind is a frozen description that builds a Mesh, the face graph that schemes see."""
 
 from fvflow.mesh.admissibility import Admissibility
+from fvflow.mesh.coarse_proxy import coarse_proxy
 from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Part
-from fvflow.mesh.drawing import topology
 from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import Box, Graded, Grid
 from fvflow.mesh.overlap import overlaps, transferred
+from fvflow.mesh.plot_cells import topology
 from fvflow.mesh.section import polygons, section
-from fvflow.mesh.smaller import smaller
-from fvflow.mesh.stored import Ugrid, stored_field
+from fvflow.mesh.ugrid_reader import Ugrid, stored_field
 from fvflow.mesh.voronoi import Voronoi
 
 MeshKind = Box | Graded | FiPyMesh | Gmsh | Meshio | Ugrid | Voronoi
@@ -34,11 +34,11 @@ __all__ = [
     "Part",
     "Ugrid",
     "Voronoi",
+    "coarse_proxy",
     "from_fipy",
     "overlaps",
     "polygons",
     "section",
-    "smaller",
     "stored_field",
     "topology",
     "transferred",

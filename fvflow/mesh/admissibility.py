@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
-from fvflow.mesh.cells import place
+from fvflow.mesh.cell_geometry import place
 from fvflow.mesh.core import Array, Mesh
 
 _COINCIDENT = 1e-6  # distance of centres that counts as none, of the cells' size

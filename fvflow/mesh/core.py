@@ -74,12 +74,12 @@ class Mesh:
     boundaries: Mapping[str, Index] = field(default_factory=dict)  # rows of wall_points that have a name
 
     @property
-    def drawn(self) -> Index:
+    def plot_cells(self) -> Index:
         """What values are drawn on (part, corner), as cell_points: the cells, or the elements about nodes."""
         return self.cell_points
 
     @property
-    def on_nodes(self) -> bool:
+    def point_data(self) -> bool:
         """Whether values are drawn on the nodes of what is drawn, and not on the whole of each."""
         return False
 
@@ -106,7 +106,7 @@ class Mesh:
         return tuple(len(edge) - 1 for edge in reversed(self.edges))
 
     @cached_property
-    def unevenness(self) -> float:
+    def nonuniformity(self) -> float:
         """How far a cell boundary is from where equal cells have it, in cells; infinite where the mesh is no grid."""
         if self.edges is None:
             return np.inf

@@ -11,12 +11,12 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.mesh.admissibility import Admissibility
-from fvflow.mesh.boxes import boxes
+from fvflow.mesh.conformity import require_fitting
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.covering import require_fitting
 from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, halved, imported, read, require_file
 from fvflow.mesh.polytopes import assembled
+from fvflow.mesh.voronoi_dual import boxes
 
 ControlVolumes = Literal["cells", "nodes"]
 Centres = Literal["circumcentres", "centroids"]

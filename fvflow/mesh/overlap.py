@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
-from fvflow.mesh.cells import FACES
+from fvflow.mesh.cell_geometry import FACES
 from fvflow.mesh.core import Array, Index, Mesh, freeze, freeze_index
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh.cells import FACES, place, turned, without_repetition
+from fvflow.mesh.cell_geometry import FACES, place, turned, without_repetition
 from fvflow.mesh.core import Array, Index, Mesh, along, freeze, freeze_index, gauss, outward_normals, summed
 
 _SPHERICAL = 1e-6  # how far from a sphere about it the corners of a cell with a circumcentre lie, of its radius

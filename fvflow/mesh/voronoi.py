@@ -16,7 +16,7 @@ from fvflow.mesh.grid import check_extent
 from fvflow.mesh.polytopes import assembled
 
 Pair = Annotated[tuple[float, ...], MinLen(2), MaxLen(2)]
-Lattice = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(2), MaxLen(2)]
+SpaceTimeGrid = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(2), MaxLen(2)]
 
 _Numbers = NDArray[np.intp]
 _Flags = NDArray[np.bool_]
@@ -176,7 +176,7 @@ class Voronoi:
 
     lower: Pair | None = None
     upper: Pair | None = None
-    cells: Lattice | None = None
+    cells: SpaceTimeGrid | None = None
     polygon: Annotated[tuple[Pair, ...], MinLen(3)] | None = None
     points: Annotated[tuple[Pair, ...], MinLen(1)] | None = None
     jitter: Annotated[float, Ge(0), Lt(0.5)] = 0.3

@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.linalg import Product, aggregated, jump_rate, product, stretch
+from fvflow.linalg import Product, chebyshev_growth_bound, jump_rate, product, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.linear import Step, advanced
@@ -65,7 +65,7 @@ def _started(problem: FokkerPlanck, advance: _Advance) -> Step:
 
     def step(state: State, length: float) -> State:
         masses, count = advance(volume * state.density, length)
-        solution = aggregated(problem.matrix(0.0, length), masses / volume, state.mass, count)
+        solution = rescale_to_mass(problem.matrix(0.0, length), masses / volume, state.mass, count)
         return advanced(state, length, solution)
 
     return step
@@ -193,7 +193,7 @@ class _Expanded(_Advance):
     def __init__(self, problem: FokkerPlanck, tolerance: float) -> None:
         super().__init__(problem, tolerance)
         self._growth = math.log(max(tolerance, 1e-12) / _EPS)  # that round-off may have
-        self._stretch = stretch(self.matrix, self.rate) if self.rate > 0 else 0.0
+        self._stretch = chebyshev_growth_bound(self.matrix, self.rate) if self.rate > 0 else 0.0
 
     def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
         left, count = z, 0

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, factorise, perturbed
+from fvflow.linalg import divergence, factorise, solve_second_kind
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.newton import CentredIterate, sparse
@@ -114,7 +114,7 @@ class Intervals(CentredIterate):
                 shifted[-1] = far
                 return solved(nothing, shifted)
 
-            step = step - of(perturbed(lambda z: self._distant(of(z)[-1]), self._distant(step[-1])))
+            step = step - of(solve_second_kind(lambda z: self._distant(of(z)[-1]), self._distant(step[-1])))
         self._potentials = self._potentials + step[:count]
         self._densities = self._limited(self._densities, step[count:])
         self.phi, self.density = self._potentials[-1], self._densities[-1]

@@ -11,7 +11,16 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.fluxes import scharfetter_gummel
-from fvflow.linalg import Auto, Downhill, FaceMatrix, Multigrid, Remembered, Sweeps, aggregated, chosen
+from fvflow.linalg import (
+    Auto,
+    FaceMatrix,
+    FactorCache,
+    Multigrid,
+    Sweeps,
+    UpwindTriangular,
+    rescale_to_mass,
+    resolve_solver,
+)
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.intervals import Intervals
@@ -56,7 +65,9 @@ class LJKO:
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
         mesh = problem.mesh
-        marcher = _Marcher(self, problem, Pattern(mesh, self.solver), Predictor(problem, self.solver), Downhill(mesh))
+        marcher = _Marcher(
+            self, problem, Pattern(mesh, self.solver), Predictor(problem, self.solver), UpwindTriangular(mesh)
+        )
 
         def step(state: State, length: float) -> State:
             return marcher.step(state, length, self.halvings, [_MOST_FAILURES])
@@ -72,7 +83,7 @@ class _Marcher:
     problem: GradientFlow
     pattern: Pattern
     predict: Predictor
-    downhill: Downhill
+    downhill: UpwindTriangular
 
     def step(self, state: State, length: float, halvings: int, failures: list[int]) -> State:
         """The state after a step, in as many parts as it needs; the failures left are counted down."""
@@ -105,7 +116,7 @@ class _Marcher:
         with np.errstate(all="ignore"):  # a Newton step that overflows shows in its residual, and the step is halved
             phi, found = self._newton(state, self.predict(state, length), length)
         carrier = _carrier(self.problem, phi, length)
-        carried = aggregated(carrier, self.downhill.solve(carrier, phi, content), state.mass)
+        carried = rescale_to_mass(carrier, self.downhill.solve(carrier, phi, content), state.mass)
         return replace(
             state,
             time=state.time + length,
@@ -182,7 +193,7 @@ class JKO:
     def attempt(self, problem: GradientFlow) -> Callable[[State, float], State | None]:
         """The step as a function; None where it does not converge to a density >= 0."""
         mesh, pattern, predict = problem.mesh, Pattern(problem.mesh, self.solver), Predictor(problem, self.solver)
-        downhill = Downhill(mesh)
+        downhill = UpwindTriangular(mesh)
 
         def minimised(state: State, length: float) -> State | None:
             try:
@@ -222,12 +233,14 @@ class JKO:
         return several, further._replace(iterations=found.iterations + further.iterations)
 
 
-def poured(mesh: Mesh, downhill: Downhill, state: State, flux: Array, phi: Array, tolerance: float) -> Array | None:
+def poured(
+    mesh: Mesh, downhill: UpwindTriangular, state: State, flux: Array, phi: Array, tolerance: float
+) -> Array | None:
     """The density after what crosses each face in a step; None where it would be negative by more than round-off.
 
     In vacuum the fluxes of a converged Newton iteration may take 1e-40 out of an empty cell; it keeps that back.
     """
-    content, kept = downhill.pour(flux, phi, mesh.volume * state.density)
+    content, kept = downhill.limit_outflow(flux, phi, mesh.volume * state.density)
     return content / mesh.volume if kept <= tolerance * state.mass else None
 
 
@@ -242,7 +255,7 @@ class Predictor:
         self._problem = problem
         large = isinstance(newton_solver(solver, problem.mesh.extent), Multigrid)
         self._split = problem.mesh.edges is not None and (large or problem.mesh.dimension == 1)
-        self._solve = Remembered(chosen(Auto(), problem.mesh.extent))
+        self._solve = FactorCache(resolve_solver(Auto(), problem.mesh.extent).prepare, keep=2)
 
     def __call__(self, state: State, tau: float) -> Array:
         mesh, total = self._problem.mesh, self._problem.total
@@ -256,7 +269,7 @@ class Predictor:
         matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, mesh.shape if self._split else None)
         if self._split:
             return Sweeps(matrix)(state.density)
-        return self._solve(matrix)(mesh.volume * state.density, state.mass).density
+        return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density
 
 
 def _carrier(problem: GradientFlow, phi: Array, tau: float) -> FaceMatrix:

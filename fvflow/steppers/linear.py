@@ -5,51 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, TypeVar
 
-import numpy as np
-
-from fvflow.linalg import Auto, FaceMatrix, Solution, Solve, Solver, chosen, divergence
+from fvflow.linalg import (
+    Auto,
+    FaceMatrix,
+    FactorCache,
+    LinearSolver,
+    Solution,
+    Solve,
+    Solver,
+    divergence,
+    resolve_solver,
+)
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 
 Step = Callable[[State, float], State]  # (state, length of the step) -> the state after it
 # (state, length at most) -> the states of an adaptive step, the last as far as it came, and its error over the mass
 Attempt = Callable[[State, float], tuple[tuple[State, ...], float]]
-T = TypeVar("T", covariant=True)
+T = TypeVar("T")
 GROWTH = 4.0  # from one adaptive step to the next
 
 
-class Prepares(Protocol[T]):
-    """What makes a solver, or sweeps, of a matrix."""
+class Inverse(Generic[T]):
+    """(diag(|K|) + scale A(time))^-1 of a problem, prepared again only when scale or coefficients change."""
 
-    def prepare(self, matrix: FaceMatrix) -> T:
-        """Factorise."""
-
-
-class Factorised(Generic[T]):
-    """(diag(|K|) + scale A(time))^-1, factorised again only when scale or the coefficients change."""
-
-    def __init__(self, problem: FokkerPlanck, solver: Prepares[T]) -> None:
-        self._problem = problem
-        self._solver = solver
-        self._key: tuple[float, Array, Array] | None = None
-        self._solve: T | None = None
+    def __init__(self, problem: FokkerPlanck, prepare: Callable[[FaceMatrix], T]) -> None:
+        self._problem, self._cache = problem, FactorCache(prepare)
 
     def __call__(self, time: float, scale: float) -> T:
+        """What was prepared for the matrix of this time and scale."""
         down, up = self._problem.coefficients(time)
-        if self._solve is None or self._key is None or not _same(self._key, (scale, down, up)):
-            self._solve = self._solver.prepare(self._problem.matrix(time, scale))
-            self._key = (scale, down, up)
-        return self._solve
+        return self._cache(scale, down, up, lambda: self._problem.matrix(time, scale))
 
 
-def _inverse(problem: FokkerPlanck, solver: Solver) -> Factorised[Solve]:
-    return Factorised[Solve](problem, chosen(solver, problem.mesh.extent, problem.drift.steady))
-
-
-def _same(one: tuple[float, Array, Array], other: tuple[float, Array, Array]) -> bool:
-    return one[0] == other[0] and all(a is b or np.array_equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
+    return Inverse(problem, resolve_solver(solver, problem.mesh.extent, problem.drift.steady).prepare)
 
 
 def _leaving(problem: FokkerPlanck, density: Array, time: float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import Downhill, divergence, elimination_order, factorise, perturbed
+from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.jko import LJKO, poured
@@ -44,7 +44,7 @@ class Midpoint:
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
         robust = LJKO().start(problem)
-        order, downhill = elimination_order(problem.mesh), Downhill(problem.mesh)
+        order, downhill = elimination_order(problem.mesh), UpwindTriangular(problem.mesh)
 
         def step(state: State, length: float) -> State:
             found = None if state.step < self.warmup else self._solved(problem, downhill, state, length, order)
@@ -69,7 +69,7 @@ class Midpoint:
         return step
 
     def _solved(
-        self, problem: GradientFlow, downhill: Downhill, state: State, tau: float, order: Index | None
+        self, problem: GradientFlow, downhill: UpwindTriangular, state: State, tau: float, order: Index | None
     ) -> tuple[Array, float, int, float] | None:
         """Density, dissipated energy, iterations, residual of a step; None where it is left to the fallback."""
         volume, before = problem.mesh.volume, state.density
@@ -134,5 +134,9 @@ def _newton_step(
     def moved(potential: Array) -> Array:  # as the potential is smooth, what is solved for keeps its thin tails
         return inverse(divergence(mesh, flow * (potential[owner] - potential[neighbour])))
 
-    local, distant = inverse(residual), problem.total.distant
-    return local - moved(perturbed(lambda z: 0.5 * distant(moved(z)), 0.5 * distant(local)))
+    local, offdiagonal_hessian_product = inverse(residual), problem.total.offdiagonal_hessian_product
+    return local - moved(
+        solve_second_kind(
+            lambda z: 0.5 * offdiagonal_hessian_product(moved(z)), 0.5 * offdiagonal_hessian_product(local)
+        )
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.energies import Sum
-from fvflow.linalg import divergence, inner, perturbed
+from fvflow.linalg import divergence, inner, solve_second_kind
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import Map, Pattern, Schur
@@ -38,7 +38,9 @@ class Iterate:
         beside = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
         self._conductance = np.where(beside, 0.0, tau * mesh.transmissibility)
         self.phi = total.first(self.density)
-        self._scale = total.spread(np.maximum(self.density, _VACUUM * mean)) + _stiffness(total, mean, len(start))
+        self._scale = total.variation_range(np.maximum(self.density, _VACUUM * mean)) + _stiffness(
+            total, mean, len(start)
+        )
         self._far = np.inf
         self._leave()
 
@@ -99,16 +101,16 @@ class Iterate:
 
         if self._total.interacting:
             first = self._distant(both(continuity, optimality)[1])
-            optimality = optimality - perturbed(lambda z: self._distant(both(0.0, z)[1]), first)
+            optimality = optimality - solve_second_kind(lambda z: self._distant(both(0.0, z)[1]), first)
         self._move(*both(continuity, optimality))
 
     def _distant(self, change: Array) -> Array:
         """How an interaction changes |K| times the variation in the step: half of it, see `Sum.stable`."""
-        return 0.5 * self.volume * self._total.distant(change)
+        return 0.5 * self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
         """E' as the step takes it (cell,)."""
-        return self._total.stable(self._before, self.density)
+        return self._total.convex_splitting_gradient(self._before, self.density)
 
     def _move(self, step: Array, change: Array) -> None:
         self.phi = self.phi + step
@@ -171,7 +173,7 @@ class CentredIterate(Iterate):
         self._solve(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
 
     def _distant(self, change: Array) -> Array:
-        return self.volume * self._total.distant(change)
+        return self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
         """E'(rho), the variation of the step's minimum."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import LARGEST_DIRECT, Auto, Direct, Multigrid, StaleMultigrid, elimination_order, factorise
+from fvflow.linalg import LARGEST_DIRECT, Auto, Direct, Multigrid, ReusedAMG, elimination_order, factorise
 from fvflow.mesh import Array, Extent, Index, Mesh
 
 NewtonSolver = Auto | Direct | Multigrid
@@ -38,7 +38,7 @@ class Pattern:
         self.first, self.second, self.between = _pairs(mesh)
         self._order = elimination_order(mesh)
         self._place = None if self._order is None else np.argsort(self._order).astype(np.int32)
-        self._multigrid = StaleMultigrid() if isinstance(made, Multigrid) else None
+        self._multigrid = ReusedAMG() if isinstance(made, Multigrid) else None
         self._most = made.iterations if isinstance(made, Multigrid) else 0
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
 

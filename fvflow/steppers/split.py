@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fvflow.linalg import Split, Sweeps
+from fvflow.linalg import LocallyOneDimensional, Sweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.linear import Factorised, Step, advanced
+from fvflow.steppers.linear import Inverse, Step, advanced
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class SplitEuler:
 
     kind: Literal["split-euler"] = "split-euler"
     order = 1
-    solver: ClassVar[Split] = Split()
+    solver: ClassVar[LocallyOneDimensional] = LocallyOneDimensional()
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is."""
@@ -32,12 +32,12 @@ class SplitEuler:
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is no grid."""
-        self.solver.require(problem.mesh.extent)
-        inverse = Factorised[Sweeps](problem, self.solver)
+        self.solver.fits(problem.mesh.extent)
+        inverse = Inverse(problem, Sweeps)
 
         def step(state: State, length: float) -> State:
             sweeps = inverse(state.time + length, length)
-            return advanced(state, length, sweeps.balanced(sweeps(state.density), state.mass))
+            return advanced(state, length, sweeps.rescaled(sweeps(state.density), state.mass))
 
         return step
 
@@ -57,7 +57,7 @@ class SplitCrankNicolson:
     richardson: bool = False
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
     order = 2
-    solver: ClassVar[Split] = Split()
+    solver: ClassVar[LocallyOneDimensional] = LocallyOneDimensional()
 
     def __post_init__(self) -> None:
         if self.richardson:
@@ -76,8 +76,8 @@ class SplitCrankNicolson:
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is no grid."""
-        self.solver.require(problem.mesh.extent)
-        whole, half = (Factorised[Sweeps](problem, self.solver) for _ in range(2))
+        self.solver.fits(problem.mesh.extent)
+        whole, half = (Inverse(problem, Sweeps) for _ in range(2))
 
         def step(state: State, length: float) -> State:
             middle = state.time + 0.5 * length
@@ -86,12 +86,12 @@ class SplitCrankNicolson:
                 fine = _there_and_back(half, state.density, state.time, 0.5 * length)
                 fine = _there_and_back(half, fine, middle, 0.5 * length)
                 after = fine + (fine - after) / 3.0
-            return advanced(state, length, whole(middle, 0.25 * length).balanced(after, state.mass))
+            return advanced(state, length, whole(middle, 0.25 * length).rescaled(after, state.mass))
 
         return step
 
 
-def _there_and_back(inverse: Factorised[Sweeps], density: Array, time: float, length: float) -> Array:
+def _there_and_back(inverse: Inverse[Sweeps], density: Array, time: float, length: float) -> Array:
     """The density after a step from `time` on."""
     sweeps = inverse(time + 0.5 * length, 0.25 * length)
     return sweeps(density, (*sweeps.axes, *reversed(sweeps.axes)), reflected=True)

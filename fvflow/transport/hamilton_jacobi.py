@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.linalg.kernels import compiled
+from fvflow.jit import compiled
 from fvflow.mesh import Array, Mesh
 
 _MOST_STEPS = 10**9
@@ -50,7 +50,7 @@ def _steepest(minus: Array, plus: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class QuadraticHamiltonian:
     """H = |p|^2/2, Godunov's H = sum_a max(max(p-_a, 0)^2, min(p+_a, 0)^2)/2.
 
     Osher, Sethian, Fronts propagating with curvature-dependent speed, J. Comput. Phys. 79 (1988); Rouy, Tourin, A
@@ -66,7 +66,7 @@ class Quadratic:
 
 
 @dataclass(frozen=True)
-class Power:
+class PowerHamiltonian:
     """H = |p|^q/q with the Euclidean norm and q > 1, Godunov's H = |m|^q/q, m_a = max(p-_a, -p+_a, 0).
 
     L(v) = |v|^r/r with 1/q + 1/r = 1: the geodesics of W_r. Raises CaseError for other q.

@@ -11,10 +11,10 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.mesh import Array, Mesh
+from fvflow.transport.chambolle_pock import ChambollePock, Residual, Watch
 from fvflow.transport.geodesic import Geodesic, resting
-from fvflow.transport.iteration import Iteration, Residual, Watch
-from fvflow.transport.lattice import Iterate, Lattice, Scheme, eigenvalues
-from fvflow.transport.refine import halved
+from fvflow.transport.prolongation import halved
+from fvflow.transport.space_time_grid import Iterate, Scheme, SpaceTimeGrid, eigenvalues
 
 Progress = Callable[[int, float], None]  # (iterations, residual)
 
@@ -32,7 +32,7 @@ class PrimalDual:
     """Over-relaxed Chambolle-Pock iteration with a projection on the continuity equation by cosine transforms.
 
     `cell` takes averages of rho and m at the centres of cells and intervals and gives the best W2, `face` two-point
-    fluxes, which keep a clean discrete Hamilton-Jacobi equation; see `fvflow.transport.iteration`. Starts from the
+    fluxes, which keep a clean discrete Hamilton-Jacobi equation; see `fvflow.transport.chambolle_pock`. Starts from the
     solution on a grid half as fine in space and time, and so on; ends with a repair that makes rho >= 0 and the
     continuity equation hold to round-off. Papadakis, Peyre, Oudet, Optimal transport with proximal splitting, SIAM J.
     Imaging Sci. 7 (2014); notes, equations (73)-(127).
@@ -49,25 +49,25 @@ class PrimalDual:
 
     def fits(self, mesh: Mesh) -> None:
         """Refuse a mesh that is no even box: CaseError."""
-        Lattice.of(mesh, 2)
+        SpaceTimeGrid.of(mesh, 2)
 
     def solve(
         self, mesh: Mesh, initial: Array, target: Array, intervals: int, progress: Progress | None = None
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass."""
-        lattice = Lattice.of(mesh, intervals)
+        lattice = SpaceTimeGrid.of(mesh, intervals)
         if (still := resting(mesh, initial, target, intervals)) is not None:
             return still
         start, end = (np.reshape(density, lattice.shape) for density in (initial, target))
         mean, scale = float(start.mean()), displacement(start, end, lattice.spacing)
-        unit = Lattice(lattice.shape, tuple(h / scale for h in lattice.spacing), intervals)
+        unit = SpaceTimeGrid(lattice.shape, tuple(h / scale for h in lattice.spacing), intervals)
         problems = [(unit, start / mean, end / mean)]
         while len(problems) <= _LEVELS and (coarse := problems[-1][0].coarsened()):
             problems.append((coarse, halved(problems[-1][1]), halved(problems[-1][2])))
         state: Iterate | None = None
         ratio, count = _RATIO, 0
         for level, (grid, first, last) in reversed(list(enumerate(problems))):
-            iteration = Iteration(grid, first, last, self.scheme, ratio, _RELAXATION)
+            iteration = ChambollePock(grid, first, last, self.scheme, ratio, _RELAXATION)
             iteration.start(state)
             watch = None if progress is None else _counting(progress, count)
             goal = self.tolerance * _COARSE**level
@@ -89,13 +89,13 @@ class _Units:
     """From the iteration's units, in which mean density and displacement are one, to those of the data."""
 
     mesh: Mesh
-    lattice: Lattice
+    lattice: SpaceTimeGrid
     mean: float
     scale: float
     ends: tuple[Array, Array]
 
     def path(
-        self, iteration: Iteration, residual: Residual, count: int, converged: bool, floor: float = 0.0
+        self, iteration: ChambollePock, residual: Residual, count: int, converged: bool, floor: float = 0.0
     ) -> Geodesic:
         """The admissible path next to the iterate."""
         state, lattice = iteration.state, self.lattice
@@ -113,7 +113,7 @@ class _Units:
         flux *= self.mean * self.scale
         return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged, repair=repair)
 
-    def upper(self, iteration: Iteration) -> float:
+    def upper(self, iteration: ChambollePock) -> float:
         """An upper bound of the discrete W2, by a path of finite action."""
         return sqrt(2.0 * self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action())
 
@@ -145,7 +145,7 @@ def displacement(initial: Array, target: Array, spacing: Sequence[float]) -> flo
     return max(sqrt(square), min(spacing))
 
 
-def repaired(lattice: Lattice, rho: Array, m: Array, floor: float = 0.0) -> tuple[Array, Array]:
+def repaired(lattice: SpaceTimeGrid, rho: Array, m: Array, floor: float = 0.0) -> tuple[Array, Array]:
     """An admissible path next to (rho, m), rho (N + 1, *shape), m (axis, N, *shape) through upper faces.
 
     At the inner nodes rho <- (1 - floor) max(rho, 0) M/M' + floor M/cells, with a finite action for floor > 0. Then

@@ -92,7 +92,7 @@ class L1:
 
 
 @dataclass(frozen=True, eq=False)
-class Quadratic:
+class QuadraticProx:
     """<x - c, H (x - c)>/2, c one or like x, H >= 0 a number or a symmetric matrix (x, x); CaseError for another H."""
 
     centre: float | Array = 0.0
@@ -157,7 +157,7 @@ class Paraboloid(Projection):
 
 
 @dataclass(frozen=True, eq=False)
-class Box(Projection):
+class BoxProjection(Projection):
     """lower <= x <= upper, each one or like x; CaseError if there is no such x."""
 
     lower: float | Array
@@ -172,7 +172,7 @@ class Box(Projection):
 
 
 @dataclass(frozen=True, eq=False)
-class NonNegative(Box):
+class NonNegative(BoxProjection):
     """x >= 0."""
 
     lower: float | Array = field(default=0.0, init=False)
@@ -180,7 +180,7 @@ class NonNegative(Box):
 
 
 @dataclass(frozen=True)
-class Simplex(Projection):
+class SimplexProjection(Projection):
     """x >= 0, sum_i x_i = total > 0. Held, Wolfe, Crowder, Validation of subgradient optimization, 1974."""
 
     total: float = 1.0
@@ -196,7 +196,7 @@ class Simplex(Projection):
 
 
 @dataclass(frozen=True, eq=False)
-class Affine(Projection):
+class AffineProjection(Projection):
     """A x = b, (117); A (row, x) dense or of scipy.sparse, b (row,).
 
     Raises CaseError if rows of A depend on one another, which a wide A, (124), does not exclude, or do not fit b.

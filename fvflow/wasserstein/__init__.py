@@ -8,7 +8,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Grid
-from fvflow.wasserstein.certificate import Bounds, bounds, provable
+from fvflow.wasserstein.bounds import Bounds, bounds, provable
 from fvflow.wasserstein.gaussian import bures, transport_matrix
 from fvflow.wasserstein.line import distance_1d, interpolated_1d
 

@@ -23,7 +23,7 @@ import numpy as np
 from fvflow.mesh import Array
 from fvflow.wasserstein.boxes import box_cost
 from fvflow.wasserstein.legendre import Places, centres, half_square, legendre, legendre_nodes, to_points
-from fvflow.wasserstein.simplex import Flow, Simplex
+from fvflow.wasserstein.network_simplex import Flow, NetworkSimplex
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _generate_columns(
     masses: tuple[_Masses, _Masses], grid: _Grid, guess: Array | None, gap: float, rounds: int
 ) -> Coupling:
     (a, b), diam2 = masses, grid.diameter2
-    simplex = Simplex(a.amount, b.amount, penalty=diam2)
+    simplex = NetworkSimplex(a.amount, b.amount, penalty=diam2)
     if guess is None:
         i, j = np.divmod(np.arange(len(a.cells) * len(b.cells)), len(b.cells))
         grid.add(simplex, a, b, a.cells[i], b.cells[j])
@@ -175,7 +175,7 @@ class _Grid:
             right.append(np.ravel_multi_index(tuple(i[inside] for i in index), self.shape))
         return np.concatenate(left), np.concatenate(right)
 
-    def add(self, simplex: Simplex, a: _Masses, b: _Masses, source: Places, target: Places) -> None:
+    def add(self, simplex: NetworkSimplex, a: _Masses, b: _Masses, source: Places, target: Places) -> None:
         """The arcs between cells that count, each once."""
         tail, head = a.place[source], b.place[target]
         counts = (tail >= 0) & (head >= 0)

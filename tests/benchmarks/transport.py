@@ -15,8 +15,8 @@ import numpy as np
 from fvflow.fields import gaussian_density
 from fvflow.mesh import Box
 from fvflow.transport import PrimalDual
-from fvflow.transport.iteration import Iteration
-from fvflow.transport.lattice import Lattice
+from fvflow.transport.chambolle_pock import ChambollePock
+from fvflow.transport.space_time_grid import SpaceTimeGrid
 from fvflow.wasserstein import bounds, bures
 
 TURN = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
@@ -57,7 +57,7 @@ def step_cost(side: int, intervals: int, scheme: Any, steps: int = 20) -> float:
     """Nanoseconds CPU of one iteration for each cell and interval."""
     random = np.random.default_rng(0)
     one, other = 1.0 + random.random((2, side, side))
-    iteration = Iteration(Lattice((side, side), (1 / side,) * 2, intervals), one, other, scheme, 0.02, 1.9)
+    iteration = ChambollePock(SpaceTimeGrid((side, side), (1 / side,) * 2, intervals), one, other, scheme, 0.02, 1.9)
     iteration.start(None)
     iteration.step()
     begun = time.process_time()

@@ -1,0 +1,87 @@
+"""The JKO recursion of Gaussians."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.exact.facts import Facts
+from fvflow.exact.gaussian import check_linear, linear_drift
+from fvflow.fields import Gaussian, Sampling, gaussian_density
+from fvflow.mesh import Array, Mesh
+
+
+@dataclass(frozen=True)
+class GaussianJKO:
+    """The exact JKO steps themselves, not their limit: Gaussians in V = sum_i k_i (x_i - c_i)^2/2 with entropy eps.
+
+    One step of length tau takes each axis from N(m, s^2) to
+
+        m' = (m + k tau c)/(1 + k tau),    s' = (s + sqrt(s^2 + 4 eps tau (1 + k tau)))/(2 (1 + k tau)),
+
+    the minimiser of E(rho) + W2^2(rho, N(m, s^2))/(2 tau), which is Gaussian; notes, equations (1) and (140)-(146).
+    """
+
+    kind: Literal["gaussian-jko"] = "gaussian-jko"
+
+    def on(self, facts: Facts) -> GaussianJKOReference:
+        """The recursion on the case's mesh; raises CaseError if the case is not one of it."""
+        initial, mesh = facts.initial, facts.mesh
+        if not isinstance(initial, Gaussian) or np.any(
+            np.array(initial.covariance) - np.diag(np.diag(initial.covariance))
+        ):
+            raise CaseError("exact gaussian-jko needs a gaussian initial density with a diagonal covariance")
+        box = mesh.points.min(axis=0), mesh.points.max(axis=0)
+        check_linear(facts.drift, box, 0.0)
+        matrix, shift = linear_drift(facts.drift, box, 0.0)
+        rate = -np.diag(matrix)
+        if np.abs(matrix + np.diag(rate)).max() > 1e-9 * max(np.abs(rate).max(), 1.0) or not facts.linear:
+            raise CaseError("exact gaussian-jko needs an entropy and a potential that is a sum over the axes")
+        if facts.step is None or (1.0 + rate * facts.step).min() <= 0:
+            raise CaseError(
+                "exact gaussian-jko needs steps of one length, short enough for 1 + k tau > 0; change times"
+            )
+        deviation = np.sqrt(np.diag(initial.covariance))
+        return GaussianJKOReference(
+            mesh,
+            np.array(initial.mean),
+            deviation,
+            rate,
+            shift,
+            facts.epsilon,
+            facts.step,
+            facts.mass,
+            initial.sampling,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianJKOReference:
+    """The recursion from N(mean, deviation^2)."""
+
+    mesh: Mesh
+    mean: Array  # (dim,)
+    deviation: Array  # (dim,)
+    rate: Array  # (dim,) k
+    shift: Array  # (dim,) k c
+    epsilon: float
+    step: float
+    mass: float
+    sampling: Sampling
+
+    def moments(self, time: float) -> tuple[Array, Array]:
+        """m (dim,) and s (dim,) after round(time/step) steps."""
+        mean, deviation, tau = self.mean, self.deviation, self.step
+        growth = 1.0 + self.rate * tau
+        for _ in range(round(time / tau)):
+            mean = (mean + tau * self.shift) / growth
+            deviation = (deviation + np.sqrt(deviation**2 + 4 * self.epsilon * tau * growth)) / (2 * growth)
+        return mean, deviation
+
+    def average(self, time: float) -> Array:
+        """The density of each cell (cell,)."""
+        mean, deviation = self.moments(time)
+        return self.mass * gaussian_density(self.mesh, mean, np.diag(deviation**2), self.sampling)

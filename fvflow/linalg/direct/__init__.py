@@ -1,0 +1,1 @@
+"""Direct elimination: chains, sparse factorisations, orderings."""

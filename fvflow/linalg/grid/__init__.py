@@ -1,0 +1,1 @@
+"""Solvers for tensor grids, without a matrix: line sweeps, stencils, geometric multigrid."""

@@ -1,0 +1,195 @@
+"""The matrix of a step on a grid, applied without being stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from fvflow.jit import compiled, parallel_for
+from fvflow.linalg.matrix import FaceMatrix
+from fvflow.mesh import Array
+
+
+class Stencil:
+    """|K|^-1 M of a FaceMatrix on a grid of one to three axes, from the coefficients of its faces."""
+
+    def __init__(self, matrix: FaceMatrix) -> None:
+        assert matrix.shape is not None
+        self._shape = (1,) * (3 - len(matrix.shape)) + matrix.shape
+        self._volume, self._dimension = matrix.volume, len(matrix.shape)
+        full = replace(matrix, shape=self._shape)
+        self._faces = [part for _, down, up in full.along() for part in (down, up)]
+
+    def apply(self, density: Array, out: Array) -> Array:
+        """out = rho + |K|^-1 div F(rho) (cell,), the same flux on both sides of a face."""
+        return self._run(applied, density, self._volume, out)
+
+    def relaxed(self, density: Array, right: Array, out: Array) -> Array:
+        """A Jacobi sweep D^-1(b + (D - M) rho) (cell,), D the diagonal, b = |K| right: it adds only, if b, rho >= 0."""
+        return self._run(jacobi, density, self._volume, right, out)
+
+    def remainder(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
+        """out = r - |K|^-1 M S r (cell,), from what each sweep of S, u_x, u_y, ..., S r, has left of r; its 1-norm.
+
+            r - |K|^-1 M S r = |K|^-1 sum_a div F_a(u_a - S r),
+
+        since u_a + |K|^-1 div F_a(u_a) is what the sweep along a began with; the last axis has no part in it. On the
+        way S r is added to the density, or put there if that is `fresh`. The place of u_x may be that of the result.
+        """
+        layers, second = self._planes[0], swept[max(len(swept) - 2, 0)]
+        views = [part.reshape(self._planes) for part in (swept[0], second, swept[-1], out, density)]
+        run, norms = compiled(remaining, "reassoc", "contract"), np.empty(layers)
+        parallel_for(partial(run, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
+        return float(norms.sum())
+
+    @cached_property
+    def _planes(self) -> tuple[int, int, int]:
+        """(z, y, x) in three dimensions; in two each row is a plane, (y, 1, x), for its last axis is y."""
+        layers, rows, count = self._shape
+        return (layers, rows, count) if self._dimension == 3 else (layers * rows, 1, count)
+
+    @cached_property
+    def _within(self) -> list[Array]:
+        """The coefficients of the faces within planes."""
+        layers, rows, count = self._planes
+        along = [part.reshape(layers, rows, count - 1) for part in self._faces[:2]]
+        across = [part.ravel()[: layers * (rows - 1) * count] for part in self._faces[2:4]]  # none if a plane is a row
+        return along + [part.reshape(layers, rows - 1, count) for part in across]
+
+    @cached_property
+    def _inverse(self) -> Array:
+        """1/|K| (plane, row, cell), or (1, row, cell) if that serves all planes."""
+        volume = self._volume.reshape(self._planes)
+        return np.asarray(1.0 / (volume[:1] if (volume == volume[:1]).all() else volume))
+
+    def _run(self, kernel: Any, *cells: Array) -> Array:
+        run, views = compiled(kernel), [part.reshape(self._shape) for part in cells]
+        rows = self._shape[0] * self._shape[1]
+        parallel_for(lambda begin, end: run(*views, *self._faces, begin, end), rows, len(cells[0]))
+        return cells[-1]
+
+
+def applied(
+    x: Any, volume: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
+) -> None:
+    """Rows begin to end, counted with y fastest."""
+    layers, rows, count = x.shape
+    for row in range(begin, end):
+        z, y = row // rows, row % rows
+        if count == 1:
+            out[z, y, 0] = 0.0
+        else:
+            out[z, y, 0] = dx[z, y, 0] * x[z, y, 0] - ux[z, y, 0] * x[z, y, 1]
+            out[z, y, count - 1] = ux[z, y, count - 2] * x[z, y, count - 1] - dx[z, y, count - 2] * x[z, y, count - 2]
+        for k in range(1, count - 1):
+            ahead = dx[z, y, k] * x[z, y, k] - ux[z, y, k] * x[z, y, k + 1]
+            out[z, y, k] = ahead - (dx[z, y, k - 1] * x[z, y, k - 1] - ux[z, y, k - 1] * x[z, y, k])
+        if y < rows - 1:
+            for k in range(count):
+                out[z, y, k] += dy[z, y, k] * x[z, y, k] - uy[z, y, k] * x[z, y + 1, k]
+        if y > 0:
+            for k in range(count):
+                out[z, y, k] -= dy[z, y - 1, k] * x[z, y - 1, k] - uy[z, y - 1, k] * x[z, y, k]
+        if z < layers - 1:
+            for k in range(count):
+                out[z, y, k] += dz[z, y, k] * x[z, y, k] - uz[z, y, k] * x[z + 1, y, k]
+        if z > 0:
+            for k in range(count):
+                out[z, y, k] -= dz[z - 1, y, k] * x[z - 1, y, k] - uz[z - 1, y, k] * x[z, y, k]
+        for k in range(count):
+            out[z, y, k] = x[z, y, k] + out[z, y, k] / volume[z, y, k]
+
+
+def remaining(
+    first: Any,
+    second: Any,
+    last: Any,
+    out: Any,
+    density: Any,
+    inverse: Any,
+    fresh: Any,
+    norms: Any,
+    dx: Any,
+    ux: Any,
+    dy: Any,
+    uy: Any,
+    begin: Any,
+    end: Any,
+) -> None:
+    """Planes begin to end, in loops over all of a plane but for the fluxes along x."""
+    _, rows, count = out.shape
+    cells, inner = rows * count, (rows - 1) * count
+    off, along, across = np.empty((rows, count)), np.zeros((rows, count + 1)), np.empty(inner)
+    flat = off.reshape(cells)
+    for z in range(begin, end):
+        left, swept, known = out[z].reshape(cells), last[z].reshape(cells), density[z].reshape(cells)
+        before, per = first[z].reshape(cells), inverse[min(z, len(inverse) - 1)].reshape(cells)
+        if fresh:
+            for k in range(cells):
+                flat[k] = before[k] - swept[k]
+                known[k] = swept[k]
+        else:
+            for k in range(cells):
+                flat[k] = before[k] - swept[k]
+                known[k] += swept[k]
+        down, up, row = dx[z], ux[z], out[z]
+        for y in range(rows):
+            for k in range(count - 1):
+                along[y, k + 1] = down[y, k] * off[y, k] - up[y, k] * off[y, k + 1]
+            for k in range(count):
+                row[y, k] = along[y, k + 1] - along[y, k]
+        if rows > 1:
+            before, d, u = second[z].reshape(cells), dy[z].reshape(inner), uy[z].reshape(inner)
+            for k in range(cells):
+                flat[k] = before[k] - swept[k]
+            for k in range(inner):
+                across[k] = d[k] * flat[k] - u[k] * flat[k + count]
+            for k in range(inner):
+                left[k] += across[k]
+            for k in range(inner):
+                left[k + count] -= across[k]
+        norm = 0.0
+        for k in range(cells):
+            norm += abs(left[k])
+            left[k] *= per[k]
+        norms[z] = norm
+
+
+def jacobi(
+    x: Any, volume: Any, b: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
+) -> None:
+    """Rows begin to end, counted with y fastest: what comes in over what may leave."""
+    layers, rows, count = x.shape
+    total = np.empty(count)
+    for row in range(begin, end):
+        z, y = row // rows, row % rows
+        for k in range(count):
+            out[z, y, k] = volume[z, y, k] * b[z, y, k]
+            total[k] = volume[z, y, k]
+        for k in range(count - 1):
+            out[z, y, k] += ux[z, y, k] * x[z, y, k + 1]
+            total[k] += dx[z, y, k]
+        for k in range(1, count):
+            out[z, y, k] += dx[z, y, k - 1] * x[z, y, k - 1]
+            total[k] += ux[z, y, k - 1]
+        if y < rows - 1:
+            for k in range(count):
+                out[z, y, k] += uy[z, y, k] * x[z, y + 1, k]
+                total[k] += dy[z, y, k]
+        if y > 0:
+            for k in range(count):
+                out[z, y, k] += dy[z, y - 1, k] * x[z, y - 1, k]
+                total[k] += uy[z, y - 1, k]
+        if z < layers - 1:
+            for k in range(count):
+                out[z, y, k] += uz[z, y, k] * x[z + 1, y, k]
+                total[k] += dz[z, y, k]
+        if z > 0:
+            for k in range(count):
+                out[z, y, k] += dz[z - 1, y, k] * x[z - 1, y, k]
+                total[k] += uz[z - 1, y, k]
+        for k in range(count):
+            out[z, y, k] /= total[k]

@@ -1,0 +1,1 @@
+"""The generator as a Markov chain: jumps, stationary states, spectra."""

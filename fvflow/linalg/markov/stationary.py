@@ -1,0 +1,175 @@
+"""The steady state of a graph of cells, without steps in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import NumericsError
+from fvflow.linalg.amg import hierarchy
+from fvflow.linalg.markov.detailed_balance import detailed_balance_root
+from fvflow.linalg.markov.gth import null_vector
+from fvflow.linalg.matrix import FaceMatrix, divergence, inner
+from fvflow.mesh import Array, Index
+
+LARGEST_ELIMINATION = 2**15  # cells in three dimensions beyond which elimination costs more than it saves
+_ROUNDS, _INNER = 30, 40
+_GOAL = 1e-13  # L1 change of a round, of the whole, that ends the iteration
+_LEAST = 1e-3  # by how much a round may lower a value: the first guess is far off in the tails
+_AGREED = 1e-10  # L1 distance, of the whole, of what two starts may lead to
+
+
+@dataclass(frozen=True, eq=False)
+class StationarySolution:
+    """What leaves every cell in balance with what enters: a density (cell,), and how it was found."""
+
+    density: Array
+    iterations: int
+    residual: float  # |A rho|_1 over what leaves all cells, sum A_KK rho_K
+
+
+def stationary_density(matrix: FaceMatrix, parts: Index, masses: Array, dimension: int) -> StationarySolution:
+    """rho >= 0 with A rho = 0, A rho being what leaves each cell, and the mass given in each connected part (part,).
+
+    In detailed balance rho is multiplied up along paths (`detailed_balance_root`), else found by subtraction-free
+    elimination (`null_vector`), in three dimensions beyond 2^15 cells by iteration (`iterated`). Raises NumericsError
+    where rates underflow so that a part falls into several that mass does not leave.
+    """
+    density, iterations = np.zeros(len(matrix.volume)), 0
+    closed = _closed(matrix, parts)
+    for part, mass in enumerate(masses):
+        cells = np.flatnonzero(closed & (parts == part))
+        block = restricted(matrix, cells)
+        x, count = _solved(block, dimension)
+        density[cells] = x * (mass / inner(block.volume, x))
+        iterations += count
+    return StationarySolution(density, iterations, residual(matrix, density))
+
+
+def residual(matrix: FaceMatrix, density: Array) -> float:
+    """|A rho|_1 over what leaves all cells in all, sum A_KK rho_K."""
+    one, other = matrix.down * density[matrix.owner], matrix.up * density[matrix.neighbour]
+    total = float(one.sum() + other.sum())
+    return float(np.abs(divergence(matrix, one - other)).sum()) / total if total > 0 else 0.0
+
+
+def component_masses(volume: Array, density: Array, parts: Index) -> Array:
+    """The mass in each connected part (part,), summed by blocks: one after the other, round-off would tell."""
+    return np.array([inner(volume[cells], density[cells]) for cells in _cells(parts)])
+
+
+def _cells(parts: Index) -> list[Any]:
+    """The cells of each part."""
+    return [np.flatnonzero(parts == part) if parts.any() else slice(None) for part in range(int(parts.max()) + 1)]
+
+
+def _solved(matrix: FaceMatrix, dimension: int) -> tuple[Array, int]:
+    if len(matrix.volume) == 1:
+        return np.ones(1), 0
+    root = detailed_balance_root(matrix)
+    if root is not None:
+        return np.asarray(root * root), 0
+    if dimension < 3 or len(matrix.volume) <= LARGEST_ELIMINATION:
+        return null_vector(matrix), 0
+    return iterated(matrix)
+
+
+def _closed(matrix: FaceMatrix, parts: Index) -> Any:
+    """The cells that mass does not leave for good (cell,): one strongly connected class in each part."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    cells, whole = len(matrix.volume), int(parts.max()) + 1
+    if (matrix.down > 0).all() and (matrix.up > 0).all():
+        return np.ones(cells, bool)
+    start = np.concatenate([matrix.owner[matrix.down > 0], matrix.neighbour[matrix.up > 0]])
+    end = np.concatenate([matrix.neighbour[matrix.down > 0], matrix.owner[matrix.up > 0]])
+    graph = coo_array((np.ones(len(start)), (start, end)), shape=(cells, cells))
+    count, label = connected_components(graph, directed=True, connection="strong")
+    final = np.ones(count, bool)
+    final[label[start[label[start] != label[end]]]] = False
+    if final.sum() > whole:
+        raise NumericsError(
+            f"the drift is so steep that rates between cells underflow: {final.sum()} wells of {whole} connected parts "
+            "exchange no mass and the steady state is not unique; use a finer mesh or a larger epsilon"
+        )
+    return final[label]
+
+
+def restricted(matrix: FaceMatrix, cells: Any) -> FaceMatrix:
+    """The matrix of some of the cells, given by their numbers, and of the faces between them."""
+    if len(cells) == len(matrix.volume):
+        return matrix
+    place = np.full(len(matrix.volume), -1, np.int32)
+    place[cells] = np.arange(len(cells), dtype=np.int32)
+    inside = (place[matrix.owner] >= 0) & (place[matrix.neighbour] >= 0)
+    ends = place[matrix.owner[inside]], place[matrix.neighbour[inside]]
+    return FaceMatrix(matrix.volume[cells], *ends, matrix.down[inside], matrix.up[inside])
+
+
+def iterated(matrix: FaceMatrix) -> tuple[Array, int]:
+    """x > 0 (cell,) with A x = 0, and the iterations it took, from two starts that have to agree.
+
+    Of x only the ratio to the iterate before is sought: A diag(x) y = -A x, x <- x (1 + y), in which at the solution
+    rows as well as columns add up to zero, so that classical multigrid with BiCGStab takes few iterations, whatever x
+    ranges over. Where mass takes longer than 1/round-off to get from one well to another no iteration knows how it is
+    shared, and the two starts differ: raises NumericsError then, or if it does not converge.
+
+    De Sterck et al., Multilevel adaptive aggregation for Markov chains, SIAM J. Sci. Comput. 30 (2008).
+    """
+    near = _nearness(matrix)
+    (x, count), (other, more) = _from(matrix, near), _from(matrix, 1e-3 / near)
+    apart = float(matrix.volume @ np.abs(x / (matrix.volume @ x) - other / (matrix.volume @ other)))
+    if not apart <= _AGREED:
+        raise NumericsError(
+            f"two starts of the iteration lead to steady states that differ by {apart:.1e} of the mass (allowed: "
+            f"{_AGREED:.0e}): wells exchange mass too seldom; use at most {LARGEST_ELIMINATION} cells, a larger "
+            "epsilon, or a drift from a potential alone"
+        )
+    return x, count + more
+
+
+def _nearness(matrix: FaceMatrix) -> Array:
+    """From 1 to 1e-3 with the distance to a cell that no symmetry of the mesh favours (cell,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import dijkstra
+
+    cells = len(matrix.volume)
+    graph = coo_array((np.ones(len(matrix.owner)), (matrix.owner, matrix.neighbour)), shape=(cells, cells)).tocsr()
+    distance = dijkstra(graph, directed=False, unweighted=True, indices=np.array([int(0.382 * cells)]))[0]
+    return np.asarray(1e-3 ** (distance / distance.max()))
+
+
+def _from(matrix: FaceMatrix, x: Array) -> tuple[Array, int]:
+    """The iteration from one start."""
+    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse.linalg import LinearOperator, bicgstab
+
+    sparse = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse())
+    count = 0
+
+    def counted(_: Array) -> None:
+        nonlocal count
+        count += 1
+
+    change = np.inf
+    for _ in range(_ROUNDS):
+        scaled = csr_matrix(sparse @ diags(x))
+        cycle = hierarchy(scaled)
+        precondition: Any = LinearOperator(scaled.shape, matvec=cycle, dtype=np.float64)
+        with np.errstate(all="ignore"):  # a breakdown shows in the change
+            y, _info = bicgstab(scaled, -(sparse @ x), rtol=1e-4, maxiter=_INNER, M=precondition, callback=counted)
+        after = x * np.maximum(1.0 + y, _LEAST)
+        after /= after.max()
+        change = float(matrix.volume @ np.abs(after - x)) / float(matrix.volume @ after)
+        x = after
+        if change <= _GOAL:
+            return x, count
+        if not np.isfinite(change):
+            break
+    raise NumericsError(
+        f"the steady state did not converge in {count} iterations (change {change:.1e}); use at most "
+        f"{LARGEST_ELIMINATION} cells, or a larger epsilon"
+    )

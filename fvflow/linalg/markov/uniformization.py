@@ -1,0 +1,148 @@
+"""The stochastic matrix of one jump of the Markov chain that a finite-volume generator is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fvflow.jit import compiled
+from fvflow.linalg.matrix import FaceMatrix, divergence
+from fvflow.mesh import Array, Index
+
+_ABOVE = 1.0 + 64 * np.finfo(float).eps  # so that no entry of the diagonal is negative by round-off
+
+_FEW = 3  # different distances of the neighbour behind the owner, as on grids of up to three dimensions
+
+# (x, other, twice, back, weight, total) -> (|other|_1, |other - x|_1), other and total changed in place
+Product = Callable[[Array, Array, float, float, float, Array], tuple[float, float]]
+
+
+def jump_rate(matrix: FaceMatrix) -> float:
+    """lambda = max_K (A_KK + sum of the absolute values below it)/(2 |K|), for the matrix |K| + A.
+
+    For A with no positive entry off its diagonal that is the largest rate at which a cell empties; by Gershgorin the
+    eigenvalues of 1 - A |K|^-1/lambda lie in the unit disk.
+    """
+    cells = len(matrix.volume)
+    down, up = matrix.down + np.abs(matrix.down), matrix.up + np.abs(matrix.up)  # both halves of the column
+    leaving = np.bincount(matrix.owner, down, cells) + np.bincount(matrix.neighbour, up, cells)
+    return float((0.5 * leaving / matrix.volume).max()) * _ABOVE
+
+
+def chebyshev_growth_bound(matrix: FaceMatrix, rate: float) -> float:
+    """s so that T_k(P) grows at most like (1 + sqrt 2) T_k(1 + s) in the norm of L2, for the matrix |K| + A.
+
+    With the masses scaled by |K|^-1/2 the numerical range of P is within the ellipse y^2 <= q^2 (a^2 - x^2),
+
+        q = max_s |down - up|/(down + up),    a = 1 + max_K sum_s (in - out)/(2 lambda |K|),
+
+    for y <= q sum_s H_s 2 |f_K f_L sin| <= q (sum_s H_s |f_K - f_L|^2 sum_s H_s |f_K + f_L|^2)^1/2, H_s = (down + up)/
+    (2 lambda), and the sums are at most a - x and a + x. Crouzeix, Palencia, The numerical range is a (1 + sqrt 2)
+    spectral set, SIAM J. Matrix Anal. Appl. 38 (2017).
+    """
+    skew, both = matrix.down - matrix.up, matrix.down + matrix.up
+    steepest = float((np.abs(skew) / np.where(both > 0, both, np.inf)).max(initial=0.0))
+    wider = max(float((-divergence(matrix, skew) / (2 * rate * matrix.volume)).max()), 0.0)
+    square = (steepest * (1.0 + wider)) ** 2
+    return max(wider, square / (1.0 + math.sqrt(1.0 + square)))  # sqrt(1 + square) - 1
+
+
+def product(matrix: FaceMatrix, rate: float) -> Product:
+    """other = twice P x - back other, total += weight other, in one pass over the memory, for the matrix |K| + A.
+
+    Returns |other|_1 and |other - x|_1. P by its diagonals where they are few, as on grids, else by its rows: the same
+    to the last bit; the one place to exchange where something else is faster.
+    """
+    ahead = np.unique(matrix.neighbour - matrix.owner)
+    table, loop = (_bands(matrix, rate, ahead), recur_bands) if len(ahead) <= _FEW else (_rows(matrix, rate), recur)
+    kernel = compiled(loop)
+
+    def taken(x: Array, other: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
+        norm, change = kernel(*table, x, other, float(twice), float(back), float(weight), total)
+        return float(norm), float(change)
+
+    return taken
+
+
+def jumps(matrix: FaceMatrix, rate: float) -> tuple[Array, Array, Array]:
+    """P = 1 - A |K|^-1/lambda on the masses of the cells: what stays (cell,), goes down, goes up (face,).
+
+    With down, up >= 0 nothing is negative, and columns add up to 1, so that products with P are had by additions alone.
+    """
+    cells = len(matrix.volume)
+    down = matrix.down / (rate * matrix.volume[matrix.owner])
+    up = matrix.up / (rate * matrix.volume[matrix.neighbour])
+    leaving = np.bincount(matrix.owner, down, cells) + np.bincount(matrix.neighbour, up, cells)
+    return np.asarray(1.0 - leaving), down, up
+
+
+def _rows(matrix: FaceMatrix, rate: float) -> tuple[Any, ...]:
+    """P in compressed rows."""
+    from scipy.sparse import coo_array
+
+    cells = np.arange(len(matrix.volume), dtype=np.int32)
+    kept, down, up = jumps(matrix, rate)
+    rows = np.concatenate([cells, matrix.owner, matrix.neighbour])
+    columns = np.concatenate([cells, matrix.neighbour, matrix.owner])
+    values = np.concatenate([kept, up, down])
+    table = coo_array((values, (rows, columns)), shape=(len(cells), len(cells))).tocsr()
+    table.sort_indices()
+    return table.indptr, table.indices, table.data
+
+
+def _bands(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]:
+    """P in diagonals: how far each is from the main one (diagonal,), and P_{K, K + offset} (diagonal, cell)."""
+    kept, down, up = jumps(matrix, rate)
+    offset = np.concatenate([-ahead[::-1], [0], ahead]).astype(np.int64)
+    band = np.zeros((len(offset), len(kept)))
+    band[len(ahead)] = kept
+    place = np.searchsorted(ahead, matrix.neighbour - matrix.owner)
+    band[len(ahead) + 1 + place, matrix.owner] = up
+    band[len(ahead) - 1 - place, matrix.neighbour] = down
+    return offset, band
+
+
+def recur(
+    start: Any, column: Any, value: Any, x: Any, other: Any, twice: float, back: float, weight: float, total: Any
+) -> Any:
+    """The loop of `product` over rows."""
+    norm, change = 0.0, 0.0
+    for i in range(len(x)):
+        gathered = 0.0
+        for k in range(start[i], start[i + 1]):
+            gathered += value[k] * x[column[k]]
+        new = twice * gathered - back * other[i]
+        other[i] = new
+        total[i] += weight * new
+        norm += abs(new)
+        change += abs(new - x[i])
+    return norm, change
+
+
+def recur_bands(
+    offset: Any, band: Any, x: Any, other: Any, twice: float, back: float, weight: float, total: Any
+) -> Any:
+    """The loop of `product` over diagonals, in blocks of cells that stay in the cache."""
+    gathered, norm, change = np.empty(512), np.zeros(512), np.zeros(512)
+    for start in range(0, len(x), 512):
+        count = min(512, len(x) - start)
+        gathered[:] = 0.0
+        for d in range(len(offset)):
+            low, high = max(0, -offset[d] - start), min(count, len(x) - offset[d] - start)
+            if low < high:
+                value = band[d, start + low : start + high]
+                source = x[start + low + offset[d] : start + high + offset[d]]
+                part = gathered[low:high]
+                for i in range(high - low):
+                    part[i] += value[i] * source[i]
+        before, after, sums = x[start : start + count], other[start : start + count], total[start : start + count]
+        for i in range(count):
+            new = twice * gathered[i] - back * after[i]
+            after[i] = new
+            sums[i] += weight * new
+            norm[i] += abs(new)
+            change[i] += abs(new - before[i])
+    return norm.sum(), change.sum()

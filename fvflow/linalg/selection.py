@@ -1,0 +1,78 @@
+"""Which solver a case gets: the union of solvers, `auto`, and what `check` says of the choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.direct.factorisation import Direct
+from fvflow.linalg.direct.tridiagonal import Tridiagonal
+from fvflow.linalg.krylov import Krylov
+from fvflow.linalg.matrix import FaceMatrix, Solve
+from fvflow.mesh import Extent
+
+LARGEST_DIRECT = 4096  # cells in 3D up to which a factorisation pays
+_LARGEST_DIRECT_GRID_2D = 16_384  # cells of a 2D grid up to which a factorisation pays
+_LARGEST_DIRECT_UNSTEADY = 400  # cells of a grid up to which a factorisation pays if it serves one step only
+
+
+@dataclass(frozen=True)
+class Auto(LinearSolver):
+    """Chooses the solver from the dimension and size of the mesh and from whether the drift is steady.
+
+    1D: `tridiagonal`. 2D: `direct` up to 16384 cells and on every mesh that is not a grid. 3D: `direct` up to 4096
+    cells. Otherwise `krylov`; also on grids of more than 400 cells if the drift depends on time, because a
+    factorisation would then serve a single step (three times slower on 128^2).
+    """
+
+    kind: Literal["auto"] = "auto"
+
+    def prepare(self, matrix: FaceMatrix) -> Solve:
+        """Not available: `auto` is resolved first, by the extent of the mesh."""
+        raise TypeError("resolve `auto` by resolve_solver(solver, extent) before preparing a matrix")
+
+    def resolve(self, extent: Extent, steady: bool = True) -> LinearSolver:
+        """The solver for a mesh of this extent."""
+        if extent.dimension == 1:
+            return Tridiagonal()
+        small = extent.cells <= _largest_direct(extent, steady)
+        return Direct() if small or (extent.dimension == 2 and not extent.grid) else Krylov()
+
+    def reason(self, extent: Extent, steady: bool = True) -> str:
+        """Why, as a clause."""
+        if extent.dimension == 1:
+            return "elimination on a chain of cells takes linear time"
+        if extent.cells <= _largest_direct(extent, steady):
+            return f"up to {_largest_direct(extent, steady)} cells the factors are small and accurate in every tail"
+        if extent.cells <= _largest_direct(extent):
+            return "the drift depends on time, so factors would serve one step only"
+        if extent.dimension == 2 and not extent.grid:
+            return "the factors of a 2D mesh serve every step"
+        return "on a grid, by sweeps along its axes" if extent.grid else "the factors would not fit in memory"
+
+    def memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run with the solver that it resolves to."""
+        return self.resolve(extent).memory(extent)
+
+
+def _largest_direct(extent: Extent, steady: bool = True) -> int:
+    """Largest number of cells for which `auto` factorises."""
+    if extent.grid and not steady:
+        return _LARGEST_DIRECT_UNSTEADY
+    return _LARGEST_DIRECT_GRID_2D if extent.dimension == 2 else LARGEST_DIRECT
+
+
+Solver = Auto | Tridiagonal | Direct | Krylov
+
+
+def resolve_solver(solver: LinearSolver, extent: Extent, steady: bool = True) -> LinearSolver:
+    """The solver itself, or what `auto` chooses for the mesh; raises CaseError if it does not fit the mesh."""
+    solver.fits(extent)
+    return solver.resolve(extent, steady)
+
+
+def describe_solver(solver: LinearSolver, extent: Extent, steady: bool = True) -> str:
+    """The name of the solver, and why `auto` chose it; raises CaseError if it does not fit the mesh."""
+    resolved, reason = resolve_solver(solver, extent, steady), solver.reason(extent, steady)
+    return f"{resolved.kind} ({solver.kind}: {reason})" if reason else resolved.kind

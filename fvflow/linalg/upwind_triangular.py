@@ -1,0 +1,87 @@
+"""Transport down a potential: the matrix is triangular in the order of the potential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fvflow.jit import compiled
+from fvflow.linalg.matrix import FaceMatrix
+from fvflow.mesh import Array, Index, Mesh
+
+
+class UpwindTriangular:
+    """Flows from cells of higher to cells of lower phi: none runs in a circle, so one pass over the cells will do."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        cell = np.concatenate([mesh.owner, mesh.neighbour])
+        face = np.tile(np.arange(mesh.faces, dtype=np.int32), 2)
+        self._face = face[np.argsort(cell, kind="stable")]  # the faces of each cell, one cell after the other
+        self._first = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=mesh.cells))])
+
+        self._owner, self._neighbour = mesh.owner, mesh.neighbour
+
+    def solve(self, matrix: FaceMatrix, phi: Array, right: Array) -> Array:
+        """x (cell,) with M x = b, M triangular with the cells in order of falling phi.
+
+        Only adds and divides numbers >= 0, so that every entry is right to a few ulp and none is negative.
+        """
+        x = right.copy()
+        faces = self._first, self._face, self._owner, self._neighbour
+        compiled(substitute_downstream)(_falling(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
+        return x
+
+    def limit_outflow(self, flux: Array, phi: Array, content: Array) -> tuple[Array, float]:
+        """The contents (cell,) after what crosses each face, of which a cell that has not enough keeps the rest back.
+
+        Also what was kept back in all: 0 unless a content would have become negative.
+        """
+        x = content.copy()
+        kept = compiled(limit_outflow)(_falling(phi), self._first, self._face, self._owner, self._neighbour, flux, x)
+        return x, float(kept)
+
+
+def _falling(phi: Array) -> Index:
+    return np.argsort(-phi, kind="stable").astype(np.int32)
+
+
+def substitute_downstream(
+    order: Any, first: Any, face: Any, owner: Any, neighbour: Any, down: Any, up: Any, volume: Any, x: Any
+) -> None:
+    """Replace the contents x by the densities after the step."""
+    for cell in order:
+        total = volume[cell]
+        for index in range(first[cell], first[cell + 1]):
+            total += down[face[index]] if owner[face[index]] == cell else up[face[index]]
+        x[cell] /= total
+        for index in range(first[cell], first[cell + 1]):
+            s = face[index]
+            if owner[s] == cell:
+                x[neighbour[s]] += down[s] * x[cell]
+            else:
+                x[owner[s]] += up[s] * x[cell]
+
+
+def limit_outflow(order: Any, first: Any, face: Any, owner: Any, neighbour: Any, flux: Any, x: Any) -> Any:
+    """Replace the contents x by those after the fluxes; what was kept back."""
+    kept = 0.0
+    for cell in order:
+        leaving = 0.0
+        for index in range(first[cell], first[cell + 1]):
+            s = face[index]
+            leaving += max(flux[s] if owner[s] == cell else -flux[s], 0.0)
+        part = 1.0
+        if leaving > x[cell]:
+            part = x[cell] / leaving
+            kept += leaving - x[cell]
+            x[cell] = 0.0
+        else:
+            x[cell] -= leaving
+        for index in range(first[cell], first[cell + 1]):
+            s = face[index]
+            if owner[s] == cell:
+                x[neighbour[s]] += part * max(flux[s], 0.0)
+            else:
+                x[owner[s]] += part * max(-flux[s], 0.0)
+    return kept
