@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
-from fvflow.problems import OutputVariable, Problem, State, Transport, dissipation
+from fvflow.problems import OutputVariable, Problem, State, dissipation
 
 DENSITY = OutputVariable(("cell",), "density")
 FLUX = OutputVariable(("face",), "what crosses the face per unit time, from the owner to the neighbour")
@@ -49,8 +49,8 @@ ERRORS = {
 }
 
 
-def diagnostics_at(problem: Problem | Transport, state: State, reference: Reference | None) -> dict[str, Any]:
-    """The ledger of one state: LEDGER, ENERGY where the problem has one, ERRORS where there is a reference."""
+def diagnostics_at(problem: Problem, state: State, reference: Reference | None) -> dict[str, Any]:
+    """The diagnostics of one state: LEDGER, ENERGY if the problem has one, ERRORS if there is a reference."""
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
     values: dict[str, Any] = {
@@ -63,8 +63,9 @@ def diagnostics_at(problem: Problem | Transport, state: State, reference: Refere
         "steps": state.step,
         "iterations": state.iterations,
     }
-    if not isinstance(problem, Transport):
-        values["energy"] = problem.energy(state.time).value(density)
+    energy = problem.energy(state.time)
+    if energy is not None:
+        values["energy"] = energy.value(density)
         values["dissipation"] = dissipation(problem, density, state.time)
     if reference is not None:
         values |= errors(mesh, density, reference.average(state.time))
@@ -92,7 +93,7 @@ def errors(mesh: Mesh, density: Array, exact: Array) -> dict[str, float]:
 
 @dataclass
 class RunStatistics:
-    """The worst of every step, saved or not."""
+    """Figures of one run: the worst of every step, saved or not, and what the flow and the closed form add."""
 
     mesh: Mesh
     energy: Callable[[State], float] | None = None  # None: not asked for at every step
@@ -114,6 +115,25 @@ class RunStatistics:
     optimality: float = 0.0
     _energy: float = field(default=np.inf, repr=False)
     _start: float = field(default=np.nan, repr=False)  # the first energy
+    reference: Reference | None = None
+    solved: dict[str, float] = field(default_factory=dict)  # figures of the whole run that the flow gives
+    last: dict[str, float] = field(default_factory=dict)  # energy and errors of the last frame
+    worst: dict[str, float] = field(default_factory=dict)  # errors, the largest of all frames
+
+    @staticmethod
+    def of(problem: Problem, initial: State, reference: Reference | None, energy_each_step: bool) -> RunStatistics:
+        """Those of a run that is about to start."""
+        energy = problem.energy(0.0)
+        if not energy_each_step or energy is None:
+            return RunStatistics(problem.mesh, reference=reference)
+
+        def value(state: State) -> float:
+            current = problem.energy(state.time)
+            assert current is not None
+            return current.value(state.density)
+
+        monitor = EviMonitor.of(problem.mesh, energy, initial)
+        return RunStatistics(problem.mesh, value, convexity=monitor, reference=reference)
 
     def __call__(self, state: State) -> None:
         """Take a state into account."""
@@ -139,6 +159,24 @@ class RunStatistics:
                 self.energy_increase = max(self.energy_increase, energy - self._energy)
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
+
+    def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
+        """Take a frame into account; the diagnostics of STEPS at its time, if the energy is computed at every step."""
+        self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
+        for name in (name for name in ERRORS if name in diagnostics):
+            self.worst[name] = max(diagnostics[name], self.worst.get(name, 0.0))
+        if state.figures and not self.solved:
+            self.solved = dict(state.figures)
+            exact = None if self.reference is None else self.reference.distance
+            if exact is not None and "w2" in self.solved:
+                scale = exact if exact > 0 else 1.0
+                self.solved["w2_error"] = abs(self.solved["w2"] - exact) / scale
+                self.solved["w2_solver_error"] = abs(self.solved["w2_solver"] - exact) / scale
+        return {} if self.energy is None else self.series()
+
+    def figures(self, worst_errors: bool) -> dict[str, Any]:
+        """Figures of the whole run, with the errors at the end or the worst ones."""
+        return {**self.summary(), **self.solved, **(self.worst if worst_errors else self.last)}
 
     def series(self) -> dict[str, float]:
         """The figures of STEPS at a saved time; the worst since the last one starts anew."""

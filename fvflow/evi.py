@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fvflow.energies import EntropyTerm, PotentialTerm, Sum
+from fvflow.energies import Sum
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
 from fvflow.wasserstein import distance_1d
@@ -40,15 +40,16 @@ class EviMonitor:
     @staticmethod
     def of(mesh: Mesh, energy: Sum, initial: State) -> EviMonitor | None:
         """For an entropy, power and potential energy on a line; None for others."""
-        if mesh.edges is None or mesh.dimension != 1 or mesh.cells < 3 or energy.interacting:
+        convex = all(term.displacement_convex or term.external for term in energy.terms)
+        if mesh.edges is None or mesh.dimension != 1 or mesh.cells < 3 or not convex:
             return None
         potential, centre = energy.potential(initial.density), mesh.centre[:, 0]
         slope = np.diff(potential) / np.diff(centre)
         modulus = float((np.diff(slope) / (0.5 * (centre[2:] - centre[:-2]))).min())
         references = [initial.density]
-        epsilon = sum(term.epsilon for term in energy.terms if isinstance(term, EntropyTerm))
-        linear = epsilon > 0 and all(isinstance(term, EntropyTerm | PotentialTerm) for term in energy.terms)
-        if linear:
+        epsilon = energy.diffusion
+        linear = epsilon is not None and epsilon > 0
+        if epsilon is not None and linear:
             weight = np.exp((potential.min() - potential) / epsilon)
             references.append(initial.mass / float(mesh.volume @ weight) * weight)
         return EviMonitor(mesh.edges[0], energy, modulus, tuple(references), linear)

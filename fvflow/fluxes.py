@@ -10,8 +10,9 @@ with B(0) = eps and B(-w) - B(w) = w + O(w^3) for consistency. B >= 0 makes impl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from fvflow.errors import CaseError
 from fvflow.mesh import Array
 
 _SERIES = 1e-8  # below it w^2/12, the first term left out, is under round-off
-_STEEPEST = 40.0  # cell Peclet number up to which the square root is sensible: its rates are exp(P/2) apart
 _OVERFLOW = 700.0  # exp overflows beyond 709; B is below 1e-300 there
 
 
@@ -34,15 +34,46 @@ def bernoulli(p: Array) -> Array:
     return np.where(p > _OVERFLOW, 0.0, value)
 
 
+class FluxKind:
+    """A two-point flux as a case names it; the defaults are those of a flux that promises nothing.
+
+    A new flux is a frozen dataclass derived from this class with `kind: Literal[...]` and `weight`, joined to the union
+    `Flux` at the foot of this module.
+    """
+
+    kind: str
+    order: ClassVar[int] = 1
+    """Order in space for epsilon > 0."""
+    monotone: ClassVar[bool] = False
+    """Whether B >= 0 for all w, so that implicit Euler is an M-matrix."""
+    keeps_gibbs: ClassVar[bool] = False
+    """Whether B(-w) = exp(w/eps) B(w), so that exp(-V/eps) is stationary."""
+    requires_diffusion: ClassVar[bool] = False
+    """Whether it is undefined or unstable at epsilon = 0."""
+    max_peclet: ClassVar[float] = math.inf
+    """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
+
+    def weight(self, w: Array, eps: float) -> Array:
+        """B(w) of each face (face,), in units of eps; raises CaseError where a Peclet number is above `max_peclet`."""
+        raise NotImplementedError
+
+    def valid(self, peclet: float) -> bool:
+        """Whether faces may have this Peclet number."""
+        return peclet <= self.max_peclet
+
+    def describe(self, epsilon: float) -> str:
+        """Its name and order."""
+        if epsilon > 0:
+            return f"{self.kind} flux (order {self.order} in space)"
+        return f"{self.kind} flux (upwind at epsilon 0: order 1 in space)"
+
+
 @dataclass(frozen=True)
-class Upwind:
+class Upwind(FluxKind):
     """B(w) = eps + max(-w, 0): first order, monotone, works at eps = 0."""
 
     kind: Literal["upwind"] = "upwind"
-    order = 1
     monotone = True
-    diffusive = False  # whether it needs epsilon > 0
-    balances = False  # whether exp(-V/eps) is stationary
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face."""
@@ -50,14 +81,12 @@ class Upwind:
 
 
 @dataclass(frozen=True)
-class Centred:
+class Centred(FluxKind):
     """B(w) = eps - w/2: second order; negative, so not monotone, where the Peclet number |w|/eps exceeds 2."""
 
     kind: Literal["centred"] = "centred"
     order = 2
-    monotone = False
-    diffusive = True
-    balances = False
+    requires_diffusion = True
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face."""
@@ -65,7 +94,7 @@ class Centred:
 
 
 @dataclass(frozen=True)
-class ScharfetterGummel:
+class ScharfetterGummel(FluxKind):
     """B(w) = w/(exp(w/eps) - 1): second order, monotone, and exp(-V/eps) is stationary.
 
     Scharfetter and Gummel, Large-signal analysis of a silicon Read diode oscillator, IEEE Trans. Electron Devices 16
@@ -75,8 +104,7 @@ class ScharfetterGummel:
     kind: Literal["scharfetter-gummel"] = "scharfetter-gummel"
     order = 2
     monotone = True
-    diffusive = False
-    balances = True
+    keeps_gibbs = True
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face."""
@@ -92,7 +120,7 @@ def scharfetter_gummel(w: Array, eps: float | Array) -> Array:
 
 
 @dataclass(frozen=True)
-class SquareRoot:
+class SquareRoot(FluxKind):
     """B(w) = eps exp(-w/(2 eps)): second order, monotone, and exp(-V/eps) is stationary, for small Peclet numbers.
 
     The square-root approximation, F = T eps sqrt(pi_K pi_L) (rho_K/pi_K - rho_L/pi_L), pi = exp(-V/eps). Lie,
@@ -106,17 +134,18 @@ class SquareRoot:
     kind: Literal["square-root"] = "square-root"
     order = 2
     monotone = True
-    diffusive = True
-    balances = True
+    keeps_gibbs = True
+    requires_diffusion = True
+    max_peclet = 40.0
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face; raises CaseError where a Peclet number |w|/eps is above 40."""
         peclet = w / eps
         steepest = float(np.abs(peclet).max(initial=0.0))
-        if not steepest <= _STEEPEST:
+        if not self.valid(steepest):
             raise CaseError(
-                f"flux square-root at a Peclet number |v| d/epsilon of {steepest:.3g} (allowed: {_STEEPEST:g}), where "
-                "its rates are off by exp(P/2); use a finer mesh or flux scharfetter-gummel"
+                f"flux square-root at a Peclet number |v| d/epsilon of {steepest:.3g} (allowed: {self.max_peclet:g}), "
+                "where its rates are off by exp(P/2); use a finer mesh or flux scharfetter-gummel"
             )
         return np.asarray(eps * np.exp(-0.5 * peclet))
 

@@ -62,8 +62,15 @@ class Problem(Protocol):
     def mesh(self) -> Mesh:
         """The mesh."""
 
-    def energy(self, time: float) -> Sum:
-        """The energy, at a time if it depends on it."""
+    def energy(self, time: float) -> Sum | None:
+        """The energy, at a time if it depends on it; None if the problem has none."""
+
+    @property
+    def monotone(self) -> bool:
+        """Whether implicit Euler is an M-matrix at all times."""
+
+    def numerical_diffusion(self) -> float | None:
+        """Largest numerical diffusion of a first-order flux at time 0; None if there is none."""
 
     def flux(self, density: Array, time: float) -> Array:
         """What crosses each face per unit time (face,), towards the neighbour."""
@@ -74,7 +81,9 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
 
     Infinite where mass flows into a void with entropy.
     """
-    chemical = problem.energy(time).first(density)
+    energy = problem.energy(time)
+    assert energy is not None
+    chemical = energy.first(density)
     with np.errstate(invalid="ignore", over="ignore"):
         flux = problem.flux(density, time)
         jump = chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]
@@ -106,7 +115,7 @@ class FokkerPlanck:
     _recent: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0.0 and self.scheme.diffusive:
+        if self.epsilon == 0.0 and self.scheme.requires_diffusion:
             raise CaseError(f"flux {self.scheme.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
     def coefficients(self, time: float) -> tuple[Array, Array]:
@@ -154,6 +163,12 @@ class FokkerPlanck:
         down, up = self.coefficients(0.0)
         return bool((down >= 0).all() and (up >= 0).all())
 
+    def numerical_diffusion(self) -> float | None:
+        """Largest |v| d/2, which upwinding adds at epsilon 0, at time 0; None if epsilon > 0."""
+        if self.epsilon > 0 or not self.mesh.faces:
+            return None
+        return float(np.abs(self.drift.drop(self.mesh, 0.0)).max() / 2)
+
     def rate(self, time: float) -> float:
         """The largest rate at which a cell empties, max_K A_KK/|K|: what bounds the steps of conditional schemes."""
         return float((self.matrix(time, 1.0).diagonal() / self.mesh.volume - 1.0).max())
@@ -165,6 +180,10 @@ class GradientFlow:
 
     mesh: Mesh
     total: Sum
+    monotone = True
+
+    def numerical_diffusion(self) -> None:
+        """None: the order of the mobility says it."""
 
     def energy(self, time: float) -> Sum:
         """E."""
@@ -187,3 +206,14 @@ class Transport:
     mesh: Mesh
     target: Array | None = None  # (cell,) where a geodesic ends
     potential: Array | None = None  # (cell,) phi at time 0
+    monotone = True
+
+    def energy(self, time: float) -> None:
+        """None: there is no energy."""
+
+    def numerical_diffusion(self) -> None:
+        """None: it is not told."""
+
+    def flux(self, density: Array, time: float) -> Array:
+        """Not available: what crosses a face is part of the result."""
+        raise NotImplementedError

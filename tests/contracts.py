@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.energies import Term
+from fvflow.energies import EnergyTerm
 from fvflow.fluxes import Flux
 from fvflow.linalg import FaceMatrix, divergence
 from fvflow.mesh import Mesh
@@ -66,7 +66,7 @@ def check_flux(flux: Flux) -> None:
         mild = np.abs(every) <= (0.1 if flux.kind == "square-root" else 35) * eps
         w = every[mild] if flux.kind == "square-root" else every
         weight = flux.weight(w, eps)
-        if flux.balances:
+        if flux.keeps_gibbs:
             near = every[mild]
             np.testing.assert_allclose(flux.weight(-near, eps), flux.weight(near, eps) * np.exp(near / eps), rtol=1e-13)
         assert flux.weight(np.zeros(1), eps)[0] == eps
@@ -79,7 +79,7 @@ def check_flux(flux: Flux) -> None:
             assert (np.diff(weight) <= 2 * EPS * weight.max()).all()
 
 
-def check_energy(term: Term, cells: int) -> None:
+def check_energy(term: EnergyTerm, cells: int) -> None:
     """The variations are derivatives: Taylor remainders of order 2 and 3."""
     random = np.random.default_rng(2)
     density, direction = 1.0 + random.random(cells), random.normal(size=cells)

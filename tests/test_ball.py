@@ -32,7 +32,7 @@ def means(mesh, mode, sampling="average"):
 
 
 def facts(mesh, initial=None, drift=None, porous=()):
-    return Facts(mesh, drift or Drift(), 0.3, 2.0, porous, None, initial or FromExact(2.0))
+    return Facts(mesh, drift or Drift(), 0.3, 2.0, initial or FromExact(2.0), porous)
 
 
 MESHES = {2: ball(2, 12), 3: ball(3, 6)}

@@ -12,7 +12,7 @@ import fvflow
 from fvflow.case import Case, json_schema
 from fvflow.errors import CaseError, OutputError
 from fvflow.flows import FokkerPlanckFlow
-from fvflow.march import Times
+from fvflow.times import Times
 from tests.scenes import ou
 
 GOOD = """
@@ -208,7 +208,7 @@ def test_python_is_checked_as_yaml_is():
 def test_parameters_that_nothing_uses_are_known():
     case = Case.parse(GOOD, overrides={"parameters.omega": "2"})
     assert case.unused_parameters() == ["omega"]
-    assert "omega" in case.prepare().report()["unused"]
+    assert "omega" in case.check()["unused"]
     assert Case.parse(GOOD).unused_parameters() == []
     jko = Case.parse(GOOD, overrides={"flow": JKO.replace("x**2", "k*x**2")})
     assert jko.unused_parameters() == []

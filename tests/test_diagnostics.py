@@ -37,7 +37,7 @@ def test_the_watch_remembers_the_worst_of_every_step():
 def test_dissipation_is_the_rate_of_energy_loss():
     prepared = ou(1, 100).prepare()
     problem, state = prepared.problem, prepared.initial
-    stepper = prepared.case.flow.stepper.start(problem)
+    stepper = prepared.flow.stepper.start(problem)
     energy = problem.energy(0.0)
     h = 1e-5
     slope = (energy.value(state.density) - energy.value(stepper(state, h).density)) / h
@@ -52,7 +52,7 @@ def test_dissipation_of_a_gradient_flow_is_its_rate_of_energy_loss():
     prepared = ou(1, 400, flow=flow).prepare()
     energy, state = prepared.problem.energy(0.0), prepared.initial
     h = 1e-4
-    after = prepared.case.flow.stepper.start(prepared.problem)(state, h)
+    after = prepared.flow.stepper.start(prepared.problem)(state, h)
     slope = (energy.value(state.density) - energy.value(after.density)) / h
     assert dissipation(prepared.problem, state.density, 0.0) == pytest.approx(slope, rel=5e-3)
 

@@ -133,7 +133,7 @@ def test_the_series_of_the_covariance_against_quadrature():
 
 
 def facts(mesh, drift=None, epsilon=0.5, initial=None):
-    return Facts(mesh, drift or Drift(), epsilon, 2.0, (), None, initial or Uniform())
+    return Facts(mesh, drift or Drift(), epsilon, 2.0, initial or Uniform())
 
 
 def test_heat_modes_decay_and_average_exactly():

@@ -95,7 +95,7 @@ def test_a_step_that_would_empty_cells_below_nothing_is_left_to_ljko(kind):
     one = final(square.replace({"times": {"end": 0.01, "step": 0.01}}))[1]
     np.testing.assert_array_equal(states[1].density, one.density)
     assert prepared.figures()["fallbacks"] >= 4
-    assert prepared.watch.mass_drift <= 1e-14
+    assert prepared.statistics.mass_drift <= 1e-14
 
 
 def test_the_recursion_is_the_minimiser():
@@ -169,7 +169,7 @@ def test_midpoint_balances_the_energy_in_every_step(step):
         after - before + state.dissipated for before, after, state in zip(energy, energy[1:], states[1:], strict=False)
     ]
     assert np.abs(off[1:]).max() <= 1e-12 * abs(energy[0])
-    assert prepared.watch.mass_drift <= 1e-15
+    assert prepared.statistics.mass_drift <= 1e-15
 
 
 BARENBLATT = {
@@ -261,7 +261,7 @@ def test_convexity_promises_are_kept(kind):
 def test_a_step_away_from_the_minimum_breaks_the_promises():
     """What they would show of a wrong density."""
     prepared = midpoint(200, 0.02).prepare()
-    convexity = prepared.watch.convexity
+    convexity = prepared.statistics.convexity
     convexity(prepared.initial)
     shifted = np.roll(prepared.initial.density, 10)
     convexity(replace(prepared.initial, time=0.02, density=shifted))
@@ -273,7 +273,7 @@ def test_the_modulus_is_the_least_curvature_and_counts():
     """V = x^2/2 + x^4/12 has V'' = 1 + x^2; the figure of a step that does not move is known."""
     line = midpoint(100, 0.02).replace({"flow.energy": [OU[0], {"kind": "potential", "potential": "x**2/2 + x**4/12"}]})
     prepared = line.replace({"exact": None}).prepare()
-    convexity = prepared.watch.convexity
+    convexity = prepared.statistics.convexity
     assert convexity.modulus == pytest.approx(1.0, abs=2e-2)
     convexity(prepared.initial)
     convexity(replace(prepared.initial, time=0.02))

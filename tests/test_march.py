@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.march import Adaptive, Times, at_save_times, march, observed
+from fvflow.march import at_save_times, march, observed
 from fvflow.problems import State
+from fvflow.times import Adaptive, Times
 
 
 def states(times, step=lambda state, length: replace(state, time=state.time + length, step=state.step + 1)):

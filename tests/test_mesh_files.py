@@ -62,7 +62,7 @@ def test_regions_select_where_an_expression_applies(control_volumes):
     np.testing.assert_allclose(ds.rho[0], 2 * mesh.regions["left_half"], rtol=1e-12)
     gibbs = np.exp(-mesh.regions["right"] / 0.1)
     np.testing.assert_allclose(ds.rho[-1], gibbs / (mesh.volume @ gibbs), rtol=1e-6)
-    assert "left_half 0.5, right 0.5" in case.prepare().report()["regions"]
+    assert "left_half 0.5, right 0.5" in case.check()["regions"]
 
 
 def test_regions_of_a_velocity_count_by_half_on_their_interface():
@@ -246,7 +246,7 @@ def test_each_part_of_a_disconnected_mesh_keeps_its_mass(tmp_path):
     mesh, ds = case.mesh.build(), case.run()
     first, last = (np.bincount(mesh.components, mesh.volume * rho) for rho in (ds.rho[0], ds.rho[-1]))
     np.testing.assert_allclose(last, first, rtol=1e-14)
-    assert "2 that are not connected, each keeps its mass: 56 cells with" in case.prepare().report()["parts"]
+    assert "2 that are not connected, each keeps its mass: 56 cells with" in case.check()["parts"]
     assert np.abs(ds.rho[-1] - ds.rho[0]).max() > 0.1
 
 

@@ -227,7 +227,7 @@ def test_rotation_with_little_diffusion():
     prepared, _, figures = final(case)
     assert figures["error_l1"] <= 9e-3
     assert figures["minimum"] >= 0
-    assert prepared.case.flow.numerical_diffusion(prepared.problem) is None
+    assert prepared.problem.numerical_diffusion() is None
 
 
 def test_gibbs_is_kept_to_second_order_only():
@@ -355,7 +355,7 @@ def test_adaptive_steps_beat_equal_ones_where_the_drift_has_a_kick():
 def test_what_cfl_cuts_down_to_nothing_is_told():
     case = ou(1, 50, flow__potential="1e18*x", flow__epsilon=0.0, flow__stepper={"kind": "muscl"}, exact=None)
     prepared = case.prepare()
-    attempt = Muscl().attempts(prepared.problem)
+    attempt = Muscl().embedded(prepared.problem)
     state = State(1.0, prepared.initial.density, 1.0)
     with pytest.raises(NumericsError, match="beneath round-off; use larger cells"):
         attempt(state, 1e-17)
@@ -389,6 +389,6 @@ def test_what_would_do_nothing_is_refused():
 
 
 def test_the_report_names_the_method():
-    report = rotation("box", 16, "van-leer").prepare().report()
+    report = rotation("box", 16, "van-leer").check()
     assert "muscl (order 2 in time), van-leer slopes (order 2 in space), substeps at cfl 0.4" in report["method"]
     assert "numerical diffusion" not in report

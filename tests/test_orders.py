@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from fvflow.fluxes import Flux
-from fvflow.steppers import LJKO, ExponentialStepper, LinearStepper, Muscl
+from fvflow.steppers import LJKO, Chebyshev, LinearStepper, Muscl, Uniformisation
 from tests.contracts import assert_order
 from tests.scenes import final, ou
 
 FLUXES = {kind.kind: kind for kind in get_args(Flux)}
-OTHERS = (Muscl, *get_args(ExponentialStepper))  # tested on their own
+OTHERS = (Muscl, Chebyshev, Uniformisation)  # tested on their own
 STEPPERS = {kind.kind: kind for kind in get_args(LinearStepper) if kind not in OTHERS}
 JKO = {
     "kind": "gradient-flow",

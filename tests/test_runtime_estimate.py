@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fvflow.case import runtime_estimate
-from fvflow.case.runtime_estimate import RuntimeEstimate, lasting
+from fvflow.case.report import runtime
+from fvflow.case.runtime_estimate import duration
 from fvflow.errors import NumericsError
 from fvflow.mesh import Box, Graded, Voronoi, coarse_proxy
 from fvflow.steppers import ImplicitEuler
@@ -18,6 +19,11 @@ from tests.test_gaussian_jko import midpoint
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "days": 86400}
 ADAPTIVE = {"end": 0.4, "step": {"initial": 1e-3, "tolerance": 1e-4}}
+
+
+def estimate(case) -> str:
+    """The sentence on the time of a case."""
+    return runtime(case.prepare(), dict(case.parameters)).describe()
 
 
 def seconds(sentence: str) -> float:
@@ -76,7 +82,7 @@ def test_the_time_of_a_large_mesh_is_told_from_smaller_ones(monkeypatch, power):
     """20 steps of 1 s each, and more: none is taken whole, and the budget is kept."""
     case = ou(1, 40_000)
     clock = Clock(monkeypatch, 1.0 / 40_000**power, power)
-    sentence = RuntimeEstimate(case.prepare()).told()
+    sentence = estimate(case)
     assert re.search(r"from one step on a mesh of \d+ cells", sentence)
     assert seconds(sentence) == pytest.approx(20, rel=0.03)
     assert clock.now <= 0.8
@@ -85,14 +91,14 @@ def test_the_time_of_a_large_mesh_is_told_from_smaller_ones(monkeypatch, power):
 
 def test_the_time_of_making_ready_is_told_once(monkeypatch):
     clock = Clock(monkeypatch, 1e-6, 1.0, ready=5e-6)
-    sentence = RuntimeEstimate(ou(1, 10_000).prepare()).told()
+    sentence = estimate(ou(1, 10_000))
     assert sentence == "about 0.25 s, from one step"
     assert max(clock.sizes) == 10_000
 
 
 def test_one_step_beyond_the_budget_is_not_taken(monkeypatch):
     clock = Clock(monkeypatch, 10.0 / 1600, 1.0)
-    assert seconds(RuntimeEstimate(ou(1, 1600).prepare()).told()) == pytest.approx(200, rel=0.03)
+    assert seconds(estimate(ou(1, 1600))) == pytest.approx(200, rel=0.03)
     assert set(clock.sizes) == {200}, "the smallest problem alone"
 
 
@@ -103,7 +109,7 @@ def test_long_steps_of_explicit_methods_are_timed_in_short(kind):
     case = case.replace({"exact": None, "initial": {"kind": "spike", "at": [3.0]}})
     prepared = case.prepare()
     before = time.perf_counter()
-    sentence = RuntimeEstimate(prepared).told()
+    sentence = runtime(prepared, {}).describe()
     assert time.perf_counter() - before < 20
     if kind == "muscl":  # the others end where they are at rest
         assert re.search(r"from one step of 1/\d+ the length", sentence)
@@ -116,14 +122,14 @@ def test_long_steps_of_explicit_methods_are_timed_in_short(kind):
 @pytest.mark.parametrize("case", [ou(1, 100), ou(2, 20, flow__stepper={"kind": "muscl"}), midpoint(100, 0.01)])
 def test_adaptive_steps_have_a_time_but_no_number(case):
     case = case.replace({"times": ADAPTIVE})
-    sentence = case.prepare().report()["time"]
+    sentence = case.check()["time"]
     assert re.match(r"about \S+ m?s a step; their error chooses how many, \S+ m?s in all if they stay as", sentence)
     assert 0 < seconds(sentence) < 5
 
 
 def test_adaptive_steps_of_a_large_mesh(monkeypatch):
     monkeypatch.setattr(runtime_estimate, "_BUDGET", 0.0)
-    sentence = ou(2, 100, times=ADAPTIVE).prepare().report()["time"]
+    sentence = ou(2, 100, times=ADAPTIVE).check()["time"]
     assert re.search(r"s a step, from steps on a mesh of 169 cells; their error chooses how many$", sentence)
 
 
@@ -132,17 +138,17 @@ def test_what_fails_has_no_time(monkeypatch):
         raise NumericsError("no factors; use another solver")
 
     monkeypatch.setattr(ImplicitEuler, "start", start)
-    assert ou(1, 100).prepare().report()["time"] == "not known: no factors; use another solver"
+    assert ou(1, 100).check()["time"] == "not known: no factors; use another solver"
 
 
 def test_a_report_leaves_the_run_as_it_is():
     case = ou(2, 40, flow__stepper={"kind": "crank-nicolson"})
     prepared = case.prepare()
-    prepared.report()
+    case.check(prepared)
     for _ in prepared.frames():
         pass
     assert prepared.figures() == final(case)[2]
 
 
 def test_times_read_well():
-    assert [lasting(value) for value in (0.5, 150, 1e5, 1e7)] == ["0.5 s", "2.5 min", "28 h", "1.2e+02 days"]
+    assert [duration(value) for value in (0.5, 150, 1e5, 1e7)] == ["0.5 s", "2.5 min", "28 h", "1.2e+02 days"]

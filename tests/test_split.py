@@ -326,7 +326,7 @@ def test_split_steppers_need_a_grid():
         points = {"kind": "voronoi", "lower": [-5, -5], "upper": [5, 5], "cells": [10, 10]}
         with pytest.raises(CaseError, match=r"axes of a grid .* use implicit-euler"):
             case.replace({"mesh": points}).prepare()
-        assert "solver split" in case.flow.method(case.prepare().mesh.extent)
+        assert "solver split" in case.flow.describe(case.prepare().mesh.extent)
 
 
 def test_split_and_whole_steps_agree_as_they_shrink():

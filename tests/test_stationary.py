@@ -337,7 +337,7 @@ def test_the_result_holds_modes_and_rates(tmp_path):
 
 
 def test_reports_speak_of_no_steps():
-    report = case(2, 20, {"kind": "stationary", "epsilon": 0.5, "potential": POTENTIALS[2]}).prepare().report()
+    report = case(2, 20, {"kind": "stationary", "epsilon": 0.5, "potential": POTENTIALS[2]}).check()
     assert report["steps"] == "none, 1 frame"
     assert report["positivity"] == "unconditional"
     assert "time" not in report
@@ -348,7 +348,7 @@ def test_reports_speak_of_no_steps():
     [
         ({"kind": "stationary", "epsilon": 0, "potential": "x**2"}, {}, "expected a number > 0, got 0"),
         ({"kind": "stationary", "epsilon": 1, "potential": "x**2*t"}, {}, "unknown name t"),
-        ({"kind": "stationary", "epsilon": 1}, {"times": {"end": 1, "step": 1}}, "leave times out"),
+        ({"kind": "stationary", "epsilon": 1}, {"times": {"end": 1, "step": 1}}, "remove times"),
         ({"kind": "stationary", "epsilon": 1}, {"exact": {"kind": "gaussian"}}, "compared with"),
         ({"kind": "stationary", "epsilon": 1e-3, "potential": "x**2", "flux": {"kind": "centred"}}, {}, "not monotone"),
         ({"kind": "spectrum", "epsilon": 1, "velocity": ["-y", "x"]}, {}, "not in detailed balance"),

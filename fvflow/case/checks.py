@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from annotated_types import Ge, Le
 
-from fvflow.flows import Flow, SpectrumFlow, SteadyFlow, TransportFlow
+from fvflow.flows import BaseFlow, Flow
 
 _LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
 
@@ -56,34 +56,15 @@ class Checks:
         return told
 
 
-_OF_TRANSPORT = (
-    "w2_error",
-    "w2_solver_error",
-    "gap",
-    "repair",
-    "continuity",
-    "hamilton_jacobi",
-    "hamilton_jacobi_excess",
-)
-_OF_STEPS = ("energy_increase", "energy_defect", "fallbacks")
-
-
-def misplaced(checks: Checks, flow: Flow) -> Iterator[tuple[str, str]]:
-    """The bounds on figures that the flow has not, and what has them."""
-    transport = isinstance(flow, TransportFlow)
-    owners = [
-        (_OF_TRANSPORT, transport, "is for flow transport"),
-        (("residual",), transport or isinstance(flow, SteadyFlow), "is for flows transport, stationary and spectrum"),
-        (("gap_error",), isinstance(flow, SpectrumFlow), "is for flow spectrum"),
-        (
-            ("hopf_lax",),
-            getattr(flow, "quadratic", False),
-            "is for flow hamilton-jacobi with the hamiltonian quadratic",
-        ),
-        (_OF_STEPS, flow.energy_each_step, "is for flow gradient-flow, whose energy is known at every step"),
-    ]
-    for names, fits, told in owners:
-        yield from ((name, told) for name in names if getattr(checks, name) is not None and not fits)
+def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
+    """The bounds on figures that a run of the flow does not have, and which flows have them."""
+    for name, bound in dataclasses.asdict(checks).items():
+        owners = [kind for kind in get_args(Flow) if name in kind.figures]
+        if bound is None or not owners or flow.has_figure(name):
+            continue
+        *first, last = (get_args(get_type_hints(kind)["kind"])[0] for kind in owners)
+        named = f"flows {', '.join(first)} and {last}" if first else f"flow {last}"
+        yield name, f"is for {named} {owners[0].figures[name]}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,28 @@ import dataclasses
 import json
 import os
 import re
-import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fvflow.case import document as documents
 from fvflow.case import schema
+from fvflow.case.build import build_simulation
 from fvflow.case.checks import Checks, Output, misplaced
-from fvflow.case.document import Document, Fault, Path
-from fvflow.case.initial_conditions import initial_density, require_end, target_density
+from fvflow.case.document import Document, Fault
 from fvflow.case.overrides import apply_overrides, to_yaml
-from fvflow.case.simulation import Simulation
+from fvflow.case.python_case import plain_values, python_faults, well_formed
+from fvflow.case.report import report
+from fvflow.case.simulation import Simulation, opening_attributes
+from fvflow.case.stages import Stages
 from fvflow.errors import CaseError, OutputError
-from fvflow.exact import AtEquilibrium, Exact, Facts, FromExact, Gibbs
-from fvflow.fields import RESERVED, Density, FromFile
-from fvflow.flows import Flow, HamiltonJacobiFlow, SteadyFlow, TransportFlow
-from fvflow.march import Times
-from fvflow.mesh import Extent, Mesh, MeshKind
+from fvflow.exact import AtEquilibrium, Exact, FromExact
+from fvflow.fields import RESERVED, Density
+from fvflow.flows import Flow
+from fvflow.mesh import MeshKind
 from fvflow.problems import State
+from fvflow.times import TimeGrid, Times
 
 if TYPE_CHECKING:
     import xarray
@@ -59,34 +59,33 @@ class Case:
     document: Document | None = field(default=None, init=False, repr=False, compare=False)  # what it was read from
 
     def __post_init__(self) -> None:
-        faults = list(self._faults())
+        faults = list(self._faults()) if well_formed(self) else []  # `prepare` says what is not
         if faults:
             raise schema.ValidationFaults(faults)
 
     def _faults(self) -> Iterator[Fault]:
-        """What the parts of the case ask of each other."""
+        """What the parts of the case require of each other."""
         for name in self.parameters:
             if not _NAME.fullmatch(name) or name in RESERVED:
                 yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
-        if self.exact is not None and isinstance(self.flow, HamiltonJacobiFlow):
-            yield Fault(("exact",), "flow hamilton-jacobi has no closed form here; check hopf_lax instead")
-        for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
-            if getattr(self.checks, name) is not None and self.exact is None:
-                yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
-        if isinstance(self.flow, SteadyFlow) and not isinstance(self.exact, Gibbs | None):
-            yield Fault(("exact",), f"flow {self.flow.kind} can be compared with {{kind: gibbs}} alone; leave it out")
-        if self.output.fluxes and isinstance(self.flow, TransportFlow | HamiltonJacobiFlow):
+        if self.exact is None:
+            for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
+                if getattr(self.checks, name) is not None:
+                    yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
+        elif sentence := self.flow.exact_fault(self.exact):
+            yield Fault(("exact",), sentence)
+        if self.output.fluxes and not self.flow.stores_fluxes:
             yield Fault(("output", "fluxes"), "is for flows fokker-planck and gradient-flow; leave it out")
         try:
             self.flow.schedule(self.times)
         except CaseError as error:
             yield Fault(("times",), str(error))
-        for name, told in misplaced(self.checks, self.flow):
-            yield Fault(("checks", name), told)
+        for name, sentence in misplaced(self.checks, self.flow):
+            yield Fault(("checks", name), sentence)
 
     @property
-    def schedule(self) -> Times:
-        """The times of the run: those given, or the nodes of a geodesic."""
+    def schedule(self) -> TimeGrid:
+        """The times of the run: those given, the nodes of a geodesic, or a single frame."""
         return self.flow.schedule(self.times)
 
     @staticmethod
@@ -143,84 +142,38 @@ class Case:
     def values(self) -> dict[str, Any]:
         """The case as plain values, defaults filled in."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.init}
-        return {name: _plain(value) for name, value in values.items() if value is not None}
+        return {name: plain_values(value) for name, value in values.items() if value is not None}
 
     def prepare(self) -> Simulation:
-        """The case in arrays; raises CaseError naming all stages that cannot be built."""
-        faults: list[Fault] = []
-        if self.document is None:  # made in Python: as yet only its parts have been looked at
-            faults = schema.build(Case, self.values)[1]
-        if not faults and self.mesh.extent is not None:
-            self._stage(("flow", "stepper"), faults, lambda: self.flow.memory(self.mesh.extent))  # does it fit?
-        if not faults:
-            self._stage(("mesh", "cells"), faults, lambda: self._require_memory(self.mesh.extent))
-        mesh = None if faults else self._stage(("mesh",), faults, self.mesh.build)
-        if mesh is not None and self.mesh.extent is None:
-            self._stage(("flow", "stepper"), faults, lambda: self.flow.memory(mesh.extent))
-        if mesh is not None and self.mesh.extent is None and not faults:
-            self._stage(("mesh",), faults, lambda: self._require_memory(mesh.extent))
-        if mesh is None or faults:
-            raise self._refusal(faults)
-        names = dict(self.parameters)
-        mass = self._stage(("initial",), faults, lambda: self._mass(mesh, names))
-        problem = self._stage(("flow",), faults, lambda: self.flow.problem(mesh, names))
-        if problem is None or mass is None:
-            raise self._refusal(faults)
-        facts = Facts(
-            mesh,
-            self.flow.drift(names),
-            self.flow.diffusion(),
-            mass,
-            self.flow.power_laws(),
-            self.schedule.length,
-            self.initial,
-            self.flow.kernels(names),
-            self.flow.target if isinstance(self.flow, TransportFlow) else None,
-            names,
-        )
-        exact, reference = self.exact, None
-        if exact is not None:
-            reference = self._stage(("exact",), faults, lambda: exact.on(facts))
-        initial = None
-        if exact is None or reference is not None:
-            initial = self._stage(("initial",), faults, lambda: initial_density(facts, reference, names))
-        if isinstance(self.flow, TransportFlow) and initial is not None:
-            target = self._stage(("flow", "target"), faults, lambda: target_density(facts, reference, names, initial))
-            problem = dataclasses.replace(problem, target=target)
-            if target is not None and reference is not None:
-                self._stage(("exact",), faults, lambda: require_end(mesh, reference, target))
-        if faults or initial is None:
-            raise self._refusal(faults)
-        return Simulation(self, mesh, problem, State.initial(mesh, initial), reference)
+        """The case in arrays, ready to run; raises CaseError naming every stage that cannot be built."""
+        stages = Stages(self._refusal)
+        if self.document is None:  # made in Python: so far only its parts have been looked at
+            stages.add(python_faults(self))
+            stages.finish()
+        return build_simulation(self, stages)
 
-    def _mass(self, mesh: Mesh, names: Mapping[str, float]) -> float:
-        """The mass of the initial density; 1 where it is that of a closed form."""
-        if self.initial.mass is None and isinstance(self.initial, FromFile):
-            return float(mesh.volume @ self.initial.sample(mesh, names))
-        return 1.0 if self.initial.mass is None else self.initial.mass
+    def check(self, simulation: Simulation | None = None) -> dict[str, Any]:
+        """What the run would be, as named sentences: mesh, method, cost and whatever deserves a look before it starts.
 
-    def _require_memory(self, extent: Extent | None) -> None:
-        """Refuse a mesh for which the machine has too little memory, before any of it is taken if its size is known."""
-        if extent is None:
-            return
-        needed, free = self.flow.memory(extent), _free_memory()
-        if needed > free:
-            told = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"
-            raise CaseError(f"{extent.cells} cells need about {told}; use fewer")
-
-    def _stage(self, path: Path, faults: list[Fault], build: Any) -> Any:
-        try:
-            return build()
-        except CaseError as error:
-            faults.append(Fault(path, str(error)))
-        except MemoryError:
-            faults.append(Fault(path, "not enough memory for this many cells; use fewer"))
-        return None
+        Raises CaseError naming every stage that cannot be built.
+        """
+        parameters, unused = dict(self.parameters), self.unused_parameters()
+        return report(simulation or self.prepare(), self.mesh.kind, parameters, unused, self.times)
 
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:
             return self.document.refusal(faults)
         return CaseError("\n".join(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
+
+    def _opening(self) -> dict[str, Any]:
+        return opening_attributes(self.title, self.text, self.values)
+
+    def _closing(self, simulation: Simulation) -> dict[str, Any]:
+        """The global attributes of a result that are known after the run."""
+        missed = "; ".join(self.checks.missed(simulation.figures())) or "none"
+        statistics = simulation.statistics
+        summary = {**statistics.summary(), **statistics.solved}
+        return {**summary, "positivity": simulation.positivity(), "checks_missed": missed}
 
     def run(self, watch: Any = None) -> xarray.Dataset:
         """Run in memory: the data that `write` would put into a file.
@@ -229,12 +182,13 @@ class Case:
         """
         from fvflow import dataset
 
-        prepared = self.prepare()
-        frames = list(prepared.frames(watch))
-        return dataset.assembled(prepared.layout(), frames, prepared.attributes(), prepared.closing(), prepared.solved)
+        simulation = self.prepare()
+        frames = list(simulation.frames(watch))
+        closing = self._closing(simulation)
+        return dataset.assembled(simulation.layout(), frames, self._opening(), closing, simulation.statistics.solved)
 
     def write(
-        self, path: str | os.PathLike[str], watch: Any = None, prepared: Simulation | None = None
+        self, path: str | os.PathLike[str], watch: Any = None, simulation: Simulation | None = None
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
@@ -242,25 +196,25 @@ class Case:
         """
         from fvflow import dataset, paraview
 
-        prepared = prepared or self.prepare()
-        layout = prepared.layout()
+        simulation = simulation or self.prepare()
+        layout = simulation.layout()
         path = os.path.realpath(path) if os.path.islink(path) else path  # a link stays one, to the new result
         if FilePath(path).resolve() in (FilePath(file).resolve() for file in self.files):
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         paraview.check(FilePath(path))
-        with dataset.Writer(FilePath(path), layout, prepared.attributes()) as writer:
+        with dataset.Writer(FilePath(path), layout, self._opening()) as writer:
 
             def after_step(state: State) -> None:
                 writer.tick()
                 if watch is not None:
                     watch(state)
 
-            for frame in prepared.frames(after_step):
+            for frame in simulation.frames(after_step):
                 writer.append(frame)
             paraview.remove(FilePath(path))  # so that an old one never describes a new result
-            writer.close(prepared.closing(), prepared.solved)
-        paraview.write(FilePath(path), prepared.mesh, writer.times, tuple(layout.fields()), layout.single)
-        return prepared.figures()
+            writer.close(self._closing(simulation), simulation.statistics.solved)
+        paraview.write(FilePath(path), simulation.mesh, writer.times, tuple(layout.fields()), layout.single)
+        return simulation.figures()
 
 
 def _listed(value: Any) -> Any:
@@ -268,30 +222,6 @@ def _listed(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise CaseError(f"{value!r} cannot be written in a case file; give numbers, texts, lists and mappings")
-
-
-def _free_memory() -> float:
-    """Bytes that this process may still take; infinite where the system does not say."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            free = next(float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = np.inf
-    return free if limit == resource.RLIM_INFINITY else min(free, float(limit))
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, tuples and mappings as plain dicts and lists, without what is None."""
-    if dataclasses.is_dataclass(value):
-        items = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.init}
-        ordered = {"kind": items.pop("kind"), **items} if "kind" in items else items
-        return {name: _plain(part) for name, part in ordered.items() if part is not None}
-    if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    return value
 
 
 def json_schema() -> dict[str, Any]:

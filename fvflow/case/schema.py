@@ -151,10 +151,17 @@ def _located(path: str, info: ValidationInfo) -> str:
     return os.path.join((info.context or {}).get("folder", ""), path)
 
 
-def build(cls: type[T], values: dict[str, Any], folder: str = "") -> tuple[T | None, list[Fault]]:
-    """The dataclass from plain values, or all that is wrong with them; files are looked for from the folder."""
+def build(
+    cls: type[T], values: dict[str, Any], folder: str = "", context: dict[str, Any] | None = None
+) -> tuple[T | None, list[Fault]]:
+    """The dataclass from plain values, or all that is wrong with them.
+
+    Files are looked for from the folder; `context` are the names that expressions may use, by default those of the
+    values (`names_of`).
+    """
+    names = names_of(values) if context is None else context
     try:
-        checked = model(cls).model_validate(values, context={**_context(values), "folder": folder})
+        checked = model(cls).model_validate(values, context={**names, "folder": folder})
     except ValidationError as error:
         details = error.errors(include_url=False)
         told = [fault(cls, values, detail) for detail in details[:_MOST_TOLD]]
@@ -164,7 +171,7 @@ def build(cls: type[T], values: dict[str, Any], folder: str = "") -> tuple[T | N
     return (None, faults) if faults else (made, [])
 
 
-def _context(values: dict[str, Any]) -> dict[str, Any]:
+def names_of(values: dict[str, Any]) -> dict[str, Any]:
     """The names that expressions may use: axes by the mesh's dimension, parameters."""
     mesh, parameters = values.get("mesh"), values.get("parameters")
     lower = mesh.get("lower") if isinstance(mesh, dict) else None

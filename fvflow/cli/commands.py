@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     prepared = case.prepare()
     signals: Signals = options.signals
-    with progress(prepared.times.end, options.quiet) as show, signals.deferred():
+    with progress(prepared.times.stop, options.quiet) as show, signals.deferred():
 
         def after_step(state: State) -> None:
             signals.check(state)
@@ -217,7 +217,7 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     case = read(options.case, dict(options.overrides))
-    report = case.prepare().report()
+    report = case.check()
     if options.json:
         print(json.dumps(_finite(report)))
     else:

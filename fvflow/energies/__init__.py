@@ -1,12 +1,15 @@
 """Energies: what a gradient flow descends."""
 
+from fvflow.energies.base import EnergyKind, EnergyTerm
 from fvflow.energies.interaction import InteractionTerm
 from fvflow.energies.kinds import Energy, Entropy, Interaction, PorousMedium, Potential, PowerLaw
-from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm, Term
+from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
 from fvflow.energies.total import Sum
 
 __all__ = [
     "Energy",
+    "EnergyKind",
+    "EnergyTerm",
     "Entropy",
     "EntropyTerm",
     "Interaction",
@@ -17,5 +20,4 @@ __all__ = [
     "PowerLaw",
     "PowerTerm",
     "Sum",
-    "Term",
 ]

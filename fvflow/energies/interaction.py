@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fvflow.energies.base import EnergyTerm
 from fvflow.errors import CaseError
 from fvflow.fields import Kernel
 from fvflow.mesh import Array, Mesh
@@ -25,11 +26,12 @@ _AXES = "xyz"
 
 
 @dataclass(frozen=True, eq=False)
-class InteractionTerm:
+class InteractionTerm(EnergyTerm):
     """rho (W*rho)/2."""
 
     volume: Array  # (cell,)
     convolved: Callable[[Array], Array]  # masses (cell,) to W*rho (cell,)
+    nonlocal_ = True
 
     def value(self, density: Array) -> Array:
         """rho (W*rho)/2."""

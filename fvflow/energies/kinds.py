@@ -7,19 +7,27 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt
 
+from fvflow.energies.base import EnergyKind
 from fvflow.energies.interaction import InteractionTerm, convolution
 from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Names, SteadyFormula
-from fvflow.mesh import Mesh
+from fvflow.mesh import Extent, Mesh
 
 
 @dataclass(frozen=True)
-class Entropy:
+class Entropy(EnergyKind):
     """E(rho) = eps int rho log rho; its gradient flow is the heat equation (notes, equation (139))."""
 
     epsilon: Annotated[float, Gt(0)]
     kind: Literal["entropy"] = "entropy"
+    described = True
+    strictly_convex = True
+
+    @property
+    def diffusion(self) -> float:
+        """eps."""
+        return self.epsilon
 
     def on(self, mesh: Mesh, names: Names) -> EntropyTerm:
         """The energy on a mesh."""
@@ -27,11 +35,17 @@ class Entropy:
 
 
 @dataclass(frozen=True)
-class Potential:
+class Potential(EnergyKind):
     """E(rho) = int V rho; its gradient flow is transport by -grad V."""
 
     potential: SteadyFormula
     kind: Literal["potential"] = "potential"
+    described = True
+
+    @property
+    def external_potential(self) -> str | float:
+        """V."""
+        return self.potential
 
     def on(self, mesh: Mesh, names: Names) -> PotentialTerm:
         """The energy on a mesh, V at the cell centres; raises CaseError where V is not finite."""
@@ -39,7 +53,7 @@ class Potential:
 
 
 @dataclass(frozen=True)
-class PorousMedium:
+class PorousMedium(EnergyKind):
     """E(rho) = c int rho^m/(m - 1); its gradient flow is d_t rho = c Lap rho^m.
 
     m > 1 is the porous medium equation, whose fronts move at finite speed, m < 1 fast diffusion. Convex along
@@ -50,6 +64,8 @@ class PorousMedium:
     exponent: Annotated[float, Gt(0)]
     coefficient: Annotated[float, Gt(0)] = 1.0
     kind: Literal["porous-medium"] = "porous-medium"
+    described = True
+    strictly_convex = True
 
     def __post_init__(self) -> None:
         if self.exponent == 1.0:
@@ -63,34 +79,36 @@ class PorousMedium:
                 f"exponent {self.exponent:g} is below {least:.3g} = 1 - 1/{mesh.dimension}: the energy is not convex "
                 "along geodesics and a JKO step has no unique minimum; use a larger exponent"
             )
-        return PowerTerm(*self.law)
+        return PowerTerm(*self.power_laws[0])
 
     @property
-    def law(self) -> tuple[float, float]:
-        """c and m."""
-        return self.coefficient, self.exponent
+    def power_laws(self) -> tuple[tuple[float, float], ...]:
+        """(c, m)."""
+        return ((self.coefficient, self.exponent),)
 
 
 @dataclass(frozen=True)
-class PowerLaw:
+class PowerLaw(EnergyKind):
     """E(rho) = c int rho^m, m > 1: porous-medium with the coefficient c (m - 1)."""
 
     exponent: Annotated[float, Gt(1)]
     coefficient: Annotated[float, Gt(0)] = 1.0
     kind: Literal["power-law"] = "power-law"
+    described = True
+    strictly_convex = True
 
     def on(self, mesh: Mesh, names: Names) -> PowerTerm:
         """The energy on a mesh."""
-        return PowerTerm(*self.law)
+        return PowerTerm(*self.power_laws[0])
 
     @property
-    def law(self) -> tuple[float, float]:
-        """c (m - 1) and m."""
-        return self.coefficient * (self.exponent - 1.0), self.exponent
+    def power_laws(self) -> tuple[tuple[float, float], ...]:
+        """(c (m - 1), m)."""
+        return ((self.coefficient * (self.exponent - 1.0), self.exponent),)
 
 
 @dataclass(frozen=True)
-class Interaction:
+class Interaction(EnergyKind):
     """E(rho) = 1/2 int int W(x - y) rho(x) rho(y); its gradient flow is transport by -grad (W*rho).
 
     The kernel is an expression in the displacement x, y, z or its length r, and even: an odd part has no energy.
@@ -100,14 +118,20 @@ class Interaction:
 
     kernel: KernelFormula
     kind: Literal["interaction"] = "interaction"
+    described = True
 
     def on(self, mesh: Mesh, names: Names) -> InteractionTerm:
         """The energy on a mesh; raises CaseError where the kernel is not even or not finite but at 0."""
-        return InteractionTerm(mesh.volume, convolution(self.function(names), mesh))
+        (kernel,) = self.kernels(names)
+        return InteractionTerm(mesh.volume, convolution(kernel, mesh))
 
-    def function(self, names: Names) -> Kernel:
-        """W."""
-        return Kernel(Expression(self.kernel), names)
+    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+        """(W,)."""
+        return (Kernel(Expression(self.kernel), names),)
+
+    def memory(self, extent: Extent) -> int:
+        """Bytes of the transforms, which take twice the cells along each axis."""
+        return 80 * (1 << extent.dimension) * extent.cells
 
 
 Energy = Entropy | Potential | PorousMedium | PowerLaw | Interaction

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from fvflow.energies.base import EnergyTerm
 from fvflow.mesh import Array
 
 _NEAR = 1e-8  # relative change below which the first two terms of a series are exact
 
 
-class Term(Protocol):
-    """One energy on one mesh, cell by cell."""
-
-    def value(self, density: Array) -> Array:
-        """e_K(rho_K) of each cell; infinite where rho_K < 0 is outside the energy's domain."""
-
-    def first(self, density: Array) -> Array:
-        """e_K'(rho_K), the first variation."""
-
-    def second(self, density: Array) -> Array:
-        """e_K''(rho_K), the second variation."""
-
-    def secant(self, before: Array, after: Array) -> Array:
-        """(e_K(after) - e_K(before))/(after - before), to round-off also where they are near; e_K' where equal."""
-
-
 @dataclass(frozen=True)
-class EntropyTerm:
+class EntropyTerm(EnergyTerm):
     """eps rho log rho."""
 
     epsilon: float
+    displacement_convex = True
+
+    @property
+    def diffusion(self) -> float:
+        """eps."""
+        return self.epsilon
 
     def value(self, density: Array) -> Array:
         """eps rho log rho; 0 at 0, infinite below."""
@@ -60,11 +50,12 @@ class EntropyTerm:
 
 
 @dataclass(frozen=True)
-class PowerTerm:
+class PowerTerm(EnergyTerm):
     """c rho^m/(m - 1)."""
 
     coefficient: float
     exponent: float
+    displacement_convex = True  # for m >= 1 - 1/d, which the kind requires
 
     def value(self, density: Array) -> Array:
         """c rho^m/(m - 1); infinite below 0."""
@@ -94,10 +85,16 @@ class PowerTerm:
 
 
 @dataclass(frozen=True, eq=False)
-class PotentialTerm:
+class PotentialTerm(EnergyTerm):
     """V rho."""
 
     potential: Array  # (cell,)
+    external = True
+
+    @property
+    def diffusion(self) -> float:
+        """0."""
+        return 0.0
 
     def value(self, density: Array) -> Array:
         """V rho."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fvflow.energies.interaction import InteractionTerm
-from fvflow.energies.terms import PotentialTerm, Term
+from fvflow.energies.base import EnergyTerm
 from fvflow.mesh import Array
 
 _APART = 1e-4  # relative change below which a difference of variations has lost its digits
@@ -18,7 +17,7 @@ class Sum:
     """The sum of energies over a mesh."""
 
     volume: Array  # (cell,)
-    terms: tuple[Term, ...]
+    terms: tuple[EnergyTerm, ...]
 
     def value(self, density: Array) -> float:
         """E(rho)."""
@@ -39,6 +38,12 @@ class Sum:
         """
         return np.asarray(sum(term.secant(before, after) for term in self.terms))
 
+    @property
+    def diffusion(self) -> float | None:
+        """eps of E = eps int rho log rho + int V rho; None if the flow of E is not linear."""
+        parts = [term.diffusion for term in self.terms]
+        return None if None in parts else float(sum(part or 0.0 for part in parts))
+
     def convex_splitting_gradient(self, before: Array, after: Array) -> Array:
         """E'(b) of the local energies, the discrete gradient of the interactions (cell,).
 
@@ -46,20 +51,22 @@ class Sum:
         (Bailo, Carrillo, Hu, Fully discrete positivity-preserving and energy-dissipating schemes for
         aggregation-diffusion equations, Commun. Math. Sci. 18 (2020)).
         """
-        return np.asarray(sum(term.secant(before, after) if _far(term) else term.first(after) for term in self.terms))
+        return np.asarray(
+            sum(term.secant(before, after) if term.nonlocal_ else term.first(after) for term in self.terms)
+        )
 
     @property
     def interacting(self) -> bool:
         """Whether the Hessian has more than a diagonal."""
-        return any(map(_far, self.terms))
+        return any(term.nonlocal_ for term in self.terms)
 
     def offdiagonal_hessian_product(self, change: Array) -> Array:
         """What an interaction adds to the product of the Hessian with a change of the density (cell,): W*change."""
-        return np.asarray(sum(term.first(change) for term in self.terms if _far(term)))
+        return np.asarray(sum(term.first(change) for term in self.terms if term.nonlocal_))
 
     def secant_slope(self, before: Array, after: Array) -> Array:
         """The derivative of the local discrete gradient in b (cell,), half of E'' where they are near."""
-        local = Sum(self.volume, tuple(term for term in self.terms if not _far(term)))
+        local = Sum(self.volume, tuple(term for term in self.terms if not term.nonlocal_))
         change, middle = after - before, 0.5 * (before + after)
         with np.errstate(divide="ignore", invalid="ignore"):
             apart = (local.first(after) - local.secant(before, after)) / change
@@ -71,9 +78,5 @@ class Sum:
 
     def potential(self, density: Array) -> Array:
         """The sum of the potentials, those of interactions with the density included (cell,)."""
-        found = [term.first(density) for term in self.terms if isinstance(term, PotentialTerm) or _far(term)]
+        found = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
         return np.sum(found, axis=0) if found else np.zeros_like(self.volume)
-
-
-def _far(term: Term) -> bool:
-    return isinstance(term, InteractionTerm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -10,7 +11,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
-from fvflow.exact.facts import Facts, FromExact
+from fvflow.exact.base import ClosedForm
+from fvflow.exact.facts import Facts
 from fvflow.exact.heat import HeatReference
 from fvflow.fields import Point, Sampling, average
 from fvflow.mesh import Array, Mesh
@@ -21,7 +23,7 @@ _LOST = 0.2  # the share of the ball that may lie between its wall and the mesh
 
 
 @dataclass(frozen=True)
-class HeatBall:
+class HeatBall(ClosedForm):
     """rho = (mass/|mesh|) (1 + a exp(-eps l^2 t) M(x)/max|M|), l = j'/radius.
 
     A mode of the Laplacian with a no-flux wall about `centre`: in a disc M = J_n(l r) cos(n theta), theta from the x
@@ -38,11 +40,20 @@ class HeatBall:
     centre: Point | None = None  # the origin unless given
     sampling: Sampling = "average"
     kind: Literal["heat-ball"] = "heat-ball"
+    derived_for = frozenset({"linear diffusion"})
 
-    def on(self, facts: Facts) -> HeatReference:
-        """The solution on the case's mesh; raises CaseError if the case is not heat in this disc or ball."""
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """The heat equation in a disc or a ball, from this solution."""
+        if facts.mesh.dimension == 1:
+            yield "exact heat-ball needs a mesh of a disc or a ball, got dimension 1; on a line use heat-box"
+        if not facts.initial.is_exact:
+            yield f"exact heat-ball needs initial: {{kind: exact}}, got {facts.initial.kind}"
+        if not facts.linear or not facts.drift.absent:
+            yield "exact heat-ball is for the heat equation; leave out all but epsilon, or all energies but the entropy"
+
+    def reference(self, facts: Facts) -> HeatReference:
+        """The solution on the case's mesh; raises CaseError if the mesh is not this disc or ball."""
         mesh = facts.mesh
-        _check_case(facts)
         centre = self._middle(mesh.dimension)
         self._check_wall(mesh, centre)
         mode = BallMode(mesh.dimension, self.order, self.count, self.radius)
@@ -101,17 +112,6 @@ class BallMode:
         distance = np.sqrt((position**2).sum(axis=1))
         radial = _radial(self.dimension, self.order, self.wavenumber * distance)
         return np.asarray(radial * _angular(position, distance, self.order) / self._peak)
-
-
-def _check_case(facts: Facts) -> None:
-    if facts.mesh.dimension == 1:
-        raise CaseError("exact heat-ball needs a mesh of a disc or a ball, got dimension 1; on a line use heat-box")
-    if not isinstance(facts.initial, FromExact):
-        raise CaseError(f"exact heat-ball needs initial: {{kind: exact}}, got {facts.initial.kind}")
-    if not facts.linear or not facts.drift.absent:
-        raise CaseError(
-            "exact heat-ball is for the heat equation; leave out all but epsilon, or all energies but the entropy"
-        )
 
 
 def _without_mean(mode: Array, mesh: Mesh) -> Array:

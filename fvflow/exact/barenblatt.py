@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Gt
 
-from fvflow.errors import CaseError
-from fvflow.exact.facts import Facts, FromExact
+from fvflow.exact.base import ClosedForm, Reference
+from fvflow.exact.facts import Facts
 from fvflow.fields import Point, Sampling, average
 from fvflow.mesh import Array, Mesh, Part
 
 
 @dataclass(frozen=True)
-class Barenblatt:
+class Barenblatt(ClosedForm):
     """U(x, t) = s^-alpha (C - k |x - centre|^2 s^(-2 alpha/d))_+^(1/(m-1)), s = c (start + t).
 
     alpha = d/(d (m - 1) + 2), k = alpha (m - 1)/(2 m d): the solution of d_t rho = c Lap rho^m that was a point mass at
@@ -28,25 +29,31 @@ class Barenblatt:
     centre: Point | None = None  # the origin unless given
     sampling: Sampling = "average"
     kind: Literal["barenblatt"] = "barenblatt"
+    derived_for = frozenset({"nonlinear diffusion"})
 
-    def on(self, facts: Facts) -> BarenblattReference:
-        """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """One power law and nothing else, from this solution."""
         dimension = facts.mesh.dimension
-        if len(facts.power_laws) != 1 or facts.epsilon != 0 or facts.kernels or not facts.drift.absent:
-            raise CaseError("exact barenblatt needs one porous-medium energy and no other")
-        if not isinstance(facts.initial, FromExact):
-            raise CaseError(f"exact barenblatt needs initial: {{kind: exact}}, got {facts.initial.kind}")
+        if len(facts.power_laws) != 1 or facts.ingredients != self.derived_for:
+            yield "exact barenblatt needs one porous-medium energy and no other"
+        if not facts.initial.is_exact:
+            yield f"exact barenblatt needs initial: {{kind: exact}}, got {facts.initial.kind}"
         if self.centre is not None and len(self.centre) != dimension:
-            raise CaseError(f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis")
-        coefficient, exponent = facts.power_laws[0]
+            yield f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis"
+        _, exponent = facts.power_laws[0]
         if exponent <= 1.0 - 2.0 / dimension:
-            raise CaseError(f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions")
+            yield f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions"
+
+    def reference(self, facts: Facts) -> BarenblattReference:
+        """The solution on the case's mesh."""
+        dimension = facts.mesh.dimension
+        coefficient, exponent = facts.power_laws[0]
         centre = np.zeros(dimension) if self.centre is None else np.array(self.centre)
         return BarenblattReference(facts.mesh, coefficient, exponent, facts.mass, self.start, centre, self.sampling)
 
 
 @dataclass(frozen=True, eq=False)
-class BarenblattReference:
+class BarenblattReference(Reference):
     """A Barenblatt solution on a mesh."""
 
     mesh: Mesh

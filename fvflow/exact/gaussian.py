@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -10,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
+from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference
 from fvflow.exact.facts import Facts
-from fvflow.fields import Drift, Gaussian, gaussian_density
+from fvflow.fields import Drift, Sampling, gaussian_density
 from fvflow.mesh import Array, Mesh
 
 Corners = tuple[Array, Array]  # lower and upper corner
@@ -21,7 +23,7 @@ _TERMS = 25  # of the power series: 2^24/25! is beneath round-off
 
 
 @dataclass(frozen=True)
-class GaussianFlow:
+class GaussianFlow(ClosedForm):
     """N(m(t), S(t)) for v = A x + b and constant eps: m' = A m + b, S' = A S + S A' + 2 eps I.
 
     A and b are read off the case's drift, gradient or not; a drift that is not linear is refused. They may depend on
@@ -30,23 +32,27 @@ class GaussianFlow:
     """
 
     kind: Literal["gaussian"] = "gaussian"
+    derived_for = FOKKER_PLANCK | {"an interaction"}
 
-    def on(self, facts: Facts) -> GaussianReference:
-        """The solution on the case's mesh; raises CaseError if the case has no Gaussian one."""
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """Linear diffusion, linear drift, quadratic interaction, from a Gaussian."""
         if facts.target is not None:
-            raise CaseError("exact gaussian is for a Fokker-Planck equation; for a transport use gaussian-geodesic")
+            yield "exact gaussian is for a Fokker-Planck equation; for a transport use gaussian-geodesic"
         if facts.power_laws:
-            raise CaseError("exact gaussian needs linear diffusion; leave out porous-medium")
-        if not isinstance(facts.initial, Gaussian):
-            raise CaseError(f"exact gaussian needs a gaussian initial density, got {facts.initial.kind}")
+            yield "exact gaussian needs linear diffusion; leave out porous-medium"
+        if facts.initial.gaussian is None:
+            yield f"exact gaussian needs a gaussian initial density, got {facts.initial.kind}"
+
+    def reference(self, facts: Facts) -> GaussianReference:
+        """The solution on the case's mesh; raises CaseError if the drift is not linear or a kernel not quadratic."""
+        assert facts.initial.gaussian is not None
         lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
         attraction = np.zeros((facts.mesh.dimension, facts.mesh.dimension))
         for kernel in facts.kernels:
             attraction += facts.mass * kernel.curvature(upper - lower)
         reference = GaussianReference(
             facts.mesh,
-            np.array(facts.initial.mean),
-            np.array(facts.initial.covariance),
+            *facts.initial.gaussian,
             facts.drift,
             facts.epsilon,
             facts.mass,
@@ -58,7 +64,7 @@ class GaussianFlow:
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianReference:
+class GaussianReference(Reference):
     """The Gaussian solution from N(mean, covariance) at time 0."""
 
     mesh: Mesh
@@ -67,7 +73,7 @@ class GaussianReference:
     drift: Drift
     epsilon: float
     mass: float = 1.0
-    sampling: Literal["average", "centre"] = "average"
+    sampling: Sampling = "average"
     attraction: Array | float = 0.0  # (dim, dim) M Q of a quadratic interaction
     _reached: dict[float, Array] = field(default_factory=dict, repr=False)  # the packed moments found last
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference
 from fvflow.exact.facts import Facts
 from fvflow.exact.gaussian import check_linear, linear_drift
-from fvflow.fields import Gaussian, Sampling, gaussian_density
+from fvflow.fields import Sampling, gaussian_density
 from fvflow.mesh import Array, Mesh
 
 
 @dataclass(frozen=True)
-class GaussianJKO:
+class GaussianJKO(ClosedForm):
     """The exact JKO steps themselves, not their limit: Gaussians in V = sum_i k_i (x_i - c_i)^2/2 with entropy eps.
 
     One step of length tau takes each axis from N(m, s^2) to
@@ -26,14 +28,18 @@ class GaussianJKO:
     """
 
     kind: Literal["gaussian-jko"] = "gaussian-jko"
+    derived_for = FOKKER_PLANCK - {"a drift that depends on t"}
 
-    def on(self, facts: Facts) -> GaussianJKOReference:
-        """The recursion on the case's mesh; raises CaseError if the case is not one of it."""
-        initial, mesh = facts.initial, facts.mesh
-        if not isinstance(initial, Gaussian) or np.any(
-            np.array(initial.covariance) - np.diag(np.diag(initial.covariance))
-        ):
-            raise CaseError("exact gaussian-jko needs a gaussian initial density with a diagonal covariance")
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """A Gaussian with independent axes."""
+        gaussian = facts.initial.gaussian
+        if gaussian is None or np.any(gaussian[1] - np.diag(np.diag(gaussian[1]))):
+            yield "exact gaussian-jko needs a gaussian initial density with a diagonal covariance"
+
+    def reference(self, facts: Facts) -> GaussianJKOReference:
+        """The recursion on the case's mesh; raises CaseError if the drift or the steps are not those of it."""
+        assert facts.initial.gaussian is not None
+        (mean, covariance), mesh = facts.initial.gaussian, facts.mesh
         box = mesh.points.min(axis=0), mesh.points.max(axis=0)
         check_linear(facts.drift, box, 0.0)
         matrix, shift = linear_drift(facts.drift, box, 0.0)
@@ -44,22 +50,22 @@ class GaussianJKO:
             raise CaseError(
                 "exact gaussian-jko needs steps of one length, short enough for 1 + k tau > 0; change times"
             )
-        deviation = np.sqrt(np.diag(initial.covariance))
+        deviation = np.sqrt(np.diag(covariance))
         return GaussianJKOReference(
             mesh,
-            np.array(initial.mean),
+            mean,
             deviation,
             rate,
             shift,
             facts.epsilon,
             facts.step,
             facts.mass,
-            initial.sampling,
+            facts.initial.sampling,
         )
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianJKOReference:
+class GaussianJKOReference(Reference):
     """The recursion from N(mean, deviation^2)."""
 
     mesh: Mesh

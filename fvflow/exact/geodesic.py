@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 
-from fvflow.errors import CaseError
+from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
-from fvflow.fields import Gaussian, Point, Sampling, gaussian_density
+from fvflow.fields import Point, Sampling, gaussian_density
 from fvflow.mesh import Array, Grid, Mesh
 from fvflow.wasserstein import bures, distance_1d, interpolated_1d, transport_matrix
 
 
 @dataclass(frozen=True)
-class GaussianGeodesic:
+class GaussianGeodesic(ClosedForm):
     """N((1-t) m + t m', F S F), F = (1-t) I + t A, from N(m, S) to N(m', S').
 
     A is the symmetric matrix with A S A = S'. phi = (x - m_t).(A - I) F^-1 (x - m_t)/2 + (m' - m).(x - m_t) +
@@ -25,19 +26,24 @@ class GaussianGeodesic:
     """
 
     kind: Literal["gaussian-geodesic"] = "gaussian-geodesic"
+    derived_for = frozenset({"a target"})
 
-    def on(self, facts: Facts) -> GaussianGeodesicReference:
-        """The geodesic on the case's mesh; raises CaseError if the case is not one between Gaussians."""
-        initial, target = facts.initial, facts.target
-        if not (isinstance(initial, Gaussian) and isinstance(target, Gaussian)):
-            raise CaseError("exact gaussian-geodesic needs flow transport from a gaussian to a gaussian")
-        start = np.array(initial.mean), np.array(initial.covariance)
-        end = np.array(target.mean), np.array(target.covariance)
-        return GaussianGeodesicReference(facts.mesh, *start, *end, facts.mass, initial.sampling)
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """Transport between Gaussians."""
+        if facts.target is None or facts.target.gaussian is None or facts.initial.gaussian is None:
+            yield "exact gaussian-geodesic needs flow transport from a gaussian to a gaussian"
+
+    def reference(self, facts: Facts) -> GaussianGeodesicReference:
+        """The geodesic on the case's mesh."""
+        assert facts.target is not None
+        assert facts.target.gaussian is not None
+        assert facts.initial.gaussian is not None
+        ends = *facts.initial.gaussian, *facts.target.gaussian
+        return GaussianGeodesicReference(facts.mesh, *ends, facts.mass, facts.initial.sampling)
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianGeodesicReference:
+class GaussianGeodesicReference(Reference):
     """The geodesic from N(mean, covariance) to N(other_mean, other_covariance)."""
 
     mesh: Mesh
@@ -73,7 +79,7 @@ class GaussianGeodesicReference:
 
 
 @dataclass(frozen=True)
-class AffineGeodesic:
+class AffineGeodesic(ClosedForm):
     """The geodesic of T(x) = scale x + shift, axis by axis: translation (scale 1), dilation, any initial density.
 
     T is the gradient of a convex function for scale > 0, so that W2^2 = int |T(x) - x|^2 drho (Brenier, 1991). The
@@ -83,24 +89,31 @@ class AffineGeodesic:
     shift: Point
     scale: Point | None = None  # 1 unless given
     kind: Literal["affine"] = "affine"
+    derived_for = frozenset({"a target"})
 
-    def on(self, facts: Facts) -> AffineGeodesicReference:
-        """The geodesic on the case's mesh; raises CaseError where the mesh is no grid or the map not monotone."""
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """Transport from any density on a grid, by a monotone map."""
         dimension = facts.mesh.dimension
-        scale = np.ones(dimension) if self.scale is None else np.array(self.scale)
+        scale = self._scales(dimension)
         if not len(self.shift) == len(scale) == dimension:
-            raise CaseError(f"exact affine needs a shift and a scale of {dimension} entries, one per axis")
+            yield f"exact affine needs a shift and a scale of {dimension} entries, one per axis"
         if facts.target is None:
-            raise CaseError("exact affine needs flow transport with target: {kind: exact}")
+            yield "exact affine needs flow transport with target: {kind: exact}"
         if scale.min() <= 0 or facts.mesh.edges is None:
-            raise CaseError("exact affine needs scales > 0 and a mesh of kind box, graded or fipy")
-        if not hasattr(facts.initial, "sample"):
-            raise CaseError(f"exact affine needs an initial density of its own, got {facts.initial.kind}")
-        return AffineGeodesicReference(facts, np.array(self.shift), scale)
+            yield "exact affine needs scales > 0 and a mesh of kind box, graded or fipy"
+        if not facts.initial.own_density:
+            yield f"exact affine needs an initial density of its own, got {facts.initial.kind}"
+
+    def reference(self, facts: Facts) -> AffineGeodesicReference:
+        """The geodesic on the case's mesh."""
+        return AffineGeodesicReference(facts, np.array(self.shift), self._scales(facts.mesh.dimension))
+
+    def _scales(self, dimension: int) -> Array:
+        return np.ones(dimension) if self.scale is None else np.array(self.scale)
 
 
 @dataclass(frozen=True, eq=False)
-class AffineGeodesicReference:
+class AffineGeodesicReference(Reference):
     """The image of the initial density under (1 - t) x + t T(x)."""
 
     facts: Facts
@@ -129,25 +142,32 @@ class AffineGeodesicReference:
 
 
 @dataclass(frozen=True)
-class Quantiles:
+class Quantiles(ClosedForm):
     """The geodesic on a line, ((1-t) X + t Y)#du with the quantile functions of both ends: exact for any densities."""
 
     kind: Literal["quantiles"] = "quantiles"
+    derived_for = frozenset({"a target"})
 
-    def on(self, facts: Facts) -> QuantilesReference:
-        """The geodesic on the case's mesh; raises CaseError in more than one dimension or without a target."""
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """Transport between two densities on a line."""
         mesh = facts.mesh
         if facts.target is None or mesh.edges is None or mesh.dimension != 1:
-            raise CaseError("exact quantiles needs flow transport in one space dimension")
-        if not (hasattr(facts.initial, "sample") and hasattr(facts.target, "sample")):
-            raise CaseError("exact quantiles needs flow transport between two densities")
+            yield "exact quantiles needs flow transport in one space dimension"
+        elif not (facts.initial.own_density and facts.target.own_density):
+            yield "exact quantiles needs flow transport between two densities"
+
+    def reference(self, facts: Facts) -> QuantilesReference:
+        """The geodesic on the case's mesh."""
+        mesh = facts.mesh
+        assert facts.target is not None
+        assert mesh.edges is not None
         ends = [density.sample(mesh, facts.names) for density in (facts.initial, facts.target)]
         first, last = (facts.mass / float(mesh.volume @ density) * density for density in ends)
         return QuantilesReference(mesh.edges[0], first, last)
 
 
 @dataclass(frozen=True, eq=False)
-class QuantilesReference:
+class QuantilesReference(Reference):
     """The geodesic between two densities on a line."""
 
     edges: Array

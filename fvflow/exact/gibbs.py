@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Gt
 
-from fvflow.errors import CaseError
+from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
+from fvflow.fields import DensityKind
 from fvflow.mesh import Array
 
 
 @dataclass(frozen=True)
-class Gibbs:
+class Gibbs(ClosedForm):
     """rho = mass exp(-V/eps)/sum_K |K| exp(-V_K/eps): the discrete equilibrium of a steady potential, V at the centres.
 
-    As an initial density it has to stay; as a reference it is what every solution tends to.
+    As an initial density it is stationary; as a reference it is the limit of every solution.
     """
 
     kind: Literal["gibbs"] = "gibbs"
+    derived_for = frozenset({"linear diffusion", "a drift"})
+    stationary = True
 
-    def on(self, facts: Facts) -> Equilibrium:
-        """The equilibrium on the case's mesh; raises CaseError if there is none."""
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """Diffusion and a steady potential, on a mesh whose parts exchange mass."""
         if not (facts.drift.gradient and facts.drift.steady) or facts.epsilon <= 0 or not facts.linear:
-            raise CaseError("gibbs needs epsilon > 0 and a drift that comes from a potential without t alone")
+            yield "gibbs needs epsilon > 0 and a drift that comes from a potential without t alone"
         if facts.mesh.edges is None and facts.mesh.components.max() > 0 and facts.initial.kind != "gibbs":
-            raise CaseError("gibbs is one density for all of a mesh, and the parts of this one exchange no mass")
+            yield "gibbs is one density for all of a mesh, and the parts of this one exchange no mass"
+
+    def reference(self, facts: Facts) -> Equilibrium:
+        """The equilibrium on the case's mesh."""
         exponent = -facts.drift.energy(facts.mesh, 0.0) / facts.epsilon
         weight = np.exp(exponent - exponent.max())
         return Equilibrium(facts.mass / float(facts.mesh.volume @ weight) * weight)
 
 
 @dataclass(frozen=True, eq=False)
-class Equilibrium:
+class Equilibrium(Reference):
     """A density that does not change."""
 
     density: Array  # (cell,)
@@ -41,3 +49,17 @@ class Equilibrium:
     def average(self, time: float) -> Array:
         """The density of each cell (cell,)."""
         return self.density
+
+
+@dataclass(frozen=True)
+class AtEquilibrium(DensityKind):
+    """The discrete equilibrium exp(-V/eps) of the case's potential."""
+
+    mass: Annotated[float, Gt(0)] = 1.0
+    """Total mass."""
+    kind: Literal["gibbs"] = "gibbs"
+    own_density = False
+
+    def on(self, facts: Facts, reference: Any, time: float) -> Array:
+        """The equilibrium in a case (cell,); raises CaseError if it has none."""
+        return Gibbs().on(facts).average(0.0)

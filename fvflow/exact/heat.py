@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le, MaxLen, MinLen
 
-from fvflow.errors import CaseError
-from fvflow.exact.facts import Facts, FromExact
+from fvflow.exact.base import ClosedForm, Reference
+from fvflow.exact.facts import Facts
 from fvflow.fields import outer
 from fvflow.mesh import Array
 
@@ -18,7 +19,7 @@ Modes = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1), MaxLen(3)]
 
 
 @dataclass(frozen=True)
-class HeatBox:
+class HeatBox(ClosedForm):
     """rho = (mass/|box|) (1 + a exp(-eps l t) prod_i cos(k_i pi (x_i - lower_i)/L_i)), l = sum_i (k_i pi/L_i)^2.
 
     A cosine mode of the Laplacian with no-flux walls, in a box of any dimension; cell averages are exact.
@@ -27,20 +28,23 @@ class HeatBox:
     modes: Modes
     amplitude: Annotated[float, Ge(-1), Le(1)] = 0.5
     kind: Literal["heat-box"] = "heat-box"
+    derived_for = frozenset({"linear diffusion"})
 
-    def on(self, facts: Facts) -> HeatReference:
-        """The solution on the case's mesh; raises CaseError if the case is not heat in a box."""
-        mesh = facts.mesh
-        if mesh.edges is None:
-            raise CaseError("exact heat-box needs a mesh of kind box, graded or fipy")
-        if len(self.modes) != mesh.dimension:
-            raise CaseError(f"modes has {len(self.modes)} entries, the mesh {mesh.dimension} axes; give one per axis")
-        if not isinstance(facts.initial, FromExact):
-            raise CaseError(f"exact heat-box needs initial: {{kind: exact}}, got {facts.initial.kind}")
+    def requires(self, facts: Facts) -> Iterator[str]:
+        """The heat equation in a box, from this solution."""
+        if facts.mesh.edges is None:
+            yield "exact heat-box needs a mesh of kind box, graded or fipy"
+        if len(self.modes) != facts.mesh.dimension:
+            yield f"modes has {len(self.modes)} entries, the mesh {facts.mesh.dimension} axes; give one per axis"
+        if not facts.initial.is_exact:
+            yield f"exact heat-box needs initial: {{kind: exact}}, got {facts.initial.kind}"
         if not facts.linear or not facts.drift.absent:
-            raise CaseError(
-                "exact heat-box is for the heat equation; leave out all but epsilon, or all energies but the entropy"
-            )
+            yield "exact heat-box is for the heat equation; leave out all but epsilon, or all energies but the entropy"
+
+    def reference(self, facts: Facts) -> HeatReference:
+        """The solution on the case's mesh."""
+        mesh = facts.mesh
+        assert mesh.edges is not None
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
         factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]
         decay = facts.epsilon * sum((math.pi * k / length) ** 2 for k, length in zip(self.modes, lengths, strict=True))
@@ -48,7 +52,7 @@ class HeatBox:
 
 
 @dataclass(frozen=True, eq=False)
-class HeatReference:
+class HeatReference(Reference):
     """A decaying mode on a uniform background."""
 
     background: float

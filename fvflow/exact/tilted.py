@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.exact.facts import Facts, FromExact
+from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference
+from fvflow.exact.facts import Facts
 from fvflow.exact.gaussian import check_linear, linear_drift
 from fvflow.fields import Sampling, average
 from fvflow.mesh import Array, Mesh, Part
 
 
 @dataclass(frozen=True)
-class TiltedBox:
+class TiltedBox(ClosedForm):
     """rho = exp(-a t + g x/2) (pi cos(pi x) + (g/2) sin(pi x)) + pi exp(g (x - 1/2)), a = pi^2 + g^2/4.
 
     The solution of d_t rho = Lap rho - div(rho g e_x) on 0 <= x <= 1 with walls, for the potential V = -g x: the
@@ -25,8 +26,9 @@ class TiltedBox:
 
     sampling: Sampling = "average"
     kind: Literal["tilted-box"] = "tilted-box"
+    derived_for = FOKKER_PLANCK
 
-    def on(self, facts: Facts) -> TiltedReference:
+    def reference(self, facts: Facts) -> TiltedReference:
         """The solution on the case's mesh; raises CaseError if the case is not this equation from this solution."""
         mesh = facts.mesh
         lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
@@ -36,13 +38,13 @@ class TiltedBox:
         flat = np.abs(matrix).max() < 1e-9 and np.abs(shift[1:]).max(initial=0.0) < 1e-9 and facts.drift.steady
         if not flat or facts.epsilon != 1.0 or not facts.linear or (lower[0], upper[0]) != (0.0, 1.0):
             raise CaseError("exact tilted-box needs the potential -g*x, epsilon 1 and a box from x = 0 to x = 1")
-        if not isinstance(facts.initial, FromExact) or facts.initial.mass is not None:
+        if not facts.initial.is_exact or facts.initial.mass is not None:
             raise CaseError("exact tilted-box needs initial: {kind: exact} without a mass: it has its own")
         return TiltedReference(mesh, slope, self.sampling)
 
 
 @dataclass(frozen=True, eq=False)
-class TiltedReference:
+class TiltedReference(Reference):
     """The solution for the slope g."""
 
     mesh: Mesh

@@ -1,5 +1,6 @@
 """What a case writes as text or names: expressions, drifts and densities."""
 
+from fvflow.fields.base import DensityKind, Sampling
 from fvflow.fields.density import (
     Component,
     Density,
@@ -8,7 +9,6 @@ from fvflow.fields.density import (
     Gaussian,
     Mixture,
     Point,
-    Sampling,
     Spike,
     Uniform,
     average,
@@ -32,6 +32,7 @@ __all__ = [
     "RESERVED",
     "Component",
     "Density",
+    "DensityKind",
     "Drift",
     "Expression",
     "ExpressionDensity",

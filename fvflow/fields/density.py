@@ -12,18 +12,18 @@ import numpy as np
 from annotated_types import Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
+from fvflow.fields.base import DensityKind, Sampling
 from fvflow.fields.expression import Expression, Names, SteadyFormula, picked
 from fvflow.mesh import EVERY, Array, FilePath, Mesh, Part, stored_field, transferred
 
 Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
-Sampling = Literal["average", "centre"]
 Mass = Annotated[float, Gt(0)]
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(DensityKind):
     """N(mean, covariance): rho(x) = exp(-(x - m).S^-1 (x - m)/2)/sqrt(det(2 pi S)).
 
     Cell averages by the error function where the axes are independent, else by four Gauss points an axis.
@@ -37,6 +37,16 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         check_gaussian(np.asarray(self.mean), self.covariance)
+
+    @property
+    def normalised(self) -> bool:
+        """True for cell averages."""
+        return self.sampling == "average"
+
+    @property
+    def gaussian(self) -> tuple[Array, Array]:
+        """Mean (dim,) and covariance (dim, dim)."""
+        return np.array(self.mean), np.array(self.covariance)
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
         """The density of each cell (cell,)."""
@@ -56,13 +66,18 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(DensityKind):
     """sum_i w_i N(m_i, S_i)/sum_i w_i."""
 
     components: Annotated[tuple[Component, ...], MinLen(1)]
     sampling: Sampling = "average"
     mass: Mass = 1.0
     kind: Literal["mixture"] = "mixture"
+
+    @property
+    def normalised(self) -> bool:
+        """True for cell averages."""
+        return self.sampling == "average"
 
     def sample(self, mesh: Mesh, names: Names) -> Array:
         """The density of each cell (cell,)."""
@@ -75,7 +90,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class ExpressionDensity:
+class ExpressionDensity(DensityKind):
     """A density written as an expression of x, y, z; cell averages by three Gauss points an axis."""
 
     density: SteadyFormula
@@ -94,7 +109,7 @@ class ExpressionDensity:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(DensityKind):
     """The same density in every cell, or in the cells whose centre lies between lower and upper."""
 
     lower: Point | None = None
@@ -113,7 +128,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class Spike:
+class Spike(DensityKind):
     """All the mass in the cell whose centre is nearest to a point: the discrete Dirac measure."""
 
     at: Point
@@ -132,7 +147,7 @@ class Spike:
 
 
 @dataclass(frozen=True)
-class FromFile:
+class FromFile(DensityKind):
     """The density of a result, at a saved time (the last unless given), moved to the mesh of the case.
 
     From another mesh the mass of each cell goes to the cells that it overlaps, in proportion to the volumes of the

@@ -1,34 +1,58 @@
-"""What most flows have in common."""
+"""The contract of a flow.
+
+A new flow is a frozen dataclass derived from `BaseFlow` with `kind: Literal[...]`, `problem` and `states`, joined to
+the union `Flow` in `fvflow/flows/__init__.py`. The defaults promise nothing: closed forms refuse it, nothing is stored
+beside the density, and no step length is known to keep it non-negative.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Kernel, Names
-from fvflow.march import Times
-from fvflow.mesh import Mesh
-from fvflow.problems import OutputVariable
+from fvflow.exact import ClosedForm
+from fvflow.fields import DensityKind, Drift, Kernel, Names
+from fvflow.mesh import Extent, Mesh
+from fvflow.problems import OutputVariable, Problem, State
+from fvflow.times import TimeGrid, Times
+
+Watch = Callable[[State], None]
 
 
 class BaseFlow:
-    """The answers of a flow without drift, diffusion, interaction, or fields beside the density."""
+    """What a case can choose to run: the physics, and an iterator of states."""
 
-    energy_each_step: ClassVar[bool] = False  # whether the energy is known at every step, or asking would cost as much
+    kind: str
+    energy_each_step: ClassVar[bool] = False
+    """Whether the energy is computed after every step, as it costs little beside the step."""
+    work_grows_with_step: bool = False
+    """Whether a longer step takes more work."""
+    stores_fluxes: ClassVar[bool] = False
+    """Whether `problem.flux` gives what crosses each face, for `output: {fluxes: true}`."""
+    can_be_timed: ClassVar[bool] = False
+    """Whether the time of a run follows from a few of its steps, or from those on a smaller mesh."""
+    judged_at_every_time: ClassVar[bool] = False
+    """Whether its errors are the worst of all saved times rather than those at the end."""
+    figures: ClassVar[Mapping[str, str]] = {}
+    """Figures of the whole run that only such flows have and `checks` can bound, each with a remark or ""."""
 
     @property
-    def explicit(self) -> bool:
-        """Whether the work of a step grows with its length."""
-        return False
+    def end_density(self) -> DensityKind | None:
+        """The density that it ends at, if that is given."""
+        return None
 
-    @property
-    def caveat(self) -> str:
-        """Why no step is sure to keep densities non-negative, where it is not the flux."""
+    def has_figure(self, name: str) -> bool:
+        """Whether a run gives this figure."""
+        return name in self.figures
+
+    def exact_fault(self, exact: ClosedForm) -> str:
+        """Why it cannot be compared with a closed form, whatever the case; empty if it can."""
         return ""
 
-    def schedule(self, times: Times | None) -> Times:
-        """The times of the run; raises CaseError if the case has none."""
+    def schedule(self, times: Times | None) -> TimeGrid:
+        """The times of the run; raises CaseError if the case has none, or has some and should not."""
         if times is None:
             raise CaseError("is missing")
         return times
@@ -38,33 +62,53 @@ class BaseFlow:
         return Drift(names=names)
 
     def diffusion(self) -> float:
-        """eps."""
+        """eps of linear diffusion."""
         return 0.0
 
     def power_laws(self) -> tuple[tuple[float, float], ...]:
-        """c and m of each energy c int rho^m/(m - 1)."""
+        """(c, m) of each energy c int rho^m/(m - 1)."""
         return ()
 
     def kernels(self, names: Names) -> tuple[Kernel, ...]:
-        """The kernel of each interaction."""
+        """W of each interaction."""
         return ()
 
+    def undescribed(self) -> tuple[str, ...]:
+        """What of its equation drift, diffusion, power laws, kernels and target do not describe, by name."""
+        return (f"flow {self.kind}",)
+
+    def problem(self, mesh: Mesh, names: Names) -> Problem:
+        """The problem in arrays; raises CaseError if it is not defined on the mesh."""
+        raise NotImplementedError
+
+    def states(self, problem: Any, initial: State, times: Any, watch: Watch | None = None) -> Iterator[State]:
+        """Every state of the run, the initial one first; `watch` is called while an iterative solver works."""
+        raise NotImplementedError
+
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
-        """Cell fields that are stored at each time beside rho."""
+        """Cell fields that are stored at each saved time beside rho."""
         return {}
 
     def face_fields(self) -> dict[str, OutputVariable]:
-        """Face fields that are stored at each time."""
+        """Face fields that are stored at each saved time."""
         return {}
 
-    def positive_step(self, problem: Any) -> float:
-        """The longest step that keeps every density non-negative."""
-        return math.inf
+    def positivity(self, problem: Any, times: TimeGrid) -> str:
+        """A sentence on whether the method keeps densities non-negative."""
+        return "unconditional" if self.positive_step(problem) == math.inf else "not guaranteed; look at minimum"
 
-    def numerical_diffusion(self, problem: Any) -> float | None:
-        """The largest numerical diffusion |v| d/2 of upwinding; None where nothing is upwinded."""
-        return None
+    def positive_step(self, problem: Any) -> float:
+        """The longest step that keeps every density non-negative; 0 if there is none."""
+        return 0.0
 
     def peclet(self, problem: Any) -> float | None:
-        """The largest |w|/eps of a face; None where it does not matter."""
+        """The largest |w|/eps of a face at time 0; None where it does not matter."""
         return None
+
+    def describe(self, extent: Extent) -> str:
+        """A sentence on the scheme."""
+        return self.kind
+
+    def memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run."""
+        return 300 * extent.dimension * extent.cells

@@ -2,87 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
-from fvflow.energies import Energy, Entropy, Interaction, PorousMedium, Potential, PowerLaw, Sum
+from fvflow.energies import Energy, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Names
-from fvflow.flows.base import BaseFlow
-from fvflow.linalg import Direct, Multigrid
-from fvflow.march import Times, march
+from fvflow.flows.base import BaseFlow, Watch
+from fvflow.march import march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import JKO, LJKO, GradientStepper, newton_solver
+from fvflow.steppers import LJKO, GradientStepper
+from fvflow.times import Times
+
+_EACH_STEP = "whose energy is known at every step"
 
 
 @dataclass(frozen=True)
 class WassersteinFlow(BaseFlow):
-    """d_t rho = div(rho grad E'(rho)), E the sum of the energies."""
+    """d_t rho = div(rho grad E'(rho)), E the sum of the energies; notes, equation (139)."""
 
     energy: Annotated[tuple[Energy, ...], MinLen(1)]
+    """The energies, whose sum is E; at least one is strictly convex."""
     stepper: GradientStepper = LJKO()
+    """The one-step method."""
     kind: Literal["gradient-flow"] = "gradient-flow"
 
     energy_each_step: ClassVar[bool] = True
+    stores_fluxes: ClassVar[bool] = True
+    can_be_timed: ClassVar[bool] = True
+    figures = {"energy_increase": _EACH_STEP, "energy_defect": _EACH_STEP, "fallbacks": _EACH_STEP}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        if not any(isinstance(part, Entropy | PorousMedium | PowerLaw) for part in self.energy):
+        if not any(part.strictly_convex for part in self.energy):
             raise CaseError(
                 "the energy has no strictly convex part, so that a JKO step has no unique minimum: add {kind: entropy, "
                 "epsilon: ...} or a porous-medium"
             )
 
     def drift(self, names: Names) -> Drift:
-        """-grad V of the potential energies as expressions."""
-        parts = [f"({part.potential})" for part in self.energy if isinstance(part, Potential)]
+        """-grad V of the external potentials as expressions."""
+        parts = [f"({part.external_potential})" for part in self.energy if part.external_potential is not None]
         return Drift(Expression(" + ".join(parts)) if parts else None, names=names)
 
     def diffusion(self) -> float:
         """eps of the entropies."""
-        return sum(part.epsilon for part in self.energy if isinstance(part, Entropy))
+        return sum(part.diffusion for part in self.energy)
 
     def power_laws(self) -> tuple[tuple[float, float], ...]:
-        """c and m of each energy c int rho^m/(m - 1)."""
-        return tuple(part.law for part in self.energy if isinstance(part, PorousMedium | PowerLaw))
+        """(c, m) of each energy c int rho^m/(m - 1)."""
+        return tuple(law for part in self.energy for law in part.power_laws)
 
     def kernels(self, names: Names) -> tuple[Kernel, ...]:
-        """The kernel of each interaction."""
-        return tuple(part.function(names) for part in self.energy if isinstance(part, Interaction))
+        """W of each interaction."""
+        return tuple(kernel for part in self.energy for kernel in part.kernels(names))
+
+    def undescribed(self) -> tuple[str, ...]:
+        """The energies that diffusion, potential, power laws and kernels do not describe."""
+        return tuple(f"energy {part.kind}" for part in self.energy if not part.described)
 
     def problem(self, mesh: Mesh, names: Names) -> GradientFlow:
-        """The problem in arrays; raises CaseError where a potential is not finite."""
+        """The problem in arrays; raises CaseError if an energy is not defined on the mesh."""
         return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
 
     def states(
-        self, problem: GradientFlow, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: GradientFlow, initial: State, times: Times, watch: Watch | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume
         return march(stepper.start(problem), initial, times, volume, stepper.order, stepper.growth)
 
-    def method(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
-        stepper = self.stepper
-        mobility = "upwind mobility (order 1" if isinstance(stepper, LJKO) else "centred mobility (order 2"
-        scheme = f"{stepper.kind} (order {stepper.order} in time), {mobility} in space)"
-        return f"{scheme}, Newton with solver {self._solver(extent).kind}"
+    def positive_step(self, problem: GradientFlow) -> float:
+        """Infinite: every step either keeps densities non-negative or is left to one that does."""
+        return math.inf
 
-    def _solver(self, extent: Extent) -> Direct | Multigrid:
-        stepper = self.stepper
-        return newton_solver(stepper.solver, extent) if isinstance(stepper, LJKO | JKO) else Direct()
+    def describe(self, extent: Extent) -> str:
+        """A sentence on the scheme."""
+        return self.stepper.describe(extent)
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly: mesh, Newton matrix and its factors."""
-        pairs = sum(isinstance(part, Interaction) for part in self.energy)
-        if isinstance(self._solver(extent), Multigrid) and extent.dimension == 3:  # which never factorises
-            base = 1000 * extent.dimension * extent.cells
-        else:
-            base = 2 * Direct().memory(extent)
-        transforms = 40 * (1 + pairs) * (1 << extent.dimension) * extent.cells if pairs else 0
-        if isinstance(self.stepper, JKO) and self.stepper.intervals > 1:  # one factorisation of all: 20 kB an unknown
-            base += 40_000 * self.stepper.intervals * extent.cells
-        return base + transforms
+        """Estimated bytes of a run: mesh, Newton matrix and its factors, transforms of interactions."""
+        return self.stepper.memory(extent) + sum(part.memory(extent) for part in self.energy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -10,12 +11,14 @@ import numpy as np
 from annotated_types import Gt, Le
 
 from fvflow.errors import CaseError
+from fvflow.exact import ClosedForm
 from fvflow.fields import Expression, Names, SteadyFormula
-from fvflow.flows.base import BaseFlow
+from fvflow.flows.base import BaseFlow, Watch
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
-from fvflow.march import Times, march
+from fvflow.march import march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
+from fvflow.times import Times
 from fvflow.transport import Hamiltonian, QuadraticHamiltonian, cell_vectors, hopf_lax, solve
 
 
@@ -29,9 +32,26 @@ class HamiltonJacobiFlow(BaseFlow):
     """
 
     potential: SteadyFormula
+    """phi at time 0, an expression in x, y, z."""
     hamiltonian: Hamiltonian = QuadraticHamiltonian()
+    """The convex Hamiltonian H."""
     cfl: Annotated[float, Gt(0), Le(1)] = 0.9
+    """Courant number of the substeps of phi."""
     kind: Literal["hamilton-jacobi"] = "hamilton-jacobi"
+
+    figures = {"hopf_lax": "with the hamiltonian quadratic"}  # noqa: RUF012
+
+    def has_figure(self, name: str) -> bool:
+        """Whether a run gives this figure: the error against Hopf-Lax only for H = |p|^2/2."""
+        return super().has_figure(name) and self.quadratic
+
+    def exact_fault(self, exact: ClosedForm) -> str:
+        """Why it is compared with no closed form."""
+        return "flow hamilton-jacobi has no closed form here; check hopf_lax instead"
+
+    def positive_step(self, problem: Transport) -> float:
+        """Infinite: implicit upwind transport."""
+        return math.inf
 
     @property
     def quadratic(self) -> bool:
@@ -52,9 +72,7 @@ class HamiltonJacobiFlow(BaseFlow):
             **{f"v_{a}": OutputVariable(("cell",), f"velocity along {a}") for a in axes},
         }
 
-    def states(
-        self, problem: Transport, initial: State, times: Times, working: Callable[[State], None] | None = None
-    ) -> Iterator[State]:
+    def states(self, problem: Transport, initial: State, times: Times, watch: Watch | None = None) -> Iterator[State]:
         """Every state of the run."""
         assert problem.potential is not None
         mesh, downhill, start = problem.mesh, UpwindTriangular(problem.mesh), problem.potential
@@ -95,7 +113,7 @@ class HamiltonJacobiFlow(BaseFlow):
         vectors = cell_vectors(mesh, speed)
         return {"phi": phi, **{f"v_{a}": vectors[:, i] for i, a in enumerate("xyz"[: mesh.dimension])}}
 
-    def method(self, extent: Extent) -> str:
+    def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         return f"Godunov's scheme for H of kind {self.hamiltonian.kind}, implicit upwind transport (order 1)"
 

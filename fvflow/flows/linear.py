@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
@@ -21,13 +21,20 @@ class LinearFlow(BaseFlow):
     """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream)."""
 
     epsilon: Annotated[float, Ge(0)]
+    """Diffusion coefficient eps, length^2/time; 0 gives the continuity equation."""
     potential: Formula | None = None
+    """Potential V of the drift -grad V, an expression in x, y, z, t."""
     velocity: Annotated[tuple[Formula, ...], MinLen(1), MaxLen(3)] | None = None
+    """Velocity, one expression per axis, added to the drift."""
     stream: Formula | None = None
+    """Stream function psi in 2D; (d_y psi, -d_x psi) is added to the drift and is divergence-free on the mesh."""
     flux: Flux = ScharfetterGummel()
+    """The two-point flux."""
+
+    stores_fluxes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0 and self.flux.diffusive:
+        if self.epsilon == 0 and self.flux.requires_diffusion:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
     def drift(self, names: Names) -> Drift:
@@ -42,6 +49,10 @@ class LinearFlow(BaseFlow):
     def diffusion(self) -> float:
         """eps."""
         return self.epsilon
+
+    def undescribed(self) -> tuple[str, ...]:
+        """Nothing: drift and diffusion are all there is."""
+        return ()
 
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""

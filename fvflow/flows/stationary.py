@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -10,31 +11,47 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
+from fvflow.exact import ClosedForm
 from fvflow.fields import Names, SteadyFormula
+from fvflow.flows.base import Watch
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.spectrum import DENSE, Modes, slowest
 from fvflow.linalg.markov.stationary import component_masses, restricted, stationary_density
-from fvflow.march import Moment, Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
+from fvflow.times import SingleFrame, Times
 
 
 @dataclass(frozen=True)
 class SteadyFlow(LinearFlow):
-    """A question to the generator of a steady drift, which has no times."""
+    """What is computed from the generator of a steady drift without steps in time."""
 
     epsilon: Annotated[float, Gt(0)]
+    """Diffusion coefficient eps > 0, length^2/time."""
     potential: SteadyFormula | None = None
+    """Potential V of the drift -grad V, an expression in x, y, z."""
     velocity: Annotated[tuple[SteadyFormula, ...], MinLen(1), MaxLen(3)] | None = None
+    """Velocity, one expression per axis, added to the drift."""
     stream: SteadyFormula | None = None
+    """Stream function psi in 2D; (d_y psi, -d_x psi) is added to the drift."""
 
-    def schedule(self, times: Times | None) -> Times:
-        """The one moment of the result; raises CaseError if the case has times."""
+    def exact_fault(self, exact: ClosedForm) -> str:
+        """Why it cannot be compared with a closed form that depends on time."""
+        if exact.stationary:
+            return ""
+        return f"flow {self.kind} can be compared with {{kind: gibbs}} alone; leave it out"
+
+    def schedule(self, times: Times | None) -> SingleFrame:
+        """The single frame of the result; raises CaseError if the case has times."""
         if times is not None:
-            raise CaseError("a steady drift is asked for its end, not for its way there; leave times out")
-        return Moment()
+            raise CaseError(f"flow {self.kind} computes the steady state directly, without steps in time; remove times")
+        return SingleFrame()
+
+    def positive_step(self, problem: FokkerPlanck) -> float:
+        """Infinite: the flux is monotone, so that the steady state is not negative."""
+        return math.inf
 
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or the flux is not monotone."""
@@ -57,9 +74,10 @@ class StationaryFlow(SteadyFlow):
     """
 
     kind: Literal["stationary"] = "stationary"
+    figures = {"residual": ""}  # noqa: RUF012
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: FokkerPlanck, initial: State, times: SingleFrame, watch: Watch | None = None
     ) -> Iterator[State]:
         """The steady state; raises NumericsError if it is not unique or not found."""
         mesh = problem.mesh
@@ -68,7 +86,7 @@ class StationaryFlow(SteadyFlow):
         figures = {"residual": found.residual}
         yield replace(initial, density=found.density, iterations=found.iterations, figures=figures)
 
-    def method(self, extent: Extent) -> str:
+    def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         large = extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION
         other = "multigrid and BiCGStab" if large else "subtraction-free elimination"
@@ -103,7 +121,9 @@ class SpectrumFlow(SteadyFlow):
     """
 
     count: Annotated[int, Ge(1), Le(100)] = 4
+    """Number of modes."""
     kind: Literal["spectrum"] = "spectrum"
+    figures = {"residual": "", "gap_error": ""}  # noqa: RUF012
 
     def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where it is not in detailed balance or the mesh has too few cells."""
@@ -135,7 +155,7 @@ class SpectrumFlow(SteadyFlow):
         return {f"mode_{i}": OutputVariable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: FokkerPlanck, initial: State, times: SingleFrame, watch: Watch | None = None
     ) -> Iterator[State]:
         """The Gibbs state with the modes as its fields; raises NumericsError if they are not found."""
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
@@ -154,7 +174,7 @@ class SpectrumFlow(SteadyFlow):
             figures=figures,
         )
 
-    def method(self, extent: Extent) -> str:
+    def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
         solver = "a dense eigensolver" if extent.cells <= DENSE else solver

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -12,11 +13,11 @@ from annotated_types import Ge, Gt, Le
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
 from fvflow.fields import Density, Names
-from fvflow.flows.base import BaseFlow
+from fvflow.flows.base import BaseFlow, Watch
 from fvflow.linalg import Direct
-from fvflow.march import Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
+from fvflow.times import Times
 from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
 from fvflow.wasserstein import bounds, provable
 
@@ -33,11 +34,44 @@ class TransportFlow(BaseFlow):
     """
 
     target: Density | FromExact
+    """The density at t = 1."""
     intervals: Annotated[int, Ge(2), Le(4096)]
+    """Number of equal time intervals."""
     solver: TransportSolver = PrimalDual()
-    width: Annotated[float, Gt(0), Le(1)] = 1e-4  # the relative width of the interval around W2 that is aimed at
-    accept: bool = False  # also a path whose solver did not converge
+    """The solver of the dynamic problem."""
+    width: Annotated[float, Gt(0), Le(1)] = 1e-4
+    """Relative width of the proved interval around W2 that is aimed at."""
+    accept: bool = False
+    """Whether a path is accepted although the solver did not converge."""
     kind: Literal["transport"] = "transport"
+
+    judged_at_every_time: ClassVar[bool] = True
+    figures = dict.fromkeys(
+        (
+            "w2_error",
+            "w2_solver_error",
+            "gap",
+            "repair",
+            "continuity",
+            "hamilton_jacobi",
+            "hamilton_jacobi_excess",
+            "residual",
+        ),
+        "",
+    )
+
+    @property
+    def end_density(self) -> Density | FromExact:
+        """The target."""
+        return self.target
+
+    def undescribed(self) -> tuple[str, ...]:
+        """Nothing: the ends are all there is."""
+        return ()
+
+    def positive_step(self, problem: Transport) -> float:
+        """Infinite: densities are made admissible after the solve, and how much that took is reported."""
+        return math.inf
 
     def schedule(self, times: Times | None) -> Times:
         """The N + 1 time nodes; raises CaseError if the case has times of its own."""
@@ -72,14 +106,12 @@ class TransportFlow(BaseFlow):
             ),
         }
 
-    def states(
-        self, problem: Transport, initial: State, times: Times, working: Callable[[State], None] | None = None
-    ) -> Iterator[State]:
+    def states(self, problem: Transport, initial: State, times: Times, watch: Watch | None = None) -> Iterator[State]:
         """The nodes of the geodesic; raises NumericsError if the solver does not converge and that is not accepted."""
 
         def progress(iterations: int, residual: float) -> None:
-            if working is not None:
-                working(replace(initial, iterations=iterations, residual=residual))
+            if watch is not None:
+                watch(replace(initial, iterations=iterations, residual=residual))
 
         assert problem.target is not None
         mesh, start, end = problem.mesh, initial.density, problem.target
@@ -120,7 +152,7 @@ class TransportFlow(BaseFlow):
             "converged": float(found.converged),
         }
 
-    def method(self, extent: Extent) -> str:
+    def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         solver = self.solver
         if isinstance(solver, PrimalDual):

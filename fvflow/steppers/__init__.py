@@ -1,9 +1,10 @@
 """One-step methods: stepper.start(problem) gives a function (state, length) -> state."""
 
+from fvflow.steppers.base import GROWTH, Attempt, GradientStepperBase, LinearStepperBase, Step
 from fvflow.steppers.evbdf2 import EVBDF2
-from fvflow.steppers.exponential import Chebyshev, ExponentialStepper, Uniformisation
+from fvflow.steppers.exponential import Chebyshev, Uniformisation
 from fvflow.steppers.jko import JKO, LJKO
-from fvflow.steppers.linear import GROWTH, Attempt, CrankNicolson, ImplicitEuler, Step, TrBdf2
+from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
 from fvflow.steppers.muscl import Muscl, Reconstructed
 from fvflow.steppers.schur import newton_solver
@@ -22,10 +23,11 @@ __all__ = [
     "Attempt",
     "Chebyshev",
     "CrankNicolson",
-    "ExponentialStepper",
     "GradientStepper",
+    "GradientStepperBase",
     "ImplicitEuler",
     "LinearStepper",
+    "LinearStepperBase",
     "Midpoint",
     "Muscl",
     "Reconstructed",

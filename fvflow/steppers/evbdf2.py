@@ -13,8 +13,8 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, factorise
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.jko import JKO, LJKO
-from fvflow.steppers.linear import Step
 from fvflow.steppers.newton import sparse
 from fvflow.steppers.schur import Pattern
 
@@ -24,7 +24,7 @@ _VACUUM = 1e-14  # faces with less than this part of the mean density transport 
 
 
 @dataclass(frozen=True)
-class EVBDF2:
+class EVBDF2(GradientStepperBase):
     """A JKO step from where the geodesic through the last two densities leads: second order in time and space.
 
     With steps t' before and t now, r = t/t', the density of the last step goes on along its geodesic for the time
@@ -43,6 +43,7 @@ class EVBDF2:
     iterations: Annotated[int, Ge(1)] = 40
     kind: Literal["evbdf2"] = "evbdf2"
     order = 2
+    order_in_space = 2
     growth = 1.5  # from one adaptive step to the next: the extrapolation over a step twice as long is a poor one
 
     def start(self, problem: GradientFlow) -> Step:

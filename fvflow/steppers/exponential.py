@@ -11,16 +11,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
 
-from fvflow.errors import CaseError, NumericsError
+from fvflow.errors import NumericsError
 from fvflow.linalg import Product, chebyshev_growth_bound, jump_rate, product, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.linear import Step, advanced
+from fvflow.steppers.base import LinearStepperBase, Step
+from fvflow.steppers.linear import advanced
+from fvflow.times import Times
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
 _EPS = float(np.finfo(float).eps)
@@ -71,13 +73,20 @@ def _started(problem: FokkerPlanck, advance: _Advance) -> Step:
     return step
 
 
-def _require_steady(kind: str, problem: FokkerPlanck) -> None:
-    if not problem.drift.steady:
-        raise CaseError(f"stepper {kind} needs a steady drift, and this one uses t; use implicit-euler or tr-bdf2")
+class ExactInTime(LinearStepperBase):
+    """A method without an error in time for steady drifts: as many steps as there are saved times will do."""
+
+    order = math.inf
+    work_grows_with_step = True
+    requires_steady_drift = True
+
+    def time_grid(self, times: Times) -> Times:
+        """Steps as long as possible if the case asks for steps chosen by their error."""
+        return times.without_error_control()
 
 
 @dataclass(frozen=True)
-class Uniformisation:
+class Uniformisation(ExactInTime):
     """rho(t + dt) = sum_k Poisson_z(k) P^k rho(t), z = lambda dt: exact in time, positive at any step.
 
     Every P^k rho has the mass of rho and no negative entry, and so has their weighted mean. Weights are left out on
@@ -91,24 +100,15 @@ class Uniformisation:
 
     tolerance: Tolerance = 1e-12
     kind: Literal["uniformisation"] = "uniformisation"
-    order = math.inf
-
-    def require(self, problem: FokkerPlanck) -> None:
-        """Raise CaseError if the drift moves, or if the flux is not monotone on this mesh."""
-        _require_steady(self.kind, problem)
-        if not problem.monotone:
-            raise CaseError(
-                f"stepper {self.kind} needs a monotone flux, and {problem.scheme.kind} is none where the Peclet number "
-                "is above 2; use flux scharfetter-gummel or stepper tr-bdf2"
-            )
+    requires_monotone_flux = True
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is."""
         return math.inf
 
     def start(self, problem: FokkerPlanck) -> Step:
-        """The step as a function; raises CaseError as `require` does."""
-        self.require(problem)
+        """The step as a function; raises CaseError as `check` does."""
+        self.check(problem)
         return _started(problem, _Advance(problem, self.tolerance))
 
 
@@ -152,7 +152,7 @@ def poisson(z: float, tolerance: float) -> tuple[int, Array]:
 
 
 @dataclass(frozen=True)
-class Chebyshev:
+class Chebyshev(ExactInTime):
     """rho(t + dt) = sum_k c_k T_k(P) rho(t), c_k = (2 - [k=0]) exp(-z) I_k(z), z = lambda dt: exact in time.
 
     The sum ends where what is left out is below `tolerance`: |error|_1 <= 2 sum_{k > n} c_k max_j |T_j(P) rho|_1, the
@@ -170,20 +170,15 @@ class Chebyshev:
 
     tolerance: Tolerance = 1e-12
     kind: Literal["chebyshev"] = "chebyshev"
-    order = math.inf
-    caveat: ClassVar[str] = "positive to its tolerance only; look at minimum, or use uniformisation"
 
-    def require(self, problem: FokkerPlanck) -> None:
-        """Raise CaseError if the drift moves."""
-        _require_steady(self.kind, problem)
-
-    def positive_step(self, problem: FokkerPlanck) -> float:
-        """0: no step is certain to keep rho >= 0."""
-        return 0.0
+    @property
+    def positivity_note(self) -> str:
+        """Why no step length guarantees rho >= 0."""
+        return "positive to its tolerance only; look at minimum, or use uniformisation"
 
     def start(self, problem: FokkerPlanck) -> Step:
-        """The step as a function; raises CaseError as `require` does."""
-        self.require(problem)
+        """The step as a function; raises CaseError as `check` does."""
+        self.check(problem)
         return _started(problem, _Expanded(problem, self.tolerance))
 
 
@@ -239,7 +234,7 @@ class _Expanded(_Advance):
     def _gibbs(self) -> Array | None:
         """log of the masses of the Gibbs state (cell,), if the product is symmetric in the weight 1/pi."""
         problem = self.problem
-        if not (problem.drift.gradient and problem.epsilon > 0 and problem.scheme.balances):
+        if not (problem.drift.gradient and problem.epsilon > 0 and problem.scheme.keeps_gibbs):
             return None
         level = np.log(problem.mesh.volume) - problem.drift.energy(problem.mesh, 0.0) / problem.epsilon
         return np.asarray(level - _log_sum_exp(level))
@@ -292,6 +287,3 @@ def _products(z: float) -> float:
 def _log_sum_exp(x: Array) -> float:
     top = float(x.max())
     return top + math.log(float(np.exp(x - top).sum()))
-
-
-ExponentialStepper = Chebyshev | Uniformisation

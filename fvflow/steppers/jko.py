@@ -13,6 +13,7 @@ from fvflow.errors import NumericsError
 from fvflow.fluxes import scharfetter_gummel
 from fvflow.linalg import (
     Auto,
+    Direct,
     FaceMatrix,
     FactorCache,
     Multigrid,
@@ -21,10 +22,10 @@ from fvflow.linalg import (
     rescale_to_mass,
     resolve_solver,
 )
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.intervals import Intervals
-from fvflow.steppers.linear import GROWTH, Step
 from fvflow.steppers.newton import CentredIterate, Iterate
 from fvflow.steppers.schur import NewtonSolver, Pattern, newton_solver
 
@@ -33,7 +34,7 @@ _LEAST = 1e-6  # of the mean: the least density at which the predictor evaluates
 
 
 @dataclass(frozen=True)
-class LJKO:
+class LJKO(GradientStepperBase):
     """The linearised JKO step with upwind mobility: first order, rho > 0 stays, E falls at any step.
 
     With phi the potential at the end of the step, D_s = phi_K - phi_L and rho_s the density on the side that the mass
@@ -59,8 +60,11 @@ class LJKO:
     halvings: Annotated[int, Ge(0), Le(60)] = 24
     solver: NewtonSolver = Auto()
     kind: Literal["ljko"] = "ljko"
-    order = 1
-    growth = GROWTH
+    mobility = "upwind"
+
+    def newton_solver(self, extent: Extent) -> Direct | Multigrid:
+        """The solver of its Newton systems on a mesh of this extent."""
+        return newton_solver(self.solver, extent)
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
@@ -160,7 +164,7 @@ def _converged(iterate: Iterate, tolerance: float, most: int) -> Converged:
 
 
 @dataclass(frozen=True)
-class JKO:
+class JKO(GradientStepperBase):
     """The JKO step itself, centred in space and in the time of the step: min E(rho) + (tau/2) sum_s T_s rho_s D_s^2.
 
         |K| (rho_K - rho^n_K) + tau sum_s T_s rho_s D_s = 0,   rho_s = (rho_K + rho_L + rho^n_K + rho^n_L)/4
@@ -178,8 +182,16 @@ class JKO:
     iterations: Annotated[int, Ge(1)] = 40
     solver: NewtonSolver = Auto()
     kind: Literal["jko"] = "jko"
-    order = 1
-    growth = GROWTH
+    order_in_space = 2
+
+    def newton_solver(self, extent: Extent) -> Direct | Multigrid:
+        """The solver of its Newton systems on a mesh of this extent."""
+        return newton_solver(self.solver, extent)
+
+    def memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run; several intervals have one factorisation of all, 20 kB per unknown."""
+        several = 40_000 * self.intervals * extent.cells if self.intervals > 1 else 0
+        return super().memory(extent) + several
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

@@ -20,12 +20,9 @@ from fvflow.linalg import (
 )
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.base import LinearStepperBase, Step
 
-Step = Callable[[State, float], State]  # (state, length of the step) -> the state after it
-# (state, length at most) -> the states of an adaptive step, the last as far as it came, and its error over the mass
-Attempt = Callable[[State, float], tuple[tuple[State, ...], float]]
 T = TypeVar("T")
-GROWTH = 4.0  # from one adaptive step to the next
 
 
 class Inverse(Generic[T]):
@@ -62,7 +59,7 @@ def advanced(state: State, step: float, *solutions: Solution) -> State:
 
 
 @dataclass(frozen=True)
-class ImplicitEuler:
+class ImplicitEuler(LinearStepperBase):
     """(|K| + dt A) rho^{n+1} = |K| rho^n: first order, positive and stable at any step (an M-matrix)."""
 
     solver: Solver = Auto()
@@ -85,7 +82,7 @@ class ImplicitEuler:
 
 
 @dataclass(frozen=True)
-class CrankNicolson:
+class CrankNicolson(LinearStepperBase):
     """(|K| + dt/2 A) rho^{n+1} = (|K| - dt/2 A) rho^n, A at the middle of the step: second order, A-stable.
 
     Positive only while dt max_K A_KK/|K| <= 2.
@@ -116,7 +113,7 @@ _GAMMA = 2.0 - math.sqrt(2.0)
 
 
 @dataclass(frozen=True)
-class TrBdf2:
+class TrBdf2(LinearStepperBase):
     """A trapezoidal stage over gamma dt, then BDF2 over the whole step, gamma = 2 - sqrt(2): second order, L-stable.
 
         (|K| + c A(t + gamma dt)) u = (|K| - c A(t)) rho^n,                        c = gamma dt/2

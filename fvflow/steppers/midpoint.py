@@ -12,15 +12,15 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.jko import LJKO, poured
-from fvflow.steppers.linear import GROWTH, Step
 from fvflow.steppers.newton import round_off
 
 _SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content
 
 
 @dataclass(frozen=True)
-class Midpoint:
+class Midpoint(GradientStepperBase):
     """|K| (rho - rho^n) + tau sum_s T_s m_s D_s = 0 with the discrete gradient of the energy: second order.
 
     phi_K = (e(rho_K) - e(rho^n_K))/(rho_K - rho^n_K), D_s = phi_K - phi_L, and m_s the mean of the four densities
@@ -39,7 +39,7 @@ class Midpoint:
     iterations: Annotated[int, Ge(1)] = 20
     kind: Literal["midpoint"] = "midpoint"
     order = 2
-    growth = GROWTH
+    order_in_space = 2
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

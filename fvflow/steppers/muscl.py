@@ -11,10 +11,12 @@ import numpy as np
 from annotated_types import Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence
-from fvflow.mesh import Array
+from fvflow.fields import Drift
+from fvflow.fluxes import Flux
+from fvflow.linalg import Krylov, divergence
+from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.linear import Attempt, Step
+from fvflow.steppers.base import Attempt, LinearStepperBase, Step
 from fvflow.steppers.reconstruction import Limiter, Reconstruction, reconstruction
 
 _MOST = 10**7  # substeps in one step
@@ -65,6 +67,9 @@ class Reconstructed(FokkerPlanck):
             self._flows[time] = flow, self._rate(flow)
         return self._flows[time]
 
+    def numerical_diffusion(self) -> None:
+        """None: nothing is upwinded at first order."""
+
     def _rate(self, flow: Array) -> float:
         """max_K (c_K + eps sum_s T_s)/|K|."""
         mesh = self.mesh
@@ -74,7 +79,7 @@ class Reconstructed(FokkerPlanck):
 
 
 @dataclass(frozen=True)
-class Muscl:
+class Muscl(LinearStepperBase):
     """Upwind fluxes of limited linear reconstructions and explicit substeps: second order, rho >= 0, for large drifts.
 
     Each step is cut into substeps of SSPRK(4,3), four stages of forward Euler each half a substep long (Kraaijevanger,
@@ -111,6 +116,20 @@ class Muscl:
     cfl: Annotated[float, Gt(0), Lt(0.5)] = 0.4
     kind: Literal["muscl"] = "muscl"
     order = 2
+    work_grows_with_step = True
+    uses_flux = False
+
+    def discretise(self, mesh: Mesh, drift: Drift, epsilon: float, flux: Flux) -> FokkerPlanck:
+        """The equation with limited slopes; raises CaseError if the mesh admits none."""
+        return Reconstructed(mesh, drift, epsilon, flux, limiter=self.limiter)
+
+    def describe(self, extent: Extent, flux: str, steady: bool) -> str:
+        """A sentence on the scheme."""
+        return f"{self._with_order()}, {self.limiter} slopes (order 2 in space), substeps at cfl {self.cfl:g}"
+
+    def memory(self, extent: Extent, steady: bool) -> int:
+        """Estimated bytes of a run: those of an iteration without factors."""
+        return Krylov().memory(extent)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is: any, the substeps see to it."""
@@ -132,7 +151,7 @@ class Muscl:
 
         return step
 
-    def attempts(self, problem: FokkerPlanck) -> Attempt:
+    def embedded(self, problem: FokkerPlanck) -> Attempt:
         """One substep as a function: as long as it is asked for, or the longest part of that which `cfl` allows."""
         assert isinstance(problem, Reconstructed)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from fvflow.linalg import LocallyOneDimensional, Sweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.linear import Inverse, Step, advanced
+from fvflow.steppers.base import LinearStepperBase, Step
+from fvflow.steppers.linear import Inverse, advanced
 
 
 @dataclass(frozen=True)
-class SplitEuler:
+class SplitEuler(LinearStepperBase):
     """rho^{n+1} = prod_axis (|K| + dt A_axis)^-1 |K| rho^n, x first: order 1, positive and stable at any step.
 
     Locally one-dimensional implicit Euler (Yanenko, The Method of Fractional Steps, 1971). Mass and sign are kept, and
@@ -24,7 +25,11 @@ class SplitEuler:
 
     kind: Literal["split-euler"] = "split-euler"
     order = 1
-    solver: ClassVar[LocallyOneDimensional] = LocallyOneDimensional()
+
+    @property
+    def solver(self) -> LocallyOneDimensional:
+        """One sweep along each axis."""
+        return LocallyOneDimensional()
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 whatever rho is."""
@@ -43,7 +48,7 @@ class SplitEuler:
 
 
 @dataclass(frozen=True)
-class SplitCrankNicolson:
+class SplitCrankNicolson(LinearStepperBase):
     """Crank-Nicolson over dt/2 along each axis, x first, then again in the reverse order: order 2, A-stable.
 
         C_x C_y C_z C_z C_y C_x rho^n,   C = (|K| + dt/4 A_axis)^-1 (|K| - dt/4 A_axis), A at the middle of the step
@@ -56,16 +61,20 @@ class SplitCrankNicolson:
 
     richardson: bool = False
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
-    order = 2
-    solver: ClassVar[LocallyOneDimensional] = LocallyOneDimensional()
-
-    def __post_init__(self) -> None:
-        if self.richardson:
-            object.__setattr__(self, "order", 4)
 
     @property
-    def caveat(self) -> str:
-        """Why no step is sure to keep rho >= 0."""
+    def solver(self) -> LocallyOneDimensional:
+        """One sweep along each axis."""
+        return LocallyOneDimensional()
+
+    @property
+    def order(self) -> float:
+        """Order in time: 2, or 4 with `richardson`."""
+        return 4 if self.richardson else 2
+
+    @property
+    def positivity_note(self) -> str:
+        """Why no step length guarantees rho >= 0."""
         return "the extrapolation subtracts; look at minimum, or use implicit-euler" if self.richardson else ""
 
     def positive_step(self, problem: FokkerPlanck) -> float:

@@ -1,0 +1,141 @@
+"""From the parts of a case to its simulation, in named stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from fvflow.case.checks import Output
+from fvflow.case.document import Path
+from fvflow.case.initial_conditions import initial_density, require_end, target_density
+from fvflow.case.simulation import Simulation
+from fvflow.case.stages import Stages
+from fvflow.errors import CaseError
+from fvflow.exact import ClosedForm, Facts, Reference
+from fvflow.fields import DensityKind
+from fvflow.flows import BaseFlow
+from fvflow.mesh import Array, Extent, Mesh, MeshKind
+from fvflow.problems import State
+from fvflow.times import TimeGrid
+
+
+class Parts(Protocol):
+    """What a simulation is built from: the parts of a case."""
+
+    @property
+    def mesh(self) -> MeshKind:
+        """The mesh, as it is described."""
+
+    @property
+    def flow(self) -> BaseFlow:
+        """What runs."""
+
+    @property
+    def initial(self) -> DensityKind:
+        """The density at the start, as it is described."""
+
+    @property
+    def exact(self) -> ClosedForm | None:
+        """The closed form that it is compared with."""
+
+    @property
+    def schedule(self) -> TimeGrid:
+        """The times of the run."""
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """The names that expressions use."""
+
+    @property
+    def output(self) -> Output:
+        """How the result is stored."""
+
+
+def build_simulation(parts: Parts, stages: Stages) -> Simulation:
+    """The simulation; raises CaseError naming every stage that cannot be built."""
+    mesh = _mesh(parts, stages)
+    facts, problem = _state(parts, stages, mesh)
+    reference = _reference(parts, stages, facts)
+    initial = stages.require(("initial",), lambda: initial_density(facts, reference))
+    if facts.target is not None:
+        problem = _with_target(stages, facts, problem, initial, reference)
+    start = State.initial(mesh, initial)
+    return Simulation(parts.flow, mesh, problem, start, parts.schedule, parts.output, reference)
+
+
+def _mesh(parts: Parts, stages: Stages) -> Mesh:
+    """The mesh, if solver and memory fit it: these are asked before it is built if its extent is known."""
+    extent = parts.mesh.extent
+    if extent is not None:
+        _check_extent(parts, stages, extent, ("mesh", "cells"))
+    mesh = stages.require(("mesh",), parts.mesh.build)
+    if extent is None:
+        _check_extent(parts, stages, mesh.extent, ("mesh",))
+    return mesh
+
+
+def _check_extent(parts: Parts, stages: Stages, extent: Extent, place: Path) -> None:
+    needed = stages.require(
+        ("flow", "stepper"), lambda: parts.flow.memory(extent)
+    )  # refused if the solver does not fit
+    stages.run(place, lambda: _require_memory(needed, extent))
+    stages.finish()
+
+
+def _state(parts: Parts, stages: Stages, mesh: Mesh) -> tuple[Facts, Any]:
+    """The facts that closed forms are asked by, and the problem in arrays."""
+    flow, names = parts.flow, dict(parts.parameters)
+    mass = stages.run(("initial",), lambda: parts.initial.total_mass(mesh, names))
+    problem = stages.require(("flow",), lambda: flow.problem(mesh, names))
+    assert mass is not None
+    facts = Facts(
+        mesh,
+        flow.drift(names),
+        flow.diffusion(),
+        mass,
+        parts.initial,
+        flow.power_laws(),
+        parts.schedule.length,
+        flow.kernels(names),
+        flow.end_density,
+        names,
+        flow.undescribed(),
+    )
+    return facts, problem
+
+
+def _reference(parts: Parts, stages: Stages, facts: Facts) -> Reference | None:
+    exact = parts.exact
+    return None if exact is None else stages.require(("exact",), lambda: exact.on(facts))
+
+
+def _with_target(stages: Stages, facts: Facts, problem: Any, initial: Array, reference: Reference | None) -> Any:
+    """The problem with the density that it ends at, which a closed form has to end at too."""
+    target = stages.require(("flow", "target"), lambda: target_density(facts, reference, initial))
+    if reference is not None:
+        stages.run(("exact",), lambda: require_end(facts.mesh, reference, target))
+        stages.finish()
+    return dataclasses.replace(problem, target=target)
+
+
+def _require_memory(needed: int, extent: Extent) -> None:
+    """Refuse a mesh for which the machine has too little memory."""
+    free = _free_memory()
+    if needed > free:
+        numbers = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"
+        raise CaseError(f"{extent.cells} cells need about {numbers}; use fewer")
+
+
+def _free_memory() -> float:
+    """Bytes that this process may still take; infinite where the system does not say."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            free = next(float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = np.inf
+    return free if limit == resource.RLIM_INFINITY else min(free, float(limit))

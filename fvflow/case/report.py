@@ -1,0 +1,99 @@
+"""What `check` says of a case: mesh, method, cost and whatever deserves a look before the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fvflow.case.mesh_report import about_mesh
+from fvflow.case.runtime_estimate import RuntimeEstimate
+from fvflow.case.simulation import Simulation
+from fvflow.fields import Drift
+from fvflow.mesh import Mesh, coarse_proxy
+from fvflow.problems import State
+from fvflow.times import Times
+
+_PYTHON = 150 * 2**20  # bytes of the interpreter and the libraries
+_NETCDF = 80_000  # bytes of an empty result
+
+
+def report(
+    simulation: Simulation, mesh_kind: str, parameters: dict[str, float], unused: Sequence[str], asked: Times | None
+) -> dict[str, Any]:
+    """Named sentences, in the order in which they are printed; `asked` are the times that the case gives."""
+    flow, mesh, problem = simulation.flow, simulation.mesh, simulation.problem
+    found: dict[str, Any] = {
+        "mesh": f"{mesh_kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces",
+        **about_mesh(mesh, simulation.initial.density),
+        "walls": _walls(mesh, flow.drift(parameters)),
+        "steps": _steps(simulation, asked),
+        "method": flow.describe(mesh.extent),
+        "positivity": simulation.positivity(),
+    }
+    peclet = flow.peclet(problem)
+    if peclet is not None:
+        found["Peclet number"] = f"at most {peclet:.3g} at t = 0 (|v| d/epsilon over a face)"
+    diffusion = problem.numerical_diffusion()
+    if diffusion is not None:
+        found["numerical diffusion"] = f"up to {diffusion:.3g} at t = 0 (|v| d/2 of upwinding)"
+    if unused:
+        found["unused"] = f"parameters {', '.join(unused)}: no expression names them"
+    found["memory"] = f"about {_sized(flow.memory(mesh.extent) + _PYTHON)}, Python's own 150 MiB included"
+    found["result"] = f"about {_sized(_file_bytes(simulation))}"
+    if flow.can_be_timed:
+        found["time"] = runtime(simulation, parameters).describe()
+    return found
+
+
+def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEstimate:
+    """The estimate of a simulation's time."""
+
+    def smaller(cells: int) -> Simulation:
+        """The same flow on about so many cells."""
+        found = coarse_proxy(simulation.mesh, simulation.initial.density, cells)
+        assert found is not None
+        mesh, density = found
+        problem = simulation.flow.problem(mesh, parameters)
+        return Simulation(simulation.flow, mesh, problem, State.initial(mesh, density), simulation.times)
+
+    possible = coarse_proxy(simulation.mesh, simulation.initial.density, 1) is not None
+    return RuntimeEstimate(simulation, smaller if possible else None)
+
+
+def _steps(simulation: Simulation, asked: Times | None) -> str:
+    steps = simulation.times.describe()
+    if asked is not None and asked.adaptive is not None and simulation.times.adaptive is None:
+        head, _, tail = steps.rpartition(", ")
+        return f"{head}, exact in time whatever the tolerance, {tail}"
+    return steps
+
+
+def _file_bytes(simulation: Simulation) -> float:
+    """Size of the result: frames, geometry, and what netCDF itself takes."""
+    mesh, frames = simulation.mesh, simulation.times.saves + 1
+    geometry = 24 * len(mesh.points) + 4 * mesh.plot_cells.size + 8 * mesh.cells
+    return float(frames * simulation.layout().frame_bytes + geometry + _NETCDF)
+
+
+def _walls(mesh: Mesh, drift: Drift) -> str:
+    """How hard the drift pushes against the walls at time 0."""
+    if drift.absent or drift.regional:
+        return "no flux"
+    centre, outward = mesh.walls
+    step = 1e-3 * float(mesh.volume.min()) ** (1 / mesh.dimension)
+    near, far = (drift.velocity_at(centre - depth * step * outward, 0.0, step) for depth in (2, 4))
+    out = float(((2 * near - far) * outward).sum(axis=1).max())  # from within, where the drift is defined
+    if out <= 1e-4 * float(np.abs(near).max()):
+        return "no flux; the drift does not point out of the domain at t = 0"
+    return f"no flux; the drift points out with up to {out:.3g} at t = 0 and mass will pile up there"
+
+
+def _sized(size: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1024:.3g} TiB"

@@ -1,0 +1,136 @@
+"""The contracts of an energy: as a case names it, and on a mesh.
+
+A new energy is a frozen dataclass derived from `EnergyKind` with `kind: Literal[...]` and `on`, joined to the union
+`Energy` in `kinds.py`; what `on` returns derives from `EnergyTerm` and gives value, first and second variation.
+One defined by a user in Python runs in the same way, without touching fvflow:
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> @dataclass(frozen=True)
+    ... class Quadratic(EnergyKind):
+    ...     kind: str = "quadratic"
+    ...     strictly_convex = True
+    ...
+    ...     def on(self, mesh, names):
+    ...         return QuadraticTerm()
+    >>> class QuadraticTerm(EnergyTerm):
+    ...     def value(self, density):
+    ...         return 0.5 * density**2
+    ...
+    ...     def first(self, density):
+    ...         return density
+    ...
+    ...     def second(self, density):
+    ...         return np.ones_like(density)
+    >>> from fvflow import Box, Case
+    >>> from fvflow.fields import Gaussian
+    >>> from fvflow.flows import WassersteinFlow
+    >>> from fvflow.steppers import JKO, LJKO, Midpoint
+    >>> from fvflow.times import Times
+    >>> for stepper in (LJKO(), JKO(), Midpoint()):
+    ...     flow = WassersteinFlow((Quadratic(),), stepper)
+    ...     case = Case(Box((-2.0,), (2.0,), (40,)), flow, Gaussian((0.0,), ((0.1,),)), Times(0.1, 0.05))
+    ...     ds = case.run()
+    ...     print(stepper.kind, bool(ds.energy[-1] < ds.energy[0]), ds.mass.values.round(12))
+    ljko True [1. 1.]
+    jko True [1. 1.]
+    midpoint True [1. 1.]
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fvflow.fields import Kernel, Names
+from fvflow.mesh import Array, Extent, Mesh
+
+_NEAR = 1e-2  # relative change below which the secant is the mean of the derivative
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)  # exact to degree 11: to round-off for changes of 1 %
+
+
+class EnergyTerm:
+    """One energy E(rho) = sum_K |K| e_K(rho_K) on one mesh, cell by cell; densities and results are (cell,).
+
+    The defaults are those of an energy about which nothing is known.
+    """
+
+    nonlocal_: ClassVar[bool] = False
+    """Whether the Hessian has entries off the diagonal; `first` is then linear in the density."""
+    external: ClassVar[bool] = False
+    """Whether E is linear in the density, so that `first` does not depend on it."""
+    displacement_convex: ClassVar[bool] = False
+    """Whether E is convex along geodesics of W2 on a line, apart from an external potential."""
+
+    @property
+    def diffusion(self) -> float | None:
+        """eps if E = eps int rho log rho, 0 for an external potential; None for an energy whose flow is not linear."""
+        return None
+
+    def value(self, density: Array) -> Array:
+        """e_K(rho_K); infinite where rho_K < 0 lies outside the domain of the energy."""
+        raise NotImplementedError
+
+    def first(self, density: Array) -> Array:
+        """First variation e_K'(rho_K)."""
+        raise NotImplementedError
+
+    def second(self, density: Array) -> Array:
+        """Second variation e_K''(rho_K)."""
+        raise NotImplementedError
+
+    def secant(self, before: Array, after: Array) -> Array:
+        """(e_K(after) - e_K(before))/(after - before), e_K' where they are equal.
+
+        By default the quotient, and for changes below 1 % the mean of e_K' by Gauss's rule, which has no cancellation.
+        An energy with a formula that is accurate to round-off should override it.
+        """
+        change = after - before
+        near = np.abs(change) <= _NEAR * np.maximum(np.abs(before), np.abs(after))
+        mean = np.zeros_like(before)
+        for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+            mean += 0.5 * weight * self.first(before + 0.5 * (1.0 + node) * change)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(near, mean, (self.value(after) - self.value(before)) / np.where(near, 1.0, change))
+
+
+class EnergyKind:
+    """An energy as a case names it; the defaults are those of an energy about which nothing is known.
+
+    Closed forms and `initial: gibbs` refuse an energy that is not `described` by its diffusion, its external potential,
+    its power laws and its kernels.
+    """
+
+    kind: str
+    described: ClassVar[bool] = False
+    """Whether diffusion, external_potential, power_laws and kernels describe it completely."""
+    strictly_convex: ClassVar[bool] = False
+    """Whether a JKO step with it alone has a unique minimum."""
+
+    @property
+    def diffusion(self) -> float:
+        """eps of its linear diffusion."""
+        return 0.0
+
+    @property
+    def external_potential(self) -> str | float | None:
+        """The expression of its external potential V."""
+        return None
+
+    @property
+    def power_laws(self) -> tuple[tuple[float, float], ...]:
+        """(c, m) of each of its parts c int rho^m/(m - 1)."""
+        return ()
+
+    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+        """W of each of its parts 1/2 int int W(x - y) rho(x) rho(y)."""
+        return ()
+
+    def on(self, mesh: Mesh, names: Names) -> EnergyTerm:
+        """The energy on a mesh; raises CaseError if it is not defined there."""
+        raise NotImplementedError
+
+    def memory(self, extent: Extent) -> int:
+        """Estimated bytes that it adds to a run."""
+        return 0
