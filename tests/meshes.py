@@ -1,12 +1,14 @@
-"""Small meshes of every shape that results can have, made without a mesh generator."""
+"""Small meshes of every shape that results can have, made without a mesh generator; an example of every mesh kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from fvflow.mesh import Box, Mesh, Voronoi
+import fvflow
+from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, MeshDescription, Meshio, Ugrid, Voronoi
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.voronoi_dual import dual_mesh
 
@@ -148,3 +150,45 @@ MEASURE = {
     "mixed": 6.0 + 11 * np.sqrt(0.75) / 2,
 }
 SLANTED = ("tetrahedra",)
+
+
+def _gmsh(folder: Path) -> Gmsh:
+    """The unit square, meshed by gmsh with triangles that have their circumcentres inside."""
+    return Gmsh(
+        geometry="""
+        Point(1) = {0, 0, 0, 0.15}; Point(2) = {1, 0, 0, 0.15}; Point(3) = {1, 1, 0, 0.15}; Point(4) = {0, 1, 0, 0.15};
+        For i In {1:4}
+          Line(i) = {i, i % 4 + 1};
+        EndFor
+        Curve Loop(1) = {1:4}; Plane Surface(1) = {1};
+        Mesh.Algorithm = 6;
+        """
+    )
+
+
+def _meshio(folder: Path) -> Meshio:
+    """Triangles of the unit square in a .vtu file."""
+    import meshio
+
+    points, corners = acute(1)
+    space = np.column_stack([points, np.zeros(len(points))])
+    meshio.write(folder / "mesh.vtu", meshio.Mesh(space, [("triangle", corners)]))
+    return Meshio(str(folder / "mesh.vtu"))
+
+
+def _ugrid(folder: Path) -> Ugrid:
+    """The triangles of the unit square in a file of our own."""
+    fvflow.save_mesh(triangles(), folder / "mesh.nc")
+    return Ugrid(str(folder / "mesh.nc"))
+
+
+# An example of every mesh kind, whose files are written into a folder. All cover their bounding box.
+EXAMPLES: dict[type[MeshDescription], Callable[[Path], MeshDescription]] = {
+    Box: lambda folder: Box((0.0, -1.0), (1.0, 1.0), (5, 4)),
+    Graded: lambda folder: Graded((0.0, -1.0, 2.0), (1.0, 1.0, 3.0), (3, 4, 2), (2.0, 1.0, 0.5)),
+    FiPyMesh: lambda folder: FiPyMesh((-1.0,), (2.0,), (7,)),
+    Gmsh: _gmsh,
+    Meshio: _meshio,
+    Ugrid: _ugrid,
+    Voronoi: lambda folder: Voronoi((0.0, 0.0), (2.0, 1.0), (6, 5), seed=3),
+}
