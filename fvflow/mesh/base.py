@@ -12,11 +12,11 @@ MAX_DIMENSION = 3
 
 
 class MeshDescription:
-    """A mesh as a case file describes it; the defaults here are safe for a kind about which nothing is known.
+    """A mesh as a case file describes it; the defaults are safe for a kind that knows nothing before it is built.
 
     To add a mesh kind, write one module with a frozen dataclass derived from this class. Its fields are the keys of
     the case file, with `kind: Literal["name"] = "name"` as the last one, and its `__post_init__` refuses values that do
-    not fit together. Implement `build`; override the other members where more is known before the mesh is built. Then
+    not fit together. Implement `build`; override the other members if more is known before the mesh is built. Then
     add the class to `MeshKind` in `fvflow.mesh`. Schema, messages and contract tests follow from that union.
     """
 
@@ -50,7 +50,7 @@ class MeshDescription:
         raise NotImplementedError
 
     def refined(self, factor: int = 2) -> Self:
-        """The same domain with cells 1/factor as large along each axis; raises CaseError if the kind has no such."""
+        """The same domain with cells 1/factor as large along each axis; raises CaseError if that is impossible."""
         raise CaseError(f"a mesh of kind {self.kind} cannot be refined by {factor}; give a finer mesh")
 
     def describe(self, mesh: Mesh) -> str:

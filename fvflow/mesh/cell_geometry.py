@@ -103,9 +103,9 @@ def _signed(points: Array, corners: Index) -> tuple[Array, Array, Array]:
 
 def _cones(face: Array, apex: Array) -> Array:
     """Signed volumes of the tetrahedra between an apex and the triangles of a face about its mean (cell, side)."""
-    middle = face.mean(axis=1) - apex
+    centre = face.mean(axis=1) - apex
     first = face - apex[:, None]
-    return np.asarray(np.einsum("cd,csd->cs", middle, np.cross(first, np.roll(first, -1, axis=1))) / 6)
+    return np.asarray(np.einsum("cd,csd->cs", centre, np.cross(first, np.roll(first, -1, axis=1))) / 6)
 
 
 def _cross(a: Array, b: Array) -> Array:

@@ -86,7 +86,7 @@ class Mesh:
     edges: tuple[Array, ...] | None = None
     """Cell boundaries of a grid along x, y, z, each (cells along the axis + 1,); None if the mesh is not a grid."""
     regions: Mapping[str, Array] = field(default_factory=dict)
-    """Volume fraction of each cell inside each named region (cell,), from 0 to 1."""
+    """Volume fraction of each cell inside each named region (cell,)."""
     boundaries: Mapping[str, Index] = field(default_factory=dict)
     """Rows of `wall_points` that belong to each named boundary (wall,)."""
 

@@ -79,7 +79,7 @@ def _cotangent(points: Array, edge: Index, tip: Index) -> Array:
 
 
 def _independent(cotangents: Array, first: _Numbers, second: _Numbers, count: int) -> _Numbers:
-    """Edges to flip, no two of one triangle: each has the most negative cotangents of both triangles."""
+    """Edges to flip, no two of one triangle: each is the worst of both triangles beside it."""
     bad = np.flatnonzero(cotangents < _FLIP_BELOW)
     bad = bad[np.argsort(cotangents[bad])]
     rank, best = np.arange(len(bad)), np.full(count, len(bad))

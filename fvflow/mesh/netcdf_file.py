@@ -65,7 +65,7 @@ class NetCDFFile:
         return CaseError(f"{self.path}: its UGRID topology is not complete ({reason}); write it again")
 
     def names_in(self, group: str) -> tuple[str, ...]:
-        """Names of the variables in a group; none if there is no such group."""
+        """Names of the variables in a group; empty if there is no such group."""
         return tuple(self.file.groups[group].variables) if group in self.file.groups else ()
 
     def fields_in_time(self) -> list[str]:
@@ -73,7 +73,7 @@ class NetCDFFile:
         return [name for name in self.variables if self.dimensions_of(name)[:1] == ("time",) and name != "time"]
 
     def dimensions_of(self, name: str) -> tuple[str, ...]:
-        """Names of the dimensions of a variable; none if there is no such variable."""
+        """Names of the dimensions of a variable; empty if there is no such variable."""
         return tuple(self._variable(name).dimensions) if name in self.file.variables else ()
 
     def has_attribute(self, variable: str, name: str) -> bool:

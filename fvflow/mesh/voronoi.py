@@ -20,9 +20,8 @@ from fvflow.mesh.voronoi_cells import Walls, centroids, clipped_voronoi, cross
 Pair = Annotated[tuple[float, ...], MinLen(2), MaxLen(2)]
 LatticeCounts = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(2), MaxLen(2)]
 
-_MIN_SPACING = (
-    1e-6  # of sites, relative to the size; its square must be resolved on the paraboloid of the triangulation
-)
+# Smallest distance of sites, relative to the size: its square must be resolved on the paraboloid of the triangulation.
+_MIN_SPACING = 1e-6
 _STRAIGHT = 1e-6  # angle in radians below which the polygon does not turn at a corner
 
 

@@ -67,7 +67,7 @@ def _triangulated(sites: Array, walls: Walls, near: _Flags) -> tuple[Index, Arra
     """The Delaunay triangles of the sites and of the images of those near a wall, except triangles of images only.
 
     Returns their corners (triangle, 3), their centroids and circumcentres (triangle, 2), and whether the cell of a site
-    reaches a wall (site, wall).
+    reaches a wall or extends beyond it (site, wall).
     """
     from scipy.spatial import Delaunay
 
@@ -91,9 +91,8 @@ def _circumcentres(first: Array, second: Array, third: Array) -> Array:
     """Circumcentres (triangle, 2); infinite or NaN for a flat triangle."""
     a, b = second - first, third - first
     right = 0.5 * (b * (a**2).sum(axis=1)[:, None] - a * (b**2).sum(axis=1)[:, None])
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # flat triangles on the convex hull: their sites get more images
+    # Triangles on the convex hull may be flat; their sites get more images.
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(first + np.stack([right[:, 1], -right[:, 0]], axis=1) / cross(a, b)[:, None])
 
 

@@ -16,7 +16,7 @@ from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
 _ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
 _COINCIDENT = 1e-9  # distance below which circumcentres coincide, relative to the size of the mesh
 _REMEDY = (
-    "control_volumes: nodes requires a Delaunay mesh without obtuse angles opposite to walls: use delaunay: true, "
+    "control_volumes: nodes requires a Delaunay mesh without circumcentres beyond a wall: use delaunay: true, "
     "another size, or gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
 )
 
