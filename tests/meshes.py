@@ -1,14 +1,16 @@
-"""Small meshes of every shape that results can have, made without a mesh generator."""
+"""Small meshes of every shape that results can have, made without a mesh generator; an example of every mesh kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from fvflow.mesh import Box, Mesh, Voronoi
-from fvflow.mesh.polytopes import assembled
-from fvflow.mesh.voronoi_dual import boxes
+import fvflow
+from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, MeshDescription, Meshio, Ugrid, Voronoi
+from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.voronoi_dual import dual_mesh
 
 # A well-centred pattern of 14 triangles on the unit square, the tile of a family of test meshes (FVCA5, mesh 1).
 TILE = np.array(
@@ -48,14 +50,14 @@ def acute(level: int):
 
 
 def triangles() -> Mesh:
-    return assembled(*acute(2))
+    return mesh_from_cells(*acute(2))
 
 
 def quadrilaterals() -> Mesh:
     """A ring of isosceles trapezoids, which have circumcentres."""
     box = Box((1.0, 0.0), (2.0, 1.9 * np.pi), (6, 40)).build()
     r, theta = box.points.T
-    return assembled(np.stack([r * np.cos(theta), r * np.sin(theta)], axis=1), box.cell_points)
+    return mesh_from_cells(np.stack([r * np.cos(theta), r * np.sin(theta)], axis=1), box.cell_points)
 
 
 def polygons() -> Mesh:
@@ -63,7 +65,7 @@ def polygons() -> Mesh:
 
 
 def node_boxes() -> Mesh:
-    return boxes(triangles())
+    return dual_mesh(triangles())
 
 
 def mixed() -> Mesh:
@@ -76,7 +78,7 @@ def mixed() -> Mesh:
     squares = [[i, i + 1, n + i + 1, n + i] for i in range(count)]
     up = [[n + i, n + i + 1, 2 * n + i, -1] for i in range(count)]
     down = [[n + i + 1, 2 * n + i + 1, 2 * n + i, -1] for i in range(count - 1)]
-    return assembled(np.concatenate([*rows, top]), np.array(squares + up + down))
+    return mesh_from_cells(np.concatenate([*rows, top]), np.array(squares + up + down))
 
 
 def solids() -> Mesh:
@@ -96,7 +98,7 @@ def solids() -> Mesh:
         if tuple(sorted(side)) in walls
     ]
     tetrahedra = np.pad(np.array(inner), ((0, 0), (0, 1)), constant_values=-1)
-    return assembled(points, np.concatenate([tetrahedra, np.array(outer)]))
+    return mesh_from_cells(points, np.concatenate([tetrahedra, np.array(outer)]))
 
 
 def _cut_cubes():
@@ -107,17 +109,17 @@ def _cut_cubes():
 
 def tetrahedra() -> Mesh:
     """Cubes cut into six tetrahedra each; their circumcentres coincide, so that centroids are joined."""
-    return assembled(*_cut_cubes(), centroids=True)
+    return mesh_from_cells(*_cut_cubes(), centroids=True)
 
 
 def tetrahedra_nodes() -> Mesh:
     """The boxes about the nodes of these: cubes again, cut by the walls."""
-    return boxes(assembled(*_cut_cubes()))
+    return dual_mesh(mesh_from_cells(*_cut_cubes()))
 
 
 def hexahedra() -> Mesh:
     box = Box((0.0,) * 3, (1.0, 2.0, 1.0), (4, 3, 2)).build()
-    return assembled(box.points, box.cell_points)
+    return mesh_from_cells(box.points, box.cell_points)
 
 
 def prisms() -> Mesh:
@@ -125,7 +127,7 @@ def prisms() -> Mesh:
     flat, corners = acute(1)
     layers = [np.column_stack([flat, np.full(len(flat), z)]) for z in (0.0, 0.3, 0.5)]
     cells = [np.hstack([corners + k * len(flat), corners + (k + 1) * len(flat)]) for k in range(2)]
-    return assembled(np.concatenate(layers), np.concatenate(cells))
+    return mesh_from_cells(np.concatenate(layers), np.concatenate(cells))
 
 
 SHAPES: dict[str, Callable[[], Mesh]] = {
@@ -148,3 +150,45 @@ MEASURE = {
     "mixed": 6.0 + 11 * np.sqrt(0.75) / 2,
 }
 SLANTED = ("tetrahedra",)
+
+
+def _gmsh(folder: Path) -> Gmsh:
+    """The unit square, meshed by gmsh with triangles that have their circumcentres inside."""
+    return Gmsh(
+        geometry="""
+        Point(1) = {0, 0, 0, 0.15}; Point(2) = {1, 0, 0, 0.15}; Point(3) = {1, 1, 0, 0.15}; Point(4) = {0, 1, 0, 0.15};
+        For i In {1:4}
+          Line(i) = {i, i % 4 + 1};
+        EndFor
+        Curve Loop(1) = {1:4}; Plane Surface(1) = {1};
+        Mesh.Algorithm = 6;
+        """
+    )
+
+
+def _meshio(folder: Path) -> Meshio:
+    """Triangles of the unit square in a .vtu file."""
+    import meshio
+
+    points, corners = acute(1)
+    space = np.column_stack([points, np.zeros(len(points))])
+    meshio.write(folder / "mesh.vtu", meshio.Mesh(space, [("triangle", corners)]))
+    return Meshio(str(folder / "mesh.vtu"))
+
+
+def _ugrid(folder: Path) -> Ugrid:
+    """The triangles of the unit square in a file of our own."""
+    fvflow.save_mesh(triangles(), folder / "mesh.nc")
+    return Ugrid(str(folder / "mesh.nc"))
+
+
+# An example of every mesh kind, whose files are written into a folder. All cover their bounding box.
+EXAMPLES: dict[type[MeshDescription], Callable[[Path], MeshDescription]] = {
+    Box: lambda folder: Box((0.0, -1.0), (1.0, 1.0), (5, 4)),
+    Graded: lambda folder: Graded((0.0, -1.0, 2.0), (1.0, 1.0, 3.0), (3, 4, 2), (2.0, 1.0, 0.5)),
+    FiPyMesh: lambda folder: FiPyMesh((-1.0,), (2.0,), (7,)),
+    Gmsh: _gmsh,
+    Meshio: _meshio,
+    Ugrid: _ugrid,
+    Voronoi: lambda folder: Voronoi((0.0, 0.0), (2.0, 1.0), (6, 5), seed=3),
+}

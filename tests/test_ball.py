@@ -7,7 +7,7 @@ from fvflow.exact import Facts, FromExact
 from fvflow.exact.ball import BallMode, HeatBall
 from fvflow.fields import Drift, Expression, Uniform, average
 from fvflow.mesh import Box
-from fvflow.mesh.polytopes import assembled
+from fvflow.mesh.polytopes import mesh_from_cells
 
 RADIUS = 1.7
 
@@ -24,7 +24,7 @@ def onto_ball(u):
 def ball(dimension, count, radius=RADIUS, centre=0.0):
     """A box bent into a ball."""
     box = Box((-1.0,) * dimension, (1.0,) * dimension, (count,) * dimension).build()
-    return assembled(centre + radius * onto_ball(box.points), box.cell_points, centroids=True)
+    return mesh_from_cells(centre + radius * onto_ball(box.points), box.cell_points, centroids=True)
 
 
 def means(mesh, mode, sampling="average"):
@@ -172,7 +172,7 @@ def test_cells_may_be_of_any_kind():
     corners = whole.cell_points
     triangles = np.concatenate([corners[half][:, [0, 1, 2]], corners[half][:, [0, 2, 3]]])
     cells = np.concatenate([corners[~half], np.pad(triangles, ((0, 0), (0, 1)), constant_values=-1)])
-    mixed = assembled(whole.points, cells, centroids=True)
+    mixed = mesh_from_cells(whole.points, cells, centroids=True)
     fine, coarse = (HeatBall(RADIUS, 2).on(facts(mesh)).average(0.1) for mesh in (mixed, whole))
     first = np.count_nonzero(~half)
     halves = (mixed.volume * fine)[first:].reshape(2, -1).sum(axis=0)

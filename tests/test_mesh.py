@@ -1,9 +1,29 @@
+import dataclasses
+import json
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from fvflow.errors import CaseError
-from fvflow.mesh import Box, FiPyMesh, Graded, from_fipy
+from fvflow.mesh import (
+    Box,
+    Extent,
+    FiPyMesh,
+    Gmsh,
+    Graded,
+    MeshDescription,
+    Meshio,
+    MeshKind,
+    Ugrid,
+    Voronoi,
+    from_fipy,
+)
 from tests.contracts import check_mesh
+from tests.meshes import EXAMPLES
+
+MESH_KINDS = get_args(MeshKind)
+every_mesh_kind = pytest.mark.parametrize("kind", MESH_KINDS, ids=[kind.kind for kind in MESH_KINDS])
 
 EXTENTS = [
     ((-1.0,), (2.0,), (7,)),
@@ -111,3 +131,117 @@ def test_grids_compute_only_what_is_asked_for():
     assert mesh.cells == 2500
     assert "owner" not in vars(mesh)
     assert "centre" not in vars(mesh)
+
+
+def written(description):
+    """The keys of a mesh as a YAML file holds them."""
+    return json.loads(json.dumps(dataclasses.asdict(description)))
+
+
+def test_there_is_an_example_of_every_mesh_kind():
+    assert set(EXAMPLES) == set(MESH_KINDS)
+
+
+@every_mesh_kind
+def test_every_mesh_kind_keeps_the_contract(kind, tmp_path):
+    description = EXAMPLES[kind](tmp_path)
+    assert isinstance(description, MeshDescription)
+    mesh = description.build()
+    check_mesh(mesh, orthogonal=1e-11)
+    assert description.dimension in (None, mesh.dimension)
+    assert description.extent in (None, mesh.extent)
+    assert kind.declared_dimension(written(description)) == description.dimension
+    assert description.describe(mesh).startswith(f"{kind.kind}, ")
+    assert str(mesh.shape[0]) in description.describe(mesh)
+    assert all((tmp_path / file).exists() for file in description.files)
+
+
+def refined(description):
+    """The refined mesh kind; None if it refuses, which the tests of each kind check."""
+    try:
+        return description.refined(2)
+    except CaseError:
+        return None
+
+
+@every_mesh_kind
+def test_refined_kinds_have_as_many_more_cells_as_they_say(kind, tmp_path):
+    description = EXAMPLES[kind](tmp_path)
+    fine, mesh = refined(description), description.build()
+    if fine is not None:
+        assert type(fine) is kind
+        assert fine.build().cells == pytest.approx(2**mesh.dimension * mesh.cells, rel=0.25)
+
+
+def test_meshes_in_files_of_results_cannot_be_refined():
+    with pytest.raises(CaseError, match="use the mesh kind that generated it"):
+        Ugrid("m.nc").refined()
+
+
+@every_mesh_kind
+@pytest.mark.parametrize("value", [None, 3, "two", [], [1] * 4, {}, True])
+def test_declared_dimensions_take_any_value(kind, value):
+    for key in ("lower", "upper", "cells", "polygon", "points", "file"):
+        assert kind.declared_dimension({key: value}) == kind.declared_dimension({})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "dimension"),
+    [
+        (Box, {"lower": [0, 0], "cells": [3]}, 2),
+        (Box, {"cells": [3, 4, 5]}, 3),
+        (Graded, {"lower": "oops", "upper": [1]}, 1),
+        (FiPyMesh, {"lower": [0, 0, 0]}, 3),
+        (Voronoi, {}, 2),
+        (Gmsh, {"file": "disc.msh", "lower": [0, 0]}, None),
+        (Meshio, {"file": "m.vtu"}, None),
+    ],
+)
+def test_declared_dimension_is_read_off_the_keys(kind, values, dimension):
+    assert kind.declared_dimension(values) == dimension
+
+
+@pytest.mark.parametrize(
+    ("description", "extent", "dimension"),
+    [
+        (Box((0.0, 0.0), (1.0, 1.0), (5, 4)), Extent(2, 20, True), 2),
+        (Graded((0.0,), (1.0,), (5,), (2.0,)), Extent(1, 5, True), 1),
+        (FiPyMesh((0.0,) * 3, (1.0,) * 3, (2, 3, 4)), Extent(3, 24, True), 3),
+        (Voronoi((0.0, 0.0), (1.0, 1.0), (5, 4)), Extent(2, 20), 2),
+        (Voronoi((0.0, 0.0), (1.0, 1.0), points=((0.5, 0.5),)), Extent(2, 1), 2),
+        (Voronoi(polygon=((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)), cells=(9, 9)), None, 2),
+        (Gmsh(file="m.msh"), None, None),
+        (Meshio("m.vtu"), None, None),
+        (Ugrid("m.nc"), None, None),
+    ],
+)
+def test_extents_are_known_before_building_where_they_can_be(description, extent, dimension):
+    assert description.extent == extent
+    assert description.dimension == dimension
+
+
+def test_files_are_those_that_a_kind_reads():
+    assert [kind.files for kind in (Gmsh(file="m.msh"), Meshio("m.vtu"), Ugrid("m.nc"))] == [
+        ("m.msh",),
+        ("m.vtu",),
+        ("m.nc",),
+    ]
+    assert Gmsh(geometry="x").files == Box((0.0,), (1.0,), (3,)).files == ()
+
+
+def test_descriptions_name_kind_cells_and_faces():
+    box = Box((0.0, 0.0), (1.0, 1.0), (5, 4))
+    assert box.describe(box.build()) == "box, 5 x 4 cells, 31 faces"
+
+
+def test_a_kind_about_which_nothing_is_known_has_safe_defaults():
+    class Moebius(MeshDescription):
+        kind = "moebius"
+
+    strange = Moebius()
+    assert (strange.extent, strange.dimension, strange.files) == (None, None, ())
+    assert Moebius.declared_dimension({"lower": [0]}) is None
+    with pytest.raises(CaseError, match="kind moebius cannot be refined by 2"):
+        strange.refined()
+    with pytest.raises(NotImplementedError):
+        strange.build()

@@ -1,4 +1,4 @@
-"""Meshes from gmsh and meshio: groups, control volumes, and files that are none."""
+"""Meshes from gmsh, meshio and UGRID files: groups, control volumes, and files that cannot be used."""
 
 import meshio
 import netCDF4
@@ -9,8 +9,9 @@ import fvflow
 from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError
-from fvflow.mesh import Admissibility, Box, Gmsh, Meshio
-from fvflow.mesh.polytopes import assembled
+from fvflow.mesh import Admissibility, Box, Gmsh, Meshio, stored_field
+from fvflow.mesh.conformity import require_conforming
+from fvflow.mesh.polytopes import mesh_from_cells
 from tests.contracts import assert_order, check_mesh
 from tests.meshes import SHAPES, acute
 
@@ -164,12 +165,12 @@ FAULTY = {
     "folded": (lambda: moved(P, T, (0.9, 0.9)), "triangle", "one of them is inverted"),
     "repeated": (lambda: (P, np.vstack([T, [[0, 1, 1]]])), "triangle", "cell 56 has a node twice"),
     "flat": (lambda: (np.vstack([P, [[0.5, 0.0, 0.0]]]), np.vstack([T, [[0, 37, 1]]])), "triangle", "is flat|coincide"),
-    "hanging": (lambda: (HANGING, QUADS), "quad", "node 6 at .* is on a wall"),
-    "covering": (lambda: doubled(P, T, 0.43, 0.21), "triangle", "cover each other"),
+    "hanging": (lambda: (HANGING, QUADS), "quad", "node 6 at .* hangs on a wall face"),
+    "covering": (lambda: doubled(P, T, 0.43, 0.21), "triangle", "cells .* overlap"),
     "twice": (lambda: (P, np.vstack([T, T[:1], T[:1]])), "triangle", "cells share the face"),
     "bow": (lambda: BOW, "quad", r"cell 0 at \(0.5, 0.5\) is folded"),
     "right": (lambda: RIGHT, "triangle", "control_volumes: nodes"),
-    "quadratic": (lambda: (P, np.hstack([T[:1], T[1:2]])), "triangle6", "has elements triangle6; known"),
+    "quadratic": (lambda: (P, np.hstack([T[:1], T[1:2]])), "triangle6", "has elements triangle6; supported"),
     "surface": (lambda: (P + np.outer(P[:, 0] ** 2, [0, 0, 1]), T), "triangle", "surface in space"),
     "lines": (lambda: (P, T[:, :2]), "line", "has no cells"),
 }
@@ -187,7 +188,7 @@ def test_meshes_that_fluxes_cannot_use_are_refused(name, tmp_path):
 def test_truncated_files_are_refused(end, tmp_path):
     whole = written(tmp_path, "m.msh", P, T).read_bytes()
     (tmp_path / "cut.msh").write_bytes(whole[: int(end * len(whole))])
-    with pytest.raises(CaseError, match=r"cut.msh: is (empty|no mesh that can be read)"):
+    with pytest.raises(CaseError, match=r"cut.msh: is (empty|not a readable mesh file)"):
         Gmsh(file=str(tmp_path / "cut.msh")).build()
 
 
@@ -199,7 +200,7 @@ def test_garbage_and_missing_files_are_refused(name, kind, tmp_path):
     with pytest.raises(CaseError, match="cannot be read"):
         kind(file=str(file)).build()
     file.write_bytes(np.random.default_rng(5).integers(0, 256, 3000, dtype=np.uint8).tobytes())
-    with pytest.raises(CaseError, match=r"is no mesh that can be read|cannot be read"):
+    with pytest.raises(CaseError, match=r"is not a readable mesh file|cannot be read"):
         kind(file=str(file)).build()
 
 
@@ -211,7 +212,7 @@ def test_geometries_that_gmsh_cannot_mesh_are_refused(geometry, message, tmp_pat
     with pytest.raises(CaseError, match=message):
         Gmsh(geometry=geometry).build()
     (tmp_path / "g.geo").write_text(TWO.rstrip())
-    with pytest.raises(CaseError, match="last line does not end"):
+    with pytest.raises(CaseError, match="last line has no line end"):
         Gmsh(file=str(tmp_path / "g.geo")).build()
 
 
@@ -221,7 +222,7 @@ def test_geometries_that_gmsh_cannot_mesh_are_refused(geometry, message, tmp_pat
         ({}, "either a file"),
         ({"file": "a.msh", "geometry": "x"}, "either a file"),
         ({"file": "a.msh", "size": 2.0}, "not for a .msh"),
-        ({"file": "a.msh", "control_volumes": "nodes", "centres": "centroids"}, "for control_volumes cells"),
+        ({"file": "a.msh", "control_volumes": "nodes", "centres": "centroids"}, "for control_volumes: cells"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, message):
@@ -358,15 +359,15 @@ def test_polygons_that_are_not_convex_have_their_area():
     dart = np.array([[0, 0], [1, -1], [0, 2], [-1, -1], [0, 1.2], [3, 0.0]])
     for turn in range(4):
         cells = np.array([np.roll([2, 3, 4, 1], turn), [1, 5, 2, -1]])
-        mesh = assembled(dart, cells, centroids=True)
+        mesh = mesh_from_cells(dart, cells, centroids=True)
         np.testing.assert_allclose(mesh.volume, [0.8, 3.5], rtol=1e-14)
     with pytest.raises(CaseError, match="not star-shaped"):
-        assembled(np.array([[0, 0], [2, 2], [2, 0], [0, 2], [3, 1.0]]), np.array([[0, 1, 2, 3], [1, 2, 4, -1]]))
+        mesh_from_cells(np.array([[0, 0], [2, 2], [2, 0], [0, 2], [3, 1.0]]), np.array([[0, 1, 2, 3], [1, 2, 4, -1]]))
 
 
 def test_groups_whose_names_would_become_one_are_refused():
     named = TWO.replace('"right"', '"left-half"')
-    with pytest.raises(CaseError, match="would both be left_half"):
+    with pytest.raises(CaseError, match="would both be named left_half"):
         Gmsh(geometry=named).build()
     assert set(Gmsh(geometry=TWO.replace('"right"', '"in"')).build().regions) == {"left_half", "in_"}
 
@@ -424,7 +425,7 @@ def test_what_nearly_fits_is_told_from_what_fits():
     cells = Box((0.0, 0.0), (2.0, 1.0), (2, 1)).build().cell_points
     for off, refused in ((1e-5, False), (1e-2, True)):
         points[4] = [1 + off, 1]
-        mesh = assembled(points, cells)
+        mesh = mesh_from_cells(points, cells)
         if refused:
             with pytest.raises(CaseError, match="not consistent"):
                 Admissibility(mesh).require("")
@@ -468,8 +469,163 @@ def test_ugrid_files_without_a_topology_are_refused(tmp_path):
         with pytest.raises(CaseError, match=r"topology"):
             fvflow.Ugrid(str(tmp_path / "m.nc")).build()
     fvflow.save_mesh(mesh, tmp_path / "ours.nc")
-    with pytest.raises(CaseError, match="comes as it is; leave out"):
+    with pytest.raises(CaseError, match="used as it is stored; remove"):
         fvflow.Ugrid(str(tmp_path / "ours.nc"), control_volumes="nodes").build()
+
+
+def unset(name):
+    return lambda file: file["grid"].delncattr(name)
+
+
+def attribute(variable, name, value):
+    return lambda file: file[variable].setncattr(name, value)
+
+
+def coordinate_of_another_length(file):
+    file.createDimension("few", 3)
+    file.createVariable("short", "f8", ("few",))[:] = 0.0
+    file["grid"].node_coordinates = "nx short"
+
+
+def text_for_a_coordinate(file):
+    file.createVariable("words", str, ("node",))[:] = np.array(["here"] * len(file.dimensions["node"]), object)
+    file["grid"].node_coordinates = "nx words"
+
+
+INCOMPLETE = {
+    "no coordinates": (unset("node_coordinates"), "grid has no attribute node_coordinates"),
+    "no connectivity": (unset("face_node_connectivity"), "grid has no attribute face_node_connectivity"),
+    "connectivity is a number": (attribute("grid", "face_node_connectivity", 7), "is 7 and not a text|7.* not a text"),
+    "connectivity is elsewhere": (attribute("grid", "face_node_connectivity", "none"), "there is no variable none"),
+    "connectivity is a line": (attribute("grid", "face_node_connectivity", "nx"), "nx does not hold numbers in 2"),
+    "coordinates are elsewhere": (attribute("grid", "node_coordinates", "nx b"), "there is no variable b"),
+    "coordinates are empty": (attribute("grid", "node_coordinates", " "), "are missing or differ in length"),
+    "one coordinate": (attribute("grid", "node_coordinates", "nx"), "dimension 2 have 1 coordinates"),
+    "coordinates are a table": (attribute("grid", "node_coordinates", "nx faces"), "faces does not hold numbers in 1"),
+    "coordinates differ": (coordinate_of_another_length, "are missing or differ in length"),
+    "coordinates are texts": (text_for_a_coordinate, "words does not hold numbers"),
+    "start is a text": (attribute("faces", "start_index", "one"), "start_index is 'one' and not a whole number"),
+    "start is not finite": (attribute("faces", "start_index", np.nan), "start_index is .*nan.* and not a whole number"),
+    "dimension is a text": (attribute("grid", "topology_dimension", "two"), "topology_dimension is 'two'"),
+}
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_incomplete_topologies_are_refused(name, tmp_path):
+    change, message = INCOMPLETE[name]
+    mesh = SHAPES["mixed"]()
+    ugrid(tmp_path / "m.nc", mesh.points, mesh.cell_points, -1, 0)
+    fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+    with netCDF4.Dataset(tmp_path / "m.nc", "a") as file:
+        change(file)
+    with pytest.raises(CaseError, match=rf"m.nc: its UGRID topology is not complete \(.*({message}).*; write it again"):
+        fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, IndexError, ValueError, RuntimeError, OSError])
+def test_errors_of_our_own_code_are_not_taken_for_an_incomplete_file(error, tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise error("a bug of ours")
+
+    mesh = SHAPES["mixed"]()
+    ugrid(tmp_path / "m.nc", mesh.points, mesh.cell_points, -1, 0)
+    monkeypatch.setattr("fvflow.mesh.ugrid_reader.mesh_from_cells", broken)
+    with pytest.raises(error, match="a bug of ours"):
+        fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+
+
+def shorter_region(file):
+    file["regions"].createDimension("few", 3)
+    file["regions"].createVariable("odd", "f8", ("few",))[:] = 1.0
+
+
+def foreign_boundary(file):
+    file["boundaries"].createDimension("one", 1)
+    file["boundaries"].createDimension("two", 2)
+    file["boundaries"].createVariable("odd", "i4", ("one", "two"))[:] = [[0, 10**6]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file["mesh"].setncattr("face_coordinates", "mesh_face_x"), r"the centres are \(\d+, 1\)"),
+        (
+            lambda file: file["mesh"].setncattr("face_coordinates", "mesh_node_x mesh_node_y"),
+            r"the centres are \(\d+, 2\)",
+        ),
+        (shorter_region, "region odd has 3 values"),
+        (foreign_boundary, "boundary odd has faces that the mesh has not"),
+    ],
+)
+def test_results_whose_parts_do_not_fit_are_refused(change, message, tmp_path):
+    fvflow.save_mesh(two().build(), tmp_path / "m.nc")
+    with netCDF4.Dataset(tmp_path / "m.nc", "a") as file:
+        change(file)
+    with pytest.raises(CaseError, match=message):
+        fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        (None, "neither a variable mesh nor x_bnds"),
+        ([[0, 1], [2, 1]], "do not increase"),
+        ([[0], [1]], "do not increase"),
+    ],
+)
+def test_grids_without_edges_are_refused(bounds, message, tmp_path):
+    with netCDF4.Dataset(tmp_path / "m.nc", "w") as file:
+        file.source = "fvflow"
+        if bounds is not None:
+            for name, size in zip(("x", "bounds"), np.shape(bounds), strict=True):
+                file.createDimension(name, size)
+            file.createVariable("x_bnds", "f8", ("x", "bounds"))[:] = bounds
+    with pytest.raises(CaseError, match=message):
+        fvflow.Ugrid(str(tmp_path / "m.nc")).build()
+
+
+def test_fields_that_are_not_of_cells_are_refused(tmp_path):
+    Case.parse(
+        "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [3, 2]}\nflow: {kind: fokker-planck, epsilon: 0.1}\n"
+        "initial: {kind: uniform}\ntimes: {end: 0.1, step: 0.1}\n"
+    ).write(tmp_path / "r.nc")
+    assert stored_field(str(tmp_path / "r.nc"), "rho", None)[1].shape == (6,)
+    with netCDF4.Dataset(tmp_path / "r.nc", "a") as file:
+        file.createVariable("odd", "f8", ("time", "x"))[:] = 1.0
+    with pytest.raises(CaseError, match="odd has 3 values, the mesh 6 cells; give a cell field"):
+        stored_field(str(tmp_path / "r.nc"), "odd", None)
+
+
+@pytest.mark.parametrize(
+    ("points", "cells", "message"),
+    [
+        (RIGHT[0][:, :2], [[0, 1, -1]], "cell 0 has the nodes .*polygons have at least 3"),
+        (RIGHT[0][:, :2], [[0, 1, -1, 2]], "cell 0 has the nodes .* -1 stands only at the end"),
+        (P[:7], [[0, 1, 2, 3, 4, 5, 6]], "cell 0 has the nodes .*solids have 4, 5, 6 or 8"),
+        (RIGHT[0][:, :2], [[0, 1, 4]], "a cell has node 4, there are 4"),
+        (RIGHT[0][:, :2], [[0, 1, -2]], "a cell has node -2, there are 4"),
+        (RIGHT[0][:, :2], np.empty((0, 3), int), "has no cells"),
+    ],
+)
+def test_malformed_cells_are_refused(points, cells, message):
+    with pytest.raises(CaseError, match=message):
+        mesh_from_cells(points, np.array(cells))
+
+
+@pytest.mark.parametrize(
+    ("width", "refused"), [(0.6, True), (0.3, True), (0.05, True), (1e-3, True), (2e-6, False), (-0.1, False)]
+)
+def test_components_must_not_overlap(width, refused):
+    """Two squares whose corners overlap by a square of the given width: width^2 of the smaller cell."""
+    strip = Box((0.0, 0.0), (2.0, 1.0), (2, 1)).build()
+    shift = np.array([2.0, 1.0]) - width
+    points = np.concatenate([strip.points, strip.points + shift])
+    mesh = mesh_from_cells(points, np.concatenate([strip.cell_points, strip.cell_points + len(strip.points)]))
+    if refused:
+        with pytest.raises(CaseError, match=r"cells 1 and 2 at .* overlap \(1 pairs\); cut one part out"):
+            require_conforming(mesh)
+    else:
+        require_conforming(mesh)
 
 
 def test_regions_and_boundaries_are_stored(tmp_path):
@@ -506,7 +662,10 @@ def test_a_mesh_is_no_result_to_draw_or_to_overwrite(tmp_path):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ImportError("No module named 'gmsh'"), r"needs gmsh .*; pip install -e '\.\[mesh\]' in .* pip install gmsh$"),
+        (
+            ImportError("No module named 'gmsh'"),
+            r"needs gmsh .*; install it with pip install -e '\.\[mesh\]' in .* pip install gmsh$",
+        ),
         (OSError("libGLU.so.1: cannot open"), r"needs gmsh, which does not load \(libGLU.*; install that system"),
     ],
 )

@@ -12,8 +12,8 @@ import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from fvflow.mesh import Admissibility, Box, Ugrid
-from fvflow.mesh.polytopes import assembled
-from fvflow.mesh.voronoi_dual import boxes
+from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.voronoi_dual import dual_mesh
 from tests.check_vtk import frames
 from tests.contracts import check_mesh
 from tests.meshes import MEASURE, SHAPES, SLANTED, acute, tetrahedra
@@ -177,7 +177,7 @@ def test_a_result_starts_a_run_on_its_mesh_and_on_another(shape, tmp_path):
         ({"file": "{}/none.nc"}, "cannot be read"),
         ({"file": "{}/first.nc", "time": 0.17}, "has no time 0.17; the nearest is 0.2"),
         ({"file": "{}/first.nc", "field": "phi"}, "has no field phi; it has rho"),
-        ({"file": "{}/mesh.nc"}, "has no times"),
+        ({"file": "{}/mesh.nc"}, "has no saved times"),
         ({"file": "{}/text.nc"}, "cannot be read"),
     ],
 )
@@ -191,7 +191,7 @@ def test_files_that_are_no_start_are_refused(change, message, tmp_path):
 
 
 def test_boxes_about_the_nodes_of_cut_cubes_are_cubes():
-    mesh = boxes(assembled(*(lambda made: (made.points, made.cell_points))(tetrahedra())))
+    mesh = dual_mesh(mesh_from_cells(*(lambda made: (made.points, made.cell_points))(tetrahedra())))
     assert mesh.faces == 3 * 3 * 16, "none between nodes across a diagonal"
     np.testing.assert_allclose(mesh.distance, 1 / 3)
     inner = (mesh.points > 0).all(axis=1) & (mesh.points < 1).all(axis=1)
@@ -204,7 +204,7 @@ def test_the_published_test_on_triangles(tmp_path):
     errors = []
     for level, published in enumerate((1.189e-1, 5.293e-2, 2.415e-2), start=1):
         file = tmp_path / f"{level}.nc"
-        fvflow.save_mesh(assembled(*acute(level)), file)
+        fvflow.save_mesh(mesh_from_cells(*acute(level)), file)
         run = Case.parse(
             f"""
             mesh: {{kind: ugrid, file: {file}}}
@@ -220,7 +220,7 @@ def test_the_published_test_on_triangles(tmp_path):
 
 def test_interior_point_agrees_with_the_published_distance_on_triangles(tmp_path):
     """Natale, Todeschi, ESAIM M2AN 55 (2021): .5641153 on 224 triangles, 8 interior times."""
-    fvflow.save_mesh(assembled(*acute(2)), tmp_path / "m.nc")
+    fvflow.save_mesh(mesh_from_cells(*acute(2)), tmp_path / "m.nc")
     bump = "where((x-{0})**2+(y-{0})**2 <= 0.09, 1+cos(pi*((x-{0})**2+(y-{0})**2)/0.09), 0)"
     run = Case.parse(
         f"""

@@ -3,7 +3,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from fvflow.errors import CaseError
-from fvflow.mesh.voronoi import Voronoi, bounded, centroids
+from fvflow.mesh.voronoi import Voronoi
+from fvflow.mesh.voronoi_cells import centroids, clipped_voronoi
 from tests.contracts import check_mesh
 
 SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
@@ -44,7 +45,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def made(kind):
     """Sites, polygon, points, cell_points."""
     sites, polygon = kind.sites()
-    return sites, polygon, *bounded(sites, polygon)
+    return sites, polygon, *clipped_voronoi(sites, polygon)
 
 
 def cross(a, b):
@@ -209,9 +210,9 @@ def test_clockwise_polygons_are_turned():
 
 def test_cells_do_not_depend_on_where_and_how_large_the_polygon_is():
     sites, polygon = KINDS["skew"].sites()
-    points, cells = bounded(sites, polygon)
+    points, cells = clipped_voronoi(sites, polygon)
     for scale, shift in ((1e-6, 0.0), (2.0**30, 0.0), (1.0, 2.0**20)):
-        moved, same = bounded(sites * scale + shift, polygon * scale + shift)
+        moved, same = clipped_voronoi(sites * scale + shift, polygon * scale + shift)
         assert same.shape == cells.shape
         assert len(moved) == len(points)
         assert cKDTree(moved).query(points * scale + shift)[0].max() < 1e-7 * scale
@@ -219,7 +220,7 @@ def test_cells_do_not_depend_on_where_and_how_large_the_polygon_is():
 
 def test_a_site_close_to_a_wall_is_cut_off_all_the_same():
     polygon = np.array(SQUARE)
-    points, cells = bounded(np.array([[0.5, 0.7], [0.3, 1.1e-6], [0.9, 0.4]]), polygon)
+    points, cells = clipped_voronoi(np.array([[0.5, 0.7], [0.3, 1.1e-6], [0.9, 0.4]]), polygon)
     assert sum(area(points[row]) for row in polygons(cells)) == pytest.approx(1.0, rel=1e-12)
     assert depth(points, polygon).min() >= 0.0
 
@@ -263,9 +264,12 @@ BOX = {"lower": (0.0, 0.0), "upper": (1.0, 1.0)}
         ({**BOX, "points": ((0.5, 0.5), (0.5, 0.5 + 5e-7))}, "5e-07 from another"),
         ({"polygon": ((0.0, 0.0), (1.0, 1.0)), "cells": (3, 3)}, "convex"),
         ({"polygon": ((0.0, 0.0), (2.0, 0.0), (0.5, 0.5), (0.0, 2.0)), "cells": (3, 3)}, r"\[0.5, 0.5\].*convex"),
-        ({"polygon": ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (1.0, 2.0)), "cells": (3, 3)}, r"\[1.0, 0.0\].*leave"),
-        ({"polygon": (*SQUARE, (0.0, 1.0)), "cells": (3, 3)}, r"\[0.0, 1.0\].*leave"),
-        ({"polygon": (*SQUARE, (-1.0, 1.0)), "cells": (3, 3)}, "leave"),
+        (
+            {"polygon": ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (1.0, 2.0)), "cells": (3, 3)},
+            r"\[1.0, 0.0\].*remove this corner",
+        ),
+        ({"polygon": (*SQUARE, (0.0, 1.0)), "cells": (3, 3)}, r"\[0.0, 1.0\].*remove this corner"),
+        ({"polygon": (*SQUARE, (-1.0, 1.0)), "cells": (3, 3)}, "remove this corner"),
         ({"polygon": tuple(HEXAGON[k % 6] for k in range(12)), "cells": (3, 3)}, "winds"),
         ({"polygon": tuple(ROUND[k % 60] for k in range(0, 120, 24)), "cells": (3, 3)}, "winds"),
     ],
@@ -281,5 +285,5 @@ def test_lattices_without_a_site_in_the_polygon_are_refused():
 
 
 def test_coinciding_sites_are_refused_by_the_triangulation_too():
-    with pytest.raises(CaseError, match="place of another"):
-        bounded(np.array([[0.5, 0.5], [0.2, 0.3], [0.5, 0.5]]), np.array(SQUARE))
+    with pytest.raises(CaseError, match="coincides with another"):
+        clipped_voronoi(np.array([[0.5, 0.5], [0.2, 0.3], [0.5, 0.5]]), np.array(SQUARE))

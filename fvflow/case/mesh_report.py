@@ -39,11 +39,11 @@ def _admissibility(mesh: Mesh) -> str:
     if not mesh.faces:
         return "one cell"
     found = Admissibility(mesh)
-    angle, close, small = found.angle, found.closeness, found.smallness
+    angle, close, small = found.angle, found.relative_distance, found.relative_area
     slivers = int((small < _SLIVER).sum())
     told = [
         f"lines between centres within {angle.max():.1e} rad of their faces' normals"
-        + ("" if angle.max() <= found.SLANTED else ": two-point fluxes are not consistent"),
+        + ("" if angle.max() <= found.MAX_ANGLE else ": two-point fluxes are not consistent"),
         f"centres at least {close.min():.2g} cell sizes apart",
         f"transmissibilities {mesh.transmissibility.min():.2g} to {mesh.transmissibility.max():.2g}",
     ]

@@ -1,12 +1,17 @@
-"""Meshes: a mesh kind is a frozen description that builds a Mesh, the face graph that schemes see."""
+"""Meshes: a mesh kind is a frozen description that builds a Mesh, the face graph that schemes see.
+
+`MeshDescription` is the contract of a mesh kind, `MeshKind` the union of those that a case file can name.
+"""
 
 from fvflow.mesh.admissibility import Admissibility
+from fvflow.mesh.base import MeshDescription
+from fvflow.mesh.box import Box, Graded
 from fvflow.mesh.coarse_proxy import coarse_proxy
 from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Part
 from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
-from fvflow.mesh.grid import Box, Graded, Grid
+from fvflow.mesh.grid import Grid
 from fvflow.mesh.overlap import overlaps, transferred
 from fvflow.mesh.plot_cells import topology
 from fvflow.mesh.section import polygons, section
@@ -29,6 +34,7 @@ __all__ = [
     "Grid",
     "Index",
     "Mesh",
+    "MeshDescription",
     "MeshKind",
     "Meshio",
     "Part",

@@ -9,18 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
-from fvflow.mesh.cell_geometry import place
+from fvflow.mesh.cell_geometry import format_point
 from fvflow.mesh.core import Array, Mesh
 
-_COINCIDENT = 1e-6  # distance of centres that counts as none, of the cells' size
+_COINCIDENT = 1e-6  # distance below which two centres coincide, in cell sizes
 
 
 @dataclass(frozen=True, eq=False)
 class Admissibility:
-    """How far a mesh is from one whose faces are orthogonal to the lines between centres, T > 0."""
+    """Measures of how close a mesh is to an admissible one.
+
+    A mesh is admissible if its faces are orthogonal to the lines between the centres and T = |s|/d is positive and
+    finite (Eymard, Gallouet, Herbin, Finite Volume Methods, 2000, Definition 9.1).
+    """
 
     mesh: Mesh
-    SLANTED: ClassVar[float] = 1e-3  # radians that the line between two centres may be off the normal of their face
+    MAX_ANGLE: ClassVar[float] = 1e-3
+    """Largest angle in radians between x_L - x_K and the normal of the face that counts as orthogonal."""
 
     @property
     def angle(self) -> Array:
@@ -31,34 +36,35 @@ class Admissibility:
         return np.asarray(np.arctan2(across, mesh.distance))
 
     @property
-    def closeness(self) -> Array:
-        """Distance of the centres beside each face, in cell sizes |K|^(1/dim) (face,)."""
+    def relative_distance(self) -> Array:
+        """Distance of the centres beside each face, in sizes |K|^(1/dim) of the smaller cell (face,)."""
         mesh = self.mesh
         size = mesh.volume ** (1 / mesh.dimension)
         return np.asarray(mesh.distance / np.minimum(size[mesh.owner], size[mesh.neighbour]))
 
     @property
-    def smallness(self) -> Array:
-        """Area of each face over that of a cube as large as the smaller cell beside it (face,)."""
+    def relative_area(self) -> Array:
+        """Area of each face over that of a cube of the volume of the smaller cell beside it (face,)."""
         mesh = self.mesh
         size = mesh.volume ** (1 / mesh.dimension)
         return np.asarray(mesh.area / np.minimum(size[mesh.owner], size[mesh.neighbour]) ** (mesh.dimension - 1))
 
-    def require(self, remedy: str, slanted: bool = False) -> None:
-        """Refuse a mesh with T <= 0 or infinite, or, unless `slanted`, one without orthogonality: CaseError."""
-        close, angle = self.closeness, self.angle
-        bad = ~(close > _COINCIDENT)  # NaN is bad too
+    def require(self, remedy: str, orthogonal: bool = True) -> None:
+        """Raise CaseError with the remedy if T <= 0 or T is infinite, or if `orthogonal` and the mesh is not."""
+        distance, angle = self.relative_distance, self.angle
+        bad = ~(distance > _COINCIDENT)  # NaN is bad too
         if bad.any():
-            order = ", in the wrong order" if close.min() < -_COINCIDENT else ""
-            told = f"have centres {abs(close.min()):.2g} cell sizes apart along their normal{order}"
-            self._refuse(bad, close, f"{told}; {remedy}")
-        bad = ~(angle <= self.SLANTED)
-        if not slanted and bad.any():
-            told = f"are joined by a line {angle.max():.2g} rad off their normal: two-point fluxes are not consistent"
-            self._refuse(bad, -angle, f"{told}; {remedy}")
+            order = ", in the wrong order" if distance.min() < -_COINCIDENT else ""
+            fault = f"have centres {abs(distance.min()):.2g} cell sizes apart along their normal{order}"
+            self._refuse(bad, distance, f"{fault}; {remedy}")
+        bad = ~(angle <= self.MAX_ANGLE)
+        if orthogonal and bad.any():
+            fault = f"are joined by a line {angle.max():.2g} rad off their normal: two-point fluxes are not consistent"
+            self._refuse(bad, -angle, f"{fault}; {remedy}")
 
-    def _refuse(self, bad: NDArray[np.bool], measure: Array, told: str) -> None:
-        """A sentence on the face of the least measure."""
+    def _refuse(self, bad: NDArray[np.bool], measure: Array, fault: str) -> None:
+        """Raise CaseError that names the cells beside the face of the smallest measure."""
         mesh, worst = self.mesh, int(np.argmin(measure))
-        cells = f"cells {mesh.owner[worst]} and {mesh.neighbour[worst]} at {place(mesh.centre[mesh.owner[worst]])}"
-        raise CaseError(f"{cells}, the worst of {bad.sum()} pairs of {mesh.faces}, {told}")
+        at = format_point(mesh.centre[mesh.owner[worst]])
+        cells = f"cells {mesh.owner[worst]} and {mesh.neighbour[worst]} at {at}"
+        raise CaseError(f"{cells}, the worst of {bad.sum()} pairs of {mesh.faces}, {fault}")

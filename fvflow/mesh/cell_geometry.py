@@ -1,4 +1,4 @@
-"""Single cells: their faces, their orientation, and shapes that are none."""
+"""Single cells: their faces, their orientation, and checks for degenerate shapes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.core import Array, Index
 
-# The faces of each solid, by its number of corners, in VTK's order; their normals point out.
+# The faces of each solid by its number of corners, both in VTK's order, with outward normals.
 FACES = {
     4: [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]],
     5: [[0, 3, 2, 1], [0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]],
@@ -15,18 +15,19 @@ FACES = {
     8: [[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]],
 }
 _MIRRORED = {4: [0, 2, 1, 3], 5: [0, 3, 2, 1, 4], 6: [0, 2, 1, 3, 5, 4], 8: [0, 3, 2, 1, 4, 7, 6, 5]}
-_FLAT = 1e-10  # measure of a cell that has none, of that of a cube as large
+_FLAT = 1e-10  # measure below which a cell is flat, relative to that of its bounding cube
 
 
-def place(point: Array) -> str:
-    """A position as people read it."""
+def format_point(point: Array) -> str:
+    """A position (dim,) in a message: (x, y, z) with four digits."""
     return "(" + ", ".join(f"{value:.4g}" for value in point) + ")"
 
 
-def without_repetition(cell_points: Index, dimension: int) -> Index:
-    """The cells, polygons without the corners that repeat the one before; raises CaseError for solids that repeat one.
+def without_repeated_corners(cell_points: Index, dimension: int) -> Index:
+    """The cells (cell, corner), where polygons lose each corner that repeats the one before it.
 
-    A triangle is often written as a quadrilateral with a side of no length.
+    A triangle is often written as a quadrilateral with a side of zero length. Raises CaseError for a solid with a
+    repeated corner, and for a polygon that has fewer than three corners left or repeats one elsewhere.
     """
     ordered = np.sort(cell_points, axis=1)
     repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
@@ -46,31 +47,34 @@ def without_repetition(cell_points: Index, dimension: int) -> Index:
     return cleaned
 
 
-def turned(points: Array, cell_points: Index) -> Index:
-    """The cells, all oriented alike; raises CaseError for those that are flat or folded."""
+def consistently_oriented(points: Array, cell_points: Index) -> Index:
+    """The cells (cell, corner), all with the positive orientation: counter-clockwise, or as VTK orders solids.
+
+    Raises CaseError for cells that are flat, folded or not star-shaped.
+    """
     oriented = cell_points.copy()
     sizes = (cell_points >= 0).sum(axis=1)
     for size in np.unique(sizes):
         part = np.flatnonzero(sizes == size)
         corners, solid = cell_points[part, :size], points.shape[1] == 3
         least, most, scale = _signed(points, corners)
-        back = -least > most
-        corners[back] = corners[back][:, _MIRRORED[int(size)] if solid else [0, *range(int(size) - 1, 0, -1)]]
+        inverted = -least > most
+        corners[inverted] = corners[inverted][:, _MIRRORED[int(size)] if solid else [0, *range(int(size) - 1, 0, -1)]]
         if not solid:
-            corners = _about_a_kernel_corner(points, corners)
+            corners = _start_in_kernel(points, corners)
         least, most, scale = _signed(points, corners)
-        whole, seen = most > _FLAT * scale, least >= -_FLAT * scale
-        for good, what in ((whole, "is flat"), (seen, "is folded or not star-shaped")):
+        solid_enough, star_shaped = most > _FLAT * scale, least >= -_FLAT * scale
+        for good, fault in ((solid_enough, "is flat"), (star_shaped, "is folded or not star-shaped")):
             if not good.all():
                 cell = int(np.argmin(good))
-                at = place(points[corners[cell]].mean(axis=0))
-                raise CaseError(f"cell {part[cell]} at {at} {what} ({(~good).sum()} in all); repair the mesh")
+                at = format_point(points[corners[cell]].mean(axis=0))
+                raise CaseError(f"cell {part[cell]} at {at} {fault} ({(~good).sum()} in all); repair the mesh")
         oriented[part, :size] = corners
     return oriented
 
 
-def _about_a_kernel_corner(points: Array, corners: Index) -> Index:
-    """Polygons turned to begin with a corner that sees all others, where they do not and there is one."""
+def _start_in_kernel(points: Array, corners: Index) -> Index:
+    """Polygons rotated to begin with a corner in their kernel, one that sees all others, if there is one."""
     for _ in range(corners.shape[1] - 1):
         least, _, scale = _signed(points, corners)
         hidden = least < -_FLAT * scale
@@ -81,9 +85,10 @@ def _about_a_kernel_corner(points: Array, corners: Index) -> Index:
 
 
 def _signed(points: Array, corners: Index) -> tuple[Array, Array, Array]:
-    """Least and greatest signed measure of the simplices that make up each cell (cell,), and that of a cube as large.
+    """Minimum and maximum signed measure of the simplices of each cell, and the measure of its bounding cube (cell,).
 
-    Triangles about the first corner of a polygon; tetrahedra between the middle of a solid and its faces.
+    The simplices are the triangles about the first corner of a polygon, or the tetrahedra between the mean of the
+    corners of a solid and its faces.
     """
     x = points[corners]
     scale = np.ptp(x, axis=1).max(axis=1) ** points.shape[1]
@@ -91,16 +96,16 @@ def _signed(points: Array, corners: Index) -> tuple[Array, Array, Array]:
         ahead = x[:, 1:] - x[:, :1]
         parts = _cross(ahead[:, :-1], ahead[:, 1:]) / 2
     else:
-        middle = x.mean(axis=1)
-        parts = np.concatenate([_cones(x[:, face], middle) for face in FACES[corners.shape[1]]], axis=1)
+        apex = x.mean(axis=1)
+        parts = np.concatenate([_cones(x[:, face], apex) for face in FACES[corners.shape[1]]], axis=1)
     return parts.min(axis=1), parts.max(axis=1), scale
 
 
 def _cones(face: Array, apex: Array) -> Array:
-    """Signed volumes of the tetrahedra between an apex and the triangles of a face about its middle (cell, side)."""
-    middle = face.mean(axis=1) - apex
+    """Signed volumes of the tetrahedra between an apex and the triangles of a face about its mean (cell, side)."""
+    centre = face.mean(axis=1) - apex
     first = face - apex[:, None]
-    return np.asarray(np.einsum("cd,csd->cs", middle, np.cross(first, np.roll(first, -1, axis=1))) / 6)
+    return np.asarray(np.einsum("cd,csd->cs", centre, np.cross(first, np.roll(first, -1, axis=1))) / 6)
 
 
 def _cross(a: Array, b: Array) -> Array:

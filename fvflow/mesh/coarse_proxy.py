@@ -1,4 +1,4 @@
-"""A mesh in small, to try out what would take long on the mesh itself."""
+"""A smaller mesh that stands for a large one, for instance to measure the time of a step."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from fvflow.mesh.grid import Grid
 
 
 def coarse_proxy(mesh: Mesh, density: Array, cells: int) -> tuple[Mesh, Array] | None:
-    """A mesh of about so many cells, and the density (cell,) there; None where the cells are boxes about nodes.
+    """A mesh of about `cells` cells, and the density on it (cell,); None for Voronoi boxes of tetrahedra.
 
-    Of a grid, every so many-th edge along each axis: the same domain in larger cells. Of others, which cannot be made
-    coarser, the cells around the densest one: a piece in cells of the same size.
+    A grid keeps every k-th edge along each axis: the same domain in larger cells, with the same mass. Other meshes
+    cannot be coarsened; they are cut down to the cells nearest to the one of the greatest density.
     """
     if mesh.edges is not None:
-        return _coarser(mesh.edges, mesh.volume * density, math.ceil((mesh.cells / cells) ** (1 / mesh.dimension)))
+        return _coarse_grid(mesh.edges, mesh.volume * density, math.ceil((mesh.cells / cells) ** (1 / mesh.dimension)))
     if mesh.point_data:
         return None
-    away = ((mesh.centre - mesh.centre[np.argmax(density)]) ** 2).sum(axis=1)
-    kept = np.sort(np.argpartition(away, min(cells, mesh.cells) - 1)[:cells])
-    return _piece(mesh, freeze_index(kept)), density[kept]
+    squared_distance = ((mesh.centre - mesh.centre[np.argmax(density)]) ** 2).sum(axis=1)
+    kept = np.sort(np.argpartition(squared_distance, min(cells, mesh.cells) - 1)[:cells])
+    return _submesh(mesh, freeze_index(kept)), density[kept]
 
 
-def _coarser(edges: tuple[Array, ...], masses: Array, stride: int) -> tuple[Mesh, Array]:
-    shaped = masses.reshape([len(edge) - 1 for edge in reversed(edges)])
+def _coarse_grid(edges: tuple[Array, ...], masses: Array, stride: int) -> tuple[Mesh, Array]:
+    """The grid of every `stride`-th edge, and the density of the summed cell masses on it."""
+    field = masses.reshape([len(edge) - 1 for edge in reversed(edges)])
     first = [np.arange(0, len(edge) - 1, stride) for edge in edges]
     for axis, start in enumerate(reversed(first)):
-        shaped = np.add.reduceat(shaped, start, axis=axis)
+        field = np.add.reduceat(field, start, axis=axis)
     mesh = Grid(tuple(edge[np.append(start, len(edge) - 1)] for edge, start in zip(edges, first, strict=True)))
-    return mesh, shaped.ravel() / mesh.volume
+    return mesh, field.ravel() / mesh.volume
 
 
-def _piece(mesh: Mesh, kept: Index) -> Mesh:
+def _submesh(mesh: Mesh, kept: Index) -> Mesh:
+    """The mesh of some cells, in increasing order, and the faces between them."""
     number = np.full(mesh.cells, -1)
     number[kept] = np.arange(len(kept))
     inside = (number[mesh.owner] >= 0) & (number[mesh.neighbour] >= 0)

@@ -1,4 +1,4 @@
-"""The face graph: all that a finite-volume scheme needs to know of a mesh."""
+"""The face graph: what a finite-volume scheme needs to know of a mesh."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Index = NDArray[np.int32]
 
-# Corners of the reference line, square and cube [-1, 1]^d in the order of VTK.
+# Corners of the reference line, square and cube [-1, 1]^d in VTK's order.
 _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=float)
 REFERENCE_CORNERS = {
     0: np.zeros((1, 0)),
@@ -23,7 +23,7 @@ REFERENCE_CORNERS = {
     2: _SQUARE,
     3: np.concatenate([np.column_stack([_SQUARE, np.full(4, z)]) for z in (-1.0, 1.0)]),
 }
-# Cells of three dimensions by their number of corners, each a cube some of whose corners coincide.
+# Solids by their number of corners, each as a cube some of whose corners coincide.
 _AS_CUBE = {
     4: [0, 1, 2, 2, 3, 3, 3, 3],
     5: [0, 1, 2, 3, 4, 4, 4, 4],
@@ -31,19 +31,22 @@ _AS_CUBE = {
     8: list(range(8)),
 }
 EVERY = slice(None)
-Part = Index | slice  # some of the cells or faces
+Part = Index | slice  # a subset of the cells or faces
 
 
 class Extent(NamedTuple):
-    """How large a mesh is, without the mesh."""
+    """The size of a mesh, which may be known before the mesh is built."""
 
     dimension: int
+    """Number of space dimensions."""
     cells: int
-    grid: bool = False  # whether the cells are boxes in rows along each axis
+    """Number of cells."""
+    grid: bool = False
+    """Whether the mesh is a tensor-product grid."""
 
     @staticmethod
     def of(counts: Sequence[int]) -> Extent:
-        """That of a grid with so many cells along each axis."""
+        """The extent of a grid with `counts` cells along each axis."""
         return Extent(len(counts), math.prod(counts), grid=True)
 
 
@@ -52,35 +55,49 @@ class Mesh:
     """A partition of the domain into control volumes K, seen as a graph whose edges are the interior faces s = K|L.
 
     The line between the centres of K and L is orthogonal to s (Eymard, Gallouet, Herbin, Finite Volume Methods, 2000),
-    so that (rho_L - rho_K)/distance is a consistent normal derivative. No wall face is stored: the flux through the
-    walls is zero by construction.
+    so that (rho_L - rho_K)/distance is a consistent normal derivative. Only interior faces are stored: the flux through
+    the walls is zero by construction.
 
-    Cells of a grid are counted with x fastest, faces by axis and then by owner.
+    Cells of a grid are numbered with x fastest, faces by axis and then by owner. Lengths have the unit of the nodes.
     """
 
-    centre: Array  # (cell, dim)
-    volume: Array  # (cell,) measure of K
-    owner: Index  # (face,) K, the cell that the normal leaves
-    neighbour: Index  # (face,) L, the cell that the normal enters; owner < neighbour
-    area: Array  # (face,) measure of s; 1 in one dimension
-    distance: Array  # (face,) between the centres of K and L, along the normal
-    normal: Array  # (face, dim) unit normal of s, from K to L
-    points: Array  # (node, dim)
-    cell_points: Index  # (cell, corner) nodes of each cell, in VTK's order; rows of fewer corners end with -1
-    face_points: Index  # (face, corner) nodes of each face, in VTK's order, as cell_points
-    wall_points: Index  # (wall, corner) nodes of the cells' faces that no other cell has, as cell_points
-    edges: tuple[Array, ...] | None = None  # for a grid, the cell boundaries along x, y, z
-    regions: Mapping[str, Array] = field(default_factory=dict)  # (cell,) part of each cell that lies in a named region
-    boundaries: Mapping[str, Index] = field(default_factory=dict)  # rows of wall_points that have a name
+    centre: Array
+    """Points x_K that two-point fluxes join (cell, dim): circumcentres, centroids or Voronoi sites."""
+    volume: Array
+    """Measures |K| (cell,)."""
+    owner: Index
+    """Cell K that the normal of each face leaves (face,)."""
+    neighbour: Index
+    """Cell L that the normal of each face enters (face,); owner < neighbour."""
+    area: Array
+    """Measures |s| (face,); 1 in one dimension."""
+    distance: Array
+    """Distances (x_L - x_K) . n (face,) of the centres along the normal."""
+    normal: Array
+    """Unit normals n of s from K to L (face, dim)."""
+    points: Array
+    """Nodes (node, dim)."""
+    cell_points: Index
+    """Nodes of each cell (cell, corner), in VTK's order; rows of fewer corners end with -1."""
+    face_points: Index
+    """Nodes of each interior face (face, corner), in VTK's order, padded as `cell_points`."""
+    wall_points: Index
+    """Nodes of each wall face, a face of one cell only (wall, corner), padded as `cell_points`."""
+    edges: tuple[Array, ...] | None = None
+    """Cell boundaries of a grid along x, y, z, each (cells along the axis + 1,); None if the mesh is not a grid."""
+    regions: Mapping[str, Array] = field(default_factory=dict)
+    """Volume fraction of each cell inside each named region (cell,)."""
+    boundaries: Mapping[str, Index] = field(default_factory=dict)
+    """Rows of `wall_points` that belong to each named boundary (wall,)."""
 
     @property
     def plot_cells(self) -> Index:
-        """What values are drawn on (part, corner), as cell_points: the cells, or the elements about nodes."""
+        """Nodes of the cells that plots show (part, corner), as `cell_points`; of a dual mesh the primal elements."""
         return self.cell_points
 
     @property
     def point_data(self) -> bool:
-        """Whether values are drawn on the nodes of what is drawn, and not on the whole of each."""
+        """Whether values belong to the nodes of `plot_cells` rather than to the cells."""
         return False
 
     @property
@@ -107,36 +124,38 @@ class Mesh:
 
     @cached_property
     def nonuniformity(self) -> float:
-        """How far a cell boundary is from where equal cells have it, in cells; infinite where the mesh is no grid."""
+        """Largest deviation of the edges from uniform spacing, in cell widths; infinite if the mesh is not a grid."""
         if self.edges is None:
             return np.inf
         ideal = (np.linspace(edge[0], edge[-1], len(edge)) for edge in self.edges)
-        off = (np.abs(edge - even).max() / (even[1] - even[0]) for edge, even in zip(self.edges, ideal, strict=True))
-        return float(max(off))
+        deviations = (
+            np.abs(edge - even).max() / (even[1] - even[0]) for edge, even in zip(self.edges, ideal, strict=True)
+        )
+        return float(max(deviations))
 
     @property
     def extent(self) -> Extent:
-        """Its dimension and number of cells."""
+        """Dimension, number of cells, and whether the mesh is a grid."""
         return Extent(self.dimension, self.cells, self.edges is not None)
 
     @cached_property
     def transmissibility(self) -> Array:
-        """T = area/distance of each face."""
+        """T = |s|/d of each face (face,)."""
         return self.area / self.distance
 
     @cached_property
     def walls(self) -> tuple[Array, Array]:
-        """Centres and outward unit normals of the walls (wall, dim)."""
+        """Centres and outward unit normals of the wall faces, each (wall, dim)."""
         outward = outward_normals(self.points, self.wall_points)
         rule = list(gauss(self.points, self.wall_points, self.dimension - 1, 1))
-        middle = np.empty_like(outward)
+        centre = np.empty_like(outward)
         for position, _, part in rule:
-            middle[part] = position
-        return middle, outward
+            centre[part] = position
+        return centre, outward
 
     @cached_property
     def components(self) -> Index:
-        """The connected part of the mesh that each cell belongs to (cell,), counted from 0."""
+        """Number of the connected component of each cell (cell,), from 0."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -144,14 +163,14 @@ class Mesh:
         return freeze_index(connected_components(coo_array(pairs, shape=(self.cells, self.cells)), directed=False)[1])
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
-        """Gauss points, `count` an axis: positions (point, dim), weights (point,) and the cell of each.
+        """Gauss points, `count` per axis, in batches: positions (point, dim), weights (point,) and the cell of each.
 
-        A slice over all cells stands for one point in each. The weights of a cell add up to its volume.
+        A slice over all cells stands for one point in each cell. The weights of a cell add up to its volume.
         """
         yield from gauss(self.points, self.cell_points, self.dimension, count)
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
-        """Gauss points of the faces, as `quadrature`; the weights of a face add up to its area."""
+        """Gauss points of the interior faces, as `quadrature`; the weights of a face add up to its area."""
         yield from gauss(self.points, self.face_points, self.dimension - 1, count)
 
     @cached_property
@@ -161,16 +180,16 @@ class Mesh:
         return freeze(np.stack(axes, axis=1) / self.area[:, None])
 
     def integral(self, function: Callable[[Array, Part], Array], count: int) -> Array:
-        """int_K f of each cell (cell,), by `count` Gauss points an axis; f takes positions and the cells of these."""
-        return summed(self.quadrature(count), function, self.cells)
+        """int_K f dx of each cell (cell,), by `count` Gauss points per axis; f takes positions and their cells."""
+        return integrated(self.quadrature(count), function, self.cells)
 
     def face_integral(self, function: Callable[[Array, Part], Array], count: int) -> Array:
-        """int_s f of each face (face,), as `integral`."""
-        return summed(self.face_quadrature(count), function, self.faces)
+        """int_s f ds of each interior face (face,), as `integral`."""
+        return integrated(self.face_quadrature(count), function, self.faces)
 
 
 def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Part, Index]]:
-    """Cells or faces as lines, quadrilaterals and hexahedra some of whose corners coincide, group by group."""
+    """Lines, quadrilaterals or hexahedra, some of whose corners coincide, that make up cells or faces, in batches."""
     whole = corners.shape[1] == 2**dimension and corners[:, -1:].min(initial=0) >= 0
     if dimension <= 1 or (whole and not plane):
         yield EVERY, corners
@@ -184,7 +203,7 @@ def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Par
 
 
 def _as_triangles(corners: Index) -> Iterator[tuple[Part, Index]]:
-    """Polygons as fans of triangles about their first corner."""
+    """The triangles of polygons about their first corner, each as a quadrilateral with a repeated corner."""
     for second in range(1, corners.shape[1] - 1):
         part = freeze_index(np.flatnonzero(corners[:, second + 1] >= 0))
         fan = corners[part][:, [0, second, second + 1, second + 1]]
@@ -206,10 +225,10 @@ def freeze_index(values: ArrayLike) -> Index:
 
 
 def gauss(points: Array, corners: Index, dimension: int, count: int) -> Iterator[tuple[Array, Array, Part]]:
-    """Gauss points of lines, polygons or solids (part, corner), as Mesh.quadrature.
+    """Gauss points of lines, polygons or solids (part, corner), in batches as `Mesh.quadrature`.
 
-    A tensor rule is carried to each by the multilinear map of the line, square or cube, the corners of which may
-    coincide: exact for polynomials of degree 2 count - dimension on cells with straight sides.
+    The multilinear map of the reference line, square or cube, whose corners may coincide, carries a tensor rule to each
+    part. It is exact for polynomials of degree 2 count - dimension on cells with straight sides.
     """
     node, weight = np.polynomial.legendre.leggauss(count)
     signs = REFERENCE_CORNERS[dimension]
@@ -225,7 +244,7 @@ def gauss(points: Array, corners: Index, dimension: int, count: int) -> Iterator
 
 
 def outward_normals(points: Array, corners: Index) -> Array:
-    """Unit normals (face, dim) of faces in a plane or in space, to the right or outward as the corners go round."""
+    """Unit normals (face, dim) of faces (face, corner): to the right in the plane, by the right-hand rule in space."""
     first, second = points[corners[:, 0]], points[corners[:, 1]]
     if points.shape[1] == 2:
         ahead = second - first
@@ -238,12 +257,12 @@ def outward_normals(points: Array, corners: Index) -> Array:
 
 
 def along(axis: int) -> Callable[[Array, Part], Array]:
-    """The coordinate along an axis, to integrate."""
+    """The coordinate along an axis, as an integrand."""
     return lambda at, part: at[:, axis]
 
 
-def summed(rule: Iterator[tuple[Array, Array, Part]], function: Callable[[Array, Part], Array], size: int) -> Array:
-    """The integrals (size,) of a function by the rule that `gauss` gives."""
+def integrated(rule: Iterator[tuple[Array, Array, Part]], function: Callable[[Array, Part], Array], size: int) -> Array:
+    """The integrals (size,) of a function over each part, by the quadrature that `gauss` yields."""
     total = np.zeros(size)
     for position, weight, part in rule:
         if isinstance(part, slice):
@@ -254,7 +273,7 @@ def summed(rule: Iterator[tuple[Array, Array, Part]], function: Callable[[Array,
 
 
 def _combine(points: Array, corners: Index, factor: Array) -> Array:
-    """Sum of the corners' positions, each times its factor, without a (cell, corner, dim) array."""
+    """Weighted sum of the corners (cell, dim), without a (cell, corner, dim) array."""
     total: Array = factor[0] * points[corners[:, 0]]
     for corner in range(1, len(factor)):
         total += factor[corner] * points[corners[:, corner]]
@@ -262,9 +281,9 @@ def _combine(points: Array, corners: Index, factor: Array) -> Array:
 
 
 def _measure(tangents: list[Array], count: int) -> Array:
-    """The measure of the parallelotope that the tangents span; where they span the space, with their sign.
+    """The measure of the parallelotope that the tangents span, signed if they span the whole space.
 
-    So the integral over a polygon is right even where a triangle of its fan is turned over.
+    The sign makes the integral over a non-convex polygon correct: a triangle of its fan may be inverted.
     """
     if not tangents:
         return np.ones(count)

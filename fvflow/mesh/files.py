@@ -1,8 +1,7 @@
-"""Meshes from files: gmsh's, and all that meshio reads."""
+"""Mesh kinds that read a file: gmsh's formats, and all others that meshio reads."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,179 +10,151 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.mesh.admissibility import Admissibility
-from fvflow.mesh.conformity import require_fitting
+from fvflow.mesh.base import MeshDescription
+from fvflow.mesh.conformity import require_conforming
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.delaunay import retriangulated
-from fvflow.mesh.elements import Elements, FilePath, halved, imported, read, require_file
-from fvflow.mesh.polytopes import assembled
-from fvflow.mesh.voronoi_dual import boxes
+from fvflow.mesh.elements import Elements, FilePath, read_elements, red_refinement
+from fvflow.mesh.gmsh_generator import mesh_geometry
+from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.voronoi_dual import dual_mesh
 
 ControlVolumes = Literal["cells", "nodes"]
 Centres = Literal["circumcentres", "centroids"]
 
-
-_MOST_REFINEMENTS = 8
+_MAX_REFINEMENTS = 8
 _REMEDY = "centres: centroids at the price of consistency"
 
 
 @dataclass(frozen=True)
-class Gmsh:
+class Gmsh(MeshDescription):
     """A mesh of gmsh: a .msh file, or a geometry (a .geo file, or its text) that gmsh meshes.
 
-    Physical groups of the cells are regions, those of their faces boundaries. `control_volumes` are the cells, with
-    their circumcentres, or for triangles and tetrahedra the Voronoi boxes of the nodes. `size` is a factor on the mesh
-    size of a geometry; `refinements` cut each triangle into four similar ones, that many times. `centres: centroids`
-    takes meshes without orthogonality, whose two-point fluxes are then not consistent. `delaunay` replaces triangles,
-    or the tetrahedra of a convex domain, by the Delaunay ones of the same nodes. Needs the extra `mesh`.
+    Physical groups of the cells become regions, those of their faces boundaries. Needs the extra `mesh`.
     """
 
     file: FilePath | None = None
+    """Path of a .msh file, or of a .geo file that gmsh meshes; exclusive with `geometry`."""
     geometry: str | None = None
+    """Text of a .geo file that gmsh meshes; exclusive with `file`."""
     control_volumes: ControlVolumes = "cells"
+    """The cells of the mesh, or the Voronoi boxes of the nodes of its triangles or tetrahedra."""
     centres: Centres = "circumcentres"
+    """Points that two-point fluxes join; centroids allow non-orthogonal meshes, where fluxes are not consistent."""
     delaunay: bool = False
+    """Replace triangles, or the tetrahedra of a convex domain, by a Delaunay mesh of the same nodes."""
     size: Annotated[float, Gt(0)] = 1.0
-    refinements: Annotated[int, Ge(0), Le(_MOST_REFINEMENTS)] = 0
+    """Factor on the mesh size of a geometry; not for a .msh file."""
+    refinements: Annotated[int, Ge(0), Le(_MAX_REFINEMENTS)] = 0
+    """Number of times that each triangle is cut into four similar ones."""
     kind: Literal["gmsh"] = "gmsh"
 
     def __post_init__(self) -> None:
         if (self.file is None) == (self.geometry is None):
             raise CaseError("mesh gmsh needs either a file (.msh or .geo) or a geometry (the text of a .geo)")
-        if self.size != 1.0 and not self._meshes:
-            raise CaseError("size is for a geometry that gmsh has yet to mesh, not for a .msh file; leave it out")
-        _require_fit(self.control_volumes, self.centres)
+        if self.size != 1.0 and not self._is_geometry:
+            raise CaseError("size is for a geometry that gmsh meshes, not for a .msh file; remove size")
+        _require_compatible(self.control_volumes, self.centres)
 
     @property
-    def _meshes(self) -> bool:
+    def _is_geometry(self) -> bool:
         return self.geometry is not None or Path(str(self.file)).suffix != ".msh"
 
     @property
-    def extent(self) -> None:
-        """Not known before the file is read."""
+    def files(self) -> tuple[str, ...]:
+        """The path of the file, if there is one."""
+        return () if self.file is None else (self.file,)
 
     def build(self) -> Mesh:
-        """The mesh; imports meshio, and gmsh for a geometry."""
-        if self._meshes:
-            with tempfile.TemporaryDirectory() as folder:
-                elements = read(_generated(self, Path(folder)), "gmsh", _named(self))
+        """The mesh; imports meshio, and gmsh for a geometry. Raises CaseError for a mesh that fluxes cannot use."""
+        if self._is_geometry:
+            elements = mesh_geometry(self.file, self.geometry, self.size)
         else:
-            elements = read(Path(str(self.file)), "gmsh")
-        return _built(elements, self)
+            elements = read_elements(Path(str(self.file)), "gmsh")
+        return _finished(elements, self)
 
     def refined(self, factor: int = 2) -> Gmsh:
-        """The same geometry meshed `factor` times as finely; a .msh file of triangles is cut, by powers of 2."""
-        if self._meshes:
+        """The same geometry with the mesh size divided by `factor`; triangles of a .msh file are cut by powers of 2."""
+        if self._is_geometry:
             return replace(self, size=self.size / factor)
-        return replace(self, refinements=self.refinements + _power_of_two(factor))
+        return replace(self, refinements=self.refinements + _binary_logarithm(factor))
 
 
 @dataclass(frozen=True)
-class Meshio:
-    """A mesh in any of the formats that meshio reads (.vtu, .vtk, .inp, .med, .xdmf, .mesh, ...), as `gmsh` otherwise.
+class Meshio(MeshDescription):
+    """A mesh in any other format that meshio reads: .vtu, .vtk, .inp, .med, .xdmf, .mesh, ...
 
-    Physical groups and cell sets are regions, where the format has them. Needs the extra `mesh`.
+    Cell sets and physical groups become regions and boundaries, if the format has them. Needs the extra `mesh`.
     """
 
     file: FilePath
+    """Path of the mesh file; its ending gives the format."""
     control_volumes: ControlVolumes = "cells"
+    """The cells of the mesh, or the Voronoi boxes of the nodes of its triangles or tetrahedra."""
     centres: Centres = "circumcentres"
+    """Points that two-point fluxes join; centroids allow non-orthogonal meshes, where fluxes are not consistent."""
     delaunay: bool = False
-    refinements: Annotated[int, Ge(0), Le(_MOST_REFINEMENTS)] = 0
+    """Replace triangles, or the tetrahedra of a convex domain, by a Delaunay mesh of the same nodes."""
+    refinements: Annotated[int, Ge(0), Le(_MAX_REFINEMENTS)] = 0
+    """Number of times that each triangle is cut into four similar ones."""
     kind: Literal["meshio"] = "meshio"
 
     def __post_init__(self) -> None:
-        _require_fit(self.control_volumes, self.centres)
+        _require_compatible(self.control_volumes, self.centres)
 
     @property
-    def extent(self) -> None:
-        """Not known before the file is read."""
+    def files(self) -> tuple[str, ...]:
+        """The path of the mesh file."""
+        return (self.file,)
 
     def build(self) -> Mesh:
-        """The mesh; imports meshio."""
-        return _built(read(Path(self.file)), self)
+        """The mesh; imports meshio. Raises CaseError for a file or a mesh that cannot be used."""
+        return _finished(read_elements(Path(self.file)), self)
 
     def refined(self, factor: int = 2) -> Meshio:
-        """The same file with each triangle cut into four, by powers of 2."""
-        return replace(self, refinements=self.refinements + _power_of_two(factor))
+        """The same file with each triangle cut into four, log2(factor) times more."""
+        return replace(self, refinements=self.refinements + _binary_logarithm(factor))
 
 
-def _require_fit(control_volumes: ControlVolumes, centres: Centres) -> None:
+def _require_compatible(control_volumes: ControlVolumes, centres: Centres) -> None:
     if control_volumes == "nodes" and centres == "centroids":
-        raise CaseError("centres centroids is for control_volumes cells: boxes about nodes have these as centres")
+        raise CaseError(
+            "centres: centroids is for control_volumes: cells (the centre of a Voronoi box is its node); remove centres"
+        )
 
 
-def _power_of_two(factor: int) -> int:
+def _binary_logarithm(factor: int) -> int:
+    """log2 of a refinement factor; raises CaseError if it is not a power of 2."""
     if factor < 1 or factor & (factor - 1):
-        raise CaseError(f"triangles are cut in halves: refine by 2, 4, 8, ..., not by {factor}")
+        raise CaseError(f"triangles are refined by factors 2, 4, 8, ..., not by {factor}; use one of these")
     return factor.bit_length() - 1
 
 
-def _built(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
+def _finished(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
+    """The mesh of the elements, refined and retriangulated as the kind asks."""
     for _ in range(kind.refinements):
-        elements = halved(elements)
+        elements = red_refinement(elements)
     if kind.delaunay:
         elements = retriangulated(elements)
-    mesh = assembled(
+    mesh = mesh_from_cells(
         elements.points,
         elements.cell_points,
         centroids=kind.centres == "centroids",
         regions=elements.regions,
         boundaries=elements.boundaries,
     )
-    return volumes(mesh, kind.control_volumes, kind.centres)
+    return control_volume_mesh(mesh, kind.control_volumes, kind.centres)
 
 
-def volumes(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:
-    """The mesh itself, or that of the boxes about its nodes; raises CaseError where it is not admissible."""
-    require_fitting(mesh)
+def control_volume_mesh(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:
+    """The mesh itself, or that of the Voronoi boxes of its nodes.
+
+    Raises CaseError if the mesh is not conforming, or if two-point fluxes are not consistent or not monotone on it.
+    """
+    require_conforming(mesh)
     if control_volumes == "nodes":
-        return boxes(mesh)
+        return dual_mesh(mesh)
     simplices = mesh.cell_points.shape[1] == mesh.dimension + 1
     remedy = f"use control_volumes: nodes, delaunay: true, or {_REMEDY}" if simplices else f"use {_REMEDY}"
-    Admissibility(mesh).require(remedy, slanted=centres == "centroids")
+    Admissibility(mesh).require(remedy, orthogonal=centres == "circumcentres")
     return mesh
-
-
-def _generated(kind: Gmsh, folder: Path) -> Path:
-    """The .msh file that gmsh makes of a geometry, in a folder."""
-    gmsh = imported("gmsh")
-    source = folder / "geometry.geo"
-    if kind.geometry is not None:
-        source.write_text(kind.geometry + "\n")  # gmsh passes over a last line that does not end
-    else:
-        source = Path(str(kind.file))
-        require_file(source)
-        if source.suffix == ".geo" and not source.read_bytes().endswith(b"\n"):
-            raise CaseError(f"{source}: its last line does not end, so that gmsh would pass over it; end it")
-    target = folder / "mesh.msh"
-    ours = not gmsh.isInitialized()
-    if ours:
-        gmsh.initialize(["gmsh", "-v", "0"], interruptible=False)
-    before = None if ours else gmsh.model.getCurrent()
-    try:
-        gmsh.option.setNumber("General.Terminal", 0)
-        gmsh.option.setNumber("General.AbortOnError", 2)
-        gmsh.open(str(source))
-        if gmsh.model.getDimension() < 2:
-            raise CaseError(f"{_named(kind)} has neither surfaces nor volumes; add some to mesh")
-        gmsh.option.setNumber("Mesh.MeshSizeFactor", kind.size * gmsh.option.getNumber("Mesh.MeshSizeFactor"))
-        gmsh.option.setNumber("Mesh.Binary", 1)
-        gmsh.option.setNumber("Mesh.MshFileVersion", 4.1)
-        gmsh.option.setNumber("Mesh.SaveAll", 0)
-        gmsh.model.mesh.generate(gmsh.model.getDimension())
-        gmsh.write(str(target))
-    except CaseError:
-        raise
-    except Exception as error:
-        raise CaseError(f"gmsh cannot mesh {_named(kind)} ({str(error).strip() or 'no reason given'})") from None
-    finally:
-        if before is None:
-            gmsh.finalize()
-        else:  # someone else's session
-            gmsh.model.remove()
-            gmsh.model.setCurrent(before)
-    return target
-
-
-def _named(kind: Gmsh) -> str:
-    return "the geometry" if kind.file is None else kind.file

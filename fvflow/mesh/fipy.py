@@ -1,4 +1,4 @@
-"""Meshes that come from FiPy."""
+"""Meshes from FiPy."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ from typing import Any, Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import Array, Extent, Index, Mesh
-from fvflow.mesh.files import ControlVolumes, volumes
-from fvflow.mesh.grid import Corner, Counts, Grid, check_extent
-from fvflow.mesh.polytopes import assembled
+from fvflow.mesh.box import Corner, Counts, GridDescription
+from fvflow.mesh.core import Array, Index, Mesh
+from fvflow.mesh.files import ControlVolumes, control_volume_mesh
+from fvflow.mesh.grid import Grid
+from fvflow.mesh.polytopes import mesh_from_cells
 
 
 @dataclass(frozen=True)
-class FiPyMesh:
-    """A box cut into equal cells by FiPy's Grid1D, Grid2D or Grid3D: the same mesh as `box`, by the oracle's hand."""
+class FiPyMesh(GridDescription):
+    """A box cut into equal cells by FiPy's Grid1D, Grid2D or Grid3D; the same mesh as `box`, as a test oracle."""
 
     lower: Corner
+    """Lower corner of the box, one coordinate per axis."""
     upper: Corner
+    """Upper corner of the box, one coordinate per axis."""
     cells: Counts
+    """Number of cells along each axis."""
     kind: Literal["fipy"] = "fipy"
 
-    def __post_init__(self) -> None:
-        check_extent(self.lower, self.upper, self.cells)
-
-    @property
-    def extent(self) -> Extent:
-        """Its dimension and number of cells."""
-        return Extent.of(self.cells)
-
     def build(self) -> Mesh:
-        """The mesh; imports FiPy."""
+        """The grid of the edges that FiPy computes; imports FiPy."""
         import fipy
 
         grid = (fipy.Grid1D, fipy.Grid2D, fipy.Grid3D)[len(self.cells) - 1]
@@ -47,47 +43,49 @@ class FiPyMesh:
 
 
 def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
-    """The face graph of a FiPy mesh: a grid, or one of polygons (Tri2D, Gmsh2D) or tetrahedra (Gmsh3D).
+    """The mesh of a FiPy grid, or of FiPy's polygons (Tri2D, Gmsh2D) or tetrahedra (Gmsh3D).
 
-    Raises CaseError for periodic meshes, for other solids, and where two-point fluxes are not consistent.
+    Raises CaseError for periodic meshes, for other solids, and if two-point fluxes are not consistent.
     """
     points = np.asarray(grid.vertexCoords).T
     if _periodic(grid):
-        raise CaseError(f"a FiPy {type(grid).__name__} is periodic; fvflow has walls only")
+        raise CaseError(
+            f"a FiPy {type(grid).__name__} is periodic; fvflow has no-flux walls only, so give a mesh with walls"
+        )
     edges = _edges(grid, points)
     if edges is not None:
         return Grid(edges)
     corners = np.ma.filled(np.ma.asarray(grid._cellVertexIDs).T, -1)
     if points.shape[1] == 2:
-        corners = _round(points, corners)
+        corners = _counter_clockwise(points, corners)
     elif (corners >= 0).sum(axis=1).max() > 4:
         raise CaseError(f"a FiPy {type(grid).__name__} has solids other than tetrahedra; use a grid, or kind meshio")
-    return volumes(assembled(points, corners), control_volumes)
+    return control_volume_mesh(mesh_from_cells(points, corners), control_volumes)
 
 
 def _periodic(grid: Any) -> bool:
-    """Whether faces that look like walls are none: FiPy joins them and counts their cells twice."""
+    """Whether FiPy identifies opposite walls; it then counts the cells beside them twice."""
     return "Periodic" in type(grid).__name__
 
 
 def _edges(grid: Any, points: Array) -> tuple[Array, ...] | None:
-    """The cell boundaries along each axis; None if the mesh is no grid."""
+    """The cell boundaries along each axis; None if the mesh is not a grid."""
     edges = tuple(_levels(column) for column in points.T)
     counts = np.array([len(edge) - 1 for edge in edges])
     inner = sum(counts.prod() // count * (count - 1) for count in counts)
-    found = (int(grid.numberOfCells), int(np.asarray(grid.interiorFaces.value).sum()))
-    return edges if found == (counts.prod(), inner) else None
+    actual = (int(grid.numberOfCells), int(np.asarray(grid.interiorFaces.value).sum()))
+    return edges if actual == (counts.prod(), inner) else None
 
 
 def _levels(values: Array) -> Array:
-    """The distinct coordinates along an axis; those closer than round-off are one."""
+    """The distinct coordinates along an axis, in increasing order; values that differ by round-off count once."""
     ordered = np.unique(values)
-    apart = np.diff(ordered) > 1e-9 * (ordered[-1] - ordered[0])
-    return np.asarray(ordered[np.concatenate([[True], apart])])
+    distinct = np.diff(ordered) > 1e-9 * (ordered[-1] - ordered[0])
+    return np.asarray(ordered[np.concatenate([[True], distinct])])
 
 
-def _round(points: Array, corners: Index) -> Index:
-    """The corners of each convex polygon in the order of their angles about its middle, -1 last."""
+def _counter_clockwise(points: Array, corners: Index) -> Index:
+    """The corners of convex polygons (cell, corner), counter-clockwise about their mean, padded with -1 at the end."""
     real = corners >= 0
     x = np.where(real[..., None], points[corners], 0.0)
     ahead = points[corners] - (x.sum(axis=1) / real.sum(axis=1)[:, None])[:, None]

@@ -1,4 +1,4 @@
-"""Cells as XDMF, ParaView's format, has them."""
+"""Cells in the form of XDMF, the format that ParaView opens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from fvflow.mesh.core import Index, Mesh, freeze_index
 
-_ALIKE = {
+_UNIFORM = {
     (1, 2): "Polyline",
     (2, 3): "Triangle",
     (2, 4): "Quadrilateral",
@@ -19,16 +19,16 @@ _POLYGON = 3
 
 
 def topology(mesh: Mesh) -> tuple[str, Index]:
-    """XDMF's name of the cells, and their nodes: (cell, corner), or for Mixed a flat list.
+    """The XDMF topology type of the cells, and their nodes: (cell, corner), or a flat array for type Mixed.
 
-    There each cell is a code of its shape, for polygons of more than four corners their number, and its nodes. Wedges
-    are hexahedra with two edges of no length: versions of ParaView disagree on the order of a wedge's nodes, and one
-    of them has negative volumes.
+    In the flat array a cell is the code of its shape, the number of corners if it is a polygon of more than four, and
+    its nodes. Wedges are written as hexahedra with two edges of zero length: versions of ParaView disagree on the order
+    of the nodes of a wedge, and in one of the orders volumes are negative.
     """
     corners = _without_wedges(mesh.plot_cells) if mesh.dimension == 3 else mesh.plot_cells
-    alike = (mesh.dimension, corners.shape[1])
-    if alike in _ALIKE and corners.min(initial=0) >= 0:
-        return _ALIKE[alike], corners
+    shape = (mesh.dimension, corners.shape[1])
+    if shape in _UNIFORM and corners.min(initial=0) >= 0:
+        return _UNIFORM[shape], corners
     sizes = (corners >= 0).sum(axis=1)
     codes = np.array([_CODES.get((mesh.dimension, size), _POLYGON) for size in range(sizes.max() + 1)])[sizes]
     counts = np.where(codes == _POLYGON, sizes, -1)
@@ -37,6 +37,7 @@ def topology(mesh: Mesh) -> tuple[str, Index]:
 
 
 def _without_wedges(corners: Index) -> Index:
+    """The cells (cell, corner), wedges as degenerate hexahedra."""
     sizes = (corners >= 0).sum(axis=1)
     if not (sizes == 6).any():
         return corners

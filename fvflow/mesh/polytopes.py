@@ -1,4 +1,4 @@
-"""Meshes of any cells: from nodes and corners to the face graph."""
+"""Meshes of polygons or solids: the face graph from nodes and cells."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh.cell_geometry import FACES, place, turned, without_repetition
-from fvflow.mesh.core import Array, Index, Mesh, along, freeze, freeze_index, gauss, outward_normals, summed
+from fvflow.mesh.cell_geometry import FACES, consistently_oriented, format_point, without_repeated_corners
+from fvflow.mesh.core import Array, Index, Mesh, along, freeze, freeze_index, gauss, integrated, outward_normals
 
-_SPHERICAL = 1e-6  # how far from a sphere about it the corners of a cell with a circumcentre lie, of its radius
-_TOUCHING = 1e-10  # distance of nodes that coincide, of the size of the mesh
+_SPHERICAL = 1e-6  # spread of the distances from circumcentre to corners, relative, above which there is none
+_COINCIDENT = 1e-10  # distance below which nodes coincide, relative to the size of the mesh
 
 
 class Faces(NamedTuple):
-    """Where cells meet, and the walls."""
+    """Interior faces, by owner and then by neighbour, and wall faces."""
 
-    owner: Index  # (face,)
-    neighbour: Index  # (face,)
-    corners: Index  # (face, corner)
-    walls: Index  # (wall, corner)
+    owner: Index
+    """Cell of the lower number beside each face (face,)."""
+    neighbour: Index
+    """Cell of the higher number beside each face (face,)."""
+    corners: Index
+    """Nodes of each interior face (face, corner)."""
+    walls: Index
+    """Nodes of each wall face (wall, corner)."""
 
 
-def assembled(
+def mesh_from_cells(
     points: Array,
     cell_points: Index,
     centre: Array | None = None,
@@ -33,26 +37,28 @@ def assembled(
     regions: Mapping[str, Array] | None = None,
     boundaries: Mapping[str, Index] | None = None,
 ) -> Mesh:
-    """The mesh of the cells with the given nodes: polygons, or VTK's tetrahedra, pyramids, wedges and hexahedra.
+    """The mesh of polygons, or of tetrahedra, pyramids, wedges and hexahedra in VTK's order.
 
-    Rows of cell_points (cell, corner) end with -1 where others have more corners. Centres are those given, else
-    circumcentres where there are, else (and with `centroids` for all cells) centroids. Boundaries are given by the
-    nodes of their faces. Raises CaseError for nodes that coincide, and for cells that are degenerate, folded, isolated
-    or cover each other.
+    `points` are the nodes (node, dim), `cell_points` those of each cell (cell, corner); shorter rows end with -1. The
+    centres (cell, dim) are `centre` if given. Otherwise they are circumcentres; cells without one, and all cells with
+    `centroids`, get their centroid. `regions` are volume fractions (cell,), `boundaries` the nodes of wall faces (face,
+    corner). Raises CaseError for nodes that coincide, and for cells that are malformed, flat, folded, inverted,
+    isolated, or three to a face.
     """
     points = np.asarray(points, float)
-    cell_points = without_repetition(np.asarray(cell_points), points.shape[1])
+    cell_points = without_repeated_corners(np.asarray(cell_points), points.shape[1])
+    _require_wellformed(points, cell_points)
     points, cell_points, number = _used(points, cell_points)
-    _require_apart(points)
-    cell_points = turned(points, cell_points)
+    _require_distinct(points)
+    cell_points = consistently_oriented(points, cell_points)
     faces = _faces(points, cell_points)
     dimension = points.shape[1]
-    volume, middle = _moments(points, cell_points, dimension)
-    area, face_middle = _moments(points, faces.corners, dimension - 1)
-    normal = _normals(points, faces.corners, middle[faces.neighbour] - middle[faces.owner])
-    _require_beside(faces, normal, face_middle, middle)
+    volume, centroid = _moments(points, cell_points, dimension)
+    area, face_centroid = _moments(points, faces.corners, dimension - 1)
+    normal = _normals(points, faces.corners, centroid[faces.neighbour] - centroid[faces.owner])
+    _require_opposite_sides(faces, normal, face_centroid, centroid)
     if centre is None:
-        centre = middle if centroids else circumcentres(points, cell_points, middle)
+        centre = centroid if centroids else circumcentres(points, cell_points, centroid)
     ahead = centre[faces.neighbour] - centre[faces.owner]
     return Mesh(
         centre=freeze(centre),
@@ -67,61 +73,83 @@ def assembled(
         face_points=faces.corners,
         wall_points=faces.walls,
         regions={name: freeze(part) for name, part in (regions or {}).items()},
-        boundaries={name: _rows(faces.walls, number[nodes]) for name, nodes in (boundaries or {}).items()},
+        boundaries={name: _matching_walls(faces.walls, number[nodes]) for name, nodes in (boundaries or {}).items()},
     )
 
 
-def _used(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:
-    """The nodes that cells have, cells in these, and the new number of each node (-1 if dropped; last that of -1)."""
+def _require_wellformed(points: Array, cell_points: Index) -> None:
+    """Raise CaseError for no cells, node numbers out of range, bad numbers of corners, and infinite coordinates."""
     count = len(points)
-    if cell_points.max(initial=-1) >= count or cell_points.min(initial=0) < -1:
-        raise CaseError(f"a cell has node {cell_points.max()}, there are {count}; the mesh is damaged, write it anew")
     if not len(cell_points):
-        raise CaseError("the mesh has no cells")
+        raise CaseError("the mesh has no cells; give one with at least one cell")
+    lowest, highest = cell_points.min(initial=0), cell_points.max(initial=-1)
+    if highest >= count or lowest < -1:
+        node = highest if highest >= count else lowest
+        raise CaseError(f"a cell has node {node}, there are {count}; the mesh is damaged, write it again")
     if not np.isfinite(points).all():
-        raise CaseError(f"node {int(np.argmin(np.isfinite(points).all(axis=1)))} of the mesh is not finite")
-    used = np.zeros(count + 1, bool)
+        node = int(np.argmin(np.isfinite(points).all(axis=1)))
+        raise CaseError(f"node {node} of the mesh is not finite; the mesh is damaged, write it again")
+    sizes = (cell_points >= 0).sum(axis=1)
+    padded_inside = ((cell_points[:, 1:] >= 0) & (cell_points[:, :-1] < 0)).any(axis=1)
+    bad = padded_inside | (~np.isin(sizes, list(FACES)) if points.shape[1] == 3 else sizes < 3)
+    if bad.any():
+        cell = int(np.argmax(bad))
+        allowed = "solids have 4, 5, 6 or 8" if points.shape[1] == 3 else "polygons have at least 3"
+        raise CaseError(
+            f"cell {cell} has the nodes {cell_points[cell].tolist()} ({bad.sum()} in all): {allowed}, and -1 stands "
+            "only at the end; the mesh is damaged, write it again"
+        )
+
+
+def _used(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:
+    """The nodes that cells use, the cells in terms of these, and the new number of each old node.
+
+    The number is -1 for a node that is dropped; the last entry, for the padding -1, is -1 too.
+    """
+    used = np.zeros(len(points) + 1, bool)
     used[cell_points] = True
-    used[-1] = False  # what -1 has marked
+    used[-1] = False  # set by the padding -1
     number = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
     return points[used[:-1]], number[cell_points], number
 
 
-def _require_apart(points: Array) -> None:
-    """Refuse nodes that coincide: CaseError."""
+def _require_distinct(points: Array) -> None:
+    """Raise CaseError if two nodes coincide."""
     from scipy.spatial import cKDTree
 
     size = float(np.ptp(points, axis=0).max())
-    pairs = cKDTree(points).query_pairs(_TOUCHING * size, output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(_COINCIDENT * size, output_type="ndarray")
     if len(pairs):
         raise CaseError(
-            f"{len(pairs)} pairs of nodes coincide, the first at {place(points[pairs[0, 0]])}: the cells beside "
-            "them are not connected; merge them (gmsh: Coherence, or Mesh > Remove duplicate nodes)"
+            f"{len(pairs)} pairs of nodes coincide, the first at {format_point(points[pairs[0, 0]])}: the cells at "
+            "these nodes are not connected; merge them (gmsh: Coherence, or Mesh > Remove duplicate nodes)"
         )
 
 
 def _faces(points: Array, cell_points: Index) -> Faces:
-    """Interior faces by owner and neighbour, and walls; raises CaseError where three cells share a face."""
+    """Interior faces by owner and neighbour, and wall faces; raises CaseError if three cells share a face."""
     corners, cell = _sides(cell_points, points.shape[1])
     order, first = _grouped(np.sort(corners, axis=1))
     count = np.diff(np.append(first, len(order)))
     if count.max() > 2:
         face = corners[order[first[int(np.argmax(count))]]]
-        at = place(points[face[face >= 0]].mean(axis=0))
-        raise CaseError(f"{count.max()} cells share the face at {at}; cells must not cover each other")
+        at = format_point(points[face[face >= 0]].mean(axis=0))
+        raise CaseError(
+            f"{count.max()} cells share the face at {at}; at most two can, so cells overlap; repair the mesh"
+        )
     inner = first[count == 2]
-    one, other = order[inner], order[inner + 1]
-    swap = cell[one] > cell[other]
-    one, other = np.where(swap, other, one), np.where(swap, one, other)
-    sort = np.lexsort((cell[other], cell[one]))
-    one, other = one[sort], other[sort]
-    _require_connected(points, cell_points, cell[one], cell[other])
+    near, far = order[inner], order[inner + 1]
+    swap = cell[near] > cell[far]
+    near, far = np.where(swap, far, near), np.where(swap, near, far)
+    sort = np.lexsort((cell[far], cell[near]))
+    near, far = near[sort], far[sort]
+    _require_connected(points, cell_points, cell[near], cell[far])
     walls = np.sort(order[first[count == 1]])
-    return Faces(*map(freeze_index, (cell[one], cell[other], corners[one], corners[walls])))
+    return Faces(*map(freeze_index, (cell[near], cell[far], corners[near], corners[walls])))
 
 
 def _sides(cell_points: Index, dimension: int) -> tuple[Index, Index]:
-    """The corners of every side of every cell (side, corner), and the cell (side,)."""
+    """The corners of every side of every cell (side, corner), and the cell of each side (side,)."""
     sizes = (cell_points >= 0).sum(axis=1)
     parts, cells = [], []
     for size in np.unique(sizes):
@@ -138,7 +166,7 @@ def _sides(cell_points: Index, dimension: int) -> tuple[Index, Index]:
 
 
 def _grouped(rows: Index) -> tuple[Any, Any]:
-    """An order that brings equal rows together, and where each group starts in it."""
+    """A permutation (row,) that makes equal rows adjacent, and the position (group,) where each group starts in it."""
     order = np.lexsort(rows.T)
     ordered = rows[order]
     new = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
@@ -146,22 +174,22 @@ def _grouped(rows: Index) -> tuple[Any, Any]:
 
 
 def _require_connected(points: Array, cell_points: Index, owner: Index, neighbour: Index) -> None:
-    """Refuse cells without a neighbour, unless there is but one: CaseError."""
-    alone = np.ones(len(cell_points), bool)
-    alone[owner] = alone[neighbour] = False
-    if len(cell_points) > 1 and alone.any():
-        cell = int(np.argmax(alone))
-        at = place(points[cell_points[cell][cell_points[cell] >= 0]].mean(axis=0))
+    """Raise CaseError if a cell has no neighbour, unless it is the only one."""
+    isolated = np.ones(len(cell_points), bool)
+    isolated[owner] = isolated[neighbour] = False
+    if len(cell_points) > 1 and isolated.any():
+        cell = int(np.argmax(isolated))
+        at = format_point(points[cell_points[cell][cell_points[cell] >= 0]].mean(axis=0))
         raise CaseError(
-            f"cell {cell} at {at} shares no face with another ({alone.sum()} in all); is the mesh conforming?"
+            f"cell {cell} at {at} shares no face with another ({isolated.sum()} in all); make the mesh conforming"
         )
 
 
 def _moments(points: Array, corners: Index, dimension: int) -> tuple[Array, Array]:
-    """Measure (part,) and centroid (part, dim) of lines, polygons or solids."""
+    """Measure (part,) and centroid (part, dim) of points, lines, polygons or solids (part, corner)."""
 
     def integral(function: Any) -> Array:
-        return summed(gauss(points, corners, dimension, 2), function, len(corners))
+        return integrated(gauss(points, corners, dimension, 2), function, len(corners))
 
     measure = integral(lambda at, part: 1.0)
     axes = [integral(along(axis)) for axis in range(points.shape[1])]
@@ -169,49 +197,49 @@ def _moments(points: Array, corners: Index, dimension: int) -> tuple[Array, Arra
 
 
 def _normals(points: Array, corners: Index, ahead: Array) -> Array:
-    """Unit normals of the faces (face, dim), on the side that `ahead` points to."""
+    """Unit normals of the faces (face, dim), with a positive component along `ahead`."""
     normal = outward_normals(points, corners)
     normal *= np.where((normal * ahead).sum(axis=1) < 0, -1.0, 1.0)[:, None]
     return normal + 0.0
 
 
-def _require_beside(faces: Faces, normal: Array, face_middle: Array, middle: Array) -> None:
-    """Refuse neighbours on the same side of their face, one of which is inverted: CaseError."""
-    behind = ((face_middle - middle[faces.owner]) * normal).sum(axis=1)
-    before = ((middle[faces.neighbour] - face_middle) * normal).sum(axis=1)
+def _require_opposite_sides(faces: Faces, normal: Array, face_centroid: Array, centroid: Array) -> None:
+    """Raise CaseError if two neighbours lie on the same side of their face, so that one of them is inverted."""
+    behind = ((face_centroid - centroid[faces.owner]) * normal).sum(axis=1)
+    before = ((centroid[faces.neighbour] - face_centroid) * normal).sum(axis=1)
     wrong = ~(np.minimum(behind, before) > 0)  # NaN is wrong too
     if wrong.any():
         face = int(np.argmax(wrong))
         cells = f"cells {faces.owner[face]} and {faces.neighbour[face]}"
         raise CaseError(
-            f"{cells} lie on the same side of their common face at {place(face_middle[face])} ({wrong.sum()} faces in "
-            "all): one of them is inverted; repair the mesh"
+            f"{cells} lie on the same side of their common face at {format_point(face_centroid[face])} ({wrong.sum()} "
+            "faces in all): one of them is inverted; repair the mesh"
         )
 
 
-def circumcentres(points: Array, cell_points: Index, middle: Array | None = None) -> Array:
-    """The centre of the sphere through the corners of each cell; the centroid where there is none (cell, dim)."""
-    if middle is None:
-        middle = points[cell_points].mean(axis=1)
-    centre = middle.copy()
+def circumcentres(points: Array, cell_points: Index, centroid: Array | None = None) -> Array:
+    """The centre of the sphere through the corners of each cell (cell, dim); the centroid if there is no sphere."""
+    if centroid is None:
+        centroid = points[cell_points].mean(axis=1)
+    centre = centroid.copy()
     sizes = (cell_points >= 0).sum(axis=1)
     for size in np.unique(sizes):
         part = np.flatnonzero(sizes == size)
-        x = points[cell_points[part, :size]] - middle[part, None]
+        x = points[cell_points[part, :size]] - centroid[part, None]
         ahead, square = x[:, 1:] - x[:, :1], (x**2).sum(axis=2)
         right = 0.5 * (square[:, 1:] - square[:, :1])
         if size > points.shape[1] + 1:  # more equations than unknowns: least squares
             right = np.einsum("cki,ck->ci", ahead, right)
             ahead = np.einsum("cki,ckj->cij", ahead, ahead)
-        found = np.linalg.solve(ahead, right[..., None])[..., 0]
-        radius = np.linalg.norm(x - found[:, None], axis=2)
-        round_ = np.ptp(radius, axis=1) <= _SPHERICAL * radius.max(axis=1)
-        centre[part[round_]] += found[round_]
+        offset = np.linalg.solve(ahead, right[..., None])[..., 0]
+        radius = np.linalg.norm(x - offset[:, None], axis=2)
+        cospherical = np.ptp(radius, axis=1) <= _SPHERICAL * radius.max(axis=1)
+        centre[part[cospherical]] += offset[cospherical]
     return centre
 
 
-def _rows(walls: Index, nodes: Index) -> Index:
-    """The rows of the walls that have the given nodes, in any order."""
+def _matching_walls(walls: Index, nodes: Index) -> Index:
+    """The rows of `walls` whose nodes, in any order, are a row of `nodes`."""
     wide = np.full((len(nodes), walls.shape[1]), -1, np.int32)
     wide[:, : nodes.shape[1]] = nodes
     both = np.sort(np.concatenate([walls, wide]), axis=1)

@@ -1,4 +1,4 @@
-"""Polygons for pictures: the cells of a mesh in the plane, and plane sections of one in space."""
+"""Polygons for plots: the cells of a mesh in the plane, and plane sections of a mesh in space."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fvflow.mesh.core import Array, Index
 
 Number = TypeVar("Number", np.int32, np.intp)
 
-_NEAR = 1e-9  # nodes this close to the plane are on it, in lengths of the mesh along the axis
+_ON_PLANE = 1e-9  # distance below which a node lies on the plane, relative to the length of the mesh along the axis
 
-# The edges of the cells in space by their number of corners, these in VTK's order.
+# The edges of solids by their number of corners, in VTK's order.
 _EDGES = {
     4: ((0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)),
     5: ((0, 1), (1, 2), (2, 3), (3, 0), (0, 4), (1, 4), (2, 4), (3, 4)),
@@ -24,22 +24,22 @@ _EDGES = {
 
 
 def polygons(points: Array, cell_points: Index) -> Array:
-    """The cells of a mesh in the plane, as matplotlib's PolyCollection takes them: (cell, corner, 2).
+    """The cells of a mesh in the plane as polygons (cell, corner, 2) for matplotlib's PolyCollection.
 
-    Rows of `cell_points` (cell, corner) that are padded by -1 repeat their last corner.
+    `points` are the nodes (node, 2). Rows of `cell_points` (cell, corner) padded with -1 repeat their last corner.
     """
     return np.asarray(points[_repeat_last(cell_points, (cell_points >= 0).sum(axis=1))])
 
 
 def section(points: Array, cell_points: Index, axis: int, level: float) -> tuple[Array, Index]:
-    """The polygons in which the plane x_axis = level cuts the cells of a mesh in space, and their cells (piece,).
+    """The polygons in which the plane x_axis = level cuts the cells of a mesh in space, and their cells (polygon,).
 
-    Polygons are (piece, corner, 2), counter-clockwise in the other two coordinates, shorter ones repeating their last
-    corner; pieces are ordered by cell. Each is exact for a convex cell with plane faces. A node on the plane counts as
-    above it: of two cells that meet in the plane the lower one is cut, and on the lowest plane of a mesh none is.
+    The polygons (polygon, corner, 2) are counter-clockwise in the other two coordinates and ordered by cell; shorter
+    ones repeat their last corner. Each is exact for a convex cell with plane faces. A node on the plane counts as above
+    it: if two cells meet in the plane, the lower one is cut, and the lowest plane of a mesh cuts no cell.
 
-    Raises CaseError for an axis other than 0, 1, 2, a cell that is no tetrahedron, pyramid, wedge or hexahedron, and a
-    plane that cuts no cell.
+    Raises CaseError for an axis other than 0, 1, 2, a cell that is not a tetrahedron, pyramid, wedge or hexahedron, and
+    a plane that cuts no cell.
     """
     height = _height(points, axis, level)
     flat = np.delete(points, axis, axis=1)
@@ -50,7 +50,7 @@ def section(points: Array, cell_points: Index, axis: int, level: float) -> tuple
         cells = np.flatnonzero(corners == count)
         nodes = cell_points[cells, :count]
         cut = _is_cut(height[nodes])
-        parts.append((_pieces(flat, height, nodes[cut]), cells[cut]))
+        parts.append((_cross_sections(flat, height, nodes[cut]), cells[cut]))
     if not sum(len(cells) for _, cells in parts):
         low, high = points[:, axis].min(), points[:, axis].max()
         name = "xyz"[axis]
@@ -59,39 +59,40 @@ def section(points: Array, cell_points: Index, axis: int, level: float) -> tuple
 
 
 def _height(points: Array, axis: int, level: float) -> Array:
-    """The nodes' heights above the plane (node,); zero within round-off, or a face in the plane would be cut askew."""
+    """Height of each node above the plane (node,), zero within round-off: a face in the plane is not cut obliquely."""
     if axis not in (0, 1, 2):
         raise CaseError(f"axis {axis} of a section; give 0, 1 or 2 for x, y or z")
     height = points[:, axis] - level
-    return np.where(np.abs(height) <= _NEAR * np.ptp(points[:, axis]), 0.0, height)
+    return np.where(np.abs(height) <= _ON_PLANE * np.ptp(points[:, axis]), 0.0, height)
 
 
 def _check_corners(corners: NDArray[np.intp]) -> None:
-    strange = np.setdiff1d(corners, list(_EDGES))
-    if len(strange):
+    """Raise CaseError for a number of corners that no supported solid has."""
+    unknown = np.setdiff1d(corners, list(_EDGES))
+    if len(unknown):
         raise CaseError(
-            f"a cell of {strange[0]} corners has no section; give a mesh of tetrahedra, pyramids, wedges and hexahedra"
+            f"a cell of {unknown[0]} corners has no section; give a mesh of tetrahedra, pyramids, wedges and hexahedra"
         )
 
 
 def _is_cut(height: Array) -> NDArray[np.bool_]:
-    """Whether each cell (cell, corner) is cut: not if only a corner or an edge of it comes up to the plane."""
-    comes_through = (height > 0).any(axis=1) | ((height == 0).sum(axis=1) >= 3)
-    return np.asarray(comes_through & (height < 0).any(axis=1))
+    """Whether the plane cuts each cell (cell,); a corner or an edge that touches it from below is not enough."""
+    reaches_through = (height > 0).any(axis=1) | ((height == 0).sum(axis=1) >= 3)
+    return np.asarray(reaches_through & (height < 0).any(axis=1))
 
 
-def _pieces(flat: Array, height: Array, nodes: Index) -> Array:
-    """Sections (cell, corner, 2) of cells of one type, all of them cut."""
+def _cross_sections(flat: Array, height: Array, nodes: Index) -> Array:
+    """Sections (cell, corner, 2) of cells of one shape that are all cut."""
     start, end = np.moveaxis(nodes[:, np.array(_EDGES[nodes.shape[1]])], 2, 0)
     cut = (height[start] >= 0) != (height[end] >= 0)
-    first, last = (np.where(cut, height[side], place) for side, place in ((start, 1.0), (end, 0.0)))
+    first, last = (np.where(cut, height[side], filler) for side, filler in ((start, 1.0), (end, 0.0)))
     share = (first / (first - last))[:, :, None]
-    corner = (1.0 - share) * flat[start] + share * flat[end]  # a node on the plane comes out to the last digit
+    corner = (1.0 - share) * flat[start] + share * flat[end]  # a node on the plane is reproduced exactly
     return _sorted_by_angle(corner, cut)
 
 
 def _sorted_by_angle(corner: Array, real: NDArray[np.bool_]) -> Array:
-    """The real ones of the corners (cell, place, 2) in their order round their mean; the last one fills the rows up."""
+    """The real ones of the corners (cell, corner, 2), counter-clockwise about their mean; the last fills the row."""
     count = real.sum(axis=1)
     mean = (corner * real[:, :, None]).sum(axis=1) / count[:, None]
     x, y = np.moveaxis(corner - mean[:, None], 2, 0)
@@ -101,15 +102,15 @@ def _sorted_by_angle(corner: Array, real: NDArray[np.bool_]) -> Array:
 
 
 def _repeat_last(rows: NDArray[Number], count: NDArray[np.intp]) -> NDArray[Number]:
-    """The rows (row, entry), from their `count` on with their last entry before."""
-    place = np.minimum(np.arange(rows.shape[1]), count[:, None] - 1)
-    return np.take_along_axis(rows, place, axis=1)
+    """The rows (row, entry) whose entries from `count` on are replaced by the one before."""
+    index = np.minimum(np.arange(rows.shape[1]), count[:, None] - 1)
+    return np.take_along_axis(rows, index, axis=1)
 
 
 def _joined(parts: list[tuple[Array, NDArray[np.intp]]]) -> tuple[Array, Index]:
-    """The pieces of all types in one array, ordered by cell."""
-    width = max(piece.shape[1] for piece, _ in parts)
-    wide = [np.pad(piece, ((0, 0), (0, width - piece.shape[1]), (0, 0)), mode="edge") for piece, _ in parts]
+    """The sections of all shapes in one array, ordered by cell."""
+    width = max(polygon.shape[1] for polygon, _ in parts)
+    wide = [np.pad(polygon, ((0, 0), (0, width - polygon.shape[1]), (0, 0)), mode="edge") for polygon, _ in parts]
     cells = np.concatenate([cells for _, cells in parts])
     order = np.argsort(cells)
     return np.concatenate(wide)[order], cells[order].astype(np.int32)

@@ -2,141 +2,174 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.core import Array, Index, Mesh, freeze
-from fvflow.mesh.elements import FilePath, flattened, require_file
-from fvflow.mesh.files import Centres, ControlVolumes, volumes
+from fvflow.mesh.elements import FilePath, planar_points
+from fvflow.mesh.files import Centres, ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import Grid
-from fvflow.mesh.polytopes import assembled
-from fvflow.mesh.voronoi_dual import boxes
+from fvflow.mesh.netcdf_file import NetCDFFile, opened
+from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.voronoi_dual import dual_mesh
 
-_OURS = "fvflow"  # what the source of a result begins with
-_SIMULTANEOUS = 1e-9  # difference of times that are the same, of the last one
+_SAME_TIME = 1e-9  # difference below which two times are the same, relative to the last one
+_PART = {2: "face", 3: "volume"}  # UGRID's name of the cells, by the dimension of the topology
 
 
 @dataclass(frozen=True)
-class Ugrid:
-    """The mesh of a result (.nc), or of another UGRID-1.0 file, of which control_volumes and centres are as for gmsh.
+class Ugrid(MeshDescription):
+    """The mesh of a result of fvflow (.nc), or of another UGRID-1.0 file.
 
-    A result's mesh comes back as it was, with the centres that its fluxes joined.
+    The mesh of a result is restored exactly, with the centres that its fluxes joined.
     """
 
     file: FilePath
+    """Path of the netCDF file."""
     control_volumes: ControlVolumes = "cells"
+    """The cells of the mesh, or the Voronoi boxes of the nodes of its triangles; not for a result of fvflow."""
     centres: Centres = "circumcentres"
+    """Points that two-point fluxes join, as for gmsh; not for a result of fvflow."""
     kind: Literal["ugrid"] = "ugrid"
 
     @property
-    def extent(self) -> None:
-        """Not known before the file is read."""
+    def files(self) -> tuple[str, ...]:
+        """The path of the netCDF file."""
+        return (self.file,)
 
     def build(self) -> Mesh:
-        """The mesh; imports netCDF4."""
-        with _opened(self.file) as file:
-            if str(getattr(file, "source", "")).startswith(_OURS):
-                if (self.control_volumes, self.centres) != ("cells", "circumcentres"):
-                    raise CaseError(f"{self.file}: a mesh of fvflow comes as it is; leave out control_volumes, centres")
-                return _mesh(file, self.file)
-            return volumes(_elements(file, self.file, self.centres == "centroids"), self.control_volumes, self.centres)
+        """The mesh; imports netCDF4. Raises CaseError for a file without a complete topology of dimension 2 or 3."""
+        with opened(self.file) as file:
+            if not file.is_result:
+                mesh = _mesh_of_topology(file, centroids=self.centres == "centroids")
+                return control_volume_mesh(mesh, self.control_volumes, self.centres)
+            if (self.control_volumes, self.centres) != ("cells", "circumcentres"):
+                raise CaseError(
+                    f"{self.file}: the mesh of a result is used as it is stored; remove control_volumes and centres"
+                )
+            return _mesh_of_result(file)
 
     def refined(self, factor: int = 2) -> Ugrid:
-        """Refused: CaseError."""
-        raise CaseError("a mesh of kind ugrid cannot be refined; use the kind that it was made by")
+        """Raises CaseError: the file holds one mesh."""
+        raise CaseError("a mesh of kind ugrid cannot be refined; use the mesh kind that generated it")
 
 
 def stored_field(path: str, name: str, time: float | None) -> tuple[Mesh, Array]:
-    """The mesh of a result, and a cell field (cell,) at a saved time, the last one unless given; raises CaseError."""
-    with _opened(path) as file:
-        if not str(getattr(file, "source", "")).startswith(_OURS):
-            raise CaseError(f"{path}: is not a result of fvflow (its source is {getattr(file, 'source', 'not given')})")
-        known = [
-            key for key, variable in file.variables.items() if variable.dimensions[:1] == ("time",) and key != "time"
-        ]
-        if name not in known:
-            raise CaseError(f"{path}: has no field {name}; it has {', '.join(known) or 'none'}")
-        frame = _frame(file["time"][:], time, path)
-        return _mesh(file, path), freeze(np.ravel(file[name][frame]))
+    """The mesh of a result, and one of its cell fields (cell,) at a saved time; the last one if `time` is None.
+
+    Raises CaseError if the file is not a result, or has no such field or time.
+    """
+    with opened(path) as file:
+        if not file.is_result:
+            raise CaseError(f"{path}: is not a result of fvflow (its source is {file.source or 'not given'})")
+        fields = file.fields_in_time()
+        if name not in fields:
+            raise CaseError(f"{path}: has no field {name}; it has {', '.join(fields) or 'none'}")
+        frame = _frame(file.numbers("time", 1), time, path)
+        mesh, values = _mesh_of_result(file), np.ravel(file.slice_of(name, frame))
+        if values.shape != (mesh.cells,):
+            raise CaseError(f"{path}: {name} has {values.size} values, the mesh {mesh.cells} cells; give a cell field")
+        return mesh, freeze(values)
 
 
 def _frame(times: Array, time: float | None, path: str) -> int:
+    """The index of a saved time."""
     if not len(times):
-        raise CaseError(f"{path}: has no times; was the run cut short?")
+        raise CaseError(f"{path}: has no saved times (a run that was interrupted, or a mesh); give a complete result")
     if time is None:
         return len(times) - 1
     nearest = int(np.argmin(np.abs(times - time)))
-    if abs(times[nearest] - time) > _SIMULTANEOUS * max(abs(times[-1]), abs(time)):
+    if abs(times[nearest] - time) > _SAME_TIME * max(abs(times[-1]), abs(time)):
         raise CaseError(
             f"{path}: has no time {time:g}; the nearest is {times[nearest]:.10g}, the last {times[-1]:.10g}"
         )
     return nearest
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    import netCDF4
-
-    require_file(Path(path))
-    try:
-        with netCDF4.Dataset(path) as file:
-            file.set_auto_mask(False)
-            yield file
-    except (OSError, RuntimeError) as error:
-        raise CaseError(f"{path}: cannot be read ({error}); give the .nc file of a run") from None
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise CaseError(f"{path}: its UGRID topology is not complete ({error}); write it anew") from None
-
-
-def _mesh(file: Any, path: str) -> Mesh:
-    """The mesh of a result as it was."""
+def _mesh_of_result(file: NetCDFFile) -> Mesh:
+    """The mesh of a result, restored exactly: a grid, cells of any shape, or Voronoi boxes of nodes."""
     if "mesh" not in file.variables:
-        bounds = [file[f"{axis}_bnds"][:] for axis in "xyz" if f"{axis}_bnds" in file.variables]
-        return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds))
-    elements = _elements(file, path, False, own=True)
-    regions = {}
-    if "regions" in file.groups:
-        regions = {name: freeze(values[:]) for name, values in file["regions"].variables.items()}
-    point_data = "cell_volume" in file.variables and file["cell_volume"].dimensions == ("mesh_node",)
-    return replace(boxes(elements) if point_data else elements, regions=regions)
+        return _grid(file)
+    elements = _mesh_of_topology(file, centroids=False, own=True)
+    mesh = dual_mesh(elements) if file.dimensions_of("cell_volume") == ("mesh_node",) else elements
+    regions = {name: file.numbers(f"regions/{name}", 1) for name in file.names_in("regions")}
+    for name, share in regions.items():
+        if len(share) != mesh.cells:
+            raise file.incomplete(f"region {name} has {len(share)} values, the mesh {mesh.cells} cells")
+    return replace(mesh, regions={name: freeze(share) for name, share in regions.items()})
 
 
-def _elements(file: Any, path: str, centroids: bool, own: bool = False) -> Mesh:
-    """The cells of the first topology of a file; `own`: with the centres and regions that are stored."""
-    found = [v for v in file.variables.values() if getattr(v, "cf_role", "") == "mesh_topology"]
-    found = [v for v in found if int(getattr(v, "topology_dimension", 0)) in (2, 3)]
-    if not found:
-        raise CaseError(f"{path}: has no UGRID topology of dimension 2 or 3; give the .nc file of a run")
-    topology, dimension = found[0], int(found[0].topology_dimension)
-    part = {2: "face", 3: "volume"}[dimension]
-    connectivity = file[topology.getncattr(f"{part}_node_connectivity")]
-    points = _stacked(file, topology.node_coordinates)
-    cells = _rows(connectivity, getattr(topology, f"{part}_dimension", None), len(points))
+def _grid(file: NetCDFFile) -> Grid:
+    """The grid whose cell boundaries are stored as bounds of the coordinates."""
+    bounds = [file.numbers(f"{axis}_bnds", 2) for axis in "xyz" if f"{axis}_bnds" in file.variables]
+    if not bounds:
+        raise file.incomplete("there is neither a variable mesh nor x_bnds")
+    for bound in bounds:
+        if bound.shape[1] != 2 or not len(bound) or not (bound[:, 1] > bound[:, 0]).all():
+            raise file.incomplete("the bounds of the cells do not increase")
+    return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds))
+
+
+def _mesh_of_topology(file: NetCDFFile, centroids: bool, own: bool = False) -> Mesh:
+    """The mesh of the first topology of a file; `own`: with the centres and boundaries that a result stores."""
+    topology, dimension = _topology(file)
+    part = _PART[dimension]
+    points = _coordinates(file, topology, "node_coordinates")
+    if not dimension <= points.shape[1] <= 3:
+        raise file.incomplete(f"the nodes of a topology of dimension {dimension} have {points.shape[1]} coordinates")
+    cell_points = _cell_points(file, topology, part, len(points))
     if dimension == 2:
-        points = flattened(points, False, path)
+        points = planar_points(points, False, file.path)
     centre, boundaries = None, {}
     if own:
-        if hasattr(topology, f"{part}_coordinates"):
-            centre = _stacked(file, topology.getncattr(f"{part}_coordinates"))
-        if "boundaries" in file.groups:
-            boundaries = {name: np.asarray(nodes[:]) for name, nodes in file["boundaries"].variables.items()}
-    return assembled(points, cells, centre, centroids=centroids, boundaries=boundaries)
+        if file.has_attribute(topology, f"{part}_coordinates"):
+            centre = _coordinates(file, topology, f"{part}_coordinates")
+            if centre.shape != (len(cell_points), dimension):
+                raise file.incomplete(f"the centres are {centre.shape}, the cells ({len(cell_points)}, {dimension})")
+        boundaries = {name: _boundary(file, name, len(points), dimension) for name in file.names_in("boundaries")}
+    return mesh_from_cells(points, cell_points, centre, centroids=centroids, boundaries=boundaries)
 
 
-def _rows(connectivity: Any, cell_dimension: str | None, count: int) -> Index:
-    """The nodes of each cell from 0, -1 where there is none: whatever number the file has for that."""
-    values = np.asarray(connectivity[:], float)
-    if cell_dimension is not None and connectivity.dimensions[0] != cell_dimension:
-        values = values.T
-    values -= float(getattr(connectivity, "start_index", 0))
-    return np.where((values >= 0) & (values < count), values, -1.0).astype(np.int32)
+def _topology(file: NetCDFFile) -> tuple[str, int]:
+    """The name of the first topology of cells in the plane or in space, and its dimension."""
+    for name in file.variables:
+        if file.has_attribute(name, "cf_role") and file.text(name, "cf_role") == "mesh_topology":
+            dimension = file.integer(name, "topology_dimension", 0)
+            if dimension in _PART:
+                return name, dimension
+    raise CaseError(f"{file.path}: has no UGRID topology of dimension 2 or 3; give the .nc file of a run")
 
 
-def _stacked(file: Any, names: str) -> Array:
-    return np.stack([np.asarray(file[name][:], float) for name in names.split()], axis=1)
+def _coordinates(file: NetCDFFile, topology: str, attribute: str) -> Array:
+    """The coordinates (point, dim) in the variables that an attribute of the topology names."""
+    columns = [file.numbers(name, 1) for name in file.text(topology, attribute).split()]
+    if not columns or len({len(column) for column in columns}) > 1:
+        raise file.incomplete(f"the coordinates in {attribute} are missing or differ in length")
+    return np.stack(columns, axis=1)
+
+
+def _cell_points(file: NetCDFFile, topology: str, part: str, nodes: int) -> Index:
+    """The nodes of each cell (cell, corner), counted from 0; -1 replaces every number that is not that of a node.
+
+    Fill values differ between writers and are often not declared.
+    """
+    name = file.text(topology, f"{part}_node_connectivity")
+    values = file.numbers(name, 2)
+    cells_first = not file.has_attribute(topology, f"{part}_dimension") or (
+        file.dimensions_of(name)[0] == file.text(topology, f"{part}_dimension")
+    )
+    values = values if cells_first else values.T
+    values = values - file.integer(name, "start_index", 0)
+    return np.where((values >= 0) & (values < nodes), values, -1.0).astype(np.int32)
+
+
+def _boundary(file: NetCDFFile, name: str, nodes: int, dimension: int) -> Index:
+    """The nodes of the faces of a named boundary (face, corner)."""
+    rows = file.numbers(f"boundaries/{name}", 2)
+    if rows.shape[1] > 2 * (dimension - 1) or rows.max(initial=-1) >= nodes or rows.min(initial=-1) < -1:
+        raise file.incomplete(f"boundary {name} has faces that the mesh has not")
+    return rows.astype(np.int32)

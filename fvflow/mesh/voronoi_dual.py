@@ -1,4 +1,4 @@
-"""Control volumes about the nodes of a simplicial mesh: the Voronoi boxes of a Delaunay mesh."""
+"""The Voronoi dual of a Delaunay mesh: control volumes about the nodes of triangles or tetrahedra."""
 
 from __future__ import annotations
 
@@ -9,90 +9,93 @@ from itertools import combinations, permutations
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh.cell_geometry import place
+from fvflow.mesh.cell_geometry import format_point
 from fvflow.mesh.core import Array, Index, Mesh, Part, freeze, freeze_index, gauss
-from fvflow.mesh.polytopes import assembled, circumcentres
+from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
 
-_NEGATIVE = 1e-9  # how negative the area of a face may come out, of that of a cube on the edge orthogonal to it
-_TOUCHING = 1e-9  # distance of circumcentres that coincide, of the size of the mesh
+_ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
+_COINCIDENT = 1e-9  # distance below which circumcentres coincide, relative to the size of the mesh
 _REMEDY = (
-    "nodes needs a Delaunay mesh whose cells at the walls are not obtuse there: use delaunay: true, another size, or "
-    "gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
+    "control_volumes: nodes requires a Delaunay mesh without circumcentres beyond a wall: use delaunay: true, "
+    "another size, or gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
 )
 
 
 @dataclass(frozen=True, eq=False)
-class _Pieces:
-    """Simplices between a node, the middle of an edge at it, and the circumcentres of (a face and) an element there.
+class _SubSimplices:
+    """Orthogonal sub-simplices of the elements, in pairs on the two sides of a dual face.
 
-    A box is the sum of those at its node, with a sign: negative where a circumcentre is beyond its edge or face.
+    The corners of each are a node, the midpoint of an edge at that node, (in space the circumcentre of a face at that
+    edge,) and the circumcentre of the element. A Voronoi box is the signed sum of the sub-simplices at its node. The
+    sign is negative if a circumcentre lies beyond its edge or face.
     """
 
-    points: Array  # (node, dim) of the mesh, then middles and circumcentres
-    ends: Index  # (piece, 2) nodes of the edge
-    corners: Index  # (piece, dim) middle of the edge, (circumcentre of the face,) circumcentre of the element
-    area: Array  # (piece,) signed measure of the part of the dual face
-    length: Array  # (piece,) of the edge
-    edge: Index  # (piece,) number of the edge
+    points: Array  # (node, dim) nodes of the mesh, then midpoints and circumcentres
+    ends: Index  # (pair, 2) nodes of the edge
+    corners: Index  # (pair, dim) midpoint of the edge, (circumcentre of the face,) circumcentre of the element
+    area: Array  # (pair,) signed measure of the part of the dual face
+    length: Array  # (pair,) length of the edge
+    edge: Index  # (pair,) number of the edge
     edges: Index  # (edge, 2) nodes, the lower number first
 
     @property
     def volume(self) -> Array:
-        """Signed measure of the half of the piece on either side of the dual face (piece,)."""
+        """Signed measure of each of the two sub-simplices of a pair (pair,)."""
         return np.asarray(self.area * self.length / (2 * self.points.shape[1]))
 
 
-def boxes(elements: Mesh) -> Mesh:
+def dual_mesh(elements: Mesh) -> Mesh:
     """The mesh whose cells are the Voronoi boxes of the nodes of triangles or tetrahedra.
 
-    The face between nodes i and j is what the circumcentres of the elements about their edge span in its bisector:
-    orthogonal to it, and T = |s|/|x_i - x_j| >= 0 if the mesh is Delaunay and no circumcentre is beyond a wall (Si,
-    Gaertner, Fuhrmann, Boundary conforming Delaunay mesh generation, Comput. Math. Math. Phys. 50, 2010). In three
-    dimensions the boxes have no corners of their own and values are drawn on the nodes. Raises CaseError.
+    The face between nodes i and j is the polygon of the circumcentres of the elements about their edge. It lies in the
+    bisector of the edge, so it is orthogonal to it, and T = |s|/|x_i - x_j| >= 0 if the mesh is Delaunay and no
+    circumcentre lies beyond a wall (Si, Gaertner, Fuhrmann, Boundary conforming Delaunay mesh generation, Comput. Math.
+    Math. Phys. 50, 2010). In three dimensions `cell_points` of the boxes is empty and plots show values on the nodes.
+    Raises CaseError for other cells, and if a face has a negative area.
     """
     if elements.cell_points.shape[1] != elements.dimension + 1 or elements.cell_points.min() < 0:
-        raise CaseError("control_volumes nodes is for triangles or tetrahedra alone; use control_volumes cells")
-    pieces = _pieces(elements.points, elements.cell_points)
-    area = np.asarray(np.bincount(pieces.edge, pieces.area), float)
-    _require_positive(elements.points, pieces.edges, area)
-    mesh = _polygons(elements, pieces) if elements.dimension == 2 else _polyhedra(elements, pieces, area)
+        raise CaseError("control_volumes: nodes is for triangles or tetrahedra only; use control_volumes: cells")
+    parts = _sub_simplices(elements.points, elements.cell_points)
+    area = np.asarray(np.bincount(parts.edge, parts.area), float)
+    _require_nonnegative(elements.points, parts.edges, area)
+    mesh = _polygons(elements, parts) if elements.dimension == 2 else _polyhedra(elements, parts, area)
     count = len(elements.cell_points)
-    inside = {name: np.tile(part, len(pieces.edge) // count) for name, part in elements.regions.items()}
-    regions = {name: freeze(_gathered(pieces, part) / mesh.volume) for name, part in inside.items()}
+    inside = {name: np.tile(share, len(parts.edge) // count) for name, share in elements.regions.items()}
+    regions = {name: freeze(_sum_at_nodes(parts, share) / mesh.volume) for name, share in inside.items()}
     return replace(mesh, regions=regions)
 
 
-def _pieces(points: Array, elements: Index) -> _Pieces:
-    """All pieces, one block of them for each way to choose an edge (and a face at it) in an element."""
+def _sub_simplices(points: Array, elements: Index) -> _SubSimplices:
+    """All sub-simplices: a block over all elements for each choice of an edge (and of a face at it) in an element."""
     dimension, count = points.shape[1], len(points)
-    summit = circumcentres(points, elements)
-    first_summit = count
-    blocks, added, ends, corners, areas, lengths = count + len(elements), [points, summit], [], [], [], []
+    circumcentre = circumcentres(points, elements)
+    first_circumcentre = count
+    blocks, added, ends, corners, areas, lengths = count + len(elements), [points, circumcentre], [], [], [], []
     for a, b in combinations(range(dimension + 1), 2):
         rest = [k for k in range(dimension + 1) if k not in (a, b)]
         for others in permutations(rest):
             chain = [points[elements[:, k]] for k in (a, b, *others)]
-            middle, along = 0.5 * (chain[0] + chain[1]), chain[1] - chain[0]
+            midpoint, along = 0.5 * (chain[0] + chain[1]), chain[1] - chain[0]
             length = np.linalg.norm(along, axis=1)
-            steps, area = [middle], np.ones(len(elements))
+            steps, area = [midpoint], np.ones(len(elements))
             if dimension == 3:
-                steps.append(_of_triangle(*chain[:3]))
+                steps.append(_triangle_circumcentres(*chain[:3]))
                 normal = np.cross(along, chain[2] - chain[0])
-                area = 0.5 * _ahead(chain[3] - chain[0], normal, summit - steps[1])
-            inward = chain[2] - middle
+                area = 0.5 * _signed_distance(chain[3] - chain[0], normal, circumcentre - steps[1])
+            inward = chain[2] - midpoint
             inward -= ((inward * along).sum(axis=1) / length**2)[:, None] * along
-            area *= _ahead(inward, inward, (summit if dimension == 2 else steps[1]) - middle)
+            area *= _signed_distance(inward, inward, (circumcentre if dimension == 2 else steps[1]) - midpoint)
             number = np.arange(len(elements), dtype=np.int32)
-            ids = [blocks + place * len(elements) + number for place in range(len(steps))]
+            ids = [blocks + step * len(elements) + number for step in range(len(steps))]
             blocks += len(steps) * len(elements)
             added += steps
             ends.append(elements[:, [a, b]])
-            corners.append(np.stack([*ids, first_summit + number], axis=1))
+            corners.append(np.stack([*ids, first_circumcentre + number], axis=1))
             areas.append(area)
             lengths.append(length)
     pairs = np.sort(np.concatenate(ends), axis=1)
     edges, edge = np.unique(pairs[:, 0].astype(np.int64) * count + pairs[:, 1], return_inverse=True)
-    return _Pieces(
+    return _SubSimplices(
         np.concatenate(added),
         np.concatenate(ends),
         np.concatenate(corners),
@@ -103,14 +106,14 @@ def _pieces(points: Array, elements: Index) -> _Pieces:
     )
 
 
-def _ahead(towards: Array, normal: Array, step: Array) -> Array:
-    """The step along the normal, turned to the side that `towards` points to (piece,)."""
+def _signed_distance(towards: Array, normal: Array, step: Array) -> Array:
+    """The component of `step` along the normal, oriented towards the side of `towards` (pair,)."""
     unit = normal * (np.sign((normal * towards).sum(axis=1)) / np.linalg.norm(normal, axis=1))[:, None]
     return np.asarray((step * unit).sum(axis=1))
 
 
-def _of_triangle(a: Array, b: Array, c: Array) -> Array:
-    """Circumcentres of triangles in space."""
+def _triangle_circumcentres(a: Array, b: Array, c: Array) -> Array:
+    """Circumcentres of triangles in space (triangle, 3)."""
     p, q = b - a, c - a
     normal = np.cross(p, q)
     pp, qq = (p**2).sum(axis=1)[:, None], (q**2).sum(axis=1)[:, None]
@@ -119,74 +122,77 @@ def _of_triangle(a: Array, b: Array, c: Array) -> Array:
     )
 
 
-def _gathered(pieces: _Pieces, factor: Array) -> Array:
-    """Sum over the pieces of each box of their volumes times a factor (node,)."""
-    count = int(pieces.ends.max()) + 1
-    part = pieces.volume * factor
-    return np.asarray(np.bincount(pieces.ends[:, 0], part, count) + np.bincount(pieces.ends[:, 1], part, count))
+def _sum_at_nodes(parts: _SubSimplices, factor: Array) -> Array:
+    """Sum over the sub-simplices of each box of their volumes times a factor (node,)."""
+    count = int(parts.ends.max()) + 1
+    share = parts.volume * factor
+    return np.asarray(np.bincount(parts.ends[:, 0], share, count) + np.bincount(parts.ends[:, 1], share, count))
 
 
-def _require_positive(points: Array, edges: Index, area: Array) -> None:
-    """Refuse edges whose dual face has a negative area: CaseError."""
+def _require_nonnegative(points: Array, edges: Index, area: Array) -> None:
+    """Raise CaseError if the dual face of an edge has a negative area."""
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     share = area / length ** (points.shape[1] - 1)
-    if share.min() < -_NEGATIVE:
+    if share.min() < -_ROUND_OFF:
         worst = int(np.argmin(share))
-        at = place(points[edges[worst]].mean(axis=0))
+        at = format_point(points[edges[worst]].mean(axis=0))
         raise CaseError(
-            f"the face between the boxes of nodes {edges[worst, 0]} and {edges[worst, 1]} at {at}, the worst of "
-            f"{(share < -_NEGATIVE).sum()} of {len(edges)}, has an area of {share[worst]:.2g} of its edge's; {_REMEDY}"
+            f"the face between the Voronoi boxes of nodes {edges[worst, 0]} and {edges[worst, 1]} at {at}, the worst "
+            f"of {(share < -_ROUND_OFF).sum()} of {len(edges)}, has the negative area {share[worst]:.2g}, in edge "
+            f"lengths; {_REMEDY}"
         )
 
 
-def _polygons(elements: Mesh, pieces: _Pieces) -> Mesh:
-    """The boxes in the plane: circumcentres about each node, at walls between the node and the middles of its walls."""
+def _polygons(elements: Mesh, parts: _SubSimplices) -> Mesh:
+    """The boxes in the plane: the circumcentres about each node; at walls also the node and their midpoints."""
     points, triangles, walls = elements.points, elements.cell_points, elements.wall_points
     nodes, count = len(points), len(triangles)
-    middle = points[walls].mean(axis=1)
-    summit = pieces.points[nodes : nodes + count]
-    start, end = _along_the_wall(elements)
+    midpoint = points[walls].mean(axis=1)
+    circumcentre = parts.points[nodes : nodes + count]
+    start, end = _wall_ends(elements)
     heading = np.zeros(nodes)
-    heading[start] = _angle(middle - points[start])
+    heading[start] = _angle(midpoint - points[start])
     first_wall = nodes + np.arange(len(walls))
-    first_summit = nodes + len(walls) + np.arange(count)
+    first_circumcentre = nodes + len(walls) + np.arange(count)
     owner = np.concatenate([start, start, end, triangles.T.ravel()])
-    corner = np.concatenate([start, first_wall, first_wall, np.tile(first_summit, 3)])
+    corner = np.concatenate([start, first_wall, first_wall, np.tile(first_circumcentre, 3)])
     turn = _angle(np.tile(points[triangles].mean(axis=1), (3, 1)) - points[triangles.T.ravel()])
     turn = np.mod(turn - heading[triangles.T.ravel()], 2 * np.pi)
     size = len(walls)
     rank = np.concatenate([np.full(size, -2.0), np.full(size, -1.0), np.full(size, 7.0), turn])
     order = np.lexsort((rank, owner))
-    everything, corner = _merged(np.concatenate([points, middle, summit]), corner)
-    rows = _padded(owner[order], corner[order])
+    everything, corner = _merged(np.concatenate([points, midpoint, circumcentre]), corner)
+    rows = _table(owner[order], corner[order])
     halves = {
         name: np.concatenate([np.stack([start[part], first_wall[part]], 1), np.stack([first_wall[part], end[part]], 1)])
         for name, part in elements.boundaries.items()
     }
-    return assembled(everything, rows, points, boundaries=halves)
+    return mesh_from_cells(everything, rows, points, boundaries=halves)
 
 
-def _along_the_wall(elements: Mesh) -> tuple[Index, Index]:
-    """The nodes of each wall (wall,), the domain on the left; raises CaseError where walls touch in a node."""
+def _wall_ends(elements: Mesh) -> tuple[Index, Index]:
+    """First and last node of each wall (wall,), the domain on the left; raises CaseError if walls touch in a node."""
     walls, points = elements.wall_points, elements.points
     start, end = walls.T
     if len(np.unique(start)) < len(start):
         node = int(start[np.flatnonzero(np.bincount(start)[start] > 1)[0]])
-        raise CaseError(f"the walls touch at {place(points[node])}: node {node} has no box; use control_volumes cells")
+        at = format_point(points[node])
+        raise CaseError(f"the walls touch at {at}: node {node} has no Voronoi box; use control_volumes: cells")
     return start, end
 
 
 def _angle(direction: Array) -> Array:
+    """Angle of each vector (vector, 2) with the x axis, in (-pi, pi]."""
     return np.asarray(np.arctan2(direction[:, 1], direction[:, 0]))
 
 
 def _merged(points: Array, corner: Index) -> tuple[Array, Index]:
-    """The points, and the corners with those that coincide replaced by one of them."""
+    """The points, and the corners in which coinciding points are replaced by the first of them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    pairs = cKDTree(points).query_pairs(_TOUCHING * float(np.ptp(points, axis=0).max()), output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(_COINCIDENT * float(np.ptp(points, axis=0).max()), output_type="ndarray")
     graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(len(points), len(points)))
     _, group = connected_components(graph, directed=False)
     first = np.full(group.max() + 1, len(points))
@@ -194,8 +200,11 @@ def _merged(points: Array, corner: Index) -> tuple[Array, Index]:
     return points, first[group[corner]]
 
 
-def _padded(owner: Index, corner: Index) -> Index:
-    """Rows of corners by owner, both sorted by it, without repetitions of neighbours, padded with -1."""
+def _table(owner: Index, corner: Index) -> Index:
+    """The corners of each owner as a table (owner, corner) padded with -1, without consecutive repetitions.
+
+    Both arrays are sorted by owner.
+    """
     last = np.append(owner[1:] != owner[:-1], True)
     first = np.append(True, last[:-1])
     opening = np.flatnonzero(first)
@@ -204,65 +213,69 @@ def _padded(owner: Index, corner: Index) -> Index:
     owner, corner = owner[kept], corner[kept]
     sizes = np.bincount(owner)
     rows = np.full((len(sizes), sizes.max()), -1, np.int32)
-    place_in_row = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    rows[owner, place_in_row] = corner
+    column = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows[owner, column] = corner
     return rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NodeBoxes(Mesh):
-    """Boxes about the nodes of tetrahedra, known by their pieces; `elements` are what values are drawn on."""
+class TetrahedralDual(Mesh):
+    """Voronoi boxes of the nodes of tetrahedra, represented by their orthogonal sub-simplices."""
 
-    elements: Index | None = None  # (element, corner)
-    pieces: _Pieces | None = None
-    face_of: Index | None = None  # (piece,) the face that it is part of, -1 for those of no area
+    elements: Index | None = None
+    """Nodes of the tetrahedra (element, 4), which plots show."""
+    parts: _SubSimplices | None = None
+    """The sub-simplices of all boxes."""
+    face_of: Index | None = None
+    """Face that the dual area of each pair of sub-simplices belongs to (pair,); -1 for an edge of zero dual area."""
 
     @property
     def plot_cells(self) -> Index:
-        """The elements (element, corner)."""
+        """The tetrahedra (element, 4)."""
         assert self.elements is not None
         return self.elements
 
     @property
     def point_data(self) -> bool:
-        """Values belong to nodes."""
+        """True: values belong to the nodes."""
         return True
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
-        """As of any mesh, by at most two points an axis of each piece; weights may be negative."""
-        assert self.pieces is not None
-        pieces = self.pieces
-        for end in pieces.ends.T:
-            for corners, sign, part in self._blocks(np.column_stack([end, pieces.corners]), end):
-                for position, weight, _ in gauss(pieces.points, corners, 3, min(count, 2)):
+        """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
+        assert self.parts is not None
+        parts = self.parts
+        for end in parts.ends.T:
+            for corners, sign, part in self._blocks(np.column_stack([end, parts.corners]), end):
+                for position, weight, _ in gauss(parts.points, corners, 3, min(count, 2)):
                     yield position, sign * np.abs(weight), part
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
-        """As of any mesh, by at most two points an axis of each piece; weights may be negative."""
-        assert self.pieces is not None
+        """As `Mesh.face_quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
+        assert self.parts is not None
         assert self.face_of is not None
-        for corners, sign, part in self._blocks(self.pieces.corners, self.face_of):
-            for position, weight, _ in gauss(self.pieces.points, corners, 2, min(count, 2)):
+        for corners, sign, part in self._blocks(self.parts.corners, self.face_of):
+            for position, weight, _ in gauss(self.parts.points, corners, 2, min(count, 2)):
                 yield position[part >= 0], (sign * np.abs(weight))[part >= 0], part[part >= 0]
 
     def _blocks(self, corners: Index, part: Index) -> Iterator[tuple[Index, Array, Index]]:
-        """Corners, signs and homes of the pieces, as many at a time as there are elements."""
-        assert self.pieces is not None
+        """Corners and signs of the sub-simplices and the cell or face of each, in blocks over all elements."""
+        assert self.parts is not None
         assert self.elements is not None
         size = len(self.elements)
         for first in range(0, len(part), size):
             rows = slice(first, first + size)
-            yield corners[rows], np.sign(self.pieces.area[rows]), part[rows]
+            yield corners[rows], np.sign(self.parts.area[rows]), part[rows]
 
 
-def _polyhedra(elements: Mesh, pieces: _Pieces, area: Array) -> NodeBoxes:
-    points, edges = elements.points, pieces.edges
-    volume = _gathered(pieces, np.ones(len(pieces.edge)))
+def _polyhedra(elements: Mesh, parts: _SubSimplices, area: Array) -> TetrahedralDual:
+    """The boxes in space; edges of zero dual area have no face."""
+    points, edges = elements.points, parts.edges
+    volume = _sum_at_nodes(parts, np.ones(len(parts.edge)))
     ahead = points[edges[:, 1]] - points[edges[:, 0]]
     length = np.linalg.norm(ahead, axis=1)
-    kept = area > _NEGATIVE * length**2
-    face_of = np.where(kept, np.cumsum(kept) - 1, -1)[pieces.edge]
-    return NodeBoxes(
+    kept = area > _ROUND_OFF * length**2
+    face_of = np.where(kept, np.cumsum(kept) - 1, -1)[parts.edge]
+    return TetrahedralDual(
         centre=points,
         volume=freeze(volume),
         owner=freeze_index(edges[kept, 0]),
@@ -276,6 +289,6 @@ def _polyhedra(elements: Mesh, pieces: _Pieces, area: Array) -> NodeBoxes:
         wall_points=elements.wall_points,
         boundaries=elements.boundaries,
         elements=elements.cell_points,
-        pieces=pieces,
+        parts=parts,
         face_of=freeze_index(face_of),
     )

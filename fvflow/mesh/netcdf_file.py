@@ -1,0 +1,125 @@
+"""A netCDF file whose contents are checked as they are read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.mesh.core import Array
+from fvflow.mesh.elements import require_file
+
+_OURS = "fvflow"  # the source of a result begins with this
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[NetCDFFile]:
+    """The file, open while the context lasts; raises CaseError if it cannot be read. Imports netCDF4."""
+    import netCDF4
+
+    require_file(Path(path))
+    try:
+        file = netCDF4.Dataset(path)
+    except (OSError, RuntimeError) as error:
+        raise CaseError(f"{path}: cannot be read ({error}); give the .nc file of a run") from None
+    with file:
+        file.set_auto_mask(False)
+        yield NetCDFFile(path, file)
+
+
+@dataclass(frozen=True, eq=False)
+class NetCDFFile:
+    """An open netCDF file; what is missing, damaged or of a wrong type raises CaseError.
+
+    Only calls of the netCDF library are guarded: an error in the code that uses the values is not taken for a fault of
+    the file.
+    """
+
+    path: str
+    """Path of the file, for messages."""
+    file: Any
+    """The open netCDF4.Dataset."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables at the root."""
+        return tuple(self.file.variables)
+
+    @property
+    def source(self) -> str:
+        """The global attribute `source`; empty if there is none."""
+        return str(getattr(self.file, "source", ""))
+
+    @property
+    def is_result(self) -> bool:
+        """Whether fvflow wrote the file."""
+        return self.source.startswith(_OURS)
+
+    def incomplete(self, reason: str) -> CaseError:
+        """The error for a topology in which something is missing or inconsistent."""
+        return CaseError(f"{self.path}: its UGRID topology is not complete ({reason}); write it again")
+
+    def names_in(self, group: str) -> tuple[str, ...]:
+        """Names of the variables in a group; empty if there is no such group."""
+        return tuple(self.file.groups[group].variables) if group in self.file.groups else ()
+
+    def fields_in_time(self) -> list[str]:
+        """Names of the variables whose first dimension is time, without the times themselves."""
+        return [name for name in self.variables if self.dimensions_of(name)[:1] == ("time",) and name != "time"]
+
+    def dimensions_of(self, name: str) -> tuple[str, ...]:
+        """Names of the dimensions of a variable; empty if there is no such variable."""
+        return tuple(self._variable(name).dimensions) if name in self.file.variables else ()
+
+    def has_attribute(self, variable: str, name: str) -> bool:
+        """Whether a variable has an attribute."""
+        return name in self._variable(variable).ncattrs()
+
+    def text(self, variable: str, name: str) -> str:
+        """An attribute of a variable that is a text."""
+        value = self._attribute(variable, name)
+        if not isinstance(value, str):
+            raise self.incomplete(f"{variable}:{name} is {value!r} and not a text")
+        return value
+
+    def integer(self, variable: str, name: str, default: int) -> int:
+        """An attribute of a variable that is a whole number; the default if there is none."""
+        value = self._attribute(variable, name) if self.has_attribute(variable, name) else default
+        if np.ndim(value) or not np.issubdtype(type(value), np.number) or not np.isfinite(value) or value != int(value):
+            raise self.incomplete(f"{variable}:{name} is {value!r} and not a whole number")
+        return int(value)
+
+    def numbers(self, name: str, dimensions: int) -> Array:
+        """All values of a variable, as doubles, in an array of so many dimensions."""
+        return self._checked(name, slice(None), dimensions)
+
+    def slice_of(self, name: str, index: int) -> Array:
+        """The values of a variable at one index of its first dimension, as doubles."""
+        return self._checked(name, index, None)
+
+    def _checked(self, name: str, index: int | slice, dimensions: int | None) -> Array:
+        variable = self._variable(name)
+        try:
+            values = np.asarray(variable[index])
+        except (OSError, RuntimeError, IndexError) as error:
+            raise CaseError(f"{self.path}: {name} cannot be read ({error}); write the file again") from None
+        if values.dtype.kind not in "iuf" or dimensions not in (None, values.ndim):
+            raise self.incomplete(f"{name} does not hold numbers in {dimensions or 'several'} dimensions")
+        return values.astype(float)
+
+    def _variable(self, name: str) -> Any:
+        try:
+            return self.file[name]
+        except (IndexError, KeyError):
+            raise self.incomplete(f"there is no variable {name}") from None
+
+    def _attribute(self, variable: str, name: str) -> Any:
+        try:
+            return self._variable(variable).getncattr(name)
+        except (AttributeError, RuntimeError, UnicodeError):
+            raise self.incomplete(f"{variable} has no attribute {name}") from None
