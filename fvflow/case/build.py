@@ -18,7 +18,7 @@ from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.fields import DensityKind
 from fvflow.flows import BaseFlow
-from fvflow.mesh import Array, Extent, Mesh, MeshKind
+from fvflow.mesh import Array, Extent, Mesh, MeshDescription
 from fvflow.problems import State
 from fvflow.times import TimeGrid
 
@@ -27,7 +27,7 @@ class Parts(Protocol):
     """What a simulation is built from: the parts of a case."""
 
     @property
-    def mesh(self) -> MeshKind:
+    def mesh(self) -> MeshDescription:
         """The mesh, as it is described."""
 
     @property

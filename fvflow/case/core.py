@@ -128,8 +128,8 @@ class Case:
     @property
     def files(self) -> list[str]:
         """The files that the case reads."""
-        named = (getattr(part, "file", None) for part in (self.mesh, self.initial))
-        return [str(file) for file in named if file is not None]
+        ends = (self.initial, self.flow.end_density)
+        return [*self.mesh.files, *(file for density in ends if density is not None for file in density.files)]
 
     @property
     def text(self) -> str:
@@ -158,7 +158,7 @@ class Case:
         Raises CaseError naming every stage that cannot be built.
         """
         parameters, unused = dict(self.parameters), self.unused_parameters()
-        return report(simulation or self.prepare(), self.mesh.kind, parameters, unused, self.times)
+        return report(simulation or self.prepare(), self.mesh, parameters, unused, self.times)
 
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:

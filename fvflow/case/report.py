@@ -11,7 +11,7 @@ from fvflow.case.mesh_report import about_mesh
 from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.case.simulation import Simulation
 from fvflow.fields import Drift
-from fvflow.mesh import Mesh, coarse_proxy
+from fvflow.mesh import Mesh, MeshDescription, coarse_proxy
 from fvflow.problems import State
 from fvflow.times import Times
 
@@ -20,12 +20,16 @@ _NETCDF = 80_000  # bytes of an empty result
 
 
 def report(
-    simulation: Simulation, mesh_kind: str, parameters: dict[str, float], unused: Sequence[str], asked: Times | None
+    simulation: Simulation,
+    mesh_kind: MeshDescription,
+    parameters: dict[str, float],
+    unused: Sequence[str],
+    asked: Times | None,
 ) -> dict[str, Any]:
     """Named sentences, in the order in which they are printed; `asked` are the times that the case gives."""
     flow, mesh, problem = simulation.flow, simulation.mesh, simulation.problem
     found: dict[str, Any] = {
-        "mesh": f"{mesh_kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces",
+        "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
         "walls": _walls(mesh, flow.drift(parameters)),
         "steps": _steps(simulation, asked),

@@ -33,7 +33,7 @@ from fvflow.case.document import Fault, Path, dotted
 from fvflow.case.messages import dataclasses_in, fault, kind_of, path_of, shown
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
-from fvflow.mesh import FileMark
+from fvflow.mesh import FileMark, MeshKind
 
 T = TypeVar("T")
 _MOST_TOLD = 100  # faults beyond these are only counted, and get no guess at what was meant
@@ -174,8 +174,11 @@ def build(
 def names_of(values: dict[str, Any]) -> dict[str, Any]:
     """The names that expressions may use: axes by the mesh's dimension, parameters."""
     mesh, parameters = values.get("mesh"), values.get("parameters")
-    lower = mesh.get("lower") if isinstance(mesh, dict) else None
-    axes = "xyz"[: len(lower)] if isinstance(lower, list) and 1 <= len(lower) <= 3 else "xyz"
+    dimension = None
+    if isinstance(mesh, dict):
+        kinds = (kind for kind in get_args(MeshKind) if kind_of(kind) == mesh.get("kind"))
+        dimension = next((kind.declared_dimension(mesh) for kind in kinds), None)
+    axes = "xyz"[: dimension or 3]
     return {"axes": axes, "parameters": list(parameters) if isinstance(parameters, dict) else []}
 
 

@@ -46,6 +46,11 @@ class DensityKind:
         """Mean (dim,) and covariance (dim, dim) if it is a Gaussian."""
         return None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it reads."""
+        return ()
+
     def sample(self, mesh: Mesh, names: Any) -> Array:
         """Cell values (cell,), up to a factor if `mass` is given."""
         raise NotImplementedError

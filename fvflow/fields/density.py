@@ -160,6 +160,11 @@ class FromFile(DensityKind):
     mass: Mass | None = None
     kind: Literal["file"] = "file"
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The result that it reads."""
+        return (self.file,)
+
     def sample(self, mesh: Mesh, names: Names) -> Array:
         """The density of each cell (cell,)."""
         return _moved(mesh, self.file, self.field, self.time)
