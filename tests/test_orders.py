@@ -52,7 +52,7 @@ def test_order_in_time(stepper, moving):
         }
         densities.append(final(ou(1, 200, **changes))[1].density)
     errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
-    assert_order(steps[:-1], errors, STEPPERS[stepper].order, 0.15)
+    assert_order(steps[:-1], errors, STEPPERS[stepper]().order, 0.15)
 
 
 def test_order_of_ljko_in_time():
@@ -73,7 +73,7 @@ def test_ljko_converges_to_the_equation():
 
 @pytest.mark.parametrize(
     ("stepper", "order"),
-    [*((kind, STEPPERS[kind].order) for kind in STEPPERS), ("split-crank-nicolson, richardson: true", 4)],
+    [*((kind, STEPPERS[kind]().order) for kind in STEPPERS), ("split-crank-nicolson, richardson: true", 4)],
 )
 @pytest.mark.parametrize("moving", [False, True], ids=["steady", "moving"])
 def test_adaptive_steps_of_every_linear_stepper(stepper, order, moving):

@@ -47,7 +47,7 @@ def test_mass_of_every_method(stepper, dimension, flux):
     case = case.replace({"flow.flux": {"kind": "scharfetter-gummel" if stepper == "muscl" else flux}})
     case = case.replace({"flow.stepper": {"kind": stepper}})
     if (stepper, flux) == ("uniformisation", "centred") and dimension > 1:
-        with pytest.raises(CaseError, match="needs a monotone flux"):
+        with pytest.raises(CaseError, match="requires a monotone flux"):
             case.prepare()
         return
     figures = final(case)[2]
