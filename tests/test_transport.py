@@ -10,8 +10,8 @@ from fvflow.fields import gaussian_density
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
 from fvflow.transport import InteriorPoint, PrimalDual, cell_vectors, kernels
+from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
-from fvflow.transport.primal_dual import repaired
 from fvflow.transport.proximal import Paraboloid
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import distance_1d
@@ -211,14 +211,16 @@ def test_eigenvalues_are_those_of_the_laplacian_between_walls():
 
 def test_a_repaired_path_is_admissible():
     random = np.random.default_rng(1)
-    lattice = SpaceTimeGrid((4, 5), (0.2, 0.3), 3)
+    grid = SpaceTimeGrid((4, 5), (0.2, 0.3), 3)
     rho, m = random.normal(size=(4, 4, 5)) + 0.5, random.normal(size=(2, 3, 4, 5))
     rho[0], rho[3] = 1.0, 1.0
     m[0][..., -1], m[1][:, -1] = 0, 0
-    fixed, flux = repaired(lattice, rho, m)
+    fixed, flux, change = admissible_path(rho, np.moveaxis(m, 1, 0), GridOperators(grid))
+    assert change == np.abs(fixed - rho).sum(axis=(1, 2)).max() / 20
+    flux = np.moveaxis(flux, 0, 1)
     assert fixed.min() >= 0
     np.testing.assert_allclose(fixed.sum(axis=(1, 2)), 20, rtol=1e-14)
-    rest = np.diff(fixed, axis=0) / lattice.dt + (flux[0] - np.roll(flux[0], 1, -1)) / 0.3
+    rest = np.diff(fixed, axis=0) / grid.dt + (flux[0] - np.roll(flux[0], 1, -1)) / 0.3
     rest += (flux[1] - np.roll(flux[1], 1, -2)) / 0.2
     np.testing.assert_allclose(rest, 0, atol=1e-12)
     assert (flux[0][..., -1] == 0).all()

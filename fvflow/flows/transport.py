@@ -13,11 +13,10 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
 from fvflow.fields import Density, Names
 from fvflow.flows.base import BaseFlow
-from fvflow.linalg import Direct
 from fvflow.march import Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
-from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
+from fvflow.transport import Geodesic, PrimalDual, TransportSolver, cell_vectors
 from fvflow.wasserstein import bounds, provable
 
 
@@ -122,17 +121,11 @@ class TransportFlow(BaseFlow):
 
     def method(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        solver = self.solver
-        if isinstance(solver, PrimalDual):
-            return f"{solver.kind}, scheme {solver.scheme}, to the tolerance {solver.tolerance:g}"
-        return f"{solver.kind}, to the tolerance {solver.tolerance:g}"
+        return self.solver.describe()
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly: 25 space-time arrays, or the factors of the Newton matrix."""
-        whole = extent.cells * self.intervals
-        if isinstance(self.solver, InteriorPoint):
-            return 4 * Direct().memory(Extent(min(extent.dimension + 1, 3), whole))
-        return 25 * 8 * whole
+        """Bytes that the run will hold at once, roughly."""
+        return self.solver.memory(extent, self.intervals)
 
 
 def _nodes(found: Geodesic) -> Iterator[dict[str, Array]]:
