@@ -10,7 +10,7 @@ from fvflow.fields import gaussian_density
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
 from fvflow.transport import InteriorPoint, PrimalDual, cell_vectors, kernels
-from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
+from fvflow.transport.admissible import GridOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
 from fvflow.transport.proximal import Paraboloid
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
