@@ -1,5 +1,7 @@
 """Dynamic transport: both solvers, published values, closed forms, the flow and its refusals."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,14 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import gaussian_density
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
-from fvflow.transport import InteriorPoint, PrimalDual, cell_vectors, kernels
+from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, kernels
 from fvflow.transport.admissible import GridOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
 from fvflow.transport.proximal import Paraboloid
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import distance_1d
 from tests.scenes import final
+from tests.transport_contracts import check_transport_solver
 
 
 def box(cells, dimension=2):
@@ -57,6 +60,13 @@ def test_interior_point_gives_the_published_values(name, cells, intervals, value
     assert found.density.min() > -1e-300
     assert found.continuity() <= 1e-10
     assert max(found.hamilton_jacobi_errors()) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "solver", [*(kind() for kind in get_args(TransportSolver)), PrimalDual(scheme="cell")], ids=lambda s: s.describe()
+)
+def test_solvers_keep_their_contract(solver):
+    check_transport_solver(solver)
 
 
 def test_both_solvers_solve_the_same_problem():
