@@ -12,9 +12,9 @@ from fvflow.fields import gaussian_density
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
 from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, kernels
-from fvflow.transport.admissible import GridOperators, admissible_path
+from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
-from fvflow.transport.proximal import Paraboloid
+from fvflow.transport.proximal import ParaboloidProjection
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import distance_1d
 from tests.scenes import final
@@ -67,6 +67,12 @@ def test_interior_point_gives_the_published_values(name, cells, intervals, value
 )
 def test_solvers_keep_their_contract(solver):
     check_transport_solver(solver)
+
+
+def test_which_solvers_are_certified():
+    assert InteriorPoint().certified
+    assert PrimalDual(scheme="face").certified
+    assert not PrimalDual(scheme="cell").certified
 
 
 def test_both_solvers_solve_the_same_problem():
@@ -211,7 +217,9 @@ def test_projection_on_the_paraboloid():
     assert (multiplier[outside] > 0).all()
     np.testing.assert_allclose(b - q, multiplier * q, atol=1e-11)
     np.testing.assert_allclose((a + square)[outside], 0, atol=1e-11)
-    np.testing.assert_allclose((a, *q), Paraboloid().prox(np.stack([start, *b])), atol=1e-11)  # the plain reference
+    np.testing.assert_allclose(
+        (a, *q), ParaboloidProjection().prox(np.stack([start, *b])), atol=1e-11
+    )  # the plain reference
 
 
 def test_eigenvalues_are_those_of_the_laplacian_between_walls():
@@ -235,6 +243,25 @@ def test_a_repaired_path_is_admissible():
     np.testing.assert_allclose(rest, 0, atol=1e-12)
     assert (flux[0][..., -1] == 0).all()
     assert (flux[1][:, -1] == 0).all()
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-2])
+def test_a_repaired_path_is_admissible_on_any_mesh(floor):
+    random = np.random.default_rng(2)
+    mesh = Graded((0.0, 0.0), (1.0, 2.0), (6, 5), (3.0, 2.0)).build()
+    density, momentum = random.normal(size=(5, mesh.cells)) + 0.5, random.normal(size=(4, mesh.faces))
+    density[0], density[4] = 1.5, 1.5
+    before = density.copy(), momentum.copy()
+    fixed, flux, change = admissible_path(density, momentum, MeshOperators(mesh), floor)
+    np.testing.assert_array_equal(density, before[0])
+    np.testing.assert_array_equal(momentum, before[1])
+    np.testing.assert_array_equal(fixed[[0, 4]], 1.5)
+    assert fixed[1:4].min() == pytest.approx(1.5 * floor, abs=1e-15)
+    np.testing.assert_allclose(fixed @ mesh.volume, 3.0, rtol=1e-14)
+    assert change == pytest.approx((np.abs(fixed - density) @ mesh.volume).max() / 3.0, rel=1e-14)
+    for k in range(4):
+        rest = mesh.volume * (fixed[k + 1] - fixed[k]) * 4 + divergence(mesh, mesh.area * flux[k])
+        np.testing.assert_allclose(rest, 0, atol=1e-13)
 
 
 def test_cell_vectors_of_a_constant_field():

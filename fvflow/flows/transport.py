@@ -17,7 +17,7 @@ from fvflow.march import Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.transport import Geodesic, PrimalDual, TransportSolver, cell_vectors
-from fvflow.wasserstein import bounds, provable
+from fvflow.wasserstein import bounds, bounds_available
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class TransportFlow(BaseFlow):
     def _figures(self, problem: Transport, found: Geodesic) -> dict[str, float]:
         inside, excess = found.hamilton_jacobi_errors()
         figures = {"w2": found.w2, "w2_solver": found.w2, "action": 0.5 * found.w2**2}
-        if provable(problem.mesh):
+        if bounds_available(problem.mesh):
             ends, phi = (found.density[0], found.density[-1]), found.nodal_potential()[-1]
             proved = bounds(problem.mesh, *ends, phi, width=self.width)
             figures["w2"] = min(max(found.w2, proved.lower), proved.upper)
