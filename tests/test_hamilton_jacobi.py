@@ -13,15 +13,14 @@ from fvflow.fields import gaussian_density
 from fvflow.jit import compiled
 from fvflow.mesh import Box, Graded
 from fvflow.transport.hamilton_jacobi import (
-    Convex,
-    PowerHamiltonian,
-    QuadraticHamiltonian,
     advance,
     hopf_lax,
     longest_step,
     lower_envelope,
     solve,
 )
+from fvflow.transport.hamiltonians import BaseHamiltonian, PowerHamiltonian, QuadraticHamiltonian
+from fvflow.transport.hamiltonians import SeparableHamiltonian as Separable
 from tests.contracts import assert_order
 from tests.scenes import final
 
@@ -55,12 +54,18 @@ def kinked(p):
 def hamiltonians(dimension):
     """One of each kind, and several powers."""
     parts = (skew, kinked, np.cosh)[:dimension]
-    return [QuadraticHamiltonian(), PowerHamiltonian(1.5), PowerHamiltonian(2.0), PowerHamiltonian(3.5), Convex(parts)]
+    return [
+        QuadraticHamiltonian(),
+        PowerHamiltonian(1.5),
+        PowerHamiltonian(2.0),
+        PowerHamiltonian(3.5),
+        Separable(parts),
+    ]
 
 
 def value(hamiltonian, slope):
     """H(p), written once more."""
-    if isinstance(hamiltonian, Convex):
+    if isinstance(hamiltonian, Separable):
         return sum(float(h(p)) for h, p in zip(hamiltonian.parts, slope, strict=True))
     q = 2.0 if isinstance(hamiltonian, QuadraticHamiltonian) else hamiltonian.exponent
     return float(np.linalg.norm(slope)) ** q / q
@@ -184,7 +189,7 @@ def test_first_order_for_gaussians(dimension, sizes, ratio, deviations):
 
 
 @dataclass(frozen=True)
-class Held:
+class WithPotential(BaseHamiltonian):
     """|p|^2/2 + V(x): a Hamiltonian of one's own that depends on the cell."""
 
     potential: np.ndarray
@@ -201,7 +206,7 @@ def test_riccati_with_a_potential():
         mesh = Box((-1.0,), (1.0,), (count,)).build()
         x = mesh.centre[:, 0]
         times = np.linspace(0.0, 0.6, count // 2)  # phi = 0 sets no step of its own
-        found = last(solve(mesh, 0.0 * x, Held(-0.5 * k**2 * x**2), times))
+        found = last(solve(mesh, 0.0 * x, WithPotential(-0.5 * k**2 * x**2), times))
         errors.append(np.abs(found - 0.5 * k * np.tanh(k * 0.6) * x**2).max())
     assert_order(1 / np.array(sizes), errors, 1.0, 0.1)
 
@@ -259,16 +264,16 @@ def test_kinds_agree_where_they_should():
     random = np.random.default_rng(8)
     for mesh in MESHES:
         phi = random.normal(size=mesh.cells)
-        halves = Convex((lambda p: 0.5 * p**2,) * mesh.dimension, (0.0,) * mesh.dimension)
+        halves = Separable((lambda p: 0.5 * p**2,) * mesh.dimension, (0.0,) * mesh.dimension)
         step = longest_step(mesh, phi, QuadraticHamiltonian())
         assert longest_step(mesh, phi, PowerHamiltonian(2.0)) == pytest.approx(step, rel=1e-12)
         assert 0.99 * step <= longest_step(mesh, phi, halves) <= step
         expected = advance(mesh, phi, QuadraticHamiltonian(), 0.9 * step)
-        for other in (PowerHamiltonian(2.0), halves, Convex(halves.parts)):
+        for other in (PowerHamiltonian(2.0), halves, Separable(halves.parts)):
             np.testing.assert_allclose(advance(mesh, phi, other, 0.9 * step), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_convex_is_godunovs_flux():
+def test_a_separable_hamiltonian_has_godunovs_flux():
     """min of h between the slopes if p- <= p+, else max: by brute force; the bound of the speed is one."""
     random = np.random.default_rng(9)
     for h, least in (
@@ -276,7 +281,7 @@ def test_convex_is_godunovs_flux():
         (kinked, 0.3),
         (lambda p: np.maximum(np.abs(p + 1.0) - 0.5, 0.0), -1.0),
     ):
-        found = Convex((h,))
+        found = Separable((h,))
         assert found.minimisers[0] == pytest.approx(least, abs=0.5 if h(least) == 0 else 1e-6)
         for minus, plus in random.normal(0, 2, (60, 2)):
             between = np.append(np.linspace(minus, plus, 2001), np.clip(least, *sorted((minus, plus))))
@@ -343,7 +348,7 @@ def test_a_skew_hamiltonian_against_hopf_lax():
             mesh = Box((-1.0,), (1.0,), (count,)).build()
             x = mesh.centre[:, 0]
             paths = start(fine) + time * np.interp((x[:, None] - fine) / time, v, lagrangian)
-            found = last(solve(mesh, start(x), Convex((skew,)), [time]))
+            found = last(solve(mesh, start(x), Separable((skew,)), [time]))
             errors.append(np.abs(found - paths.min(axis=1)) @ mesh.volume)
             if start is np.zeros_like:
                 np.testing.assert_allclose(found[x < 0.0], -time * skew(0.0), rtol=0, atol=1e-5)
@@ -371,17 +376,26 @@ def test_a_step_beyond_the_limit_is_refused():
     [
         (lambda m: PowerHamiltonian(1.0), "finite q > 1"),
         (lambda m: PowerHamiltonian(float("nan")), "finite q > 1"),
-        (lambda m: Convex((lambda p: p,)), "not least"),
-        (lambda m: Convex((np.cosh,), (0.5,)), "not least at p = 0.5"),
-        (lambda m: advance(m, np.zeros(40), Convex((np.cosh,), (0.0, 0.0)), 0.1), "1 parts of H, 2 minimisers"),
-        (lambda m: advance(m, np.zeros(40), Convex((np.cosh, np.cosh)), 0.1), "2 parts of H, 2 minimisers, 1 axes"),
-        (lambda m: last(solve(m, np.zeros(39), QuadraticHamiltonian(), [1.0])), r"phi \(39,\) is not a finite"),
-        (lambda m: last(solve(m, np.full(40, np.nan), QuadraticHamiltonian(), [1.0])), r"phi \(40,\) is not a finite"),
+        (lambda m: Separable((lambda p: p,)), "no minimum"),
+        (lambda m: Separable((np.cosh,), (0.5,)), "no minimum at p = 0.5"),
+        (
+            lambda m: advance(m, np.zeros(40), Separable((np.cosh,), (0.0, 0.0)), 0.1),
+            "1 parts of H, 2 minimisers",
+        ),
+        (
+            lambda m: advance(m, np.zeros(40), Separable((np.cosh, np.cosh)), 0.1),
+            "2 parts of H, 2 minimisers, 1 axes",
+        ),
+        (lambda m: last(solve(m, np.zeros(39), QuadraticHamiltonian(), [1.0])), r"phi \(39,\) is not one finite"),
+        (
+            lambda m: last(solve(m, np.full(40, np.nan), QuadraticHamiltonian(), [1.0])),
+            r"phi \(40,\) is not one finite",
+        ),
         (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [0.2, 0.1])), "ascending"),
         (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [-0.1])), "ascending"),
         (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [np.inf])), "finite"),
         (lambda m: last(solve(m, np.zeros(40), QuadraticHamiltonian(), [1.0], cfl=1.5)), "cfl 1.5"),
-        (lambda m: hopf_lax(SimpleNamespace(edges=None), np.zeros(40), 1.0), "no grid"),
+        (lambda m: hopf_lax(SimpleNamespace(edges=None), np.zeros(40), 1.0), "not a grid"),
         (lambda m: hopf_lax(m, np.zeros(40), -1.0), "time -1"),
         (lambda m: hopf_lax(m, np.zeros(40), np.nan), "time nan"),
     ],
@@ -428,6 +442,25 @@ def test_a_power_is_a_hamiltonian_of_a_case():
         flow(100, 0.05, exact={"kind": "gaussian"})
     with pytest.raises(CaseError, match=r"needs a finite q > 1"):
         flow(100, 0.05, flow__hamiltonian={"kind": "power", "exponent": 1.0})
+
+
+def test_face_speeds_are_the_gradients_of_h_on_planes():
+    """p.n for |p|^2/2, |p|^(q-2) p.n for |p|^q/q; a Hamiltonian that defines no velocity says so."""
+    mesh, plane = MESHES[2], np.array([3.0, -4.0])
+    slope, inner = mesh.normal @ plane, np.ones(mesh.cells, bool)
+    inner[np.bincount(mesh.owner, minlength=mesh.cells) + np.bincount(mesh.neighbour, minlength=mesh.cells) < 4] = False
+    np.testing.assert_array_equal(QuadraticHamiltonian().face_speed(mesh, slope), slope)
+    between = inner[mesh.owner] & inner[mesh.neighbour]
+    assert between.any()
+    for q in (1.5, 2.0, 3.0):
+        speed = PowerHamiltonian(q).face_speed(mesh, slope)
+        np.testing.assert_allclose(speed[between], 5.0 ** (q - 2.0) * slope[between], rtol=1e-12)
+        assert (PowerHamiltonian(q).face_speed(mesh, 0.0 * slope) == 0.0).all()
+    assert QuadraticHamiltonian().hopf_lax_available
+    for other in (PowerHamiltonian(3.0), Separable((np.cosh,)), WithPotential(np.zeros(1))):
+        assert not other.hopf_lax_available
+    with pytest.raises(NotImplementedError, match="WithPotential has no velocity grad_p H; define face_speed"):
+        WithPotential(np.zeros(1)).face_speed(mesh, slope)
 
 
 def test_the_speed_of_a_power_sees_the_whole_gradient():

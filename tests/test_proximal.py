@@ -15,18 +15,18 @@ from scipy.sparse import csr_array, csr_matrix, diags_array, kron
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.transport.proximal import (
-    L1,
     AffineProjection,
     BoxProjection,
     Conjugate,
-    NonNegative,
-    Paraboloid,
+    KineticAction,
+    L1Norm,
+    NonNegativeProjection,
+    ParaboloidProjection,
     Projection,
-    QuadraticProx,
+    QuadraticFunction,
     SimplexProjection,
-    Theta,
 )
-from fvflow.transport.splitting import chambolle_pock, douglas_rachford, fista, last, proximal_gradient, until, watched
+from fvflow.transport.splitting import chambolle_pock, douglas_rachford, fista, last, observed, proximal_gradient, until
 
 SIZE = 6
 RANDOM = np.random.default_rng(0)
@@ -34,15 +34,15 @@ WIDE, RIGHT = RANDOM.normal(size=(3, SIZE)), RANDOM.normal(size=3)
 ROOT = RANDOM.normal(size=(SIZE, SIZE))
 CENTRE = RANDOM.normal(size=SIZE)
 FUNCTIONS = {
-    "theta": Theta(),
-    "paraboloid": Paraboloid(),
-    "l1": L1(0.7),
-    "l1-weights": L1(np.linspace(0.0, 2.0, SIZE)),
-    "quadratic": QuadraticProx(CENTRE, 3.0),
-    "quadratic-matrix": QuadraticProx(CENTRE, ROOT @ ROOT.T),
-    "quadratic-singular": QuadraticProx(CENTRE, WIDE.T @ WIDE),
+    "theta": KineticAction(),
+    "paraboloid": ParaboloidProjection(),
+    "l1": L1Norm(0.7),
+    "l1-weights": L1Norm(np.linspace(0.0, 2.0, SIZE)),
+    "quadratic": QuadraticFunction(CENTRE, 3.0),
+    "quadratic-matrix": QuadraticFunction(CENTRE, ROOT @ ROOT.T),
+    "quadratic-singular": QuadraticFunction(CENTRE, WIDE.T @ WIDE),
     "box": BoxProjection(-0.5, np.linspace(0.0, 1.0, SIZE)),
-    "nonnegative": NonNegative(),
+    "nonnegative": NonNegativeProjection(),
     "simplex": SimplexProjection(1.5),
     "affine": AffineProjection(WIDE, RIGHT),
     "affine-sparse": AffineProjection(csr_array(WIDE), RIGHT),
@@ -125,26 +125,28 @@ def test_known_conjugates():
     x, step = 3.0 * np.random.default_rng(7).normal(size=SIZE), 0.6
     q, _ = np.linalg.qr(WIDE.T)
     for function, expected in (
-        (L1(0.7), BoxProjection(-0.7, 0.7).prox(x)),
-        (NonNegative(), np.minimum(x, 0.0)),
-        (QuadraticProx(0.0, 4.0), QuadraticProx(0.0, 0.25).prox(x, step)),
-        (QuadraticProx(CENTRE, 1.0), (x - step * CENTRE) / (1.0 + step)),
+        (L1Norm(0.7), BoxProjection(-0.7, 0.7).prox(x)),
+        (NonNegativeProjection(), np.minimum(x, 0.0)),
+        (QuadraticFunction(0.0, 4.0), QuadraticFunction(0.0, 0.25).prox(x, step)),
+        (QuadraticFunction(CENTRE, 1.0), (x - step * CENTRE) / (1.0 + step)),
         (AffineProjection(WIDE, np.zeros(3)), q @ (q.T @ x)),
-        (Theta(), Paraboloid().prox(x)),
+        (KineticAction(), ParaboloidProjection().prox(x)),
     ):
         np.testing.assert_allclose(Conjugate(function).prox(x, step), expected, rtol=0, atol=1e-14)
 
 
 def test_closed_forms():
     x = np.array([3.0, -0.2, 0.5, -2.0])
-    np.testing.assert_array_equal(L1(2.0).prox(x, 0.25), [2.5, 0.0, 0.0, -1.5])
-    np.testing.assert_allclose(QuadraticProx(1.0, 3.0).prox(x, 2.0), 1.0 + (x - 1.0) / 7.0, rtol=1e-15)  # x/(1 + k tau)
+    np.testing.assert_array_equal(L1Norm(2.0).prox(x, 0.25), [2.5, 0.0, 0.0, -1.5])
+    np.testing.assert_allclose(
+        QuadraticFunction(1.0, 3.0).prox(x, 2.0), 1.0 + (x - 1.0) / 7.0, rtol=1e-15
+    )  # x/(1 + k tau)
     np.testing.assert_array_equal(BoxProjection(-1.0, 1.0).prox(x), [1.0, -0.2, 0.5, -1.0])
-    np.testing.assert_array_equal(NonNegative().prox(1e9 * x), [3e9, 0.0, 0.5e9, 0.0])
+    np.testing.assert_array_equal(NonNegativeProjection().prox(1e9 * x), [3e9, 0.0, 0.5e9, 0.0])
     np.testing.assert_allclose(SimplexProjection(3.0).prox(x), [2.75, 0.0, 0.25, 0.0], rtol=1e-15)
     np.testing.assert_allclose(SimplexProjection().prox(np.array([1e17, 1e17])), [0.5, 0.5], rtol=1e-15)
     assert SimplexProjection().prox(np.zeros((4, 5))) == pytest.approx(np.full((4, 5), 0.05), rel=1e-15)
-    assert (L1(2.0).value(x), QuadraticProx(1.0, 3.0).value(np.array([3.0, 0.0]))) == (11.4, 7.5)
+    assert (L1Norm(2.0).value(x), QuadraticFunction(1.0, 3.0).value(np.array([3.0, 0.0]))) == (11.4, 7.5)
     plane = AffineProjection(np.array([[1.0, 1.0]]), np.array([2.0]))
     np.testing.assert_allclose(plane.prox(np.array([3.0, 0.0])), [2.5, -0.5], rtol=1e-15)
 
@@ -161,7 +163,7 @@ def columns():
 
 
 def test_theta():
-    theta, columns_of = Theta(), lambda *pairs: np.array(pairs).T
+    theta, columns_of = KineticAction(), lambda *pairs: np.array(pairs).T
     assert theta.value(columns_of((2.0, 3.0), (0.5, -1.0), (0.0, 0.0))) == 2.25 + 1.0
     for wrong in ((0.0, 1e-200), (-1.0, 0.0), (-1e-300, 0.0)):
         assert theta.value(columns_of((1.0, 1.0), wrong)) == np.inf
@@ -171,7 +173,7 @@ def test_theta():
         assert 2.0 * theta.value((one + other) / 2) <= theta.value(one) + theta.value(other)
     p, q = random.uniform(0.1, 3.0, (2, 3, 4))  # theta(p) = <p, y> at y = (-|v|^2/2, v), theta(q) >= <q, y> elsewhere
     y = np.concatenate([[-0.5 * np.sum((p[1:] / p[0]) ** 2, axis=0)], p[1:] / p[0]])
-    assert Paraboloid().value(y) == 0.0
+    assert ParaboloidProjection().value(y) == 0.0
     assert theta.value(p) == pytest.approx(np.vdot(p, y), rel=1e-14)
     assert theta.value(q) > np.vdot(q, y)
 
@@ -179,7 +181,7 @@ def test_theta():
 def test_theta_solves_its_cubic():
     """(y - s) y^2 = c to 1e-12 of its terms, and no mass where step rho + |m|^2/2 <= 0."""
     x, step = columns()
-    image = Theta().prox(x, step)
+    image = KineticAction().prox(x, step)
     kinetic = 0.5 * (x[1] ** 2 + x[2] ** 2)
     empty = step * x[0] + kinetic <= 0
     assert 500 < empty.sum() < 3500
@@ -190,9 +192,11 @@ def test_theta_solves_its_cubic():
     assert (np.abs((y - s) * y**2 - c) <= 1e-12 * terms)[~empty].all()
     np.testing.assert_allclose(image[1:, ~empty] * y[~empty], (x[1:] * image[0])[:, ~empty], rtol=1e-14)
     for one in (0, 7, 1234):  # one step for all is the same step for each
-        np.testing.assert_array_equal(Theta().prox(x[:, one, None], float(step[one]))[:, 0], image[:, one])
+        np.testing.assert_array_equal(KineticAction().prox(x[:, one, None], float(step[one]))[:, 0], image[:, one])
     block = np.stack([x[:, :12].reshape(3, 3, 4)] * 2, axis=1)  # any trailing axes
-    np.testing.assert_array_equal(Theta().prox(block, 1.0)[:, 1].reshape(3, 12), Theta().prox(x[:, :12], 1.0))
+    np.testing.assert_array_equal(
+        KineticAction().prox(block, 1.0)[:, 1].reshape(3, 12), KineticAction().prox(x[:, :12], 1.0)
+    )
 
 
 def exact_density(rho, kinetic, step):
@@ -214,7 +218,7 @@ def test_theta_keeps_all_digits_next_to_vacuum(rho, step, exponent):
     """|m|^2/2 = 1 + 2^exponent where step rho = -1, exactly: rho' is about 2^exponent/(step + 2 |rho|)."""
     excess = 2.0**exponent
     m = np.array([1.0, 1.0, 2.0 ** (exponent / 2), 2.0 ** (exponent / 2)])
-    found = Theta().prox(np.array([rho, *m])[:, None], step)[:, 0]
+    found = KineticAction().prox(np.array([rho, *m])[:, None], step)[:, 0]
     density = exact_density(rho, 1.0 + excess, step)
     assert found[0] == pytest.approx(density, rel=2e-15)
     np.testing.assert_allclose(found[1:], m * (density / (density + step)), rtol=4e-15)
@@ -224,7 +228,7 @@ def test_theta_keeps_all_digits_elsewhere():
     random = np.random.default_rng(10)
     for _ in range(40):
         rho, m, step = 10.0 ** random.uniform(-8, 3), 10.0 ** random.uniform(-6, 3), 10.0 ** random.uniform(-4, 6)
-        found = Theta().prox(np.array([[rho], [m]]), step)[:, 0]
+        found = KineticAction().prox(np.array([[rho], [m]]), step)[:, 0]
         density = exact_density(rho, 0.5 * m * m, step)
         assert found == pytest.approx([density, m * density / (density + step)], rel=2e-15)
 
@@ -246,21 +250,21 @@ def test_theta_by_brute_force():
             best, width = np.array([r[i, 0], q[j]]), 0.6 * width
         if 0.5 * rho**2 + 0.5 * m**2 < height(*best):
             best, vacuum = np.zeros(2), vacuum + 1
-        np.testing.assert_allclose(Theta().prox(np.array([[rho], [m]]), step)[:, 0], best, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(KineticAction().prox(np.array([[rho], [m]]), step)[:, 0], best, rtol=0, atol=1e-6)
     assert 3 < vacuum < 22
 
 
 def test_paraboloid():
     """On its surface outside; the point itself inside; nearer than points about it."""
     x, _ = columns()
-    image = Paraboloid().prox(x)
+    image = ParaboloidProjection().prox(x)
     inside = x[0] + 0.5 * (x[1] ** 2 + x[2] ** 2) <= 0
     np.testing.assert_array_equal(image[:, inside], x[:, inside])
     np.testing.assert_array_equal(image[0, ~inside], -0.5 * np.sum(image[1:, ~inside] ** 2, axis=0))
     gap = (x - image)[:, ~inside]  # along the normal (1, b)
     np.testing.assert_allclose(gap[1:], gap[0] * image[1:, ~inside], rtol=1e-6, atol=1e-12 * np.abs(x).max())
     assert (gap[0] >= 0).all()
-    np.testing.assert_allclose(Paraboloid().prox(np.array([1.0, 0.0])), [0.0, 0.0], atol=0)
+    np.testing.assert_allclose(ParaboloidProjection().prox(np.array([1.0, 0.0])), [0.0, 0.0], atol=0)
 
 
 # A x = b --------------------------------------------------------------------------------------------------------------
@@ -302,9 +306,9 @@ def test_affine_on_the_continuity_equation():
     start, end = random.random((2, 12))
     end *= start.sum() / end.sum()
     right = np.concatenate([8 * start, np.zeros(6 * 12), -8 * end])
-    with pytest.raises(CaseError, match="96 rows of A, for 172 unknowns, depend on one another; drop those"):
+    with pytest.raises(CaseError, match="96 rows of A, for 172 unknowns, are linearly dependent; drop"):
         AffineProjection(matrix, right)
-    with pytest.raises(CaseError, match="no x has A x = b"):
+    with pytest.raises(CaseError, match="no x satisfies A x = b"):
         AffineProjection(matrix, np.concatenate([8 * start, np.zeros(6 * 12), -9 * end]))
     image = AffineProjection(matrix[:-1], right[:-1]).prox(random.normal(size=172))
     np.testing.assert_allclose(matrix @ image, right, atol=1e-12)
@@ -314,13 +318,17 @@ def test_affine_on_the_continuity_equation():
 @pytest.mark.parametrize(
     ("rows", "right", "message"),
     [
-        ([[1.0, 2, 3], [2, 4, 6]], [1.0, 2], "2 rows of A, for 3 unknowns, depend on one another; drop those"),
-        ([[1.0, 2, 3], [2, 4, 6]], [1.0, 3], "no x has A x = b, so correct"),
-        ([[1.0, 0], [0, 1], [1, 1]], [1.0, 1, 2], "3 rows of A, for 2 unknowns, depend"),
-        ([[1.0, 0], [0, 0]], [1.0, 1], "no x has"),
-        ([[1.0, 0], [0, 0]], [1.0, 0], "drop those"),
-        ([[1.0, 1], [1, 1 + 1e-8]], [1.0, 1], "depend"),
-        ([[1.0, 1], [1, 1 + 4e-7]], [1.0, 1], "depend"),
+        (
+            [[1.0, 2, 3], [2, 4, 6]],
+            [1.0, 2],
+            "2 rows of A, for 3 unknowns, are linearly dependent; drop the redundant rows",
+        ),
+        ([[1.0, 2, 3], [2, 4, 6]], [1.0, 3], "no x satisfies A x = b, so correct"),
+        ([[1.0, 0], [0, 1], [1, 1]], [1.0, 1, 2], "3 rows of A, for 2 unknowns, are linearly dependent"),
+        ([[1.0, 0], [0, 0]], [1.0, 1], "no x satisfies"),
+        ([[1.0, 0], [0, 0]], [1.0, 0], "drop the redundant"),
+        ([[1.0, 1], [1, 1 + 1e-8]], [1.0, 1], "dependent"),
+        ([[1.0, 1], [1, 1 + 4e-7]], [1.0, 1], "dependent"),
         ([[1.0, 2, 3]], [1.0, 2], r"A \(1, 3\) and b \(2,\) do not fit"),
         ([[1.0, np.nan]], [1.0], "not finite"),
         ([[1.0, 1.0]], [np.inf], "not finite"),
@@ -335,13 +343,13 @@ def test_affine_refuses(kind, rows, right, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: L1(-0.5), "weight -0.5"),
-        (lambda: L1(np.array([1.0, np.nan])), "weight nan"),
+        (lambda: L1Norm(-0.5), "weight -0.5"),
+        (lambda: L1Norm(np.array([1.0, np.nan])), "weight nan"),
         (lambda: BoxProjection(1.0, np.array([2.0, 0.5])), "exchange"),
         (lambda: SimplexProjection(0.0), "total 0 "),
-        (lambda: QuadraticProx(0.0, -1.0), "eigenvalue -1;"),
-        (lambda: QuadraticProx(0.0, np.array([[1.0, 2.0], [2.0, 1.0]])), "eigenvalue -1;"),
-        (lambda: QuadraticProx(0.0, np.array([[1.0, 2.0], [0.0, 1.0]])), "not symmetric"),
+        (lambda: QuadraticFunction(0.0, -1.0), "eigenvalue -1;"),
+        (lambda: QuadraticFunction(0.0, np.array([[1.0, 2.0], [2.0, 1.0]])), "eigenvalue -1;"),
+        (lambda: QuadraticFunction(0.0, np.array([[1.0, 2.0], [0.0, 1.0]])), "not symmetric"),
     ],
 )
 def test_what_is_not_convex_is_refused(make, message):
@@ -357,7 +365,7 @@ def test_pyproximal_has_the_same_maps():
     upper = np.linspace(0.0, 1.0, SIZE)
     lift, psd = pylops.MatrixMult(WIDE), ROOT @ ROOT.T
     pairs = [
-        (L1(0.7), pyproximal.L1(sigma=0.7), 1e-15),
+        (L1Norm(0.7), pyproximal.L1(sigma=0.7), 1e-15),
         (BoxProjection(-0.5, upper), pyproximal.Box(-0.5, upper), 0),
         (
             SimplexProjection(1.5),
@@ -369,15 +377,17 @@ def test_pyproximal_has_the_same_maps():
             pyproximal.AffineSet(lift, RIGHT, niter=50),
             1e-4,
         ),  # conjugate gradients, rtol 1e-5
-        (QuadraticProx(CENTRE, psd), pyproximal.Quadratic(pylops.MatrixMult(psd), -psd @ CENTRE), 1e-11),
-        (QuadraticProx(CENTRE, 2.0), pyproximal.L2(sigma=2.0, b=CENTRE), 1e-14),
+        (QuadraticFunction(CENTRE, psd), pyproximal.Quadratic(pylops.MatrixMult(psd), -psd @ CENTRE), 1e-11),
+        (QuadraticFunction(CENTRE, 2.0), pyproximal.L2(sigma=2.0, b=CENTRE), 1e-14),
     ]
     for ours, theirs, tolerance in pairs:
         for step in (0.1, 1.0, 5.0):
             x = 2.0 * random.normal(size=SIZE)
             np.testing.assert_allclose(ours.prox(x, step), theirs.prox(x, step), rtol=0, atol=tolerance)
     x = 2.0 * random.normal(size=SIZE)
-    np.testing.assert_allclose(Conjugate(L1(0.7)).prox(x, 0.3), pyproximal.L1(sigma=0.7).proxdual(x, 0.3), atol=1e-15)
+    np.testing.assert_allclose(
+        Conjugate(L1Norm(0.7)).prox(x, 0.3), pyproximal.L1(sigma=0.7).proxdual(x, 0.3), atol=1e-15
+    )
 
 
 def test_pyproximal_has_the_same_iterates():
@@ -385,13 +395,15 @@ def test_pyproximal_has_the_same_iterates():
     term, norm = pyproximal.L2(Op=pylops.MatrixMult(matrix), b=right), pyproximal.L1(sigma=mu)
     step, zero = float(np.float32(1.0 / lipschitz)), np.zeros(60)  # to which pyproximal rounds it
     theirs = pyproximal.optimization.primal.ProximalGradient(term, norm, x0=zero, tau=step, niter=40)
-    ours = last(islice(proximal_gradient(gradient_of(matrix, right), L1(mu), zero, step), 41))
+    ours = last(islice(proximal_gradient(gradient_of(matrix, right), L1Norm(mu), zero, step), 41))
     np.testing.assert_allclose(ours.point, theirs, rtol=0, atol=1e-12)
     box = pyproximal.Box(-0.2, 0.4)
     theirs = pyproximal.optimization.primal.DouglasRachfordSplitting(
         pyproximal.L2(sigma=2.0, b=CENTRE), box, x0=CENTRE, tau=0.75, eta=1.25, niter=7, gfirst=False
     )[1]
-    ours = last(islice(douglas_rachford(QuadraticProx(CENTRE, 2.0), BoxProjection(-0.2, 0.4), CENTRE, 0.75, 1.25), 8))
+    ours = last(
+        islice(douglas_rachford(QuadraticFunction(CENTRE, 2.0), BoxProjection(-0.2, 0.4), CENTRE, 0.75, 1.25), 8)
+    )
     np.testing.assert_allclose(ours.governing[0], theirs, rtol=0, atol=1e-14)
     assert BoxProjection(-0.2, 0.4).value(ours.point) == 0.0
     theirs = pyproximal.optimization.primaldual.PrimalDual(
@@ -399,7 +411,12 @@ def test_pyproximal_has_the_same_iterates():
     )
     pair = (lambda x: matrix @ x), (lambda y: matrix.T @ y)
     ours = last(
-        islice(chambolle_pock(pair, L1(mu), Conjugate(QuadraticProx(right)), (zero, np.zeros(30)), (2.0**-6, 0.25)), 31)
+        islice(
+            chambolle_pock(
+                pair, L1Norm(mu), Conjugate(QuadraticFunction(right)), (zero, np.zeros(30)), (2.0**-6, 0.25)
+            ),
+            31,
+        )
     )
     np.testing.assert_allclose(ours.point, theirs, rtol=0, atol=1e-12)
 
@@ -412,22 +429,22 @@ def lasso(name):
     matrix, right, mu, lipschitz = problem()
     gradient, zero = gradient_of(matrix, right), np.zeros(60)
     pair, norm = ((lambda x: matrix @ x), (lambda y: matrix.T @ y)), lipschitz**0.5
-    least = QuadraticProx(np.linalg.lstsq(matrix, right)[0], matrix.T @ matrix)
+    least = QuadraticFunction(np.linalg.lstsq(matrix, right)[0], matrix.T @ matrix)
 
     def objective(x):
         return 0.5 * np.sum((matrix @ x - right) ** 2) + mu * np.abs(x).sum()
 
-    dual, both = Conjugate(QuadraticProx(right)), (zero, np.zeros(30))
+    dual, both = Conjugate(QuadraticFunction(right)), (zero, np.zeros(30))
     return {
-        "ista": lambda start=zero: proximal_gradient(gradient, L1(mu), start, 1.9 / lipschitz, lipschitz),
-        "fista": lambda start=zero: fista(gradient, L1(mu), start, 1 / lipschitz, lipschitz),
-        "fista-value": lambda start=zero: fista(gradient, L1(mu), start, 1 / lipschitz, lipschitz, objective),
-        "douglas-rachford": lambda start=zero: douglas_rachford(least, L1(mu), start, 0.1, 1.5),
+        "ista": lambda start=zero: proximal_gradient(gradient, L1Norm(mu), start, 1.9 / lipschitz, lipschitz),
+        "fista": lambda start=zero: fista(gradient, L1Norm(mu), start, 1 / lipschitz, lipschitz),
+        "fista-value": lambda start=zero: fista(gradient, L1Norm(mu), start, 1 / lipschitz, lipschitz, objective),
+        "douglas-rachford": lambda start=zero: douglas_rachford(least, L1Norm(mu), start, 0.1, 1.5),
         "chambolle-pock": lambda start=both: chambolle_pock(
-            pair, L1(mu), dual, start, (0.3 / norm, 1 / 0.3 / norm), norm
+            pair, L1Norm(mu), dual, start, (0.3 / norm, 1 / 0.3 / norm), norm
         ),
         "over-relaxed": lambda start=both: chambolle_pock(
-            pair, L1(mu), dual, start, (0.3 / norm, 1 / 0.3 / norm), norm, 1.9
+            pair, L1Norm(mu), dual, start, (0.3 / norm, 1 / 0.3 / norm), norm, 1.9
         ),
     }[name]
 
@@ -464,7 +481,7 @@ def test_acceleration():
     for state in islice(lasso("fista")(), 1, 60):
         k = state.iteration
         assert objective(state.point) - objective(least) <= bound((k + 1) ** 2, 2.0)
-    plain = proximal_gradient(gradient_of(matrix, right), L1(mu), np.zeros(60), 1 / lipschitz, lipschitz)
+    plain = proximal_gradient(gradient_of(matrix, right), L1Norm(mu), np.zeros(60), 1 / lipschitz, lipschitz)
     heights = [objective(state.point) for state in islice(plain, 60)]
     assert (np.diff(heights) <= 0).all()
     assert all(heights[k] - objective(least) <= bound(k, 0.5) for k in range(1, 60))
@@ -504,7 +521,9 @@ def test_projected_gradient_is_nnls():
     lipschitz = float(np.linalg.norm(matrix, 2) ** 2)
     expected, _ = nnls(matrix, right)
     assert 2 < np.count_nonzero(expected) < 11
-    states = proximal_gradient(gradient_of(matrix, right), NonNegative(), np.zeros(12), 1 / lipschitz, lipschitz)
+    states = proximal_gradient(
+        gradient_of(matrix, right), NonNegativeProjection(), np.zeros(12), 1 / lipschitz, lipschitz
+    )
     point = last(until(states, 1e-14)).point
     np.testing.assert_allclose(point, expected, rtol=0, atol=1e-10)
     assert (point >= 0).all()
@@ -514,12 +533,12 @@ def test_projected_gradient_is_nnls():
 def test_linear_rate(part):
     """|x^{k+1} - c| = |1 - tau k| |x^k - c|; with a matrix, no mode falls slower than max |1 - tau lambda|: (102)."""
     stiffness, centre, start = 2.5, CENTRE, np.ones(SIZE)
-    quadratic = QuadraticProx(centre, stiffness)
+    quadratic = QuadraticFunction(centre, stiffness)
     states = proximal_gradient(quadratic.gradient, BoxProjection(-99.0, 99.0), start, part / stiffness, stiffness)
     for state in islice(states, 12):
         expected = centre + (1.0 - part) ** state.iteration * (start - centre)
         np.testing.assert_allclose(state.point, expected, rtol=0, atol=1e-14)
-    general = QuadraticProx(centre, ROOT @ ROOT.T)
+    general = QuadraticFunction(centre, ROOT @ ROOT.T)
     values = np.linalg.eigvalsh(ROOT @ ROOT.T)
     step = part / values[-1]
     errors = [
@@ -573,21 +592,21 @@ def test_transport_of_least_action():
     cells, mass, momentum = 7, 2.0, np.array([3.0, -1.0])
     affine = AffineProjection(np.kron(np.eye(3), np.ones(cells)), np.array([mass, *momentum]))
     start = np.random.default_rng(17).normal(size=(3, cells))
-    states = douglas_rachford(affine, Theta(), start, 0.4)
+    states = douglas_rachford(affine, KineticAction(), start, 0.4)
     image = last(until(states, 1e-13)).point
-    assert Theta().value(image) == pytest.approx(momentum @ momentum / (2 * mass), rel=1e-10)
+    assert KineticAction().value(image) == pytest.approx(momentum @ momentum / (2 * mass), rel=1e-10)
     np.testing.assert_allclose(image[1:], momentum[:, None] / mass * image[0], atol=1e-9)
     pair = ((lambda x: x), (lambda y: y))
-    other = chambolle_pock(pair, affine, Paraboloid(), (start, 0 * start), (1.0, 1.0), 1.0, 1.9)
+    other = chambolle_pock(pair, affine, ParaboloidProjection(), (start, 0 * start), (1.0, 1.0), 1.0, 1.9)
     state = last(until(other, 1e-12))
-    assert Theta().value(np.maximum(state.point, [[0.0], [-9], [-9]])) == pytest.approx(2.5, rel=1e-8)
+    assert KineticAction().value(np.maximum(state.point, [[0.0], [-9], [-9]])) == pytest.approx(2.5, rel=1e-8)
     velocity = momentum / mass
     dual = np.array([-0.5 * velocity @ velocity, *velocity])  # (phi_t, grad phi) solves Hamilton-Jacobi
     np.testing.assert_allclose(state.image[1], np.tile(dual[:, None], cells), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ITERATIONS)
-def test_states_are_all_there_is(name):
+def test_iterates_hold_the_whole_state(name):
     """Going on from a state gives the same bits; states are frozen and counted; starts are not changed."""
     start = lasso(name)
     states = list(islice(start(), 40))
@@ -606,13 +625,13 @@ def test_states_are_all_there_is(name):
         assert after.size == pytest.approx(np.linalg.norm(np.concatenate(before.governing)), rel=1e-12)
 
 
-def test_until_watched_and_last():
-    quadratic, seen = QuadraticProx(1.0, 1.0), []
+def test_until_observed_and_last():
+    quadratic, seen = QuadraticFunction(1.0, 1.0), []
 
     def states(step=0.5):
         return proximal_gradient(quadratic.gradient, BoxProjection(-9.0, 9.0), np.zeros(1), step)
 
-    halted = list(watched(until(states(), 1e-3), lambda state: seen.append(state.iteration)))
+    halted = list(observed(until(states(), 1e-3), lambda state: seen.append(state.iteration)))
     assert seen == list(range(len(halted)))
     assert [state.residual <= 1e-3 * state.size for state in halted] == [False] * (len(halted) - 1) + [True]
     assert last(iter(halted)) is halted[-1]
@@ -620,21 +639,21 @@ def test_until_watched_and_last():
     assert last(until(states(1.0), 0.0)).iteration == 2  # at the fixed point itself
     seen.clear()
     with pytest.raises(NumericsError, match=r"after 5 iterations.*more iterations or a tolerance above 1e-12"):
-        last(watched(until(states(), 1e-12, most=5), lambda state: seen.append(state.iteration)))
+        last(observed(until(states(), 1e-12, most=5), lambda state: seen.append(state.iteration)))
     assert seen == [0, 1, 2, 3, 4, 5]
-    wild = proximal_gradient(lambda x: x**3, QuadraticProx(0.0, 0.0), np.full(2, 9.0), 1.0)
+    wild = proximal_gradient(lambda x: x**3, QuadraticFunction(0.0, 0.0), np.full(2, 9.0), 1.0)
     with pytest.raises(NumericsError, match=r"residual is (inf|nan) in iteration .*shorter steps"):
         last(until(wild, 1e-9))
-    with pytest.raises(NumericsError, match="no last one"):
+    with pytest.raises(NumericsError, match="has no iterates"):
         last(iter(()))
     with pytest.raises(ZeroDivisionError):
-        list(watched(states(), lambda state: 1 / 0))
+        list(observed(states(), lambda state: 1 / 0))
 
 
 def refused():
     """Calls outside the convergent range, the message, and the same just inside."""
     zero, box, pair = np.zeros(2), BoxProjection(-1.0, 1.0), ((lambda x: x), (lambda y: y))
-    gradient = QuadraticProx().gradient
+    gradient = QuadraticFunction().gradient
 
     def ista(step, lipschitz=5.0):
         return lambda: proximal_gradient(gradient, box, zero, step, lipschitz)
@@ -680,7 +699,7 @@ def test_steps_outside_the_convergent_range_are_refused(outside, message, inside
 
 def test_the_range_of_steps_is_sharp():
     """At 2/L proximal gradient does not converge, at 1.99/L it does; at 1.5 of its bound Chambolle-Pock does not."""
-    quadratic = QuadraticProx(0.0, 1.0)
+    quadratic = QuadraticFunction(0.0, 1.0)
     ends = [
         abs(
             last(
@@ -692,7 +711,7 @@ def test_the_range_of_steps_is_sharp():
     assert ends[0] < 1e-8
     assert ends[1] == 1.0
     pair = ((lambda x: x), (lambda y: y))
-    zero, nothing = AffineProjection(np.eye(1), np.zeros(1)), QuadraticProx(0.0, 0.0)
+    zero, nothing = AffineProjection(np.eye(1), np.zeros(1)), QuadraticFunction(0.0, 0.0)
     grown = [
         last(islice(chambolle_pock(pair, nothing, Conjugate(zero), (np.ones(1), np.ones(1)), (s, 1.0)), 401)).residual
         for s in (1.0, 1.5)

@@ -1,5 +1,7 @@
 """Dynamic transport: both solvers, published values, closed forms, the flow and its refusals."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,14 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import gaussian_density
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
-from fvflow.transport import InteriorPoint, PrimalDual, cell_vectors, kernels
+from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, kernels
+from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
-from fvflow.transport.primal_dual import repaired
-from fvflow.transport.proximal import Paraboloid
+from fvflow.transport.proximal import ParaboloidProjection
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import distance_1d
 from tests.scenes import final
+from tests.transport_contracts import check_transport_solver
 
 
 def box(cells, dimension=2):
@@ -57,6 +60,19 @@ def test_interior_point_gives_the_published_values(name, cells, intervals, value
     assert found.density.min() > -1e-300
     assert found.continuity() <= 1e-10
     assert max(found.hamilton_jacobi_errors()) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "solver", [*(kind() for kind in get_args(TransportSolver)), PrimalDual(scheme="cell")], ids=lambda s: s.describe()
+)
+def test_solvers_keep_their_contract(solver):
+    check_transport_solver(solver)
+
+
+def test_which_solvers_are_certified():
+    assert InteriorPoint().certified
+    assert PrimalDual(scheme="face").certified
+    assert not PrimalDual(scheme="cell").certified
 
 
 def test_both_solvers_solve_the_same_problem():
@@ -201,7 +217,9 @@ def test_projection_on_the_paraboloid():
     assert (multiplier[outside] > 0).all()
     np.testing.assert_allclose(b - q, multiplier * q, atol=1e-11)
     np.testing.assert_allclose((a + square)[outside], 0, atol=1e-11)
-    np.testing.assert_allclose((a, *q), Paraboloid().prox(np.stack([start, *b])), atol=1e-11)  # the plain reference
+    np.testing.assert_allclose(
+        (a, *q), ParaboloidProjection().prox(np.stack([start, *b])), atol=1e-11
+    )  # the plain reference
 
 
 def test_eigenvalues_are_those_of_the_laplacian_between_walls():
@@ -211,18 +229,39 @@ def test_eigenvalues_are_those_of_the_laplacian_between_walls():
 
 def test_a_repaired_path_is_admissible():
     random = np.random.default_rng(1)
-    lattice = SpaceTimeGrid((4, 5), (0.2, 0.3), 3)
+    grid = SpaceTimeGrid((4, 5), (0.2, 0.3), 3)
     rho, m = random.normal(size=(4, 4, 5)) + 0.5, random.normal(size=(2, 3, 4, 5))
     rho[0], rho[3] = 1.0, 1.0
     m[0][..., -1], m[1][:, -1] = 0, 0
-    fixed, flux = repaired(lattice, rho, m)
+    fixed, flux, change = admissible_path(rho, np.moveaxis(m, 1, 0), GridOperators(grid))
+    assert change == np.abs(fixed - rho).sum(axis=(1, 2)).max() / 20
+    flux = np.moveaxis(flux, 0, 1)
     assert fixed.min() >= 0
     np.testing.assert_allclose(fixed.sum(axis=(1, 2)), 20, rtol=1e-14)
-    rest = np.diff(fixed, axis=0) / lattice.dt + (flux[0] - np.roll(flux[0], 1, -1)) / 0.3
+    rest = np.diff(fixed, axis=0) / grid.dt + (flux[0] - np.roll(flux[0], 1, -1)) / 0.3
     rest += (flux[1] - np.roll(flux[1], 1, -2)) / 0.2
     np.testing.assert_allclose(rest, 0, atol=1e-12)
     assert (flux[0][..., -1] == 0).all()
     assert (flux[1][:, -1] == 0).all()
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-2])
+def test_a_repaired_path_is_admissible_on_any_mesh(floor):
+    random = np.random.default_rng(2)
+    mesh = Graded((0.0, 0.0), (1.0, 2.0), (6, 5), (3.0, 2.0)).build()
+    density, momentum = random.normal(size=(5, mesh.cells)) + 0.5, random.normal(size=(4, mesh.faces))
+    density[0], density[4] = 1.5, 1.5
+    before = density.copy(), momentum.copy()
+    fixed, flux, change = admissible_path(density, momentum, MeshOperators(mesh), floor)
+    np.testing.assert_array_equal(density, before[0])
+    np.testing.assert_array_equal(momentum, before[1])
+    np.testing.assert_array_equal(fixed[[0, 4]], 1.5)
+    assert fixed[1:4].min() == pytest.approx(1.5 * floor, abs=1e-15)
+    np.testing.assert_allclose(fixed @ mesh.volume, 3.0, rtol=1e-14)
+    assert change == pytest.approx((np.abs(fixed - density) @ mesh.volume).max() / 3.0, rel=1e-14)
+    for k in range(4):
+        rest = mesh.volume * (fixed[k + 1] - fixed[k]) * 4 + divergence(mesh, mesh.area * flux[k])
+        np.testing.assert_allclose(rest, 0, atol=1e-13)
 
 
 def test_cell_vectors_of_a_constant_field():

@@ -56,7 +56,7 @@ class HamiltonJacobiFlow(BaseFlow):
     @property
     def quadratic(self) -> bool:
         """Whether H = |p|^2/2, for which the Hopf-Lax formula is at hand."""
-        return isinstance(self.hamiltonian, QuadraticHamiltonian)
+        return self.hamiltonian.hopf_lax_available
 
     def problem(self, mesh: Mesh, names: Names) -> Transport:
         """The problem in arrays; raises CaseError where phi is not finite or the mesh no grid."""
@@ -100,14 +100,9 @@ class HamiltonJacobiFlow(BaseFlow):
         return float(np.abs(state.potential - exact).max() / max(float(np.ptp(exact)), 1e-300))
 
     def _speed(self, mesh: Mesh, phi: Array) -> Array:
-        """grad_p H(grad phi).n of each face (face,): |grad phi|^(q-2) D/d."""
+        """grad_p H(grad phi).n of each face (face,)."""
         slope = (phi[mesh.neighbour] - phi[mesh.owner]) / mesh.distance
-        if isinstance(self.hamiltonian, QuadraticHamiltonian):
-            return np.asarray(slope)
-        steep = np.linalg.norm(cell_vectors(mesh, slope), axis=1)
-        norm = np.maximum(np.abs(slope), 0.5 * (steep[mesh.owner] + steep[mesh.neighbour]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(norm > 0, norm ** (self.hamiltonian.exponent - 2.0) * slope, 0.0)
+        return self.hamiltonian.face_speed(mesh, slope)
 
     def _fields(self, mesh: Mesh, phi: Array, speed: Array) -> dict[str, Array]:
         vectors = cell_vectors(mesh, speed)

@@ -14,12 +14,11 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
 from fvflow.fields import Density, Names
 from fvflow.flows.base import BaseFlow, Watch
-from fvflow.linalg import Direct
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.times import Times
-from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
-from fvflow.wasserstein import bounds, provable
+from fvflow.transport import Geodesic, PrimalDual, TransportSolver, cell_vectors
+from fvflow.wasserstein import bounds, bounds_available
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class TransportFlow(BaseFlow):
     def _figures(self, problem: Transport, found: Geodesic) -> dict[str, float]:
         inside, excess = found.hamilton_jacobi_errors()
         figures = {"w2": found.w2, "w2_solver": found.w2, "action": 0.5 * found.w2**2}
-        if provable(problem.mesh):
+        if bounds_available(problem.mesh):
             ends, phi = (found.density[0], found.density[-1]), found.nodal_potential()[-1]
             proved = bounds(problem.mesh, *ends, phi, width=self.width)
             figures["w2"] = min(max(found.w2, proved.lower), proved.upper)
@@ -154,17 +153,11 @@ class TransportFlow(BaseFlow):
 
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
-        solver = self.solver
-        if isinstance(solver, PrimalDual):
-            return f"{solver.kind}, scheme {solver.scheme}, to the tolerance {solver.tolerance:g}"
-        return f"{solver.kind}, to the tolerance {solver.tolerance:g}"
+        return self.solver.describe()
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly: 25 space-time arrays, or the factors of the Newton matrix."""
-        whole = extent.cells * self.intervals
-        if isinstance(self.solver, InteriorPoint):
-            return 4 * Direct().memory(Extent(min(extent.dimension + 1, 3), whole))
-        return 25 * 8 * whole
+        """Bytes that the run will hold at once, roughly."""
+        return self.solver.memory(extent, self.intervals)
 
 
 def _nodes(found: Geodesic) -> Iterator[dict[str, Array]]:

@@ -1,7 +1,9 @@
-"""Dynamic optimal transport: solvers of the Benamou-Brenier problem, and their proximal parts."""
+"""Dynamic optimal transport: solvers of the Benamou-Brenier and Hamilton-Jacobi equations, and a proximal toolbox."""
 
+from fvflow.transport.base import BaseTransportSolver
 from fvflow.transport.geodesic import Geodesic, cell_vectors
-from fvflow.transport.hamilton_jacobi import PowerHamiltonian, QuadraticHamiltonian, hopf_lax, solve
+from fvflow.transport.hamilton_jacobi import hopf_lax, solve
+from fvflow.transport.hamiltonians import BaseHamiltonian, PowerHamiltonian, QuadraticHamiltonian
 from fvflow.transport.interior_point import InteriorPoint
 from fvflow.transport.primal_dual import PrimalDual
 
@@ -9,6 +11,8 @@ Hamiltonian = QuadraticHamiltonian | PowerHamiltonian
 TransportSolver = PrimalDual | InteriorPoint
 
 __all__ = [
+    "BaseHamiltonian",
+    "BaseTransportSolver",
     "Geodesic",
     "Hamiltonian",
     "InteriorPoint",

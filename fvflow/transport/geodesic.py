@@ -1,4 +1,4 @@
-"""A path of densities with its fluxes and potential, and how far it is from a geodesic."""
+"""A path of densities with its momentum and potential, and measures of how far it is from a geodesic."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 from fvflow.linalg import divergence
 from fvflow.mesh import Array, Mesh
 
-_SAME = 1e-14  # L1 distance of densities that are the same, of the mass
-SUPPORT = 1e-4  # of the largest density: above it the Hamilton-Jacobi equation has to hold
+_SAME = 1e-14  # L1 distance, relative to the mass, up to which two densities count as equal
+SUPPORT = 1e-4  # relative to the largest density: above it the Hamilton-Jacobi equation has to hold
 
 
 @dataclass(frozen=True, eq=False)
 class Geodesic:
-    """What a dynamic transport solver found, on N intervals of [0, 1].
+    """The result of a dynamic transport solver on N intervals of [0, 1].
 
-    Densities live at the time nodes k = 0..N, fluxes and potentials in the intervals k = 0..N-1.
+    Densities are given at the time nodes k = 0..N, momenta and potentials in the intervals k = 0..N-1.
     """
 
     mesh: Mesh
     density: Array  # (N + 1, cell)
     flux: Array  # (N, face) momentum density m.n through each face, towards the neighbour
     potential: Array  # (N, cell) phi, v = grad phi
-    w2: float  # the solver's value: near W2, no bound
-    residual: float  # relative, of the solver's optimality conditions
+    w2: float  # the solver's value of W2: an approximation, not a bound
+    residual: float  # relative residual of the solver's optimality conditions
     iterations: int
     converged: bool
-    gap: float = np.nan  # (upper - lower)/upper of the discrete W2, both certified; nan where not at hand
-    repair: float = 0.0  # the largest L1 change that made the solver's densities admissible, of the mass
+    gap: float = np.nan  # (upper - lower)/upper of the discrete W2, both certified; nan if the solver certifies nothing
+    repair: float = 0.0  # largest L1 change of a density by `admissible_path`, relative to the mass
 
     @property
     def step(self) -> float:
@@ -47,21 +47,21 @@ class Geodesic:
         return max(float(np.abs(part).sum()) for part in lost) / mass
 
     def hamilton_jacobi(self) -> Array:
-        """(phi^k - phi^{k-1})/dt + mean(|grad phi|^2)/2 of inner nodes and cells (N - 1, cell); notes, equation (71).
+        """(phi^k - phi^{k-1})/dt + mean(|grad phi|^2)/2 at the inner nodes (N - 1, cell); notes, equation (71).
 
-        The mean is over the two intervals. At most 0 in vacuum, 0 where there is mass.
+        The mean is over the two intervals. For a geodesic it is 0 where there is mass and at most 0 in vacuum.
         """
         kinetic = np.stack([kinetic_energy(self.mesh, phi) for phi in self.potential])
         return np.diff(self.potential, axis=0) / self.step + 0.5 * (kinetic[1:] + kinetic[:-1])
 
     def hamilton_jacobi_errors(self) -> tuple[float, float]:
-        """The largest |residual| where rho is above 1e-4 of its largest value, the largest positive one anywhere."""
+        """The largest |residual| where rho > 1e-4 max rho, and the largest positive residual anywhere."""
         residual = self.hamilton_jacobi()
         inside = self.density[1:-1] > SUPPORT * self.density.max()
         return float(np.abs(residual[inside]).max(initial=0.0)), float(residual.max(initial=0.0))
 
     def nodal_potential(self) -> Array:
-        """phi at the time nodes (N + 1, cell): means of the intervals; half a step of Hamilton-Jacobi at the ends."""
+        """phi at the time nodes (N + 1, cell): means of two intervals, and half a Hamilton-Jacobi step at both ends."""
         phi, half = self.potential, 0.5 * self.step
         first = phi[0] + half * kinetic_energy(self.mesh, phi[0])
         last = phi[-1] - half * kinetic_energy(self.mesh, phi[-1])
@@ -70,8 +70,8 @@ class Geodesic:
     def dual_value(self) -> float:
         """A lower bound of the least discrete action: (phi(1), rho^N) - (phi(0), rho^0) - M sum dt max(r^k, 0).
 
-        Lowering phi from node k on by dt max_K r^k makes the Hamilton-Jacobi residual r^k <= 0 and leaves grad phi, so
-        that it is feasible for the dual.
+        Subtracting dt max_K r^k from phi at node k and all later ones makes the Hamilton-Jacobi residual r^k <= 0 and
+        leaves grad phi unchanged, so that phi is feasible for the dual.
         """
         nodes, volume = self.nodal_potential(), self.mesh.volume
         excess = np.maximum(self.hamilton_jacobi().max(axis=1), 0.0).sum() * self.step
@@ -79,7 +79,10 @@ class Geodesic:
         return float(ends - excess * (volume @ self.density[0]))
 
     def action(self) -> float:
-        """dt sum_k sum_s |s| d_s m_s^2/(2 rho_s), rho_s the mean of the four densities beside s; infinite in vacuum."""
+        """dt sum_k sum_s |s| d_s m_s^2/(2 rho_s), rho_s the mean of the four densities around s and interval k.
+
+        Infinite if there is momentum in vacuum.
+        """
         mesh, share, total = self.mesh, owner_share(self.mesh), 0.0
         size = mesh.area * mesh.distance
         for before, after, flux in zip(self.density[:-1], self.density[1:], self.flux, strict=True):
@@ -90,8 +93,8 @@ class Geodesic:
         return self.step * total
 
 
-def resting(mesh: Mesh, initial: Array, target: Array, intervals: int) -> Geodesic | None:
-    """The geodesic of a density to itself, where nothing moves; None where the ends differ by more than round-off."""
+def constant_geodesic(mesh: Mesh, initial: Array, target: Array, intervals: int) -> Geodesic | None:
+    """The geodesic from a density to itself; None if the two differ by more than round-off."""
     if float(mesh.volume @ np.abs(initial - target)) > _SAME * float(mesh.volume @ initial):
         return None
     flux, potential = np.zeros((intervals, mesh.faces)), np.zeros((intervals, mesh.cells))
@@ -99,7 +102,7 @@ def resting(mesh: Mesh, initial: Array, target: Array, intervals: int) -> Geodes
 
 
 def kinetic_energy(mesh: Mesh, phi: Array) -> Array:
-    """|grad phi|^2/2 of each cell (cell,): each face gives T_s D_s^2/2, shared by its cells as the distance is."""
+    """|grad phi|^2/2 of each cell (cell,): T_s D_s^2/2 of each face, divided between its cells as the distance is."""
     energy, share = 0.5 * mesh.transmissibility * (phi[mesh.owner] - phi[mesh.neighbour]) ** 2, owner_share(mesh)
     total = np.bincount(mesh.owner, share * energy, mesh.cells)
     total += np.bincount(mesh.neighbour, (1.0 - share) * energy, mesh.cells)
@@ -107,15 +110,15 @@ def kinetic_energy(mesh: Mesh, phi: Array) -> Array:
 
 
 def owner_share(mesh: Mesh) -> Array:
-    """The part of the line between the centres beside a face that is in its owner (face,)."""
+    """Fraction of the distance between the two centres of a face that lies in its owner (face,)."""
     ahead = ((mesh.face_centre - mesh.centre[mesh.owner]) * mesh.normal).sum(axis=1)
     return np.asarray(ahead / mesh.distance)
 
 
 def cell_vectors(mesh: Mesh, normal: Array) -> Array:
-    """Vectors in the cells from normal components (face,) on the faces, 0 on walls: (cell, dim).
+    """Cell vectors (cell, dim) reconstructed from normal components (face,), which are 0 on walls.
 
-    (1/|K|) sum_s |s| u_s.n_K (x_s - x_K), exact for constant fields on cells without walls.
+    (1/|K|) sum_s |s| u_s.n_K (x_s - x_K), exact for constant fields in cells without walls.
     """
     centre = mesh.face_centre
     strength = mesh.area * normal

@@ -1,11 +1,9 @@
 """Fused kernels of the primal-dual solver: K^T, the continuity residual, K and the projection on the paraboloid.
 
-Compiled loops; imported when first needed, as numba takes a while.
-
-Layout. Space is stored as (row, x): one row of cells along x for each (y), or (z, y); `ny` rows make a plane. The
-flux `m[a]` of a cell is the one through its *upper* face along axis a (0: x, 1: y, 2: z). The upper face of the last
-cell is a wall, where m and its dual are stored as zeros; the lower face of the first cell is found by wrapping around
-to that zero, so no kernel has a special case for the lower wall.
+Layout. Space is stored as (row, x): one row of cells along x for each y, or each (z, y); `ny` rows make a plane. The
+momentum `m[a]` of a cell is that through its *upper* face along axis a (0: x, 1: y, 2: z). The upper face of the last
+cell is a wall, where m and its dual are stored as zeros; the lower face of the first cell wraps around to that zero, so
+no kernel has a special case for the lower wall.
 """
 
 from __future__ import annotations
@@ -34,8 +32,9 @@ def _neighbour_rows(row: Any, axis: Any, ny: Any, rows: Any) -> tuple[int, int, 
 def paraboloid(a: Any, b: Any, y: Any) -> None:
     """Project (a, b) on {a + |b|^2/2 <= 0}, in place: a - (y-1), b/y with y >= 1 the root of (y-1-a) y^2 = c.
 
-    c = max(|b|^2/2, -a): a point of the set has the root y = 1 and stays. Newton from y = 1 + max(a, 0), which lies to
-    the left of the root where the cubic is increasing and convex: one step to the right, then monotone.
+    c = max(|b|^2/2, -a): for a point of the set the root is y = 1 and the point does not move. Newton's method starts
+    from y = 1 + max(a, 0), to the left of the root, where the cubic is increasing and convex: the first iterate lies to
+    the right of the root, and from there the iterates decrease.
     """
     n = a.size
     axes = b.shape[0]
@@ -112,7 +111,7 @@ def descend_face(
     h: Any,
     ny: Any,
 ) -> None:
-    """The same for K that averages rho to faces and interval centres and leaves m alone."""
+    """As `descend_cell`, for the K that averages rho to faces and interval centres and leaves m unchanged."""
     axes, intervals, rows, nx = m.shape
     for k in range(intervals):
         if k + 1 < intervals:
@@ -137,7 +136,7 @@ def descend_face(
 
 @njit(**_JIT)
 def _imbalance(k: Any, rest: Any, rho: Any, m: Any, dt: Any, h: Any, ny: Any) -> None:
-    """(rho^{k+1} - rho^k)/dt + div m^k."""
+    """rest^k = (rho^{k+1} - rho^k)/dt + div m^k."""
     axes, _, rows, nx = m.shape
     for r in range(rows):
         line = rest[k, r]
@@ -152,7 +151,7 @@ def _imbalance(k: Any, rest: Any, rho: Any, m: Any, dt: Any, h: Any, ny: Any) ->
 
 @njit(**_JIT)
 def imbalance(rest: Any, rho: Any, m: Any, dt: Any, h: Any, ny: Any) -> None:
-    """(rho^{k+1} - rho^k)/dt + div m of every interval."""
+    """rest = (rho^{k+1} - rho^k)/dt + div m for every interval."""
     for k in range(m.shape[1]):
         _imbalance(k, rest, rho, m, dt, h, ny)
 
@@ -174,7 +173,7 @@ def relax(
     """u~ = w - tau D^T phi; w becomes 2 u~ - u and u becomes u + relaxation (u~ - u).
 
     D^T phi is (phi^{k-1} - phi^k)/dt at the time nodes and (phi_K - phi_L)/h on the faces. Returns the sums of
-    (u~ - u)^2 over the densities and over the fluxes.
+    (u~ - u)^2 over the densities and over the momenta.
     """
     axes, intervals, rows, nx = m.shape
     moved_rho, moved_m = 0.0, 0.0
@@ -205,7 +204,7 @@ def relax(
 
 @njit(**_JIT)
 def dot(a: Any, b: Any) -> float:
-    """The inner product of two flat arrays, on one thread."""
+    """The inner product of two flat arrays, single-threaded."""
     total = 0.0
     for i in range(a.size):
         total += a[i] * b[i]
@@ -214,7 +213,7 @@ def dot(a: Any, b: Any) -> float:
 
 @njit(**_JIT)
 def ascend_sign(gamma: Any, w_rho: Any, sigma: Any, relaxation: Any) -> float:
-    """gamma~ = min(gamma + sigma w_rho, 0) at the inner time nodes, relaxed; the sum of (gamma~ - gamma)^2."""
+    """gamma~ = min(gamma + sigma w_rho, 0) at the inner time nodes, relaxed; returns the sum of (gamma~ - gamma)^2."""
     nodes, rows, nx = w_rho.shape
     moved = 0.0
     for k in range(1, nodes - 1):
@@ -259,7 +258,7 @@ def ascend_cell(alpha: Any, beta: Any, w_rho: Any, w_m: Any, sigma: Any, relaxat
 
 @njit(**_JIT)
 def ascend_face(alpha: Any, beta: Any, w_rho: Any, w_m: Any, sigma: Any, relaxation: Any, ny: Any) -> float:
-    """The same with one pair (alpha, beta) for each face and interval."""
+    """As `ascend_cell`, with one pair (alpha, beta) for each face and interval."""
     axes, intervals, rows, nx = w_m.shape
     quarter = 0.25 * sigma
     a_row, b_row, y = np.empty(nx), np.empty((1, nx)), np.empty(nx)

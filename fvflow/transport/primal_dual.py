@@ -1,8 +1,8 @@
-"""Dynamic optimal transport on boxes: from coarse grids to fine ones, and to an admissible path."""
+"""Dynamic optimal transport on boxes: a cascade of grids from coarse to fine, then an admissible path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import Annotated, Literal
@@ -10,175 +10,167 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from fvflow.mesh import Array, Mesh
-from fvflow.transport.chambolle_pock import ChambollePock, Residual, Watch
-from fvflow.transport.geodesic import Geodesic, resting
-from fvflow.transport.prolongation import halved
-from fvflow.transport.space_time_grid import Iterate, Scheme, SpaceTimeGrid, eigenvalues
+from fvflow.mesh import Array, Extent, Mesh
+from fvflow.transport.admissible import GridOperators, admissible_path, inner_faces
+from fvflow.transport.base import BaseTransportSolver, Progress
+from fvflow.transport.chambolle_pock import ChambollePock, Residual, ResidualCallback
+from fvflow.transport.geodesic import Geodesic, constant_geodesic
+from fvflow.transport.prolongation import restricted
+from fvflow.transport.space_time_grid import PrimalDualIterate, Scheme, SpaceTimeGrid
 
-Progress = Callable[[int, float], None]  # (iterations, residual)
-
-_RATIO = 0.02  # sigma/tau_m at the start, where the mean density and the displacement are one
+_RATIO = 0.02  # initial sigma/tau_m, in units in which the mean density and the displacement are 1
 _RELAXATION = 1.9
-_EVERY = 10  # iterations between two looks at the residuals
+_EVERY = 10  # iterations between two evaluations of the residuals
 _COARSE = 10.0  # factor of the tolerance on each coarser grid
-_TIGHTER = 3.0  # by which the tolerance falls while the gap is too wide
-_FLOOR = 1e-5  # of the mean: the least density of the path whose action is the upper bound
-_LEVELS = 10  # at most so many coarser grids
+_TIGHTER = 3.0  # divisor of the tolerance as long as the gap is too wide
+_FLOOR = 1e-5  # least density, relative to the mean, of the path whose action is the upper bound
+_LEVELS = 10  # largest number of coarser grids
+_ARRAYS = 25  # space-time arrays held at once
 
 
 @dataclass(frozen=True)
-class PrimalDual:
+class PrimalDual(BaseTransportSolver):
     """Over-relaxed Chambolle-Pock iteration with a projection on the continuity equation by cosine transforms.
 
-    `cell` takes averages of rho and m at the centres of cells and intervals and gives the best W2, `face` two-point
-    fluxes, which keep a clean discrete Hamilton-Jacobi equation; see `fvflow.transport.chambolle_pock`. Starts from the
-    solution on a grid half as fine in space and time, and so on; ends with a repair that makes rho >= 0 and the
-    continuity equation hold to round-off. Papadakis, Peyre, Oudet, Optimal transport with proximal splitting, SIAM J.
-    Imaging Sci. 7 (2014); notes, equations (73)-(127).
+    It starts from the solution on a grid half as fine in space and time, recursively, and ends with a repair after
+    which rho >= 0 and the continuity equation holds to round-off; see `fvflow.transport.chambolle_pock`. Papadakis,
+    Peyre, Oudet, Optimal transport with proximal splitting, SIAM J. Imaging Sci. 7 (2014); notes, equations (73)-(127).
 
     It stops when both residuals are below the tolerance and, for `face`, W2 of the discrete problem is certified to a
     relative `gap`: from below by phi, from above by an admissible path near the iterate.
     """
 
     scheme: Scheme = "face"
+    """`cell` averages rho and m at the centres of cells and intervals and gives the most accurate W2; `face` uses
+    two-point fluxes, whose discrete Hamilton-Jacobi equation holds to the tolerance and whose W2 is certified."""
     tolerance: Annotated[float, Gt(0), Lt(1)] = 1e-5
+    """Bound of the relative primal and dual residuals."""
     gap: Annotated[float, Gt(0), Lt(1)] = 2e-3
+    """Bound of (upper - lower)/upper for W2 of the discrete problem; `face` only."""
     iterations: Annotated[int, Ge(1)] = 20_000
+    """Largest number of iterations on each grid."""
     kind: Literal["primal-dual"] = "primal-dual"
 
+    @property
+    def certified(self) -> bool:
+        """True for `face`, whose dual is the discrete Hamilton-Jacobi equation."""
+        return self.scheme == "face"
+
+    def describe(self) -> str:
+        """Kind, scheme and tolerance."""
+        return f"{self.kind}, scheme {self.scheme}, to the tolerance {self.tolerance:g}"
+
+    def memory(self, extent: Extent, intervals: int) -> int:
+        """Estimated bytes of a run: 25 space-time arrays."""
+        return _ARRAYS * 8 * extent.cells * intervals
+
     def fits(self, mesh: Mesh) -> None:
-        """Refuse a mesh that is no even box: CaseError."""
+        """Raise CaseError if the mesh is not a box of equal cells."""
         SpaceTimeGrid.of(mesh, 2)
 
     def solve(
         self, mesh: Mesh, initial: Array, target: Array, intervals: int, progress: Progress | None = None
     ) -> Geodesic:
-        """The geodesic between two densities (cell,) of the same mass."""
-        lattice = SpaceTimeGrid.of(mesh, intervals)
-        if (still := resting(mesh, initial, target, intervals)) is not None:
-            return still
-        start, end = (np.reshape(density, lattice.shape) for density in (initial, target))
-        mean, scale = float(start.mean()), displacement(start, end, lattice.spacing)
-        unit = SpaceTimeGrid(lattice.shape, tuple(h / scale for h in lattice.spacing), intervals)
-        problems = [(unit, start / mean, end / mean)]
-        while len(problems) <= _LEVELS and (coarse := problems[-1][0].coarsened()):
-            problems.append((coarse, halved(problems[-1][1]), halved(problems[-1][2])))
-        state: Iterate | None = None
+        """The geodesic between two densities (cell,) of the same mass; raises CaseError as `fits` does."""
+        grid = SpaceTimeGrid.of(mesh, intervals)
+        if (constant := constant_geodesic(mesh, initial, target, intervals)) is not None:
+            return constant
+        units = _Units.of(mesh, grid, initial, target)
+        iterate: PrimalDualIterate | None = None
         ratio, count = _RATIO, 0
-        for level, (grid, first, last) in reversed(list(enumerate(problems))):
+        for level, (grid, first, last) in reversed(list(enumerate(units.cascade()))):
             iteration = ChambollePock(grid, first, last, self.scheme, ratio, _RELAXATION)
-            iteration.start(state)
-            watch = None if progress is None else _counting(progress, count)
-            goal = self.tolerance * _COARSE**level
-            residual, converged = iteration.run(goal, self.iterations, _EVERY, watch)
-            state, ratio, count = iteration.state, iteration.ratio, count + iteration.count
-        units, before = _Units(mesh, unit, mean, scale, (initial, target)), count - iteration.count
+            iteration.start(iterate)
+            report = None if progress is None else _counting_from(count, progress)
+            tolerance = self.tolerance * _COARSE**level
+            residual, converged = iteration.run(tolerance, self.iterations, _EVERY, report)
+            iterate, ratio, count = iteration.iterate, iteration.ratio, count + iteration.count
+        coarser = count - iteration.count
         while True:
-            upper = units.upper(iteration) if self.scheme == "face" else np.nan
-            found = units.path(iteration, residual, before + iteration.count, converged)
-            gap = units.gap(upper, found)
+            upper = units.upper(iteration) if self.certified else np.nan
+            path = units.path(iteration, residual, coarser + iteration.count, converged)
+            gap = units.gap(upper, path)
             if not converged or not gap > self.gap:
-                return replace(found, gap=gap)
-            goal /= _TIGHTER
-            residual, converged = iteration.run(goal, self.iterations, _EVERY, watch)
+                return replace(path, gap=gap)
+            tolerance /= _TIGHTER
+            residual, converged = iteration.run(tolerance, self.iterations, _EVERY, report)
 
 
 @dataclass(frozen=True, eq=False)
 class _Units:
-    """From the iteration's units, in which mean density and displacement are one, to those of the data."""
+    """The problem in the units of the iteration, in which mean density and displacement are 1, and the way back."""
 
     mesh: Mesh
-    lattice: SpaceTimeGrid
+    grid: SpaceTimeGrid
     mean: float
     scale: float
     ends: tuple[Array, Array]
+
+    @staticmethod
+    def of(mesh: Mesh, grid: SpaceTimeGrid, initial: Array, target: Array) -> _Units:
+        """Those of two densities (cell,)."""
+        start, end = (np.reshape(density, grid.shape) for density in (initial, target))
+        scale = displacement_scale(start, end, grid.spacing)
+        unit = SpaceTimeGrid(grid.shape, tuple(h / scale for h in grid.spacing), grid.intervals)
+        return _Units(mesh, unit, float(start.mean()), scale, (initial, target))
+
+    def cascade(self) -> list[tuple[SpaceTimeGrid, Array, Array]]:
+        """Grid and both densities, from the finest to the coarsest."""
+        start, end = (np.reshape(density, self.grid.shape) / self.mean for density in self.ends)
+        levels = [(self.grid, start, end)]
+        while len(levels) <= _LEVELS and (coarse := levels[-1][0].coarsened()):
+            levels.append((coarse, restricted(levels[-1][1]), restricted(levels[-1][2])))
+        return levels
 
     def path(
         self, iteration: ChambollePock, residual: Residual, count: int, converged: bool, floor: float = 0.0
     ) -> Geodesic:
         """The admissible path next to the iterate."""
-        state, lattice = iteration.state, self.lattice
-        shape, intervals = lattice.shape, lattice.intervals
-        raw = state.rho.reshape(-1, *shape)
-        rho, m = repaired(lattice, raw, state.m.reshape(-1, intervals, *shape), floor)
-        changes = (float(np.abs(one - other).sum()) for one, other in zip(rho, raw, strict=True))
-        repair = max(changes) / float(raw[0].sum())
-        density = rho.reshape(intervals + 1, -1)
+        iterate, shape, intervals = iteration.iterate, self.grid.shape, self.grid.intervals
+        momentum = np.moveaxis(iterate.m.reshape(-1, intervals, *shape), 1, 0)  # (N, axis, *shape)
+        path = admissible_path(iterate.rho.reshape(-1, *shape), momentum, GridOperators(self.grid), floor)
+        density = path.density.reshape(intervals + 1, -1)
         density *= self.mean  # in place, as below: these are space-time fields
         density[0], density[-1] = self.ends
         mass = float(self.mesh.volume @ self.ends[0])
         w2 = self.scale * sqrt(max(2.0 * iteration.value() / prod(shape) * mass, 0.0))
-        flux, phi = _by_face(m), state.phi.reshape(intervals, -1) * self.scale**2
+        flux, phi = _in_mesh_order(path.momentum), iterate.phi.reshape(intervals, -1) * self.scale**2
         flux *= self.mean * self.scale
-        return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged, repair=repair)
+        return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged, repair=path.change)
 
     def upper(self, iteration: ChambollePock) -> float:
         """An upper bound of the discrete W2, by a path of finite action."""
         return sqrt(2.0 * self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action())
 
-    def gap(self, upper: float, found: Geodesic) -> float:
-        """(upper - lower)/upper of the discrete W2; over a cell where W2 is less."""
-        lower = sqrt(2.0 * max(found.dual_value(), 0.0))
-        cell = min(self.lattice.spacing) * self.scale * sqrt(float(self.mesh.volume @ self.ends[0]))
+    def gap(self, upper: float, path: Geodesic) -> float:
+        """(upper - lower)/upper of the discrete W2; relative to a cell width if W2 is smaller."""
+        lower = sqrt(2.0 * max(path.dual_value(), 0.0))
+        cell = min(self.grid.spacing) * self.scale * sqrt(float(self.mesh.volume @ self.ends[0]))
         return (upper - lower) / max(upper, cell)
 
 
-def _counting(progress: Progress, before: int) -> Watch:
-    """The progress of one grid after so many iterations on coarser ones."""
-    return lambda done, left: progress(before + done, max(left))
+def _counting_from(before: int, progress: Progress) -> ResidualCallback:
+    """The progress on one grid, after `before` iterations on coarser ones."""
+    return lambda count, residual: progress(before + count, max(residual))
 
 
-def displacement(initial: Array, target: Array, spacing: Sequence[float]) -> float:
-    """The distance of the centres of mass plus the difference of the spreads: a lower bound of W2, a scale of lengths.
+def displacement_scale(initial: Array, target: Array, spacing: Sequence[float]) -> float:
+    """A lower bound of W2 of the normalised densities, at least a cell width, as the unit of length.
 
-    At least a cell.
+    The root of |m - m'|^2 + sum_a (s_a - s'_a)^2, with the means m and the standard deviations s_a along each axis.
     """
     total = float(initial.sum())
     square = 0.0
     for axis, h in enumerate(spacing):
         x = (np.arange(initial.shape[axis]) + 0.5) * h
-        other = tuple(i for i in range(initial.ndim) if i != axis)
-        p, q = initial.sum(axis=other) / total, target.sum(axis=other) / total
-        spread = [sqrt(max(float(w @ x**2 - (w @ x) ** 2), 0.0)) for w in (p, q)]
-        square += float(p @ x - q @ x) ** 2 + (spread[0] - spread[1]) ** 2
+        others = tuple(i for i in range(initial.ndim) if i != axis)
+        p, q = initial.sum(axis=others) / total, target.sum(axis=others) / total
+        deviation = [sqrt(max(float(w @ x**2 - (w @ x) ** 2), 0.0)) for w in (p, q)]
+        square += float(p @ x - q @ x) ** 2 + (deviation[0] - deviation[1]) ** 2
     return max(sqrt(square), min(spacing))
 
 
-def repaired(lattice: SpaceTimeGrid, rho: Array, m: Array, floor: float = 0.0) -> tuple[Array, Array]:
-    """An admissible path next to (rho, m), rho (N + 1, *shape), m (axis, N, *shape) through upper faces.
-
-    At the inner nodes rho <- (1 - floor) max(rho, 0) M/M' + floor M/cells, with a finite action for floor > 0. Then
-    m <- m - grad psi with -div grad psi = -((rho^{k+1} - rho^k)/dt + div m), a Poisson problem in cosines for each
-    interval.
-    """
-    from scipy.fft import dctn, idctn
-
-    rho, m, axes = rho.copy(), m.copy(), len(lattice.shape)
-    mass = float(rho[0].sum())
-    for k in range(1, lattice.intervals):
-        rho[k] = np.maximum(rho[k], 0.0)
-        rho[k] = rho[k] * ((1.0 - floor) * mass / float(rho[k].sum())) + floor * mass / rho[k].size
-    eigen = sum(np.ix_(*(eigenvalues(n, h) for n, h in zip(lattice.shape, lattice.spacing, strict=True))))
-    eigen = np.array(eigen)
-    eigen.flat[0] = np.inf
-    for k in range(lattice.intervals):
-        rest = (rho[k + 1] - rho[k]) / lattice.dt
-        for axis in range(axes):
-            rest += (m[axis, k] - np.roll(m[axis, k], 1, -1 - axis)) / lattice.spacing[-1 - axis]
-        psi = idctn(dctn(rest, type=2) / eigen, type=2)
-        for axis in range(axes):
-            inner = [slice(None)] * axes
-            inner[-1 - axis] = slice(-1)
-            m[axis, k][tuple(inner)] += np.diff(psi, axis=-1 - axis) / lattice.spacing[-1 - axis]
-    return rho, m
-
-
-def _by_face(m: Array) -> Array:
-    """Fluxes through upper faces (axis, N, *shape) in the order of the mesh's faces (N, face), without the walls."""
-    parts = []
-    for axis in range(len(m)):
-        inner = [slice(None)] * m[axis].ndim
-        inner[-1 - axis] = slice(-1)
-        parts.append(m[axis][tuple(inner)].reshape(m.shape[1], -1))
-    return np.concatenate(parts, axis=1)
+def _in_mesh_order(momentum: Array) -> Array:
+    """Momenta through upper faces (N, axis, *shape) as those through the faces of the mesh (N, face), without walls."""
+    parts = [momentum[:, axis] for axis in range(momentum.shape[1])]
+    return np.concatenate([m[inner_faces(m.ndim, axis)].reshape(len(m), -1) for axis, m in enumerate(parts)], axis=1)

@@ -1,4 +1,4 @@
-"""Between a space-time grid and one twice as fine."""
+"""Transfer to the next coarser and finer space-time grid: restriction of densities, prolongation of iterates."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Callable
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.transport.space_time_grid import Iterate, Scheme, SpaceTimeGrid
+from fvflow.transport.space_time_grid import PrimalDualIterate, Scheme, SpaceTimeGrid
 
 
-def halved(a: Array) -> Array:
-    """Means of 2^d cells."""
+def restricted(density: Array) -> Array:
+    """A density on cells twice as large along each axis: means of 2^d cells."""
+    a = density
     for axis in range(a.ndim):
         a = 0.5 * (np.take(a, range(0, a.shape[axis], 2), axis) + np.take(a, range(1, a.shape[axis], 2), axis))
     return a
 
 
-def _double_cells(a: Array, axis: int) -> Array:
-    """Linear interpolation from n cell centres to 2n, constant beyond the last."""
+def _prolong_cells(a: Array, axis: int) -> Array:
+    """Linear interpolation from n cell centres to 2n, constant beyond the outermost."""
     a = np.moveaxis(a, axis, 0)
     below, above = np.concatenate([a[:1], a[:-1]]), np.concatenate([a[1:], a[-1:]])
     fine = np.stack([0.75 * a + 0.25 * below, 0.75 * a + 0.25 * above], axis=1)
     return np.moveaxis(fine.reshape(-1, *a.shape[1:]), 0, axis)
 
 
-def _double_nodes(a: Array, axis: int) -> Array:
+def _prolong_nodes(a: Array, axis: int) -> Array:
     """Linear interpolation from n + 1 nodes to 2n + 1."""
     a = np.moveaxis(a, axis, 0)
     fine = np.empty((2 * len(a) - 1, *a.shape[1:]))
@@ -34,36 +35,35 @@ def _double_nodes(a: Array, axis: int) -> Array:
     return np.moveaxis(fine, 0, axis)
 
 
-def _double_faces(a: Array, axis: int) -> Array:
-    """Linear interpolation from upper faces to upper faces, the lower wall being zero."""
+def _prolong_faces(a: Array, axis: int) -> Array:
+    """Linear interpolation from upper faces to upper faces; the value on the lower wall is zero."""
     zero = np.zeros_like(np.take(a, [0], axis))
-    fine = _double_nodes(np.concatenate([zero, a], axis), axis)
+    fine = _prolong_nodes(np.concatenate([zero, a], axis), axis)
     return np.take(fine, range(1, fine.shape[axis]), axis)
 
 
-def refined(coarse: Iterate, box: SpaceTimeGrid, scheme: Scheme) -> Iterate:
-    """The state on a grid twice as fine in space and time."""
-    dim = len(box.shape)
-    shape = tuple(n // 2 for n in box.shape)
+def prolonged(coarse: PrimalDualIterate, grid: SpaceTimeGrid, scheme: Scheme) -> PrimalDualIterate:
+    """The iterate on `grid`, which is twice as fine in space and time."""
+    dim = len(grid.shape)
+    shape = tuple(n // 2 for n in grid.shape)
 
-    def double(a: Array, in_time: Callable[[Array, int], Array], face: int | None = None) -> Array:
+    def prolong(a: Array, in_time: Callable[[Array, int], Array], face: int | None = None) -> Array:
         a = in_time(a.reshape(-1, *shape), 0)
         for axis in range(1, dim + 1):
-            a = _double_faces(a, axis) if axis == face else _double_cells(a, axis)
-        return np.ascontiguousarray(a.reshape(-1, box.rows, box.shape[-1]))
+            a = _prolong_faces(a, axis) if axis == face else _prolong_cells(a, axis)
+        return np.ascontiguousarray(a.reshape(-1, grid.rows, grid.shape[-1]))
 
-    def faces(a: Array) -> Array:
-        return np.stack([double(a[i], _double_cells, dim - i) for i in range(dim)])
+    def on_faces(a: Array) -> Array:
+        return np.stack([prolong(a[i], _prolong_cells, dim - i) for i in range(dim)])
 
-    def cells(a: Array) -> Array:
-        return np.stack([double(a[i], _double_cells) for i in range(dim)])
+    def in_cells(a: Array) -> Array:
+        return np.stack([prolong(a[i], _prolong_cells) for i in range(dim)])
 
     if scheme == "face":
-        alpha, beta = faces(coarse.alpha), faces(coarse.beta)
+        alpha, beta = on_faces(coarse.alpha), on_faces(coarse.beta)
     else:
-        alpha, beta = double(coarse.alpha, _double_cells), cells(coarse.beta)
-    gamma = double(coarse.gamma, _double_nodes)
+        alpha, beta = prolong(coarse.alpha, _prolong_cells), in_cells(coarse.beta)
+    gamma = prolong(coarse.gamma, _prolong_nodes)
     gamma[0] = gamma[-1] = 0.0
-    return Iterate(
-        double(coarse.rho, _double_nodes), faces(coarse.m), alpha, beta, gamma, double(coarse.phi, _double_cells)
-    )
+    rho, phi = prolong(coarse.rho, _prolong_nodes), prolong(coarse.phi, _prolong_cells)
+    return PrimalDualIterate(rho, on_faces(coarse.m), alpha, beta, gamma, phi)

@@ -1,4 +1,7 @@
-"""Convex functions by their proximal maps; numbers (74)-(135) are equations of the course notes."""
+"""Convex functions and sets with their proximal maps; numbers (74)-(135) are equations of the course notes.
+
+Functions are named by what they are, the indicator functions of convex sets `...Projection`.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,20 @@ from fvflow.mesh import Array
 
 Map = Callable[[Array], Array]
 _ROUND_OFF = 1e-9  # relative, in equalities and bounds
-_DEPENDENT = 1e-12  # square of the sine of a row of A to the span of others that is taken for 0
-_NEWTON = 16  # from within three times the root; 5 were needed for a million points of all sizes
+_DEPENDENT = 1e-12  # squared sine of the angle of a row of A to the span of others up to which it counts as dependent
+_NEWTON = 16  # most iterations, from within three times the root; a million points of all sizes needed 5
 
 
 class Proximal(Protocol):
-    """A closed convex function f by its proximal map."""
+    """A closed convex function f, given by its proximal map."""
 
     def prox(self, x: Array, step: float) -> Array:
         """argmin_u step f(u) + |u - x|^2/2, (79)."""
 
 
 @dataclass(frozen=True)
-class Theta:
-    """theta(rho, m) = |m|^2/(2 rho), 0 at (0, 0), infinite else where rho <= 0: half of (74); x = (rho, m).
+class KineticAction:
+    """theta(rho, m) = |m|^2/(2 rho), 0 at (0, 0), infinite otherwise if rho <= 0: half of (74); x = (rho, m).
 
     Benamou, Brenier, A computational fluid mechanics solution to the Monge-Kantorovich mass transfer problem, 2000.
     """
@@ -57,8 +60,8 @@ def _require(allowed: Any, message: str) -> None:
 def _root(x: Array, step: float | Array) -> tuple[Array, Array]:
     """y - step and y, from d^3 + p d^2 + q d = e for d = y - step - max(rho, 0), where p, q > 0 and e >= 0.
 
-    No difference is taken, so that the density next to vacuum, e = 0, has all its digits. Newton's iterates fall from
-    the least root of a single term.
+    No nearly equal numbers are subtracted, so that the density near vacuum, e = 0, is accurate to all digits. Newton's
+    iterates decrease from the smallest of the three roots of a single term.
     """
     kinetic, floor = 0.5 * np.sum(x[1:] ** 2, axis=0), np.maximum(x[0], 0.0)
     below, above = floor - x[0], floor + step
@@ -67,14 +70,14 @@ def _root(x: Array, step: float | Array) -> tuple[Array, Array]:
     d = np.minimum(np.minimum(np.cbrt(e), np.sqrt(e / p)), e / q)
     for _ in range(_NEWTON):
         before, d = d, (e + (2.0 * d + p) * d**2) / (q + (3.0 * d + 2.0 * p) * d)
-        if not np.any(before - d > _ROUND_OFF * d):  # what is left is the square of that
+        if not np.any(before - d > _ROUND_OFF * d):  # the remaining error is the square of this change
             break
     return floor + d, above + d
 
 
 @dataclass(frozen=True, eq=False)
-class L1:
-    """sum_i mu_i |x_i|, mu >= 0 one or like x: (103)."""
+class L1Norm:
+    """sum_i mu_i |x_i|, mu >= 0 a number or shaped like x, (103)."""
 
     weight: float | Array = 1.0
 
@@ -92,8 +95,11 @@ class L1:
 
 
 @dataclass(frozen=True, eq=False)
-class QuadraticProx:
-    """<x - c, H (x - c)>/2, c one or like x, H >= 0 a number or a symmetric matrix (x, x); CaseError for another H."""
+class QuadraticFunction:
+    """<x - c, H (x - c)>/2, c a number or shaped like x, H >= 0 a number or a symmetric matrix (x, x).
+
+    Raises CaseError if H is not symmetric or has a negative eigenvalue.
+    """
 
     centre: float | Array = 0.0
     stiffness: float | Array = 1.0
@@ -103,7 +109,7 @@ class QuadraticProx:
         matrix = np.atleast_2d(np.asarray(self.stiffness, float))
         _require(np.abs(matrix - matrix.T) <= _ROUND_OFF * np.abs(matrix).max(), "H is not symmetric; give (H + H^T)/2")
         values, vectors = np.linalg.eigh(matrix)
-        least = f"H has the eigenvalue {values[0]:g}; give one with eigenvalues >= 0, as a convex function has"
+        least = f"H has the eigenvalue {values[0]:g}; give one with eigenvalues >= 0, so that the function is convex"
         _require(values[0] >= -_ROUND_OFF * abs(values[-1]), least)
         object.__setattr__(self, "_modes", (np.maximum(values, 0.0), vectors))
 
@@ -125,7 +131,7 @@ class QuadraticProx:
 
 @dataclass(frozen=True)
 class Conjugate:
-    """f*(y) = sup_x <x, y> - f(x), by its proximal map alone."""
+    """f*(y) = sup_x <x, y> - f(x), with its proximal map only."""
 
     function: Proximal
 
@@ -135,36 +141,36 @@ class Conjugate:
 
 
 class Projection:
-    """0 on a closed convex set, infinite elsewhere, (109); its proximal map is the nearest point of it, (111)-(113)."""
+    """0 on a closed convex set, infinite elsewhere, (109); its proximal map is the projection, (111)-(113)."""
 
     def prox(self, x: Array, step: float = 1.0) -> Array:
         """The nearest point of the set."""
         raise NotImplementedError
 
     def value(self, x: Array) -> float:
-        """0 where x is its nearest point to 1e-9, else infinity."""
+        """0 if x is its own projection to a relative 1e-9, else infinity."""
         return 0.0 if np.linalg.norm(x - self.prox(x)) <= _ROUND_OFF * np.linalg.norm(x) else math.inf
 
 
 @dataclass(frozen=True)
-class Paraboloid(Projection):
-    """a + |b|^2/2 <= 0, x = (a, b) (1 + dim, ...): the conjugate of Theta is 0 there, infinite elsewhere."""
+class ParaboloidProjection(Projection):
+    """a + |b|^2/2 <= 0, x = (a, b) (1 + dim, ...): the set whose indicator function is conjugate to KineticAction."""
 
     def prox(self, x: Array, step: float = 1.0) -> Array:
-        """(min(a, -|b'|^2/2), b'), b' = b/y with the y of Theta's step 1."""
+        """(min(a, -|b'|^2/2), b'), b' = b/y with y as in the prox of KineticAction with step 1."""
         b = x[1:] / _root(x, 1.0)[1]
         return np.concatenate([np.minimum(x[0], -0.5 * np.sum(b**2, axis=0))[None], b])
 
 
 @dataclass(frozen=True, eq=False)
 class BoxProjection(Projection):
-    """lower <= x <= upper, each one or like x; CaseError if there is no such x."""
+    """lower <= x <= upper, each a number or shaped like x; raises CaseError if there is no such x."""
 
     lower: float | Array
     upper: float | Array
 
     def __post_init__(self) -> None:
-        _require(np.asarray(self.lower) <= self.upper, "a lower bound is above its upper bound; exchange them")
+        _require(np.asarray(self.lower) <= self.upper, "a lower bound exceeds its upper bound; exchange them")
 
     def prox(self, x: Array, step: float = 1.0) -> Array:
         """min(max(x, lower), upper)."""
@@ -172,7 +178,7 @@ class BoxProjection(Projection):
 
 
 @dataclass(frozen=True, eq=False)
-class NonNegative(BoxProjection):
+class NonNegativeProjection(BoxProjection):
     """x >= 0."""
 
     lower: float | Array = field(default=0.0, init=False)
@@ -186,7 +192,7 @@ class SimplexProjection(Projection):
     total: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(0 < self.total < math.inf, f"total {self.total:g} of a simplex; give one that is positive and finite")
+        _require(0 < self.total < math.inf, f"total {self.total:g} of a simplex; give a positive finite total")
 
     def prox(self, x: Array, step: float = 1.0) -> Array:
         """max(x - c, 0), c the largest over k of (the sum of the k largest x_i - total)/k."""
@@ -199,7 +205,8 @@ class SimplexProjection(Projection):
 class AffineProjection(Projection):
     """A x = b, (117); A (row, x) dense or of scipy.sparse, b (row,).
 
-    Raises CaseError if rows of A depend on one another, which a wide A, (124), does not exclude, or do not fit b.
+    Raises CaseError if the rows of A are linearly dependent, as those of a wide A, (124), may be, or if the shapes of A
+    and b do not fit.
     """
 
     matrix: Any
@@ -220,7 +227,7 @@ class AffineProjection(Projection):
 
 
 def _right_inverse(matrix: Any, right: Array) -> Map:
-    """r -> A^T (A A^T)^{-1} r with rows of length 1, whose pivots are squared sines, and one refinement."""
+    """r -> A^T (A A^T)^{-1} r, with rows scaled to length 1 (so pivots are squared sines) and one refinement."""
     from scipy.sparse import csr_array, diags_array
     from scipy.sparse.linalg import lsqr, norm
 
@@ -234,12 +241,12 @@ def _right_inverse(matrix: Any, right: Array) -> Map:
         regular = False
     if not regular:
         solvable = lsqr(unit, scale * right, atol=_ROUND_OFF, btol=_ROUND_OFF)[1] != 2  # 2: least squares only
-        remedy = "drop those that follow from others" if solvable else "no x has A x = b, so correct A or b"
-        raise CaseError(f"the {len(right)} rows of A, for {matrix.shape[1]} unknowns, depend on one another; {remedy}")
+        remedy = "drop the redundant rows" if solvable else "no x satisfies A x = b, so correct A or b"
+        raise CaseError(f"the {len(right)} rows of A, for {matrix.shape[1]} unknowns, are linearly dependent; {remedy}")
 
     def correction(residual: Array) -> Array:
         once = unit.T @ factors.solve(scale * residual)
-        again = unit.T @ factors.solve(scale * residual - unit @ once)  # small, and so is its round-off
+        again = unit.T @ factors.solve(scale * residual - unit @ once)  # small, and its round-off with it
         return np.asarray(once + again)
 
     return correction

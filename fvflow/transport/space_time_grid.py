@@ -1,4 +1,4 @@
-"""The space-time grid of dynamic transport on a box, and the fields on it."""
+"""The space-time grid of dynamic transport on a box, and the iterate of the primal-dual method on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
 
 Scheme = Literal["cell", "face"]
-_EVEN = 1e-9  # of a cell: the unevenness of a grid that counts as none
+_UNIFORM = 1e-9  # of a cell: the nonuniformity up to which a grid counts as uniform
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,13 @@ class SpaceTimeGrid:
 
     @property
     def rows(self) -> int:
-        """Rows of cells along x."""
+        """Number of rows of cells along x."""
         return prod(self.shape[:-1])
 
     @property
-    def plane(self) -> int:
-        """Rows in one (y, x) plane."""
+    def rows_per_plane(self) -> int:
+        """Number of rows in one (y, x) plane."""
         return self.shape[-2] if len(self.shape) > 1 else 1
-
-    @property
-    def volume(self) -> float:
-        """Volume of a cell."""
-        return prod(self.spacing)
 
     @property
     def dt(self) -> float:
@@ -44,26 +39,26 @@ class SpaceTimeGrid:
         return 1.0 / self.intervals
 
     def coarsened(self) -> SpaceTimeGrid | None:
-        """Half as many cells along each axis and half as many intervals, or None if they are odd or few."""
+        """Half as many cells along each axis and half as many intervals; None if a count is odd or below 8."""
         if any(n % 2 or n < 8 for n in self.shape) or self.intervals % 2 or self.intervals < 8:
             return None
         return SpaceTimeGrid(tuple(n // 2 for n in self.shape), tuple(2 * h for h in self.spacing), self.intervals // 2)
 
     @staticmethod
     def of(mesh: Mesh, intervals: int) -> SpaceTimeGrid:
-        """That of an even box; raises CaseError for any other mesh."""
+        """The grid of a box of equal cells; raises CaseError for any other mesh."""
         edges = mesh.edges
-        if edges is None or mesh.nonuniformity > _EVEN:
+        if edges is None or mesh.nonuniformity > _UNIFORM:
             raise CaseError("solver primal-dual needs a box of equal cells; use a box, or solver interior-point")
         return SpaceTimeGrid(mesh.shape, tuple(float(np.ptp(e)) / (len(e) - 1) for e in reversed(edges)), intervals)
 
 
 @dataclass
-class Iterate:
-    """The iterate: u = (rho, m), y = (alpha, beta, gamma), and the potential of the last projection.
+class PrimalDualIterate:
+    """Primal u = (rho, m), dual y = (alpha, beta, gamma), and the potential of the last projection.
 
-    rho, gamma (N+1, row, x); m, beta (axis, N, row, x) with axis 0 along x; alpha as rho (cell) or as m (face);
-    phi (N, row, x). Walls are stored as zeros in m, beta and (face) alpha.
+    rho, gamma (N+1, row, x); m, beta (axis, N, row, x) with axis 0 along x; alpha as rho in the intervals (cell) or as
+    m (face); phi (N, row, x). Walls are stored as zeros in m, beta and (face) alpha.
     """
 
     rho: Array
@@ -75,5 +70,5 @@ class Iterate:
 
 
 def eigenvalues(n: int, h: float) -> Array:
-    """(2 - 2 cos(pi k/n))/h^2 of the Laplacian between walls, without cancellation (n,)."""
+    """(2 - 2 cos(pi k/n))/h^2 of the negative Laplacian between walls (n,), evaluated without cancellation."""
     return np.asarray((2.0 / h * np.sin(0.5 * np.pi * np.arange(n) / n)) ** 2)

@@ -1,4 +1,4 @@
-"""Iterations made of proximal maps, as generators of states; numbers (79)-(118) are equations of the course notes."""
+"""Proximal splitting methods as generators of iterates; numbers (79)-(118) are equations of the course notes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _ROUND_OFF = 1e-9  # relative, in bounds on steps
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """One state of an iteration z <- z + relaxation (T(z) - z); given as the start, it goes on bit by bit."""
+    """One iterate of z <- z + relaxation (T(z) - z); given as `start`, the iteration continues bit-identically."""
 
-    point: Array  # what tends to a minimiser
+    point: Array  # converges to a minimiser
     governing: tuple[Array, ...]  # z
-    image: tuple[Array, ...]  # T of the z before
+    image: tuple[Array, ...]  # T of the previous z
     iteration: int = 0
-    residual: float = math.inf  # |T(z) - z| of the z before
-    size: float = 0.0  # |z| of the z before
+    residual: float = math.inf  # |T(z) - z| of the previous z
+    size: float = 0.0  # |z| of the previous z
     inertia: float = 1.0  # t of `fista`
 
 
 def proximal_gradient(
     gradient: Map, function: Proximal, start: Array | Iterate, step: float, lipschitz: float | None = None
 ) -> Iterator[Iterate]:
-    """Minimise f + g by x <- prox_{step g}(x - step grad f(x)), (79), (94)-(101); (114), which lost its step.
+    """Minimise f + g by x <- prox_{step g}(x - step grad f(x)), (79), (94)-(101); (114) omits the step.
 
-    The error of f alone falls as |I - step H|, (102). Raises CaseError unless 0 < step < 2/L, if the L of
-    |grad f(x) - grad f(y)| <= L |x - y| is given.
+    For g = 0 and quadratic f the error decreases by the factor |I - step H|, (102). Raises CaseError unless
+    0 < step < 2/L, if the L of |grad f(x) - grad f(y)| <= L |x - y| is given.
     """
     _require_step(step, lipschitz, 2.0)
 
@@ -56,7 +56,7 @@ def fista(
 ) -> Iterator[Iterate]:
     """Minimise f + g by x' = prox_{step g}(y - step grad f(y)), y = x' + (t - 1)/t' (x' - x), t' (t' - 1) = t^2.
 
-    It restarts from t = 1, y = x' where f + g grows, if that is given as objective, else where <y - x', x' - x> > 0.
+    It restarts from t = 1, y = x' whenever f + g grows, if `objective` is given, else whenever <y - x', x' - x> > 0.
     Raises CaseError unless 0 < step <= 1/L. Beck, Teboulle, A fast iterative shrinkage-thresholding algorithm for
     linear inverse problems, 2009; O'Donoghue, Candes, Adaptive restart for accelerated gradient schemes, 2015.
     """
@@ -95,11 +95,11 @@ def chambolle_pock(
 ) -> Iterator[Iterate]:
     """Minimise g(x) + f(K x) by x' = prox_{tau g}(x - tau K^T y), y' = prox_{sigma f*}(y + sigma K (2 x' - x)).
 
-    T(x, y) = (x', y'), the image of a state; the point is x'. operator: K and K^T; function: g; conjugate: f*; start: x
-    and y; steps: tau and sigma. Raises CaseError unless both are positive, tau sigma |K|^2 <= 1, if |K| is given, and
-    0 < relaxation < 2. Chambolle, Pock, A first-order primal-dual algorithm for convex problems with applications to
-    imaging, 2011; Condat, A primal-dual splitting method for convex optimization involving Lipschitzian, proximable and
-    linear composite terms, 2013.
+    T(x, y) = (x', y'), the image of an iterate; the point is x'. operator: K and K^T; function: g; conjugate: f*;
+    start: x and y; steps: tau and sigma. Raises CaseError unless both are positive, tau sigma |K|^2 <= 1, if |K| is
+    given, and 0 < relaxation < 2. Chambolle, Pock, A first-order primal-dual algorithm for convex problems with
+    applications to imaging, 2011; Condat, A primal-dual splitting method for convex optimization involving
+    Lipschitzian, proximable and linear composite terms, 2013.
     """
     _require_steps(steps, norm)
     _require_relaxation(relaxation)
@@ -112,12 +112,14 @@ def chambolle_pock(
     return _iterated(_begin(start), image, relaxation)
 
 
-def until(states: Iterable[Iterate], tolerance: float, most: int = 10_000, absolute: float = 0.0) -> Iterator[Iterate]:
-    """The states up to the first with residual <= tolerance size + absolute.
+def until(
+    iterates: Iterable[Iterate], tolerance: float, most: int = 10_000, absolute: float = 0.0
+) -> Iterator[Iterate]:
+    """The iterates up to the first with residual <= tolerance size + absolute.
 
-    Raises NumericsError after `most` iterations without one, and where a residual is not finite.
+    Raises NumericsError after `most` iterations without one, and if a residual is not finite.
     """
-    for count, state in enumerate(states):
+    for count, state in enumerate(iterates):
         yield state
         if state.residual <= tolerance * state.size + absolute:
             return
@@ -130,18 +132,18 @@ def until(states: Iterable[Iterate], tolerance: float, most: int = 10_000, absol
             )
 
 
-def watched(states: Iterable[Iterate], callback: Callable[[Iterate], None]) -> Iterator[Iterate]:
-    """The same states, each shown to the callback on its way."""
-    for state in states:
+def observed(iterates: Iterable[Iterate], callback: Callable[[Iterate], None]) -> Iterator[Iterate]:
+    """The same iterates; `callback` is called with each of them."""
+    for state in iterates:
         callback(state)
         yield state
 
 
-def last(states: Iterable[Iterate]) -> Iterate:
-    """The last state; raises NumericsError if there is none."""
-    tail = deque(states, maxlen=1)
+def last(iterates: Iterable[Iterate]) -> Iterate:
+    """The last iterate; raises NumericsError if there is none."""
+    tail = deque(iterates, maxlen=1)
     if not tail:
-        raise NumericsError("an iteration without states has no last one; let it take its start")
+        raise NumericsError("the iteration has no iterates; include its start")
     return tail[0]
 
 
@@ -153,30 +155,31 @@ def _begin(start: Array | tuple[Array, ...] | Iterate) -> Iterate:
 
 
 def _iterated(state: Iterate, image: Callable[..., tuple[Array, ...]], relaxation: float = 1.0) -> Iterator[Iterate]:
-    """The states of T, whose image(*z) is the point and then T(z)."""
+    """The iterates of T; image(*z) returns the point, then the parts of T(z)."""
     while True:
         yield state
         z = state.governing
-        with np.errstate(all="ignore"):  # `until` speaks of what is not finite
+        with np.errstate(all="ignore"):  # `until` reports what is not finite
             point, *after = image(*z)
-            moved = after
-            if relaxation != 1.0:  # else T(z) to the last bit
-                moved = [old + relaxation * (new - old) for old, new in zip(z, after, strict=True)]
-            state = _next(state, point, tuple(moved), tuple(after))
+            relaxed = after
+            if relaxation != 1.0:  # otherwise T(z) itself, without round-off
+                relaxed = [old + relaxation * (new - old) for old, new in zip(z, after, strict=True)]
+            state = _next(state, point, tuple(relaxed), tuple(after))
 
 
 def _accelerated(state: Iterate, descend: Map, objective: Callable[[Array], float] | None) -> Iterator[Iterate]:
-    height = objective(state.point) if objective else math.inf
+    """The iterates of `fista`, where descend(y) is the proximal gradient step."""
+    value = objective(state.point) if objective else math.inf
     while True:
         yield state
         (y,) = state.governing
         with np.errstate(all="ignore"):
             point = descend(y)
-            moved, before = point - state.point, height
-            height = objective(point) if objective else math.inf
-            turned = height > before if objective else np.vdot(y - point, moved) > 0
-            inertia = 1.0 if turned else 0.5 + math.sqrt(0.25 + state.inertia**2)
-            ahead = point if turned else point + (state.inertia - 1.0) / inertia * moved
+            moved, before = point - state.point, value
+            value = objective(point) if objective else math.inf
+            restart = value > before if objective else np.vdot(y - point, moved) > 0
+            inertia = 1.0 if restart else 0.5 + math.sqrt(0.25 + state.inertia**2)
+            ahead = point if restart else point + (state.inertia - 1.0) / inertia * moved
             state = _next(state, point, (ahead,), (point,), inertia)
 
 
@@ -192,7 +195,7 @@ def _norm(*parts: Array) -> float:
 
 
 def _require_step(step: float, lipschitz: float | None, factor: float) -> None:
-    """step < 2/L where the factor is 2, step <= 1/L where it is 1."""
+    """Require step < 2/L if the factor is 2, step <= 1/L if it is 1."""
     most = factor / lipschitz if lipschitz else math.inf
     if 0 < step < most or (factor == 1.0 and 0 < step <= most * (1.0 + _ROUND_OFF) < math.inf):
         return
@@ -203,7 +206,7 @@ def _require_step(step: float, lipschitz: float | None, factor: float) -> None:
 
 def _require_steps(steps: tuple[float, float], norm: float | None) -> None:
     if not 0 < min(steps) <= max(steps) < math.inf:
-        raise CaseError(f"steps {steps[0]:g} and {steps[1]:g}; give two that are positive and finite")
+        raise CaseError(f"steps {steps[0]:g} and {steps[1]:g}; give two positive finite steps")
     product = steps[0] * steps[1] * (norm or 0.0) ** 2
     if not product <= 1.0 + _ROUND_OFF:
         raise CaseError(

@@ -1,14 +1,14 @@
-"""The best plan between the cells of an even grid, and what it proves above.
+"""An optimal plan between the cells of a uniform grid, and the upper bound of W2 that it gives.
 
-A coupling pi_ij of the cell masses moves the share of cell i that goes to j by the translation of one cell onto the
-other, at the cost pi_ij |x_i - y_j|^2/2 between centres: exactly the cost of the discrete plan. So any plan between the
-atoms of cell mass bounds W2 of the densities, and splitting the cells gives better ones. The best plan is found by
-column generation: network simplex on few arcs, then all n^2 others are priced at once by the Legendre transform of the
-duals, which returns for each i the j of greatest x_i . y_j - v_j, in linear time. The bound is then improved by cutting
-the cells of each pair into boxes (`boxes`), at no further cost.
+A coupling pi_ij of the cell masses translates the part of cell i that goes to j, at the cost pi_ij |x_i - y_j|^2/2
+between centres: exactly the cost of the discrete plan. So any plan between the atoms of cell mass bounds W2 of the
+densities from above, and splitting the cells gives tighter bounds. The optimal plan is computed by column generation:
+network simplex on few arcs, then all n^2 others are priced at once by the Legendre transform of the duals, which
+returns for each i the j that maximises x_i . y_j - v_j, in linear time. The bound is then improved by cutting the cells
+of each pair into boxes (`boxes`), at no further cost.
 
-The masses are rounded to integers; with e the mass that this moved, mu and nu together, the plan of the rounded masses
-cut down to (mu, nu) and completed anyhow costs at most e diam^2/2 more.
+The masses are rounded to integers. If rounding moves the mass e, of mu and nu together, the plan of the rounded masses,
+restricted to (mu, nu) and completed arbitrarily, costs at most e diam^2/2 more.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ import numpy as np
 
 from fvflow.mesh import Array
 from fvflow.wasserstein.boxes import box_cost
-from fvflow.wasserstein.legendre import Places, centres, half_square, legendre, legendre_nodes, to_points
-from fvflow.wasserstein.network_simplex import Flow, NetworkSimplex
+from fvflow.wasserstein.legendre import Indices, centres, half_square, interpolated, legendre, legendre_nodes
+from fvflow.wasserstein.network_simplex import NetworkFlow, NetworkSimplex
 
 
 @dataclass(frozen=True)
 class Coupling:
-    """A plan between cells (flat indices) and what it proves."""
+    """A plan between cells (flat indices), and its bounds."""
 
-    source: Places
-    target: Places
+    source: Indices
+    target: Indices
     mass: Array
-    upper: float  # bound of W2
-    discrete: float  # W2 between the atoms is at least this: how far the plan can be from the best
-    dual: Array  # v on the grid of nu, for the lower bound
+    upper: float  # upper bound of W2 of the densities
+    discrete: float  # lower bound of W2 between the atoms: limits how far the plan is from optimal
+    dual: Array  # v on the grid of nu, for the lower bound of W2
     rounds: int
     arcs: int
 
@@ -49,25 +49,26 @@ def coupling(
     dense: int = 400,
     rounds: int = 30,
 ) -> Coupling:
-    """The best plan between the cells, up to the relative ``gap`` in W2^2.
+    """The optimal plan between the cells, up to the relative `gap` in W2^2 or at most so many `rounds` of pricing.
 
-    ``guess`` is v at the cell centres of nu; without it the problem on cells twice as large gives one, down to
-    ``dense`` cells, where all arcs are taken.
+    `guess` is v at the cell centres of nu. Without it the problem on cells twice as large gives one, recursively, down
+    to `dense` cells, for which all arcs are included.
     """
     masses = _Masses.of(mu), _Masses.of(nu)
     points = centres(mu.shape, spacing)
-    grid = _Grid(mu.shape, tuple(spacing), points, half_square(points))
+    grid = _CentreGrid(mu.shape, tuple(spacing), points, half_square(points))
     if guess is None and prod(mu.shape) > dense:
-        pair = [_doubled(m) for m in (mu, nu)]
-        double = tuple(2.0 * h if n > 1 else h for n, h in zip(mu.shape, spacing, strict=True))
-        coarse = coupling(pair[0], pair[1], double, gap=1e-4, dense=dense, rounds=rounds)
-        guess = to_points(coarse.dual, double, points)
+        pair = [_restricted(m) for m in (mu, nu)]
+        doubled = tuple(2.0 * h if n > 1 else h for n, h in zip(mu.shape, spacing, strict=True))
+        coarse = coupling(pair[0], pair[1], doubled, gap=1e-4, dense=dense, rounds=rounds)
+        guess = interpolated(coarse.dual, doubled, points)
     return _generate_columns(masses, grid, guess, gap, rounds)
 
 
 def _generate_columns(
-    masses: tuple[_Masses, _Masses], grid: _Grid, guess: Array | None, gap: float, rounds: int
+    masses: tuple[_Masses, _Masses], grid: _CentreGrid, guess: Array | None, gap: float, rounds: int
 ) -> Coupling:
+    """Solve on the current arcs, price all others, add those of negative reduced cost, until the gap is closed."""
     (a, b), diam2 = masses, grid.diameter2
     simplex = NetworkSimplex(a.amount, b.amount, penalty=diam2)
     if guess is None:
@@ -79,10 +80,10 @@ def _generate_columns(
         i, j = grid.window(a.cells, to, 1)
         back_to, j_again = grid.window(b.cells, back, 1)
         grid.add(simplex, a, b, np.concatenate([i, j_again]), np.concatenate([j, back_to]))
-    scale, done = float(a.total), 0
+    scale, count = float(a.total), 0
     best = -np.inf
     while True:
-        done += 1
+        count += 1
         flow = simplex.solve(1e-13 * diam2)
         source, target, mass = _completed(flow, a, b)
         cost = float(grid.distance2(source, target) @ mass) / scale
@@ -92,7 +93,7 @@ def _generate_columns(
         u, to = legendre_nodes(v, grid.points, grid.points)
         dual = 2.0 * (_mean(grid.square - u, a) + _mean(grid.square - v, b))
         best = max(best, dual)
-        if cost - best <= gap * cost or done >= rounds:
+        if cost - best <= gap * cost or count >= rounds:
             break
         violation = u.flat[a.cells] - (grid.square.flat[a.cells] - 0.5 * f)
         w = np.full(grid.shape, np.inf)
@@ -113,18 +114,18 @@ def _generate_columns(
         sqrt(min(cost, *boxes) + rounding * diam2),
         sqrt(max(best - rounding * diam2, 0.0)),
         dual_field,
-        done,
+        count,
         len(simplex.cost),
     )
 
 
 @dataclass(frozen=True)
 class _Masses:
-    """The cells that count, their masses as integers, and the share of the mass that rounding moved."""
+    """The cells with mass, their masses as integers, and the fraction of the mass that rounding moved."""
 
-    cells: Places
-    amount: Places
-    place: Places  # the rank of each cell of the grid among ``cells``, -1 for the others
+    cells: Indices
+    amount: Indices
+    place: Indices  # the position of each cell of the grid in `cells`; -1 if it has no mass
     moved: float
 
     @property
@@ -147,8 +148,8 @@ class _Masses:
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """Cell centres."""
+class _CentreGrid:
+    """The cell centres of a grid and their squared distances."""
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
@@ -159,13 +160,13 @@ class _Grid:
     def diameter2(self) -> float:
         return sum((n * h) ** 2 for n, h in zip(self.shape, self.spacing, strict=True))
 
-    def distance2(self, source: Places, target: Places) -> Array:
+    def distance2(self, source: Indices, target: Indices) -> Array:
         here, there = np.unravel_index(source, self.shape), np.unravel_index(target, self.shape)
         apart = zip(here, there, self.spacing, strict=True)
         return np.asarray(sum((((i - j) * h) ** 2 for i, j, h in apart), np.zeros(len(source))))
 
-    def window(self, cells: Places, nodes: tuple[Places, ...], reach: int) -> tuple[Places, Places]:
-        """All pairs of a cell with the neighbourhood of the node that its transform was attained at."""
+    def window(self, cells: Indices, nodes: tuple[Indices, ...], reach: int) -> tuple[Indices, Indices]:
+        """All pairs of a cell and the nodes within `reach` of the one at which its transform is attained."""
         centre = [axis.reshape(-1)[cells] for axis in nodes]
         left, right = [], []
         for offset in product(*(range(-reach, reach + 1) if n > 1 else (0,) for n in self.shape)):
@@ -175,17 +176,17 @@ class _Grid:
             right.append(np.ravel_multi_index(tuple(i[inside] for i in index), self.shape))
         return np.concatenate(left), np.concatenate(right)
 
-    def add(self, simplex: NetworkSimplex, a: _Masses, b: _Masses, source: Places, target: Places) -> None:
-        """The arcs between cells that count, each once."""
+    def add(self, simplex: NetworkSimplex, a: _Masses, b: _Masses, source: Indices, target: Indices) -> None:
+        """Add the arcs between cells with mass, each once."""
         tail, head = a.place[source], b.place[target]
-        counts = (tail >= 0) & (head >= 0)
-        key = np.unique(tail[counts] * len(b.cells) + head[counts])
+        occupied = (tail >= 0) & (head >= 0)
+        key = np.unique(tail[occupied] * len(b.cells) + head[occupied])
         tail, head = np.divmod(key, len(b.cells))
         simplex.add(tail, head, self.distance2(a.cells[tail], b.cells[head]))
 
 
-def _completed(flow: Flow, a: _Masses, b: _Masses) -> tuple[Places, Places, Array]:
-    """The flow as pairs of cells; what the arcs could not carry is filled up in the order of the cells."""
+def _completed(flow: NetworkFlow, a: _Masses, b: _Masses) -> tuple[Indices, Indices, Array]:
+    """The flow as pairs of cells; mass that no arc carries is matched in the order of the cells."""
     source, target, mass = [a.cells[flow.tail]], [b.cells[flow.head]], [flow.mass]
     left, right = np.flatnonzero(flow.spare_supply), np.flatnonzero(flow.spare_demand)
     if len(left):
@@ -198,11 +199,12 @@ def _completed(flow: Flow, a: _Masses, b: _Masses) -> tuple[Places, Places, Arra
 
 
 def _mean(values: Array, masses: _Masses) -> float:
+    """Mean with the masses as weights."""
     return float(values.flat[masses.cells] @ (masses.amount / masses.total))
 
 
-def _doubled(mass: Array) -> Array:
-    """Sums over 2^d cells; an odd axis is filled up with zeros."""
+def _restricted(mass: Array) -> Array:
+    """Sums over 2^d cells; an odd axis is padded with zeros."""
     for axis, n in enumerate(mass.shape):
         if n > 1:
             pad = [(0, 0)] * mass.ndim

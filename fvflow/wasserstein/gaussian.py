@@ -1,4 +1,4 @@
-"""W2 between Gaussians and their geodesic."""
+"""W2 between Gaussians, and the optimal map."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fvflow.mesh import Array
 
 
 def bures(mean: Array, covariance: Array, other_mean: Array, other_covariance: Array) -> float:
-    """W2 of N(m, S) and N(m', S'): |m - m'|^2 + tr(S + S' - 2 (S^1/2 S' S^1/2)^1/2), under a root.
+    """W2 of N(m, S) and N(m', S'): the square root of |m - m'|^2 + tr(S + S' - 2 (S^1/2 S' S^1/2)^1/2).
 
-    means (dim,), positive definite covariances (dim, dim). Gelbrich, On a formula for the L2 Wasserstein metric between
+    Means (dim,), positive definite covariances (dim, dim). Gelbrich, On a formula for the L2 Wasserstein metric between
     measures on Euclidean and Hilbert spaces, Math. Nachr. 147 (1990).
     """
     root = _root(covariance)
@@ -21,7 +21,7 @@ def bures(mean: Array, covariance: Array, other_mean: Array, other_covariance: A
 
 
 def transport_matrix(covariance: Array, other: Array) -> Array:
-    """A = S^-1/2 (S^1/2 S' S^1/2)^1/2 S^-1/2, the symmetric map from N(0, S) to N(0, S') (dim, dim)."""
+    """A = S^-1/2 (S^1/2 S' S^1/2)^1/2 S^-1/2, the optimal map from N(0, S) to N(0, S') (dim, dim)."""
     root = _root(covariance)
     inverse = np.linalg.inv(root)
     matrix: Array = inverse @ _root(root @ other @ root) @ inverse

@@ -58,7 +58,7 @@ def pivot(
     tolerance: float,
     limit: int,
 ) -> int:
-    """Pivot until no arc has a reduced cost below -tolerance, at most `limit` times; how often."""
+    """Pivot until no arc has a reduced cost below -tolerance, at most `limit` times; returns the number of pivots."""
     arcs = tail.size
     block = max(min(arcs, 64), int(2.0 * np.sqrt(arcs)))
     start, seen, done = 0, 0, 0
@@ -99,7 +99,7 @@ def pivot(
         while k != apex:
             flow[k] += amount if upward[k] else -amount
             k = parent[k]
-        # hang the cut subtree on the entering arc, turning the path from its new top to the leaving arc around
+        # attach the cut subtree to the entering arc, reversing the path from its new top to the leaving arc
         top, onto = (i, j) if below_i else (j, i)
         node, new_parent, new_arc, new_up, new_flow = top, onto, entering, below_i, amount
         while True:

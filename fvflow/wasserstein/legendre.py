@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 
 from fvflow.mesh import Array
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 def legendre(value: Array, source: Sequence[Array], target: Sequence[Array]) -> Array:
-    """max_j (x_i . y_j - value_j) for y_j in the product of ``source`` and x_i in that of ``target``.
+    """max_j (x_i . y_j - value_j) for y_j in the product of `source` and x_i in that of `target`.
 
-    Nodes of infinite value take no part; at least one must be finite.
+    Nodes of infinite value are ignored; at least one value must be finite.
     """
     return _transform(value, source, target, want_nodes=False)[0]
 
 
-def legendre_nodes(value: Array, source: Sequence[Array], target: Sequence[Array]) -> tuple[Array, tuple[Places, ...]]:
-    """The transform and, for each axis, the index of a y_j that attains it."""
+def legendre_nodes(value: Array, source: Sequence[Array], target: Sequence[Array]) -> tuple[Array, tuple[Indices, ...]]:
+    """The transform and, for each axis, the index of a y_j at which it is attained."""
     return _transform(value, source, target, want_nodes=True)
 
 
 def _transform(
     value: Array, source: Sequence[Array], target: Sequence[Array], want_nodes: bool
-) -> tuple[Array, tuple[Places, ...]]:
+) -> tuple[Array, tuple[Indices, ...]]:
     from fvflow.wasserstein.kernels import lines as transform
 
     current = -value
-    nodes: list[Places] = []
+    nodes: list[Indices] = []
     for axis in reversed(range(value.ndim)):
         lines = np.ascontiguousarray(np.moveaxis(-current, axis, -1))
         shape = (*lines.shape[:-1], len(target[axis]))
@@ -54,7 +54,7 @@ def _transform(
 
 
 def centres(shape: tuple[int, ...], spacing: Sequence[float]) -> list[Array]:
-    """The cell centres along each axis, from 0."""
+    """The cell centres along each axis, with the lower wall at 0."""
     return [np.asarray((np.arange(n) + 0.5) * h) for n, h in zip(shape, spacing, strict=True)]
 
 
@@ -64,8 +64,8 @@ def half_square(points: Sequence[Array]) -> Array:
     return np.asarray(sum(grids, np.zeros([len(p) for p in points])))
 
 
-def to_points(values: Array, spacing: Sequence[float], points: Sequence[Array]) -> Array:
-    """Cell-centred values at other points of the axes by cubic splines, continued beyond the last centre."""
+def interpolated(values: Array, spacing: Sequence[float], points: Sequence[Array]) -> Array:
+    """Cell-centred values at the product of `points` by cubic splines, extrapolated beyond the outermost centres."""
     from scipy.interpolate import make_interp_spline
 
     for axis, (h, p) in enumerate(zip(spacing, points, strict=True)):

@@ -1,4 +1,4 @@
-"""Exact Wasserstein distances of piecewise constant densities on a line."""
+"""Exact Wasserstein distances and geodesics of piecewise constant densities on a line."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh import Array
 
-_EQUAL = 1e-9  # relative difference between masses that is taken for round-off
+_EQUAL = 1e-9  # relative difference up to which two masses count as equal
 
 
 def distance_1d(edges: Array, first: Array, second: Array, power: float = 2.0) -> float:
     """W_p of two densities that are constant on the cells between the edges, for p >= 1.
 
     W_p^p = int_0^M |X(u) - Y(u)|^p du with the quantile functions X, Y, which are linear between the merged levels of
-    both: exact. edges (cell + 1,), densities (cell,); masses of M give (M W_p^p of the normalised)^(1/p). Raises
-    CaseError for negative densities and unequal masses.
+    both: exact. edges (cell + 1,), densities (cell,) of the same mass M, which may differ from 1: W_p^p is then M times
+    that of the normalised densities. Raises CaseError for negative densities and unequal masses.
     """
     if power < 1:
         raise CaseError(f"power {power:g}; W_p needs p >= 1")
     width, quantiles = _merged(edges, first, second)
-    near, far = (one - other for one, other in zip(*quantiles, strict=True))
+    near, far = (x - y for x, y in zip(*quantiles, strict=True))
     return float((width * _mean_power(near, far, power)).sum() ** np.longdouble(1.0 / power))
 
 
 def interpolated_1d(edges: Array, first: Array, second: Array, part: float) -> Array:
     """The geodesic of two densities at a time 0 <= part <= 1: cell averages of ((1 - t) X + t Y)#du (cell,).
 
-    Exact: between the merged levels (1 - t) X + t Y is linear, so the mass between them is spread evenly over an
-    interval, and the cells take their shares. McCann, A convexity principle for interacting gases, Adv. Math. 128
-    (1997).
+    Exact: between the merged levels (1 - t) X + t Y is linear, so the mass between them is uniform on an interval and
+    divided among the cells by overlap. McCann, A convexity principle for interacting gases, Adv. Math. 128 (1997).
     """
     mass, quantiles = _merged(edges, first, second)
-    left, right = ((1.0 - part) * one + part * other for one, other in zip(*quantiles, strict=True))
+    left, right = ((1.0 - part) * x + part * y for x, y in zip(*quantiles, strict=True))
     ends = np.concatenate([left, right])
     level = np.concatenate([[0.0], np.cumsum(mass)])
-    place = np.stack([left, right], axis=1).ravel()  # non-decreasing: at each the mass to its left is known
+    place = np.stack([left, right], axis=1).ravel()  # non-decreasing; the mass to the left of each is known
     below = np.stack([level[:-1], level[1:]], axis=1).ravel()
     place = edges[0] + np.asarray(np.maximum.accumulate(place), float)
     inside = np.interp(edges, place, np.asarray(below, float)) if len(ends) else np.zeros_like(edges)
@@ -43,9 +42,9 @@ def interpolated_1d(edges: Array, first: Array, second: Array, part: float) -> A
 
 
 def require_masses(first: Array, second: Array) -> float:
-    """The mass of two lists of cell masses; raises CaseError where they differ, are 0, or one is negative."""
+    """The total of two arrays of cell masses; raises CaseError if totals differ or are 0, or a mass is negative."""
     if min(float(first.min()), float(second.min())) < 0:
-        raise CaseError("a density is negative; a distance needs densities >= 0")
+        raise CaseError("a density is negative; distances need densities >= 0")
     totals = float(first.sum()), float(second.sum())
     if not abs(totals[0] - totals[1]) <= _EQUAL * max(totals) or max(totals) == 0:
         raise CaseError(f"the masses {totals[0]:.12g} and {totals[1]:.12g} differ or are 0; scale one to the other")
@@ -54,7 +53,7 @@ def require_masses(first: Array, second: Array) -> float:
 
 def _merged(edges: Array, first: Array, second: Array) -> tuple[Array, list[tuple[Array, Array]]]:
     """The mass between merged levels (level,), and for both densities the quantiles at their ends."""
-    edges = np.asarray(edges - edges[0], np.longdouble)  # the levels of thin tails and near densities need the digits
+    edges = np.asarray(edges - edges[0], np.longdouble)  # thin tails and nearly equal densities need the extra digits
     width = np.diff(edges)
     masses = [width * np.asarray(density, np.longdouble) for density in (first, second)]
     total = require_masses(*masses)
@@ -66,7 +65,7 @@ def _merged(edges: Array, first: Array, second: Array) -> tuple[Array, list[tupl
 
 
 def _quantile(level: Array, edges: Array, start: Array, end: Array) -> tuple[Array, Array]:
-    """The quantile function at both ends of intervals of levels, continued from inside each."""
+    """The quantile function at both ends of each interval of levels, as its limit from inside."""
     cell = np.clip(np.searchsorted(level, 0.5 * (start + end), side="right") - 1, 0, len(edges) - 2)
     mass = level[cell + 1] - level[cell]
     left, width = edges[cell], edges[cell + 1] - edges[cell]

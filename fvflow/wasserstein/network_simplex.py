@@ -1,11 +1,11 @@
-"""Transport between two lists of integer masses on a sparse set of arcs: primal network simplex.
+"""Primal network simplex for transport between two arrays of integer masses on a sparse set of arcs.
 
     minimise sum_a c_a f_a   under   sum_{a from i} f_a = supply_i,  sum_{a to j} f_a = demand_j,  f >= 0.
 
-The basis is a spanning tree hung on a root, to which every node has an artificial arc of cost ``penalty`` at the
-start; arcs have no upper bound, so only tree arcs carry flow, and an arc is known by its lower end. Strongly feasible
-trees (Cunningham 1976: every arc without flow points to the root) keep degenerate pivots from cycling; arcs are
-priced in blocks. Masses are integers, so that flows are exact and what the arcs cannot carry is known exactly.
+The basis is a spanning tree with a root; initially every node is joined to it by an artificial arc of cost `penalty`.
+Arcs have no upper bound, so only tree arcs carry flow, and a tree arc is identified by its lower end. Strongly feasible
+trees (Cunningham 1976: every arc without flow points to the root) prevent cycling in degenerate pivots; arcs are priced
+in blocks. Masses are integers, so flows are exact, and so is the mass that the arcs cannot carry.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.wasserstein.legendre import Places
+from fvflow.wasserstein.legendre import Indices
 
 
 @dataclass(frozen=True)
-class Flow:
-    """A feasible flow: on the arcs (tail, head) of positive ``mass``, and what was left over at either side."""
+class NetworkFlow:
+    """A feasible flow: the arcs (tail, head) of positive `mass`, and the supply and demand that no arc carries."""
 
-    tail: Places
-    head: Places
-    mass: Places
-    spare_supply: Places  # (supply,) not sent along any arc
-    spare_demand: Places  # (demand,)
+    tail: Indices
+    head: Indices
+    mass: Indices
+    spare_supply: Indices  # (supply,) carried by no arc
+    spare_demand: Indices  # (demand,) carried by no arc
     pivots: int
 
 
 class NetworkSimplex:
-    """The tree, kept between calls of ``solve`` so that arcs may be added."""
+    """The spanning tree, kept between calls of `solve` so that arcs can be added.
 
-    def __init__(self, supply: Places, demand: Places, penalty: float) -> None:
+    Raises ValueError unless all masses are positive and both totals agree.
+    """
+
+    def __init__(self, supply: Indices, demand: Indices, penalty: float) -> None:
         if supply.sum() != demand.sum() or min(supply.min(), demand.min()) <= 0:
-            raise ValueError("supplies and demands must be positive and balance")
+            raise ValueError("supplies and demands must be positive and have the same total")
         n, nodes = len(supply), len(supply) + len(demand)
         self.supplies, self.penalty, self.pivots = n, penalty, 0
         root = nodes
@@ -56,14 +59,14 @@ class NetworkSimplex:
         self.cost = np.empty(0)
         self.arc = np.full(nodes + 1, -1)  # the arc to the parent, -1 for an artificial one
 
-    def add(self, tail: Places, head: Places, cost: Array) -> None:
-        """More arcs, from supply ``tail`` to demand ``head``; repeated ones do no harm."""
+    def add(self, tail: Indices, head: Indices, cost: Array) -> None:
+        """Add arcs from supply `tail` to demand `head`; duplicates are allowed."""
         self.tail = np.concatenate([self.tail, tail])
         self.head = np.concatenate([self.head, head + self.supplies])
         self.cost = np.concatenate([self.cost, cost])
 
-    def solve(self, tolerance: float, pivots: int = 1 << 60) -> Flow:
-        """Pivot until no arc has a reduced cost below -tolerance. Any number of pivots leaves a feasible flow."""
+    def solve(self, tolerance: float, pivots: int = 1 << 60) -> NetworkFlow:
+        """Pivot, at most `pivots` times, until no arc has a reduced cost below -tolerance; any flow is feasible."""
         from fvflow.wasserstein.kernels import pivot
 
         self.pivots += pivot(
@@ -74,13 +77,13 @@ class NetworkSimplex:
         arc = self.arc[carrying]
         spare = np.where(self.arc[:-1] < 0, self._artificial(), 0)
         n = self.supplies
-        return Flow(self.tail[arc], self.head[arc] - n, self.flow[carrying], spare[:n], spare[n:], self.pivots)
+        return NetworkFlow(self.tail[arc], self.head[arc] - n, self.flow[carrying], spare[:n], spare[n:], self.pivots)
 
-    def _artificial(self) -> Places:
-        """The flow of the arc to the root of each node that still has one."""
+    def _artificial(self) -> Indices:
+        """The flow on the artificial arc of each node; 0 if its tree arc does not lead to the root."""
         return np.where(self.parent[:-1] == len(self.parent) - 1, self.flow[:-1], 0)
 
     @property
     def duals(self) -> tuple[Array, Array]:
-        """(f, g) with f_i + g_j = cost on the tree and <= cost + tolerance on all arcs after ``solve``."""
+        """(f, g) with f_i + g_j = cost on the tree and <= cost + tolerance on all arcs after `solve`."""
         return -self.price[: self.supplies], self.price[self.supplies : -1]
