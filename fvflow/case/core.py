@@ -6,13 +6,10 @@ import dataclasses
 import json
 import os
 import re
-import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from fvflow.case import document as documents
 from fvflow.case import schema
@@ -28,6 +25,7 @@ from fvflow.flows import Flow, HamiltonJacobiFlow, SteadyFlow, TransportFlow
 from fvflow.march import Times
 from fvflow.mesh import Extent, Mesh, MeshKind
 from fvflow.problems import State
+from fvflow.system import available_memory
 
 if TYPE_CHECKING:
     import xarray
@@ -203,7 +201,7 @@ class Case:
         """Refuse a mesh for which the machine has too little memory, before any of it is taken if its size is known."""
         if extent is None:
             return
-        needed, free = self.flow.memory(extent), _free_memory()
+        needed, free = self.flow.memory(extent), available_memory()
         if needed > free:
             told = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"
             raise CaseError(f"{extent.cells} cells need about {told}; use fewer")
@@ -230,8 +228,10 @@ class Case:
         from fvflow import dataset
 
         prepared = self.prepare()
-        frames = list(prepared.frames(watch))
-        return dataset.assembled(prepared.layout(), frames, prepared.attributes(), prepared.closing(), prepared.solved)
+        memory = dataset.Memory(prepared.layout(), prepared.attributes())
+        for frame in prepared.frames(watch):
+            memory.append(frame)
+        return memory.close(prepared.closing(), prepared.solved)
 
     def write(
         self, path: str | os.PathLike[str], watch: Any = None, prepared: Simulation | None = None
@@ -268,17 +268,6 @@ def _listed(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise CaseError(f"{value!r} cannot be written in a case file; give numbers, texts, lists and mappings")
-
-
-def _free_memory() -> float:
-    """Bytes that this process may still take; infinite where the system does not say."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            free = next(float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = np.inf
-    return free if limit == resource.RLIM_INFINITY else min(free, float(limit))
 
 
 def _plain(value: Any) -> Any:

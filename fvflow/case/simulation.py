@@ -19,6 +19,7 @@ from fvflow.problems import State, Transport
 
 if TYPE_CHECKING:
     from fvflow.case.core import Case
+    from fvflow.dataset import Frame
 
 
 class Simulation:
@@ -40,8 +41,10 @@ class Simulation:
         self._last: dict[str, Any] = {}
         self._worst: dict[str, float] = {}  # errors of all saved times
 
-    def frames(self, watch: Any = None) -> Iterator[dict[str, Any]]:
-        """What is stored at each saved time: time, rho and the ledger; each call is a run of its own."""
+    def frames(self, watch: Any = None) -> Iterator[Frame]:
+        """What is stored at each saved time; each call is a run of its own."""
+        from fvflow.dataset import Frame
+
         self._begin()
         watchers = [self.watch] if watch is None else [self.watch, watch]
         states = self.case.flow.states(self.problem, self.initial, self.times, watch)
@@ -52,8 +55,12 @@ class Simulation:
             )
             for name in (name for name in ERRORS if name in self._last):
                 self._worst[name] = max(self._last[name], self._worst.get(name, 0.0))
-            fluxes = {"flux": self.problem.flux(state.density, state.time)} if self.case.output.fluxes else {}
-            yield {"time": state.time, "rho": state.density, **fluxes, **state.fields, **self._last}
+            on_faces = self.case.flow.face_fields()
+            fields = {name: values for name, values in state.fields.items() if name not in on_faces}
+            face_fields = {name: state.fields[name] for name in on_faces}
+            if self.case.output.fluxes:
+                face_fields["flux"] = self.problem.flux(state.density, state.time)
+            yield Frame(state.time, state.density, self._last, fields, face_fields)
 
     def _take(self, state: State) -> None:
         """Keep the figures of the whole run."""
