@@ -22,7 +22,7 @@ from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, Facts, FromExact, Gibbs
 from fvflow.fields import RESERVED, Density, FromFile
 from fvflow.flows import Flow, HamiltonJacobiFlow, SteadyFlow, TransportFlow
-from fvflow.march import Times
+from fvflow.march import Times, Watch, Watchers
 from fvflow.mesh import Extent, Mesh, MeshKind
 from fvflow.problems import State
 from fvflow.system import available_memory
@@ -220,10 +220,11 @@ class Case:
             return self.document.refusal(faults)
         return CaseError("\n".join(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
 
-    def run(self, watch: Any = None) -> xarray.Dataset:
+    def run(self, watch: Watch | None = None) -> xarray.Dataset:
         """Run in memory: the data that `write` would put into a file.
 
-        `watch(state)` is called after every step. Raises CaseError or NumericsError.
+        `watch` is a function, called with the state after every step, or a `Progress`, which is told of the iterations
+        of a solver too. Raises CaseError or NumericsError.
         """
         from fvflow import dataset
 
@@ -234,11 +235,12 @@ class Case:
         return memory.close(prepared.closing(), prepared.solved)
 
     def write(
-        self, path: str | os.PathLike[str], watch: Any = None, prepared: Simulation | None = None
+        self, path: str | os.PathLike[str], watch: Watch | None = None, prepared: Simulation | None = None
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
-        A run that is cut short leaves its frames in NAME.parts. Raises CaseError, NumericsError, OutputError.
+        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts.
+        Raises CaseError, NumericsError, OutputError.
         """
         from fvflow import dataset, paraview
 
@@ -249,13 +251,8 @@ class Case:
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         paraview.check(FilePath(path))
         with dataset.Writer(FilePath(path), layout, prepared.attributes()) as writer:
-
-            def after_step(state: State) -> None:
-                writer.tick()
-                if watch is not None:
-                    watch(state)
-
-            for frame in prepared.frames(after_step):
+            watchers = Watchers(lambda state: writer.tick(), *([] if watch is None else [watch]))
+            for frame in prepared.frames(watchers):
                 writer.append(frame)
             paraview.remove(FilePath(path))  # so that an old one never describes a new result
             writer.close(prepared.closing(), prepared.solved)

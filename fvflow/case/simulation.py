@@ -13,7 +13,7 @@ from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.diagnostics import ENERGY, ERRORS, FLUX, LEDGER, STEPS, RunStatistics, diagnostics_at
 from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
-from fvflow.march import Adaptive, Moment, at_save_times, observed
+from fvflow.march import Adaptive, Moment, Watch, Watchers, at_save_times, observed
 from fvflow.mesh import Mesh
 from fvflow.problems import State, Transport
 
@@ -41,14 +41,14 @@ class Simulation:
         self._last: dict[str, Any] = {}
         self._worst: dict[str, float] = {}  # errors of all saved times
 
-    def frames(self, watch: Any = None) -> Iterator[Frame]:
-        """What is stored at each saved time; each call is a run of its own."""
+    def frames(self, watch: Watch | None = None) -> Iterator[Frame]:
+        """What is stored at each saved time; each call is a run of its own, `watch` being told how far it is."""
         from fvflow.dataset import Frame
 
         self._begin()
-        watchers = [self.watch] if watch is None else [self.watch, watch]
-        states = self.case.flow.states(self.problem, self.initial, self.times, watch)
-        for state in at_save_times(observed(states, *watchers), self.times):
+        progress = Watchers(*([] if watch is None else [watch]))
+        states = self.case.flow.states(self.problem, self.initial, self.times, progress)
+        for state in at_save_times(observed(states, self.watch, progress.step), self.times):
             self._take(state)
             self._last = diagnostics_at(self.problem, state, self.reference) | (
                 self.watch.series() if self.each else {}
@@ -167,7 +167,7 @@ class Simulation:
 
     def closing(self) -> dict[str, Any]:
         """The global attributes that are known after the run."""
-        missed = "; ".join(self.case.checks.missed(self.figures())) or "none"
+        missed = "; ".join(check.sentence for check in self.case.checks.missed(self.figures())) or "none"
         return {**self.watch.summary(), **self.solved, "positivity": self.positivity(), "checks_missed": missed}
 
     def figures(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from fvflow.fields import Drift, Names
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
 from fvflow.linalg import Krylov, describe_solver, resolve_solver
-from fvflow.march import Times, march
+from fvflow.march import Progress, Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ExponentialStepper, ImplicitEuler, LinearStepper, Muscl, Reconstructed
@@ -55,7 +55,7 @@ class FokkerPlanckFlow(LinearFlow):
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume

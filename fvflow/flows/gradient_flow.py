@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Names
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import Direct, Multigrid
-from fvflow.march import Times, march
+from fvflow.march import Progress, Times, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import JKO, LJKO, GradientStepper, newton_solver
@@ -58,7 +58,7 @@ class WassersteinFlow(BaseFlow):
         return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
 
     def states(
-        self, problem: GradientFlow, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: GradientFlow, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Expression, Names, SteadyFormula
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
-from fvflow.march import Times, march
+from fvflow.march import Progress, Times, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.transport import Hamiltonian, QuadraticHamiltonian, cell_vectors, hopf_lax, solve
@@ -53,7 +53,7 @@ class HamiltonJacobiFlow(BaseFlow):
         }
 
     def states(
-        self, problem: Transport, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: Transport, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
         assert problem.potential is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.spectrum import DENSE, Modes, slowest
 from fvflow.linalg.markov.stationary import component_masses, restricted, stationary_density
-from fvflow.march import Moment, Times
+from fvflow.march import Moment, Progress, Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 
@@ -59,7 +59,7 @@ class StationaryFlow(SteadyFlow):
     kind: Literal["stationary"] = "stationary"
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """The steady state; raises NumericsError if it is not unique or not found."""
         mesh = problem.mesh
@@ -135,7 +135,7 @@ class SpectrumFlow(SteadyFlow):
         return {f"mode_{i}": OutputVariable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """The Gibbs state with the modes as its fields; raises NumericsError if they are not found."""
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)

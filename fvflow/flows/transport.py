@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from fvflow.exact import FromExact
 from fvflow.fields import Density, Names
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import Direct
-from fvflow.march import Times
+from fvflow.march import Progress, Times
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.transport import Geodesic, InteriorPoint, PrimalDual, TransportSolver, cell_vectors
@@ -73,17 +73,13 @@ class TransportFlow(BaseFlow):
         }
 
     def states(
-        self, problem: Transport, initial: State, times: Times, working: Callable[[State], None] | None = None
+        self, problem: Transport, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """The nodes of the geodesic; raises NumericsError if the solver does not converge and that is not accepted."""
-
-        def progress(iterations: int, residual: float) -> None:
-            if working is not None:
-                working(replace(initial, iterations=iterations, residual=residual))
-
         assert problem.target is not None
         mesh, start, end = problem.mesh, initial.density, problem.target
-        found = self.solver.solve(mesh, start, end, self.intervals, progress)
+        report = None if progress is None else progress.iteration
+        found = self.solver.solve(mesh, start, end, self.intervals, report)
         if not (found.converged or self.accept):
             raise NumericsError(
                 f"solver {self.solver.kind} stopped after {found.iterations} iterations at the residual "
