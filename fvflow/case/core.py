@@ -103,7 +103,7 @@ class Case:
     @staticmethod
     def parse(text: str | bytes, name: str = "case", overrides: Mapping[str, str] | None = None) -> Case:
         """The case in a YAML text."""
-        document = documents.read(text, name)
+        document = documents.parse(text, name)
         if overrides:
             document = apply_overrides(document, overrides)
         made, faults = schema.build(Case, document.values, os.path.dirname(name))

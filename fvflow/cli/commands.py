@@ -231,18 +231,28 @@ def _info(options: argparse.Namespace) -> int:
     with fvflow.read(options.file) as ds:
         attributes = {name: plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
         sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
-        times = [float(time) for time in ds["time"]]
+        times = [float(time) for time in ds["time"].values]
         last = {str(name): plain(ds[name].values[-1]) for name in ds if times and ds[name].dims == ("time",)}
     span = [times[0], times[-1]] if times else []
     if options.json:
         print_json({"file": str(options.file), "sizes": sizes, "times": span, **attributes, "end": last})
-        return 0
-    rows = [("file", str(options.file)), ("size", ", ".join(f"{size} {name}" for name, size in sizes.items()))]
-    rows += [("times", f"{span[0]:g} to {span[1]:g}")] if span else []
-    rows += [(name.replace("_", " "), number(value)) for name, value in attributes.items() if name != "title"]
-    rows += [(f"{name.replace('_', ' ')} at the end", number(value)) for name, value in last.items()]
-    print_table(str(attributes.get("title", "")), rows)
+    else:
+        title = str(attributes.pop("title", ""))
+        size = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        print_table(title, [("file", str(options.file)), ("size", size), *_info_rows(span, attributes, last)])
     return 0
+
+
+def _info_rows(
+    span: Sequence[float], attributes: Mapping[str, Any], last: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """The times, the attributes and the last diagnostics of a result."""
+    if span:
+        yield "times", f"{span[0]:g} to {span[1]:g}"
+    for name, value in attributes.items():
+        yield name.replace("_", " "), number(value)
+    for name, value in last.items():
+        yield f"{name.replace('_', ' ')} at the end", number(value)
 
 
 def _plot(options: argparse.Namespace) -> int:
