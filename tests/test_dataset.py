@@ -166,7 +166,7 @@ def test_many_parts_become_one_result(tmp_path, monkeypatch):
         np.testing.assert_array_equal(ds.rho, small(2).run().rho[:3])
 
 
-def test_a_full_disk_is_told_before_it_is_full(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_it_is_full(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     calls = []
 
@@ -306,7 +306,7 @@ def test_reading_closes_its_files(tmp_path):
     assert not [name for name in held if name.endswith("r.nc")]
 
 
-def test_reading_what_is_no_result_is_told(tmp_path):
+def test_reading_anything_but_a_result_is_refused(tmp_path):
     (tmp_path / "text.nc").write_text("hello")
     xarray.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc")
     (tmp_path / "empty.parts").mkdir()

@@ -37,7 +37,7 @@ class Layout:
     """
 
     mesh: Mesh
-    ledger: Mapping[str, OutputVariable]  # the diagnostics
+    diagnostics: Mapping[str, OutputVariable]
     single: bool = False  # whether fields are stored in single precision
     compression: int = 0  # zlib level of the fields
     cell_fields: Mapping[str, OutputVariable] = field(default_factory=dict)  # besides rho
@@ -64,7 +64,15 @@ class Layout:
         else:
             space = {**dict(zip(self.space, mesh.shape, strict=True)), "bounds": 2}
         coordinates, face_coordinates = self._coordinates(), self._face_coordinates() if self.face_fields else {}
-        names = ["time", "rho", *coordinates, *self.cell_fields, *face_coordinates, *self.face_fields, *self.ledger]
+        names = [
+            "time",
+            "rho",
+            *coordinates,
+            *self.cell_fields,
+            *face_coordinates,
+            *self.face_fields,
+            *self.diagnostics,
+        ]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two variables are called {', '.join(repeated)}; all names of a result must differ")
         groups = {
@@ -111,7 +119,7 @@ class Layout:
     def frame_bytes(self) -> int:
         """Bytes of one frame, without its time."""
         sizes = {"axis": self.mesh.dimension, "axis_2": self.mesh.dimension}
-        numbers = sum(math.prod(sizes[name] for name in variable.dims) for variable in self.ledger.values())
+        numbers = sum(math.prod(sizes[name] for name in variable.dims) for variable in self.diagnostics.values())
         fields = self.mesh.cells * (1 + len(self.cell_fields)) + self.mesh.faces * len(self.face_fields)
         return fields * (4 if self.single else 8) + 8 * numbers
 
@@ -165,7 +173,7 @@ class Layout:
         """Numbers that are stored at each saved time."""
         return {
             name: NetCDFVariable(("time", *variable.dims), _description(variable))
-            for name, variable in self.ledger.items()
+            for name, variable in self.diagnostics.items()
         }
 
 
