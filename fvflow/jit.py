@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fvflow.system import usable_cores
+
 INTERPRETED_ITERATIONS = 2**17  # turns of a loop that take the interpreter a fifth of the time in which numba starts
 MIN_PARALLEL_CELLS = 2**17  # cells from which handing work to another thread costs less than it saves
 
@@ -61,7 +63,7 @@ def expect_iterations(turns: int) -> None:
 @cache
 def thread_limit() -> int:
     """The threads that may be used: NUMBA_NUM_THREADS or else OMP_NUM_THREADS, at most the cores of the process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").split(",")[0]
         if value.isdigit() and int(value) > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -113,6 +114,38 @@ def _require_finite(state: State) -> None:
             f"the density became {state.density[cell]} in cell {cell} at t = {state.time:g} (step {state.step}); "
             "use a shorter step or an implicit method"
         )
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Is told how far a run is."""
+
+    def step(self, state: State) -> None:
+        """Called with the initial state and after every step."""
+
+    def iteration(self, iterations: int, residual: float) -> None:
+        """Called during a solve that does not advance in time: the iterations so far, the relative residual."""
+
+
+Watch = Progress | Callable[[State], None]
+
+
+class Watchers:
+    """Several watchers as one `Progress`; a plain function is called with each state and not told of iterations."""
+
+    def __init__(self, *watchers: Watch) -> None:
+        self._steps = [watch.step if isinstance(watch, Progress) else watch for watch in watchers]
+        self._iterations = [watch.iteration for watch in watchers if isinstance(watch, Progress)]
+
+    def step(self, state: State) -> None:
+        """Pass the state on."""
+        for watch in self._steps:
+            watch(state)
+
+    def iteration(self, iterations: int, residual: float) -> None:
+        """Pass the iterations and the residual on."""
+        for watch in self._iterations:
+            watch(iterations, residual)
 
 
 def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:

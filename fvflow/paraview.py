@@ -1,21 +1,20 @@
-"""NAME.xmf2, the file that ParaView opens: XDMF 2 text that points at the arrays inside NAME.nc."""
+"""NAME.xmf2, the file that ParaView opens: XDMF 2 text that refers to the arrays in NAME.nc."""
 
 from __future__ import annotations
 
 import html
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh, topology
 
 
 def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Path:
-    """Write NAME.xmf2 for the result NAME.nc; the extension is the one that ParaView offers a single reader for.
+    """Write NAME.xmf2 for the result NAME.nc; raises OutputError.
 
-    Raises OutputError.
+    .xmf2 is the extension for which ParaView offers exactly one reader.
     """
     target = path.with_suffix(".xmf2")
     temporary = target.with_suffix(".xmf2.tmp")
@@ -32,9 +31,11 @@ def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
 
 
 def check(path: Path) -> None:
-    """Refuse a result whose .xmf2 cannot be written, before the run: OutputError."""
+    """Raise OutputError, before the run, if the .xmf2 of a result cannot be written."""
     if path.suffix and (target := path.with_suffix(".xmf2")).is_dir():
-        raise OutputError(f"{target}: is a directory, where a file for ParaView has to go; use another name")
+        raise OutputError(
+            f"{target}: is a directory, but the file for ParaView needs this name; use another name for the result"
+        )
 
 
 def remove(path: Path) -> None:
@@ -46,7 +47,7 @@ def remove(path: Path) -> None:
         raise OutputError(f"{target}: cannot be replaced ({error.strerror})") from error
 
 
-def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Any:
+def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Iterator[str]:
     source = html.escape(name, quote=False)
     kind, cells = topology(mesh)
     extra = ' NodesPerElement="2"' if kind == "Polyline" else ""

@@ -271,9 +271,15 @@ def test_checks_tell_what_was_missed():
     }
     checks = fvflow.Checks(mass_drift=1e-14, minimum=0.0, error_l1=2.0, energy_increase=0.0)
     missed = checks.missed(figures)
-    assert len(missed) == 2
-    assert "mass_drift missed: got 2e-14, allowed <= 1e-14" in missed[0]
-    assert "minimum missed: got -0.001, allowed >= 0" in missed[1]
+    assert [(check.name, check.got, check.bound, check.relation) for check in missed] == [
+        ("mass_drift", 2e-14, 1e-14, "<="),
+        ("minimum", -1e-3, 0.0, ">="),
+    ]
+    assert missed[0].sentence == "check mass_drift missed: got 2e-14, allowed <= 1e-14"
+    assert missed[1].sentence == "check minimum missed: got -0.001, allowed >= 0"
+    unknown = fvflow.Checks(gap=1.0).missed(figures)[0]
+    assert unknown.got is None
+    assert unknown.sentence == "check gap missed: this run does not know it; leave it out"
     assert fvflow.Checks(error_l1=1.0).missed({"error_l1": float("nan")}), "what is no number keeps no bound"
 
 
@@ -295,7 +301,7 @@ def test_the_schema_describes_every_kind_and_accepts_the_cases():
     validator.check_schema(schema)
     accepts = validator(schema)
     for path in Path("cases").glob("*.yaml"):
-        accepts.validate(document.read(path.read_bytes(), str(path)).values)
+        accepts.validate(document.parse(path.read_bytes(), str(path)).values)
 
 
 def test_jko_flow_reads_its_energies():

@@ -33,10 +33,3 @@ def test_case_runs_and_keeps_its_checks(file, tmp_path):
         assert Case.parse(ds.attrs["resolved_case"]) == Case.parse(ds.attrs["case"], str(file)) == case
         assert ds.sizes["time"] == case.schedule.saves + 1
         np.testing.assert_allclose(ds.mass, ds.mass[0], rtol=1e-14)
-
-
-def test_the_starter_runs(tmp_path):
-    from importlib import resources
-
-    case = Case.parse(resources.files("fvflow.case").joinpath("starter.yaml").read_text())
-    assert case.checks.missed(case.write(tmp_path / "r.nc")) == []

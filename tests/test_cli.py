@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -47,7 +48,7 @@ def test_quiet_says_nothing(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_missed_check_is_told_and_exits_6(tmp_path):
+def test_a_missed_check_is_reported_and_exits_6(tmp_path):
     done = call("run", OU, "--set", "checks.error_l1=1e-9", cwd=tmp_path)
     assert done.returncode == 6
     assert "check error_l1 missed: got 0.0018" in done.stderr
@@ -124,9 +125,9 @@ def test_signals_stop_the_run_and_keep_its_frames(number, code, tmp_path):
     wait_for(tmp_path / "ou-1d.parts" / "part.tmp")
     time.sleep(0.3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=15)
+    _, messages = process.communicate(timeout=15)
     assert process.returncode == code
-    assert "the frames so far are in ou-1d.parts" in told
+    assert "the frames so far are in ou-1d.parts" in messages
     assert not (tmp_path / "ou-1d.nc").exists()
     with fvflow.read(tmp_path / "ou-1d.parts") as ds:
         count = ds.sizes["time"]
@@ -146,8 +147,8 @@ def test_a_kill_leaves_readable_frames_and_does_not_block_the_next_run(tmp_path)
         frames = ds.sizes["time"]
         assert frames >= 1
         assert abs(float(ds.mass[-1]) - 1) <= 1e-14
-    told = call("info", "ou-1d.parts", cwd=tmp_path)
-    assert f"{frames} time" in told.stdout
+    done = call("info", "ou-1d.parts", cwd=tmp_path)
+    assert f"{frames} time" in done.stdout
     assert call("run", OU, *SHORT, cwd=tmp_path).returncode == 0
     assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
 
@@ -168,6 +169,19 @@ def test_progress_without_a_terminal_is_lines_on_stderr(tmp_path, monkeypatch):
     assert "s left" in line
 
 
+def test_a_solver_shows_its_iterations_and_stops_between_them(tmp_path):
+    case = str(Path("cases/transport-gaussians-2d.yaml").resolve())
+    long = ["--set", "flow.solver={kind: primal-dual, iterations: 1000000, tolerance: 1e-15}", "--set", "checks={}"]
+    process = subprocess.Popen([*RUN, "run", case, *long], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    line = process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=15)
+    assert process.returncode == 143
+    assert re.fullmatch(r"iteration \d+, residual \d\.\de[-+]\d\d\n", line)
+    assert rest.splitlines()[-1] == "fvflow: terminated"
+    assert os.listdir(tmp_path) == []
+
+
 def test_check_says_what_would_run(tmp_path):
     done = call("check", OU, "--set", "flow.stepper.kind=tr-bdf2", cwd=tmp_path)
     assert done.returncode == 0
@@ -186,7 +200,7 @@ def test_check_says_what_would_run(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_check_tells_of_drifts_that_point_out_of_the_box(tmp_path):
+def test_check_reports_drifts_that_point_out_of_the_box(tmp_path):
     done = call("check", OU, "--set", "flow.potential=-x", "--set", "exact=null", "--set", "checks={}", cwd=tmp_path)
     assert "points out with up to 1 at t = 0" in done.stdout
 
@@ -235,7 +249,7 @@ def test_a_full_standard_output_exits_5():
     assert "output failed (No space left on device)" in done.stderr
 
 
-def test_too_little_memory_is_told(tmp_path):
+def test_too_little_memory_is_reported(tmp_path):
     limit = f"ulimit -v 1500000; {' '.join(RUN)} run {OU} --set 'mesh.cells=[30000000]'"
     done = subprocess.run(["/bin/bash", "-c", limit], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3

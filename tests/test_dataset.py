@@ -10,8 +10,9 @@ import xarray
 
 import fvflow
 from fvflow.case import Case
-from fvflow.dataset import Writer, parts_of
+from fvflow.dataset import Frame, Layout, Memory, Writer, parts_of
 from fvflow.errors import NumericsError, OutputError
+from fvflow.problems import OutputVariable
 from tests.scenes import ou
 
 
@@ -19,18 +20,67 @@ def small(dimension=1, **changes):
     return ou(dimension, 8, times={"end": 0.3, "step": 0.05, "save": 0.1}, **changes)
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 3])
-def test_file_and_memory_hold_the_same_data(dimension, tmp_path):
-    case = small(dimension)
-    case.write(tmp_path / "r.nc")
-    with fvflow.read(tmp_path / "r.nc") as stored:
+def assert_file_and_memory_agree(case, folder):
+    case.write(folder / "r.nc")
+    with fvflow.read(folder / "r.nc") as stored:
         memory = case.run()
         for ds in (stored, memory):
             del ds.attrs["history"]
         xarray.testing.assert_identical(stored.load(), memory)
+        assert list(stored) == list(memory), "in the same order"
+        assert list(stored.attrs) == list(memory.attrs)
+        assert all(stored[name].dtype == memory[name].dtype for name in stored.variables)
+    return memory
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_file_and_memory_hold_the_same_data(dimension, tmp_path):
+    memory = assert_file_and_memory_agree(small(dimension), tmp_path)
     assert memory.rho.dims == ("time", *"zyx"[3 - dimension :])
     assert memory.rho.shape == (4, *[8] * dimension)
     assert sorted(os.listdir(tmp_path)) == ["r.nc", "r.xmf2"], "no parts are left"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("transport-gaussians-2d", {"mesh.cells": [12, 12], "flow.intervals": 4}),
+        (
+            "voronoi-two-wells",
+            {"times": {"end": 0.02, "step": 0.01}, "output": {"fluxes": True, "precision": "single"}},
+        ),
+        ("tet-heat-ball", {"times": {"end": 0.02, "step": 0.01}}),
+        ("spectrum-double-well", {"mesh.cells": [16, 12]}),
+        ("ou-1d-jko", {"times": {"end": 0.1, "step": 0.05}}),
+    ],
+)
+def test_file_and_memory_hold_the_same_data_of_every_group(name, changes, tmp_path):
+    case = Case.read(f"cases/{name}.yaml")
+    assert_file_and_memory_agree(case.replace({"checks": {}, **changes}), tmp_path)
+
+
+def frame(time=0.0, **fields):
+    return Frame(time, np.full(8, 0.1), {"mass": 1.0}, fields, {})
+
+
+def two_variables(**cell_fields):
+    described = {name: OutputVariable(("cell",), name) for name in cell_fields}
+    return Layout(small().prepare().mesh, {"mass": OutputVariable((), "total mass")}, cell_fields=described)
+
+
+def test_a_field_cannot_take_the_place_of_another():
+    for name in ("rho", "time", "mass", "x", "cell_length"):
+        with pytest.raises(ValueError, match=f"two variables are called {name}; all names of a result must differ"):
+            _ = two_variables(**{name: 1}).groups
+    memory = Memory(two_variables(phi=1), {})
+    memory.append(frame(phi=np.arange(8.0)))
+    with pytest.raises(ValueError, match="the frame and the layout differ in phi"):
+        memory.append(frame(1.0))
+    with pytest.raises(ValueError, match="the frame and the layout differ in phi, psi"):
+        memory.append(frame(1.0, psi=np.zeros(8)))
+    ds = memory.close({}, {})
+    np.testing.assert_array_equal(ds.rho, np.full((1, 8), 0.1))
+    np.testing.assert_array_equal(ds.phi, [np.arange(8.0)])
 
 
 def test_a_result_holds_its_case_and_can_be_run_again(tmp_path):
@@ -116,7 +166,7 @@ def test_many_parts_become_one_result(tmp_path, monkeypatch):
         np.testing.assert_array_equal(ds.rho, small(2).run().rho[:3])
 
 
-def test_a_full_disk_is_told_before_it_is_full(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_it_is_full(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     calls = []
 
@@ -191,6 +241,27 @@ def test_a_frame_is_readable_after_two_seconds_and_a_step(tmp_path, monkeypatch)
     assert readable[4] == 1, "the first frame, some three seconds old"
 
 
+def test_a_frame_that_comes_seldom_is_readable_at_once(tmp_path, monkeypatch):
+    """Steps that take long do not keep the last frame from the reader until the next step."""
+    now = [0.0]
+    monkeypatch.setattr("fvflow.dataset.writer.time.monotonic", lambda: now[0])
+    with Writer(tmp_path / "r.nc", two_variables(), {}) as writer:
+        counts = []
+        for seconds in (0.5, 0.5, 2.5, 0.5, 2.5):
+            now[0] += seconds
+            writer.append(frame(now[0]))
+            counts.append(sum(fvflow.read(part).sizes["time"] for part in (tmp_path / "r.parts").glob("part-*.nc")))
+    assert counts == [0, 0, 3, 3, 5]
+
+
+def test_without_file_locks_results_are_refused_and_cases_run_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("fvflow.system.fcntl", None)
+    with pytest.raises(OutputError, match=r"on POSIX systems only: this one has no file locks .* use Case\.run\(\)"):
+        small().write(tmp_path / "r.nc")
+    assert os.listdir(tmp_path) == []
+    assert small().run().sizes["time"] == 4
+
+
 def test_a_part_whose_renaming_fails_is_not_lost(tmp_path, monkeypatch):
     from fvflow.dataset import writer
 
@@ -235,7 +306,7 @@ def test_reading_closes_its_files(tmp_path):
     assert not [name for name in held if name.endswith("r.nc")]
 
 
-def test_reading_what_is_no_result_is_told(tmp_path):
+def test_reading_anything_but_a_result_is_refused(tmp_path):
     (tmp_path / "text.nc").write_text("hello")
     xarray.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc")
     (tmp_path / "empty.parts").mkdir()

@@ -69,9 +69,9 @@ def test_the_ledger_counts_steps_and_iterations():
         3, 12, flow__stepper={"kind": "implicit-euler", "solver": {"kind": "krylov"}}, times={"end": 0.1, "step": 0.02}
     )
     frames = list(case.prepare().frames())
-    assert [frame["steps"] for frame in frames] == [0, 5]
-    assert frames[0]["iterations"] == 0
-    assert 1 <= frames[1]["iterations"] < 100
+    assert [frame.diagnostics["steps"] for frame in frames] == [0, 5]
+    assert frames[0].diagnostics["iterations"] == 0
+    assert 1 <= frames[1].diagnostics["iterations"] < 100
 
 
 def test_dissipation_of_equilibrium_is_nothing_and_of_a_spike_infinite():
@@ -97,7 +97,7 @@ def test_entropy_decays_at_the_rate_of_the_gap():
     frames = list(case.prepare().frames())
     equilibrium = case.replace({"initial": {"kind": "gibbs"}}).replace({"exact": None}).prepare()
     lowest = equilibrium.problem.energy(0.0).value(equilibrium.initial.density)
-    excess = np.array([frame["energy"] - lowest for frame in frames])
+    excess = np.array([frame.diagnostics["energy"] - lowest for frame in frames])
     assert (excess[1:] <= np.exp(-2 * 0.25 * np.arange(1, 9)) * excess[0] * 1.02).all()
     assert excess[-1] > 0
     assert final(case)[2]["mass_drift"] < 1e-14

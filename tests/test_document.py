@@ -1,6 +1,6 @@
 import pytest
 
-from fvflow.case.document import Place, plain, read
+from fvflow.case.document import Place, parse, plain
 from fvflow.case.overrides import apply_overrides
 from fvflow.errors import CaseError
 
@@ -32,7 +32,7 @@ def test_plain_scalars_follow_yaml_1_2(text, value):
 
 
 def test_places_are_those_of_an_editor():
-    document = read("a: 1\nb:\n  - {c: [x, 2.5]}\n", "f.yaml")
+    document = parse("a: 1\nb:\n  - {c: [x, 2.5]}\n", "f.yaml")
     assert document.values == {"a": 1, "b": [{"c": ["x", 2.5]}]}
     assert document.place(("b", 0, "c", 1)) == Place(3, 13)
     assert document.place(("b", 0, "c"), of_key=True) == Place(3, 6)
@@ -63,22 +63,22 @@ def test_places_are_those_of_an_editor():
 )
 def test_what_is_not_a_plain_mapping_is_refused_with_its_place(text, message):
     with pytest.raises(CaseError, match=message):
-        read(text, "f")
+        parse(text, "f")
 
 
 def test_numbers_that_are_not_finite_are_collected():
-    document = read("a: .nan\nb: 1e999\nc: -.INF", "f")
+    document = parse("a: .nan\nb: 1e999\nc: -.INF", "f")
     assert [fault.path for fault in document.faults] == [("a",), ("b",), ("c",)]
 
 
 def test_a_line_and_a_caret_point_at_the_fault():
     with pytest.raises(CaseError) as caught:
-        read("title: x\nmesh: *y\n", "f")
+        parse("title: x\nmesh: *y\n", "f")
     assert str(caught.value).splitlines()[1:] == ["    mesh: *y", "          ^"]
 
 
 def test_overrides_change_lists_and_make_mappings():
-    document = read("a: {b: [1, 2]}\n", "f")
+    document = parse("a: {b: [1, 2]}\n", "f")
     changed = apply_overrides(document, {"a.b.1": "7", "c.d.e": "[x, 1e-2]", "a.f": "on"})
     assert changed.values == {"a": {"b": [1, 7], "f": "on"}, "c": {"d": {"e": ["x", 0.01]}}}
     assert document.values == {"a": {"b": [1, 2]}}
@@ -87,4 +87,4 @@ def test_overrides_change_lists_and_make_mappings():
 @pytest.mark.parametrize("path", ["a.b.2", "a.b.c", "a.b.0.x", "a.3", "", "."])
 def test_overrides_of_nothing_are_refused(path):
     with pytest.raises(CaseError, match="--set"):
-        apply_overrides(read("a: {b: [1, 2]}\n", "f"), {path: "1"})
+        apply_overrides(parse("a: {b: [1, 2]}\n", "f"), {path: "1"})

@@ -472,5 +472,5 @@ def test_the_speed_of_a_power_sees_the_whole_gradient():
         times: {end: 0.001, step: 0.001}
         """)
     first = next(diagonal.prepare().frames())
-    middle = np.reshape(first["v_x"], (12, 12))[5, 5], np.reshape(first["v_y"], (12, 12))[5, 5]
+    middle = np.reshape(first.fields["v_x"], (12, 12))[5, 5], np.reshape(first.fields["v_y"], (12, 12))[5, 5]
     np.testing.assert_allclose(middle, (15.0, 20.0), rtol=1e-12)

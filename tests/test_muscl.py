@@ -372,11 +372,12 @@ def test_fluxes_of_the_result_are_those_of_the_step():
     case = rotation("box", 32, output={"fluxes": True})
     prepared = case.prepare()
     frame = next(iter(prepared.frames()))
-    np.testing.assert_array_equal(frame["flux"], prepared.problem.flux(prepared.initial.density, 0.0))
-    own, other = reconstruction(prepared.mesh, CENTRAL).rises(frame["rho"])
+    np.testing.assert_array_equal(frame.face_fields["flux"], prepared.problem.flux(prepared.initial.density, 0.0))
+    own, other = reconstruction(prepared.mesh, CENTRAL).rises(frame.density)
     flow = prepared.mesh.transmissibility * prepared.problem.drift.drop(prepared.mesh, 0.0)
-    sides = frame["rho"][prepared.mesh.owner] + own, frame["rho"][prepared.mesh.neighbour] + other
-    np.testing.assert_allclose(frame["flux"], np.maximum(flow, 0) * sides[0] + np.minimum(flow, 0) * sides[1])
+    sides = frame.density[prepared.mesh.owner] + own, frame.density[prepared.mesh.neighbour] + other
+    expected = np.maximum(flow, 0) * sides[0] + np.minimum(flow, 0) * sides[1]
+    np.testing.assert_allclose(frame.face_fields["flux"], expected)
 
 
 def test_what_would_do_nothing_is_refused():

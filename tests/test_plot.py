@@ -15,7 +15,7 @@ def result(request):
     return ou(request.param, {1: 40, 2: 16, 3: 8}[request.param], times=times).run()
 
 
-def test_a_picture_shows_the_field_and_the_ledger(result):
+def test_a_picture_shows_the_field_and_the_diagnostics(result):
     figure = plot.figure(result)
     assert isinstance(figure, Figure)
     panels = figure.axes
@@ -39,7 +39,7 @@ def test_pictures_are_written(result, ending, tmp_path):
     assert (tmp_path / f"p{ending}").stat().st_size > 3000
 
 
-def test_what_cannot_be_drawn_is_told(result, tmp_path):
+def test_what_cannot_be_drawn_is_refused(result, tmp_path):
     with pytest.raises(CaseError, match="has no field phi; it has rho"):
         plot.figure(result, "phi")
     with pytest.raises(CaseError, match="frame 9: the result has 5"):

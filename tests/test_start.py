@@ -11,7 +11,7 @@ HEAVY = {"scipy", "numba", "xarray", "pandas", "fipy", "matplotlib", "pyamg", "m
 
 
 def imported(*arguments, folder):
-    """What a fresh interpreter has imported at the end of a verb."""
+    """What a fresh interpreter has imported at the end of a command."""
     code = f"""
 import sys
 from fvflow.cli import main
@@ -21,8 +21,8 @@ except SystemExit as end:
     print(end.code, *sys.modules, file=sys.stderr)
 """
     options = {"cwd": folder, "capture_output": True, "text": True, "timeout": 60}
-    told = subprocess.run([sys.executable, "-c", code], **options).stderr.splitlines()[-1].split()
-    return int(told[0]), set(told[1:])
+    code, *modules = subprocess.run([sys.executable, "-c", code], **options).stderr.splitlines()[-1].split()
+    return int(code), set(modules)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ except SystemExit as end:
         (["check", OU], 0),
     ],
 )
-def test_verbs_that_store_nothing_import_nothing_heavy(arguments, code, tmp_path):
+def test_commands_that_store_nothing_import_nothing_heavy(arguments, code, tmp_path):
     ended, modules = imported(*arguments, folder=tmp_path)
     assert ended == code
     assert modules & (HEAVY | {"netCDF4"}) == set()

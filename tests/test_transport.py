@@ -141,12 +141,12 @@ def test_the_potential_and_the_velocity_are_those_of_the_closed_form():
         frame, time = frames[index], index / 16
         weight = mesh.volume * reference.average(time)
         exact = reference.potential(time)
-        off = frame["phi"] - exact
+        off = frame.fields["phi"] - exact
         assert weight @ (off - weight @ off) ** 2 <= (0.02 * np.ptp(exact)) ** 2
         slope = cell_vectors(mesh, (exact[mesh.neighbour] - exact[mesh.owner]) / mesh.distance)
-        velocity = np.stack([frame["v_x"], frame["v_y"]], axis=1)
+        velocity = np.stack([frame.fields["v_x"], frame.fields["v_y"]], axis=1)
         assert weight @ ((velocity - slope) ** 2).sum(axis=1) <= 1e-2 * reference.distance**2
-        momentum = np.stack([frame["m_x"], frame["m_y"]], axis=1)
+        momentum = np.stack([frame.fields["m_x"], frame.fields["m_y"]], axis=1)
         shift = reference.other_mean - reference.mean  # what all mass moves by in the mean, at any time
         np.testing.assert_allclose(mesh.volume @ momentum, shift, rtol=5e-3)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 from collections.abc import Mapping
 from typing import Any, Protocol
-
-import numpy as np
 
 from fvflow.case.checks import Output
 from fvflow.case.document import Path
@@ -20,6 +17,7 @@ from fvflow.fields import DensityKind
 from fvflow.flows import BaseFlow
 from fvflow.mesh import Array, Extent, Mesh, MeshDescription
 from fvflow.problems import State
+from fvflow.system import available_memory
 from fvflow.times import TimeGrid
 
 
@@ -124,18 +122,7 @@ def _with_target(stages: Stages, facts: Facts, problem: Any, initial: Array, ref
 
 def _require_memory(needed: int, extent: Extent) -> None:
     """Refuse a mesh for which the machine has too little memory."""
-    free = _free_memory()
+    free = available_memory()
     if needed > free:
         numbers = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"
         raise CaseError(f"{extent.cells} cells need about {numbers}; use fewer")
-
-
-def _free_memory() -> float:
-    """Bytes that this process may still take; infinite where the system does not say."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            free = next(float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = np.inf
-    return free if limit == resource.RLIM_INFINITY else min(free, float(limit))

@@ -14,6 +14,24 @@ from fvflow.flows import BaseFlow, Flow
 _LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
 
 Bound = Annotated[float, Ge(0)] | None
+Relation = Literal["<=", ">="]
+
+
+@dataclass(frozen=True)
+class MissedCheck:
+    """A bound that a run did not keep."""
+
+    name: str
+    got: float | None  # None: the run does not compute it
+    bound: float
+    relation: Relation  # what was asked of it
+
+    @property
+    def sentence(self) -> str:
+        """What was got and what is allowed."""
+        if self.got is None:
+            return f"check {self.name} missed: this run does not know it; leave it out"
+        return f"check {self.name} missed: got {self.got:.6g}, allowed {self.relation} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -40,20 +58,17 @@ class Checks:
     gap_error: Bound = None  # of flow spectrum, relative: round-off and iteration, not the mesh
     hopf_lax: Bound = None  # of flow hamilton-jacobi with H = |p|^2/2, relative to the range of phi
 
-    def missed(self, figures: Mapping[str, Any]) -> list[str]:
-        """A sentence for each bound that the figures do not keep."""
-        told = []
+    def missed(self, figures: Mapping[str, Any]) -> list[MissedCheck]:
+        """The bounds that the figures do not keep, or that the run has no figure for."""
+        missed = []
         for name, bound in dataclasses.asdict(self).items():
             if bound is None:
                 continue
-            if name not in figures:
-                told.append(f"check {name} missed: this run does not know it; leave it out")
-                continue
-            got = figures[name]
-            relation, kept = (">=", got >= bound) if name in _LOWER_BOUNDS else ("<=", got <= bound)
-            if not kept:
-                told.append(f"check {name} missed: got {got:.6g}, allowed {relation} {bound:g}")
-        return told
+            got = figures.get(name)
+            relation: Relation = ">=" if name in _LOWER_BOUNDS else "<="
+            if got is None or not (got >= bound if relation == ">=" else got <= bound):
+                missed.append(MissedCheck(name, got, bound, relation))
+        return missed
 
 
 def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:

@@ -25,8 +25,8 @@ from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density
 from fvflow.flows import Flow
+from fvflow.march import Watch, Watchers
 from fvflow.mesh import MeshKind
-from fvflow.problems import State
 from fvflow.times import TimeGrid, Times
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Case:
     @staticmethod
     def parse(text: str | bytes, name: str = "case", overrides: Mapping[str, str] | None = None) -> Case:
         """The case in a YAML text."""
-        document = documents.read(text, name)
+        document = documents.parse(text, name)
         if overrides:
             document = apply_overrides(document, overrides)
         made, faults = schema.build(Case, document.values, os.path.dirname(name))
@@ -170,29 +170,32 @@ class Case:
 
     def _closing(self, simulation: Simulation) -> dict[str, Any]:
         """The global attributes of a result that are known after the run."""
-        missed = "; ".join(self.checks.missed(simulation.figures())) or "none"
+        missed = "; ".join(check.sentence for check in self.checks.missed(simulation.figures())) or "none"
         statistics = simulation.statistics
         summary = {**statistics.summary(), **statistics.solved}
         return {**summary, "positivity": simulation.positivity(), "checks_missed": missed}
 
-    def run(self, watch: Any = None) -> xarray.Dataset:
+    def run(self, watch: Watch | None = None) -> xarray.Dataset:
         """Run in memory: the data that `write` would put into a file.
 
-        `watch(state)` is called after every step. Raises CaseError or NumericsError.
+        `watch` is a function, called with the state after every step, or a `Progress`, which is told of the iterations
+        of a solver too. Raises CaseError or NumericsError.
         """
         from fvflow import dataset
 
         simulation = self.prepare()
-        frames = list(simulation.frames(watch))
-        closing = self._closing(simulation)
-        return dataset.assembled(simulation.layout(), frames, self._opening(), closing, simulation.statistics.solved)
+        memory = dataset.Memory(simulation.layout(), self._opening())
+        for frame in simulation.frames(watch):
+            memory.append(frame)
+        return memory.close(self._closing(simulation), simulation.statistics.solved)
 
     def write(
-        self, path: str | os.PathLike[str], watch: Any = None, simulation: Simulation | None = None
+        self, path: str | os.PathLike[str], watch: Watch | None = None, simulation: Simulation | None = None
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
-        A run that is cut short leaves its frames in NAME.parts. Raises CaseError, NumericsError, OutputError.
+        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts.
+        Raises CaseError, NumericsError, OutputError.
         """
         from fvflow import dataset, paraview
 
@@ -203,13 +206,8 @@ class Case:
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         paraview.check(FilePath(path))
         with dataset.Writer(FilePath(path), layout, self._opening()) as writer:
-
-            def after_step(state: State) -> None:
-                writer.tick()
-                if watch is not None:
-                    watch(state)
-
-            for frame in simulation.frames(after_step):
+            watchers = Watchers(lambda state: writer.tick(), *([] if watch is None else [watch]))
+            for frame in simulation.frames(watchers):
                 writer.append(frame)
             paraview.remove(FilePath(path))  # so that an old one never describes a new result
             writer.close(self._closing(simulation), simulation.statistics.solved)

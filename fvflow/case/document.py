@@ -1,4 +1,4 @@
-"""YAML text -> plain values that remember where they stood: a YAML-1.2 core builder over PyYAML's event stream."""
+"""YAML text as plain values with their positions: the core schema of YAML 1.2 over PyYAML's event stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS_OF_FLOATS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 @dataclass(frozen=True)
 class Place:
-    """A line and a column, both from 1."""
+    """A line and a column, both counted from 1."""
 
     line: int
     column: int
@@ -32,82 +32,87 @@ class Place:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a case."""
+    """One error in a case."""
 
     path: Path
     message: str
     place: Place | None = None
     of_key: bool = False  # the key is at fault, not its value
-    weak: bool = False  # perhaps only the shadow of a fault further in
+    weak: bool = False  # may be only the consequence of a fault further in
 
 
 @dataclass(frozen=True)
 class Document:
-    """The values of a case file, and where each key and value stands."""
+    """The values of a case file, and the position of each key and value."""
 
     text: str
     name: str
     values: dict[str, Any]
     places: dict[Path, Place] = field(default_factory=dict)  # of values
-    keys: dict[Path, Place] = field(default_factory=dict)  # of the keys that hold them
-    overrides: dict[Path, str] = field(default_factory=dict)  # set from outside the file, as written there
-    faults: list[Fault] = field(default_factory=list)  # scalars that are no finite number; None stands in their place
+    keys: dict[Path, Place] = field(default_factory=dict)  # of the keys of the values
+    overrides: dict[Path, str] = field(default_factory=dict)  # values set from outside the file, as texts
+    faults: list[Fault] = field(default_factory=list)  # non-finite numbers; their values are None
 
     def place(self, path: Path, of_key: bool = False) -> Place:
-        """Where the value (or its key) stands; for one that is missing, where its parent does."""
+        """The position of the value or its key; of the parent if it is missing."""
         table = self.keys if of_key else self.places
         while path not in table and path:
             path, table = path[:-1], self.keys if path[:-1] in self.keys else self.places
         return table.get(path, Place(1, 1))
 
     def refusal(self, faults: Sequence[Fault]) -> CaseError:
-        """All the faults as one error: file:line:column: path: message, the line and a caret."""
-        ordered = sorted(_plainest(faults), key=self._order)
-        told = [self._told(fault) for fault in ordered[:MOST_FAULTS]]
+        """One error for all faults: file:line:column: path: message, then the line and a caret."""
+        ordered = sorted(_without_consequences(faults), key=self._order)
+        messages = [self._message(fault) for fault in ordered[:MOST_FAULTS]]
         if len(ordered) > MOST_FAULTS:
-            told.append(f"{self.name}: and {len(ordered) - MOST_FAULTS} more errors")
-        return CaseError("\n".join(told))
+            messages.append(f"{self.name}: and {len(ordered) - MOST_FAULTS} more errors")
+        return CaseError("\n".join(messages))
 
     def _order(self, fault: Fault) -> tuple[int, int]:
         place = fault.place or self.place(fault.path, fault.of_key)
         return place.line, place.column
 
-    def _told(self, fault: Fault) -> str:
+    def _message(self, fault: Fault) -> str:
         where = f"{dotted(fault.path)}: " if fault.path else ""
-        for path, text in reversed(self.overrides.items()):  # what was set last stands
+        for path, text in reversed(self.overrides.items()):  # the last override of a value is the one in effect
             if fault.path[: len(path)] == path:
                 return f"--set {dotted(path)}={text}: {'' if path == fault.path else where}{fault.message}"
-        place = fault.place or self.place(fault.path, fault.of_key)
-        within = [
+        within = ", ".join(
             f"--set {dotted(path)}={text}"
             for path, text in self.overrides.items()
             if path[: len(fault.path)] == fault.path
-        ]
-        if within and fault.path and fault.path not in self.keys | self.places:  # these alone have made it
-            return f"{', '.join(within)}: {where}{fault.message}"
-        # a value further in may be at fault, one of the file's or one of these: none is blamed
-        head = f"{self.name}:{place.line}:{place.column}: {where}{fault.message}"
-        head += f" (with {', '.join(within)})" if within else ""
+        )
+        if within and fault.path and fault.path not in self.keys | self.places:  # overrides created the value
+            return f"{within}: {where}{fault.message}"
+        place = fault.place or self.place(fault.path, fault.of_key)
+        # The cause may be a value further in, from the file or from an override: name them all, blame none.
+        note = f" (with {within})" if within else ""
+        return f"{self.name}:{place.line}:{place.column}: {where}{fault.message}{note}{self._excerpt(place)}"
+
+    def _excerpt(self, place: Place) -> str:
+        """The line of a place with a caret below, each after a newline; nothing if the text has no such line."""
         lines = self.text.splitlines()
         if place.line > len(lines):
-            return head
-        line = lines[place.line - 1]
+            return ""
         start = max(0, place.column - 60)
-        return f"{head}\n    {line[start : start + 100]}\n    {' ' * (place.column - 1 - start)}^"
+        line = lines[place.line - 1][start : start + 100]
+        return f"\n    {line}\n    {' ' * (place.column - 1 - start)}^"
 
 
-def _plainest(faults: Sequence[Fault]) -> list[Fault]:
+def _without_consequences(faults: Sequence[Fault]) -> list[Fault]:
     """The faults without those that another explains: at the same value, or inside a list that seems too short."""
-    scanned = {fault.path for fault in faults if fault.place is not None}
-    inner = {fault.path[:depth] for fault in faults for depth in range(len(fault.path))}
-    first = {fault.path: fault for fault in reversed(faults)}
-    return [
-        fault
-        for fault in faults
-        if fault is first[fault.path]
-        and (fault.place is not None or fault.path not in scanned)
-        and not (fault.weak and fault.path in inner)
-    ]
+    unreadable = {fault.path for fault in faults if fault.place is not None}
+    with_faults_inside = {fault.path[:depth] for fault in faults for depth in range(len(fault.path))}
+    first: dict[Path, Fault] = {}
+    for fault in faults:
+        first.setdefault(fault.path, fault)
+
+    def explained(fault: Fault) -> bool:
+        if fault is not first[fault.path] or (fault.weak and fault.path in with_faults_inside):
+            return True
+        return fault.place is None and fault.path in unreadable
+
+    return [fault for fault in faults if not explained(fault)]
 
 
 def dotted(path: Path) -> str:
@@ -115,8 +120,8 @@ def dotted(path: Path) -> str:
     return ".".join(str(part) for part in path)
 
 
-def read(text: str | bytes, name: str) -> Document:
-    """Build a document; raises CaseError with the place of whatever is not plain YAML 1.2."""
+def parse(text: str | bytes, name: str) -> Document:
+    """The document of a YAML text; raises CaseError with the position of anything but plain YAML 1.2."""
     decoded = _decoded(text, name)
     try:
         return _Builder(decoded, name).document()
@@ -146,7 +151,7 @@ def _decoded(text: str | bytes, name: str) -> str:
 
 
 class _Builder:
-    """Walks the events of one document."""
+    """Builds the values of one document from its events."""
 
     def __init__(self, text: str, name: str) -> None:
         self._text, self._name = text, name
@@ -198,19 +203,19 @@ class _Builder:
         return items
 
     def _mapping(self, path: Path) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._refusal(event, path, "expected a name as key")
             key = event.value
             if event.implicit[0] and not is_text(key):
                 raise self._refusal(event, path, f"expected a name as key, got {key or 'nothing'}")
-            if key in found:
+            if key in values:
                 first = self._keys[(*path, key)]
                 raise self._refusal(event, (*path, key), f"given twice, first in line {first.line}; keep one")
             self._keys[(*path, key)] = _place(event)
-            found[key] = self._value(next(self._events), (*path, key))
-        return found
+            values[key] = self._value(next(self._events), (*path, key))
+        return values
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
         if not event.implicit[0]:
@@ -227,7 +232,7 @@ class _Builder:
 
 
 def plain(text: str) -> Any:
-    """The value of a plain scalar by the YAML 1.2 core schema; raises ValueError for what is no finite number.
+    """The value of a plain scalar by the core schema of YAML 1.2; raises ValueError if a number is not finite.
 
     >>> [plain(word) for word in ("1e-3", "010", "on", "true", "null", "-.5")]
     [0.001, 10, 'on', True, None, -0.5]
@@ -251,7 +256,7 @@ def plain(text: str) -> Any:
 
 
 def is_text(key: str) -> bool:
-    """Whether a plain scalar is a text and not a number, a truth value or nothing."""
+    """Whether a plain scalar is a text: not a number, a truth value or null."""
     try:
         return isinstance(plain(key), str)
     except ValueError:
@@ -264,6 +269,6 @@ def _place(event: yaml.Event) -> Place:
 
 
 def _kind(value: Any) -> str:
-    """What a value is called in messages."""
+    """The name of a value in messages."""
     names: Mapping[type, str] = {dict: "a mapping", list: "a list", bool: "a truth value", type(None): "nothing"}
     return names.get(type(value), repr(value)[:60])

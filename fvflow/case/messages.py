@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in the words of the case file: where, what was got, what is allowed, what to do."""
+"""The errors of pydantic in the terms of the case file: where, what was got, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fvflow.case.document import Fault, Path
 
 
 def dataclasses_in(hint: Any) -> list[type]:
-    """All dataclasses that a type hint names."""
+    """All dataclasses in a type hint."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return [hint]
     return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
 
 
 def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
-    """One error of pydantic's as one of ours."""
+    """An error of pydantic as a fault of the case."""
     path = path_of(values, detail)
     message, kind = _message(cls, values, path, detail), detail["type"]
     if kind == "union_tag_invalid":
@@ -28,7 +28,7 @@ def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
 
 
 def path_of(values: Any, detail: ErrorDetails) -> Path:
-    """pydantic's location without the tags of unions, which are not in the file."""
+    """The path of an error: pydantic's location without the tags of unions, which are not in the file."""
     path: list[str | int] = []
     here = values
     steps = detail["loc"]
@@ -40,10 +40,36 @@ def path_of(values: Any, detail: ErrorDetails) -> Path:
     return tuple(path)
 
 
+_EXPECTED = {  # what was expected, by the type of an error: formatted with pydantic's context, `got` appended
+    "literal_error": "{expected}",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "string_type": "a text or an expression",
+    "tuple_type": "a list like [1, 2]",
+    "list_type": "a list like [1, 2]",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "greater_than": "a number > {gt:g}",
+    "greater_than_equal": "a number >= {ge:g}",
+    "less_than": "a number < {lt:g}",
+    "less_than_equal": "a number <= {le:g}",
+}
+
+
 def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails) -> str:
     context: dict[str, Any] = detail.get("ctx", {})
-    got = shown(_at(values, path))
-    match detail["type"]:
+    error_type, value = detail["type"], _at(values, path)
+    if error_type in _EXPECTED:
+        hint = ""
+        if _EXPECTED[error_type] == "a mapping" and value in _kinds(cls, values, path):
+            hint = f"; write {{kind: {value}}}"
+        return f"expected {_EXPECTED[error_type].format(**context)}, got {shown(value)}{hint}"
+    match error_type:
         case "missing":
             return "is missing"
         case "extra_forbidden":
@@ -55,28 +81,6 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
             close = difflib.get_close_matches(str(context["tag"]), kinds, n=1)
             guess = f'; did you mean "{close[0]}"?' if close else ""
             return f"unknown kind {context['tag']}{guess} (one of {', '.join(kinds)})"
-        case "literal_error":
-            return f"expected {context['expected']}, got {got}"
-        case "float_type" | "float_parsing" | "finite_number":
-            return f"expected a number, got {got}"
-        case "int_type" | "int_from_float" | "int_parsing":
-            return f"expected a whole number, got {got}"
-        case "string_type":
-            return f"expected a text or an expression, got {got}"
-        case "tuple_type" | "list_type":
-            return f"expected a list like [1, 2], got {got}"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            word = _at(values, path)
-            hint = f"; write {{kind: {word}}}" if word in _kinds(cls, values, path) else ""
-            return f"expected a mapping, got {got}{hint}"
-        case "greater_than":
-            return f"expected a number > {context['gt']:g}, got {got}"
-        case "greater_than_equal":
-            return f"expected a number >= {context['ge']:g}, got {got}"
-        case "less_than":
-            return f"expected a number < {context['lt']:g}, got {got}"
-        case "less_than_equal":
-            return f"expected a number <= {context['le']:g}, got {got}"
         case "too_short":
             return f"expected at least {context['min_length']} entries, got {context['actual_length']}"
         case "too_long":
@@ -87,7 +91,7 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
 
 
 def _at(values: Any, path: Path) -> Any:
-    """The value at a path, None where there is nothing."""
+    """The value at a path; None if there is none."""
     for step in path:
         if isinstance(values, dict):
             values = values.get(step)
@@ -99,7 +103,7 @@ def _at(values: Any, path: Path) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it."""
+    """A value as quoted in a message."""
     if value is None:
         return "nothing"
     if isinstance(value, dict):
@@ -117,7 +121,7 @@ def _guess(name: str, known: list[str]) -> str:
 
 
 def _classes(cls: type, values: Any, path: Path) -> list[type]:
-    """The dataclasses that may stand at a path, narrowed by the kind where one is given."""
+    """The dataclasses that are allowed at a path, only that of the kind if one is given."""
     classes, here = [cls], values
     for step in path:
         here = _at(here, (step,))
@@ -140,7 +144,7 @@ def _kinds(cls: type, values: Any, path: Path) -> list[str]:
 
 
 def kind_of(cls: type) -> str:
-    """The kind of a dataclass, empty where it has none."""
+    """The kind of a dataclass; empty if it has none."""
     hint = get_type_hints(cls).get("kind")
     return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""
 

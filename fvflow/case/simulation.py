@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fvflow.case.checks import Output
+from fvflow.dataset import Frame, Layout
 from fvflow.diagnostics import ENERGY, ERRORS, FLUX, LEDGER, STEPS, RunStatistics, diagnostics_at
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
-from fvflow.march import at_save_times, observed
+from fvflow.march import Watch, Watchers, at_save_times, observed
 from fvflow.mesh import Mesh
 from fvflow.problems import State
 from fvflow.times import TimeGrid
@@ -36,16 +37,19 @@ class Simulation:
     def _fresh_statistics(self) -> RunStatistics:
         return RunStatistics.of(self.problem, self.initial, self.reference, self.flow.energy_each_step)
 
-    def frames(self, watch: Any = None) -> Iterator[dict[str, Any]]:
-        """What is stored at each saved time: time, rho, fields and diagnostics; each call is a run of its own."""
+    def frames(self, watch: Watch | None = None) -> Iterator[Frame]:
+        """What is stored at each saved time; each call is a run of its own, and `watch` is told how far it is."""
         statistics = self.statistics = self._fresh_statistics()
-        watchers = [statistics] if watch is None else [statistics, watch]
-        states = self.flow.states(self.problem, self.initial, self.times, watch)
-        for state in at_save_times(observed(states, *watchers), self.times):
+        progress = Watchers(*([] if watch is None else [watch]))
+        states, on_faces = self.flow.states(self.problem, self.initial, self.times, progress), self.flow.face_fields()
+        for state in at_save_times(observed(states, statistics, progress.step), self.times):
             diagnostics = diagnostics_at(self.problem, state, self.reference)
             diagnostics |= statistics.saved(state, diagnostics)
-            fluxes = {"flux": self.problem.flux(state.density, state.time)} if self.output.fluxes else {}
-            yield {"time": state.time, "rho": state.density, **fluxes, **state.fields, **diagnostics}
+            fields = {name: values for name, values in state.fields.items() if name not in on_faces}
+            face_fields = {name: state.fields[name] for name in on_faces}
+            if self.output.fluxes:
+                face_fields["flux"] = self.problem.flux(state.density, state.time)
+            yield Frame(state.time, state.density, diagnostics, fields, face_fields)
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""
@@ -55,10 +59,8 @@ class Simulation:
         """A sentence on whether the method keeps densities non-negative."""
         return self.flow.positivity(self.problem, self.times)
 
-    def layout(self) -> Any:
+    def layout(self) -> Layout:
         """The variables of the result."""
-        from fvflow import dataset
-
         diagnostics = dict(LEDGER)
         if self.problem.energy(0.0) is not None:
             diagnostics |= ENERGY
@@ -66,7 +68,7 @@ class Simulation:
             diagnostics |= STEPS
         if self.reference is not None:
             diagnostics |= ERRORS
-        return dataset.Layout(
+        return Layout(
             self.mesh,
             diagnostics,
             self.output.precision == "single",

@@ -1,4 +1,4 @@
-"""The command line; the only part of the house that prints."""
+"""The command line; the only package that prints."""
 
 from fvflow.cli.commands import main
 

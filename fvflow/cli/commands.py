@@ -1,36 +1,35 @@
-"""The verbs of the command line. Results go to stdout, progress and messages to stderr."""
+"""The commands of fvflow. Results go to stdout, progress and messages to stderr."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import json
-import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
-from fvflow.cli.progress import progress, say
-from fvflow.cli.reading import read
+from fvflow.cli.loading import load_case
+from fvflow.cli.printing import number, plain, print_json, print_table, say
+from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.errors import FvflowError, NumericsError, OutputError
 
 if TYPE_CHECKING:
-    from fvflow.case import Case, Simulation
-    from fvflow.problems import State
+    from fvflow.case import Case, MissedCheck, Simulation
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one verb and leave with its exit code."""
+    """Run one command and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -40,38 +39,40 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _guarded(options: argparse.Namespace) -> int:
-    """The verb's exit code, whatever happens in it."""
+    """The exit code of the command, whatever happens in it."""
     try:
-        code: int = options.verb(options)
+        code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except FvflowError as error:
-        _tell(str(error), error)
+        _report_error(str(error), error)
         return error.exit_code
     except Stopped as stop:
-        _tell("fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"), stop)
+        _report_error("fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"), stop)
         return 128 + stop.number
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; discard the rest
         return 0
     except OSError as error:
-        _tell(f"fvflow: output failed ({error.strerror})", error)
+        _report_error(f"fvflow: output failed ({error.strerror})", error)
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OutputError.exit_code
     except MemoryError as error:
-        _tell("fvflow: not enough memory; use fewer cells, or solver krylov", error)
+        _report_error("fvflow: not enough memory; use fewer cells, or solver krylov", error)
         return NumericsError.exit_code
     except Exception as error:
         if options.debug:
             raise
-        _tell(f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.", error)
+        _report_error(
+            f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.", error
+        )
         return EXIT_BUG
 
 
-def _tell(text: str, error: BaseException) -> None:
-    """The error and what was noted on its way up."""
+def _report_error(text: str, error: BaseException) -> None:
+    """Print the error and its notes."""
     for line in (text, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
         say(line)
 
@@ -80,37 +81,37 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fvflow", description=fvflow.__doc__.splitlines()[0], epilog=_EXITS)
     parser.add_argument("--version", action="version", version=f"fvflow {fvflow.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    run = verbs.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
+    run = commands.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
     _add_case(run)
     run.add_argument("-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)")
     run.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     run.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
-    run.set_defaults(verb=_run)
+    run.set_defaults(command=_run)
 
-    check = verbs.add_parser("check", help="validate a case and say what it would do, without running it")
+    check = commands.add_parser("check", help="validate a case and report what it would do, without running it")
     _add_case(check)
     check.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
-    check.set_defaults(verb=_check)
+    check.set_defaults(command=_check)
 
-    new = verbs.add_parser("new", help="write a commented case to start from")
+    new = commands.add_parser("new", help="write a commented case to start from")
     new.add_argument("file", type=Path, nargs="?", default=Path("case.yaml"), help="default: case.yaml")
-    new.set_defaults(verb=_new)
+    new.set_defaults(command=_new)
 
-    info = verbs.add_parser("info", help="summarise a result")
+    info = commands.add_parser("info", help="summarise a result")
     info.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
     info.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
-    info.set_defaults(verb=_info)
+    info.set_defaults(command=_info)
 
-    plot = verbs.add_parser("plot", help="draw a result: a field at some times, and its ledger")
+    plot = commands.add_parser("plot", help="draw a result: a field at some times, and its diagnostics over time")
     plot.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
     plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help=".png (beside the result), .pdf, .svg, .gif")
     plot.add_argument("--field", default="rho", help="the field to draw (default: rho)")
-    plot.set_defaults(verb=_plot)
+    plot.set_defaults(command=_plot)
 
-    schema = verbs.add_parser("schema", help="the JSON schema of case files, for editors")
-    schema.set_defaults(verb=_schema)
+    schema = commands.add_parser("schema", help="the JSON schema of case files, for editors")
+    schema.set_defaults(command=_schema)
     return parser
 
 
@@ -138,36 +139,34 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    case = read(options.case, dict(options.overrides))
+    case = load_case(options.case, dict(options.overrides))
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")
+    from fvflow.march import Watchers
+
     started = time.perf_counter()
-    prepared = case.prepare()
+    simulation = case.prepare()
     signals: Signals = options.signals
-    with progress(prepared.times.stop, options.quiet) as show, signals.deferred():
-
-        def after_step(state: State) -> None:
-            signals.check(state)
-            show(state)
-
-        figures = case.write(path, after_step, prepared)
+    with progress_display(simulation.times.stop, options.quiet) as display, signals.deferred():
+        figures = case.write(path, Watchers(signals, display), simulation)
     for sentence in _remarks(figures):
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
     if options.json:
-        shown = {"output": str(path), **figures, "wall_s": round(wall, 3), "checks_missed": missed}
-        print(json.dumps(_finite(shown)))
+        result = {"output": str(path), **figures, "wall_s": round(wall, 3)}
+        print_json({**result, "checks_missed": [check.sentence for check in missed]})
     elif not options.quiet:
-        _print_run(case, prepared, path, figures, wall, missed)
-    for sentence in missed:
-        say(f"fvflow: {sentence}")
+        summary = [*_run_rows(simulation, path, figures, wall), *_figure_rows(case, figures, missed)]
+        print_table(case.title or path.stem, summary)
+    for check in missed:
+        say(f"fvflow: {check.sentence}")
     return EXIT_CHECK if missed else 0
 
 
 def _remarks(figures: Mapping[str, Any]) -> list[str]:
-    """What a user has to know of a run that ended well."""
+    """What the user must know about a run that ended without error."""
     remarks = []
     if figures.get("fallbacks"):
         remarks.append(f"{figures['fallbacks']} of {figures['steps']} steps were left to ljko, of first order")
@@ -178,60 +177,48 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
-def _print_run(
-    case: Case, prepared: Simulation, path: Path, figures: Mapping[str, Any], wall: float, missed: Sequence[str]
-) -> None:
-    bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
-    count = prepared.times.saves + 1
+def _run_rows(simulation: Simulation, path: Path, figures: Mapping[str, Any], wall: float) -> Iterator[tuple[str, str]]:
+    """The file and the steps of a run."""
+    count = simulation.times.saves + 1
     frames = f"{count} frames" if count > 1 else "1 frame"
-    rows = [("result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {frames}")]
+    yield "result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {frames}"
     steps = f"{figures['steps']} to t = {figures['time']:g}" if count > 1 else "none"
-    rows += [("steps", f"{steps} in {wall:.2f} s")]
-    rows += [("positivity", prepared.positivity())]
+    yield "steps", f"{steps} in {wall:.2f} s"
+    yield "positivity", simulation.positivity()
+
+
+def _figure_rows(case: Case, figures: Mapping[str, Any], missed: Sequence[MissedCheck]) -> Iterator[tuple[str, str]]:
+    """The figures of a run, with their bounds."""
+    bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
+    failed = {check.name for check in missed}
     for name, value in figures.items():
         if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks") and value == 0):
             continue
-        verdict = "" if name not in bounds else "  missed" if any(f" {name} " in m for m in missed) else "  ok"
-        bound = f"  (allowed {bounds[name]:g}){verdict}" if name in bounds else ""
-        rows.append((name.replace("_", " "), f"{value:.6g}{bound}"))
-    _table(case.title or path.stem, rows)
+        verdict = "missed" if name in failed else "ok"
+        bound = f"  (allowed {bounds[name]:g})  {verdict}" if name in bounds else ""
+        yield name.replace("_", " "), f"{value:.6g}{bound}"
 
 
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
-    if sys.stdout is None:
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, value)
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
-
-
-# check, new, info, schema
+# check, new, info, plot, schema
 
 
 def _check(options: argparse.Namespace) -> int:
-    case = read(options.case, dict(options.overrides))
+    case = load_case(options.case, dict(options.overrides))
     report = case.check()
     if options.json:
-        print(json.dumps(_finite(report)))
+        print_json(report)
     else:
-        _table(
-            f"{options.case}: {case.title or 'a valid case'}", [(name, str(value)) for name, value in report.items()]
-        )
+        rows = [(name, str(value)) for name, value in report.items()]
+        print_table(f"{options.case}: {case.title or 'a valid case'}", rows)
     return 0
 
 
 def _new(options: argparse.Namespace) -> int:
-    text = (Path(fvflow.__file__).parent / "case" / "starter.yaml").read_text(encoding="utf-8")
+    from fvflow.case.starter import starter
+
     try:
         with open(options.file, "x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(starter())
     except FileExistsError:
         raise OutputError(f"{options.file}: exists already; give another name") from None
     except OSError as error:
@@ -241,23 +228,31 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    ds = fvflow.read(options.file)
-    attributes = {name: _plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
-    sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
-    ledger = {str(name): _plain(ds[name].values[-1]) for name in ds if ds[name].dims == ("time",) and ds.sizes["time"]}
-    times = ds["time"].values
-    span = [float(times[0]), float(times[-1])] if len(times) else []
+    with fvflow.read(options.file) as ds:
+        attributes = {name: plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
+        sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
+        times = [float(time) for time in ds["time"].values]
+        last = {str(name): plain(ds[name].values[-1]) for name in ds if times and ds[name].dims == ("time",)}
+    span = [times[0], times[-1]] if times else []
     if options.json:
-        print(
-            json.dumps(_finite({"file": str(options.file), "sizes": sizes, "times": span, **attributes, "end": ledger}))
-        )
-        return 0
-    rows = [("file", str(options.file)), ("size", ", ".join(f"{size} {name}" for name, size in sizes.items()))]
-    rows += [("times", f"{span[0]:g} to {span[1]:g}")] if span else []
-    rows += [(name.replace("_", " "), _shown(value)) for name, value in attributes.items() if name != "title"]
-    rows += [(f"{name.replace('_', ' ')} at the end", _shown(value)) for name, value in ledger.items()]
-    _table(str(attributes.get("title", "")), rows)
+        print_json({"file": str(options.file), "sizes": sizes, "times": span, **attributes, "end": last})
+    else:
+        title = str(attributes.pop("title", ""))
+        size = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        print_table(title, [("file", str(options.file)), ("size", size), *_info_rows(span, attributes, last)])
     return 0
+
+
+def _info_rows(
+    span: Sequence[float], attributes: Mapping[str, Any], last: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """The times, the attributes and the last diagnostics of a result."""
+    if span:
+        yield "times", f"{span[0]:g} to {span[1]:g}"
+    for name, value in attributes.items():
+        yield name.replace("_", " "), number(value)
+    for name, value in last.items():
+        yield f"{name.replace('_', ' ')} at the end", number(value)
 
 
 def _plot(options: argparse.Namespace) -> int:
@@ -274,21 +269,3 @@ def _schema(options: argparse.Namespace) -> int:
 
     print(json.dumps(json_schema(), indent=2))
     return 0
-
-
-def _plain(value: Any) -> Any:
-    """numpy scalars as Python numbers."""
-    return value.item() if hasattr(value, "item") else value
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    """The value for JSON, which has no infinities: they become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list) else value

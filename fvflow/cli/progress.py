@@ -2,69 +2,104 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fvflow.cli.printing import say
+
 if TYPE_CHECKING:
+    from fvflow.march import Progress
     from fvflow.problems import State
 
-_FIRST_LINE, _EVERY_LINE = 2.0, 10.0  # seconds until the first, and between, progress lines without a terminal
-
-
-def say(text: str) -> None:
-    """A line on stderr; that nobody reads it is no reason to stop."""
-    if sys.stderr is None:
-        return
-    with suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+_FIRST_LINE, _NEXT_LINE = 2.0, 10.0  # seconds until the first, and between, progress lines without a terminal
+_BAR_UPDATE = 0.1  # seconds between updates of the bar
+Clock = Callable[[], float]
 
 
 @contextmanager
-def progress(end: float, quiet: bool) -> Iterator[Callable[[State], None]]:
-    """A watcher that shows how far the run is: a bar on a terminal, now and then a line elsewhere."""
+def progress_display(end: float, quiet: bool) -> Iterator[Progress]:
+    """Shows how far a run to the time `end` is: a bar on a terminal, otherwise a line every ten seconds."""
     if quiet or sys.stderr is None:
-        yield lambda state: None
+        yield Reporter(end, lambda label, reached: None, math.inf, math.inf)
     elif sys.stderr.isatty():
-        with _bar(end) as watch:
-            yield watch
+        with _bar(end) as show:
+            yield Reporter(end, show, 0.0, _BAR_UPDATE)
     else:
-        yield _lines(end)
+        yield Reporter(end, lambda label, reached: say(label), _FIRST_LINE, _NEXT_LINE)
 
 
 @contextmanager
-def _bar(end: float) -> Iterator[Callable[[State], None]]:
+def _bar(end: float) -> Iterator[Callable[[str, float], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    note = TextColumn("{task.description}")
-    text = TextColumn("t = {task.completed:.4g} of {task.total:.4g}")
-    columns = (note, text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=end)
-        yield lambda state: progress.update(task, completed=state.time, description=_solving(state))
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting" if end else "solving", total=end or None)
+        yield lambda label, reached: bar.update(task, description=label, completed=reached)
 
 
-def _solving(state: State) -> str:
-    """How far a solver is before its first state."""
-    return f"iteration {state.iterations}, residual {state.residual:.1e}" if state.time == 0 and state.residual else ""
+class Reporter:
+    """A `Progress` that passes a label and the time reached to `show`: after `first` seconds, then once per `interval`.
+
+    The label of a step is its time, the end and the remaining time; that of a solver its iterations and its residual.
+    """
+
+    def __init__(
+        self,
+        end: float,
+        show: Callable[[str, float], None],
+        first: float,
+        interval: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._end, self._show, self._interval, self._clock = end, show, interval, clock
+        self._due = clock() + first
+        self._remaining = RemainingTime(end)
+
+    def step(self, state: State) -> None:
+        """Show the time reached."""
+        now = self._clock()
+        left = self._remaining.seconds(now, state.time)
+        if now >= self._due and self._end:
+            label = f"t = {state.time:.4g} of {self._end:g} ({state.time / self._end:.0%})"
+            self._show(label if left is None else f"{label}, about {left:.0f} s left", state.time)
+            self._due = now + self._interval
+
+    def iteration(self, iterations: int, residual: float) -> None:
+        """Show how far a solver is."""
+        now = self._clock()
+        if now >= self._due:
+            self._show(f"iteration {iterations}, residual {residual:.1e}", 0.0)
+            self._due = now + self._interval
 
 
-def _lines(end: float) -> Callable[[State], None]:
-    started = time.monotonic()
-    due = started + _FIRST_LINE
+class RemainingTime:
+    """Predicts when a run will reach its end, from the speed of its recent steps.
 
-    def watch(state: State) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due and state.time > 0 and not state.figures:
-            left = (now - started) * (end - state.time) / state.time
-            say(f"t = {state.time:.4g} of {end:g} ({state.time / end:.0%}), about {left:.0f} s left")
-            due = now + _EVERY_LINE
-        elif now >= due and (note := _solving(state)):
-            say(note)
-            due = now + _EVERY_LINE
+    The first step is not counted, since it includes compilation and factorisation. The speed is that over the last half
+    to three quarters of the time since then, so that the prediction follows steps that grow.
+    """
 
-    return watch
+    def __init__(self, end: float) -> None:
+        self._end = end
+        self._marks: list[tuple[float, float]] = []  # clock and time of the run: after the first step, before, recently
+
+    def seconds(self, now: float, reached: float) -> float | None:
+        """Seconds that remain when the clock shows `now` and the run has reached a time; None if not yet known."""
+        if reached <= 0.0:
+            return None
+        if not self._marks:
+            self._marks = [(now, reached)] * 3
+            return None
+        (first, _), _, (recent, _) = self._marks
+        if now - recent >= recent - first:
+            self._marks[1:] = [self._marks[2], (now, reached)]
+        started, start = self._marks[1]
+        if now <= started or reached <= start:
+            return None
+        return (now - started) * (self._end - reached) / (reached - start)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fvflow.system import STOP_SIGNALS
+
 if TYPE_CHECKING:
     from fvflow.problems import State
 
@@ -20,29 +22,39 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP: taken at once, but during a run between two steps, unless they are repeated."""
+    """Handles the signals that ask to stop: at once, or during a run between two steps unless repeated.
+
+    It watches a run as a `Progress`.
+    """
 
     def __init__(self) -> None:
         self._deferred = False
-        self._seen = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        self._received = 0
+        for number in STOP_SIGNALS:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if not self._deferred or self._seen:
+        if not self._deferred or self._received:
             raise Stopped(number)
-        self._seen = number
+        self._received = number
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """While the block runs, a first signal only takes effect in `check`: never amid a write."""
+        """While the block runs, a first signal takes effect only in `step` and `iteration`: never during a write."""
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
 
-    def check(self, state: State) -> None:
-        """Stop here if a signal has come."""
-        if self._seen:
-            raise Stopped(self._seen)
+    def step(self, state: State) -> None:
+        """Stop here if a signal has arrived."""
+        self._check()
+
+    def iteration(self, iterations: int, residual: float) -> None:
+        """Stop here if a signal has arrived."""
+        self._check()
+
+    def _check(self) -> None:
+        if self._received:
+            raise Stopped(self._received)

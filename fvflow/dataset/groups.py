@@ -1,58 +1,84 @@
-"""The groups of a result file beside its fields: figures, regions, and what ParaView needs."""
+"""The groups of a result file besides those of the run's frames: figures, regions, and the arrays for ParaView."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from fvflow.dataset.item import NetCDFVariable
-from fvflow.dataset.layout import Layout, meaning
+from fvflow.dataset.layout import Layout
+from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.mesh import Mesh, topology
 
+FIGURES = {
+    "w2": "W2: the solver's value, or the nearer end of the proved interval if the value is outside it",
+    "w2_solver": "W2 as computed by the solver, including its discretisation error",
+    "w2_lower": "proved lower bound of W2 of the densities constant in cells",
+    "w2_upper": "proved upper bound of W2 of the densities constant in cells",
+    "gap": "(w2_upper - w2_lower)/w2_upper",
+    "action": "w2_solver^2/2",
+    "duality_gap": "relative duality gap of the discrete W2, certified",
+    "residual": "relative residual of the equations that the solver solves",
+    "spectral_gap": "rate_1: the decay rate of the slowest mode, and so of the distance to the steady state",
+    "gap_error": "relative error of spectral_gap from round-off and iteration, without that of the mesh",
+    "repair": "largest L1 change that made the solver's densities non-negative and admissible, relative to the mass",
+    "continuity": "largest residual of the continuity equation in an interval, relative to the mass",
+    "hamilton_jacobi": "largest residual of the Hamilton-Jacobi equation where rho is above 1e-4 of its maximum",
+    "hamilton_jacobi_excess": "largest positive residual of the Hamilton-Jacobi equation",
+    "converged": "1 if the solver converged, else 0",
+    "w2_error": "relative error of w2 against the closed form",
+    "w2_solver_error": "relative error of w2_solver against the closed form",
+    "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
+}
 
-def define(group: Any, name: str, item: NetCDFVariable, **storage: Any) -> None:
-    """A new variable in a group, filled if its values are known."""
-    fill = False if item.fill is None else item.fill
-    variable = group.createVariable(name, item.dtype, item.dims, fill_value=fill, **storage)
-    variable.setncatts(item.attributes)
-    if item.values is not None:
-        variable[:] = item.values
+
+def figure_group(figures: Mapping[str, float]) -> dict[str, Group]:
+    """The figures of a whole run: /figures, for a geodesic /transport; nothing if there are none."""
+    if not figures:
+        return {}
+    variables = {
+        name: NetCDFVariable((), {"units": "1", "long_name": _meaning(name)}, np.array(value))
+        for name, value in figures.items()
+    }
+    return {"transport" if "action" in figures else "figures": Group(variables)}
 
 
-def add_figures(file: Any, figures: Mapping[str, float]) -> None:
-    """What is known of a run as a whole, in /figures; in /transport of a geodesic."""
-    if figures:
-        group = file.createGroup("transport" if "action" in figures else "figures")
-        for name, value in figures.items():
-            define(group, name, NetCDFVariable((), {"units": "1", "long_name": meaning(name)}, np.array(value)))
+def _meaning(figure: str) -> str:
+    """The description of a figure of a whole run."""
+    if figure.startswith("rate_"):
+        return f"decay rate of mode_{figure.removeprefix('rate_')}"
+    return FIGURES[figure]
 
 
-def add_regions(file: Any, mesh: Mesh) -> None:
-    """The part of each cell that lies in each region of the mesh, and the nodes of the walls that have a name."""
+def mesh_groups(mesh: Mesh) -> dict[str, Group]:
+    """The fraction of each cell in each region of the mesh, and the nodes of the named walls."""
+    groups = {}
     if mesh.regions:
-        group, space = file.createGroup("regions"), Layout(mesh, {}).space
-        group.location = space[-1].removeprefix("mesh_")
-        for name, inside in mesh.regions.items():
-            told = {"units": "1", "long_name": f"part of each cell that lies in {name}"}
-            define(group, name, NetCDFVariable(space, told, inside))
+        space = Layout(mesh, {}).space
+        regions = {
+            name: NetCDFVariable(space, {"units": "1", "long_name": f"fraction of each cell in {name}"}, inside)
+            for name, inside in mesh.regions.items()
+        }
+        groups["regions"] = Group(regions, attributes={"location": space[-1].removeprefix("mesh_")})
     if mesh.boundaries:
-        group = file.createGroup("boundaries")
-        group.createDimension("wall_corner", mesh.wall_points.shape[1])
+        sizes = {f"wall_{name}": len(rows) for name, rows in mesh.boundaries.items()}
+        walls = {}
         for name, rows in mesh.boundaries.items():
-            group.createDimension(f"wall_{name}", len(rows))
-            dims, told = (f"wall_{name}", "wall_corner"), {"long_name": f"nodes of the walls {name}"}
-            define(group, name, NetCDFVariable(dims, told, mesh.wall_points[rows], "i4"))
+            attributes = {"long_name": f"nodes of the walls {name}"}
+            walls[name] = NetCDFVariable((f"wall_{name}", "wall_corner"), attributes, mesh.wall_points[rows], "i4")
+        groups["boundaries"] = Group(walls, {"wall_corner": mesh.wall_points.shape[1], **sizes})
+    return groups
 
 
-def add_geometry(file: Any, mesh: Mesh) -> None:
-    """The nodes and cells that the .xmf2 file points ParaView at."""
-    group, (_, cells) = file.createGroup("paraview"), topology(mesh)
-    dims = ("cell", "corner")[: cells.ndim]  # flat where the cells have several shapes
-    for name, size in {"node": len(mesh.points), **dict(zip(dims, cells.shape, strict=True)), "space": 3}.items():
-        group.createDimension(name, size)
+def paraview_group(mesh: Mesh) -> dict[str, Group]:
+    """The nodes and cells to which the .xmf2 file refers."""
+    _, cells = topology(mesh)
+    dims = ("cell", "corner")[: cells.ndim]  # flat if the cells have several shapes
     points = np.zeros((len(mesh.points), 3))
     points[:, : mesh.dimension] = mesh.points
-    define(group, "points", NetCDFVariable(("node", "space"), {"long_name": "nodes"}, points))
-    define(group, "topology", NetCDFVariable(dims, {"long_name": "nodes of each cell, as XDMF has them"}, cells, "i4"))
+    variables = {
+        "points": NetCDFVariable(("node", "space"), {"long_name": "nodes"}, points),
+        "topology": NetCDFVariable(dims, {"long_name": "nodes of each cell, in XDMF's order"}, cells, "i4"),
+    }
+    sizes = {"node": len(mesh.points), **dict(zip(dims, cells.shape, strict=True)), "space": 3}
+    return {"paraview": Group(variables, sizes)}

@@ -1,75 +1,75 @@
-"""Meshes of any cells by the UGRID-1.0 conventions (https://ugrid-conventions.github.io)."""
+"""Unstructured meshes by the UGRID-1.0 conventions (https://ugrid-conventions.github.io)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fvflow.dataset.item import NetCDFVariable
+from fvflow.dataset.variable import NetCDFVariable
 from fvflow.mesh import Mesh
 
-_ABSENT = -1
-_SHAPES = np.array([-1, -1, -1, -1, 0, 1, 2, -1, 3], np.int32)  # of a solid, by its number of corners
+_FILL = -1  # marks the missing corners of cells with fewer than the most
+_SHAPES = np.array([-1, -1, -1, -1, 0, 1, 2, -1, 3], np.int32)  # flag of a solid, by its number of corners
 _MEANINGS = "tetrahedron pyramid wedge hexahedron"
-_PART = {2: "face", 3: "volume"}
+_ELEMENT = {2: "face", 3: "volume"}  # what UGRID calls a cell, by dimension
 
 
 def location(mesh: Mesh) -> str:
-    """The dimension that cell fields are on."""
-    return "mesh_node" if mesh.point_data else f"mesh_{_PART[mesh.dimension]}"
+    """The dimension of cell fields."""
+    return "mesh_node" if mesh.point_data else f"mesh_{_ELEMENT[mesh.dimension]}"
 
 
 def sizes(mesh: Mesh) -> dict[str, int]:
     """Lengths of the dimensions of the mesh."""
     return {
         "mesh_node": len(mesh.points),
-        f"mesh_{_PART[mesh.dimension]}": len(mesh.plot_cells),
+        f"mesh_{_ELEMENT[mesh.dimension]}": len(mesh.plot_cells),
         "mesh_corner": mesh.plot_cells.shape[1],
     }
 
 
-def placed(mesh: Mesh) -> dict[str, str]:
-    """The attributes that tie a field to the mesh."""
+def mesh_attributes(mesh: Mesh) -> dict[str, str]:
+    """The attributes that tie a cell field to the mesh."""
     place = location(mesh)
     coordinates = " ".join(f"{place}_{axis}" for axis in "xyz"[: mesh.dimension])
     return {"mesh": "mesh", "location": place.removeprefix("mesh_"), "coordinates": coordinates}
 
 
-def items(mesh: Mesh) -> dict[str, NetCDFVariable]:
-    """The topology, the nodes, the nodes of each cell and the cells' centres.
+def variables(mesh: Mesh) -> dict[str, NetCDFVariable]:
+    """The topology, the nodes, the nodes of each cell and the cell centres.
 
     The centres are the points that two-point fluxes join: circumcentres, or the sites of a Voronoi mesh.
     """
-    part, axes = _PART[mesh.dimension], "xyz"[: mesh.dimension]
+    element, axes = _ELEMENT[mesh.dimension], "xyz"[: mesh.dimension]
     topology = {
         "cf_role": "mesh_topology",
         "long_name": "topology of the mesh",
         "topology_dimension": np.int32(mesh.dimension),
         "node_coordinates": " ".join(f"mesh_node_{axis}" for axis in axes),
-        f"{part}_node_connectivity": f"mesh_{part}_nodes",
-        f"{part}_dimension": f"mesh_{part}",
+        f"{element}_node_connectivity": f"mesh_{element}_nodes",
+        f"{element}_dimension": f"mesh_{element}",
     }
-    found = {"mesh": NetCDFVariable((), topology, np.array(0, np.int32), "i4")}
+    made = {"mesh": NetCDFVariable((), topology, np.array(0, np.int32), "i4")}
     for axis, values in zip(axes, mesh.points.T, strict=True):
-        found[f"mesh_node_{axis}"] = NetCDFVariable(("mesh_node",), _coordinate(axis, "node"), values)
+        made[f"mesh_node_{axis}"] = NetCDFVariable(("mesh_node",), _coordinate(axis, "node"), values)
     connectivity = {
-        "cf_role": f"{part}_node_connectivity",
+        "cf_role": f"{element}_node_connectivity",
         "long_name": "nodes of each cell",
         "start_index": np.int32(0),
     }
-    dims = (f"mesh_{part}", "mesh_corner")
-    found[f"mesh_{part}_nodes"] = NetCDFVariable(dims, connectivity, mesh.plot_cells, "i4", _ABSENT)
+    dims = (f"mesh_{element}", "mesh_corner")
+    made[f"mesh_{element}_nodes"] = NetCDFVariable(dims, connectivity, mesh.plot_cells, "i4", _FILL)
     if not mesh.point_data:
-        topology[f"{part}_coordinates"] = placed(mesh)["coordinates"]
+        topology[f"{element}_coordinates"] = mesh_attributes(mesh)["coordinates"]
         for axis, values in zip(axes, mesh.centre.T, strict=True):
-            found[f"mesh_{part}_{axis}"] = NetCDFVariable((f"mesh_{part}",), _coordinate(axis, "cell centre"), values)
-    if part == "volume":
+            coordinate = _coordinate(axis, "cell centre")
+            made[f"mesh_{element}_{axis}"] = NetCDFVariable((f"mesh_{element}",), coordinate, values)
+    if element == "volume":
         topology["volume_shape_type"] = "mesh_volume_shapes"
         flags = {"flag_values": np.arange(4, dtype=np.int32), "flag_meanings": _MEANINGS}
-        told = {"cf_role": "volume_shape_type", "long_name": "shapes of the cells", **flags}
-        found["mesh_volume_shapes"] = NetCDFVariable(
-            ("mesh_volume",), told, _SHAPES[(mesh.plot_cells >= 0).sum(axis=1)], "i4"
-        )
-    return found
+        attributes = {"cf_role": "volume_shape_type", "long_name": "shapes of the cells", **flags}
+        shapes = _SHAPES[(mesh.plot_cells >= 0).sum(axis=1)]
+        made["mesh_volume_shapes"] = NetCDFVariable(("mesh_volume",), attributes, shapes, "i4")
+    return made
 
 
 def _coordinate(axis: str, what: str) -> dict[str, str]:

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from fvflow.dataset.groups import add_figures, add_geometry, add_regions, define
-from fvflow.dataset.layout import TIME, Layout, header
+from fvflow import system
+from fvflow.dataset.assembly import Assembly
+from fvflow.dataset.groups import mesh_groups, paraview_group
+from fvflow.dataset.layout import Layout, header
+from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.errors import OutputError
-from fvflow.mesh import Mesh
+from fvflow.mesh import Array, Mesh
 
-_PART_BYTES, _PART_SECONDS = 2**26, 2.0  # a part is closed when it has grown to either
-_RESERVE = 2**20  # bytes that must stay free beside the next frame
-_COPY_BYTES = 2**23  # of fields in memory while parts are put together
-_LEDGER_CHUNK = 128  # frames
+_PART_BYTES, _PART_SECONDS = 2**26, 2.0  # a part is closed as soon as it reaches either
+_RESERVE = 2**20  # bytes that must stay free beyond the next frame
+_COPY_BYTES = 2**23  # of fields in memory while parts are joined
+_SERIES_CHUNK = 128  # frames in a chunk of times and diagnostics
 _LOCK, _OPEN_PART, _WHOLE = "lock", "part.tmp", "whole.tmp"
 
 
 @contextlib.contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _output_errors(path: Path) -> Iterator[None]:
     """Errors of the file system and of HDF5 as OutputError."""
     try:
         yield
@@ -36,25 +38,26 @@ def _reported(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({reason}); is there room, and may you write there?") from error
 
 
-class Writer:
-    """Stores frames in part files and, at the end, in NAME.nc at one stroke.
+class Writer(Assembly[None]):
+    """Stores frames in part files and, at the end, replaces NAME.nc in one atomic step.
 
     Parts are written under a temporary name, flushed to the disk and renamed; whatever stops the run, those in
-    NAME.parts stay readable (`fvflow.read`, `fvflow info`). A part is ended when it is two seconds old, so `tick` is to
-    be called after every step. Raises OutputError.
+    NAME.parts stay readable (`fvflow.read`, `fvflow info`). A part is closed when it is two seconds old: call `tick`
+    after every step. Raises OutputError.
     """
 
     def __init__(self, path: Path, layout: Layout, attributes: Mapping[str, Any]) -> None:
-        self.path, self.layout, self.times = path, layout, list[float]()
-        self._attributes = {**attributes, "history": f"{time.strftime('%Y-%m-%dT%H:%M:%S')} fvflow run"}
+        super().__init__(layout, {**attributes, "history": f"{time.strftime('%Y-%m-%dT%H:%M:%S')} fvflow run"})
+        self.path = path
         self._part: Any = None
-        self._ledger: list[Mapping[str, Any]] = []  # of the frames in the open part
+        self._series: list[Mapping[str, Array]] = []  # times and diagnostics of the frames in the open part
         self._parts: list[Path] = []
         self._opened = self._appended = 0.0
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Writer:
-        with _reported(self.path):
+        system.require_file_locks()
+        with _output_errors(self.path):
             _require_name(self.path)
             self._folder = parts_of(self.path)
             self._lock = _locked(self._folder)
@@ -72,67 +75,68 @@ class Writer:
                 self._folder.rmdir()  # only if it is empty: after success, or before the first frame
             self._lock.close()
 
-    def append(self, frame: Mapping[str, Any]) -> None:
-        """Store one frame."""
+    def _store(self, values: Mapping[str, Array]) -> None:
         self._require_room(self._unwritten() + self.layout.frame_bytes)
-        with _reported(self.path):
+        series, index = {}, len(self._series)
+        with _output_errors(self.path):
             if self._part is None:
-                self._part = _created(self._folder / _OPEN_PART, self.layout, self._attributes)
+                self._part = _created(self._folder / _OPEN_PART, self.layout, header(self._attributes))
                 self._opened = time.monotonic()
-            for name in self.layout.fields():
-                self._part[name][len(self._ledger)] = np.reshape(frame[name], self.layout.mesh.shape)
-            for name in self.layout.face_fields():
-                self._part["faces"][name][len(self._ledger)] = frame[name]
-        self._ledger.append({name: frame[name] for name in ("time", *self.layout.diagnostics())})
-        self.times.append(float(frame["time"]))
-        seldom = time.monotonic() - self._appended > _PART_SECONDS
-        self._appended = time.monotonic()
-        if seldom or len(self._ledger) * self.layout.frame_bytes > _PART_BYTES:
+            for path, value in values.items():
+                if _is_series(path):
+                    series[path] = value
+                else:
+                    self._part[path][index] = value
+        self._series.append(series)
+        now = time.monotonic()
+        overdue = now - self._appended > _PART_SECONDS  # frames are so rare that each is worth a part
+        self._appended = now
+        if overdue or len(self._series) * self.layout.frame_bytes > _PART_BYTES:
             self._end_part()
 
     def tick(self) -> None:
-        """End the part if it is old enough."""
+        """Close the part if it is old enough."""
         if self._part is not None and time.monotonic() - self._opened > _PART_SECONDS:
             self._end_part()
 
-    def close(self, attributes: Mapping[str, Any], figures: Mapping[str, float]) -> None:
-        """Put the frames together as NAME.nc, which appears complete or not at all; figures go to a group."""
+    def _complete(self, attributes: Mapping[str, Any], groups: Mapping[str, Group]) -> None:
+        """Join the parts to NAME.nc, which appears complete or not at all."""
         self._end_part()
         self._require_room(len(self.times) * self.layout.frame_bytes)
-        whole = self._folder / _WHOLE
-        with _reported(self.path):
-            with _created(whole, self.layout, {**self._attributes, **attributes}) as target:
-                add_geometry(target, self.layout.mesh)
-                add_regions(target, self.layout.mesh)
-                add_figures(target, figures)
+        whole, mesh = self._folder / _WHOLE, self.layout.mesh
+        with _output_errors(self.path):
+            with _created(whole, self.layout, attributes) as target:
+                for name, group in {**paraview_group(mesh), **mesh_groups(mesh), **groups}.items():
+                    _define(target, name, group)
                 for part in self._parts:
                     _copy_frames(part, target, self.layout)
             _flushed_rename(whole, self.path)
             _remove_parts(self._folder)
 
     def _end_part(self) -> None:
-        """Add the ledger to the open part, close it and give it its name."""
+        """Add times and diagnostics to the open part, close it and give it its name."""
         if self._part is None:
             return
         name = self._folder / f"part-{len(self._parts):06d}.nc"
-        with _reported(self.path):
+        with _output_errors(self.path):
             if self._part.isopen():
-                _record_ledger(self._part, self.layout, self._ledger)
+                for path in filter(_is_series, self.layout.frame_shapes):
+                    self._part[path][: len(self._series)] = np.array([values[path] for values in self._series])
                 self._part.close()
             _flushed_rename(self._folder / _OPEN_PART, name)
-        self._part, self._ledger = None, []
+        self._part, self._series = None, []
         self._parts.append(name)
 
     def _unwritten(self) -> int:
         """Bytes of the open part that HDF5 still holds in memory."""
         if self._part is None:
             return 0
-        with _reported(self.path):
+        with _output_errors(self.path):
             written = os.stat(self._folder / _OPEN_PART).st_blocks * 512
-        return max(0, len(self._ledger) * self.layout.frame_bytes - written)
+        return max(0, len(self._series) * self.layout.frame_bytes - written)
 
     def _require_room(self, size: int) -> None:
-        with _reported(self.path):
+        with _output_errors(self.path):
             free = shutil.disk_usage(self.path.parent).free
         if free < size + _RESERVE:
             raise OutputError(
@@ -140,8 +144,13 @@ class Writer:
             )
 
 
+def _is_series(path: str) -> bool:
+    """Whether a variable over time holds only a few numbers per frame, which are written when the part is closed."""
+    return path == "time" or path.startswith("diagnostics/")
+
+
 def _require_name(path: Path) -> None:
-    """Refuse names that cannot be a result: OutputError."""
+    """Refuse names that no result can have: OutputError."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -155,23 +164,23 @@ def _require_name(path: Path) -> None:
 
 
 def parts_of(path: Path) -> Path:
-    """The directory that holds the frames of a run that is not finished."""
+    """The directory that holds the frames of an unfinished run."""
     return path.with_suffix(".parts")
 
 
 def _locked(folder: Path) -> IO[str]:
-    """The directory's lock file, locked until it is closed; the system sees to that however the process ends."""
+    """The directory's lock file, locked until it is closed; the system releases it however the process ends."""
     folder.mkdir(exist_ok=True)
     lock = open(folder / _LOCK, "a+")  # noqa: SIM115 (the caller holds it)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock_file(lock)
     except BlockingIOError:
         lock.seek(0)
         holder = lock.read().strip() or "another process"
         lock.close()
         raise OutputError(f"{folder}: {holder} is writing there; use another name, or wait") from None
     if not (folder / _LOCK).exists() or os.stat(folder / _LOCK).st_ino != os.fstat(lock.fileno()).st_ino:
-        lock.close()  # its last holder removed it meanwhile
+        lock.close()  # its last holder removed it in the meantime
         return _locked(folder)
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -189,50 +198,48 @@ def _flushed_rename(source: Path, target: Path) -> None:
     with open(source, "rb") as file:
         os.fsync(file.fileno())
     os.replace(source, target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    system.sync_directory(target.parent)
 
 
 def _created(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> Any:
-    """A new netCDF file with all variables defined and the fixed ones filled."""
+    """A new netCDF file with all variables of the layout defined and those without time filled."""
     import netCDF4
 
     file = netCDF4.Dataset(path, "w", format="NETCDF4")
-    file.setncatts(header(attributes))
+    file.setncatts(attributes)
     file.createDimension("time", None)
-    diagnostics = file.createGroup("diagnostics")
-    faces = file.createGroup("faces") if layout.faces else None
-    for name, size in layout.sizes.items():
-        home = diagnostics if name.startswith("axis") else faces if faces is not None and name == "face" else file
-        home.createDimension(name, size)
-    define(file, "time", TIME, chunksizes=(_LEDGER_CHUNK,))
-    for name, item in layout.fixed().items():
-        define(file, name, item)
-    chunk = (1, *layout.mesh.shape)
-    for name, item in layout.fields().items():
-        define(file, name, item, chunksizes=chunk, **_filters(layout))
-    for name, item in layout.face_fixed().items():
-        define(faces, name, item)
-    for name, item in layout.face_fields().items():
-        define(faces, name, item, chunksizes=(1, layout.mesh.faces), **_filters(layout))
-    for name, item in layout.diagnostics().items():
-        sizes = [layout.sizes[dimension] for dimension in item.dims[1:]]
-        define(diagnostics, name, item, chunksizes=(_LEDGER_CHUNK, *sizes))
+    for name, group in layout.groups.items():
+        _define(file, name, group, layout)
     return file
 
 
-def _filters(layout: Layout) -> dict[str, Any]:
-    return {"compression": "zlib", "complevel": layout.compression} if layout.compression else {}
+def _define(file: Any, name: str, group: Group, layout: Layout | None = None) -> None:
+    """Create a group, the root if it has no name, and fill its variables as far as their values are known."""
+    target = file.createGroup(name) if name else file
+    target.setncatts(group.attributes)
+    for dimension, size in group.dimensions.items():
+        target.createDimension(dimension, size)
+    for variable_name, variable in group.variables.items():
+        path = f"{name}/{variable_name}".removeprefix("/")
+        storage = {} if layout is None or variable.values is not None else _storage(path, layout)
+        _define_variable(target, variable_name, variable, storage)
 
 
-def _record_ledger(file: Any, layout: Layout, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Times and ledgers of the frames of a part."""
-    for name in layout.diagnostics():
-        file["diagnostics"][name][: len(entries)] = np.array([entry[name] for entry in entries])
-    file["time"][: len(entries)] = [entry["time"] for entry in entries]
+def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: Mapping[str, Any]) -> None:
+    fill = False if variable.fill is None else variable.fill
+    created = group.createVariable(name, variable.dtype, variable.dims, fill_value=fill, **storage)
+    created.setncatts(variable.attributes)
+    if variable.values is not None:
+        created[:] = variable.values
+
+
+def _storage(path: str, layout: Layout) -> dict[str, Any]:
+    """Chunks and compression of a variable over time: a chunk is one frame of a field."""
+    shape = layout.frame_shapes[path]
+    if _is_series(path):
+        return {"chunksizes": (_SERIES_CHUNK, *shape)}
+    filters = {"compression": "zlib", "complevel": layout.compression} if layout.compression else {}
+    return {"chunksizes": (1, *shape), **filters}
 
 
 def _copy_frames(part: Path, target: Any, layout: Layout) -> None:
@@ -243,13 +250,11 @@ def _copy_frames(part: Path, target: Any, layout: Layout) -> None:
         source.set_auto_mask(False)
         count, start = len(source.dimensions["time"]), len(target.dimensions["time"])
         block = max(1, _COPY_BYTES // layout.frame_bytes)
-        for name in (*layout.fields(), *(f"faces/{name}" for name in layout.face_fields())):
-            for first in range(0, count, block):
-                last = min(first + block, count)
-                target[name][start + first : start + last] = source[name][first:last]
-        for name in layout.diagnostics():
-            target["diagnostics"][name][start : start + count] = source["diagnostics"][name][:]
-        target["time"][start : start + count] = source["time"][:]
+        for path in layout.frame_shapes:
+            rows = count if _is_series(path) else block
+            for first in range(0, count, rows):
+                last = min(first + rows, count)
+                target[path][start + first : start + last] = source[path][first:last]
 
 
 def save_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> None:
@@ -257,7 +262,8 @@ def save_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     _require_name(path)
     temporary = path.with_suffix(".nc.tmp")
-    with _reported(path):
-        with _created(temporary, Layout(mesh, {}), {"title": "a mesh"}) as file:
-            add_regions(file, mesh)
+    with _output_errors(path):
+        with _created(temporary, Layout(mesh, {}), header({"title": "a mesh"})) as file:
+            for name, group in mesh_groups(mesh).items():
+                _define(file, name, group)
         _flushed_rename(temporary, path)

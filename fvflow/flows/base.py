@@ -8,17 +8,16 @@ beside the density, and no step length is known to keep it non-negative.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import DensityKind, Drift, Kernel, Names
+from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.times import TimeGrid, Times
-
-Watch = Callable[[State], None]
 
 
 class BaseFlow:
@@ -81,8 +80,8 @@ class BaseFlow:
         """The problem in arrays; raises CaseError if it is not defined on the mesh."""
         raise NotImplementedError
 
-    def states(self, problem: Any, initial: State, times: Any, watch: Watch | None = None) -> Iterator[State]:
-        """Every state of the run, the initial one first; `watch` is called while an iterative solver works."""
+    def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
+        """Every state of the run, the initial one first; `progress` is told of the iterations of a solver."""
         raise NotImplementedError
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:

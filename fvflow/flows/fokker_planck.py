@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Names
-from fvflow.flows.base import Watch
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.march import march
+from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper
@@ -56,7 +55,7 @@ class FokkerPlanckFlow(LinearFlow):
         return self.stepper.discretise(mesh, drift, self.epsilon, self.flux)
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: Times, watch: Watch | None = None
+        self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume

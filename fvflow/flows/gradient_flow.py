@@ -12,8 +12,8 @@ from annotated_types import MinLen
 from fvflow.energies import Energy, Sum
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Names
-from fvflow.flows.base import BaseFlow, Watch
-from fvflow.march import march
+from fvflow.flows.base import BaseFlow
+from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientStepper
@@ -70,7 +70,7 @@ class WassersteinFlow(BaseFlow):
         return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
 
     def states(
-        self, problem: GradientFlow, initial: State, times: Times, watch: Watch | None = None
+        self, problem: GradientFlow, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume

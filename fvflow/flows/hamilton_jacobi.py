@@ -13,9 +13,9 @@ from annotated_types import Gt, Le
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import Expression, Names, SteadyFormula
-from fvflow.flows.base import BaseFlow, Watch
+from fvflow.flows.base import BaseFlow
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
-from fvflow.march import march
+from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.times import Times
@@ -72,7 +72,9 @@ class HamiltonJacobiFlow(BaseFlow):
             **{f"v_{a}": OutputVariable(("cell",), f"velocity along {a}") for a in axes},
         }
 
-    def states(self, problem: Transport, initial: State, times: Times, watch: Watch | None = None) -> Iterator[State]:
+    def states(
+        self, problem: Transport, initial: State, times: Times, progress: Progress | None = None
+    ) -> Iterator[State]:
         """Every state of the run."""
         assert problem.potential is not None
         mesh, downhill, start = problem.mesh, UpwindTriangular(problem.mesh), problem.potential

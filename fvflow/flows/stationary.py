@@ -13,12 +13,12 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import Names, SteadyFormula
-from fvflow.flows.base import Watch
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.spectrum import DENSE, Modes, slowest
 from fvflow.linalg.markov.stationary import component_masses, restricted, stationary_density
+from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame, Times
@@ -77,7 +77,7 @@ class StationaryFlow(SteadyFlow):
     figures = {"residual": ""}  # noqa: RUF012
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: SingleFrame, watch: Watch | None = None
+        self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The steady state; raises NumericsError if it is not unique or not found."""
         mesh = problem.mesh
@@ -155,7 +155,7 @@ class SpectrumFlow(SteadyFlow):
         return {f"mode_{i}": OutputVariable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
 
     def states(
-        self, problem: FokkerPlanck, initial: State, times: SingleFrame, watch: Watch | None = None
+        self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The Gibbs state with the modes as its fields; raises NumericsError if they are not found."""
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)

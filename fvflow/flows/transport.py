@@ -13,7 +13,8 @@ from annotated_types import Ge, Gt, Le
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
 from fvflow.fields import Density, Names
-from fvflow.flows.base import BaseFlow, Watch
+from fvflow.flows.base import BaseFlow
+from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.times import Times
@@ -105,16 +106,14 @@ class TransportFlow(BaseFlow):
             ),
         }
 
-    def states(self, problem: Transport, initial: State, times: Times, watch: Watch | None = None) -> Iterator[State]:
+    def states(
+        self, problem: Transport, initial: State, times: Times, progress: Progress | None = None
+    ) -> Iterator[State]:
         """The nodes of the geodesic; raises NumericsError if the solver does not converge and that is not accepted."""
-
-        def progress(iterations: int, residual: float) -> None:
-            if watch is not None:
-                watch(replace(initial, iterations=iterations, residual=residual))
-
         assert problem.target is not None
         mesh, start, end = problem.mesh, initial.density, problem.target
-        found = self.solver.solve(mesh, start, end, self.intervals, progress)
+        report = None if progress is None else progress.iteration
+        found = self.solver.solve(mesh, start, end, self.intervals, report)
         if not (found.converged or self.accept):
             raise NumericsError(
                 f"solver {self.solver.kind} stopped after {found.iterations} iterations at the residual "

@@ -43,6 +43,6 @@ case = Case.parse(
 prepared, marks = case.prepare(), []
 frames = list(prepared.frames(lambda state: marks.append(clock())))  # two, as nothing is saved between
 paces = [after - before for before, after in pairwise(marks[1:])] or [marks[-1] - marks[0]]
-density = np.reshape(frames[-1]["rho"], (problem.n,) * problem.dimension, order="F")
+density = np.reshape(frames[-1].density, (problem.n,) * problem.dimension, order="F")
 whole = {"steps": count, "run_s": round(marks[-1] - begun, 4), "mass_drift": prepared.figures()["mass_drift"]}
 problem.tell(f"fvflow {stepper}", marks[1] - begun, sum(paces) / len(paces), density, **whole)

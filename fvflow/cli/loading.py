@@ -1,4 +1,4 @@
-"""The case that a verb is for."""
+"""Loading the case that a command is given."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from fvflow.case import Case
 
 
-def read(path: Path, overrides: Mapping[str, str]) -> Case:
-    """The case in a file, with values set; raises as `Case.read` does."""
-    with _made_to_stay():
+def load_case(path: Path, overrides: Mapping[str, str]) -> Case:
+    """The case in a file, with overrides applied; raises as `Case.read` does."""
+    with _excluded_from_collection():
         from fvflow.case import Case
 
         return Case.read(path, overrides)
 
 
 @contextmanager
-def _made_to_stay() -> Iterator[None]:
-    """Look for no garbage in what is there when the block ends: modules and the schema, some 50 000 objects.
+def _excluded_from_collection() -> Iterator[None]:
+    """Exclude the objects alive when the block ends (modules, the schema: some 50 000) from garbage collection.
 
-    To go through them again and again, and once more at the end of the process, took a fifth of a small run.
+    Scanning them repeatedly, and once more at exit, took a fifth of the time of a small run.
     """
     enabled = gc.isenabled()
     gc.disable()
