@@ -14,7 +14,7 @@ from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel, Upwind
-from fvflow.jit import compiled
+from fvflow.jit import Kernel
 from fvflow.linalg import FaceMatrix, Product, chebyshev_growth_bound, jump_rate, product
 from fvflow.linalg.markov import uniformization
 from fvflow.linalg.markov.uniformization import jumps, recur, recur_bands
@@ -379,11 +379,11 @@ def test_loops_as_plain_python(few, monkeypatch):
 
     matrix = problem(Box((-2.0, -2.0), (2.0, 2.0), (30, 25)).build()).matrix(0.0, 1.0)
     rate, x = jump_rate(matrix), np.random.default_rng(6).random(750)
-    assert compiled(recur) is not recur
-    assert compiled(recur_bands) is not recur_bands
+    assert recur.dispatcher is not recur.py_func
+    assert recur_bands.dispatcher is not recur_bands.py_func
     monkeypatch.setattr(uniformization, "_FEW", few)
     quick = taken(product(matrix, rate), x, 2.0, 1.0)
-    monkeypatch.setattr(uniformization, "compiled", lambda function: function)
+    monkeypatch.setattr(Kernel, "dispatcher", property(lambda kernel: kernel.py_func))
     np.testing.assert_allclose(taken(product(matrix, rate), x, 2.0, 1.0), quick, rtol=1e-13)
 
 

@@ -10,7 +10,7 @@ from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.jit import INTERPRETED_ITERATIONS, LazyJit, compiled, expect_iterations
+from fvflow.jit import INTERPRETED_ITERATIONS, INTERPRETER_BUDGET, expect_iterations
 from fvflow.linalg import (
     Auto,
     Direct,
@@ -25,7 +25,6 @@ from fvflow.linalg import (
     rescale_to_mass,
     resolve_solver,
     solve_second_kind,
-    upwind_triangular,
 )
 from fvflow.linalg.direct.tridiagonal import eliminate, substitute
 from fvflow.linalg.upwind_triangular import limit_outflow, substitute_downstream
@@ -158,15 +157,23 @@ def test_auto_picks_by_dimension_and_size():
 @pytest.mark.parametrize("step", [1e-4, 0.3, 1e12])
 def test_compiled_sweeps_equal_the_plain_ones_to_the_last_bit(step):
     m = matrix(1, 50, step)
-    plain = substitute(pivot := eliminate(m.volume, m.down, m.up), m.down, m.up, m.volume)
-    fast_pivot = compiled(eliminate)(m.volume, m.down, m.up)
-    np.testing.assert_array_equal(fast_pivot, pivot)
-    np.testing.assert_array_equal(compiled(substitute)(fast_pivot, m.down, m.up, m.volume), plain)
+    pivot = eliminate.py_func(m.volume, m.down, m.up)
+    compiled_pivot = eliminate.dispatcher(m.volume, m.down, m.up)
+    np.testing.assert_array_equal(compiled_pivot, pivot)
+    np.testing.assert_array_equal(
+        substitute.dispatcher(compiled_pivot, m.down, m.up, m.volume),
+        substitute.py_func(pivot, m.down, m.up, m.volume),
+    )
 
 
 def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
     compilations: list[object] = []
-    monkeypatch.setattr(jit, "compiled", lambda function: compilations.append(function) or function)
+
+    def dispatcher(kernel):
+        compilations.append(kernel)
+        return kernel.py_func
+
+    monkeypatch.setattr(jit.Kernel, "dispatcher", property(dispatcher))
     m = matrix(1, 50, 0.3)
     for left, turns, waits in (
         (200, 0, True),
@@ -174,7 +181,7 @@ def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
         (INTERPRETED_ITERATIONS, 1000, True),
         (INTERPRETED_ITERATIONS, INTERPRETED_ITERATIONS, False),
     ):
-        monkeypatch.setattr(LazyJit, "left", left)
+        monkeypatch.setattr(INTERPRETER_BUDGET, "left", left)
         compilations.clear()
         expect_iterations(turns)
         solve = Tridiagonal().prepare(m)
@@ -183,9 +190,10 @@ def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
         assert (compilations == []) == waits
 
 
-def test_sweeps_that_wait_do_not_warn_of_what_compiled_ones_ignore(monkeypatch):
-    monkeypatch.setattr(LazyJit, "left", INTERPRETED_ITERATIONS)
-    assert np.isinf(LazyJit(lambda x: x / 0.0)(np.ones(3))).all()
+def test_an_interpreted_kernel_does_not_warn_where_the_compiled_one_does_not():
+    divided = jit.kernel(budget=jit.IterationBudget(3))(lambda x: x / 0.0)
+    assert np.isinf(divided(np.ones(3))).all()
+    assert divided.budget.left == 0
 
 
 @pytest.mark.parametrize("kernel", [substitute_downstream, limit_outflow])
@@ -201,7 +209,7 @@ def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
         return UpwindTriangular(mesh).limit_outflow(flux, phi, right)[0]
 
     fast = found()
-    monkeypatch.setattr(upwind_triangular, "compiled", lambda function: function)
+    monkeypatch.setattr(jit.Kernel, "dispatcher", property(lambda kernel: kernel.py_func))
     np.testing.assert_allclose(found(), fast, rtol=1e-14)
 
 

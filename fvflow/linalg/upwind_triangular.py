@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index, Mesh
 
@@ -29,7 +29,7 @@ class UpwindTriangular:
         """
         x = right.copy()
         faces = self._first, self._face, self._owner, self._neighbour
-        compiled(substitute_downstream)(_falling(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
+        substitute_downstream(_falling(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
         return x
 
     def limit_outflow(self, flux: Array, phi: Array, content: Array) -> tuple[Array, float]:
@@ -38,7 +38,7 @@ class UpwindTriangular:
         Also what was kept back in all: 0 unless a content would have become negative.
         """
         x = content.copy()
-        kept = compiled(limit_outflow)(_falling(phi), self._first, self._face, self._owner, self._neighbour, flux, x)
+        kept = limit_outflow(_falling(phi), self._first, self._face, self._owner, self._neighbour, flux, x)
         return x, float(kept)
 
 
@@ -46,6 +46,7 @@ def _falling(phi: Array) -> Index:
     return np.argsort(-phi, kind="stable").astype(np.int32)
 
 
+@kernel()
 def substitute_downstream(
     order: Any, first: Any, face: Any, owner: Any, neighbour: Any, down: Any, up: Any, volume: Any, x: Any
 ) -> None:
@@ -63,6 +64,7 @@ def substitute_downstream(
                 x[owner[s]] += up[s] * x[cell]
 
 
+@kernel()
 def limit_outflow(order: Any, first: Any, face: Any, owner: Any, neighbour: Any, flux: Any, x: Any) -> Any:
     """Replace the contents x by those after the fluxes; what was kept back."""
     kept = 0.0

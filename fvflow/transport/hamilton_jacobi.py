@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.mesh import Array, Mesh
 
 _MOST_STEPS = 10**9
@@ -210,11 +210,12 @@ def hopf_lax(mesh: Mesh, phi: Array, time: float) -> Array:
         return field.flatten()
     for axis, middle in enumerate(middles):
         lines = np.ascontiguousarray(_along(field, axis))
-        least = compiled(lower_envelope)(lines.reshape(-1, len(middle)), middle, time)
+        least = lower_envelope(lines.reshape(-1, len(middle)), middle, time)
         field = _along(least.reshape(lines.shape), axis)
     return field.flatten()
 
 
+@kernel()
 def lower_envelope(value: Any, at: Any, time: float) -> Any:
     """min_j value_ij + (at_k - at_j)^2/(2 time) of each line i (line, cell), at ascending."""
     least, vertex, start = np.empty_like(value), np.empty(len(at), np.int64), np.empty(len(at))

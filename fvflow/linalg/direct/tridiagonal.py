@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.jit import LazyJit
+from fvflow.jit import INTERPRETER_BUDGET, kernel
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
@@ -39,14 +39,15 @@ class Tridiagonal(LinearSolver):
         """Eliminate; raises CaseError if the cells do not form a chain."""
         if not matrix.tridiagonal:
             raise CaseError(_ONE_DIMENSION)
-        pivot = _eliminate(matrix.volume, matrix.down, matrix.up)
+        pivot = eliminate(matrix.volume, matrix.down, matrix.up)
 
         def solve(right: Array, total: float) -> Solution:
-            return rescale_to_mass(matrix, _substitute(pivot, matrix.down, matrix.up, right), total)
+            return rescale_to_mass(matrix, substitute(pivot, matrix.down, matrix.up, right), total)
 
         return solve
 
 
+@kernel(budget=INTERPRETER_BUDGET)
 def eliminate(volume: Any, down: Any, up: Any) -> Any:
     """The pivots p (cell,)."""
     pivot = np.empty_like(volume)
@@ -58,6 +59,7 @@ def eliminate(volume: Any, down: Any, up: Any) -> Any:
     return pivot
 
 
+@kernel(budget=INTERPRETER_BUDGET)
 def substitute(pivot: Any, down: Any, up: Any, right: Any) -> Any:
     """The solution (cell,)."""
     x = right.copy()
@@ -67,6 +69,3 @@ def substitute(pivot: Any, down: Any, up: Any, right: Any) -> Any:
     for i in range(len(down) - 1, -1, -1):
         x[i] = (x[i] + up[i] * x[i + 1]) / pivot[i]
     return x
-
-
-_eliminate, _substitute = LazyJit(eliminate), LazyJit(substitute)

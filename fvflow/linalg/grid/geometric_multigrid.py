@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled, parallel_for
+from fvflow.jit import kernel, parallel_for
 from fvflow.linalg.direct.factorisation import factorise
 from fvflow.linalg.grid.multigrid_transfer import Faces, coarsened
 from fvflow.linalg.grid.stencil import Stencil
@@ -121,25 +121,23 @@ class _Level:
                 self._relax(views, colour, _LINES[axis], outer * -(-inner // _LINES[axis]))
 
     def _relax(self, views: list[Array], colour: int, width: int, strips: int) -> None:
-        run = compiled(relaxed_lines)
-        parallel_for(lambda begin, end: run(*views, colour, width, begin, end), strips, len(self._image))
+        parallel_for(lambda begin, end: relaxed_lines(*views, colour, width, begin, end), strips, len(self._image))
 
     def restricted(self, right: Array, x: Array) -> Array:
         """What is left of the right-hand side, summed over the cells that merge, per mass."""
-        run, image = compiled(summed), self._stencil.apply(x, self._image)
+        image = self._stencil.apply(x, self._image)
         coarse = np.empty(self.coarse.shape or ())
         cells = [part.reshape(self._shape) for part in (right, image, self._volume)]
         masses, rows = self.coarse.volume.reshape(coarse.shape), coarse.shape[0] * coarse.shape[1]
-        parallel_for(lambda begin, end: run(coarse, masses, *cells, *self._halved, begin, end), rows, len(x))
+        parallel_for(lambda begin, end: summed(coarse, masses, *cells, *self._halved, begin, end), rows, len(x))
         return coarse.ravel()
 
     def correct(self, x: Array, coarse: Array) -> None:
         """x += w u, u linear between the cells of the coarser grid."""
-        run = compiled(added)
         cells = [x.reshape(self._shape), self._balanced.reshape(self._shape), coarse.reshape(self.coarse.shape or ())]
         parents = [part for pair in self._parents for part in pair]
         rows = self._shape[0] * self._shape[1]
-        parallel_for(lambda begin, end: run(*cells, *parents, begin, end), rows, len(x))
+        parallel_for(lambda begin, end: added(*cells, *parents, begin, end), rows, len(x))
 
 
 def _monotone(matrix: FaceMatrix) -> FaceMatrix:
@@ -178,6 +176,7 @@ def _parents(count: int, factor: int) -> tuple[Array, Array]:
     return np.stack([near, np.where(alone, near, far)]), np.where(alone, 0.0, 0.25)
 
 
+@kernel()
 def relaxed_lines(
     x: Any,
     b: Any,
@@ -220,6 +219,7 @@ def relaxed_lines(
                 x[o, i, k] += inverse[o, i, k] * up[o, i, k] * x[o, i + 1, k]
 
 
+@kernel()
 def summed(
     coarse: Any, masses: Any, b: Any, image: Any, volume: Any, fz: Any, fy: Any, fx: Any, begin: Any, end: Any
 ) -> None:
@@ -236,6 +236,7 @@ def summed(
             coarse[o, j, k] /= masses[o, j, k]
 
 
+@kernel()
 def added(x: Any, w: Any, u: Any, pz: Any, sz: Any, py: Any, sy: Any, px: Any, sx: Any, begin: Any, end: Any) -> None:
     """x += w u between the parents p, the second of weight s, along each axis; rows begin to end."""
     rows, count, coarse = x.shape[1], x.shape[2], u.shape[2]

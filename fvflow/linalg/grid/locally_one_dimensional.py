@@ -12,6 +12,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.jit import parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.grid import sweep_kernels
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
@@ -99,9 +100,7 @@ class _Factor:
     """
 
     def __init__(self, volume: Array, down: Array, up: Array) -> None:
-        from fvflow.linalg.grid import sweep_kernels
-
-        self._kernels, self._shape = sweep_kernels, volume.shape
+        self._shape = volume.shape
         outer, _, inner = volume.shape
         self._few = inner == 1 and outer < sweep_kernels.LANES // 2
         if _alike(volume, down, up):
@@ -109,7 +108,7 @@ class _Factor:
         self._parts: list[Array] = [np.empty(volume.shape) for _ in range(3)]
         sweep_kernels.multipliers(volume, down, up, *self._parts)
         if inner == 1 and len(volume) > 1 and not self._few:
-            self._parts = [_grouped(part[:, :, 0], sweep_kernels.LANES) for part in self._parts]
+            self._parts = [_grouped(part[:, :, 0]) for part in self._parts]
 
     @property
     def nbytes(self) -> int:
@@ -117,21 +116,21 @@ class _Factor:
 
     def sweep(self, source: Array, target: Array, reflected: bool) -> None:
         """target = S source, or 2 S source - source; they may be the same array if not reflected."""
-        kernels, parts, (outer, count, inner) = self._kernels, self._parts, self._shape
+        parts, (outer, count, inner) = self._parts, self._shape
         if inner > 1:
             x, y, fresh = source.reshape(self._shape), target.reshape(self._shape), source is not target
-            width = min(kernels.WIDTH, -(-outer * inner // thread_limit()))  # of strips for all threads
-            strips = partial(kernels.sweep_strips, x, y, *parts, width, fresh, reflected)
+            width = min(sweep_kernels.WIDTH, -(-outer * inner // thread_limit()))  # of strips for all threads
+            strips = partial(sweep_kernels.sweep_strips, x, y, *parts, width, fresh, reflected)
             parallel_for(strips, outer * -(-inner // width), len(source))
             return
         before, after = source.reshape(outer, count), target.reshape(outer, count)
         if self._few:
             for row in range(outer):
                 line = (part[min(row, len(part) - 1), :, 0] for part in parts)
-                kernels.sweep_line(before[row], after[row], *line, reflected)
+                sweep_kernels.sweep_line(before[row], after[row], *line, reflected)
         else:
-            rows = partial(kernels.sweep_rows, before, after, *parts, reflected)
-            parallel_for(rows, -(-outer // kernels.LANES), len(source))
+            rows = partial(sweep_kernels.sweep_rows, before, after, *parts, reflected)
+            parallel_for(rows, -(-outer // sweep_kernels.LANES), len(source))
 
 
 def _folded(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
@@ -139,11 +138,11 @@ def _folded(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
     return math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
 
 
-def _grouped(rows: Array, sweep_kernels: int) -> Array:
+def _grouped(rows: Array) -> Array:
     """Rows (row, along) beside each other (group, along, lane), the last group filled up with zeros."""
-    filled = np.zeros((-(-len(rows) // sweep_kernels), rows.shape[1], sweep_kernels))
-    for lane in range(sweep_kernels):
-        part = rows[lane::sweep_kernels]
+    filled = np.zeros((-(-len(rows) // sweep_kernels.LANES), rows.shape[1], sweep_kernels.LANES))
+    for lane in range(sweep_kernels.LANES):
+        part = rows[lane :: sweep_kernels.LANES]
         filled[: len(part), :, lane] = part
     return filled
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
 from fvflow.linalg.grid.locally_one_dimensional import Sweeps
 from fvflow.linalg.grid.stencil import Stencil
@@ -106,21 +106,20 @@ class MatrixFreeSolver:
         Gives the iterations, and whether sweeps are too slow.
         """
         shadow, p, v, t, swept = self._work[1:]
-        aim, improve = compiled(aimed), compiled(improved)
         shadow[:], p[:], v[:] = residual, 0.0, 0.0
         first, judged = inner(self._matrix.volume, np.abs(residual)), precondition is self._sweep
         former = alpha = omega = 1.0
         for count in range(1, most + 1):
             rho = inner(shadow, residual)
-            aim(residual, p, v, rho / former * alpha / omega, omega)
+            aimed(residual, p, v, rho / former * alpha / omega, omega)
             self._stencil.apply(precondition(p, out=swept), v)
             alpha = _quotient(rho, inner(shadow, v))
-            left = improve(x, residual, alpha, swept, v, self._matrix.volume)
+            left = improved(x, residual, alpha, swept, v, self._matrix.volume)
             if left <= goal or alpha == 0.0:
                 return count, False
             self._stencil.apply(precondition(residual, out=swept), t)
             omega, former = _quotient(inner(t, residual), inner(t, t)), rho
-            left = improve(x, residual, omega, swept, t, self._matrix.volume)
+            left = improved(x, residual, omega, swept, t, self._matrix.volume)
             if left <= goal or omega == 0.0 or rho == 0.0 or not np.isfinite(left):
                 return count, False
             if judged and count % _TRIAL == 0 and left > first * (goal / first) ** (count / _WORTH):
@@ -132,12 +131,14 @@ def _quotient(one: float, other: float) -> float:
     return one / other if other != 0.0 else 0.0
 
 
+@kernel()
 def aimed(residual: Any, p: Any, v: Any, beta: Any, omega: Any) -> None:
     """p = r + beta (p - omega v)."""
     for i in range(len(p)):
         p[i] = residual[i] + beta * (p[i] - omega * v[i])
 
 
+@kernel()
 def improved(x: Any, residual: Any, length: Any, step: Any, image: Any, volume: Any) -> Any:
     """x += length step, r -= length image; the 1-norm of r."""
     left = 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled, parallel_for
+from fvflow.jit import Kernel, kernel, parallel_for
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
@@ -41,8 +41,8 @@ class Stencil:
         """
         layers, second = self._planes[0], swept[max(len(swept) - 2, 0)]
         views = [part.reshape(self._planes) for part in (swept[0], second, swept[-1], out, density)]
-        run, norms = compiled(remaining, "reassoc", "contract"), np.empty(layers)
-        parallel_for(partial(run, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
+        norms = np.empty(layers)
+        parallel_for(partial(remaining, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
         return float(norms.sum())
 
     @cached_property
@@ -65,13 +65,14 @@ class Stencil:
         volume = self._volume.reshape(self._planes)
         return np.asarray(1.0 / (volume[:1] if (volume == volume[:1]).all() else volume))
 
-    def _run(self, kernel: Any, *cells: Array) -> Array:
-        run, views = compiled(kernel), [part.reshape(self._shape) for part in cells]
+    def _run(self, run: Kernel[None], *cells: Array) -> Array:
+        views = [part.reshape(self._shape) for part in cells]
         rows = self._shape[0] * self._shape[1]
         parallel_for(lambda begin, end: run(*views, *self._faces, begin, end), rows, len(cells[0]))
         return cells[-1]
 
 
+@kernel()
 def applied(
     x: Any, volume: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
 ) -> None:
@@ -103,6 +104,7 @@ def applied(
             out[z, y, k] = x[z, y, k] + out[z, y, k] / volume[z, y, k]
 
 
+@kernel(fastmath={"reassoc", "contract"})
 def remaining(
     first: Any,
     second: Any,
@@ -158,6 +160,7 @@ def remaining(
         norms[z] = norm
 
 
+@kernel()
 def jacobi(
     x: Any, volume: Any, b: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
 ) -> None:

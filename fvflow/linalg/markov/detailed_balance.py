@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
@@ -26,7 +26,7 @@ def detailed_balance_root(matrix: FaceMatrix) -> Array | None:
     if not ((matrix.down > 0).all() and (matrix.up > 0).all()):
         return None
     order, before, ratio = _tree(matrix)
-    root = compiled(multiplied)(order, before, ratio)
+    root = multiplied(order, before, ratio)
     down, up = np.sqrt(matrix.down), np.sqrt(matrix.up)
     one, other = down * root[matrix.owner], up * root[matrix.neighbour]
     seen = np.maximum(one, other) + _LEAST * (down + up)
@@ -52,6 +52,7 @@ def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
     return order, before, ratio
 
 
+@kernel()
 def multiplied(order: Any, before: Any, ratio: Any) -> Any:
     """The products of the ratios along the tree (cell,), scaled to the maximum 1."""
     count = len(order)

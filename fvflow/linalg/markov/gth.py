@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 
@@ -32,12 +32,12 @@ def null_vector(matrix: FaceMatrix) -> Array:
     """
     cells = len(matrix.volume)
     first, row, rate, order = _columns(matrix)
-    parent, start, below = compiled(structure)(first, row)
-    pivot, column, reach, value = compiled(schur_reduce)(first, row, rate, parent, start, below)
+    parent, start, below = structure(first, row)
+    pivot, column, reach, value = schur_reduce(first, row, rate, parent, start, below)
     if not (pivot[:-1] > 0).all():
         raise NumericsError(_PIVOTS)
     x = np.empty(cells)
-    x[order] = compiled(back_substitute)(pivot, column, reach, value)
+    x[order] = back_substitute(pivot, column, reach, value)
     return np.asarray(x / x.max())
 
 
@@ -73,6 +73,7 @@ def _minimum_degree(rows: Index, columns: Index, cells: int) -> Index:
     return np.argsort(empty.perm_c).astype(np.int32)
 
 
+@kernel()
 def structure(first: Any, row: Any) -> Any:
     """Of the factors: the parent of each column in the elimination tree, and the rows of L by columns."""
     count = len(first) - 1
@@ -111,6 +112,7 @@ def structure(first: Any, row: Any) -> Any:
     return parent, start, below
 
 
+@kernel()
 def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below: Any) -> Any:
     """Pivots, and the columns of U above the diagonal: where each begins, rows, values."""
     count = len(first) - 1
@@ -154,6 +156,7 @@ def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below
     return pivot, column, reach, upper
 
 
+@kernel()
 def back_substitute(pivot: Any, column: Any, reach: Any, value: Any) -> Any:
     """The null vector (cell,), scaled down whenever it threatens to overflow."""
     count = len(pivot)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix, divergence
 from fvflow.mesh import Array, Index
 
@@ -58,10 +58,9 @@ def product(matrix: FaceMatrix, rate: float) -> Product:
     """
     ahead = np.unique(matrix.neighbour - matrix.owner)
     table, loop = (_bands(matrix, rate, ahead), recur_bands) if len(ahead) <= _FEW else (_rows(matrix, rate), recur)
-    kernel = compiled(loop)
 
     def taken(x: Array, other: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
-        norm, change = kernel(*table, x, other, float(twice), float(back), float(weight), total)
+        norm, change = loop(*table, x, other, float(twice), float(back), float(weight), total)
         return float(norm), float(change)
 
     return taken
@@ -105,6 +104,7 @@ def _bands(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]:
     return offset, band
 
 
+@kernel()
 def recur(
     start: Any, column: Any, value: Any, x: Any, other: Any, twice: float, back: float, weight: float, total: Any
 ) -> Any:
@@ -122,6 +122,7 @@ def recur(
     return norm, change
 
 
+@kernel()
 def recur_bands(
     offset: Any, band: Any, x: Any, other: Any, twice: float, back: float, weight: float, total: Any
 ) -> Any:
