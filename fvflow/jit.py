@@ -61,7 +61,8 @@ class Kernel(Generic[R]):
     def __init__(self, function: Callable[..., R], options: dict[str, Any], budget: IterationBudget | None) -> None:
         update_wrapper(self, function)
         self.py_func, self.budget = function, budget
-        self._options, self._dispatcher = options, None  # type: dict[str, Any], Callable[..., R] | None
+        self._options = options
+        self._dispatcher: Callable[..., R] | None = None
 
     @property
     def dispatcher(self) -> Callable[..., R]:

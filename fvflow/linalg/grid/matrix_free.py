@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.jit import kernel
+from fvflow.linalg.bicgstab import WORK, Operator, bicgstab
 from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
 from fvflow.linalg.grid.locally_one_dimensional import Sweeps
 from fvflow.linalg.grid.stencil import Stencil
@@ -43,14 +41,14 @@ class MatrixFreeSolver:
     def __init__(self, matrix: FaceMatrix, tolerance: float, most: int) -> None:
         self._matrix, self._tolerance, self._most = matrix, tolerance, most
         self._sweep, self._stencil = Sweeps(matrix), Stencil(matrix)
-        self._work = np.empty((6, len(matrix.volume)))
+        self._work = np.empty((1 + WORK, len(matrix.volume)))
 
     def __call__(self, right: Array, total: float) -> Solution:
         """The density, for a right-hand side |K| right of the given total."""
         sharp = self._matrix.monotone and float(right.min()) >= 0.0
         x, scale = np.empty_like(right), inner(self._matrix.volume, right if sharp else np.abs(right))
         residual, left, count = self._corrected(x, right, 0.5 * self._tolerance * scale)
-        precondition: Callable[..., Array] = self._sweep
+        precondition: Operator = self._sweep
         for _ in range(_RESTARTS):
             bound = self._bound(scale, x, scale if sharp else inner(self._matrix.volume, np.abs(x)))
             if left <= bound and (not sharp or float(x.min()) >= 0.0):
@@ -98,52 +96,25 @@ class MatrixFreeSolver:
         np.subtract(right, residual, out=residual)
         return residual, inner(self._matrix.volume, np.abs(residual))
 
-    def _iterate(
-        self, x: Array, residual: Array, goal: float, most: int, precondition: Callable[..., Array]
-    ) -> tuple[int, bool]:
+    def _iterate(self, x: Array, residual: Array, goal: float, most: int, precondition: Operator) -> tuple[int, bool]:
         """Improve x until the residual's 1-norm is at most the goal, or nothing more can be done.
 
-        Gives the iterations, and whether sweeps are too slow.
+        Returns the iterations, and whether sweeps are too slow.
         """
-        shadow, p, v, t, swept = self._work[1:]
-        shadow[:], p[:], v[:] = residual, 0.0, 0.0
-        first, judged = inner(self._matrix.volume, np.abs(residual)), precondition is self._sweep
-        former = alpha = omega = 1.0
-        for count in range(1, most + 1):
-            rho = inner(shadow, residual)
-            aimed(residual, p, v, rho / former * alpha / omega, omega)
-            self._stencil.apply(precondition(p, out=swept), v)
-            alpha = _quotient(rho, inner(shadow, v))
-            left = improved(x, residual, alpha, swept, v, self._matrix.volume)
-            if left <= goal or alpha == 0.0:
-                return count, False
-            self._stencil.apply(precondition(residual, out=swept), t)
-            omega, former = _quotient(inner(t, residual), inner(t, t)), rho
-            left = improved(x, residual, omega, swept, t, self._matrix.volume)
-            if left <= goal or omega == 0.0 or rho == 0.0 or not np.isfinite(left):
-                return count, False
-            if judged and count % _TRIAL == 0 and left > first * (goal / first) ** (count / _WORTH):
-                return count, True
-        return most, False
+        volume = self._matrix.volume
+        first = inner(volume, np.abs(residual))
 
+        def too_slow(count: int, norm: float) -> bool:
+            return count % _TRIAL == 0 and norm > first * (goal / first) ** (count / _WORTH)
 
-def _quotient(one: float, other: float) -> float:
-    return one / other if other != 0.0 else 0.0
-
-
-@kernel()
-def aimed(residual: Any, p: Any, v: Any, beta: Any, omega: Any) -> None:
-    """p = r + beta (p - omega v)."""
-    for i in range(len(p)):
-        p[i] = residual[i] + beta * (p[i] - omega * v[i])
-
-
-@kernel()
-def improved(x: Any, residual: Any, length: Any, step: Any, image: Any, volume: Any) -> Any:
-    """x += length step, r -= length image; the 1-norm of r."""
-    left = 0.0
-    for i in range(len(x)):
-        x[i] += length * step[i]
-        residual[i] -= length * image[i]
-        left += volume[i] * abs(residual[i])
-    return left
+        return bicgstab(
+            self._stencil.apply,
+            x,
+            residual,
+            goal=goal,
+            most=most,
+            weight=volume,
+            precondition=precondition,
+            work=self._work[1:],
+            stalled=too_slow if precondition is self._sweep else None,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.amg import hierarchy
+from fvflow.linalg.bicgstab import Operator, bicgstab
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.gth import null_vector
 from fvflow.linalg.matrix import FaceMatrix, divergence, inner
@@ -16,6 +18,8 @@ from fvflow.mesh import Array, Index
 
 LARGEST_ELIMINATION = 2**15  # cells in three dimensions beyond which elimination costs more than it saves
 _ROUNDS, _INNER = 30, 40
+_REDUCTION = 1e-4  # of the residual in each round
+_ROUND_OFF = np.finfo(float).eps  # of the outflow of all cells: the residual is not known better
 _GOAL = 1e-13  # L1 change of a round, of the whole, that ends the iteration
 _LEAST = 1e-3  # by how much a round may lower a value: the first guess is far off in the tails
 _AGREED = 1e-10  # L1 distance, of the whole, of what two starts may lead to
@@ -121,7 +125,7 @@ def iterated(matrix: FaceMatrix) -> tuple[Array, int]:
     """
     near = _nearness(matrix)
     (x, count), (other, more) = _from(matrix, near), _from(matrix, 1e-3 / near)
-    apart = float(matrix.volume @ np.abs(x / (matrix.volume @ x) - other / (matrix.volume @ other)))
+    apart = inner(matrix.volume, np.abs(x / inner(matrix.volume, x) - other / inner(matrix.volume, other)))
     if not apart <= _AGREED:
         raise NumericsError(
             f"two starts of the iteration lead to steady states that differ by {apart:.1e} of the mass (allowed: "
@@ -145,31 +149,43 @@ def _nearness(matrix: FaceMatrix) -> Array:
 def _from(matrix: FaceMatrix, x: Array) -> tuple[Array, int]:
     """The iteration from one start."""
     from scipy.sparse import csr_matrix, diags
-    from scipy.sparse.linalg import LinearOperator, bicgstab
 
-    sparse = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse())
-    count = 0
-
-    def counted(_: Array) -> None:
-        nonlocal count
-        count += 1
-
-    change = np.inf
+    sparse, ones = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse()), np.ones_like(x)
+    diagonal, change, count = sparse.diagonal(), np.inf, 0
     for _ in range(_ROUNDS):
+        y, residual, noise = np.zeros_like(x), -(sparse @ x), _ROUND_OFF * inner(diagonal, x)
+        norm = float(np.abs(residual).sum())
+        if norm <= 2 * noise:  # a further round would only stir round-off along the slowest mode
+            return x, count
         scaled = csr_matrix(sparse @ diags(x))
-        cycle = hierarchy(scaled)
-        precondition: Any = LinearOperator(scaled.shape, matvec=cycle, dtype=np.float64)
-        with np.errstate(all="ignore"):  # a breakdown shows in the change
-            y, _info = bicgstab(scaled, -(sparse @ x), rtol=1e-4, maxiter=_INNER, M=precondition, callback=counted)
+        count += bicgstab(
+            _into(scaled.dot),
+            y,
+            residual,
+            goal=max(_REDUCTION * norm, noise),
+            most=_INNER,
+            weight=ones,
+            precondition=_into(hierarchy(scaled)),
+        )[0]
         after = x * np.maximum(1.0 + y, _LEAST)
         after /= after.max()
-        change = float(matrix.volume @ np.abs(after - x)) / float(matrix.volume @ after)
+        change = inner(matrix.volume, np.abs(after - x)) / inner(matrix.volume, after)
         x = after
         if change <= _GOAL:
             return x, count
-        if not np.isfinite(change):
+        if not np.isfinite(change):  # BiCGStab broke down
             break
     raise NumericsError(
         f"the steady state did not converge in {count} iterations (change {change:.1e}); use at most "
         f"{LARGEST_ELIMINATION} cells, or a larger epsilon"
     )
+
+
+def _into(image: Callable[[Array], Array]) -> Operator:
+    """The map as `bicgstab` calls it."""
+
+    def operator(vector: Array, /, *, out: Array) -> Array:
+        out[:] = image(vector)
+        return out
+
+    return operator
