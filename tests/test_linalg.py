@@ -21,30 +21,113 @@ from fvflow.linalg import (
     Tridiagonal,
     UpwindTriangular,
     amg,
+    describe_solver,
     divergence,
+    factorise,
     rescale_to_mass,
     resolve_solver,
     solve_second_kind,
 )
 from fvflow.linalg.direct.tridiagonal import eliminate, substitute
+from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
 from fvflow.linalg.upwind_triangular import limit_outflow, substitute_downstream
-from fvflow.mesh import Box, Extent, Graded
+from fvflow.mesh import Box, Extent, Graded, Mesh, Voronoi
 from fvflow.problems import FokkerPlanck
-from tests.contracts import check_solver
+from tests.contracts import EPS, check_solver
 
 
 def matrix(dimension: int, cells: int, step: float) -> FaceMatrix:
     mesh = Box((-2.0,) * dimension, (2.0,) * dimension, (cells,) * dimension).build()
-    drift = Drift(potential=Expression("2*x**2" if dimension == 1 else "2*x**2 + x*y + y**2"))
+    return on_mesh(mesh, step)
+
+
+def on_mesh(mesh: Mesh, step: float) -> FaceMatrix:
+    drift = Drift(potential=Expression("2*x**2" if mesh.dimension == 1 else "2*x**2 + x*y + y**2"))
     return FokkerPlanck(mesh, drift, 0.4, ScharfetterGummel()).matrix(0.0, step)
 
 
+def of_graph(whole: FaceMatrix) -> FaceMatrix:
+    """The same matrix with cells and faces that are no longer in the order of a grid."""
+    cells, faces = (np.random.default_rng(4).permutation(len(part)) for part in (whole.volume, whole.down))
+    place = np.argsort(cells).astype(np.int32)  # of the old cells among the new
+    owner, neighbour = place[whole.owner[faces]], place[whole.neighbour[faces]]
+    down, up = whole.down[faces], whole.up[faces]
+    turned = owner > neighbour
+    return FaceMatrix(
+        whole.volume[cells],
+        np.where(turned, neighbour, owner),
+        np.where(turned, owner, neighbour),
+        np.where(turned, up, down),
+        np.where(turned, down, up),
+    )
+
+
+MESHES = {  # a matrix for a step, and its extent
+    "line": (lambda step: matrix(1, 40, step), Extent.of((40,))),
+    "stretched line": (lambda step: on_mesh(Graded((-2.0,), (2.0,), (40,), (9.0,)).build(), step), Extent.of((40,))),
+    "grid": (lambda step: matrix(2, 9, step), Extent.of((9, 9))),
+    "cube": (lambda step: matrix(3, 6, step), Extent.of((6, 6, 6))),
+    "voronoi": (
+        lambda step: on_mesh(Voronoi((-2.0, -2.0), (2.0, 2.0), (9, 8), jitter=0.4).build(), step),
+        Extent(2, 72),
+    ),
+    "graph": (lambda step: of_graph(matrix(3, 6, step)), Extent(3, 216)),
+}
+SOLVERS = [kind() for kind in get_args(Solver)]
+each_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.kind)
+each_mesh = pytest.mark.parametrize("mesh", MESHES)
+
+
+@each_solver
+@each_mesh
 @pytest.mark.parametrize("step", [1e-4, 1e-1, 1e3])
-@pytest.mark.parametrize(
-    ("solver", "dimension"), [(Tridiagonal(), 1), (Direct(), 1), (Direct(), 2), (Krylov(), 2), (Krylov(), 3)]
-)
-def test_solver_keeps_the_contract(solver, dimension, step):
-    check_solver(solver, matrix(dimension, {1: 40, 2: 9, 3: 6}[dimension], step))
+def test_every_solver_keeps_its_contract(solver, mesh, step):
+    """On every mesh that it fits; the others it refuses, before and after there is a matrix."""
+    make, extent = MESHES[mesh]
+    if solver.kind == "tridiagonal" and extent.dimension > 1:
+        for refused in (lambda: resolve_solver(solver, extent), lambda: solver.prepare(make(step))):
+            with pytest.raises(CaseError, match="one space dimension; use direct, krylov or auto"):
+                refused()
+        return
+    solver.fits(extent)
+    check_solver(resolve_solver(solver, extent), make(step))
+
+
+@each_solver
+@each_mesh
+@pytest.mark.parametrize("steady", [True, False])
+def test_only_auto_gives_a_reason(solver, mesh, steady):
+    """What a case names itself is what does the work; `auto` is never the solver, and says why not."""
+    extent = MESHES[mesh][1]
+    resolved, reason = solver.resolve(extent, steady), solver.reason(extent, steady)
+    if solver.kind == "auto":
+        assert resolved.kind != "auto"
+        assert describe_solver(solver, extent, steady) == f"{resolved.kind} (auto: {reason})"
+        with pytest.raises(TypeError, match="resolve `auto`"):
+            solver.prepare(MESHES[mesh][0](0.1))
+    else:
+        assert resolved is solver
+        assert reason == ""
+
+
+@each_solver
+def test_memory_is_what_the_solver_keeps(solver):
+    """It grows with the mesh, and covers the matrix, the factors or the workspace and not much more."""
+    for extents in (Extent.of((900,)), Extent.of((30, 30)), Extent.of((10, 10, 10)), Extent(2, 900), Extent(3, 1000)):
+        larger = extents._replace(cells=8 * extents.cells)
+        assert 8 <= solver.memory(larger) / solver.memory(extents) <= 8 * 8 or solver.kind == "auto"
+        assert solver.memory(extents) == solver.resolve(extents).memory(extents)
+        assert solver.memory(extents) >= 8 * extents.cells * (3 + 4 * extents.dimension)
+    for dimension, cells in ((2, 64), (3, 16)):
+        whole, extent = matrix(dimension, cells, 0.1), Extent.of((cells,) * dimension)
+        if solver.kind == "direct":
+            factors = factorise(whole.sparse())
+            beside = solver.memory(extent) - 300 * dimension * extent.cells
+            assert 0.5 * beside <= 12 * (factors.L.nnz + factors.U.nnz) <= 1.1 * beside
+        if solver.kind == "krylov":
+            solve, faces = MatrixFreeSolver(whole, 1e-12, 9), 2 * whole.down.nbytes + 2 * whole.owner.nbytes
+            kept = solve._work.nbytes + solve._sweep.nbytes + faces + whole.volume.nbytes
+            assert 0.2 * solver.memory(extent) <= kept <= solver.memory(extent)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
@@ -126,10 +209,6 @@ def test_gmres_solves_what_a_compact_map_perturbs():
         solve_second_kind(lambda y: y, np.full(3, np.inf))
     with pytest.raises(NumericsError, match="did not converge in"):
         solve_second_kind(lambda y: -y, np.ones(50))
-
-
-def test_every_solver_is_under_contract():
-    assert set(get_args(Solver)) == {Auto, Tridiagonal, Direct, Krylov}
 
 
 def test_auto_picks_by_dimension_and_size():
@@ -233,6 +312,20 @@ def test_a_solver_that_loses_mass_is_not_covered_up():
         rescale_to_mass(m, np.full(10, np.nan), 1.0)
 
 
+def test_the_bound_on_the_mass_correction():
+    """1e-12, or 4 machine epsilons times max M_KK/|K| if that is more, or what the solver is allowed."""
+    mild, stiff = matrix(1, 10, 1e-4), matrix(1, 10, 1e6)
+    assert mild.max_relative_diagonal < 1e3
+    bound = 4 * EPS * stiff.max_relative_diagonal
+    assert bound > 1e-10
+    for m, most, allowed in ((mild, 1e-12, 0.0), (stiff, bound, 0.0), (mild, 1e-6, 1e-6)):
+        mass = float(m.volume.sum())
+        assert rescale_to_mass(m, np.full(10, 1 + 0.9 * most), mass, 3, allowed).iterations == 3
+        for sign in (1, -1):
+            with pytest.raises(NumericsError, match="returned the mass"):
+                rescale_to_mass(m, np.full(10, 1 + sign * 1.2 * most), mass, 3, allowed)
+
+
 def test_krylov_says_where_it_stopped():
     with pytest.raises(NumericsError, match=r"residual .* or solver direct"):
         Krylov(iterations=1, tolerance=1e-14).prepare(matrix(2, 40, 1e4))(np.eye(1600)[7], 1.0)
@@ -246,6 +339,24 @@ def test_krylov_leaves_no_negative_density():
     solution = Krylov().prepare(m)(right, 1.0)
     assert solution.density.min() >= 0
     assert solution.iterations > 0
+
+
+def test_off_grids_negative_values_are_repaired_by_a_jacobi_sweep():
+    """D^-1(b + (D - M) x) from the non-negative part: clipping alone would leave the cells of the tail empty."""
+    m = on_mesh(Voronoi((-2.0, -2.0), (2.0, 2.0), (60, 60), jitter=0.4).build(), 0.02)
+    right = np.zeros(3600)
+    right[1200] = 1.0
+    bare = replace(m)
+    bare.__dict__["monotone"] = False  # what is not an M-matrix is promised no sign
+    solver = Krylov(tolerance=1e-6)
+    x, density = (solver.prepare(each)(right, 1.0).density for each in (bare, m))
+    assert (x < 0).sum() > 100
+    positive = np.maximum(x, 0.0)
+    entering = np.bincount(m.neighbour, m.down * positive[m.owner], 3600)
+    entering += np.bincount(m.owner, m.up * positive[m.neighbour], 3600)
+    np.testing.assert_allclose(density, (right + entering) / m.diagonal(), rtol=1e-6)
+    assert ((x < 0) & (density > 0)).any()
+    assert density.min() >= 0
 
 
 def test_the_correction_of_the_mass_is_reported():
