@@ -17,7 +17,7 @@ from fvflow.linalg import (
     FaceMatrix,
     Krylov,
     Solver,
-    Sweeps,
+    SplitSweeps,
     Tridiagonal,
     UpwindTriangular,
     amg,
@@ -143,7 +143,7 @@ def test_a_split_step_is_the_product_of_its_axes(dimension):
         expected = np.linalg.solve(part.sparse().toarray(), mesh.volume * expected)
     whole = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up)
     whole = replace(whole, shape=mesh.shape)
-    found = Sweeps(whole)(right / mesh.volume)
+    found = SplitSweeps(whole)(right / mesh.volume)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert mesh.volume @ found == pytest.approx(right.sum(), rel=4e-16 * mesh.cells)
     if dimension == 1:
@@ -381,7 +381,7 @@ def test_a_loose_tolerance_is_kept_and_its_mass_error_told(kind, tolerance):
 
 
 def test_long_iterations_off_grids_get_a_multigrid_preconditioner(monkeypatch):
-    monkeypatch.setattr("fvflow.linalg.krylov._WORTH", 20)
+    monkeypatch.setattr("fvflow.linalg.krylov._SETUP_COST", 20)
     case = Case.parse(
         "mesh: {kind: voronoi, lower: [0, 0], upper: [1, 1], cells: [50, 50]}\n"
         "flow: {kind: fokker-planck, epsilon: 1, velocity: [3*y, -2*x]}\n"

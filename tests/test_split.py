@@ -10,7 +10,7 @@ from fvflow import jit
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Direct, FaceMatrix, Krylov, LocallyOneDimensional, Sweeps
+from fvflow.linalg import Direct, FaceMatrix, Krylov, LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.mesh import Box, Graded
@@ -56,7 +56,7 @@ def axis_matrix(matrix, axis):
 def test_sweeps_are_products_of_dense_solves(counts, alike):
     matrix = random_matrix(counts, alike)
     volume, rho = np.diag(matrix.volume), np.random.default_rng(2).random(len(matrix.volume))
-    sweeps, euler, cayley = Sweeps(matrix), rho, rho
+    sweeps, euler, cayley = SplitSweeps(matrix), rho, rho
     for axis in sweeps.axes:
         a = axis_matrix(matrix, axis)
         euler = np.linalg.solve(volume + a, volume @ euler)
@@ -79,7 +79,7 @@ def test_the_stencil_is_the_matrix(counts):
     diagonal = np.diag(dense)
     np.testing.assert_allclose(matrix.diagonal(), diagonal, rtol=1e-14)
     expected = (matrix.volume * right + diagonal * rho - dense @ rho) / diagonal
-    np.testing.assert_allclose(Stencil(matrix).relaxed(rho, right, out), expected, rtol=1e-12)
+    np.testing.assert_allclose(Stencil(matrix).jacobi(rho, right, out), expected, rtol=1e-12)
     alone = [np.diag(axis_matrix(matrix, axis)) / matrix.volume for axis in range(len(counts))]
     np.testing.assert_allclose(matrix.rates(), [rates.max(initial=0.0) for rates in alone], rtol=1e-12, atol=1e-14)
 
@@ -89,11 +89,11 @@ def test_the_stencil_is_the_matrix(counts):
 def test_what_is_left_of_a_residual_is_told_from_the_sweeps(counts, fresh):
     matrix = random_matrix(counts)
     right, density = np.random.default_rng(7).random((2, len(matrix.volume)))
-    sweeps, swept, before = Sweeps(matrix), [right], density.copy()
+    sweeps, swept, before = SplitSweeps(matrix), [right], density.copy()
     for axis in sweeps.axes:
         swept.append(sweeps(swept[-1], (axis,)))
     out = np.empty_like(right)
-    norm = Stencil(matrix).remainder(swept[1:], density, fresh, out)
+    norm = Stencil(matrix).residual_after_sweeps(swept[1:], density, fresh, out)
     expected = right - matrix.apply(swept[-1]) / matrix.volume
     np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-12)
     assert norm == pytest.approx(matrix.volume @ np.abs(expected), rel=1e-11, abs=1e-12)
@@ -106,9 +106,9 @@ def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
     rho = np.random.default_rng(4).random(len(matrix.volume))
 
     def found():
-        swept = [Sweeps(each)(rho, reflected=way) for each in (matrix, alike) for way in (False, True)]
+        swept = [SplitSweeps(each)(rho, reflected=way) for each in (matrix, alike) for way in (False, True)]
         line = Stencil(matrix)
-        moved = [line.apply(rho, np.empty_like(rho)), line.relaxed(rho, rho, np.empty_like(rho))]
+        moved = [line.apply(rho, np.empty_like(rho)), line.jacobi(rho, rho, np.empty_like(rho))]
         return [*swept, *moved, MatrixFreeSolver(matrix, 1e-12, 99)(rho, float(matrix.volume @ rho)).density]
 
     fast = found()
@@ -126,10 +126,10 @@ def test_lines_that_are_alike_share_their_multipliers():
     """V1(x) + V2(y) is told from the coefficients up to the rounding of V; x y couples the axes."""
     separable = problem((60, 64), "exp(x) + y**4/7 - y").matrix(0.0, 0.1)
     coupled = problem((60, 64), "exp(x) + y**4/7 - y + 1e-6*x*y").matrix(0.0, 0.1)
-    assert Sweeps(separable).nbytes == 3 * 8 * (60 + 64)
-    assert Sweeps(coupled).nbytes == 2 * 3 * 8 * 60 * 64
+    assert SplitSweeps(separable).nbytes == 3 * 8 * (60 + 64)
+    assert SplitSweeps(coupled).nbytes == 2 * 3 * 8 * 60 * 64
     rho = np.random.default_rng(5).random(3840)
-    np.testing.assert_allclose(Sweeps(separable)(rho), Sweeps(coupled)(rho), rtol=1e-4)
+    np.testing.assert_allclose(SplitSweeps(separable)(rho), SplitSweeps(coupled)(rho), rtol=1e-4)
 
 
 def test_threads_change_nothing(monkeypatch):
@@ -137,9 +137,9 @@ def test_threads_change_nothing(monkeypatch):
     matrix = problem((300, 300)).matrix(0.0, 0.1)
     rho = np.random.default_rng(6).random(90_000)
     monkeypatch.setattr(jit, "thread_limit", lambda: 1)
-    alone = [Sweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))]
+    alone = [SplitSweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))]
     monkeypatch.setattr(jit, "thread_limit", lambda: 3)
-    np.testing.assert_array_equal(alone, [Sweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))])
+    np.testing.assert_array_equal(alone, [SplitSweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))])
 
 
 @pytest.mark.parametrize(("count", "block"), [(10, 1), (10, 4), (3, 4), (1, 1), (9, 4)])
@@ -235,7 +235,7 @@ def test_the_multipliers_keep_mass(cells):
         matrix = problem((cells,), "2*x**2").matrix(0.0, step)
         rho = np.exp(-(np.linspace(-2, 2, cells) ** 2))
         mass = matrix.volume @ rho
-        assert abs(matrix.volume @ Sweeps(matrix)(rho) / mass - 1) <= 64 * EPS * np.sqrt(cells)
+        assert abs(matrix.volume @ SplitSweeps(matrix)(rho) / mass - 1) <= 64 * EPS * np.sqrt(cells)
 
 
 def test_the_mass_of_many_cells_is_known_from_the_start():
@@ -352,4 +352,4 @@ def test_what_is_estimated_grows_with_what_is_stored():
     extent = Box((0.0, 0.0), (1.0, 1.0), (512, 512)).extent
     sizes = [solver.memory(extent) for solver in (LocallyOneDimensional(), Krylov(), Direct())]
     assert sizes == sorted(sizes)
-    assert Sweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * LocallyOneDimensional().memory(extent) / 64
+    assert SplitSweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * LocallyOneDimensional().memory(extent) / 64

@@ -15,10 +15,10 @@ from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel, Upwind
 from fvflow.linalg import FaceMatrix, divergence
 from fvflow.linalg.markov import gth as kernels
-from fvflow.linalg.markov.detailed_balance import detailed_balance_root, multiplied
+from fvflow.linalg.markov.detailed_balance import detailed_balance_root, tree_products
 from fvflow.linalg.markov.gth import null_vector
-from fvflow.linalg.markov.spectrum import slowest
-from fvflow.linalg.markov.stationary import iterated, stationary_density
+from fvflow.linalg.markov.spectrum import slowest_modes
+from fvflow.linalg.markov.stationary import iterative_null_vector, stationary_density
 from fvflow.mesh import Box, Mesh
 from fvflow.problems import FokkerPlanck
 from tests.contracts import assert_order
@@ -123,7 +123,7 @@ def test_kernels_do_what_their_python_does():
     x[order] = kernels.back_substitute(*factors)
     np.testing.assert_allclose(null_vector(matrix), x / x.max(), rtol=1e-14)
     tree = np.array([0, 2, 1]), np.array([-1, 2, 0]), np.array([1.0, 3.0, 0.5])
-    np.testing.assert_allclose(multiplied(*tree), [2 / 3, 1.0, 1 / 3], rtol=1e-15)
+    np.testing.assert_allclose(tree_products(*tree), [2 / 3, 1.0, 1 / 3], rtol=1e-15)
 
 
 @pytest.mark.parametrize("flux", ["upwind", "centred", "scharfetter-gummel", "square-root"])
@@ -140,7 +140,7 @@ def test_it_is_where_implicit_euler_ends(dimension, flux):
 
 def test_iteration_agrees_with_elimination():
     matrix = generator(box(3, 18), None, ["-x - 3*y + sin(z)", "3*x - y", "-z + 0.3*x*y"], 0.2)
-    x, count = iterated(matrix)
+    x, count = iterative_null_vector(matrix)
     exact = null_vector(matrix)
     assert np.abs(x / x.sum() - exact / exact.sum()).sum() <= 1e-11
     assert x.min() > 0
@@ -153,7 +153,7 @@ def test_iteration_knows_what_it_cannot_know():
     drift = Drift(Expression("(x**2 - 4)**2/4 + y**2 + z**2"), tuple(map(Expression, ("0.5*y", "-0.5*x", "0.1*x*y"))))
     matrix = FokkerPlanck(mesh, drift, 0.08, ScharfetterGummel()).matrix(0.0, 1.0)
     with pytest.raises(NumericsError, match="two starts of the iteration"):
-        iterated(matrix)
+        iterative_null_vector(matrix)
     assert stationary_density(matrix, mesh.components, np.ones(1), 3).residual <= 1e-14
 
 
@@ -290,13 +290,13 @@ def test_all_three_solvers_find_the_same_modes():
     mesh = box(3, 6)
     matrix = generator(mesh, "x**2 + 0.7*y**2 + 0.4*z**2 + 0.3*x*y", epsilon=0.5)
     root = detailed_balance_root(matrix)
-    dense = slowest(matrix, root, mesh.components, 4, True)
+    dense = slowest_modes(matrix, root, mesh.components, 4, True)
     rates = np.linalg.eigvals(np.diag(1 / matrix.volume) @ (matrix.sparse().toarray() - np.diag(matrix.volume)))
     np.testing.assert_allclose(dense.rates, np.sort(rates.real)[1:5], rtol=1e-10)
     finer = box(3, 12)
     matrix = generator(finer, "x**2 + 0.7*y**2 + 0.4*z**2 + 0.3*x*y", epsilon=0.5)
     root = detailed_balance_root(matrix)
-    one, other = (slowest(matrix, root, finer.components, 4, direct) for direct in (True, False))
+    one, other = (slowest_modes(matrix, root, finer.components, 4, direct) for direct in (True, False))
     np.testing.assert_allclose(one.rates, other.rates, rtol=1e-10)
     np.testing.assert_allclose(np.abs((one.vectors * other.vectors).sum(axis=1)), 1.0, rtol=1e-9)
 
@@ -305,7 +305,7 @@ def test_modes_of_a_mesh_in_parts():
     """Both parts have their own steady state, and each of their modes comes twice."""
     matrix, parts = two_boxes(), np.repeat([0, 1], 20).astype(np.int32)
     half = detailed_balance_root(generator(box(1, 20), "x**2"))
-    found = slowest(matrix, np.concatenate([half, half]), parts, 4, True)
+    found = slowest_modes(matrix, np.concatenate([half, half]), parts, 4, True)
     np.testing.assert_allclose(found.rates[::2], found.rates[1::2], rtol=1e-10)
     assert found.rates[0] > 0.5
 

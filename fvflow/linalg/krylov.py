@@ -1,4 +1,4 @@
-"""Krylov iteration, where a factorisation does not scale."""
+"""Krylov iteration, for matrices too large to factorise."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from fvflow.mesh import Array, Extent
 
 _RESTARTS = 8
 _REDUCTION = 1e-8  # of the residual between restarts
-_WORTH = 300  # iterations from which on a hierarchy pays for itself
-_PATIENCE = 400  # iterations before a restart with one
+_SETUP_COST = 300  # iterations that cost as much as setting up and using a multigrid hierarchy
+_UNPRECONDITIONED = 400  # iterations before a restart with multigrid
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
 class Krylov(LinearSolver):
-    """On a grid without a matrix (`MatrixFreeSolver`); elsewhere BiCGStab on M D^-1 (D the diagonal).
+    """Matrix-free iteration on a grid (`MatrixFreeSolver`); on other meshes BiCGStab on M D^-1, D the diagonal.
 
-    It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Where a solve
-    off grids takes more than 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,
-    Stueben, Algebraic multigrid, 1987), if M has one.
+    The iteration restarts from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Once a
+    solve off grids has taken 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,
+    Stueben, Algebraic multigrid, 1987), if M has a hierarchy.
 
-    Of the iterate only what a positive method may use is kept: where it is negative by round-off (it is exact only
-    to tolerance max rho) one Jacobi sweep D^-1(b + (D - M) x) from its non-negative part, a regular splitting, gives
-    a positive solution again (Varga, Matrix Iterative Analysis, 1962).
+    The iterate is exact only to tolerance max rho, so it may be negative in the tails. One Jacobi sweep
+    D^-1(b + (D - M) x) from its non-negative part, a regular splitting, then makes it non-negative (Varga, Matrix
+    Iterative Analysis, 1962).
     """
 
     tolerance: Annotated[float, Gt(0), Lt(1e-4)] = 1e-12
+    """Relative 1-norm of the residual at which a solve stops."""
     iterations: Annotated[int, Ge(1)] = 2000
+    """Largest number of iterations of one solve; a solve that needs more fails."""
     kind: Literal["krylov"] = "krylov"
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run: on grids, without a matrix, 220 per cell and dimension (1024^2, 128^3)."""
+        """Estimated bytes of a run; on grids 220 per cell and dimension, without a matrix (measured: 1024^2, 128^3)."""
         return 220 * extent.dimension * extent.cells if extent.grid else super().memory(extent)
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
-        """Eliminate along the axes of a grid, or scale the columns."""
+        """Set up the sweeps of a grid, or scale the columns of M."""
         if matrix.shape is not None:
             solver, volume = MatrixFreeSolver(matrix, self.tolerance, self.iterations), matrix.volume
             return lambda right, total: solver(right / volume, total)
@@ -87,7 +89,7 @@ class Krylov(LinearSolver):
                 y,
                 residual,
                 goal=_REDUCTION * norm,
-                most=left if preconditioner.tried else min(left, _PATIENCE),
+                most=left if preconditioner.tried else min(left, _UNPRECONDITIONED),
                 weight=ones,
                 precondition=preconditioner.cycle,
             )[0]
@@ -96,7 +98,7 @@ class Krylov(LinearSolver):
         return y, count
 
     def _bound(self, right: Array, y: Array) -> float:
-        """What the residual may be: the tolerance, or the round-off of computing it where that is larger."""
+        """Largest 1-norm of the residual accepted: the tolerance, or the round-off in computing it if larger."""
         return float(max(self.tolerance * np.abs(right).sum(), _ROUND_OFF * np.abs(y).sum()))
 
     def _require(self, transition: Any, right: Array, y: Array, count: int) -> None:
@@ -117,8 +119,8 @@ class _DeferredMultigrid:
         self.cycle: Operator | None = None
 
     def update(self, count: int) -> None:
-        """Set it up if a solve has taken so many iterations that a V-cycle in each would be cheaper."""
-        if count < _WORTH or self.tried:
+        """Set it up if a solve has taken so many iterations that V-cycles are cheaper; tried once."""
+        if count < _SETUP_COST or self.tried:
             return
         self.tried = True
         with contextlib.suppress(NumericsError):  # if M has no hierarchy, go on without
@@ -127,7 +129,7 @@ class _DeferredMultigrid:
 
 
 def _transition(matrix: FaceMatrix, diagonal: Array) -> Any:
-    """I - M D^-1 as a scipy CSR array: where the mass of each cell goes; no negative entry if M is an M-matrix."""
+    """I - M D^-1 as a scipy CSR array: the transfer of mass between cells; no negative entry if M is an M-matrix."""
     from scipy.sparse import coo_array
 
     rows = np.concatenate([matrix.owner, matrix.neighbour])

@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.linalg import Product, chebyshev_growth_bound, jump_rate, product, rescale_to_mass
+from fvflow.linalg import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.linear import Step, advanced
@@ -41,7 +41,7 @@ class _Advance:
         self.problem, self.tolerance = problem, tolerance
         self.matrix = problem.matrix(0.0, 1.0)
         self.rate = jump_rate(self.matrix)
-        self.product: Product | None = product(self.matrix, self.rate) if self.rate > 0 else None
+        self.product: RecurrenceStep | None = recurrence_step(self.matrix, self.rate) if self.rate > 0 else None
 
     def __call__(self, masses: Array, length: float) -> tuple[Array, int]:
         if self.product is None:  # nothing moves
@@ -54,7 +54,7 @@ class _Advance:
             )
         return self.advanced(self.product, masses, z)
 
-    def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
+    def advanced(self, times: RecurrenceStep, masses: Array, z: float) -> tuple[Array, int]:
         """exp(-z (1 - P)) m and the number of products: its Poisson sum."""
         return poisson_sum(times, masses, z, self.tolerance)
 
@@ -112,7 +112,7 @@ class Uniformisation:
         return _started(problem, _Advance(problem, self.tolerance))
 
 
-def poisson_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+def poisson_sum(times: RecurrenceStep, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
     """sum_k Poisson_z(k) P^k m, ended early where P^k m is at rest, and the number of products."""
     first, weights = poisson(z, tolerance)
     last, bound = first + len(weights) - 1, float(masses.sum())
@@ -195,7 +195,7 @@ class _Expanded(_Advance):
         self._growth = math.log(max(tolerance, 1e-12) / _EPS)  # that round-off may have
         self._stretch = chebyshev_growth_bound(self.matrix, self.rate) if self.rate > 0 else 0.0
 
-    def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
+    def advanced(self, times: RecurrenceStep, masses: Array, z: float) -> tuple[Array, int]:
         left, count = z, 0
         while left > 0 and not self._settled(masses):
             part, summed = min(self._part(masses, left), left), chebyshev_sum
@@ -245,7 +245,7 @@ class _Expanded(_Advance):
         return np.asarray(level - _log_sum_exp(level))
 
 
-def chebyshev_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+def chebyshev_sum(times: RecurrenceStep, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
     """sum_k c_k T_k(P) m and the number of products; raises NumericsError if that does not converge.
 
     At rest where P m - m is round-off in every cell, or where z of it, which bounds what the step does, is below the

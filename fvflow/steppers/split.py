@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fvflow.linalg import LocallyOneDimensional, Sweeps
+from fvflow.linalg import LocallyOneDimensional, SplitSweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.linear import Inverse, Step, advanced
@@ -33,7 +33,7 @@ class SplitEuler:
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is no grid."""
         self.solver.fits(problem.mesh.extent)
-        inverse = Inverse(problem, Sweeps)
+        inverse = Inverse(problem, SplitSweeps)
 
         def step(state: State, length: float) -> State:
             sweeps = inverse(state.time + length, length)
@@ -77,7 +77,7 @@ class SplitCrankNicolson:
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is no grid."""
         self.solver.fits(problem.mesh.extent)
-        whole, half = (Inverse(problem, Sweeps) for _ in range(2))
+        whole, half = (Inverse(problem, SplitSweeps) for _ in range(2))
 
         def step(state: State, length: float) -> State:
             middle = state.time + 0.5 * length
@@ -91,7 +91,7 @@ class SplitCrankNicolson:
         return step
 
 
-def _there_and_back(inverse: Inverse[Sweeps], density: Array, time: float, length: float) -> Array:
+def _there_and_back(inverse: Inverse[SplitSweeps], density: Array, time: float, length: float) -> Array:
     """The density after a step from `time` on."""
     sweeps = inverse(time + 0.5 * length, 0.25 * length)
     return sweeps(density, (*sweeps.axes, *reversed(sweeps.axes)), reflected=True)

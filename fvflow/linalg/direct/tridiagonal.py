@@ -18,20 +18,20 @@ _ONE_DIMENSION = "solver tridiagonal works in one space dimension; use direct, k
 
 @dataclass(frozen=True)
 class Tridiagonal(LinearSolver):
-    """Elimination without a single subtraction on a chain of cells (one space dimension).
+    """Subtraction-free elimination on a chain of cells (one space dimension).
 
         c_0 = V_0,  p_i = c_i + down_i,  c_{i+1} = V_{i+1} + up_i c_i/p_i;
         y_{i+1} = b_{i+1} + (down_i/p_i) y_i;  x_i = (y_i + up_i x_{i+1})/p_i
 
-    Every entry of the solution is right to a few ulp times the number of cells at any step size. Grassmann, Taksar,
-    Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33 (1985). A centred flux
-    beyond its Peclet number makes M no M-matrix; the recursion still solves it, without that guarantee.
+    Every entry of the solution is accurate to a few ulp times the number of cells, at any step size. Grassmann, Taksar,
+    Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33 (1985). With a centred
+    flux beyond its Peclet number M is not an M-matrix; the recursion still solves it, without that guarantee.
     """
 
     kind: Literal["tridiagonal"] = "tridiagonal"
 
     def fits(self, extent: Extent) -> None:
-        """Raise CaseError in more than one dimension."""
+        """Raises CaseError in more than one dimension."""
         if extent.dimension != 1:
             raise CaseError(_ONE_DIMENSION)
 
