@@ -322,7 +322,7 @@ def test_where_nothing_moves_nothing_is_done(stepper):
         assert after.iterations == 0
 
 
-def test_a_sum_that_does_not_converge_is_told():
+def test_a_sum_that_does_not_converge_is_an_error():
     def growing(x, other, twice, back, weight, total) -> tuple[float, float]:
         other[:] = 10 * x
         return float(np.abs(other).sum()), 1.0
@@ -374,7 +374,7 @@ def test_diagonals_and_rows_give_the_same_bits(mesh, monkeypatch):
 
 
 @pytest.mark.parametrize("few", [0, 3])
-def test_loops_as_plain_python(few, monkeypatch):
+def test_compiled_loops_equal_their_python(few, monkeypatch):
     """Both loops, uncompiled, over more than one block of cells."""
 
     matrix = problem(Box((-2.0, -2.0), (2.0, 2.0), (30, 25)).build()).matrix(0.0, 1.0)

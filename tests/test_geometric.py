@@ -148,7 +148,7 @@ def test_corrections_are_linear_between_coarse_cells(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 6), (3, 4, 5)])
-def test_compiled_kernels_equal_the_plain_ones(shape, monkeypatch):
+def test_compiled_kernels_equal_their_python(shape, monkeypatch):
     matrix = random_matrix(shape)
     right, x = np.random.default_rng(4).random((2, len(matrix.volume)))
 
@@ -223,7 +223,7 @@ def test_three_dimensions(name):
 
 
 @pytest.mark.parametrize("stretch", [1.0, 20.0])
-def test_the_gibbs_state_is_left_as_it_is(stretch):
+def test_the_gibbs_state_is_stationary(stretch):
     p = problem("wells", (64, 64), stretch)
     x, y = p.mesh.centre.T
     gibbs = np.exp(-((x**2 - 1) ** 2 + 0.5 * y**2 + 0.3 * x * y) / 0.05)
@@ -236,7 +236,7 @@ def test_the_gibbs_state_is_left_as_it_is(stretch):
 
 
 def test_centred_fluxes_beyond_their_peclet_number():
-    """M is no M-matrix; the cycle is that of one with more diffusion."""
+    """M is not an M-matrix; the cycle is that of one with more diffusion."""
     p = problem("rotation", (64, 64))
     p = FokkerPlanck(p.mesh, p.drift, 0.01, Centred())
     matrix, right = p.matrix(0.0, 10.0), p.mesh.volume / p.mesh.volume.sum()
@@ -248,7 +248,7 @@ def test_centred_fluxes_beyond_their_peclet_number():
     assert p.mesh.volume @ np.abs(solution.density - expected) <= 1e-8 * total
 
 
-def test_what_the_levels_keep():
+def test_the_memory_of_the_levels():
     """At most about twice the coefficients of the faces."""
     for counts in ((128, 128), (32, 32, 32)):
         matrix = problem("trap", counts).matrix(0.0, 10.0)

@@ -151,7 +151,7 @@ def test_a_split_step_is_the_product_of_its_axes(dimension):
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
-def test_transport_down_a_potential_is_one_pass(dimension):
+def test_upwind_transport_down_a_potential_is_solved_in_one_pass(dimension):
     mesh = Box((0.0,) * dimension, (1.0,) * dimension, (6, 5, 4)[:dimension]).build()
     random = np.random.default_rng(7)
     phi = random.normal(size=mesh.cells)
@@ -163,7 +163,7 @@ def test_transport_down_a_potential_is_one_pass(dimension):
     assert mesh.volume @ found == pytest.approx(right.sum(), rel=1e-14)
 
 
-def test_pouring_is_the_flux_update_where_there_is_enough():
+def test_limited_outflow_is_the_flux_update_if_no_cell_runs_empty():
     mesh = Box((0.0, 0.0), (1.0, 1.0), (6, 5)).build()
     random = np.random.default_rng(8)
     phi, content = random.normal(size=mesh.cells), 1.0 + random.random(mesh.cells)
@@ -178,7 +178,7 @@ def test_pouring_is_the_flux_update_where_there_is_enough():
     assert after.sum() == pytest.approx(content.sum(), rel=1e-14)
 
 
-def test_multigrid_keeps_its_hierarchy_while_it_serves(monkeypatch):
+def test_multigrid_reuses_its_hierarchy(monkeypatch):
     built = []
 
     def counted(matrix, make=amg.hierarchy):
@@ -201,7 +201,7 @@ def test_multigrid_keeps_its_hierarchy_while_it_serves(monkeypatch):
         solver.solve(-symmetric, right, 1e-10, 40)
 
 
-def test_gmres_solves_what_a_compact_map_perturbs():
+def test_gmres_solves_equations_of_the_second_kind():
     u = np.random.default_rng(10).normal(size=(3, 50))
     x = solve_second_kind(lambda y: u.T @ (u @ y), np.ones(50))
     np.testing.assert_allclose(x + u.T @ (u @ x), 1.0, atol=1e-7)
@@ -234,7 +234,7 @@ def test_auto_picks_by_dimension_and_size():
 
 
 @pytest.mark.parametrize("step", [1e-4, 0.3, 1e12])
-def test_compiled_sweeps_equal_the_plain_ones_to_the_last_bit(step):
+def test_compiled_sweeps_equal_their_python_to_the_last_bit(step):
     m = matrix(1, 50, step)
     pivot = eliminate.py_func(m.volume, m.down, m.up)
     compiled_pivot = eliminate.dispatcher(m.volume, m.down, m.up)
@@ -245,7 +245,7 @@ def test_compiled_sweeps_equal_the_plain_ones_to_the_last_bit(step):
     )
 
 
-def test_sweeps_are_compiled_when_many_are_seen_or_foreseen(monkeypatch):
+def test_sweeps_are_compiled_after_many_iterations_or_if_many_are_expected(monkeypatch):
     compilations: list[object] = []
 
     def dispatcher(kernel):
@@ -276,7 +276,7 @@ def test_an_interpreted_kernel_does_not_warn_where_the_compiled_one_does_not():
 
 
 @pytest.mark.parametrize("kernel", [substitute_downstream, limit_outflow])
-def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
+def test_compiled_kernels_equal_their_python(kernel, monkeypatch):
     mesh = Box((0.0, 0.0), (1.0, 1.0), (5, 4)).build()
     phi, right, flow = np.random.default_rng(11).random((3, mesh.cells))
     flux = np.where(phi[mesh.owner] > phi[mesh.neighbour], 1.0, -1.0) * flow[mesh.owner]
@@ -292,19 +292,19 @@ def test_compiled_kernels_equal_the_plain_ones(kernel, monkeypatch):
     np.testing.assert_allclose(found(), fast, rtol=1e-14)
 
 
-def test_the_sweep_is_right_to_round_off_where_subtraction_is_not():
+def test_the_elimination_is_accurate_where_subtraction_is_not():
     """A step of 1e12 leaves pivots that subtraction would lose; the mass before any correction is still exact."""
     m = matrix(1, 1000, 1e12)
     x = substitute(eliminate(m.volume, m.down, m.up), m.down, m.up, m.volume)
     assert abs(m.volume @ x / m.volume.sum() - 1) < 1e-12
 
 
-def test_tridiagonal_refuses_what_is_no_chain():
+def test_tridiagonal_refuses_a_matrix_that_is_not_a_chain():
     with pytest.raises(CaseError, match="one space dimension"):
         Tridiagonal().prepare(matrix(2, 4, 0.1))
 
 
-def test_a_solver_that_loses_mass_is_not_covered_up():
+def test_a_lost_mass_is_an_error():
     m = matrix(1, 10, 0.1)
     with pytest.raises(NumericsError, match="returned the mass"):
         rescale_to_mass(m, np.ones(10), 1.001 * m.volume.sum())
@@ -326,7 +326,7 @@ def test_the_bound_on_the_mass_correction():
                 rescale_to_mass(m, np.full(10, 1 + sign * 1.2 * most), mass, 3, allowed)
 
 
-def test_krylov_says_where_it_stopped():
+def test_krylov_reports_where_it_stopped():
     with pytest.raises(NumericsError, match=r"residual .* or solver direct"):
         Krylov(iterations=1, tolerance=1e-14).prepare(matrix(2, 40, 1e4))(np.eye(1600)[7], 1.0)
 
@@ -368,7 +368,7 @@ def test_the_correction_of_the_mass_is_reported():
 
 @pytest.mark.parametrize("tolerance", [1e-6, 1e-9])
 @pytest.mark.parametrize("kind", ["box", "voronoi"])
-def test_a_loose_tolerance_is_kept_and_its_mass_error_told(kind, tolerance):
+def test_a_loose_tolerance_is_kept_and_its_mass_error_reported(kind, tolerance):
     case = Case.parse(
         f"mesh: {{kind: {kind}, lower: [0, 0], upper: [1, 1], cells: [30, 30]}}\n"
         "flow: {kind: fokker-planck, epsilon: 1, potential: x**2, stepper: {kind: tr-bdf2, "

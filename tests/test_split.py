@@ -86,7 +86,7 @@ def test_the_stencil_is_the_matrix(counts):
 
 @pytest.mark.parametrize("counts", SHAPES + LARGER)
 @pytest.mark.parametrize("fresh", [False, True])
-def test_what_is_left_of_a_residual_is_told_from_the_sweeps(counts, fresh):
+def test_the_residual_follows_from_the_sweeps(counts, fresh):
     matrix = random_matrix(counts)
     right, density = np.random.default_rng(7).random((2, len(matrix.volume)))
     sweeps, swept, before = SplitSweeps(matrix), [right], density.copy()
@@ -101,7 +101,7 @@ def test_what_is_left_of_a_residual_is_told_from_the_sweeps(counts, fresh):
 
 
 @pytest.mark.parametrize("counts", [(9,), (5, 6), (4, 3, 5), (13, 45)])
-def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
+def test_compiled_kernels_equal_their_python(counts, monkeypatch):
     matrix, alike = random_matrix(counts), random_matrix(counts, True)
     rho = np.random.default_rng(4).random(len(matrix.volume))
 
@@ -122,8 +122,8 @@ def problem(counts, potential="2*x**2 + x*y + y**2", epsilon=0.4):
     return FokkerPlanck(mesh, Drift(potential=Expression(potential)), epsilon, ScharfetterGummel())
 
 
-def test_lines_that_are_alike_share_their_multipliers():
-    """V1(x) + V2(y) is told from the coefficients up to the rounding of V; x y couples the axes."""
+def test_equal_lines_share_their_multipliers():
+    """V1(x) + V2(y) is recognised in the coefficients up to the rounding of V; x y couples the axes."""
     separable = problem((60, 64), "exp(x) + y**4/7 - y").matrix(0.0, 0.1)
     coupled = problem((60, 64), "exp(x) + y**4/7 - y + 1e-6*x*y").matrix(0.0, 0.1)
     assert SplitSweeps(separable).nbytes == 3 * 8 * (60 + 64)
@@ -143,7 +143,7 @@ def test_threads_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize(("count", "block"), [(10, 1), (10, 4), (3, 4), (1, 1), (9, 4)])
-def test_the_work_is_shared_without_gaps(count, block, monkeypatch):
+def test_parallel_for_covers_the_range_without_gaps(count, block, monkeypatch):
     monkeypatch.setattr(jit, "thread_limit", lambda: 3)
     runs = []
     jit.parallel_for(lambda *run: runs.append(run), count, jit.MIN_PARALLEL_CELLS, block)
@@ -178,7 +178,7 @@ def test_the_iteration_without_a_matrix_keeps_the_contract(counts, step):
     check_solver(Krylov(), problem(counts, potential).matrix(0.0, step))
 
 
-def test_the_iteration_takes_as_many_rounds_on_any_grid():
+def test_iterations_do_not_grow_with_the_grid():
     rounds = []
     for count in (32, 64, 128):
         matrix = problem((count, count)).matrix(0.0, 0.02)
@@ -188,7 +188,7 @@ def test_the_iteration_takes_as_many_rounds_on_any_grid():
 
 
 @pytest.mark.parametrize("step", [1.0, 1e2, 1e4])
-def test_long_steps_are_met_with_cycles(step):
+def test_long_steps_use_multigrid_cycles(step):
     """A double well at eps = 0.05, up to steps of 1e4; the sweep alone stalls, and is left after 12 iterations."""
     p = problem((64, 64), "(x**2 - 1)**2 + 0.5*y**2 + 0.3*x*y", 0.05)
     matrix, right = p.matrix(0.0, step), np.random.default_rng(8).random(p.mesh.cells)
@@ -200,7 +200,7 @@ def test_long_steps_are_met_with_cycles(step):
     assert solve(expected, float(matrix.volume @ right)).iterations <= 60, "each solve begins with sweeps"
 
 
-def test_short_steps_are_left_to_sweeps():
+def test_short_steps_use_sweeps_only():
     """No levels are made where the sweeps are on their way."""
     p = problem((64, 64), "(x**2 - 1)**2 + 0.5*y**2 + 0.3*x*y", 0.05)
     solve = MatrixFreeSolver(p.matrix(0.0, 0.01), 1e-12, 400)
@@ -222,7 +222,7 @@ def test_the_iteration_ends_without_a_negative_density():
     assert bare(right, 1.0).density.min() < 0
 
 
-def test_the_iteration_says_where_it_stopped():
+def test_the_iteration_reports_where_it_stopped():
     solve = Krylov(iterations=1, tolerance=1e-14).prepare(problem((40, 40)).matrix(0.0, 1e4))
     with pytest.raises(NumericsError, match=r"stopped after 1 iterations at the residual .* or solver direct"):
         solve(np.eye(1600)[7], 1.0)
