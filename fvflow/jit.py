@@ -1,63 +1,123 @@
-"""Compiled loops, and their lines shared among the cores."""
+"""Compiled loops (`kernel`), and the distribution of their work over threads (`parallel_for`).
+
+Every compiled loop of fvflow is a module-level function under the decorator `kernel`:
+
+    @kernel(fastmath={"contract"})
+    def axpy(a: Any, x: Any, y: Any) -> None: ...
+
+numba is imported and the function compiled when a kernel is first called, never at import. Kernels may call each other.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import cache
+import threading
+from collections.abc import Callable, Collection
+from functools import cache, update_wrapper
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
 from fvflow.system import usable_cores
 
-INTERPRETED_ITERATIONS = 2**17  # turns of a loop that take the interpreter a fifth of the time in which numba starts
+INTERPRETED_ITERATIONS = 2**17  # the interpreter runs them in a fifth of the time in which numba starts
 MIN_PARALLEL_CELLS = 2**17  # cells from which handing work to another thread costs less than it saves
 
+R = TypeVar("R")
+_COMPILING = threading.Lock()
 
-@cache
-def compiled(function: Callable[..., Any], *liberties: str) -> Callable[..., Any]:
-    """The function compiled by numba, kept on disk between runs; numba is imported when first needed.
 
-    Liberties: with "contract" a product and the sum that takes it are rounded once, with "reassoc" sums are taken in
-    the order that is fastest; neither is for differences that have to cancel.
+class IterationBudget:
+    """Loop iterations that kernels may still run in the interpreter before they are compiled."""
+
+    def __init__(self, left: int = INTERPRETED_ITERATIONS) -> None:
+        self.left = left
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether kernels that share this budget are to be compiled."""
+        return self.left < 0
+
+    def spend(self, iterations: int) -> None:
+        """Count iterations that were run, or are about to be."""
+        self.left -= iterations
+
+
+INTERPRETER_BUDGET = IterationBudget()  # shared by all kernels of the process that start in the interpreter
+
+
+def expect_iterations(iterations: int) -> None:
+    """Announce iterations to come, so that a long run compiles its kernels at once."""
+    INTERPRETER_BUDGET.spend(iterations)
+
+
+class Kernel(Generic[R]):
+    """A compiled loop; `py_func` is the plain function, `dispatcher` what numba makes of it.
+
+    With a `budget` the kernel is interpreted until the budget is exhausted, so that a small run does not wait for
+    numba; the entries of the first argument count as the iterations of one call. Results must not depend on it: this
+    is for loops whose sums a compiler leaves in their order.
     """
+
+    def __init__(self, function: Callable[..., R], options: dict[str, Any], budget: IterationBudget | None) -> None:
+        update_wrapper(self, function)
+        self.py_func, self.budget = function, budget
+        self._options = options
+        self._dispatcher: Callable[..., R] | None = None
+
+    @property
+    def dispatcher(self) -> Callable[..., R]:
+        """The function compiled by numba, cached on disk between runs."""
+        if self._dispatcher is None:
+            with _COMPILING:  # threads may be the first to ask
+                if self._dispatcher is None:
+                    self._dispatcher = _compiled(self.py_func, self._options)
+        return self._dispatcher
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba takes this object for when another kernel calls it: its dispatcher."""
+        return self.dispatcher._numba_type_  # type: ignore[attr-defined]
+
+    def __call__(self, *args: Any) -> R:
+        """Run the loop."""
+        if self.budget is not None:
+            self.budget.spend(len(args[0]))
+            if not self.budget.exhausted:
+                with np.errstate(all="ignore"):  # as compiled
+                    return self.py_func(*args)
+        return self.dispatcher(*args)
+
+
+def _compiled(function: Callable[..., R], options: dict[str, Any]) -> Callable[..., R]:
     import numba
 
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(liberties)}
-    kernel: Callable[..., Any]
+    dispatcher: Callable[..., R]
     try:
-        kernel = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep it: a read-only installation without a home
-        kernel = numba.njit(**options)(function)
-    return kernel
+        dispatcher = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # nowhere to cache it: a read-only installation without a home
+        dispatcher = numba.njit(**options)(function)
+    return dispatcher
 
 
-class LazyJit:
-    """A loop that is interpreted until such loops have turned 2^17 times in the process, and compiled from then on.
+def kernel(
+    *,
+    fastmath: Collection[str] = (),
+    nogil: bool = True,
+    error_model: Literal["numpy", "python"] = "numpy",
+    budget: IterationBudget | None = None,
+) -> Callable[[Callable[..., R]], Kernel[R]]:
+    """Decorator of a compiled loop, see `Kernel`; all but `budget` are options of `numba.njit`.
 
-    So a small run does not wait for numba. The numbers are the same to the last bit: for loops whose sums a compiler
-    leaves in their order.
+    fastmath: LLVM flags, none by default. "contract" fuses a product and the sum that takes it into one rounding,
+        "reassoc" reorders sums so that they vectorise; neither is for differences that have to cancel.
+    nogil: release the interpreter while running; `parallel_for` needs it.
+    error_model: what division by zero does: inf or nan ("numpy"), or ZeroDivisionError ("python").
+    budget: iterations that are interpreted first.
     """
-
-    left = INTERPRETED_ITERATIONS  # for all of them
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *arrays: Any) -> Any:
-        """The loop, whose turns are the entries of the first array."""
-        expect_iterations(len(arrays[0]))
-        if LazyJit.left < 0:
-            return compiled(self._function)(*arrays)
-        with np.errstate(all="ignore"):  # as compiled
-            return self._function(*arrays)
-
-
-def expect_iterations(turns: int) -> None:
-    """Count turns of patient loops, so that they are compiled at once where many are to come."""
-    LazyJit.left -= turns
+    options = {"nogil": nogil, "error_model": error_model, "fastmath": set(fastmath)}
+    return lambda function: Kernel(function, options, budget)
 
 
 @cache

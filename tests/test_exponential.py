@@ -13,10 +13,10 @@ from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel, Upwind
-from fvflow.jit import compiled
-from fvflow.linalg import FaceMatrix, Product, chebyshev_growth_bound, jump_rate, product
+from fvflow.jit import Kernel
+from fvflow.linalg import FaceMatrix, RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step
 from fvflow.linalg.markov import uniformization
-from fvflow.linalg.markov.uniformization import jumps, recur, recur_bands
+from fvflow.linalg.markov.uniformization import jumps, recur_diagonals, recur_rows
 from fvflow.mesh import Box, Graded, Mesh, Voronoi
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import Chebyshev, ImplicitEuler, Uniformisation
@@ -145,7 +145,7 @@ def test_chebyshev_sums_themselves_keep_the_gibbs_state(dimension, length):
     rate = jump_rate(matrix)
     gibbs = masses = prepared.mesh.volume * prepared.initial.density
     for _ in range(30):
-        masses, _ = chebyshev_sum(product(matrix, rate), masses, rate * length, 1e-12)
+        masses, _ = chebyshev_sum(recurrence_step(matrix, rate), masses, rate * length, 1e-12)
         masses = masses * (gibbs.sum() / masses.sum())  # as a step ends
     assert np.abs(masses - gibbs).max() <= 1e-13 * gibbs.max()
 
@@ -240,7 +240,7 @@ def test_round_off_does_not_grow():
     matrix = fokker.matrix(0.0, 1.0)
     rate = jump_rate(matrix)
     with pytest.raises(NumericsError, match=r"grew to .* use stepper uniformisation"):
-        chebyshev_sum(product(matrix, rate), mesh.volume * state.density, rate, 1e-12)
+        chebyshev_sum(recurrence_step(matrix, rate), mesh.volume * state.density, rate, 1e-12)
 
 
 def test_products_of_a_step():
@@ -322,7 +322,7 @@ def test_where_nothing_moves_nothing_is_done(stepper):
         assert after.iterations == 0
 
 
-def test_a_sum_that_does_not_converge_is_told():
+def test_a_sum_that_does_not_converge_is_an_error():
     def growing(x, other, twice, back, weight, total) -> tuple[float, float]:
         other[:] = 10 * x
         return float(np.abs(other).sum()), 1.0
@@ -334,7 +334,7 @@ def test_a_sum_that_does_not_converge_is_told():
 # ---- the matrix of one jump
 
 
-def taken(times: Product, x: np.ndarray, twice: float, back: float) -> np.ndarray:
+def taken(times: RecurrenceStep, x: np.ndarray, twice: float, back: float) -> np.ndarray:
     other, total = x[::-1].copy(), np.ones_like(x)
     norm, change = times(x, other, twice, back, 0.25, total)
     np.testing.assert_allclose([norm, change], [np.abs(other).sum(), np.abs(other - x).sum()], rtol=1e-13)
@@ -358,7 +358,7 @@ def test_the_matrix_of_a_jump(mesh):
     dense = plain(matrix, rate)
     np.testing.assert_allclose(dense.sum(axis=0), 1.0, rtol=1e-14)
     x = np.random.default_rng(6).random(fokker.mesh.cells)
-    times = product(matrix, rate)
+    times = recurrence_step(matrix, rate)
     np.testing.assert_allclose(taken(times, x, 1.0, 0.0), dense @ x, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(taken(times, x, 2.0, 1.0), 2 * dense @ x - x[::-1], rtol=1e-12, atol=1e-14)
 
@@ -368,23 +368,23 @@ def test_diagonals_and_rows_give_the_same_bits(mesh, monkeypatch):
 
     matrix = problem(mesh).matrix(0.0, 1.0)
     rate, x = jump_rate(matrix), np.random.default_rng(6).random(len(matrix.volume))
-    banded = taken(product(matrix, rate), x, 2.0, 1.0)
-    monkeypatch.setattr(uniformization, "_FEW", 0)
-    np.testing.assert_array_equal(taken(product(matrix, rate), x, 2.0, 1.0), banded)
+    banded = taken(recurrence_step(matrix, rate), x, 2.0, 1.0)
+    monkeypatch.setattr(uniformization, "_MAX_DIAGONAL_PAIRS", 0)
+    np.testing.assert_array_equal(taken(recurrence_step(matrix, rate), x, 2.0, 1.0), banded)
 
 
 @pytest.mark.parametrize("few", [0, 3])
-def test_loops_as_plain_python(few, monkeypatch):
+def test_compiled_loops_equal_their_python(few, monkeypatch):
     """Both loops, uncompiled, over more than one block of cells."""
 
     matrix = problem(Box((-2.0, -2.0), (2.0, 2.0), (30, 25)).build()).matrix(0.0, 1.0)
     rate, x = jump_rate(matrix), np.random.default_rng(6).random(750)
-    assert compiled(recur) is not recur
-    assert compiled(recur_bands) is not recur_bands
-    monkeypatch.setattr(uniformization, "_FEW", few)
-    quick = taken(product(matrix, rate), x, 2.0, 1.0)
-    monkeypatch.setattr(uniformization, "compiled", lambda function: function)
-    np.testing.assert_allclose(taken(product(matrix, rate), x, 2.0, 1.0), quick, rtol=1e-13)
+    assert recur_rows.dispatcher is not recur_rows.py_func
+    assert recur_diagonals.dispatcher is not recur_diagonals.py_func
+    monkeypatch.setattr(uniformization, "_MAX_DIAGONAL_PAIRS", few)
+    quick = taken(recurrence_step(matrix, rate), x, 2.0, 1.0)
+    monkeypatch.setattr(Kernel, "dispatcher", property(lambda kernel: kernel.py_func))
+    np.testing.assert_allclose(taken(recurrence_step(matrix, rate), x, 2.0, 1.0), quick, rtol=1e-13)
 
 
 @pytest.mark.parametrize("mesh", ["line", "graded", "voronoi"])
@@ -433,7 +433,9 @@ def test_what_is_left_of_a_poisson_sum_at_rest_is_put_where_it_rests():
     fokker = problem("line")
     matrix = fokker.matrix(0.0, 1.0)
     rate = jump_rate(matrix)
-    masses, taken_products = poisson_sum(product(matrix, rate), fokker.mesh.volume * some(fokker).density, 1e6, 1e-12)
+    masses, taken_products = poisson_sum(
+        recurrence_step(matrix, rate), fokker.mesh.volume * some(fokker).density, 1e6, 1e-12
+    )
     assert taken_products < 1e5
     gibbs = fokker.mesh.volume * np.exp(-fokker.drift.energy(fokker.mesh, 0.0) / 0.4)
     np.testing.assert_allclose(masses / masses.sum(), gibbs / gibbs.sum(), rtol=1e-10)

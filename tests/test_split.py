@@ -10,8 +10,7 @@ from fvflow import jit
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
-from fvflow.linalg import Direct, FaceMatrix, Krylov, LocallyOneDimensional, Sweeps
-from fvflow.linalg.grid import matrix_free, stencil, sweep_kernels
+from fvflow.linalg import Direct, FaceMatrix, Krylov, LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.mesh import Box, Graded
@@ -57,7 +56,7 @@ def axis_matrix(matrix, axis):
 def test_sweeps_are_products_of_dense_solves(counts, alike):
     matrix = random_matrix(counts, alike)
     volume, rho = np.diag(matrix.volume), np.random.default_rng(2).random(len(matrix.volume))
-    sweeps, euler, cayley = Sweeps(matrix), rho, rho
+    sweeps, euler, cayley = SplitSweeps(matrix), rho, rho
     for axis in sweeps.axes:
         a = axis_matrix(matrix, axis)
         euler = np.linalg.solve(volume + a, volume @ euler)
@@ -80,21 +79,21 @@ def test_the_stencil_is_the_matrix(counts):
     diagonal = np.diag(dense)
     np.testing.assert_allclose(matrix.diagonal(), diagonal, rtol=1e-14)
     expected = (matrix.volume * right + diagonal * rho - dense @ rho) / diagonal
-    np.testing.assert_allclose(Stencil(matrix).relaxed(rho, right, out), expected, rtol=1e-12)
+    np.testing.assert_allclose(Stencil(matrix).jacobi(rho, right, out), expected, rtol=1e-12)
     alone = [np.diag(axis_matrix(matrix, axis)) / matrix.volume for axis in range(len(counts))]
     np.testing.assert_allclose(matrix.rates(), [rates.max(initial=0.0) for rates in alone], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("counts", SHAPES + LARGER)
 @pytest.mark.parametrize("fresh", [False, True])
-def test_what_is_left_of_a_residual_is_told_from_the_sweeps(counts, fresh):
+def test_the_residual_follows_from_the_sweeps(counts, fresh):
     matrix = random_matrix(counts)
     right, density = np.random.default_rng(7).random((2, len(matrix.volume)))
-    sweeps, swept, before = Sweeps(matrix), [right], density.copy()
+    sweeps, swept, before = SplitSweeps(matrix), [right], density.copy()
     for axis in sweeps.axes:
         swept.append(sweeps(swept[-1], (axis,)))
     out = np.empty_like(right)
-    norm = Stencil(matrix).remainder(swept[1:], density, fresh, out)
+    norm = Stencil(matrix).residual_after_sweeps(swept[1:], density, fresh, out)
     expected = right - matrix.apply(swept[-1]) / matrix.volume
     np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-12)
     assert norm == pytest.approx(matrix.volume @ np.abs(expected), rel=1e-11, abs=1e-12)
@@ -102,22 +101,18 @@ def test_what_is_left_of_a_residual_is_told_from_the_sweeps(counts, fresh):
 
 
 @pytest.mark.parametrize("counts", [(9,), (5, 6), (4, 3, 5), (13, 45)])
-def test_compiled_kernels_equal_the_plain_ones(counts, monkeypatch):
+def test_compiled_kernels_equal_their_python(counts, monkeypatch):
     matrix, alike = random_matrix(counts), random_matrix(counts, True)
     rho = np.random.default_rng(4).random(len(matrix.volume))
 
     def found():
-        swept = [Sweeps(each)(rho, reflected=way) for each in (matrix, alike) for way in (False, True)]
+        swept = [SplitSweeps(each)(rho, reflected=way) for each in (matrix, alike) for way in (False, True)]
         line = Stencil(matrix)
-        moved = [line.apply(rho, np.empty_like(rho)), line.relaxed(rho, rho, np.empty_like(rho))]
+        moved = [line.apply(rho, np.empty_like(rho)), line.jacobi(rho, rho, np.empty_like(rho))]
         return [*swept, *moved, MatrixFreeSolver(matrix, 1e-12, 99)(rho, float(matrix.volume @ rho)).density]
 
     fast = found()
-    for module in (stencil, matrix_free):
-        monkeypatch.setattr(module, "compiled", lambda function, *liberties: function)
-    for name, kernel in vars(sweep_kernels).copy().items():
-        if hasattr(kernel, "py_func"):
-            monkeypatch.setattr(sweep_kernels, name, kernel.py_func)
+    monkeypatch.setattr(jit.Kernel, "dispatcher", property(lambda kernel: kernel.py_func))
     for plain, quick in zip(found(), fast, strict=True):
         np.testing.assert_allclose(plain, quick, rtol=1e-11, atol=1e-13)
 
@@ -127,14 +122,14 @@ def problem(counts, potential="2*x**2 + x*y + y**2", epsilon=0.4):
     return FokkerPlanck(mesh, Drift(potential=Expression(potential)), epsilon, ScharfetterGummel())
 
 
-def test_lines_that_are_alike_share_their_multipliers():
-    """V1(x) + V2(y) is told from the coefficients up to the rounding of V; x y couples the axes."""
+def test_equal_lines_share_their_multipliers():
+    """V1(x) + V2(y) is recognised in the coefficients up to the rounding of V; x y couples the axes."""
     separable = problem((60, 64), "exp(x) + y**4/7 - y").matrix(0.0, 0.1)
     coupled = problem((60, 64), "exp(x) + y**4/7 - y + 1e-6*x*y").matrix(0.0, 0.1)
-    assert Sweeps(separable).nbytes == 3 * 8 * (60 + 64)
-    assert Sweeps(coupled).nbytes == 2 * 3 * 8 * 60 * 64
+    assert SplitSweeps(separable).nbytes == 3 * 8 * (60 + 64)
+    assert SplitSweeps(coupled).nbytes == 2 * 3 * 8 * 60 * 64
     rho = np.random.default_rng(5).random(3840)
-    np.testing.assert_allclose(Sweeps(separable)(rho), Sweeps(coupled)(rho), rtol=1e-4)
+    np.testing.assert_allclose(SplitSweeps(separable)(rho), SplitSweeps(coupled)(rho), rtol=1e-4)
 
 
 def test_threads_change_nothing(monkeypatch):
@@ -142,13 +137,13 @@ def test_threads_change_nothing(monkeypatch):
     matrix = problem((300, 300)).matrix(0.0, 0.1)
     rho = np.random.default_rng(6).random(90_000)
     monkeypatch.setattr(jit, "thread_limit", lambda: 1)
-    alone = [Sweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))]
+    alone = [SplitSweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))]
     monkeypatch.setattr(jit, "thread_limit", lambda: 3)
-    np.testing.assert_array_equal(alone, [Sweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))])
+    np.testing.assert_array_equal(alone, [SplitSweeps(matrix)(rho), Stencil(matrix).apply(rho, np.empty_like(rho))])
 
 
 @pytest.mark.parametrize(("count", "block"), [(10, 1), (10, 4), (3, 4), (1, 1), (9, 4)])
-def test_the_work_is_shared_without_gaps(count, block, monkeypatch):
+def test_parallel_for_covers_the_range_without_gaps(count, block, monkeypatch):
     monkeypatch.setattr(jit, "thread_limit", lambda: 3)
     runs = []
     jit.parallel_for(lambda *run: runs.append(run), count, jit.MIN_PARALLEL_CELLS, block)
@@ -183,7 +178,7 @@ def test_the_iteration_without_a_matrix_keeps_the_contract(counts, step):
     check_solver(Krylov(), problem(counts, potential).matrix(0.0, step))
 
 
-def test_the_iteration_takes_as_many_rounds_on_any_grid():
+def test_iterations_do_not_grow_with_the_grid():
     rounds = []
     for count in (32, 64, 128):
         matrix = problem((count, count)).matrix(0.0, 0.02)
@@ -193,7 +188,7 @@ def test_the_iteration_takes_as_many_rounds_on_any_grid():
 
 
 @pytest.mark.parametrize("step", [1.0, 1e2, 1e4])
-def test_long_steps_are_met_with_cycles(step):
+def test_long_steps_use_multigrid_cycles(step):
     """A double well at eps = 0.05, up to steps of 1e4; the sweep alone stalls, and is left after 12 iterations."""
     p = problem((64, 64), "(x**2 - 1)**2 + 0.5*y**2 + 0.3*x*y", 0.05)
     matrix, right = p.matrix(0.0, step), np.random.default_rng(8).random(p.mesh.cells)
@@ -205,7 +200,7 @@ def test_long_steps_are_met_with_cycles(step):
     assert solve(expected, float(matrix.volume @ right)).iterations <= 60, "each solve begins with sweeps"
 
 
-def test_short_steps_are_left_to_sweeps():
+def test_short_steps_use_sweeps_only():
     """No levels are made where the sweeps are on their way."""
     p = problem((64, 64), "(x**2 - 1)**2 + 0.5*y**2 + 0.3*x*y", 0.05)
     solve = MatrixFreeSolver(p.matrix(0.0, 0.01), 1e-12, 400)
@@ -227,7 +222,7 @@ def test_the_iteration_ends_without_a_negative_density():
     assert bare(right, 1.0).density.min() < 0
 
 
-def test_the_iteration_says_where_it_stopped():
+def test_the_iteration_reports_where_it_stopped():
     solve = Krylov(iterations=1, tolerance=1e-14).prepare(problem((40, 40)).matrix(0.0, 1e4))
     with pytest.raises(NumericsError, match=r"stopped after 1 iterations at the residual .* or solver direct"):
         solve(np.eye(1600)[7], 1.0)
@@ -240,7 +235,7 @@ def test_the_multipliers_keep_mass(cells):
         matrix = problem((cells,), "2*x**2").matrix(0.0, step)
         rho = np.exp(-(np.linspace(-2, 2, cells) ** 2))
         mass = matrix.volume @ rho
-        assert abs(matrix.volume @ Sweeps(matrix)(rho) / mass - 1) <= 64 * EPS * np.sqrt(cells)
+        assert abs(matrix.volume @ SplitSweeps(matrix)(rho) / mass - 1) <= 64 * EPS * np.sqrt(cells)
 
 
 def test_the_mass_of_many_cells_is_known_from_the_start():
@@ -357,4 +352,4 @@ def test_what_is_estimated_grows_with_what_is_stored():
     extent = Box((0.0, 0.0), (1.0, 1.0), (512, 512)).extent
     sizes = [solver.memory(extent) for solver in (LocallyOneDimensional(), Krylov(), Direct())]
     assert sizes == sorted(sizes)
-    assert Sweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * LocallyOneDimensional().memory(extent) / 64
+    assert SplitSweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * LocallyOneDimensional().memory(extent) / 64

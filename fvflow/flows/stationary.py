@@ -16,8 +16,8 @@ from fvflow.fields import Names, SteadyFormula
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
-from fvflow.linalg.markov.spectrum import DENSE, Modes, slowest
-from fvflow.linalg.markov.stationary import component_masses, restricted, stationary_density
+from fvflow.linalg.markov.spectrum import LARGEST_DENSE, Eigenmodes, slowest_modes
+from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
@@ -140,7 +140,7 @@ class SpectrumFlow(SteadyFlow):
         root = np.empty(mesh.cells)
         for part in range(int(mesh.components.max()) + 1):
             cells = np.flatnonzero(mesh.components == part)
-            found = detailed_balance_root(restricted(matrix, cells))
+            found = detailed_balance_root(submatrix(matrix, cells))
             if found is None:
                 raise CaseError(
                     "the discrete flow is not in detailed balance, so that its modes need not be real: give the drift "
@@ -163,7 +163,7 @@ class SpectrumFlow(SteadyFlow):
         scale = component_masses(volume, initial.density, parts) / component_masses(volume, root**2, parts)
         if not scale.all():
             raise CaseError("a part of the mesh has no mass, so that its modes are not densities; give it some")
-        found = slowest(matrix, root, parts, self.count, _direct(mesh.extent))
+        found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
         figures = {"spectral_gap": float(found.rates[0]), "gap_error": found.gap_error, "residual": found.residual}
         figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(found.rates, 1)}
         yield replace(
@@ -177,7 +177,7 @@ class SpectrumFlow(SteadyFlow):
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
-        solver = "a dense eigensolver" if extent.cells <= DENSE else solver
+        solver = "a dense eigensolver" if extent.cells <= LARGEST_DENSE else solver
         return f"{self.count} modes of the symmetrised generator by {solver}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
@@ -191,7 +191,7 @@ def _direct(extent: Extent) -> bool:
     return extent.dimension < 3 or extent.cells <= LARGEST_DIRECT
 
 
-def _densities(found: Modes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
+def _densities(found: Eigenmodes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
     """Modes as densities, from the root of rho (cell,)."""
     scale = np.sqrt(mass) * root / np.sqrt(mesh.volume)
     return {f"mode_{i}": scale * vector for i, vector in enumerate(found.vectors, 1)}

@@ -1,4 +1,4 @@
-"""Linear solvers for FaceMatrix; each ends with a step that restores the total mass to round-off."""
+"""Linear solvers for `FaceMatrix`; each solve ends by restoring the total mass to round-off."""
 
 from fvflow.linalg.amg import Multigrid, ReusedAMG
 from fvflow.linalg.base import LinearSolver
@@ -6,10 +6,10 @@ from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.factor_cache import FactorCache
-from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, Sweeps
+from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.markov.stationary import LARGEST_ELIMINATION
-from fvflow.linalg.markov.uniformization import Product, chebyshev_growth_bound, jump_rate, product
+from fvflow.linalg.markov.uniformization import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, divergence, inner, rescale_to_mass
 from fvflow.linalg.second_kind import solve_second_kind
 from fvflow.linalg.selection import LARGEST_DIRECT, Auto, Solver, describe_solver, resolve_solver
@@ -26,12 +26,12 @@ __all__ = [
     "LinearSolver",
     "LocallyOneDimensional",
     "Multigrid",
-    "Product",
+    "RecurrenceStep",
     "ReusedAMG",
     "Solution",
     "Solve",
     "Solver",
-    "Sweeps",
+    "SplitSweeps",
     "Tridiagonal",
     "UpwindTriangular",
     "chebyshev_growth_bound",
@@ -41,7 +41,7 @@ __all__ = [
     "factorise",
     "inner",
     "jump_rate",
-    "product",
+    "recurrence_step",
     "rescale_to_mass",
     "resolve_solver",
     "solve_second_kind",

@@ -1,4 +1,4 @@
-"""Conjugate gradients with a multigrid hierarchy that is kept while it serves."""
+"""Conjugate gradients with an algebraic multigrid hierarchy that is reused from matrix to matrix."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from annotated_types import Ge
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array
 
-_WORN = 10  # iterations after which the hierarchy is built anew for the next matrix
+_WORN_OUT = 10  # iterations beyond which the hierarchy is rebuilt for the next matrix
 _COARSEST = 200
 
 
 @dataclass(frozen=True)
 class Multigrid:
-    """CG preconditioned by classical algebraic multigrid (pyamg), its hierarchy kept from matrix to matrix."""
+    """CG preconditioned by classical algebraic multigrid (pyamg), its hierarchy reused from matrix to matrix."""
 
     iterations: Annotated[int, Ge(1)] = 40
+    """Largest number of CG iterations of one solve; a solve that needs more fails."""
     kind: Literal["multigrid"] = "multigrid"
 
 
 class ReusedAMG:
-    """Solves one symmetric positive definite system after the other, each near the one before.
+    """Solves a sequence of symmetric positive definite systems, each close to the one before.
 
-    Ruge, Stueben, Algebraic multigrid, 1987. The hierarchy of an earlier matrix preconditions the later ones until it
-    takes more than 10 iterations.
+    Ruge, Stueben, Algebraic multigrid, 1987. The hierarchy of an earlier matrix preconditions later ones until a
+    solve takes more than 10 iterations.
     """
 
     def __init__(self) -> None:
@@ -36,14 +37,14 @@ class ReusedAMG:
 
     def solve(self, matrix: Any, right: Array, tolerance: float, most: int) -> Array:
         """x with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if it stalls."""
-        fresh = self._precondition is None or self._last > _WORN
+        fresh = self._precondition is None or self._last > _WORN_OUT
         if fresh:
             self._precondition = hierarchy(matrix)
-        x, count = _conjugate(matrix, right, self._precondition, tolerance, most)
+        x, count = _conjugate_gradients(matrix, right, self._precondition, tolerance, most)
         if x is None and not fresh:
             fresh, self._precondition = True, hierarchy(matrix)
-            x, count = _conjugate(matrix, right, self._precondition, tolerance, most)
-        self._last = min(count, _WORN) if fresh else count  # what is new is not replaced at once
+            x, count = _conjugate_gradients(matrix, right, self._precondition, tolerance, most)
+        self._last = min(count, _WORN_OUT) if fresh else count  # a new hierarchy is kept for at least one more solve
         if x is None:
             self._precondition = None
             raise NumericsError(f"conjugate gradients stopped after {count} iterations")
@@ -51,7 +52,7 @@ class ReusedAMG:
 
 
 def hierarchy(matrix: Any) -> Any:
-    """b -> one V-cycle for M x = b; raises NumericsError where the matrix has none."""
+    """b -> one V-cycle for M x = b; raises NumericsError if the matrix has no hierarchy."""
     import pyamg
     from scipy.sparse import csr_matrix
 
@@ -69,7 +70,7 @@ def hierarchy(matrix: Any) -> Any:
 
 
 def _cycle(levels: Any, right: Array, depth: int) -> Array:
-    """One V-cycle from 0; pyamg's own computes a residual before and one after it, which CG has no use for."""
+    """One V-cycle from 0; that of pyamg computes two more residuals, which CG does not use."""
     level = levels.levels[depth]
     if depth == len(levels.levels) - 1:
         return np.asarray(levels.coarse_solver(level.A, right))
@@ -80,8 +81,10 @@ def _cycle(levels: Any, right: Array, depth: int) -> Array:
     return x
 
 
-def _conjugate(matrix: Any, right: Array, precondition: Any, tolerance: float, most: int) -> tuple[Array | None, int]:
-    """The solution, or None where it was not found, and the iterations."""
+def _conjugate_gradients(
+    matrix: Any, right: Array, precondition: Any, tolerance: float, most: int
+) -> tuple[Array | None, int]:
+    """The solution, or None if CG broke down or did not converge, and the iterations."""
     x, residual = np.zeros_like(right), right.copy()
     goal = tolerance * float(np.linalg.norm(right))
     if float(np.linalg.norm(residual)) <= goal:

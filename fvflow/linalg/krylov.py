@@ -1,4 +1,4 @@
-"""Krylov iteration, where a factorisation does not scale."""
+"""Krylov iteration, for matrices too large to factorise."""
 
 from __future__ import annotations
 
@@ -12,91 +12,97 @@ from annotated_types import Ge, Gt, Lt
 from fvflow.errors import NumericsError
 from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.bicgstab import Operator, bicgstab
 from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
 _RESTARTS = 8
-_WORTH = 300  # iterations from which on a hierarchy pays for itself
-_PATIENCE = 400  # iterations before a restart with one
+_REDUCTION = 1e-8  # of the residual between restarts
+_SETUP_COST = 300  # iterations that cost as much as setting up and using a multigrid hierarchy
+_UNPRECONDITIONED = 400  # iterations before a restart with multigrid
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
 class Krylov(LinearSolver):
-    """On a grid without a matrix (`MatrixFreeSolver`); elsewhere BiCGStab on M D^-1 (D the diagonal).
+    """Matrix-free iteration on a grid (`MatrixFreeSolver`); on other meshes BiCGStab on M D^-1, D the diagonal.
 
-    It is restarted from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Where a solve
-    off grids takes more than 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,
-    Stueben, Algebraic multigrid, 1987), if M has one.
+    The iteration restarts from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Once a
+    solve off grids has taken 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,
+    Stueben, Algebraic multigrid, 1987), if M has a hierarchy.
 
-    Of the iterate only what a positive method may use is kept: where it is negative by round-off (it is exact only
-    to tolerance max rho) one Jacobi sweep D^-1(b + (D - M) x) from its non-negative part, a regular splitting, gives
-    a positive solution again (Varga, Matrix Iterative Analysis, 1962).
+    The iterate is exact only to tolerance max rho, so it may be negative in the tails. One Jacobi sweep
+    D^-1(b + (D - M) x) from its non-negative part, a regular splitting, then makes it non-negative (Varga, Matrix
+    Iterative Analysis, 1962).
     """
 
     tolerance: Annotated[float, Gt(0), Lt(1e-4)] = 1e-12
+    """Relative 1-norm of the residual at which a solve stops."""
     iterations: Annotated[int, Ge(1)] = 2000
+    """Largest number of iterations of one solve; a solve that needs more fails."""
     kind: Literal["krylov"] = "krylov"
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run: on grids, without a matrix, 220 per cell and dimension (1024^2, 128^3)."""
+        """Estimated bytes of a run; on grids 220 per cell and dimension, without a matrix (measured: 1024^2, 128^3)."""
         return 220 * extent.dimension * extent.cells if extent.grid else super().memory(extent)
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
-        """Eliminate along the axes of a grid, or scale the columns."""
+        """Set up the sweeps of a grid, or scale the columns of M."""
         if matrix.shape is not None:
             solver, volume = MatrixFreeSolver(matrix, self.tolerance, self.iterations), matrix.volume
             return lambda right, total: solver(right / volume, total)
-        from scipy.sparse.linalg import LinearOperator
-
         diagonal = matrix.diagonal()
-        spread = _spread(matrix, diagonal)
-        scaled = LinearOperator(spread.shape, matvec=lambda y: y - spread @ y, dtype=np.float64)  # M D^-1
-
-        precondition = _Late(matrix, diagonal)
+        transition = _transition(matrix, diagonal)
+        preconditioner = _DeferredMultigrid(matrix, diagonal)
 
         def solve(right: Array, total: float) -> Solution:
-            y, count = self._iterate(scaled, right, diagonal / matrix.volume * right, precondition)
+            y, count = self._iterate(transition, right, diagonal / matrix.volume * right, preconditioner)
             if matrix.monotone and right.min() >= 0 and y.min() < 0:
-                y = right + spread @ np.maximum(y, 0.0)
-                self._require(scaled, right, y, count)
+                y = right + transition @ np.maximum(y, 0.0)
+                self._require(transition, right, y, count)
             allowed = self._bound(right, y) / abs(total)
             return rescale_to_mass(matrix, y / diagonal, total, count, allowed)
 
         return solve
 
-    def _iterate(self, scaled: Any, right: Array, y: Array, precondition: _Late) -> tuple[Array, int]:
-        from scipy.sparse.linalg import bicgstab
+    def _iterate(
+        self, transition: Any, right: Array, y: Array, preconditioner: _DeferredMultigrid
+    ) -> tuple[Array, int]:
+        """y with M D^-1 y = b, from a first guess, and the iterations."""
+        ones, count = np.ones_like(y), 0
 
-        count = 0
-
-        def counted(_: Array) -> None:
-            nonlocal count
-            count += 1
+        def scaled(vector: Array, /, *, out: Array) -> Array:
+            return np.asarray(np.subtract(vector, transition @ vector, out=out))
 
         for _ in range(_RESTARTS):
-            residual = right - scaled @ y
-            if np.abs(residual).sum() <= self._bound(right, y):
-                precondition.look(count)
+            residual = right - scaled(y, out=np.empty_like(y))
+            norm = float(np.abs(residual).sum())
+            if norm <= self._bound(right, y):
+                preconditioner.update(count)
                 return y, count
             if count >= self.iterations:
                 break
-            with np.errstate(all="ignore"):  # a breakdown shows in the residual
-                left = self.iterations - count
-                most = left if precondition.sought else min(left, _PATIENCE)
-                step, _ = bicgstab(scaled, residual, rtol=1e-8, maxiter=most, callback=counted, M=precondition.operator)
-            precondition.look(count)
-            y = y + step
-        self._require(scaled, right, y, count)
+            left = self.iterations - count
+            count += bicgstab(
+                scaled,
+                y,
+                residual,
+                goal=_REDUCTION * norm,
+                most=left if preconditioner.tried else min(left, _UNPRECONDITIONED),
+                weight=ones,
+                precondition=preconditioner.cycle,
+            )[0]
+            preconditioner.update(count)
+        self._require(transition, right, y, count)
         return y, count
 
     def _bound(self, right: Array, y: Array) -> float:
-        """What the residual may be: the tolerance, or the round-off of computing it where that is larger."""
+        """Largest 1-norm of the residual accepted: the tolerance, or the round-off in computing it if larger."""
         return float(max(self.tolerance * np.abs(right).sum(), _ROUND_OFF * np.abs(y).sum()))
 
-    def _require(self, scaled: Any, right: Array, y: Array, count: int) -> None:
-        left = np.abs(right - scaled @ y).sum()
+    def _require(self, transition: Any, right: Array, y: Array, count: int) -> None:
+        left = np.abs(right - (y - transition @ y)).sum()
         if not left <= self._bound(right, y):
             raise NumericsError(
                 f"solver krylov stopped after {count} iterations at the residual {left / np.abs(right).sum():.1e} "
@@ -104,27 +110,26 @@ class Krylov(LinearSolver):
             )
 
 
-class _Late:
-    """A preconditioner of M D^-1, made when the iteration is seen to need one."""
+class _DeferredMultigrid:
+    """A multigrid preconditioner of M D^-1, set up once an iteration turns out to need one."""
 
     def __init__(self, matrix: FaceMatrix, diagonal: Array) -> None:
-        self._matrix, self._diagonal, self.operator = matrix, diagonal, None  # type: FaceMatrix, Array, Any
-        self.sought = False
+        self._matrix, self._diagonal = matrix, diagonal
+        self.tried = False
+        self.cycle: Operator | None = None
 
-    def look(self, count: int) -> None:
-        """Make it if a solve has taken so many iterations that a V-cycle in each would be cheaper."""
-        if count < _WORTH or self.sought:
+    def update(self, count: int) -> None:
+        """Set it up if a solve has taken so many iterations that V-cycles are cheaper; tried once."""
+        if count < _SETUP_COST or self.tried:
             return
-        from scipy.sparse.linalg import LinearOperator
-
-        self.sought = True
-        with contextlib.suppress(NumericsError):  # no hierarchy: on without
-            cycle, shape = hierarchy(self._matrix.sparse().tocsr()), (len(self._diagonal),) * 2
-            self.operator = LinearOperator(shape, matvec=lambda y: self._diagonal * cycle(y), dtype=np.float64)
+        self.tried = True
+        with contextlib.suppress(NumericsError):  # if M has no hierarchy, go on without
+            cycle, diagonal = hierarchy(self._matrix.sparse().tocsr()), self._diagonal
+            self.cycle = lambda vector, /, *, out: np.multiply(diagonal, cycle(vector), out=out)
 
 
-def _spread(matrix: FaceMatrix, diagonal: Array) -> Any:
-    """I - M D^-1 as a scipy CSR array: where the content of each cell goes; no negative entry if M is an M-matrix."""
+def _transition(matrix: FaceMatrix, diagonal: Array) -> Any:
+    """I - M D^-1 as a scipy CSR array: the transfer of mass between cells; no negative entry if M is an M-matrix."""
     from scipy.sparse import coo_array
 
     rows = np.concatenate([matrix.owner, matrix.neighbour])

@@ -1,4 +1,4 @@
-"""Equations (1 + C) x = b with a compact C, which shifts few directions by much."""
+"""Equations of the second kind, (1 + C) x = b with a compact C: few of its eigenvalues are far from 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RESTART = 60
 
 
 def solve_second_kind(compact: Callable[[Array], Array], right: Array, tolerance: float = 1e-8) -> Array:
-    """x with x + C x = b by GMRES, few iterations of it for a smooth kernel; raises NumericsError if it stalls."""
+    """x with x + C x = b by GMRES, in few iterations for a smooth kernel; raises NumericsError if it stalls."""
     import numpy as np
     from scipy.sparse.linalg import LinearOperator, gmres
 

@@ -1,4 +1,4 @@
-"""Which solver a case gets: the union of solvers, `auto`, and what `check` says of the choice."""
+"""The union of solvers, the choice made by `auto`, and how `check` reports it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Solve
 from fvflow.mesh import Extent
 
-LARGEST_DIRECT = 4096  # cells in 3D up to which a factorisation pays
-_LARGEST_DIRECT_GRID_2D = 16_384  # cells of a 2D grid up to which a factorisation pays
-_LARGEST_DIRECT_UNSTEADY = 400  # cells of a grid up to which a factorisation pays if it serves one step only
+LARGEST_DIRECT = 4096  # cells in 3D up to which factorising pays
+_LARGEST_DIRECT_GRID_2D = 16_384  # the same for a 2D grid
+_LARGEST_DIRECT_UNSTEADY = 400  # the same for a grid if the factors serve one step only
 
 
 @dataclass(frozen=True)
 class Auto(LinearSolver):
     """Chooses the solver from the dimension and size of the mesh and from whether the drift is steady.
 
-    1D: `tridiagonal`. 2D: `direct` up to 16384 cells and on every mesh that is not a grid. 3D: `direct` up to 4096
-    cells. Otherwise `krylov`; also on grids of more than 400 cells if the drift depends on time, because a
-    factorisation would then serve a single step (three times slower on 128^2).
+    1D: `tridiagonal`. 2D: `direct` up to 16384 cells, and on every mesh that is not a grid. 3D: `direct` up to 4096
+    cells. Otherwise `krylov`; also on grids of more than 400 cells if the drift depends on time, because the factors
+    would then serve a single step (three times slower on 128^2).
     """
 
     kind: Literal["auto"] = "auto"
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
-        """Not available: `auto` is resolved first, by the extent of the mesh."""
+        """Raises TypeError: `auto` has to be resolved first, by the extent of the mesh."""
         raise TypeError("resolve `auto` by resolve_solver(solver, extent) before preparing a matrix")
 
     def resolve(self, extent: Extent, steady: bool = True) -> LinearSolver:
@@ -40,7 +40,7 @@ class Auto(LinearSolver):
         return Direct() if small or (extent.dimension == 2 and not extent.grid) else Krylov()
 
     def reason(self, extent: Extent, steady: bool = True) -> str:
-        """Why, as a clause."""
+        """Why this solver was chosen, as a clause."""
         if extent.dimension == 1:
             return "elimination on a chain of cells takes linear time"
         if extent.cells <= _largest_direct(extent, steady):
@@ -52,7 +52,7 @@ class Auto(LinearSolver):
         return "on a grid, by sweeps along its axes" if extent.grid else "the factors would not fit in memory"
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run with the solver that it resolves to."""
+        """Estimated bytes of a run with the chosen solver."""
         return self.resolve(extent).memory(extent)
 
 

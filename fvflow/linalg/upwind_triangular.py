@@ -1,4 +1,4 @@
-"""Transport down a potential: the matrix is triangular in the order of the potential."""
+"""Transport down a potential: the matrix is triangular if cells are ordered by the potential."""
 
 from __future__ import annotations
 
@@ -6,50 +6,51 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index, Mesh
 
 
 class UpwindTriangular:
-    """Flows from cells of higher to cells of lower phi: none runs in a circle, so one pass over the cells will do."""
+    """Flow from cells of higher to cells of lower phi: it has no cycles, so one pass over the cells suffices."""
 
     def __init__(self, mesh: Mesh) -> None:
         cell = np.concatenate([mesh.owner, mesh.neighbour])
         face = np.tile(np.arange(mesh.faces, dtype=np.int32), 2)
-        self._face = face[np.argsort(cell, kind="stable")]  # the faces of each cell, one cell after the other
+        self._face = face[np.argsort(cell, kind="stable")]  # the faces of each cell, in compressed rows
         self._first = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=mesh.cells))])
 
         self._owner, self._neighbour = mesh.owner, mesh.neighbour
 
     def solve(self, matrix: FaceMatrix, phi: Array, right: Array) -> Array:
-        """x (cell,) with M x = b, M triangular with the cells in order of falling phi.
+        """x (cell,) with M x = b, M triangular with the cells in order of descending phi.
 
-        Only adds and divides numbers >= 0, so that every entry is right to a few ulp and none is negative.
+        Only adds and divides numbers >= 0: every entry is accurate to a few ulp, and none is negative.
         """
         x = right.copy()
         faces = self._first, self._face, self._owner, self._neighbour
-        compiled(substitute_downstream)(_falling(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
+        substitute_downstream(_descending_order(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
         return x
 
-    def limit_outflow(self, flux: Array, phi: Array, content: Array) -> tuple[Array, float]:
-        """The contents (cell,) after what crosses each face, of which a cell that has not enough keeps the rest back.
+    def limit_outflow(self, flux: Array, phi: Array, mass: Array) -> tuple[Array, float]:
+        """The masses (cell,) after the fluxes (face,), each cell's outflow scaled down to the mass that it has.
 
-        Also what was kept back in all: 0 unless a content would have become negative.
+        Returns them and the total outflow held back, which is 0 unless a mass would have become negative.
         """
-        x = content.copy()
-        kept = compiled(limit_outflow)(_falling(phi), self._first, self._face, self._owner, self._neighbour, flux, x)
+        x = mass.copy()
+        kept = limit_outflow(_descending_order(phi), self._first, self._face, self._owner, self._neighbour, flux, x)
         return x, float(kept)
 
 
-def _falling(phi: Array) -> Index:
+def _descending_order(phi: Array) -> Index:
     return np.argsort(-phi, kind="stable").astype(np.int32)
 
 
+@kernel()
 def substitute_downstream(
     order: Any, first: Any, face: Any, owner: Any, neighbour: Any, down: Any, up: Any, volume: Any, x: Any
 ) -> None:
-    """Replace the contents x by the densities after the step."""
+    """Replace the masses x by the densities after the step, in place."""
     for cell in order:
         total = volume[cell]
         for index in range(first[cell], first[cell + 1]):
@@ -63,8 +64,9 @@ def substitute_downstream(
                 x[owner[s]] += up[s] * x[cell]
 
 
+@kernel()
 def limit_outflow(order: Any, first: Any, face: Any, owner: Any, neighbour: Any, flux: Any, x: Any) -> Any:
-    """Replace the contents x by those after the fluxes; what was kept back."""
+    """Replace the masses x by those after the limited fluxes, in place; returns the outflow held back."""
     kept = 0.0
     for cell in order:
         leaving = 0.0

@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import Product, chebyshev_growth_bound, jump_rate, product, rescale_to_mass
+from fvflow.linalg import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.base import LinearStepperBase, Step
@@ -43,7 +43,7 @@ class _Advance:
         self.problem, self.tolerance = problem, tolerance
         self.matrix = problem.matrix(0.0, 1.0)
         self.rate = jump_rate(self.matrix)
-        self.product: Product | None = product(self.matrix, self.rate) if self.rate > 0 else None
+        self.product: RecurrenceStep | None = recurrence_step(self.matrix, self.rate) if self.rate > 0 else None
 
     def __call__(self, masses: Array, length: float) -> tuple[Array, int]:
         if self.product is None:  # nothing moves
@@ -56,7 +56,7 @@ class _Advance:
             )
         return self.advanced(self.product, masses, z)
 
-    def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
+    def advanced(self, times: RecurrenceStep, masses: Array, z: float) -> tuple[Array, int]:
         """exp(-z (1 - P)) m and the number of products: its Poisson sum."""
         return poisson_sum(times, masses, z, self.tolerance)
 
@@ -112,7 +112,7 @@ class Uniformisation(ExactInTime):
         return _started(problem, _Advance(problem, self.tolerance))
 
 
-def poisson_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+def poisson_sum(times: RecurrenceStep, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
     """sum_k Poisson_z(k) P^k m, ended early where P^k m is at rest, and the number of products."""
     first, weights = poisson(z, tolerance)
     last, bound = first + len(weights) - 1, float(masses.sum())
@@ -160,7 +160,7 @@ class Chebyshev(ExactInTime):
 
     Round-off grows as T_k(P) does. For a gradient drift with a flux that balances exp(-V/eps) T_k(P) is bounded by
     1 in the weight 1/pi of the Gibbs state, hence |T_k(P) rho|_1 <= |rho|_{1/pi} for pi of mass 1. For any drift
-    that growth, weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.stretch`. A
+    that growth, weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from `fvflow.linalg.chebyshev_growth_bound`. A
     step is cut into parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where
     these together take more products than the Poisson sum of `uniformisation`, and that is stable, it is that sum.
     Not positive: only down to -tolerance. A state that is Gibbs to round-off in every cell is left as it is.
@@ -190,7 +190,7 @@ class _Expanded(_Advance):
         self._growth = math.log(max(tolerance, 1e-12) / _EPS)  # that round-off may have
         self._stretch = chebyshev_growth_bound(self.matrix, self.rate) if self.rate > 0 else 0.0
 
-    def advanced(self, times: Product, masses: Array, z: float) -> tuple[Array, int]:
+    def advanced(self, times: RecurrenceStep, masses: Array, z: float) -> tuple[Array, int]:
         left, count = z, 0
         while left > 0 and not self._settled(masses):
             part, summed = min(self._part(masses, left), left), chebyshev_sum
@@ -240,7 +240,7 @@ class _Expanded(_Advance):
         return np.asarray(level - _log_sum_exp(level))
 
 
-def chebyshev_sum(times: Product, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+def chebyshev_sum(times: RecurrenceStep, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
     """sum_k c_k T_k(P) m and the number of products; raises NumericsError if that does not converge.
 
     At rest where P m - m is round-off in every cell, or where z of it, which bounds what the step does, is below the

@@ -17,7 +17,7 @@ from fvflow.linalg import (
     FaceMatrix,
     FactorCache,
     Multigrid,
-    Sweeps,
+    SplitSweeps,
     UpwindTriangular,
     rescale_to_mass,
     resolve_solver,
@@ -280,7 +280,7 @@ class Predictor:
         down, up = conductance * scharfetter_gummel(-drop, eps), conductance * scharfetter_gummel(drop, eps)
         matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, mesh.shape if self._split else None)
         if self._split:
-            return Sweeps(matrix)(state.density)
+            return SplitSweeps(matrix)(state.density)
         return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density
 
 

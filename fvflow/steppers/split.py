@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from fvflow.linalg import LocallyOneDimensional, Sweeps
+from fvflow.linalg import LocallyOneDimensional, SplitSweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.base import LinearStepperBase, Step
@@ -38,7 +38,7 @@ class SplitEuler(LinearStepperBase):
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is no grid."""
         self.solver.fits(problem.mesh.extent)
-        inverse = Inverse(problem, Sweeps)
+        inverse = Inverse(problem, SplitSweeps)
 
         def step(state: State, length: float) -> State:
             sweeps = inverse(state.time + length, length)
@@ -86,7 +86,7 @@ class SplitCrankNicolson(LinearStepperBase):
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is no grid."""
         self.solver.fits(problem.mesh.extent)
-        whole, half = (Inverse(problem, Sweeps) for _ in range(2))
+        whole, half = (Inverse(problem, SplitSweeps) for _ in range(2))
 
         def step(state: State, length: float) -> State:
             middle = state.time + 0.5 * length
@@ -100,7 +100,7 @@ class SplitCrankNicolson(LinearStepperBase):
         return step
 
 
-def _there_and_back(inverse: Inverse[Sweeps], density: Array, time: float, length: float) -> Array:
+def _there_and_back(inverse: Inverse[SplitSweeps], density: Array, time: float, length: float) -> Array:
     """The density after a step from `time` on."""
     sweeps = inverse(time + 0.5 * length, 0.25 * length)
     return sweeps(density, (*sweeps.axes, *reversed(sweeps.axes)), reflected=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.mesh import Array, Mesh
 from fvflow.transport.hamiltonians import BaseHamiltonian
 
@@ -111,11 +111,12 @@ def hopf_lax(mesh: Mesh, phi: Array, time: float) -> Array:
         return field.flatten()
     for axis, middle in enumerate(middles):
         lines = np.ascontiguousarray(_along(field, axis))
-        least = compiled(lower_envelope)(lines.reshape(-1, len(middle)), middle, time)
+        least = lower_envelope(lines.reshape(-1, len(middle)), middle, time)
         field = _along(least.reshape(lines.shape), axis)
     return field.flatten()
 
 
+@kernel()
 def lower_envelope(value: Any, at: Any, time: float) -> Any:
     """min_j value_ij + (at_k - at_j)^2/(2 time) for each line i (line, cell); `at` is ascending."""
     least, vertex, start = np.empty_like(value), np.empty(len(at), np.int64), np.empty(len(at))

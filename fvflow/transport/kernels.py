@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fvflow.jit import kernel
 
 # Sums may be reordered so that the loops vectorise; infinities and NaN keep their meaning.
-_JIT: dict[str, Any] = {"cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+_vectorised = kernel(fastmath={"reassoc", "contract", "nsz", "arcp"}, nogil=False)
 
 
-@njit(**_JIT)
+@_vectorised
 def _neighbour_rows(row: Any, axis: Any, ny: Any, rows: Any) -> tuple[int, int, bool]:
     """The rows below and above along axis 1 (y) or 2 (z), periodically, and whether the upper face is a wall."""
     if axis == 1:
@@ -28,7 +29,7 @@ def _neighbour_rows(row: Any, axis: Any, ny: Any, rows: Any) -> tuple[int, int, 
     return (row - ny if row >= ny else row + rows - ny), (row + ny if not last else row + ny - rows), last
 
 
-@njit(**_JIT)
+@_vectorised
 def paraboloid(a: Any, b: Any, y: Any) -> None:
     """Project (a, b) on {a + |b|^2/2 <= 0}, in place: a - (y-1), b/y with y >= 1 the root of (y-1-a) y^2 = c.
 
@@ -60,7 +61,7 @@ def paraboloid(a: Any, b: Any, y: Any) -> None:
             b[i, x] /= y[x]
 
 
-@njit(**_JIT)
+@_vectorised
 def descend_cell(
     w_rho: Any,
     w_m: Any,
@@ -95,7 +96,7 @@ def descend_cell(
         _imbalance(k, rest, w_rho, w_m, dt, h, ny)
 
 
-@njit(**_JIT)
+@_vectorised
 def descend_face(
     w_rho: Any,
     w_m: Any,
@@ -134,7 +135,7 @@ def descend_face(
         _imbalance(k, rest, w_rho, w_m, dt, h, ny)
 
 
-@njit(**_JIT)
+@_vectorised
 def _imbalance(k: Any, rest: Any, rho: Any, m: Any, dt: Any, h: Any, ny: Any) -> None:
     """rest^k = (rho^{k+1} - rho^k)/dt + div m^k."""
     axes, _, rows, nx = m.shape
@@ -149,14 +150,14 @@ def _imbalance(k: Any, rest: Any, rho: Any, m: Any, dt: Any, h: Any, ny: Any) ->
                 line[x] += (m[a, k, r, x] - m[a, k, q, x]) / h[a]
 
 
-@njit(**_JIT)
+@_vectorised
 def imbalance(rest: Any, rho: Any, m: Any, dt: Any, h: Any, ny: Any) -> None:
     """rest = (rho^{k+1} - rho^k)/dt + div m for every interval."""
     for k in range(m.shape[1]):
         _imbalance(k, rest, rho, m, dt, h, ny)
 
 
-@njit(**_JIT)
+@_vectorised
 def relax(
     rho: Any,
     m: Any,
@@ -202,7 +203,7 @@ def relax(
     return moved_rho, moved_m
 
 
-@njit(**_JIT)
+@_vectorised
 def dot(a: Any, b: Any) -> float:
     """The inner product of two flat arrays, single-threaded."""
     total = 0.0
@@ -211,7 +212,7 @@ def dot(a: Any, b: Any) -> float:
     return total
 
 
-@njit(**_JIT)
+@_vectorised
 def ascend_sign(gamma: Any, w_rho: Any, sigma: Any, relaxation: Any) -> float:
     """gamma~ = min(gamma + sigma w_rho, 0) at the inner time nodes, relaxed; returns the sum of (gamma~ - gamma)^2."""
     nodes, rows, nx = w_rho.shape
@@ -225,7 +226,7 @@ def ascend_sign(gamma: Any, w_rho: Any, sigma: Any, relaxation: Any) -> float:
     return moved
 
 
-@njit(**_JIT)
+@_vectorised
 def ascend_cell(alpha: Any, beta: Any, w_rho: Any, w_m: Any, sigma: Any, relaxation: Any, ny: Any) -> float:
     """(alpha, beta)~ = projection of (alpha, beta) + sigma K w on the paraboloid, relaxed; the sum of squared steps."""
     axes, intervals, rows, nx = w_m.shape
@@ -256,7 +257,7 @@ def ascend_cell(alpha: Any, beta: Any, w_rho: Any, w_m: Any, sigma: Any, relaxat
     return moved
 
 
-@njit(**_JIT)
+@_vectorised
 def ascend_face(alpha: Any, beta: Any, w_rho: Any, w_m: Any, sigma: Any, relaxation: Any, ny: Any) -> float:
     """As `ascend_cell`, with one pair (alpha, beta) for each face and interval."""
     axes, intervals, rows, nx = w_m.shape

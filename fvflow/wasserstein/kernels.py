@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fvflow.jit import kernel
 
 
-@njit(cache=True)
+@kernel(nogil=False, error_model="python")
 def lines(value: Any, y: Any, x: Any, out: Any, arg: Any) -> None:
     """out[r, i] = max_j x_i y_j - value[r, j] for increasing y and x; -inf and node 0 if no value is finite."""
     hull = np.empty(y.size, np.int64)
@@ -41,7 +42,7 @@ def lines(value: Any, y: Any, x: Any, out: Any, arg: Any) -> None:
             arg[r, i] = j
 
 
-@njit(cache=True)
+@kernel(nogil=False, error_model="python")
 def pivot(
     tail: Any,
     head: Any,
@@ -127,7 +128,7 @@ def pivot(
     return done
 
 
-@njit(cache=True)
+@kernel(nogil=False, error_model="python")
 def _join(i: Any, j: Any, parent: Any, depth: Any) -> Any:
     """The lowest common ancestor."""
     while depth[i] > depth[j]:
@@ -139,7 +140,7 @@ def _join(i: Any, j: Any, parent: Any, depth: Any) -> Any:
     return i
 
 
-@njit(cache=True)
+@kernel(nogil=False, error_model="python")
 def _unhang(node: Any, parent: Any, child: Any, after: Any, before: Any) -> None:
     if before[node] >= 0:
         after[before[node]] = after[node]
@@ -149,7 +150,7 @@ def _unhang(node: Any, parent: Any, child: Any, after: Any, before: Any) -> None
         before[after[node]] = before[node]
 
 
-@njit(cache=True)
+@kernel(nogil=False, error_model="python")
 def _hang(node: Any, parent: Any, child: Any, after: Any, before: Any) -> None:
     before[node], after[node] = -1, child[parent]
     if child[parent] >= 0:

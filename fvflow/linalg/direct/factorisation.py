@@ -1,4 +1,4 @@
-"""Sparse factorisation, once for many steps."""
+"""Sparse LU factorisation, reused over many steps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ def factorise(matrix: Any, ordered: bool = False, indefinite: bool = False) -> A
     """SuperLU without pivoting, ordered for a symmetric pattern: half the fill of the default, a quarter of the time.
 
     For an M-matrix all entries of L and U keep their signs, so that substitution only adds numbers of one sign and a
-    right-hand side >= 0 gives a solution >= 0 in floating point too. `ordered`: rows are in their order of elimination
-    already. `indefinite`: pivots are sought after all. Raises NumericsError if the matrix is singular.
+    right-hand side >= 0 gives a solution >= 0 in floating point too. `ordered`: rows are already in their order of
+    elimination. `indefinite`: pivot after all, in the default ordering.
+    Raises NumericsError if the matrix is singular.
     """
     from scipy.sparse.linalg import splu
 
     options: dict[str, Any] = {
         "permc_spec": "NATURAL" if ordered else "MMD_AT_PLUS_A",
         "diag_pivot_thresh": 0.0,
-        "panel_size": 1,  # these factors have no dense blocks to speak of: a third faster than the default panels
+        "panel_size": 1,  # the factors have few dense blocks: a third faster than the default panels
         "relax": 1,
         "options": {"SymmetricMode": True, "Equil": False},
     }
@@ -36,7 +37,7 @@ def factorise(matrix: Any, ordered: bool = False, indefinite: bool = False) -> A
 
 @dataclass(frozen=True)
 class Direct(LinearSolver):
-    """Sparse LU factorisation: any mesh; memory grows like n log n in two dimensions, n^(5/3) in three."""
+    """Sparse LU factorisation, on any mesh; memory grows like n log n in two dimensions, n^(5/3) in three."""
 
     kind: Literal["direct"] = "direct"
 

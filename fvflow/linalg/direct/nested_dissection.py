@@ -1,4 +1,4 @@
-"""Orders of elimination."""
+"""Elimination order of a grid by nested dissection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _LEAF = 4
 
 
 def elimination_order(mesh: Mesh) -> Index | None:
-    """Nested dissection of a grid (cell,), the cell to eliminate first, second, ...; None where the mesh is no grid.
+    """Nested dissection of a grid: cells in their order of elimination (cell,); None if the mesh is not a grid.
 
     George, Nested dissection of a regular finite element mesh, SIAM J. Numer. Anal. 10 (1973). On the pattern of a JKO
-    step, with its diagonal couplings, factors are a quarter smaller than by minimum degree at 512^2, in half the time.
+    step, with its diagonal couplings, the factors at 512^2 are a quarter smaller than by minimum degree, and take half
+    the time.
     """
     if mesh.edges is None or mesh.dimension == 1:
         return None

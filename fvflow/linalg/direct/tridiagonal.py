@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.jit import LazyJit
+from fvflow.jit import INTERPRETER_BUDGET, kernel
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
@@ -18,20 +18,20 @@ _ONE_DIMENSION = "solver tridiagonal works in one space dimension; use direct, k
 
 @dataclass(frozen=True)
 class Tridiagonal(LinearSolver):
-    """Elimination without a single subtraction on a chain of cells (one space dimension).
+    """Subtraction-free elimination on a chain of cells (one space dimension).
 
         c_0 = V_0,  p_i = c_i + down_i,  c_{i+1} = V_{i+1} + up_i c_i/p_i;
         y_{i+1} = b_{i+1} + (down_i/p_i) y_i;  x_i = (y_i + up_i x_{i+1})/p_i
 
-    Every entry of the solution is right to a few ulp times the number of cells at any step size. Grassmann, Taksar,
-    Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33 (1985). A centred flux
-    beyond its Peclet number makes M no M-matrix; the recursion still solves it, without that guarantee.
+    Every entry of the solution is accurate to a few ulp times the number of cells, at any step size. Grassmann, Taksar,
+    Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33 (1985). With a centred
+    flux beyond its Peclet number M is not an M-matrix; the recursion still solves it, without that guarantee.
     """
 
     kind: Literal["tridiagonal"] = "tridiagonal"
 
     def fits(self, extent: Extent) -> None:
-        """Raise CaseError in more than one dimension."""
+        """Raises CaseError in more than one dimension."""
         if extent.dimension != 1:
             raise CaseError(_ONE_DIMENSION)
 
@@ -39,14 +39,15 @@ class Tridiagonal(LinearSolver):
         """Eliminate; raises CaseError if the cells do not form a chain."""
         if not matrix.tridiagonal:
             raise CaseError(_ONE_DIMENSION)
-        pivot = _eliminate(matrix.volume, matrix.down, matrix.up)
+        pivot = eliminate(matrix.volume, matrix.down, matrix.up)
 
         def solve(right: Array, total: float) -> Solution:
-            return rescale_to_mass(matrix, _substitute(pivot, matrix.down, matrix.up, right), total)
+            return rescale_to_mass(matrix, substitute(pivot, matrix.down, matrix.up, right), total)
 
         return solve
 
 
+@kernel(budget=INTERPRETER_BUDGET)
 def eliminate(volume: Any, down: Any, up: Any) -> Any:
     """The pivots p (cell,)."""
     pivot = np.empty_like(volume)
@@ -58,6 +59,7 @@ def eliminate(volume: Any, down: Any, up: Any) -> Any:
     return pivot
 
 
+@kernel(budget=INTERPRETER_BUDGET)
 def substitute(pivot: Any, down: Any, up: Any, right: Any) -> Any:
     """The solution (cell,)."""
     x = right.copy()
@@ -67,6 +69,3 @@ def substitute(pivot: Any, down: Any, up: Any, right: Any) -> Any:
     for i in range(len(down) - 1, -1, -1):
         x[i] = (x[i] + up[i] * x[i + 1]) / pivot[i]
     return x
-
-
-_eliminate, _substitute = LazyJit(eliminate), LazyJit(substitute)

@@ -1,4 +1,4 @@
-"""Geometric multigrid for a long step on a grid, without a matrix."""
+"""Matrix-free geometric multigrid for long steps on a grid."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled, parallel_for
+from fvflow.jit import kernel, parallel_for
 from fvflow.linalg.direct.factorisation import factorise
-from fvflow.linalg.grid.multigrid_transfer import Faces, coarsened
+from fvflow.linalg.grid.multigrid_transfer import Faces, coarsen
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
-_COARSEST = 256  # cells that are eliminated
-_WEAK = 0.2  # of the strongest rate: along an axis weaker than that the cells stay as they are
-_VISITS = 2  # of a coarser level in each cycle
-_LINES = (8, 512, 512)  # lines side by side in a strip; along x each is one stream of memory
+_COARSEST = 256  # cells up to which a level is solved by elimination
+_WEAK = 0.2  # of the strongest rate: an axis with a smaller one is not coarsened
+_VISITS = 2  # of the coarser level in each cycle: a W-cycle
+_LINES = (8, 512, 512)  # lines side by side in a strip, for x, y, z; each line along x is one stream of memory
 _VIEWS = ((0, 2, 1), (0, 1, 2), (1, 0, 2))  # (z, y, x) seen with x, y, z in the middle; each its own inverse
 
 
 class GeometricMultigrid:
     """r -> about N^-1 r, N = |K|^-1 M on a grid, by one W-cycle.
 
-    On each level M w = |K| is relaxed once from w = 1: a density in balance with its neighbours, near exp(-V/eps) up to
-    a slow factor where the drift is a gradient, 1 where it is free of divergence. In u = rho/w the flux A u_K - B u_L,
-    A = down w_K, B = up w_L, is diffusion and a circulation, and smooth errors are smooth in u. So pairs of cells merge
-    in u, axis by axis: masses |K| w add up, and so do faces side by side. Faces in a row, from middle to middle of the
-    pairs, compose to (A1 A2, B1 B2)/(B1 + A2), half a face being A + sqrt(A B), B + sqrt(A B), which is exact for the
-    exponential profiles of Scharfetter and Gummel in one dimension; what A - B then lacks of the flow through the face
-    between the pairs is added to the side it comes from. So mass and flow in balance are kept, and every level is an
-    M-matrix. Residuals are summed, corrections interpolated linearly in u. Errors are smoothed by solves along lines,
-    every second one and then those between, for x, y, z in turn, and after the correction in exactly the reverse order.
-    Axes whose rates are less than a fifth of the largest wait for a coarser level (Trottenberg, Oosterlee, Schueller,
-    Multigrid, 2001, sections 5.1 and 7.7; line smoothing, semicoarsening, operator-dependent transfer).
+    Local equilibrium. Each level relaxes M w = |K| once from w = 1. The result is close to exp(-V/eps) up to a slowly
+    varying factor if the drift is a gradient, and 1 if it is divergence-free. In u = rho/w the flux A u_K - B u_L,
+    A = down w_K, B = up w_L, consists of diffusion and a circulation, and smooth errors are smooth in u.
 
-    Iterations of BiCGStab for noise and a step of 1e3, at 256^2: double well 8, rotation at cell Peclet numbers up to
-    30 17, on cells stretched by 30 both ways 19; in 48^3 stretched along all axes 25, as no line joins what is strong
-    in planes. Without w a wind takes more than 100 instead of 11; without the flow made up for, that rotation does not
-    converge; it takes 31 by V-cycles, and the stretched one 79 with the same order of lines before and after. In 48^3,
-    with no drift along z, it takes 11, and 38 if all axes merge at once. Weights from the balance along one axis alone
-    do better for gradients (5) but do not converge in cellular flow.
+    Coarsening. Pairs of cells merge in u, axis by axis: masses |K| w add up, and so do faces side by side. Faces in
+    series, between the centres of two pairs, compose to (A1 A2, B1 B2)/(B1 + A2), with half a face A + sqrt(A B),
+    B + sqrt(A B); this is exact for the exponential profiles of Scharfetter and Gummel in one dimension. The difference
+    between A - B and the flow through the face between the pairs is added to its upstream side. So the coarse level
+    keeps mass and balanced flow, and is an M-matrix. Axes whose rates are less than a fifth of the largest are left to
+    a coarser level (semicoarsening).
+
+    Cycle. Residuals are summed, corrections interpolated linearly in u. Line solves smooth the errors, in zebra order
+    for x, y, z in turn, and after the correction in exactly the reverse order. Trottenberg, Oosterlee, Schueller,
+    Multigrid, 2001, sections 5.1 and 7.7 (line smoothing, semicoarsening, operator-dependent transfer).
+
+    Iterations of BiCGStab for noise and a step of 1e3, at 256^2: double well 8; rotation at cell Peclet numbers up to
+    30: 17; on cells stretched by 30 both ways 19; in 48^3 stretched along all axes 25, as no line connects the cells
+    that are strongly coupled in planes. Without w a constant wind takes more than 100 instead of 11. Without the
+    correction of the flow that rotation does not converge; it takes 31 with V-cycles, and the stretched one 79 with the
+    same order of lines before and after. In 48^3 with no drift along z it takes 11, and 38 if all axes merge at once.
+    Weights from the balance along one axis alone are better for gradients (5) but do not converge in cellular flow.
     """
 
     def __init__(self, matrix: FaceMatrix) -> None:
@@ -55,24 +58,24 @@ class GeometricMultigrid:
 
     @property
     def nbytes(self) -> int:
-        """What the levels keep beside the matrix itself."""
+        """Bytes of the levels beside the matrix itself."""
         return sum(level.nbytes for level in self._levels)
 
     def __call__(self, residual: Array, out: Array | None = None) -> Array:
-        """The correction (cell,) of a residual N e (cell,), in `out` if that is given."""
+        """The correction (cell,) for a residual N e (cell,), in `out` if that is given."""
         out = np.empty_like(residual) if out is None else out
         out[:] = 0.0
         self._cycle(0, residual, out)
         return out
 
     def _cycle(self, depth: int, right: Array, x: Array) -> None:
-        """Improve x, of N x = right, on a level."""
+        """Improve x, with N x = right, on a level, in place."""
         if depth == len(self._levels):
             x[:] = self._factors.solve(self._masses * right)
             return
         level = self._levels[depth]
         level.smooth(x, right)
-        coarse = level.restricted(right, x)
+        coarse = level.restrict(right, x)
         correction = np.zeros_like(coarse)
         for _ in range(_VISITS if depth + 1 < len(self._levels) else 1):
             self._cycle(depth + 1, coarse, correction)
@@ -81,7 +84,7 @@ class GeometricMultigrid:
 
 
 class _Level:
-    """One grid: its lines eliminated, the balanced density w, and the matrix of the grid below."""
+    """One grid: the pivots of its lines, the local equilibrium w, and the matrix of the next coarser grid."""
 
     def __init__(self, matrix: FaceMatrix) -> None:
         shape = matrix.shape or ()
@@ -89,28 +92,28 @@ class _Level:
         self._faces: Faces = [(down, up) for _, down, up in matrix.along()]
         self._stencil, self._image = Stencil(matrix), np.empty(len(matrix.volume))
         self._axes = [axis for axis in range(3) if shape[2 - axis] > 1]
-        self._inverse = {axis: pivots(self._volume, self._faces, axis) for axis in self._axes}
-        self._balanced = np.ones(len(matrix.volume))
-        self.smooth(self._balanced, np.ones(len(matrix.volume)))
-        merged = self._merged()
-        self._halved = [2 if axis in merged else 1 for axis in (2, 1, 0)]  # z, y, x
-        self.coarse = coarsened(self._volume, self._faces, self._balanced.reshape(shape), merged)
-        self._parents = [_parents(count, factor) for count, factor in zip(shape, self._halved, strict=True)]
+        self._inverse = {axis: inverse_pivots(self._volume, self._faces, axis) for axis in self._axes}
+        self._equilibrium = np.ones(len(matrix.volume))
+        self.smooth(self._equilibrium, np.ones(len(matrix.volume)))
+        merged = self._merging_axes()
+        self._factor = [2 if axis in merged else 1 for axis in (2, 1, 0)]  # z, y, x
+        self.coarse = coarsen(self._volume, self._faces, self._equilibrium.reshape(shape), merged)
+        self._parents = [_parents(count, factor) for count, factor in zip(shape, self._factor, strict=True)]
 
     @property
     def nbytes(self) -> int:
-        """What the level keeps beside its matrix."""
-        kept: list[Array] = [self._balanced, self._image, self.coarse.volume, self.coarse.down, self.coarse.up]
+        """Bytes of the level beside its matrix."""
+        kept: list[Array] = [self._equilibrium, self._image, self.coarse.volume, self.coarse.down, self.coarse.up]
         kept += self._inverse.values()
         return sum(part.nbytes for part in kept) + self.coarse.owner.nbytes + self.coarse.neighbour.nbytes
 
-    def _merged(self) -> list[int]:
-        """The axes along which cells merge, from their mean rates."""
+    def _merging_axes(self) -> list[int]:
+        """The axes to coarsen, by their mean rates."""
         strength = {axis: float(sum(part.sum() for part in self._faces[axis])) for axis in self._axes}
         return [axis for axis in self._axes if strength[axis] >= _WEAK * max(strength.values())]
 
     def smooth(self, x: Array, right: Array, reverse: bool = False) -> None:
-        """Solve along the lines of each axis in turn, the others held: every second line, and then those between."""
+        """Zebra line relaxation along each axis in turn, in place: the even lines, then the odd ones."""
         for axis in reversed(self._axes) if reverse else self._axes:
             across = [other for other in (2, 1, 0) if other != axis]
             cells = (x.reshape(self._shape), right.reshape(self._shape), self._volume, self._inverse[axis])
@@ -121,54 +124,58 @@ class _Level:
                 self._relax(views, colour, _LINES[axis], outer * -(-inner // _LINES[axis]))
 
     def _relax(self, views: list[Array], colour: int, width: int, strips: int) -> None:
-        run = compiled(relaxed_lines)
-        parallel_for(lambda begin, end: run(*views, colour, width, begin, end), strips, len(self._image))
+        parallel_for(lambda begin, end: relax_lines(*views, colour, width, begin, end), strips, len(self._image))
 
-    def restricted(self, right: Array, x: Array) -> Array:
-        """What is left of the right-hand side, summed over the cells that merge, per mass."""
-        run, image = compiled(summed), self._stencil.apply(x, self._image)
+    def restrict(self, right: Array, x: Array) -> Array:
+        """The residual summed over the cells that merge, per coarse mass."""
+        image = self._stencil.apply(x, self._image)
         coarse = np.empty(self.coarse.shape or ())
         cells = [part.reshape(self._shape) for part in (right, image, self._volume)]
         masses, rows = self.coarse.volume.reshape(coarse.shape), coarse.shape[0] * coarse.shape[1]
-        parallel_for(lambda begin, end: run(coarse, masses, *cells, *self._halved, begin, end), rows, len(x))
+        parallel_for(
+            lambda begin, end: restrict_residual(coarse, masses, *cells, *self._factor, begin, end), rows, len(x)
+        )
         return coarse.ravel()
 
     def correct(self, x: Array, coarse: Array) -> None:
-        """x += w u, u linear between the cells of the coarser grid."""
-        run = compiled(added)
-        cells = [x.reshape(self._shape), self._balanced.reshape(self._shape), coarse.reshape(self.coarse.shape or ())]
+        """x += w u, u interpolated linearly from the coarser grid."""
+        cells = [
+            x.reshape(self._shape),
+            self._equilibrium.reshape(self._shape),
+            coarse.reshape(self.coarse.shape or ()),
+        ]
         parents = [part for pair in self._parents for part in pair]
         rows = self._shape[0] * self._shape[1]
-        parallel_for(lambda begin, end: run(*cells, *parents, begin, end), rows, len(x))
+        parallel_for(lambda begin, end: interpolate_correction(*cells, *parents, begin, end), rows, len(x))
 
 
 def _monotone(matrix: FaceMatrix) -> FaceMatrix:
-    """The matrix, or one with as much more diffusion as makes it an M-matrix."""
+    """The matrix, or one with just enough diffusion added to be an M-matrix."""
     if matrix.monotone:
         return matrix
     lack = np.maximum(-np.minimum(matrix.down, matrix.up), 0.0)
     return replace(matrix, down=matrix.down + lack, up=matrix.up + lack)
 
 
-def pivots(volume: Array, faces: Faces, axis: int) -> Array:
-    """1/p of the elimination along an axis, with all that leaves on the diagonal, without a subtraction (z, y, x)."""
-    stay = volume.copy()
+def inverse_pivots(volume: Array, faces: Faces, axis: int) -> Array:
+    """1/p of the subtraction-free elimination along an axis, with the whole outflow on the diagonal (z, y, x)."""
+    rest = volume.copy()
     for other, (down, up) in enumerate(faces):
         if other != axis:
-            lines = np.moveaxis(stay, 2 - other, 0)
+            lines = np.moveaxis(rest, 2 - other, 0)
             lines[:-1] += np.moveaxis(down, 2 - other, 0)
             lines[1:] += np.moveaxis(up, 2 - other, 0)
-    inverse = np.empty_like(stay)
-    stay, lines, down, up = (np.moveaxis(part, 2 - axis, 0) for part in (stay, inverse, *faces[axis]))
+    inverse = np.empty_like(rest)
+    rest, lines, down, up = (np.moveaxis(part, 2 - axis, 0) for part in (rest, inverse, *faces[axis]))
     for i in range(len(lines) - 1):
-        lines[i] = 1.0 / (stay[i] + down[i])
-        stay[i + 1] += up[i] * (stay[i] * lines[i])
-    lines[-1] = 1.0 / stay[-1]
+        lines[i] = 1.0 / (rest[i] + down[i])
+        rest[i + 1] += up[i] * (rest[i] * lines[i])
+    lines[-1] = 1.0 / rest[-1]
     return inverse
 
 
 def _parents(count: int, factor: int) -> tuple[Array, Array]:
-    """The coarse cells next to each cell (2, cell), and the weight of the second (cell,): 1/4, 0 beside a wall."""
+    """The two nearest coarse cells of each cell (2, cell), and the weight of the second (cell,): 1/4, 0 at a wall."""
     cells = np.arange(count)
     near, last = cells // factor, (count - 1) // factor
     if factor == 1:
@@ -178,7 +185,8 @@ def _parents(count: int, factor: int) -> tuple[Array, Array]:
     return np.stack([near, np.where(alone, near, far)]), np.where(alone, 0.0, 0.25)
 
 
-def relaxed_lines(
+@kernel()
+def relax_lines(
     x: Any,
     b: Any,
     volume: Any,
@@ -220,7 +228,8 @@ def relaxed_lines(
                 x[o, i, k] += inverse[o, i, k] * up[o, i, k] * x[o, i + 1, k]
 
 
-def summed(
+@kernel()
+def restrict_residual(
     coarse: Any, masses: Any, b: Any, image: Any, volume: Any, fz: Any, fy: Any, fx: Any, begin: Any, end: Any
 ) -> None:
     """|K| (b - N x) of the f cells merged along each axis, over their mass; coarse rows begin to end."""
@@ -236,7 +245,10 @@ def summed(
             coarse[o, j, k] /= masses[o, j, k]
 
 
-def added(x: Any, w: Any, u: Any, pz: Any, sz: Any, py: Any, sy: Any, px: Any, sx: Any, begin: Any, end: Any) -> None:
+@kernel()
+def interpolate_correction(
+    x: Any, w: Any, u: Any, pz: Any, sz: Any, py: Any, sy: Any, px: Any, sx: Any, begin: Any, end: Any
+) -> None:
     """x += w u between the parents p, the second of weight s, along each axis; rows begin to end."""
     rows, count, coarse = x.shape[1], x.shape[2], u.shape[2]
     line = np.empty(coarse)

@@ -1,4 +1,4 @@
-"""Products of one subtraction-free tridiagonal solve along each axis of a grid."""
+"""Locally one-dimensional splitting: one subtraction-free tridiagonal solve along each axis of a grid."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.jit import parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.grid import sweep_kernels
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
-_ALIKE = 1e-13  # relative difference of rates that the rounding of a potential leaves between lines that are alike
+_SAME_RATES = 1e-13  # relative difference that the rounding of a potential leaves between equal lines
 
 
 @dataclass(frozen=True)
 class LocallyOneDimensional(LinearSolver):
-    """One tridiagonal sweep along each axis of a grid: what the split steppers solve with."""
+    """One tridiagonal sweep along each axis of a grid: the solver of the split steppers."""
 
     kind: Literal["split"] = "split"
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
-        """The split solve: one sweep along each axis, x first."""
-        sweeps = Sweeps(matrix)
+        """Set up the split solve: one sweep along each axis, x first."""
+        sweeps = SplitSweeps(matrix)
         return lambda right, total: sweeps.rescaled(sweeps(right / matrix.volume), total)
 
     def fits(self, extent: Extent) -> None:
-        """Raise CaseError if the mesh is not a grid."""
+        """Raises CaseError if the mesh is not a grid."""
         if not extent.grid:
             raise CaseError("split steppers sweep along the axes of a grid (box, graded); use implicit-euler")
 
@@ -39,15 +40,15 @@ class LocallyOneDimensional(LinearSolver):
         return 170 * extent.dimension * extent.cells
 
 
-class Sweeps:
+class SplitSweeps:
     """rho -> S rho for each axis in turn, S = (|K| + A_axis)^-1 |K|, on a grid; or 2 S rho - rho.
 
-    A_axis is what leaves a cell along the axis. The product is implicit Euler split by axis: S has no negative entry,
-    its mass |K|'S is |K|', and S pi = pi where the fluxes of pi vanish. 2 S - 1 = (|K| + A)^-1 (|K| - A) is the factor
-    of Crank-Nicolson. Yanenko, The Method of Fractional Steps, 1971.
+    A_axis is the net outflow along the axis. The product is implicit Euler split by axis: S has no negative entry,
+    conserves mass, |K|'S = |K|', and S pi = pi if the fluxes of pi vanish. 2 S - 1 = (|K| + A)^-1 (|K| - A) is the
+    factor of Crank-Nicolson. Yanenko, The Method of Fractional Steps, 1971.
 
-    The elimination is that of `Tridiagonal`; kept are three multipliers of each cell and axis, so that a sweep only
-    multiplies and adds (`sweep_kernels`). Where all lines along an axis have the same rates, one line's serve them all.
+    The elimination is that of `Tridiagonal`. It stores three multipliers per cell and axis, so that a sweep only
+    multiplies and adds (`sweep_kernels`). If all lines along an axis have the same rates, they share the multipliers.
     """
 
     def __init__(self, matrix: FaceMatrix) -> None:
@@ -55,7 +56,7 @@ class Sweeps:
         self.volume, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
         self._factors = []
         for place, *rates in matrix.along():
-            lines = _folded(matrix.shape, place)
+            lines = _as_three_axes(matrix.shape, place)
             faces = (lines[0], lines[1] - 1, lines[2])
             self._factors.append(_Factor(matrix.volume.reshape(lines), *(part.reshape(faces) for part in rates)))
 
@@ -66,7 +67,7 @@ class Sweeps:
 
     @property
     def nbytes(self) -> int:
-        """What the multipliers take."""
+        """Bytes of the multipliers."""
         return sum(factor.nbytes for factor in self._factors)
 
     def __call__(
@@ -78,38 +79,36 @@ class Sweeps:
     ) -> Array:
         """The density (cell,) after a sweep along each of the axes, by default each once, x first.
 
-        Each is 2 S - 1 if `reflected`, and else S, with the result in `out` if that is given.
+        Each applies 2 S - 1 if `reflected`, otherwise S; the result is in `out` if that is given.
         """
-        source, here = density, np.empty_like(density) if out is None else out
-        there = np.empty_like(density) if reflected else here  # S may overwrite what it reads
+        source, target = density, np.empty_like(density) if out is None else out
+        spare = np.empty_like(density) if reflected else target  # S may work in place
         for axis in self.axes if axes is None else axes:
-            self._factors[axis].sweep(source, here, reflected)
-            source, here, there = here, there, here
+            self._factors[axis].sweep(source, target, reflected)
+            source, target, spare = target, spare, target
         return source
 
     def rescaled(self, density: Array, total: float) -> Solution:
-        """The density with its mass made exact, in place: see `rescale_to_mass`."""
+        """The density rescaled to the exact total mass, in place: see `rescale_to_mass`."""
         return rescale_to_mass(self, density, total)
 
 
 class _Factor:
     """The multipliers of one axis: forward, scale, backward, each (outer, along, inner), or (1, along, 1) if shared.
 
-    Those of rows, inner = 1, are kept by groups (group, along, lane), unless there are few rows.
+    Those of rows, inner = 1, are stored by groups (group, along, lane), unless there are few rows.
     """
 
     def __init__(self, volume: Array, down: Array, up: Array) -> None:
-        from fvflow.linalg.grid import sweep_kernels
-
-        self._kernels, self._shape = sweep_kernels, volume.shape
+        self._shape = volume.shape
         outer, _, inner = volume.shape
         self._few = inner == 1 and outer < sweep_kernels.LANES // 2
-        if _alike(volume, down, up):
-            volume, down, up = (_middle(part) for part in (volume, down, up))
+        if _lines_are_equal(volume, down, up):
+            volume, down, up = (_middle_line(part) for part in (volume, down, up))
         self._parts: list[Array] = [np.empty(volume.shape) for _ in range(3)]
         sweep_kernels.multipliers(volume, down, up, *self._parts)
         if inner == 1 and len(volume) > 1 and not self._few:
-            self._parts = [_grouped(part[:, :, 0], sweep_kernels.LANES) for part in self._parts]
+            self._parts = [_interleaved(part[:, :, 0]) for part in self._parts]
 
     @property
     def nbytes(self) -> int:
@@ -117,47 +116,47 @@ class _Factor:
 
     def sweep(self, source: Array, target: Array, reflected: bool) -> None:
         """target = S source, or 2 S source - source; they may be the same array if not reflected."""
-        kernels, parts, (outer, count, inner) = self._kernels, self._parts, self._shape
+        parts, (outer, count, inner) = self._parts, self._shape
         if inner > 1:
             x, y, fresh = source.reshape(self._shape), target.reshape(self._shape), source is not target
-            width = min(kernels.WIDTH, -(-outer * inner // thread_limit()))  # of strips for all threads
-            strips = partial(kernels.sweep_strips, x, y, *parts, width, fresh, reflected)
+            width = min(sweep_kernels.WIDTH, -(-outer * inner // thread_limit()))  # of strips for all threads
+            strips = partial(sweep_kernels.sweep_strips, x, y, *parts, width, fresh, reflected)
             parallel_for(strips, outer * -(-inner // width), len(source))
             return
         before, after = source.reshape(outer, count), target.reshape(outer, count)
         if self._few:
             for row in range(outer):
                 line = (part[min(row, len(part) - 1), :, 0] for part in parts)
-                kernels.sweep_line(before[row], after[row], *line, reflected)
+                sweep_kernels.sweep_line(before[row], after[row], *line, reflected)
         else:
-            rows = partial(kernels.sweep_rows, before, after, *parts, reflected)
-            parallel_for(rows, -(-outer // kernels.LANES), len(source))
+            rows = partial(sweep_kernels.sweep_rows, before, after, *parts, reflected)
+            parallel_for(rows, -(-outer // sweep_kernels.LANES), len(source))
 
 
-def _folded(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
-    """The shape as three: what is before the axis, the axis, what is behind it."""
+def _as_three_axes(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
+    """The shape (outer, along, inner): the axes before the given one merged, the axis, and those after it merged."""
     return math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :])
 
 
-def _grouped(rows: Array, sweep_kernels: int) -> Array:
-    """Rows (row, along) beside each other (group, along, lane), the last group filled up with zeros."""
-    filled = np.zeros((-(-len(rows) // sweep_kernels), rows.shape[1], sweep_kernels))
-    for lane in range(sweep_kernels):
-        part = rows[lane::sweep_kernels]
+def _interleaved(rows: Array) -> Array:
+    """Rows (row, along) interleaved by groups (group, along, lane), the last group padded with zeros."""
+    filled = np.zeros((-(-len(rows) // sweep_kernels.LANES), rows.shape[1], sweep_kernels.LANES))
+    for lane in range(sweep_kernels.LANES):
+        part = rows[lane :: sweep_kernels.LANES]
         filled[: len(part), :, lane] = part
     return filled
 
 
-def _middle(lines: Array) -> Array:
+def _middle_line(lines: Array) -> Array:
     """The line in the middle (1, along, 1)."""
     o, k = lines.shape[0] // 2, lines.shape[2] // 2
     return np.ascontiguousarray(lines[o : o + 1, :, k : k + 1])
 
 
-def _alike(volume: Array, down: Array, up: Array) -> bool:
-    """Whether down/|K| and up/|L| are the same on all lines, to 1e-13; most often two lines tell that they are not."""
+def _lines_are_equal(volume: Array, down: Array, up: Array) -> bool:
+    """Whether down/|K| and up/|L| are the same on all lines, to 1e-13; comparing two lines settles most cases."""
     end = [part[:1, :, :1] for part in (volume, down, up)]
-    middle = [_middle(part) for part in (volume, down, up)]
+    middle = [_middle_line(part) for part in (volume, down, up)]
     return _same_rates(end, middle) and _same_rates([volume, down, up], middle)
 
 
@@ -165,6 +164,6 @@ def _same_rates(lines: list[Array], line: list[Array]) -> bool:
     for part, behind in ((1, slice(-1)), (2, slice(1, None))):
         rate = lines[part] / lines[0][:, behind]
         known = line[part] / line[0][:, behind]
-        if not (np.abs(rate - known) <= _ALIKE * np.abs(known)).all():
+        if not (np.abs(rate - known) <= _SAME_RATES * np.abs(known)).all():
             return False
     return True

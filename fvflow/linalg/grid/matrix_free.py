@@ -1,62 +1,59 @@
-"""Steps on a grid without a matrix: corrections by split sweeps, BiCGStab, multigrid."""
+"""Matrix-free solution of a step on a grid: corrections by split sweeps, BiCGStab, geometric multigrid."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.jit import compiled
+from fvflow.linalg.bicgstab import WORK, Operator, bicgstab
 from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
-from fvflow.linalg.grid.locally_one_dimensional import Sweeps
+from fvflow.linalg.grid.locally_one_dimensional import SplitSweeps
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix, Solution, inner, rescale_to_mass
 from fvflow.mesh import Array
 
 _RESTARTS = 12
-_FAST = 0.25  # what a correction leaves of the residual where BiCGStab would not be faster
-_TRIAL, _WORTH = 12, 60  # sweeps before their progress is judged; about what a cycle and its iterations cost
+_FAST = 0.25  # reduction of the residual by a correction below which BiCGStab would not be faster
+_TRIAL, _CYCLE_COST = 12, 60  # iterations with sweeps between judgements of progress; those that multigrid costs
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
 class MatrixFreeSolver:
     """Solves N x = |K|^-1 b, N = |K|^-1 M, by corrections S r, S the split sweep, then by BiCGStab on N S.
 
-    The sweep of a step dt leaves I - N S = O(dt^2): on a density that is smooth a few corrections do, on any grid, with
-    no inner product, as many as GMRES would take. Where one leaves more than a quarter of the residual BiCGStab goes on
-    (van der Vorst, SIAM J. Sci. Stat. Comput. 13, 1992). For steps far beyond the times of the drift its iterations are
-    many, and a cycle of `GeometricMultigrid` takes the place of the sweep for the rest of the solve as soon as, after
-    12, 24, ... iterations, the logarithm of the residual is above the line that leads to the tolerance in 60. That is
-    where they cost the same: from 256^2 to 48^3 an iteration with sweeps takes 8 to 15 ns a cell, one with cycles 100
-    to 130, as much as to make the levels, which is done once, and 4 to 25 of them do. Each solve begins with sweeps,
-    for later ones may be easier.
+    For a step dt the sweep leaves I - N S = O(dt^2). For a smooth density a few corrections suffice on any grid: as
+    many as GMRES would take, without inner products. If one leaves more than a quarter of the residual, BiCGStab takes
+    over. Steps far longer than the time scales of the drift take many iterations. After 12, 24, ... of them the
+    logarithm of the residual is compared with the line that reaches the tolerance in 60; if it is above, a cycle of
+    `GeometricMultigrid` replaces the sweep for the rest of the solve. There the costs are equal: from 256^2 to 48^3 an
+    iteration takes 8 to 15 ns per cell with sweeps and 100 to 130 with cycles, of which 4 to 25 are needed; setting up
+    the levels, done once, costs as much as one. Each solve begins with sweeps, because later ones may be easier.
 
-    Where the iterate is negative by what the tolerance leaves, one Jacobi sweep from its non-negative part, a regular
-    splitting (Varga, Matrix Iterative Analysis, 1962), makes it positive; if that misses the tolerance the iteration
-    goes on.
+    If the iterate is negative within the tolerance, one Jacobi sweep from its non-negative part, a regular splitting
+    (Varga, Matrix Iterative Analysis, 1962), makes it non-negative; the iteration continues if that misses the
+    tolerance.
     """
 
     def __init__(self, matrix: FaceMatrix, tolerance: float, most: int) -> None:
         self._matrix, self._tolerance, self._most = matrix, tolerance, most
-        self._sweep, self._stencil = Sweeps(matrix), Stencil(matrix)
-        self._work = np.empty((6, len(matrix.volume)))
+        self._sweep, self._stencil = SplitSweeps(matrix), Stencil(matrix)
+        self._work = np.empty((1 + WORK, len(matrix.volume)))
 
     def __call__(self, right: Array, total: float) -> Solution:
         """The density, for a right-hand side |K| right of the given total."""
-        sharp = self._matrix.monotone and float(right.min()) >= 0.0
-        x, scale = np.empty_like(right), inner(self._matrix.volume, right if sharp else np.abs(right))
+        positive = self._matrix.monotone and float(right.min()) >= 0.0
+        x, scale = np.empty_like(right), inner(self._matrix.volume, right if positive else np.abs(right))
         residual, left, count = self._corrected(x, right, 0.5 * self._tolerance * scale)
-        precondition: Callable[..., Array] = self._sweep
+        precondition: Operator = self._sweep
         for _ in range(_RESTARTS):
-            bound = self._bound(scale, x, scale if sharp else inner(self._matrix.volume, np.abs(x)))
-            if left <= bound and (not sharp or float(x.min()) >= 0.0):
+            bound = self._bound(scale, x, scale if positive else inner(self._matrix.volume, np.abs(x)))
+            if left <= bound and (not positive or float(x.min()) >= 0.0):
                 return rescale_to_mass(self._matrix, x, total, count, bound / abs(total))
             if left <= bound:
-                x = self._stencil.relaxed(np.maximum(x, 0.0, out=x), right, np.empty_like(x))
+                x = self._stencil.jacobi(np.maximum(x, 0.0, out=x), right, np.empty_like(x))
             elif count >= self._most:
                 break
             else:
@@ -69,7 +66,7 @@ class MatrixFreeSolver:
         )
 
     def _corrected(self, x: Array, right: Array, goal: float) -> tuple[Array, float, int]:
-        """x = S r + S r_1 + ..., r_1 = r - N S r and so on, while that converges fast: residual, its norm, terms."""
+        """x = S r + S r_1 + ..., r_1 = r - N S r etc., while that converges fast: the residual, its norm, the terms."""
         axes, residual = self._sweep.axes, right
         swept = list(self._work[: len(axes)])
         left, former, count = math.inf, math.inf, 0
@@ -77,7 +74,7 @@ class MatrixFreeSolver:
             source, former = residual, left
             for axis, target in zip(axes, swept, strict=True):
                 source = self._sweep(source, (axis,), out=target)
-            left = self._stencil.remainder(swept, x, count == 0, swept[0])
+            left = self._stencil.residual_after_sweeps(swept, x, count == 0, swept[0])
             residual, count = swept[0], count + 1
         return residual, left, count
 
@@ -86,9 +83,9 @@ class MatrixFreeSolver:
         return GeometricMultigrid(self._matrix)
 
     def _bound(self, scale: float, x: Array, size: float) -> float:
-        """What the residual may be: the tolerance, or the round-off of computing it from x where that is larger."""
-        rough = _ROUND_OFF * self._matrix.max_relative_diagonal * size
-        if rough <= self._tolerance * scale:  # the diagonal would only make it less
+        """Largest 1-norm of the residual accepted: the tolerance, or the round-off in computing it if larger."""
+        estimate = _ROUND_OFF * self._matrix.max_relative_diagonal * size
+        if estimate <= self._tolerance * scale:  # the sharper bound below is smaller still
             return self._tolerance * scale
         return max(self._tolerance * scale, _ROUND_OFF * inner(self._matrix.diagonal(), np.abs(x)))
 
@@ -98,51 +95,25 @@ class MatrixFreeSolver:
         np.subtract(right, residual, out=residual)
         return residual, inner(self._matrix.volume, np.abs(residual))
 
-    def _iterate(
-        self, x: Array, residual: Array, goal: float, most: int, precondition: Callable[..., Array]
-    ) -> tuple[int, bool]:
-        """Improve x until the residual's 1-norm is at most the goal, or nothing more can be done.
+    def _iterate(self, x: Array, residual: Array, goal: float, most: int, precondition: Operator) -> tuple[int, bool]:
+        """BiCGStab from x, in place, until the 1-norm of the recursive residual is at most the goal.
 
-        Gives the iterations, and whether sweeps are too slow.
+        Returns the iterations, and whether it stopped because sweeps converge too slowly.
         """
-        shadow, p, v, t, swept = self._work[1:]
-        aim, improve = compiled(aimed), compiled(improved)
-        shadow[:], p[:], v[:] = residual, 0.0, 0.0
-        first, judged = inner(self._matrix.volume, np.abs(residual)), precondition is self._sweep
-        former = alpha = omega = 1.0
-        for count in range(1, most + 1):
-            rho = inner(shadow, residual)
-            aim(residual, p, v, rho / former * alpha / omega, omega)
-            self._stencil.apply(precondition(p, out=swept), v)
-            alpha = _quotient(rho, inner(shadow, v))
-            left = improve(x, residual, alpha, swept, v, self._matrix.volume)
-            if left <= goal or alpha == 0.0:
-                return count, False
-            self._stencil.apply(precondition(residual, out=swept), t)
-            omega, former = _quotient(inner(t, residual), inner(t, t)), rho
-            left = improve(x, residual, omega, swept, t, self._matrix.volume)
-            if left <= goal or omega == 0.0 or rho == 0.0 or not np.isfinite(left):
-                return count, False
-            if judged and count % _TRIAL == 0 and left > first * (goal / first) ** (count / _WORTH):
-                return count, True
-        return most, False
+        volume = self._matrix.volume
+        first = inner(volume, np.abs(residual))
 
+        def too_slow(count: int, norm: float) -> bool:
+            return count % _TRIAL == 0 and norm > first * (goal / first) ** (count / _CYCLE_COST)
 
-def _quotient(one: float, other: float) -> float:
-    return one / other if other != 0.0 else 0.0
-
-
-def aimed(residual: Any, p: Any, v: Any, beta: Any, omega: Any) -> None:
-    """p = r + beta (p - omega v)."""
-    for i in range(len(p)):
-        p[i] = residual[i] + beta * (p[i] - omega * v[i])
-
-
-def improved(x: Any, residual: Any, length: Any, step: Any, image: Any, volume: Any) -> Any:
-    """x += length step, r -= length image; the 1-norm of r."""
-    left = 0.0
-    for i in range(len(x)):
-        x[i] += length * step[i]
-        residual[i] -= length * image[i]
-        left += volume[i] * abs(residual[i])
-    return left
+        return bicgstab(
+            self._stencil.apply,
+            x,
+            residual,
+            goal=goal,
+            most=most,
+            weight=volume,
+            precondition=precondition,
+            work=self._work[1:],
+            stalled=too_slow if precondition is self._sweep else None,
+        )

@@ -1,4 +1,4 @@
-"""The matrix of a coarser grid."""
+"""The matrix of the next coarser grid."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fvflow.mesh import Array
 Faces = list[tuple[Array, Array]]  # down and up along x, y, z
 
 
-def coarsened(volume: Array, faces: Faces, w: Array, merged: list[int]) -> FaceMatrix:
+def coarsen(volume: Array, faces: Faces, w: Array, merged: list[int]) -> FaceMatrix:
     """The matrix in u = rho/w, w > 0 (z, y, x), on the grid whose cells are pairs along the axes `merged`."""
-    masses, carried = volume * w, []
+    masses, scaled = volume * w, []
     for axis, (down, up) in enumerate(faces):
         lines = np.moveaxis(w, 2 - axis, 0)
         lower, upper = (np.moveaxis(part, 0, 2 - axis) for part in (lines[:-1], lines[1:]))
-        carried.append((down * lower, up * upper))
+        scaled.append((down * lower, up * upper))
     for axis in merged:
-        masses, carried = halved(masses, carried, axis)
-    return _matrix(masses, carried)
+        masses, scaled = merge_pairs(masses, scaled, axis)
+    return _matrix(masses, scaled)
 
 
 def _matrix(masses: Array, faces: Faces) -> FaceMatrix:
@@ -32,19 +32,19 @@ def _matrix(masses: Array, faces: Faces) -> FaceMatrix:
     return FaceMatrix(masses.ravel(), owner, owner + np.concatenate(strides), down, up, masses.shape)
 
 
-def _series(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Two faces in a row, with nothing held between them."""
-    between = one[1] + other[0]
+def _compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The effective coefficients of two faces in series, with no storage between them."""
+    between = first[1] + second[0]
     between = np.where(between > 0.0, between, 1.0)
-    return one[0] * (other[0] / between), other[1] * (one[1] / between)
+    return first[0] * (second[0] / between), second[1] * (first[1] / between)
 
 
-def halved(masses: Array, faces: Faces, axis: int) -> tuple[Array, Faces]:
-    """Pairs of cells along an axis merged, and a last one without a partner left alone."""
+def merge_pairs(masses: Array, faces: Faces, axis: int) -> tuple[Array, Faces]:
+    """Merge pairs of cells along an axis; a last cell without a partner stays as it is."""
     place = 2 - axis
     pairs = masses.shape[place] // 2
 
-    def folded(part: Array) -> Array:
+    def pair_sums(part: Array) -> Array:
         lines = np.moveaxis(part, place, 0)
         total = lines[0::2].copy()
         total[:pairs] += lines[1::2]
@@ -55,11 +55,11 @@ def halved(masses: Array, faces: Faces, axis: int) -> tuple[Array, Faces]:
     half = (down[0::2] + mean, up[0::2] + mean)
     whole = (down[1::2], up[1::2])
     count, full = len(whole[0]), min(len(whole[0]), pairs - 1)  # a lone last cell adds no half face
-    a, b = _series((half[0][:count], half[1][:count]), whole)
-    a[:full], b[:full] = _series((a[:full], b[:full]), (half[0][1 : full + 1], half[1][1 : full + 1]))
+    a, b = _compose((half[0][:count], half[1][:count]), whole)
+    a[:full], b[:full] = _compose((a[:full], b[:full]), (half[0][1 : full + 1], half[1][1 : full + 1]))
     lack = (whole[0] - whole[1]) - (a - b)
     a, b = a + np.maximum(lack, 0.0), b + np.maximum(-lack, 0.0)
     composed = (np.ascontiguousarray(np.moveaxis(part, 0, place)) for part in (a, b))
-    new = [(folded(one), folded(other)) if k != axis else (one, other) for k, (one, other) in enumerate(faces)]
+    new = [(pair_sums(d), pair_sums(u)) if k != axis else (d, u) for k, (d, u) in enumerate(faces)]
     new[axis] = (next(composed), next(composed))
-    return folded(masses), new
+    return pair_sums(masses), new

@@ -1,4 +1,4 @@
-"""The matrix of a step on a grid, applied without being stored."""
+"""Matrix-free application of the matrix of a step on a grid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled, parallel_for
+from fvflow.jit import Kernel, kernel, parallel_for
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
@@ -25,29 +25,29 @@ class Stencil:
 
     def apply(self, density: Array, out: Array) -> Array:
         """out = rho + |K|^-1 div F(rho) (cell,), the same flux on both sides of a face."""
-        return self._run(applied, density, self._volume, out)
+        return self._run(apply_rows, density, self._volume, out)
 
-    def relaxed(self, density: Array, right: Array, out: Array) -> Array:
-        """A Jacobi sweep D^-1(b + (D - M) rho) (cell,), D the diagonal, b = |K| right: it adds only, if b, rho >= 0."""
-        return self._run(jacobi, density, self._volume, right, out)
+    def jacobi(self, density: Array, right: Array, out: Array) -> Array:
+        """A Jacobi sweep D^-1(b + (D - M) rho) (cell,), D the diagonal, b = |K| right; it only adds if b, rho >= 0."""
+        return self._run(jacobi_rows, density, self._volume, right, out)
 
-    def remainder(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
-        """out = r - |K|^-1 M S r (cell,), from what each sweep of S, u_x, u_y, ..., S r, has left of r; its 1-norm.
+    def residual_after_sweeps(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
+        """out = r - |K|^-1 M S r (cell,), from the results u_x, u_y, ..., S r of the sweeps of S; returns its 1-norm.
 
             r - |K|^-1 M S r = |K|^-1 sum_a div F_a(u_a - S r),
 
-        since u_a + |K|^-1 div F_a(u_a) is what the sweep along a began with; the last axis has no part in it. On the
-        way S r is added to the density, or put there if that is `fresh`. The place of u_x may be that of the result.
+        since the sweep along a started from u_a + |K|^-1 div F_a(u_a); the last axis contributes nothing. S r is added
+        to the density, or replaces it if that is `fresh`. `out` may be the memory of u_x.
         """
         layers, second = self._planes[0], swept[max(len(swept) - 2, 0)]
         views = [part.reshape(self._planes) for part in (swept[0], second, swept[-1], out, density)]
-        run, norms = compiled(remaining, "reassoc", "contract"), np.empty(layers)
-        parallel_for(partial(run, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
+        norms = np.empty(layers)
+        parallel_for(partial(residual_planes, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
         return float(norms.sum())
 
     @cached_property
     def _planes(self) -> tuple[int, int, int]:
-        """(z, y, x) in three dimensions; in two each row is a plane, (y, 1, x), for its last axis is y."""
+        """(z, y, x) in three dimensions; (y, 1, x) in two, where each row is a plane because the last axis is y."""
         layers, rows, count = self._shape
         return (layers, rows, count) if self._dimension == 3 else (layers * rows, 1, count)
 
@@ -56,26 +56,27 @@ class Stencil:
         """The coefficients of the faces within planes."""
         layers, rows, count = self._planes
         along = [part.reshape(layers, rows, count - 1) for part in self._faces[:2]]
-        across = [part.ravel()[: layers * (rows - 1) * count] for part in self._faces[2:4]]  # none if a plane is a row
+        across = [part.ravel()[: layers * (rows - 1) * count] for part in self._faces[2:4]]  # empty if a plane is a row
         return along + [part.reshape(layers, rows - 1, count) for part in across]
 
     @cached_property
     def _inverse(self) -> Array:
-        """1/|K| (plane, row, cell), or (1, row, cell) if that serves all planes."""
+        """1/|K| (plane, row, cell), or (1, row, cell) if all planes are the same."""
         volume = self._volume.reshape(self._planes)
         return np.asarray(1.0 / (volume[:1] if (volume == volume[:1]).all() else volume))
 
-    def _run(self, kernel: Any, *cells: Array) -> Array:
-        run, views = compiled(kernel), [part.reshape(self._shape) for part in cells]
+    def _run(self, run: Kernel[None], *cells: Array) -> Array:
+        views = [part.reshape(self._shape) for part in cells]
         rows = self._shape[0] * self._shape[1]
         parallel_for(lambda begin, end: run(*views, *self._faces, begin, end), rows, len(cells[0]))
         return cells[-1]
 
 
-def applied(
+@kernel()
+def apply_rows(
     x: Any, volume: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
 ) -> None:
-    """Rows begin to end, counted with y fastest."""
+    """out = x + |K|^-1 div F(x) on the rows begin to end, counted with y fastest."""
     layers, rows, count = x.shape
     for row in range(begin, end):
         z, y = row // rows, row % rows
@@ -103,7 +104,8 @@ def applied(
             out[z, y, k] = x[z, y, k] + out[z, y, k] / volume[z, y, k]
 
 
-def remaining(
+@kernel(fastmath={"reassoc", "contract"})
+def residual_planes(
     first: Any,
     second: Any,
     last: Any,
@@ -119,7 +121,7 @@ def remaining(
     begin: Any,
     end: Any,
 ) -> None:
-    """Planes begin to end, in loops over all of a plane but for the fluxes along x."""
+    """The loop of `Stencil.residual_after_sweeps` over planes begin to end; the inner loops run over whole planes."""
     _, rows, count = out.shape
     cells, inner = rows * count, (rows - 1) * count
     off, along, across = np.empty((rows, count)), np.zeros((rows, count + 1)), np.empty(inner)
@@ -158,10 +160,11 @@ def remaining(
         norms[z] = norm
 
 
-def jacobi(
+@kernel()
+def jacobi_rows(
     x: Any, volume: Any, b: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
 ) -> None:
-    """Rows begin to end, counted with y fastest: what comes in over what may leave."""
+    """A Jacobi sweep on the rows begin to end, counted with y fastest."""
     layers, rows, count = x.shape
     total = np.empty(count)
     for row in range(begin, end):

@@ -1,9 +1,9 @@
-"""Compiled sweeps along lines of cells, many lines beside each other.
+"""Compiled sweeps along lines of cells, many lines side by side.
 
     y_i = rho_i + forward_i y_{i-1};  x_i = scale_i y_i + backward_i x_{i+1}
 
-Along one line each cell waits for the result of the last; loops over lines beside each other do not, and fill whole
-instructions. Imported when the first sweep is prepared, as numba takes a while.
+Along one line each cell depends on the one before. Loops over lines side by side have no such dependence, and
+vectorise.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 
-LANES = 32  # rows that are turned into columns, to be swept beside each other
-_TILE = 8  # rows and columns turned at once, as many as an instruction holds
-WIDTH = 1024  # columns swept at once: of these a row stays in the nearest cache until the next has used it
+LANES = 32  # rows that are transposed and swept side by side
+_TILE = 8  # rows and columns transposed at once, as many as a vector register holds
+WIDTH = 1024  # columns swept at once: a row of so many stays in the L1 cache until the next row has used it
 
 
-def _fused(function: Any) -> Any:
-    return compiled(function, "contract")  # there are no differences in it but 2 x - rho
+_fused = kernel(fastmath={"contract"})  # the only difference here, 2 x - rho, has no need to cancel
 
 
 @_fused
@@ -74,9 +73,9 @@ def sweep_rows(x: Any, y: Any, forward: Any, scale: Any, backward: Any, reflecte
                         for i in range(left, min(left + _TILE, count)):
                             cells[i, j - first] = x[j, i]
         if forward.shape[2] == 1:
-            _walk_alike(cells, forward[0, :, 0], scale[0, :, 0], backward[0, :, 0])
+            _sweep_lanes_shared(cells, forward[0, :, 0], scale[0, :, 0], backward[0, :, 0])
         else:
-            _walk(cells, forward[group], scale[group], backward[group])
+            _sweep_lanes(cells, forward[group], scale[group], backward[group])
         for row in range(first, last, _TILE):
             for left in range(0, count, _TILE):
                 if row + _TILE <= last and left + _TILE <= count and not reflected:
@@ -90,8 +89,8 @@ def sweep_rows(x: Any, y: Any, forward: Any, scale: Any, backward: Any, reflecte
 
 
 @_fused
-def _walk(cells: Any, forward: Any, scale: Any, backward: Any) -> None:
-    """Lanes (along, lane) there and back, in place."""
+def _sweep_lanes(cells: Any, forward: Any, scale: Any, backward: Any) -> None:
+    """Forward and backward sweep of lanes (along, lane), in place."""
     carried = np.zeros(LANES)
     for i in range(len(cells)):
         for k in range(LANES):
@@ -106,7 +105,7 @@ def _walk(cells: Any, forward: Any, scale: Any, backward: Any) -> None:
 
 
 @_fused
-def _walk_alike(cells: Any, forward: Any, scale: Any, backward: Any) -> None:
+def _sweep_lanes_shared(cells: Any, forward: Any, scale: Any, backward: Any) -> None:
     """The same with multipliers that all lanes share (along,)."""
     carried = np.zeros(LANES)
     for i in range(len(cells)):
@@ -136,7 +135,7 @@ def sweep_strips(
 ) -> None:
     """Strips begin to end of `width` columns (outer, along, inner), x into y; multipliers alike or (1, along, 1).
 
-    Rows of y are worked on in place, after those of x have been copied there if they are `fresh`.
+    Works on y in place, after copying the rows of x there if `fresh`.
     """
     _, count, inner = y.shape
     strips, shared = (inner + width - 1) // width, forward.shape[2] == 1

@@ -1,4 +1,4 @@
-"""Chains in detailed balance: no mass flows at equilibrium, not even in circles."""
+"""Markov chains in detailed balance: at equilibrium the net flux through every face is zero."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
-_CIRCLING = 1e-10  # of what crosses a face each way: a net flux beneath it is round-off
-_LEAST = 1e-290  # roots have fewer digits beneath it
+_NET_FLUX = 1e-10  # of the one-way flux through a face: a smaller net flux is round-off
+_SMALLEST = 1e-290  # smaller roots lose digits
 
 
 def detailed_balance_root(matrix: FaceMatrix) -> Array | None:
-    """The root of pi (cell,), down pi_K = up pi_L on every face, its maximum 1; None where no pi does that.
+    """The square root of pi (cell,), down pi_K = up pi_L on every face, with maximum 1; None if there is no such pi.
 
-    On a connected graph pi is the product of down/up along any path, if it is the same along all (Kolmogorov's
-    criterion): so with the Scharfetter-Gummel flux of a potential, and for any flux on a chain. Factors are multiplied
-    along a spanning tree with exponents kept apart, so that the root is right to a few ulp times the length of a path
-    however far it ranges; it is 0 only where pi < 1e-600.
+    On a connected graph pi is the product of down/up along any path, if all paths give the same (Kolmogorov's
+    criterion). This holds for the Scharfetter-Gummel flux of a potential, and for any flux on a chain. The factors are
+    multiplied along a spanning tree with exponents stored apart, so that the root is accurate to a few ulp times the
+    length of a path, whatever its range; it is 0 only where pi < 1e-600.
     """
     if not ((matrix.down > 0).all() and (matrix.up > 0).all()):
         return None
     order, before, ratio = _tree(matrix)
-    root = compiled(multiplied)(order, before, ratio)
+    root = tree_products(order, before, ratio)
     down, up = np.sqrt(matrix.down), np.sqrt(matrix.up)
-    one, other = down * root[matrix.owner], up * root[matrix.neighbour]
-    seen = np.maximum(one, other) + _LEAST * (down + up)
-    return root if (np.abs(one - other) <= _CIRCLING * seen).all() else None
+    forward, backward = down * root[matrix.owner], up * root[matrix.neighbour]
+    scale = np.maximum(forward, backward) + _SMALLEST * (down + up)
+    return root if (np.abs(forward - backward) <= _NET_FLUX * scale).all() else None
 
 
 def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
-    """Cells by their distance from the first, the one before each on the way there, and the ratio of their roots."""
+    """A breadth-first tree: cells in order, the predecessor of each, and the ratio of their roots (cell,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order
 
@@ -52,8 +52,9 @@ def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
     return order, before, ratio
 
 
-def multiplied(order: Any, before: Any, ratio: Any) -> Any:
-    """The products of the ratios along the tree (cell,), scaled to the maximum 1."""
+@kernel()
+def tree_products(order: Any, before: Any, ratio: Any) -> Any:
+    """The products of the ratios along the tree (cell,), scaled to maximum 1."""
     count = len(order)
     mantissa, exponent = np.ones(count), np.zeros(count, np.int64)
     for t in range(1, count):

@@ -1,4 +1,4 @@
-"""Subtraction-free elimination of a Markov chain on any graph."""
+"""Subtraction-free elimination of a Markov chain on any graph (Grassmann, Taksar, Heyman)."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 
-_PIVOTS = "the elimination met an empty pivot: rates of this graph underflow; use a finer mesh or a larger epsilon"
+_PIVOTS = "the elimination met a zero pivot: rates between cells underflow; use a finer mesh or a larger epsilon"
 
 
 def null_vector(matrix: FaceMatrix) -> Array:
-    """x > 0 (cell,) with sum over faces of down x_K - up x_L = 0 in every cell and the maximum 1; volumes do not count.
+    """x > 0 (cell,) with maximum 1 and zero net outflow, sum of down x_K - up x_L, in every cell; volumes play no role.
 
-    Cells are eliminated in the order of minimum degree. Where one goes, the rates between its neighbours grow by the
-    product of the rate to it and the probability of each way out of it,
+    Cells are eliminated in the order of minimum degree. Eliminating one increases the rates between its neighbours by
+    the rate into it times the probability of each exit,
 
         p_j = sum_{i>j} s_ij,  l_ij = s_ij/p_j,  s_ik += l_ij s_jk,      x_j = sum_{k>j} s_jk x_k/p_j,
 
-    s_ij being the rate from j to i: the LU factorisation without its diagonal, which is the only place where it
-    subtracts. So every x_K is right to a few ulp times the length of a path, however small it is and however seldom
-    parts of the mesh exchange mass. Every cell has to be reachable from every other.
+    s_ij being the rate from j to i. This is the LU factorisation with its diagonal, the only place where it subtracts,
+    computed as a sum instead. So every x_K is accurate to a few ulp times the length of a path, however small it is and
+    however rarely parts of the mesh exchange mass. Every cell has to be reachable from every other.
 
     Grassmann, Taksar, Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33
     (1985); O'Cinneide, Entrywise perturbation theory and error analysis for Markov chains, Numer. Math. 65 (1993).
-    Raises NumericsError where rates underflow.
+    Raises NumericsError if rates underflow.
     """
     cells = len(matrix.volume)
     first, row, rate, order = _columns(matrix)
-    parent, start, below = compiled(structure)(first, row)
-    pivot, column, reach, value = compiled(schur_reduce)(first, row, rate, parent, start, below)
+    parent, start, below = structure(first, row)
+    pivot, column, reach, value = schur_reduce(first, row, rate, parent, start, below)
     if not (pivot[:-1] > 0).all():
         raise NumericsError(_PIVOTS)
     x = np.empty(cells)
-    x[order] = compiled(back_substitute)(pivot, column, reach, value)
+    x[order] = back_substitute(pivot, column, reach, value)
     return np.asarray(x / x.max())
 
 
 def _columns(matrix: FaceMatrix) -> tuple[Any, Any, Any, Index]:
-    """The rates out of each cell by columns, cells in their order of elimination, and that order (cell,)."""
+    """The rates out of each cell in compressed columns, permuted to elimination order, and that order (cell,)."""
     from scipy.sparse import coo_array
 
     cells = len(matrix.volume)
@@ -57,7 +57,7 @@ def _columns(matrix: FaceMatrix) -> tuple[Any, Any, Any, Index]:
 
 
 def _minimum_degree(rows: Index, columns: Index, cells: int) -> Index:
-    """The cell to eliminate first, second, ... (cell,): SuperLU's order, from a factorisation that drops everything."""
+    """The elimination order (cell,): that of SuperLU, from an incomplete factorisation that drops every entry."""
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import spilu
 
@@ -73,8 +73,9 @@ def _minimum_degree(rows: Index, columns: Index, cells: int) -> Index:
     return np.argsort(empty.perm_c).astype(np.int32)
 
 
+@kernel()
 def structure(first: Any, row: Any) -> Any:
-    """Of the factors: the parent of each column in the elimination tree, and the rows of L by columns."""
+    """Symbolic factorisation: the parent of each column in the elimination tree, and the rows of L by columns."""
     count = len(first) - 1
     parent, ancestor = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
     for j in range(count):
@@ -111,8 +112,9 @@ def structure(first: Any, row: Any) -> Any:
     return parent, start, below
 
 
+@kernel()
 def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below: Any) -> Any:
-    """Pivots, and the columns of U above the diagonal: where each begins, rows, values."""
+    """Pivots, and the columns of U above the diagonal in compressed form: start, rows, values."""
     count = len(first) - 1
     lower, upper = np.empty(len(below)), np.empty(len(below))
     reach, column = np.empty(len(below), np.int32), np.zeros(count + 1, np.int64)
@@ -135,7 +137,7 @@ def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below
                 length -= 1
                 top -= 1
                 stack[top] = path[length]
-        for t in range(top, count):  # each before its ancestors, which it changes
+        for t in range(top, count):  # each before its ancestors, which it updates
             k = stack[t]
             u = x[k]
             x[k] = 0.0
@@ -145,7 +147,7 @@ def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below
             for p in range(start[k], start[k + 1]):
                 x[below[p]] += lower[p] * u
         column[j + 1] = used
-        x[j] = 0.0  # a way back to j is none
+        x[j] = 0.0  # drop the self-loop j -> j
         for p in range(start[j], start[j + 1]):
             pivot[j] += x[below[p]]
         for p in range(start[j], start[j + 1]):
@@ -154,8 +156,9 @@ def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below
     return pivot, column, reach, upper
 
 
+@kernel()
 def back_substitute(pivot: Any, column: Any, reach: Any, value: Any) -> Any:
-    """The null vector (cell,), scaled down whenever it threatens to overflow."""
+    """The null vector (cell,), rescaled before it overflows."""
     count = len(pivot)
     x = np.zeros(count)
     x[count - 1] = 1.0

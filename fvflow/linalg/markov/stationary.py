@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,54 +10,57 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.amg import hierarchy
+from fvflow.linalg.bicgstab import Operator, bicgstab
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.gth import null_vector
 from fvflow.linalg.matrix import FaceMatrix, divergence, inner
 from fvflow.mesh import Array, Index
 
-LARGEST_ELIMINATION = 2**15  # cells in three dimensions beyond which elimination costs more than it saves
-_ROUNDS, _INNER = 30, 40
-_GOAL = 1e-13  # L1 change of a round, of the whole, that ends the iteration
-_LEAST = 1e-3  # by how much a round may lower a value: the first guess is far off in the tails
-_AGREED = 1e-10  # L1 distance, of the whole, of what two starts may lead to
+LARGEST_ELIMINATION = 2**15  # cells in three dimensions beyond which iteration is cheaper than elimination
+_ROUNDS, _INNER = 30, 40  # rounds, and iterations of BiCGStab in each
+_REDUCTION = 1e-4  # of the residual in each round
+_ROUND_OFF = np.finfo(float).eps  # of the outflow of all cells: the residual is not known better
+_TOLERANCE = 1e-13  # relative L1 change of a round that ends the iteration
+_LEAST_FACTOR = 1e-3  # smallest factor by which a round may lower a value: the first guess is far off in the tails
+_AGREEMENT = 1e-10  # relative L1 distance allowed between the results of two starts
 
 
 @dataclass(frozen=True, eq=False)
 class StationarySolution:
-    """What leaves every cell in balance with what enters: a density (cell,), and how it was found."""
+    """A density (cell,) whose net outflow is zero in every cell, and how it was found."""
 
     density: Array
     iterations: int
-    residual: float  # |A rho|_1 over what leaves all cells, sum A_KK rho_K
+    residual: float  # |A rho|_1 over the total outflow, sum A_KK rho_K
 
 
 def stationary_density(matrix: FaceMatrix, parts: Index, masses: Array, dimension: int) -> StationarySolution:
-    """rho >= 0 with A rho = 0, A rho being what leaves each cell, and the mass given in each connected part (part,).
+    """rho >= 0 with A rho = 0, A rho being the net outflow, with the mass given in each connected part (part,).
 
-    In detailed balance rho is multiplied up along paths (`detailed_balance_root`), else found by subtraction-free
-    elimination (`null_vector`), in three dimensions beyond 2^15 cells by iteration (`iterated`). Raises NumericsError
-    where rates underflow so that a part falls into several that mass does not leave.
+    In detailed balance rho is a product along paths (`detailed_balance_root`). Otherwise it comes from subtraction-free
+    elimination (`null_vector`) or, in three dimensions beyond 2^15 cells, from iteration (`iterative_null_vector`).
+    Raises NumericsError if rates underflow so that a connected part has several recurrent classes.
     """
     density, iterations = np.zeros(len(matrix.volume)), 0
-    closed = _closed(matrix, parts)
+    closed = _recurrent_cells(matrix, parts)
     for part, mass in enumerate(masses):
         cells = np.flatnonzero(closed & (parts == part))
-        block = restricted(matrix, cells)
-        x, count = _solved(block, dimension)
+        block = submatrix(matrix, cells)
+        x, count = _null_vector_of_block(block, dimension)
         density[cells] = x * (mass / inner(block.volume, x))
         iterations += count
     return StationarySolution(density, iterations, residual(matrix, density))
 
 
 def residual(matrix: FaceMatrix, density: Array) -> float:
-    """|A rho|_1 over what leaves all cells in all, sum A_KK rho_K."""
-    one, other = matrix.down * density[matrix.owner], matrix.up * density[matrix.neighbour]
-    total = float(one.sum() + other.sum())
-    return float(np.abs(divergence(matrix, one - other)).sum()) / total if total > 0 else 0.0
+    """|A rho|_1 over the total outflow, sum A_KK rho_K."""
+    forward, backward = matrix.down * density[matrix.owner], matrix.up * density[matrix.neighbour]
+    total = float(forward.sum() + backward.sum())
+    return float(np.abs(divergence(matrix, forward - backward)).sum()) / total if total > 0 else 0.0
 
 
 def component_masses(volume: Array, density: Array, parts: Index) -> Array:
-    """The mass in each connected part (part,), summed by blocks: one after the other, round-off would tell."""
+    """The mass in each connected part (part,), summed by blocks: round-off of a plain sum would show."""
     return np.array([inner(volume[cells], density[cells]) for cells in _cells(parts)])
 
 
@@ -65,7 +69,7 @@ def _cells(parts: Index) -> list[Any]:
     return [np.flatnonzero(parts == part) if parts.any() else slice(None) for part in range(int(parts.max()) + 1)]
 
 
-def _solved(matrix: FaceMatrix, dimension: int) -> tuple[Array, int]:
+def _null_vector_of_block(matrix: FaceMatrix, dimension: int) -> tuple[Array, int]:
     if len(matrix.volume) == 1:
         return np.ones(1), 0
     root = detailed_balance_root(matrix)
@@ -73,11 +77,11 @@ def _solved(matrix: FaceMatrix, dimension: int) -> tuple[Array, int]:
         return np.asarray(root * root), 0
     if dimension < 3 or len(matrix.volume) <= LARGEST_ELIMINATION:
         return null_vector(matrix), 0
-    return iterated(matrix)
+    return iterative_null_vector(matrix)
 
 
-def _closed(matrix: FaceMatrix, parts: Index) -> Any:
-    """The cells that mass does not leave for good (cell,): one strongly connected class in each part."""
+def _recurrent_cells(matrix: FaceMatrix, parts: Index) -> Any:
+    """Whether each cell is recurrent (cell,); raises NumericsError unless every part has one recurrent class."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -98,8 +102,8 @@ def _closed(matrix: FaceMatrix, parts: Index) -> Any:
     return final[label]
 
 
-def restricted(matrix: FaceMatrix, cells: Any) -> FaceMatrix:
-    """The matrix of some of the cells, given by their numbers, and of the faces between them."""
+def submatrix(matrix: FaceMatrix, cells: Any) -> FaceMatrix:
+    """The matrix of a subset of the cells, given by their indices, and of the faces between them."""
     if len(cells) == len(matrix.volume):
         return matrix
     place = np.full(len(matrix.volume), -1, np.int32)
@@ -109,30 +113,30 @@ def restricted(matrix: FaceMatrix, cells: Any) -> FaceMatrix:
     return FaceMatrix(matrix.volume[cells], *ends, matrix.down[inside], matrix.up[inside])
 
 
-def iterated(matrix: FaceMatrix) -> tuple[Array, int]:
-    """x > 0 (cell,) with A x = 0, and the iterations it took, from two starts that have to agree.
+def iterative_null_vector(matrix: FaceMatrix) -> tuple[Array, int]:
+    """x > 0 (cell,) with A x = 0, and the iterations, by multiplicative corrections from two starts that have to agree.
 
-    Of x only the ratio to the iterate before is sought: A diag(x) y = -A x, x <- x (1 + y), in which at the solution
-    rows as well as columns add up to zero, so that classical multigrid with BiCGStab takes few iterations, whatever x
-    ranges over. Where mass takes longer than 1/round-off to get from one well to another no iteration knows how it is
-    shared, and the two starts differ: raises NumericsError then, or if it does not converge.
+    Each round solves A diag(x) y = -A x and sets x <- x (1 + y). At the solution the rows of A diag(x) as well as its
+    columns add up to zero, so that BiCGStab with classical multigrid takes few iterations, whatever the range of x. If
+    the exchange between wells takes longer than 1/round-off, no iteration can tell how they share the mass, and the two
+    starts differ. Raises NumericsError then, or if an iteration does not converge.
 
     De Sterck et al., Multilevel adaptive aggregation for Markov chains, SIAM J. Sci. Comput. 30 (2008).
     """
-    near = _nearness(matrix)
-    (x, count), (other, more) = _from(matrix, near), _from(matrix, 1e-3 / near)
-    apart = float(matrix.volume @ np.abs(x / (matrix.volume @ x) - other / (matrix.volume @ other)))
-    if not apart <= _AGREED:
+    guess = _decaying_guess(matrix)
+    (x, count), (z, count_z) = _iterate_from(matrix, guess), _iterate_from(matrix, 1e-3 / guess)
+    distance = inner(matrix.volume, np.abs(x / inner(matrix.volume, x) - z / inner(matrix.volume, z)))
+    if not distance <= _AGREEMENT:
         raise NumericsError(
-            f"two starts of the iteration lead to steady states that differ by {apart:.1e} of the mass (allowed: "
-            f"{_AGREED:.0e}): wells exchange mass too seldom; use at most {LARGEST_ELIMINATION} cells, a larger "
+            f"two starts of the iteration lead to steady states that differ by {distance:.1e} of the mass (allowed: "
+            f"{_AGREEMENT:.0e}): wells exchange mass too rarely; use at most {LARGEST_ELIMINATION} cells, a larger "
             "epsilon, or a drift from a potential alone"
         )
-    return x, count + more
+    return x, count + count_z
 
 
-def _nearness(matrix: FaceMatrix) -> Array:
-    """From 1 to 1e-3 with the distance to a cell that no symmetry of the mesh favours (cell,)."""
+def _decaying_guess(matrix: FaceMatrix) -> Array:
+    """From 1 down to 1e-3 with the distance from a cell that no symmetry of the mesh singles out (cell,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra
 
@@ -142,34 +146,46 @@ def _nearness(matrix: FaceMatrix) -> Array:
     return np.asarray(1e-3 ** (distance / distance.max()))
 
 
-def _from(matrix: FaceMatrix, x: Array) -> tuple[Array, int]:
+def _iterate_from(matrix: FaceMatrix, x: Array) -> tuple[Array, int]:
     """The iteration from one start."""
     from scipy.sparse import csr_matrix, diags
-    from scipy.sparse.linalg import LinearOperator, bicgstab
 
-    sparse = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse())
-    count = 0
-
-    def counted(_: Array) -> None:
-        nonlocal count
-        count += 1
-
-    change = np.inf
+    sparse, ones = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse()), np.ones_like(x)
+    diagonal, change, count = sparse.diagonal(), np.inf, 0
     for _ in range(_ROUNDS):
-        scaled = csr_matrix(sparse @ diags(x))
-        cycle = hierarchy(scaled)
-        precondition: Any = LinearOperator(scaled.shape, matvec=cycle, dtype=np.float64)
-        with np.errstate(all="ignore"):  # a breakdown shows in the change
-            y, _info = bicgstab(scaled, -(sparse @ x), rtol=1e-4, maxiter=_INNER, M=precondition, callback=counted)
-        after = x * np.maximum(1.0 + y, _LEAST)
-        after /= after.max()
-        change = float(matrix.volume @ np.abs(after - x)) / float(matrix.volume @ after)
-        x = after
-        if change <= _GOAL:
+        y, residual, noise = np.zeros_like(x), -(sparse @ x), _ROUND_OFF * inner(diagonal, x)
+        norm = float(np.abs(residual).sum())
+        if norm <= 2 * noise:  # a further round would only stir round-off along the slowest mode
             return x, count
-        if not np.isfinite(change):
+        scaled = csr_matrix(sparse @ diags(x))
+        count += bicgstab(
+            _into(scaled.dot),
+            y,
+            residual,
+            goal=max(_REDUCTION * norm, noise),
+            most=_INNER,
+            weight=ones,
+            precondition=_into(hierarchy(scaled)),
+        )[0]
+        after = x * np.maximum(1.0 + y, _LEAST_FACTOR)
+        after /= after.max()
+        change = inner(matrix.volume, np.abs(after - x)) / inner(matrix.volume, after)
+        x = after
+        if change <= _TOLERANCE:
+            return x, count
+        if not np.isfinite(change):  # a breakdown of BiCGStab
             break
     raise NumericsError(
         f"the steady state did not converge in {count} iterations (change {change:.1e}); use at most "
         f"{LARGEST_ELIMINATION} cells, or a larger epsilon"
     )
+
+
+def _into(image: Callable[[Array], Array]) -> Operator:
+    """The map as `bicgstab` calls it."""
+
+    def operator(vector: Array, /, *, out: Array) -> Array:
+        out[:] = image(vector)
+        return out
+
+    return operator

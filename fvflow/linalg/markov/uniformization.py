@@ -1,4 +1,4 @@
-"""The stochastic matrix of one jump of the Markov chain that a finite-volume generator is."""
+"""Uniformization: the stochastic matrix P of one jump of the Markov chain with a finite-volume generator."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.jit import compiled
+from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix, divergence
 from fvflow.mesh import Array, Index
 
-_ABOVE = 1.0 + 64 * np.finfo(float).eps  # so that no entry of the diagonal is negative by round-off
+_MARGIN = 1.0 + 64 * np.finfo(float).eps  # keeps the diagonal of P non-negative in spite of round-off
+_MAX_DIAGONAL_PAIRS = 3  # of P beside the main diagonal, as on grids of up to three dimensions
 
-_FEW = 3  # different distances of the neighbour behind the owner, as on grids of up to three dimensions
-
-# (x, other, twice, back, weight, total) -> (|other|_1, |other - x|_1), other and total changed in place
-Product = Callable[[Array, Array, float, float, float, Array], tuple[float, float]]
+# (x, y, twice, back, weight, total) -> (|y|_1, |y - x|_1), y and total updated in place
+RecurrenceStep = Callable[[Array, Array, float, float, float, Array], tuple[float, float]]
 
 
 def jump_rate(matrix: FaceMatrix) -> float:
     """lambda = max_K (A_KK + sum of the absolute values below it)/(2 |K|), for the matrix |K| + A.
 
-    For A with no positive entry off its diagonal that is the largest rate at which a cell empties; by Gershgorin the
+    If A has no positive entry off its diagonal, this is the largest rate of outflow of a cell; by Gershgorin the
     eigenvalues of 1 - A |K|^-1/lambda lie in the unit disk.
     """
     cells = len(matrix.volume)
     down, up = matrix.down + np.abs(matrix.down), matrix.up + np.abs(matrix.up)  # both halves of the column
     leaving = np.bincount(matrix.owner, down, cells) + np.bincount(matrix.neighbour, up, cells)
-    return float((0.5 * leaving / matrix.volume).max()) * _ABOVE
+    return float((0.5 * leaving / matrix.volume).max()) * _MARGIN
 
 
 def chebyshev_growth_bound(matrix: FaceMatrix, rate: float) -> float:
-    """s so that T_k(P) grows at most like (1 + sqrt 2) T_k(1 + s) in the norm of L2, for the matrix |K| + A.
+    """s such that T_k(P) grows at most like (1 + sqrt 2) T_k(1 + s) in the norm of L2, for the matrix |K| + A.
 
-    With the masses scaled by |K|^-1/2 the numerical range of P is within the ellipse y^2 <= q^2 (a^2 - x^2),
+    With the masses scaled by |K|^-1/2 the numerical range of P lies in the ellipse y^2 <= q^2 (a^2 - x^2),
 
         q = max_s |down - up|/(down + up),    a = 1 + max_K sum_s (in - out)/(2 lambda |K|),
 
-    for y <= q sum_s H_s 2 |f_K f_L sin| <= q (sum_s H_s |f_K - f_L|^2 sum_s H_s |f_K + f_L|^2)^1/2, H_s = (down + up)/
-    (2 lambda), and the sums are at most a - x and a + x. Crouzeix, Palencia, The numerical range is a (1 + sqrt 2)
-    spectral set, SIAM J. Matrix Anal. Appl. 38 (2017).
+    since y <= q sum_s H_s 2 |f_K f_L sin| <= q (sum_s H_s |f_K - f_L|^2 sum_s H_s |f_K + f_L|^2)^1/2 with
+    H_s = (down + up)/(2 lambda), and the sums are at most a - x and a + x. Crouzeix, Palencia, The numerical
+    range is a (1 + sqrt 2) spectral set, SIAM J. Matrix Anal. Appl. 38 (2017).
     """
     skew, both = matrix.down - matrix.up, matrix.down + matrix.up
     steepest = float((np.abs(skew) / np.where(both > 0, both, np.inf)).max(initial=0.0))
@@ -50,27 +49,30 @@ def chebyshev_growth_bound(matrix: FaceMatrix, rate: float) -> float:
     return max(wider, square / (1.0 + math.sqrt(1.0 + square)))  # sqrt(1 + square) - 1
 
 
-def product(matrix: FaceMatrix, rate: float) -> Product:
-    """other = twice P x - back other, total += weight other, in one pass over the memory, for the matrix |K| + A.
+def recurrence_step(matrix: FaceMatrix, rate: float) -> RecurrenceStep:
+    """A step of a three-term recurrence, y = twice P x - back y, total += weight y, for the matrix |K| + A.
 
-    Returns |other|_1 and |other - x|_1. P by its diagonals where they are few, as on grids, else by its rows: the same
-    to the last bit; the one place to exchange where something else is faster.
+    The function returned makes one pass over the memory and returns |y|_1 and |y - x|_1. P is stored by diagonals if
+    they are few, as on grids, else by rows; the results are the same to the last bit.
     """
     ahead = np.unique(matrix.neighbour - matrix.owner)
-    table, loop = (_bands(matrix, rate, ahead), recur_bands) if len(ahead) <= _FEW else (_rows(matrix, rate), recur)
-    kernel = compiled(loop)
+    table, loop = (
+        (_diagonals(matrix, rate, ahead), recur_diagonals)
+        if len(ahead) <= _MAX_DIAGONAL_PAIRS
+        else (_rows(matrix, rate), recur_rows)
+    )
 
-    def taken(x: Array, other: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
-        norm, change = kernel(*table, x, other, float(twice), float(back), float(weight), total)
+    def step(x: Array, y: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
+        norm, change = loop(*table, x, y, float(twice), float(back), float(weight), total)
         return float(norm), float(change)
 
-    return taken
+    return step
 
 
 def jumps(matrix: FaceMatrix, rate: float) -> tuple[Array, Array, Array]:
-    """P = 1 - A |K|^-1/lambda on the masses of the cells: what stays (cell,), goes down, goes up (face,).
+    """P = 1 - A |K|^-1/lambda on masses: the probabilities to stay (cell,), and to jump down and up each face (face,).
 
-    With down, up >= 0 nothing is negative, and columns add up to 1, so that products with P are had by additions alone.
+    With down, up >= 0 none is negative and columns add up to 1, so that products with P take no subtraction.
     """
     cells = len(matrix.volume)
     down = matrix.down / (rate * matrix.volume[matrix.owner])
@@ -93,8 +95,8 @@ def _rows(matrix: FaceMatrix, rate: float) -> tuple[Any, ...]:
     return table.indptr, table.indices, table.data
 
 
-def _bands(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]:
-    """P in diagonals: how far each is from the main one (diagonal,), and P_{K, K + offset} (diagonal, cell)."""
+def _diagonals(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]:
+    """P by diagonals: the offset of each from the main one (diagonal,), and P_{K, K + offset} (diagonal, cell)."""
     kept, down, up = jumps(matrix, rate)
     offset = np.concatenate([-ahead[::-1], [0], ahead]).astype(np.int64)
     band = np.zeros((len(offset), len(kept)))
@@ -105,27 +107,29 @@ def _bands(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]:
     return offset, band
 
 
-def recur(
-    start: Any, column: Any, value: Any, x: Any, other: Any, twice: float, back: float, weight: float, total: Any
+@kernel()
+def recur_rows(
+    start: Any, column: Any, value: Any, x: Any, y: Any, twice: float, back: float, weight: float, total: Any
 ) -> Any:
-    """The loop of `product` over rows."""
+    """The loop of `recurrence_step` over rows."""
     norm, change = 0.0, 0.0
     for i in range(len(x)):
         gathered = 0.0
         for k in range(start[i], start[i + 1]):
             gathered += value[k] * x[column[k]]
-        new = twice * gathered - back * other[i]
-        other[i] = new
+        new = twice * gathered - back * y[i]
+        y[i] = new
         total[i] += weight * new
         norm += abs(new)
         change += abs(new - x[i])
     return norm, change
 
 
-def recur_bands(
-    offset: Any, band: Any, x: Any, other: Any, twice: float, back: float, weight: float, total: Any
+@kernel()
+def recur_diagonals(
+    offset: Any, band: Any, x: Any, y: Any, twice: float, back: float, weight: float, total: Any
 ) -> Any:
-    """The loop of `product` over diagonals, in blocks of cells that stay in the cache."""
+    """The loop of `recurrence_step` over diagonals, in blocks of cells that stay in the cache."""
     gathered, norm, change = np.empty(512), np.zeros(512), np.zeros(512)
     for start in range(0, len(x), 512):
         count = min(512, len(x) - start)
@@ -138,7 +142,7 @@ def recur_bands(
                 part = gathered[low:high]
                 for i in range(high - low):
                     part[i] += value[i] * source[i]
-        before, after, sums = x[start : start + count], other[start : start + count], total[start : start + count]
+        before, after, sums = x[start : start + count], y[start : start + count], total[start : start + count]
         for i in range(count):
             new = twice * gathered[i] - back * after[i]
             after[i] = new
