@@ -279,7 +279,7 @@ def test_checks_tell_what_was_missed():
     assert missed[1].sentence == "check minimum missed: got -0.001, allowed >= 0"
     unknown = fvflow.Checks(gap=1.0).missed(figures)[0]
     assert unknown.got is None
-    assert unknown.sentence == "check gap missed: this run does not know it; leave it out"
+    assert unknown.sentence == "check gap missed: this run does not compute it; remove the check"
     assert fvflow.Checks(error_l1=1.0).missed({"error_l1": float("nan")}), "what is no number keeps no bound"
 
 

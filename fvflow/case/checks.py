@@ -30,7 +30,7 @@ class MissedCheck:
     def sentence(self) -> str:
         """What was got and what is allowed."""
         if self.got is None:
-            return f"check {self.name} missed: this run does not know it; leave it out"
+            return f"check {self.name} missed: this run does not compute it; remove the check"
         return f"check {self.name} missed: got {self.got:.6g}, allowed {self.relation} {self.bound:g}"
 
 
@@ -39,24 +39,43 @@ class Checks:
     """Bounds that a finished run has to keep: errors at the end (of a geodesic the worst), of all else the worst."""
 
     mass_drift: Bound = None
+    """Largest |m(t)/m(0) - 1| of all steps."""
     minimum: float | None = None
+    """Smallest density of all steps; a lower bound."""
     error_l1: Bound = None
+    """sum |K| |rho_K - exact| against the closed form."""
     error_l2: Bound = None
+    """(sum |K| |rho_K - exact|^2)^(1/2) against the closed form."""
     error_linf: Bound = None
+    """max |rho_K - exact| against the closed form."""
     energy_increase: Bound = None
+    """Largest E^{n+1} - E^n of all steps of a gradient flow."""
     energy_defect: Bound = None
+    """Largest E^{n+1} - E^n plus the energy that the step accounts for, of all steps of a gradient flow."""
     mass_correction: Bound = None
-    w2_error: Bound = None  # relative, of w2
-    w2_solver_error: Bound = None  # relative, of the solver's own value
-    fallbacks: Bound = None  # steps left to ljko
-    gap: Bound = None  # relative width of the interval around W2
+    """Largest relative correction of the mass after a linear solve."""
+    w2_error: Bound = None
+    """Relative error of `w2` against the closed form of a geodesic."""
+    w2_solver_error: Bound = None
+    """Relative error of the solver's own value of W2 against the closed form of a geodesic."""
+    fallbacks: Bound = None
+    """Number of steps that were left to `ljko`."""
+    gap: Bound = None
+    """Relative width of the proved interval around W2."""
     continuity: Bound = None
-    repair: Bound = None  # of a geodesic: the L1 change that made its densities admissible, of the mass
+    """Largest residual of the continuity equation in an interval of a geodesic, relative to the mass."""
+    repair: Bound = None
+    """L1 change that made the densities of a geodesic admissible, relative to the mass."""
     hamilton_jacobi: Bound = None
+    """Largest residual of the Hamilton-Jacobi equation of a geodesic where there is mass."""
     hamilton_jacobi_excess: Bound = None
-    residual: Bound = None  # relative: of a geodesic's optimality, a steady state's balance, or its modes
-    gap_error: Bound = None  # of flow spectrum, relative: round-off and iteration, not the mesh
-    hopf_lax: Bound = None  # of flow hamilton-jacobi with H = |p|^2/2, relative to the range of phi
+    """Largest positive residual of the Hamilton-Jacobi equation of a geodesic."""
+    residual: Bound = None
+    """Relative residual of a geodesic's optimality, of a steady state's balance, or of the modes of a spectrum."""
+    gap_error: Bound = None
+    """Relative error of the spectral gap through round-off and iteration; the discretisation error is not in it."""
+    hopf_lax: Bound = None
+    """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 
     def missed(self, figures: Mapping[str, Any]) -> list[MissedCheck]:
         """The bounds that the figures do not keep, or that the run has no figure for."""
@@ -87,5 +106,8 @@ class Output:
     """How fields are stored in the result file."""
 
     precision: Literal["double", "single"] = "double"
-    compression: Annotated[int, Ge(0), Le(9)] = 0  # zlib level
-    fluxes: bool = False  # what crosses each face per unit time, in /faces
+    """Floating-point format of the fields."""
+    compression: Annotated[int, Ge(0), Le(9)] = 0
+    """zlib level of the fields; 0 stores them uncompressed."""
+    fluxes: bool = False
+    """Whether to store what crosses each face per unit time, in the group /faces."""

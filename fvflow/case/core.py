@@ -15,6 +15,7 @@ from fvflow.case import document as documents
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
 from fvflow.case.checks import Checks, Output, misplaced
+from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
@@ -48,15 +49,25 @@ class Case:
     """
 
     mesh: MeshKind
+    """The domain and its control volumes."""
     flow: Flow
+    """The equation and how it is solved."""
     initial: Density | AtEquilibrium | FromExact
+    """The density at time 0."""
     times: Times | None = None
+    """When the run ends, in which steps, and when it saves; left out for flows without time."""
     title: str = ""
+    """A title for results and plots."""
     parameters: Mapping[str, float] = field(default_factory=dict)
+    """Numbers that expressions may use by name."""
     exact: Exact | None = None
+    """A closed form that the result is compared with."""
     checks: Checks = Checks()
+    """Bounds that the finished run has to keep."""
     output: Output = Output()
-    document: Document | None = field(default=None, init=False, repr=False, compare=False)  # what it was read from
+    """How the result is stored."""
+    document: Document | None = field(default=None, init=False, repr=False, compare=False)
+    """The file that it was read from."""
 
     def __post_init__(self) -> None:
         faults = list(self._faults()) if well_formed(self) else []  # `prepare` says what is not
@@ -225,4 +236,5 @@ def _listed(value: Any) -> Any:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of case files, for editors."""
     made = schema.model(Case).model_json_schema()
+    describe_properties(made, Case)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "fvflow case"}

@@ -161,8 +161,9 @@ class Chebyshev(ExactInTime):
     Round-off grows as T_k(P) does. For a gradient drift with a flux that balances exp(-V/eps) T_k(P) is bounded by
     1 in the weight 1/pi of the Gibbs state, hence |T_k(P) rho|_1 <= |rho|_{1/pi} for pi of mass 1. For any drift
     that growth, weighted by c_k and summed, is at most (1 + sqrt 2) exp(s z), s from
-    `fvflow.linalg.chebyshev_growth_bound`. A step is cut into parts such that one of the two keeps round-off below the tolerance (at least 1e-12); where
-    these together take more products than the Poisson sum of `uniformisation`, and that is stable, it is that sum.
+    `fvflow.linalg.chebyshev_growth_bound`. A step is cut into parts such that one of the two keeps round-off below the
+    tolerance (at least 1e-12); where these together take more products than the Poisson sum of `uniformisation`, and
+    that is stable, it is that sum.
     Not positive: only down to -tolerance. A state that is Gibbs to round-off in every cell is left as it is.
     Tal-Ezer, Kosloff, An accurate and efficient scheme for propagating the time dependent Schroedinger equation,
     J. Chem. Phys. 81 (1984).
