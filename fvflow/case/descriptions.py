@@ -9,16 +9,18 @@ import sys
 from functools import cache
 from typing import Any, get_type_hints
 
-from fvflow.case.messages import dataclasses_in
+from fvflow.case.messages import dataclasses_in, kind_of
 
 
 def describe_properties(schema: dict[str, Any], root: type) -> None:
     """Add a description to each property of the JSON schema of a dataclass and of all dataclasses that it names."""
-    known = {cls.__name__: cls for cls in _reachable(root)}
-    for name, part in [(root.__name__, schema), *schema.get("$defs", {}).items()]:
-        texts = field_docstrings(known[name])
-        for key, described in part.get("properties", {}).items():
-            described["description"] = texts.get(key, "") or (_summary(known[name]) if key == "kind" else "")
+    known = {(cls.__name__, kind_of(cls)): cls for cls in _reachable(root)}
+    for part in (schema, *schema.get("$defs", {}).values()):
+        properties = part.get("properties", {})
+        cls = known[part["title"], properties.get("kind", {}).get("const", "")]  # names alone may stand twice
+        texts = field_docstrings(cls)
+        for key, described in properties.items():
+            described["description"] = texts.get(key, "") or (_summary(cls) if key == "kind" else "")
 
 
 def field_docstrings(cls: type) -> dict[str, str]:
