@@ -91,20 +91,24 @@ def _converted(hint: Any) -> Any:
         return model(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        inner, *marks = arguments
-        formula = next((mark for mark in marks if isinstance(mark, FormulaMark)), None)
-        if formula is not None:
-            return Annotated[str | float, BeforeValidator(_no_truth_value), AfterValidator(_checker(formula))]
-        if any(isinstance(mark, FileMark) for mark in marks):
-            return Annotated[_converted(inner), AfterValidator(_located)]
-        return Annotated[_converted(inner), *(mark for mark in marks if isinstance(mark, BaseMetadata))]
+        return _annotated(*arguments)
     if origin in (Union, types.UnionType):
         return _union(arguments)
     if origin is tuple:
         return tuple.__class_getitem__((_converted(arguments[0]), ...))
-    if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
+    if origin in (dict, Mapping):
         return dict.__class_getitem__((str, _converted(arguments[1])))
     return hint
+
+
+def _annotated(inner: Any, *marks: Any) -> Any:
+    """A hint with marks: bounds are pydantic's own, a formula is parsed, a file is looked for from the case."""
+    for mark in marks:
+        if isinstance(mark, FormulaMark):
+            return Annotated[str | float, BeforeValidator(_no_truth_value), AfterValidator(_checker(mark))]
+        if isinstance(mark, FileMark):
+            return Annotated[_converted(inner), AfterValidator(_located)]
+    return Annotated[_converted(inner), *(mark for mark in marks if isinstance(mark, BaseMetadata))]
 
 
 def _union(members: tuple[Any, ...]) -> Any:
@@ -186,13 +190,20 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
     """All expressions in the plain values of a dataclass."""
     if get_origin(hint) is Annotated and any(isinstance(mark, FormulaMark) for mark in hint.__metadata__):
         return [Expression(values)]
-    if isinstance(values, list):
-        return [found for item in values for part in get_args(hint)[:1] for found in formulas(item, part)]
     if isinstance(values, dict):
-        owners = [cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))]
-        hints = get_type_hints(owners[0], include_extras=True) if owners else {}
-        return [found for name, item in values.items() if name in hints for found in formulas(item, hints[name])]
-    return [found for part in get_args(hint) if get_origin(part) for found in formulas(values, part)]
+        parts = _with_hints(values, hint)
+    elif isinstance(values, list):
+        parts = [(item, inner) for item in values for inner in get_args(hint)[:1]]
+    else:
+        parts = [(values, inner) for inner in get_args(hint) if get_origin(inner)]
+    return [found for value, inner in parts for found in formulas(value, inner)]
+
+
+def _with_hints(values: dict[str, Any], hint: Any) -> list[tuple[Any, Any]]:
+    """Each value of a mapping with the type hint of its field in the dataclass that the mapping stands for."""
+    owner = next((cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))), None)
+    hints = {} if owner is None else get_type_hints(owner, include_extras=True)
+    return [(value, hints[name]) for name, value in values.items() if name in hints]
 
 
 def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
