@@ -138,3 +138,16 @@ def test_bounds_of_adaptive_steps():
         Times(1.0, Adaptive(2.0, 1e-2))
     with pytest.raises(CaseError, match=r"initial 0\.01 is below shortest"):
         Times(1.0, Adaptive(0.01, 1e-2, shortest=0.1))
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"initial": 0.5, "shortest": 2.0}, "shortest 2 is longer than end 1"),
+        ({"initial": 0.5, "shortest": 0.6}, "initial 0.5 is below shortest 0.6"),
+        ({"initial": 0.5, "shortest": 0.3, "longest": 0.2}, "longest 0.2 is below shortest 0.3"),
+    ],
+)
+def test_contradictory_lengths_of_adaptive_steps_are_refused(rule, message):
+    with pytest.raises(CaseError, match=message):
+        Times(1.0, Adaptive(tolerance=1e-3, **rule))
