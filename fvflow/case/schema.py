@@ -142,7 +142,7 @@ def _checker(mark: FormulaMark) -> Any:
             known = frozenset(context.get("axes", "xyz")) | frozenset(context.get("parameters", ()))
             expression.require(known | mark.names)
             if expression.regions and not mark.regions:
-                raise ExpressionError("inside(...) has no meaning here: the value does not belong to a cell of the mesh")
+                raise ExpressionError("inside(...) has no meaning here: the value belongs to no cell of the mesh")
         except ExpressionError as error:
             raise ValueError(str(error)) from None
         return text
