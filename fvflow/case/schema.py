@@ -191,12 +191,12 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
     if get_origin(hint) is Annotated and any(isinstance(mark, FormulaMark) for mark in hint.__metadata__):
         return [Expression(values)]
     if isinstance(values, list):
-        return [formula for item in values for part in get_args(hint)[:1] for formula in formulas(item, part)]
+        return [found for item in values for part in get_args(hint)[:1] for found in formulas(item, part)]
     if isinstance(values, dict):
         owners = [cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))]
         hints = get_type_hints(owners[0], include_extras=True) if owners else {}
-        return [formula for name, item in values.items() if name in hints for formula in formulas(item, hints[name])]
-    return [formula for part in get_args(hint) if get_origin(part) for formula in formulas(values, part)]
+        return [found for name, item in values.items() if name in hints for found in formulas(item, hints[name])]
+    return [found for part in get_args(hint) if get_origin(part) for found in formulas(values, part)]
 
 
 def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
