@@ -21,6 +21,7 @@ from fvflow.case.messages import dataclasses_in
 from fvflow.case.starter import UNIONS
 from fvflow.jit import Kernel
 from fvflow.transport import Hamiltonian
+from tests.conftest import SLOW
 
 SOURCES = sorted(Path("fvflow").rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in SOURCES}
@@ -84,8 +85,8 @@ def test_every_public_name_is_documented():
 
 _SIZE = r"(?:\.\.\.|\w+(?:(?: [+-])? \w+)?)"
 _NAMED = "cell|face|node|axis|dim|dimension|interval|point|row|corner|piece|entry"
-SHAPE = re.compile(  # (cell,), (..., dim), (interval, face), or in words
-    rf"\({_SIZE},\)|\((?={_SIZE}(?:, {_SIZE})+\))[^)]*(?:\b(?:{_NAMED})\b|\.\.\.|z, y, x)[^)]*\)"
+SHAPE = re.compile(  # as `another`, (cell,), (..., dim), (interval, face), or in words
+    rf"[Aa]s `|\({_SIZE},\)|\((?={_SIZE}(?:, {_SIZE})+\))[^)]*(?:\b(?:{_NAMED})\b|\.\.\.|z, y, x)[^)]*\)"
     r"|same shape|shape of|elementwise"
 )
 
@@ -127,9 +128,11 @@ def test_shapes_of_arrays_are_documented():
         module = importlib.import_module(module_name(file)) if file.name != "__main__.py" else None
         for name, node in definitions(file):
             returned = getattr(node, "returns", None)
-            if returned is None or "Array" not in {
-                part.id for part in ast.walk(returned) if isinstance(part, ast.Name)
-            }:
+            if (
+                returned is None
+                or ast.unparse(returned).startswith("Callable")
+                or "Array" not in {part.id for part in ast.walk(returned) if isinstance(part, ast.Name)}
+            ):
                 continue
             owner, _, _ = name.partition(":")[2].rpartition(".")
             if not stated_shape(node, getattr(module, owner) if owner else None):
@@ -250,17 +253,5 @@ def test_kinds_answer_for_themselves():
     assert len(found) <= MOST_KIND_TESTS, found
 
 
-# README
-
-
-def test_the_readme_says_what_is_true():
-    """Its links lead somewhere, and each case it names is there."""
-    text = Path("README.md").read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert target.startswith("http") or Path(target).exists(), target
-    for case in re.findall(r"cases/[a-z0-9-]+\.yaml", text):
-        assert Path(case).exists(), case
-    from fvflow.cli.commands import _parser
-
-    for verb in re.findall(r"^\| `fvflow ([a-z]+)", text, re.M):
-        assert verb in _parser().format_help()
+def test_slow_modules_exist():
+    assert [name for name in SLOW if not Path(f"tests/test_{name}.py").exists()] == []

@@ -170,7 +170,7 @@ class Mesh:
         yield from gauss(self.points, self.cell_points, self.dimension, count)
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
-        """Gauss points (point, dim) of interior faces, as `quadrature`; the weights of a face add up to its area."""
+        """Gauss points of the interior faces, as `quadrature`; the weights of a face add up to its area."""
         yield from gauss(self.points, self.face_points, self.dimension - 1, count)
 
     @cached_property
@@ -211,7 +211,7 @@ def _as_triangles(corners: Index) -> Iterator[tuple[Part, Index]]:
 
 
 def freeze(values: ArrayLike) -> Array:
-    """The values as a read-only contiguous array of doubles, of the same shape."""
+    """The values as a read-only contiguous array of doubles."""
     array = np.ascontiguousarray(values, np.float64)
     array.flags.writeable = False
     return array
@@ -257,7 +257,7 @@ def outward_normals(points: Array, corners: Index) -> Array:
 
 
 def along(axis: int) -> Callable[[Array, Part], Array]:
-    """The coordinate along an axis, as an integrand: positions (point, dim) to values (point,)."""
+    """The coordinate along an axis, as an integrand."""
     return lambda at, part: at[:, axis]
 
 
