@@ -1,9 +1,11 @@
 """The README: its examples run, its links lead somewhere, its lists are complete, its output is what is printed."""
 
+import ast
 import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import fipy
@@ -14,6 +16,7 @@ from fvflow.case.messages import dataclasses_in, kind_of
 from fvflow.case.starter import UNIONS
 from fvflow.cli.commands import _parser
 from fvflow.transport import Hamiltonian
+from tests.test_code_quality import UNION_NAMES
 
 README = Path("README.md").read_text()
 PAGES = {"README.md": README, "fvflow/ARCHITECTURE.md": Path("fvflow/ARCHITECTURE.md").read_text()}
@@ -73,6 +76,27 @@ def test_links_lead_somewhere(page):
         assert Path(path).exists(), path
     for case in re.findall(r"cases/[a-z0-9-]+\.yaml", PAGES[page]):
         assert Path(case).exists(), case
+
+
+def test_names_are_where_the_architecture_says():
+    found = re.findall(r"`(\w+)`\s+in\s+`((?:fvflow|tests)/[\w./]+\.py)`", PAGES["fvflow/ARCHITECTURE.md"])
+    assert len(found) > 30
+    for name, file in found:
+        defined = set()
+        for node in ast.parse(Path(file).read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+            defined |= {getattr(target, "name", getattr(target, "id", "")) for target in targets}
+        assert name in defined, f"{name} in {file}"
+
+
+def test_the_architecture_has_every_layer_and_every_family():
+    page = PAGES["fvflow/ARCHITECTURE.md"]
+    contract = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layers = "|".join(map(re.escape, sorted(contract["layers"], key=len, reverse=True)))
+    assert re.findall(rf"^ {{4}}({layers}) +\S", page, re.M) == contract["layers"]
+    for family in UNION_NAMES:
+        assert re.search(rf"^\| .* \| `{family}` in ", page, re.M), family
+    assert len(page.splitlines()) <= 200
 
 
 def test_every_command_and_every_kind_is_named():
