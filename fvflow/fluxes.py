@@ -24,7 +24,7 @@ _OVERFLOW = 700.0  # exp overflows beyond 709; B is below 1e-300 there
 
 
 def bernoulli(p: Array) -> Array:
-    """p/(exp(p) - 1), the Bernoulli function, elementwise; 1 - p/2 for small p, never negative.
+    """p/(exp(p) - 1), the Bernoulli function; 1 - p/2 for small p, never negative.
 
     >>> bernoulli(np.array([-800.0, 0.0, 1e-15, 800.0]))
     array([800.,   1.,   1.,   0.])

@@ -95,6 +95,7 @@ SHAPES_TO_STATE = {
     "fvflow/fields/density.py:average",
     "fvflow/fields/density.py:gaussian_density",
     "fvflow/fields/expression.py:picked",
+    "fvflow/fluxes.py:bernoulli",
     "fvflow/linalg/amg.py:ReusedAMG.solve",
     "fvflow/problems.py:FokkerPlanck.coefficients",
     "fvflow/problems.py:Transport.flux",
