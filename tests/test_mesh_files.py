@@ -247,7 +247,7 @@ def test_each_part_of_a_disconnected_mesh_keeps_its_mass(tmp_path):
     mesh, ds = case.mesh.build(), case.run()
     first, last = (np.bincount(mesh.components, mesh.volume * rho) for rho in (ds.rho[0], ds.rho[-1]))
     np.testing.assert_allclose(last, first, rtol=1e-14)
-    assert "2 that are not connected, each keeps its mass: 56 cells with" in case.check()["parts"]
+    assert "2 that are not connected; each conserves its own mass: 56 cells with" in case.check()["parts"]
     assert np.abs(ds.rho[-1] - ds.rho[0]).max() > 0.1
 
 

@@ -1,4 +1,4 @@
-"""What a case asks of its result: bounds to keep, and how it is stored."""
+"""What a case requires of its result: bounds that are checked, and how it is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 
 from fvflow.flows import BaseFlow, Flow
 
-_LOWER_BOUNDS = frozenset({"minimum"})  # the checks that bound from below
+_LOWER_BOUNDS = frozenset({"minimum"})  # all other checks are upper bounds
 
 Bound = Annotated[float, Ge(0)] | None
 Relation = Literal["<=", ">="]
@@ -19,16 +19,16 @@ Relation = Literal["<=", ">="]
 
 @dataclass(frozen=True)
 class MissedCheck:
-    """A bound that a run did not keep."""
+    """A bound that a run violates."""
 
     name: str
     got: float | None  # None: the run does not compute it
     bound: float
-    relation: Relation  # what was asked of it
+    relation: Relation  # got <= bound or got >= bound is required
 
     @property
     def sentence(self) -> str:
-        """What was got and what is allowed."""
+        """The value of the run and the bound, or that the run does not compute it."""
         if self.got is None:
             return f"check {self.name} missed: this run does not compute it; remove the check"
         return f"check {self.name} missed: got {self.got:.6g}, allowed {self.relation} {self.bound:g}"
@@ -36,7 +36,11 @@ class MissedCheck:
 
 @dataclass(frozen=True)
 class Checks:
-    """Bounds that a finished run has to keep: errors at the end (of a geodesic the worst), of all else the worst."""
+    """Bounds that a finished run has to satisfy.
+
+    Errors are those at the end of the run, for a geodesic the largest of all saved times; every other figure is the
+    worst of the whole run.
+    """
 
     mass_drift: Bound = None
     """Largest |m(t)/m(0) - 1| of all steps."""
@@ -78,7 +82,7 @@ class Checks:
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 
     def missed(self, figures: Mapping[str, Any]) -> list[MissedCheck]:
-        """The bounds that the figures do not keep, or that the run has no figure for."""
+        """The bounds that the figures violate, or for which the run has no figure."""
         missed = []
         for name, bound in dataclasses.asdict(self).items():
             if bound is None:
@@ -91,14 +95,14 @@ class Checks:
 
 
 def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
-    """The bounds on figures that a run of the flow does not have, and which flows have them."""
+    """(name, sentence) of each bound on a figure that this flow does not compute and another one does."""
     for name, bound in dataclasses.asdict(checks).items():
         owners = [kind for kind in get_args(Flow) if name in kind.figures]
         if bound is None or not owners or flow.has_figure(name):
             continue
         *first, last = (get_args(get_type_hints(kind)["kind"])[0] for kind in owners)
         named = f"flows {', '.join(first)} and {last}" if first else f"flow {last}"
-        yield name, f"is for {named} {owners[0].figures[name]}".rstrip()
+        yield name, f"is for {named} {owners[0].figures[name]}".rstrip() + "; remove the check"
 
 
 @dataclass(frozen=True)

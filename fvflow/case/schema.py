@@ -1,7 +1,7 @@
-"""From plain values to the frozen dataclasses of the house, by way of pydantic.
+"""From plain values to frozen dataclasses, validated by pydantic.
 
-Each dataclass becomes a pydantic model of the same fields; a union of dataclasses becomes one discriminated by `kind`.
-The house below knows nothing of it.
+Each dataclass becomes a pydantic model with the same fields, and a union of dataclasses a union discriminated by
+`kind`. The packages below `fvflow.case` do not depend on pydantic.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark, MeshKind
 
 T = TypeVar("T")
-_MOST_TOLD = 100  # faults beyond these are only counted, and get no guess at what was meant
+_MAX_EXPLAINED = 100  # later faults keep the message of pydantic: suggestions for each would take too long
 _SCALARS: dict[Any, Any] = {
     float: Annotated[float, Strict(), AllowInfNan(False)],
     int: Annotated[int, Strict()],
@@ -50,10 +50,10 @@ def model(cls: type) -> type[BaseModel]:
 
 
 class ValidationFaults(CaseError):
-    """Several faults of one dataclass, each at its own path."""
+    """Several faults of one dataclass, each with its own path; a constructor may raise it instead of CaseError."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(f"{dotted(found.path)}: {found.message}" for found in faults))
+        super().__init__("\n".join(f"{dotted(each.path)}: {each.message}" for each in faults))
         self.faults = faults
 
 
@@ -67,8 +67,8 @@ def _model(cls: Hashable) -> type[BaseModel]:
             default = ... if _required(field) else _default(field)
             fields[field.name] = (_converted(hints[field.name]), default)
     config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
-    made: type[BaseModel] = create_model(cls.__name__, __config__=config, __doc__=_sentence(cls), **fields)
-    return made
+    result: type[BaseModel] = create_model(cls.__name__, __config__=config, __doc__=_summary(cls), **fields)
+    return result
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:
@@ -79,12 +79,13 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _sentence(cls: type) -> str:
+def _summary(cls: type) -> str:
+    """The first paragraph of the docstring."""
     return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
 
 def _converted(hint: Any) -> Any:
-    """The hint with dataclasses replaced by models, unions discriminated, scalars strict, formulas checked."""
+    """The type hint for pydantic: models for dataclasses, discriminated unions, strict scalars, checked formulas."""
     if hint in _SCALARS:
         return _SCALARS[hint]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -112,11 +113,11 @@ def _annotated(inner: Any, *marks: Any) -> Any:
 
 
 def _union(members: tuple[Any, ...]) -> Any:
-    """The union of the converted members, discriminated by `kind` if they are several dataclasses."""
+    """The union of the converted members; one of several dataclasses is discriminated by `kind`."""
     rest = [_converted(member) for member in members if member is not type(None)]
-    mapped = [isinstance(part, type) and issubclass(part, BaseModel) for part in rest]
-    if sum(mapped) == 1 and len(rest) == 2:  # a number or a mapping
-        tags = [Annotated[part, Tag(_tag({} if made else 0))] for part, made in zip(rest, mapped, strict=True)]
+    is_model = [isinstance(part, type) and issubclass(part, BaseModel) for part in rest]
+    if sum(is_model) == 1 and len(rest) == 2:  # a scalar or a mapping
+        tags = [Annotated[part, Tag(_tag({} if mapping else 0))] for part, mapping in zip(rest, is_model, strict=True)]
         return Annotated[reduce(operator.or_, tags), Discriminator(_tag)]
     union = reduce(operator.or_, rest)
     if len(rest) > 1 and all(dataclasses.is_dataclass(member) for member in members if member is not type(None)):
@@ -129,12 +130,15 @@ def _tag(value: Any) -> str:
 
 
 def _no_truth_value(value: Any) -> Any:
+    """Refuse a Boolean, which pydantic would take for a number."""
     if isinstance(value, bool):
         raise ValueError(f"expected a text or an expression, got {shown(value)}")
     return value
 
 
 def _checker(mark: FormulaMark) -> Any:
+    """A validator of expressions: syntax, names and regions."""
+
     def check(text: Any, info: ValidationInfo) -> Any:
         try:
             context = info.context or {}
@@ -142,7 +146,7 @@ def _checker(mark: FormulaMark) -> Any:
             known = frozenset(context.get("axes", "xyz")) | frozenset(context.get("parameters", ()))
             expression.require(known | mark.names)
             if expression.regions and not mark.regions:
-                raise ExpressionError("inside(...) has no meaning here: the value belongs to no place of the mesh")
+                raise ExpressionError("inside(...) has no meaning here: the value belongs to no cell of the mesh")
         except ExpressionError as error:
             raise ValueError(str(error)) from None
         return text
@@ -151,32 +155,32 @@ def _checker(mark: FormulaMark) -> Any:
 
 
 def _located(path: str, info: ValidationInfo) -> str:
-    """The path of a file that a case names, from where the case is."""
+    """The path of a file named in a case, relative to the folder of the case."""
     return os.path.join((info.context or {}).get("folder", ""), path)
 
 
 def build(
     cls: type[T], values: dict[str, Any], folder: str = "", context: dict[str, Any] | None = None
 ) -> tuple[T | None, list[Fault]]:
-    """The dataclass from plain values, or all that is wrong with them.
+    """(the dataclass built from plain values, no faults), or (None, every fault in the values).
 
-    Files are looked for from the folder; `context` are the names that expressions may use, by default those of the
-    values (`names_of`).
+    Paths of files are relative to `folder`. `context` holds the names that expressions may use; by default they follow
+    from the values (`names_of`).
     """
     names = names_of(values) if context is None else context
     try:
         checked = model(cls).model_validate(values, context={**names, "folder": folder})
     except ValidationError as error:
         details = error.errors(include_url=False)
-        told = [fault(cls, values, detail) for detail in details[:_MOST_TOLD]]
-        return None, told + [Fault(path_of(values, detail), detail["msg"]) for detail in details[_MOST_TOLD:]]
+        explained = [fault(cls, values, detail) for detail in details[:_MAX_EXPLAINED]]
+        return None, explained + [Fault(path_of(values, detail), detail["msg"]) for detail in details[_MAX_EXPLAINED:]]
     faults: list[Fault] = []
-    made = _constructed(cls, checked, (), faults)
-    return (None, faults) if faults else (made, [])
+    result = _constructed(cls, checked, (), faults)
+    return (None, faults) if faults else (result, [])
 
 
 def names_of(values: dict[str, Any]) -> dict[str, Any]:
-    """The names that expressions may use: axes by the mesh's dimension, parameters."""
+    """The names that expressions may use: the axes of the mesh, by its dimension, and the parameters."""
     mesh, parameters = values.get("mesh"), values.get("parameters")
     dimension = None
     if isinstance(mesh, dict):
@@ -187,7 +191,7 @@ def names_of(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def formulas(values: Any, hint: Any) -> list[Expression]:
-    """All expressions in the plain values of a dataclass."""
+    """All expressions in the plain values that belong to a type hint."""
     if get_origin(hint) is Annotated and any(isinstance(mark, FormulaMark) for mark in hint.__metadata__):
         return [Expression(values)]
     if isinstance(values, dict):
@@ -207,7 +211,7 @@ def _with_hints(values: dict[str, Any], hint: Any) -> list[tuple[Any, Any]]:
 
 
 def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
-    """The value with models turned back into dataclasses; what their constructors refuse goes to the faults."""
+    """The value with models turned back into dataclasses; refusals of their constructors are added to `faults`."""
     if isinstance(value, BaseModel):
         cls = _class_of(hint, type(value))
         hints, before = get_type_hints(cls, include_extras=True), len(faults)
@@ -215,12 +219,12 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
             name: _constructed(hints[name], getattr(value, name), (*path, name), faults)
             for name in type(value).model_fields
         }
-        if len(faults) > before:  # without a part that was refused, the whole has nothing to say
+        if len(faults) > before:  # a part was refused, so the whole cannot be constructed
             return None
         try:
             return cls(**given)
         except ValidationFaults as error:
-            faults += [dataclasses.replace(found, path=(*path, *found.path)) for found in error.faults]
+            faults += [dataclasses.replace(each, path=(*path, *each.path)) for each in error.faults]
         except CaseError as error:
             faults.append(Fault(path, str(error)))
         return None
@@ -229,5 +233,6 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
     return value
 
 
-def _class_of(hint: Any, made: type[BaseModel]) -> type:
-    return next(cls for cls in dataclasses_in(hint) if model(cls) is made)
+def _class_of(hint: Any, built_model: type[BaseModel]) -> type:
+    """The dataclass of a model, among those that a type hint names."""
+    return next(cls for cls in dataclasses_in(hint) if model(cls) is built_model)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-import fvflow
 from fvflow.dataset import ugrid
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import OutputVariable
+from fvflow.version import __version__
 
 AXES = ("x", "y", "z")
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
@@ -100,7 +100,7 @@ class Layout:
         }
 
     def values(self, frame: Frame) -> dict[str, Array]:
-        """The values of a frame by path, in the shape and precision in which they are stored.
+        """The values of a frame by path, in the precision and the shape of the variables.
 
         Raises ValueError if the names of the frame are not those of the layout.
         """
@@ -197,7 +197,7 @@ def header(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Global attributes: conventions, origin and those of the run; integers have 32 bits, as ParaView requires."""
     fixed = {
         "Conventions": "CF-1.11",
-        "source": f"{SOURCE} {fvflow.__version__}",
+        "source": f"{SOURCE} {__version__}",
         "references": "https://cfconventions.org; the methods are cited in fvflow's docstrings",
         "comment": "open the .xmf2 file beside this one in ParaView",
     }

@@ -56,7 +56,7 @@ class FaceMatrix:
         return self.volume + leaving
 
     def along(self) -> Iterator[tuple[int, Array, Array]]:
-        """For each axis x, y, z of a grid: its place in the shape, and down and up of its faces as grid arrays."""
+        """For each axis x, y, z of a grid: its place in the shape, and down and up of its faces (z, y, x)."""
         assert self.shape is not None
         first = 0
         for place in reversed(range(len(self.shape))):

@@ -12,7 +12,7 @@ _RESTART = 60
 
 
 def solve_second_kind(compact: Callable[[Array], Array], right: Array, tolerance: float = 1e-8) -> Array:
-    """x with x + C x = b by GMRES, in few iterations for a smooth kernel; raises NumericsError if it stalls."""
+    """x (cell,) with x + C x = b by GMRES, in few iterations for a smooth kernel; raises NumericsError if it stalls."""
     import numpy as np
     from scipy.sparse.linalg import LinearOperator, gmres
 

@@ -211,7 +211,7 @@ def _as_triangles(corners: Index) -> Iterator[tuple[Part, Index]]:
 
 
 def freeze(values: ArrayLike) -> Array:
-    """The values as a read-only contiguous array of doubles."""
+    """The values as a read-only contiguous array of doubles, of the same shape."""
     array = np.ascontiguousarray(values, np.float64)
     array.flags.writeable = False
     return array

@@ -95,11 +95,11 @@ class NetCDFFile:
         return int(value)
 
     def numbers(self, name: str, dimensions: int) -> Array:
-        """All values of a variable, as doubles, in an array of so many dimensions."""
+        """All values of a variable, as doubles, in the shape of the variable, which must have so many dimensions."""
         return self._checked(name, slice(None), dimensions)
 
     def slice_of(self, name: str, index: int) -> Array:
-        """The values of a variable at one index of its first dimension, as doubles."""
+        """The values of a variable at one index of its first dimension, as doubles, in the shape of the others."""
         return self._checked(name, index, None)
 
     def _checked(self, name: str, index: int | slice, dimensions: int | None) -> Array:

@@ -24,7 +24,7 @@ class SpaceOperators(Protocol):
         """out <- out + div m, in place, with no flux through the walls."""
 
     def solve_poisson(self, right: Array) -> Array:
-        """psi with -div grad psi = right, for a right-hand side of total 0."""
+        """psi with -div grad psi = right, of the same shape, for a right-hand side of total 0."""
 
     def add_gradient(self, momentum: Array, psi: Array) -> None:
         """m <- m + grad psi, in place."""
@@ -78,7 +78,7 @@ class GridOperators:
             out += (part - np.roll(part, 1, -1 - axis)) / self._spacing[-1 - axis]
 
     def solve_poisson(self, right: Array) -> Array:
-        """By the cosine transform, which diagonalises the Laplacian between walls."""
+        """psi (..., y, x) by the cosine transform, which diagonalises the Laplacian between walls."""
         from scipy.fft import dctn, idctn
 
         return np.asarray(idctn(dctn(right, type=2) / self._eigenvalues, type=2))

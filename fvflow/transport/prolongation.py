@@ -11,7 +11,7 @@ from fvflow.transport.space_time_grid import PrimalDualIterate, Scheme, SpaceTim
 
 
 def restricted(density: Array) -> Array:
-    """A density on cells twice as large along each axis: means of 2^d cells."""
+    """A density (..., y, x) on cells twice as large along each axis: means of 2^d cells."""
     a = density
     for axis in range(a.ndim):
         a = 0.5 * (np.take(a, range(0, a.shape[axis], 2), axis) + np.take(a, range(1, a.shape[axis], 2), axis))

@@ -26,7 +26,7 @@ class Proximal(Protocol):
     """A closed convex function f, given by its proximal map."""
 
     def prox(self, x: Array, step: float) -> Array:
-        """argmin_u step f(u) + |u - x|^2/2, (79)."""
+        """argmin_u step f(u) + |u - x|^2/2, (79), of the same shape as x."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class L1Norm:
         return float(np.sum(self.weight * np.abs(x)))
 
     def prox(self, x: Array, step: float) -> Array:
-        """The soft threshold sign(x) max(|x| - step mu, 0), (105)."""
+        """The soft threshold sign(x) max(|x| - step mu, 0), elementwise, (105)."""
         threshold = step * np.asarray(self.weight)
         return x - np.clip(x, -threshold, threshold)
 
@@ -118,11 +118,11 @@ class QuadraticFunction:
         return 0.5 * float(np.vdot(x - self.centre, self.gradient(x)))
 
     def gradient(self, x: Array) -> Array:
-        """H (x - c)."""
+        """H (x - c), of the same shape as x."""
         return np.asarray(np.dot(self.stiffness, x - self.centre))
 
     def prox(self, x: Array, step: float) -> Array:
-        """c + (I + step H)^{-1} (x - c), (135)."""
+        """c + (I + step H)^{-1} (x - c), (135), of the same shape as x."""
         (values, vectors), offset = self._modes, x - self.centre
         if np.ndim(self.stiffness) == 0:
             return np.asarray(self.centre + offset / (1.0 + step * values[0]))
@@ -136,7 +136,10 @@ class Conjugate:
     function: Proximal
 
     def prox(self, x: Array, step: float) -> Array:
-        """x - step prox_{f/step}(x/step): Moreau, Proximite et dualite dans un espace hilbertien, 1965."""
+        """x - step prox_{f/step}(x/step), of the same shape as x.
+
+        Moreau, Proximite et dualite dans un espace hilbertien, 1965.
+        """
         return x - step * self.function.prox(x / step, 1.0 / step)
 
 
@@ -144,7 +147,7 @@ class Projection:
     """0 on a closed convex set, infinite elsewhere, (109); its proximal map is the projection, (111)-(113)."""
 
     def prox(self, x: Array, step: float = 1.0) -> Array:
-        """The nearest point of the set."""
+        """The nearest point of the set, of the same shape as x."""
         raise NotImplementedError
 
     def value(self, x: Array) -> float:

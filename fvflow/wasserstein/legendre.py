@@ -21,13 +21,14 @@ Indices = NDArray[np.int64]
 def legendre(value: Array, source: Sequence[Array], target: Sequence[Array]) -> Array:
     """max_j (x_i . y_j - value_j) for y_j in the product of `source` and x_i in that of `target`.
 
-    Nodes of infinite value are ignored; at least one value must be finite.
+    `value` is (source point, ...), one dimension per axis; the result is (target point, ...). Nodes of
+    infinite value are ignored; at least one value must be finite.
     """
     return _transform(value, source, target, want_nodes=False)[0]
 
 
 def legendre_nodes(value: Array, source: Sequence[Array], target: Sequence[Array]) -> tuple[Array, tuple[Indices, ...]]:
-    """The transform and, for each axis, the index of a y_j at which it is attained."""
+    """The transform (target point, ...) and, for each axis, the index of a maximising y_j, of the same shape."""
     return _transform(value, source, target, want_nodes=True)
 
 
@@ -54,18 +55,21 @@ def _transform(
 
 
 def centres(shape: tuple[int, ...], spacing: Sequence[float]) -> list[Array]:
-    """The cell centres along each axis, with the lower wall at 0."""
+    """The cell centres (cell,) along each axis, with the lower wall at 0."""
     return [np.asarray((np.arange(n) + 0.5) * h) for n, h in zip(shape, spacing, strict=True)]
 
 
 def half_square(points: Sequence[Array]) -> Array:
-    """|x|^2/2 on a product grid."""
+    """|x|^2/2 on a product grid (point, ...), one dimension per axis."""
     grids = np.ix_(*(0.5 * p**2 for p in points))
     return np.asarray(sum(grids, np.zeros([len(p) for p in points])))
 
 
 def interpolated(values: Array, spacing: Sequence[float], points: Sequence[Array]) -> Array:
-    """Cell-centred values at the product of `points` by cubic splines, extrapolated beyond the outermost centres."""
+    """Cell-centred values (cell, ...) at the product of `points`, (point, ...), by cubic splines.
+
+    Points beyond the outermost centres are extrapolated.
+    """
     from scipy.interpolate import make_interp_spline
 
     for axis, (h, p) in enumerate(zip(spacing, points, strict=True)):

@@ -85,5 +85,8 @@ class NetworkSimplex:
 
     @property
     def duals(self) -> tuple[Array, Array]:
-        """(f, g) with f_i + g_j = cost on the tree and <= cost + tolerance on all arcs after `solve`."""
+        """f (supply,) and g (demand,) with f_i + g_j = cost on the tree.
+
+        After `solve`, f_i + g_j <= cost + tolerance on all arcs.
+        """
         return -self.price[: self.supplies], self.price[self.supplies : -1]

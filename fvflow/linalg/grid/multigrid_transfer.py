@@ -40,7 +40,7 @@ def _compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[A
 
 
 def merge_pairs(masses: Array, faces: Faces, axis: int) -> tuple[Array, Faces]:
-    """Merge pairs of cells along an axis; a last cell without a partner stays as it is."""
+    """Merge pairs of cells (z, y, x) along an axis; a last cell without a partner stays as it is."""
     place = 2 - axis
     pairs = masses.shape[place] // 2
 
