@@ -12,7 +12,7 @@ from fvflow.energies import (
     Potential,
     PotentialTerm,
     PowerLaw,
-    Sum,
+    TotalEnergy,
 )
 from fvflow.mesh import Box
 from tests.contracts import check_energy
@@ -42,10 +42,10 @@ def test_entropy_at_and_below_zero():
 
 def test_sums_add_and_name_their_potential():
     potential = np.linspace(0, 1, 20)
-    total = Sum(MESH.volume, (EntropyTerm(0.5), PotentialTerm(potential), EntropyTerm(0.25)))
+    total = TotalEnergy(MESH.volume, (EntropyTerm(0.5), PotentialTerm(potential), EntropyTerm(0.25)))
     density = np.linspace(0.5, 1.5, 20)
     expected = MESH.volume @ (0.75 * density * np.log(density) + potential * density)
     assert total.value(density) == pytest.approx(expected, rel=1e-14)
     np.testing.assert_allclose(total.first(density), 0.75 * (np.log(density) + 1) + potential, rtol=1e-14)
     np.testing.assert_array_equal(total.potential(density), potential)
-    np.testing.assert_array_equal(Sum(MESH.volume, (EntropyTerm(0.5),)).potential(density), np.zeros(20))
+    np.testing.assert_array_equal(TotalEnergy(MESH.volume, (EntropyTerm(0.5),)).potential(density), np.zeros(20))

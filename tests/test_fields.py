@@ -102,7 +102,7 @@ def test_unknown_names_are_told_with_a_guess():
 )
 def test_divergence_free_drifts_stay_discretely_divergence_free(kind, drift):
     mesh = kind((-1.0, -1.0), (1.0, 1.0), (13, 11)).build()
-    flow = drift.drop(mesh, 0.0) * mesh.transmissibility
+    flow = drift.potential_drop(mesh, 0.0) * mesh.transmissibility
     inner = (np.abs(mesh.centre) < [0.9, 0.85]).all(axis=1)
     assert np.abs(divergence(mesh, flow)[inner]).max() < 2e-16
     assert np.abs(flow).max() > 0.05
@@ -112,13 +112,13 @@ def test_potential_velocity_and_stream_agree_on_what_they_share():
     mesh = Box((-1.0, -1.0), (1.0, 1.0), (8, 8)).build()
     rotation = Drift(velocity=(Expression("-y"), Expression("x")))
     stream = Drift(stream=Expression("-0.5*(x**2 + y**2)"))
-    np.testing.assert_allclose(rotation.drop(mesh, 0.0), stream.drop(mesh, 0.0), atol=1e-15)
+    np.testing.assert_allclose(rotation.potential_drop(mesh, 0.0), stream.potential_drop(mesh, 0.0), atol=1e-15)
     well = Drift(potential=Expression("0.5*x**2 + y**2"))
     inward = Drift(velocity=(Expression("-x"), Expression("-2*y")))
-    np.testing.assert_allclose(well.drop(mesh, 0.0), inward.drop(mesh, 0.0), atol=1e-15)
+    np.testing.assert_allclose(well.potential_drop(mesh, 0.0), inward.potential_drop(mesh, 0.0), atol=1e-15)
     both = Drift(potential=well.potential, stream=stream.stream)
-    expected = well.drop(mesh, 0.0) + stream.drop(mesh, 0.0)
-    np.testing.assert_allclose(both.drop(mesh, 0.0), expected, atol=1e-15)
+    expected = well.potential_drop(mesh, 0.0) + stream.potential_drop(mesh, 0.0)
+    np.testing.assert_allclose(both.potential_drop(mesh, 0.0), expected, atol=1e-15)
     position = mesh.centre
     v = both.velocity_at(position, 0.0, 1e-2)
     np.testing.assert_allclose(

@@ -5,7 +5,7 @@ import pytest
 
 from fvflow.case import Case
 from fvflow.diagnostics import moments
-from fvflow.energies import Entropy, Interaction, PowerLaw, Sum
+from fvflow.energies import Entropy, Interaction, PowerLaw, TotalEnergy
 from fvflow.energies.interaction import _dense, _fourier, convolution
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, Kernel
@@ -94,7 +94,7 @@ def test_the_variations_of_a_sum_are_derivatives():
     """Value, first variation, and the product with the Hessian, its diagonal and the rest."""
     mesh = Box((0.0, 0.0), (1.0, 2.0), (6, 5)).build()
     kinds = (Entropy(0.3), Interaction("-exp(-3*r**2)"), PowerLaw(2.5, 0.2))
-    total = Sum(mesh.volume, tuple(kind.on(mesh, {}) for kind in kinds))
+    total = TotalEnergy(mesh.volume, tuple(kind.on(mesh, {}) for kind in kinds))
     random = np.random.default_rng(4)
     density, direction = 1.0 + random.random(mesh.cells), random.normal(size=mesh.cells)
     steps = np.array([0.1, 0.05, 0.025])

@@ -11,7 +11,7 @@ One defined by a user in Python runs in the same way, without touching fvflow:
     ...     kind: str = "quadratic"
     ...     strictly_convex = True
     ...
-    ...     def on(self, mesh, names):
+    ...     def on(self, mesh, parameters):
     ...         return QuadraticTerm()
     >>> class QuadraticTerm(EnergyTerm):
     ...     def value(self, density):
@@ -43,7 +43,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fvflow.fields import Kernel, Names
+from fvflow.fields import Kernel, Parameters
 from fvflow.mesh import Array, Extent, Mesh
 
 _NEAR = 1e-2  # relative change below which the secant is the mean of the derivative
@@ -123,11 +123,11 @@ class EnergyKind:
         """(c, m) of each of its parts c int rho^m/(m - 1)."""
         return ()
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each of its parts 1/2 int int W(x - y) rho(x) rho(y)."""
         return ()
 
-    def on(self, mesh: Mesh, names: Names) -> EnergyTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> EnergyTerm:
         """The energy on a mesh; raises CaseError if it is not defined there."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from fvflow.energies.base import EnergyKind
 from fvflow.energies.interaction import InteractionTerm, convolution
 from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Names, SteadyFormula
+from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Parameters, SteadyFormula
 from fvflow.mesh import Extent, Mesh
 
 
@@ -29,7 +29,7 @@ class Entropy(EnergyKind):
         """eps."""
         return self.epsilon
 
-    def on(self, mesh: Mesh, names: Names) -> EntropyTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> EntropyTerm:
         """The energy on a mesh."""
         return EntropyTerm(self.epsilon)
 
@@ -47,9 +47,9 @@ class Potential(EnergyKind):
         """V."""
         return self.potential
 
-    def on(self, mesh: Mesh, names: Names) -> PotentialTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> PotentialTerm:
         """The energy on a mesh, V at the cell centres; raises CaseError where V is not finite."""
-        return PotentialTerm(Drift(Expression(self.potential), names=names).energy(mesh, 0.0))
+        return PotentialTerm(Drift(Expression(self.potential), parameters=parameters).cell_potential(mesh, 0.0))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PorousMedium(EnergyKind):
         if self.exponent == 1.0:
             raise CaseError("porous-medium with exponent 1 is linear diffusion; use {kind: entropy, epsilon: ...}")
 
-    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> PowerTerm:
         """The energy on a mesh; raises CaseError where it is not convex along geodesics."""
         least = 1.0 - 1.0 / mesh.dimension
         if self.exponent < least:
@@ -97,7 +97,7 @@ class PowerLaw(EnergyKind):
     described = True
     strictly_convex = True
 
-    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> PowerTerm:
         """The energy on a mesh."""
         return PowerTerm(*self.power_laws[0])
 
@@ -120,14 +120,14 @@ class Interaction(EnergyKind):
     kind: Literal["interaction"] = "interaction"
     described = True
 
-    def on(self, mesh: Mesh, names: Names) -> InteractionTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> InteractionTerm:
         """The energy on a mesh; raises CaseError where the kernel is not even or not finite but at 0."""
-        (kernel,) = self.kernels(names)
+        (kernel,) = self.kernels(parameters)
         return InteractionTerm(mesh.volume, convolution(kernel, mesh))
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """(W,)."""
-        return (Kernel(Expression(self.kernel), names),)
+        return (Kernel(Expression(self.kernel), parameters),)
 
     def memory(self, extent: Extent) -> int:
         """Bytes of the transforms, which take twice the cells along each axis."""

@@ -13,7 +13,7 @@ _APART = 1e-4  # relative change below which a difference of variations has lost
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class TotalEnergy:
     """The sum of energies over a mesh."""
 
     volume: Array  # (cell,)
@@ -66,7 +66,7 @@ class Sum:
 
     def secant_slope(self, before: Array, after: Array) -> Array:
         """The derivative of the local discrete gradient in b (cell,), half of E'' where they are near."""
-        local = Sum(self.volume, tuple(term for term in self.terms if not term.nonlocal_))
+        local = TotalEnergy(self.volume, tuple(term for term in self.terms if not term.nonlocal_))
         change, middle = after - before, 0.5 * (before + after)
         with np.errstate(divide="ignore", invalid="ignore"):
             apart = (local.first(after) - local.secant(before, after)) / change

@@ -14,7 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.exact.base import ClosedForm
 from fvflow.exact.facts import Facts
 from fvflow.exact.heat import HeatReference
-from fvflow.fields import Point, Sampling, average
+from fvflow.fields import Point, Sampling, cell_values
 from fvflow.mesh import Array, Mesh
 
 _OUTSIDE = 1e-6  # how far beyond the wall a node may be, in radii: the digits of a mesh file
@@ -54,16 +54,16 @@ class HeatBall(ClosedForm):
     def reference(self, facts: Facts) -> HeatReference:
         """The solution on the case's mesh; raises CaseError if the mesh is not this disc or ball."""
         mesh = facts.mesh
-        centre = self._middle(mesh.dimension)
+        centre = self._centre(mesh.dimension)
         self._check_wall(mesh, centre)
         mode = BallMode(mesh.dimension, self.order, self.count, self.radius)
-        means = average(mesh, lambda at, part: mode.at(at - centre), self.sampling, 4)
+        means = cell_values(mesh, lambda at, part: mode.at(at - centre), self.sampling, 4)
         background = facts.mass / float(mesh.volume.sum())
         return HeatReference(
-            background, self.amplitude * _without_mean(means, mesh), facts.epsilon * mode.wavenumber**2
+            background, self.amplitude * _subtract_mean(means, mesh), facts.epsilon * mode.wavenumber**2
         )
 
-    def _middle(self, dimension: int) -> Array:
+    def _centre(self, dimension: int) -> Array:
         if self.centre is None:
             return np.zeros(dimension)
         if len(self.centre) != dimension:
@@ -99,12 +99,12 @@ class BallMode:
     @cached_property
     def wavenumber(self) -> float:
         """l, with Lap M = -l^2 M and dM/dr = 0 at the radius."""
-        return _turning(self.dimension, self.order, self.count) / self.radius
+        return _bessel_derivative_zero(self.dimension, self.order, self.count) / self.radius
 
     @cached_property
     def _peak(self) -> float:
         """The largest modulus of the radial factor: the first of its extremes, which for order 0 is at r = 0."""
-        first = _turning(self.dimension, self.order, 1) if self.order else 0.0
+        first = _bessel_derivative_zero(self.dimension, self.order, 1) if self.order else 0.0
         return abs(float(_radial(self.dimension, self.order, np.array([first]))[0]))
 
     def at(self, position: Array) -> Array:
@@ -114,7 +114,7 @@ class BallMode:
         return np.asarray(radial * _angular(position, distance, self.order) / self._peak)
 
 
-def _without_mean(mode: Array, mesh: Mesh) -> Array:
+def _subtract_mean(mode: Array, mesh: Mesh) -> Array:
     """The mode without its mean over the mesh, and scaled to [-1, 1] if that took it outside."""
     balanced = mode - mesh.volume @ mode / mesh.volume.sum()
     return np.asarray(balanced / max(1.0, float(np.abs(balanced).max())))
@@ -144,7 +144,7 @@ def _angular(position: Array, distance: Array, order: int) -> Array:
     return np.asarray(eval_legendre(order, np.where(away, position[:, 2] / np.where(away, distance, 1.0), 1.0)))
 
 
-def _turning(dimension: int, order: int, count: int) -> float:
+def _bessel_derivative_zero(dimension: int, order: int, count: int) -> float:
     """Positive zero number `count` of J_n' or j_n'.
 
     They are above n, number k below (k + n/2 + 1) pi, and more than 1 apart (DLMF 10.21), so that unit steps from n

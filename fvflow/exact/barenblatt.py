@@ -12,8 +12,8 @@ from annotated_types import Gt
 
 from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
-from fvflow.fields import Point, Sampling, average
-from fvflow.mesh import Array, Mesh, Part
+from fvflow.fields import Point, Sampling, cell_values
+from fvflow.mesh import Array, Mesh, Subset
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ class BarenblattReference(Reference):
         power, shrink = 1.0 / (self.exponent - 1.0), scale ** (-2.0 * self._alpha / self.mesh.dimension)
         constant, slope = self._constant, self._slope
 
-        def density(position: Array, part: Part) -> Array:
+        def density(position: Array, part: Subset) -> Array:
             base = constant - slope * shrink * ((position - self.centre) ** 2).sum(axis=1)
             inside = base > 0
             return np.asarray(scale**-self._alpha * np.where(inside, np.where(inside, base, 1.0) ** power, 0.0))
 
-        return average(self.mesh, density, self.sampling, 4)
+        return cell_values(self.mesh, density, self.sampling, 4)

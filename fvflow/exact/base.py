@@ -77,7 +77,7 @@ class FromExact(DensityKind):
     is_exact = True
     own_density = False
 
-    def total_mass(self, mesh: Any, names: Any) -> float:
+    def total_mass(self, mesh: Any, parameters: Any) -> float:
         """The mass given, or 1."""
         return 1.0 if self.mass is None else self.mass
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fvflow.fields import DensityKind, Drift, Kernel, Names
+from fvflow.fields import DensityKind, Drift, Kernel, Parameters
 from fvflow.mesh import Mesh
 
 
@@ -21,7 +21,7 @@ class Facts:
     step: float | None = None  # the length of every step, if they have one
     kernels: tuple[Kernel, ...] = ()  # of the interactions
     target: DensityKind | None = None  # of a transport
-    names: Names = field(default_factory=dict)  # the case's parameters
+    parameters: Parameters = field(default_factory=dict)  # the case's parameters
     undescribed: tuple[str, ...] = ()  # parts of the equation that all of the above does not describe
 
     @property

@@ -23,7 +23,7 @@ _TERMS = 25  # of the power series: 2^24/25! is beneath round-off
 
 
 @dataclass(frozen=True)
-class GaussianFlow(ClosedForm):
+class GaussianSolution(ClosedForm):
     """N(m(t), S(t)) for v = A x + b and constant eps: m' = A m + b, S' = A S + S A' + 2 eps I.
 
     A and b are read off the case's drift, gradient or not; a drift that is not linear is refused. They may depend on

@@ -132,12 +132,12 @@ class AffineGeodesicReference(Reference):
 
     def average(self, time: float) -> Array:
         """The density of each cell (cell,): that of the cell's preimage, in which its mass was."""
-        mesh, names = self.facts.mesh, self.facts.names
+        mesh, parameters = self.facts.mesh, self.facts.parameters
         assert mesh.edges is not None
         scale, shift = 1.0 + time * (self.scale - 1.0), time * self.shift
         before = Grid(tuple((edge - b) / a for edge, a, b in zip(mesh.edges, scale, shift, strict=True)))
-        whole = float(mesh.volume @ self.facts.initial.sample(mesh, names))
-        density: Array = self.facts.initial.sample(before, names) * (self.facts.mass / whole / scale.prod())
+        whole = float(mesh.volume @ self.facts.initial.sample(mesh, parameters))
+        density: Array = self.facts.initial.sample(before, parameters) * (self.facts.mass / whole / scale.prod())
         return density
 
 
@@ -161,7 +161,7 @@ class Quantiles(ClosedForm):
         mesh = facts.mesh
         assert facts.target is not None
         assert mesh.edges is not None
-        ends = [density.sample(mesh, facts.names) for density in (facts.initial, facts.target)]
+        ends = [density.sample(mesh, facts.parameters) for density in (facts.initial, facts.target)]
         first, last = (facts.mass / float(mesh.volume @ density) * density for density in ends)
         return QuantilesReference(mesh.edges[0], first, last)
 

@@ -35,7 +35,7 @@ class Gibbs(ClosedForm):
 
     def reference(self, facts: Facts) -> Equilibrium:
         """The equilibrium on the case's mesh."""
-        exponent = -facts.drift.energy(facts.mesh, 0.0) / facts.epsilon
+        exponent = -facts.drift.cell_potential(facts.mesh, 0.0) / facts.epsilon
         weight = np.exp(exponent - exponent.max())
         return Equilibrium(facts.mass / float(facts.mesh.volume @ weight) * weight)
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
-from fvflow.fields import outer
+from fvflow.fields import tensor_product
 from fvflow.mesh import Array
 
 Modes = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1), MaxLen(3)]
@@ -48,7 +48,7 @@ class HeatBox(ClosedForm):
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
         factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]
         decay = facts.epsilon * sum((math.pi * k / length) ** 2 for k, length in zip(self.modes, lengths, strict=True))
-        return HeatReference(facts.mass / math.prod(lengths), self.amplitude * outer(factors), decay)
+        return HeatReference(facts.mass / math.prod(lengths), self.amplitude * tensor_product(factors), decay)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from fvflow.errors import CaseError
 from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference
 from fvflow.exact.facts import Facts
 from fvflow.exact.gaussian import check_linear, linear_drift
-from fvflow.fields import Sampling, average
-from fvflow.mesh import Array, Mesh, Part
+from fvflow.fields import Sampling, cell_values
+from fvflow.mesh import Array, Mesh, Subset
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class TiltedReference(Reference):
         g, pi = self.slope, math.pi
         decay = math.exp(-(pi**2 + g**2 / 4) * time)
 
-        def density(position: Array, part: Part) -> Array:
+        def density(position: Array, part: Subset) -> Array:
             x = position[:, 0]
             mode = np.exp(0.5 * g * x) * (pi * np.cos(pi * x) + 0.5 * g * np.sin(pi * x))
             return np.asarray(decay * mode + pi * np.exp(g * (x - 0.5)))
 
-        return average(self.mesh, density, self.sampling, 4)
+        return cell_values(self.mesh, density, self.sampling, 4)

@@ -11,9 +11,9 @@ from fvflow.fields.density import (
     Point,
     Spike,
     Uniform,
-    average,
+    cell_values,
     gaussian_density,
-    outer,
+    tensor_product,
 )
 from fvflow.fields.drift import Drift
 from fvflow.fields.expression import (
@@ -23,7 +23,7 @@ from fvflow.fields.expression import (
     Formula,
     FormulaMark,
     KernelFormula,
-    Names,
+    Parameters,
     SteadyFormula,
 )
 from fvflow.fields.kernel import Kernel
@@ -44,13 +44,13 @@ __all__ = [
     "Kernel",
     "KernelFormula",
     "Mixture",
-    "Names",
+    "Parameters",
     "Point",
     "Sampling",
     "Spike",
     "SteadyFormula",
     "Uniform",
-    "average",
+    "cell_values",
     "gaussian_density",
-    "outer",
+    "tensor_product",
 ]

@@ -19,7 +19,7 @@ class DensityKind:
             kind = "bump"
             mass = 1.0
 
-            def sample(self, mesh, names):
+            def sample(self, mesh, parameters):
                 return np.exp(-(mesh.centre**2).sum(axis=1))
     """
 
@@ -51,15 +51,15 @@ class DensityKind:
         """The files that it reads."""
         return ()
 
-    def sample(self, mesh: Mesh, names: Any) -> Array:
+    def sample(self, mesh: Mesh, parameters: Any) -> Array:
         """Cell values (cell,), up to a factor if `mass` is given."""
         raise NotImplementedError
 
-    def total_mass(self, mesh: Mesh, names: Any) -> float:
+    def total_mass(self, mesh: Mesh, parameters: Any) -> float:
         """The mass that the run has."""
         mass = self.mass
-        return float(mesh.volume @ self.sample(mesh, names)) if mass is None else mass
+        return float(mesh.volume @ self.sample(mesh, parameters)) if mass is None else mass
 
     def on(self, facts: Any, reference: Any, time: float) -> Array:
         """Cell values (cell,) in a case; `reference` is the case's closed form and `time` the time it is asked for."""
-        return self.sample(facts.mesh, facts.names)
+        return self.sample(facts.mesh, facts.parameters)

@@ -13,8 +13,8 @@ from annotated_types import Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields.base import DensityKind, Sampling
-from fvflow.fields.expression import Expression, Names, SteadyFormula, picked
-from fvflow.mesh import EVERY, Array, FilePath, Mesh, Part, stored_field, transferred
+from fvflow.fields.expression import Expression, Parameters, SteadyFormula, restrict_regions
+from fvflow.mesh import EVERY, Array, FilePath, Mesh, Subset, stored_field, transferred
 
 Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
@@ -48,7 +48,7 @@ class Gaussian(DensityKind):
         """Mean (dim,) and covariance (dim, dim)."""
         return np.array(self.mean), np.array(self.covariance)
 
-    def sample(self, mesh: Mesh, names: Names) -> Array:
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """The density of each cell (cell,)."""
         return gaussian_density(mesh, np.array(self.mean), np.array(self.covariance), self.sampling)
 
@@ -79,7 +79,7 @@ class Mixture(DensityKind):
         """True for cell averages."""
         return self.sampling == "average"
 
-    def sample(self, mesh: Mesh, names: Names) -> Array:
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """The density of each cell (cell,)."""
         total = sum(part.weight for part in self.components)
         density = np.zeros(mesh.cells)
@@ -98,14 +98,14 @@ class ExpressionDensity(DensityKind):
     mass: Mass = 1.0
     kind: Literal["expression"] = "expression"
 
-    def sample(self, mesh: Mesh, names: Names) -> Array:
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """The density of each cell (cell,)."""
         expression = Expression(self.density)
 
-        def value(at: Array, part: Part) -> Array:
-            return expression.at(at, names, 0.0, picked(mesh.regions, part))
+        def value(at: Array, part: Subset) -> Array:
+            return expression.at(at, parameters, 0.0, restrict_regions(mesh.regions, part))
 
-        return average(mesh, value, self.sampling, 3)
+        return cell_values(mesh, value, self.sampling, 3)
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ class Uniform(DensityKind):
     mass: Mass = 1.0
     kind: Literal["uniform"] = "uniform"
 
-    def sample(self, mesh: Mesh, names: Names) -> Array:
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """The density of each cell (cell,)."""
         inside = np.ones(mesh.cells, dtype=bool)
         if self.lower is not None:
-            inside &= (mesh.centre >= _of_dimension(self.lower, mesh, "lower")).all(axis=1)
+            inside &= (mesh.centre >= _checked_point(self.lower, mesh, "lower")).all(axis=1)
         if self.upper is not None:
-            inside &= (mesh.centre <= _of_dimension(self.upper, mesh, "upper")).all(axis=1)
+            inside &= (mesh.centre <= _checked_point(self.upper, mesh, "upper")).all(axis=1)
         return inside.astype(float)
 
 
@@ -135,9 +135,9 @@ class Spike(DensityKind):
     mass: Mass = 1.0
     kind: Literal["spike"] = "spike"
 
-    def sample(self, mesh: Mesh, names: Names) -> Array:
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """The density of each cell (cell,)."""
-        at = _of_dimension(self.at, mesh, "at")
+        at = _checked_point(self.at, mesh, "at")
         if (at < mesh.points.min(axis=0)).any() or (at > mesh.points.max(axis=0)).any():
             raise CaseError(f"at {list(self.at)} is outside the mesh; give a point inside")
         nearest = int(np.argmin(((mesh.centre - at) ** 2).sum(axis=1)))
@@ -165,13 +165,13 @@ class FromFile(DensityKind):
         """The result that it reads."""
         return (self.file,)
 
-    def sample(self, mesh: Mesh, names: Names) -> Array:
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """The density of each cell (cell,)."""
-        return _moved(mesh, self.file, self.field, self.time)
+        return _transferred_density(mesh, self.file, self.field, self.time)
 
 
 @lru_cache(maxsize=1)  # asked for twice: for its mass, and as a density
-def _moved(mesh: Mesh, file: str, name: str, time: float | None) -> Array:
+def _transferred_density(mesh: Mesh, file: str, name: str, time: float | None) -> Array:
     source, density = stored_field(file, name, time)
     return transferred(source, mesh, density)
 
@@ -179,13 +179,13 @@ def _moved(mesh: Mesh, file: str, name: str, time: float | None) -> Array:
 Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile
 
 
-def _of_dimension(point: Point, mesh: Mesh, name: str) -> Array:
+def _checked_point(point: Point, mesh: Mesh, name: str) -> Array:
     if len(point) != mesh.dimension:
         raise CaseError(f"{name} has {len(point)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
     return np.array(point)
 
 
-def average(mesh: Mesh, function: Callable[[Array, Part], Array], sampling: Sampling, count: int) -> Array:
+def cell_values(mesh: Mesh, function: Callable[[Array, Subset], Array], sampling: Sampling, count: int) -> Array:
     """The function's cell averages by `count` Gauss points an axis, or its values at the cell centres."""
     if sampling == "centre":
         return np.array(function(mesh.centre, EVERY))
@@ -210,16 +210,16 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
         raise CaseError(f"a mean of {len(mean)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
     if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
         factors = map(_interval_mass, mesh.edges, mean, np.sqrt(np.diag(covariance)))
-        return outer(list(factors)) / mesh.volume
+        return tensor_product(list(factors)) / mesh.volume
     root = _root(covariance)
     whitening = np.linalg.inv(root).T
     log_factor = -np.log(np.diag(root)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
 
-    def density(position: Array, part: Part) -> Array:
+    def density(position: Array, part: Subset) -> Array:
         with np.errstate(over="ignore"):
             return np.asarray(np.exp(log_factor - 0.5 * (((position - mean) @ whitening) ** 2).sum(axis=1)))
 
-    return average(mesh, density, sampling, 4)
+    return cell_values(mesh, density, sampling, 4)
 
 
 def _root(covariance: Array) -> Array:
@@ -240,7 +240,7 @@ def _interval_mass(edges: Array, mean: float, deviation: float) -> Array:
     return np.asarray(0.5 * np.where(z[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1]))
 
 
-def outer(factors: list[Array]) -> Array:
+def tensor_product(factors: list[Array]) -> Array:
     """Products of one factor per axis over a grid, x fastest: (cell,)."""
     product = factors[0]
     for factor in factors[1:]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.mesh import Array, Part
+from fvflow.mesh import Array, Subset
 
 LONGEST, MOST_NODES, DEEPEST = 2000, 500, 50
 LARGEST_POWER = 64  # integer powers up to here are products
@@ -31,7 +31,7 @@ class FormulaMark:
 Formula = Annotated[str | float, FormulaMark(frozenset("t"))]
 SteadyFormula = Annotated[str | float, FormulaMark()]
 KernelFormula = Annotated[str | float, FormulaMark(frozenset("r"), regions=False)]
-Names = Mapping[str, float]
+Parameters = Mapping[str, float]
 
 
 class ExpressionError(CaseError):
@@ -143,7 +143,9 @@ class Expression:
                 "parameters)"
             )
 
-    def at(self, position: Array, names: Names, time: float, regions: Mapping[str, Array] | None = None) -> Array:
+    def at(
+        self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
         """The value at the positions (point, dim): (point,). Raises at the first not finite.
 
         `regions` has the part of each point's cell (point,) that lies in each region of the mesh.
@@ -154,7 +156,7 @@ class Expression:
             raise CaseError(f"{self.text} uses {', '.join(absent)}, the mesh has {position.shape[1]} dimensions")
         for name in self.regions:
             axes[f"{INSIDE} {name}"] = _region(name, regions)
-        value = self(**axes, t=np.float64(time), **{name: np.float64(number) for name, number in names.items()})
+        value = self(**axes, t=np.float64(time), **{name: np.float64(number) for name, number in parameters.items()})
         value = np.broadcast_to(np.asarray(value, dtype=float), len(position))
         finite = np.isfinite(value)
         if not finite.all():
@@ -235,7 +237,7 @@ def _region(name: str, regions: Mapping[str, Array] | None) -> Array:
     return regions[name]
 
 
-def picked(regions: Mapping[str, Array], part: Part) -> dict[str, Array]:
+def restrict_regions(regions: Mapping[str, Array], part: Subset) -> dict[str, Array]:
     """The regions at some of the cells or faces."""
     return {name: inside[part] for name, inside in regions.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.fields.expression import Expression, Names
+from fvflow.fields.expression import Expression, Parameters
 from fvflow.mesh import Array
 
 _QUADRATIC = 1e-9  # relative deviation from a quadratic form that is taken for round-off
@@ -23,14 +23,14 @@ class Kernel:
     """
 
     expression: Expression
-    names: Names = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
 
     def __call__(self, *displacement: Array) -> Array:
         """The value, broadcast over the components of the displacement; not finite at a pole."""
         axes = dict(zip("xyz", displacement, strict=False))
         if "r" in self.expression.names:
             axes["r"] = np.sqrt(sum((part**2 for part in displacement), start=np.float64(0.0)))
-        numbers = {name: np.float64(number) for name, number in self.names.items()}
+        numbers = {name: np.float64(number) for name, number in self.parameters.items()}
         value: Any = self.expression(**axes, **numbers)
         return np.broadcast_to(np.asarray(value, float), np.broadcast_shapes(*(part.shape for part in displacement)))
 

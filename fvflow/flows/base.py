@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import DensityKind, Drift, Kernel, Names
+from fvflow.fields import DensityKind, Drift, Kernel, Parameters
 from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import OutputVariable, Problem, State
@@ -56,9 +56,9 @@ class BaseFlow:
             raise CaseError("is missing")
         return times
 
-    def drift(self, names: Names) -> Drift:
+    def drift(self, parameters: Parameters) -> Drift:
         """The drift as expressions."""
-        return Drift(names=names)
+        return Drift(parameters=parameters)
 
     def diffusion(self) -> float:
         """eps of linear diffusion."""
@@ -68,7 +68,7 @@ class BaseFlow:
         """(c, m) of each energy c int rho^m/(m - 1)."""
         return ()
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each interaction."""
         return ()
 
@@ -76,7 +76,7 @@ class BaseFlow:
         """What of its equation drift, diffusion, power laws, kernels and target do not describe, by name."""
         return (f"flow {self.kind}",)
 
-    def problem(self, mesh: Mesh, names: Names) -> Problem:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> Problem:
         """The problem in arrays; raises CaseError if it is not defined on the mesh."""
         raise NotImplementedError
 

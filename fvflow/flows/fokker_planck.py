@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Names
+from fvflow.fields import Drift, Parameters
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
 from fvflow.march import Progress, march
@@ -44,9 +44,9 @@ class FokkerPlanckFlow(LinearFlow):
             raise CaseError("is missing")
         return self.stepper.time_grid(times)
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift does not fit the mesh or the stepper."""
-        problem = super().problem(mesh, names)
+        problem = super().problem(mesh, parameters)
         self.stepper.check(problem)
         return problem
 

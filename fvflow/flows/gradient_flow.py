@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
-from fvflow.energies import Energy, Sum
+from fvflow.energies import Energy, TotalEnergy
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Kernel, Names
+from fvflow.fields import Drift, Expression, Kernel, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh
@@ -44,10 +44,10 @@ class WassersteinFlow(BaseFlow):
                 "epsilon: ...} or a porous-medium"
             )
 
-    def drift(self, names: Names) -> Drift:
+    def drift(self, parameters: Parameters) -> Drift:
         """-grad V of the external potentials as expressions."""
         parts = [f"({part.external_potential})" for part in self.energy if part.external_potential is not None]
-        return Drift(Expression(" + ".join(parts)) if parts else None, names=names)
+        return Drift(Expression(" + ".join(parts)) if parts else None, parameters=parameters)
 
     def diffusion(self) -> float:
         """eps of the entropies."""
@@ -57,17 +57,17 @@ class WassersteinFlow(BaseFlow):
         """(c, m) of each energy c int rho^m/(m - 1)."""
         return tuple(law for part in self.energy for law in part.power_laws)
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each interaction."""
-        return tuple(kernel for part in self.energy for kernel in part.kernels(names))
+        return tuple(kernel for part in self.energy for kernel in part.kernels(parameters))
 
     def undescribed(self) -> tuple[str, ...]:
         """The energies that diffusion, potential, power laws and kernels do not describe."""
         return tuple(f"energy {part.kind}" for part in self.energy if not part.described)
 
-    def problem(self, mesh: Mesh, names: Names) -> GradientFlow:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> GradientFlow:
         """The problem in arrays; raises CaseError if an energy is not defined on the mesh."""
-        return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
+        return GradientFlow(mesh, TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy)))
 
     def states(
         self, problem: GradientFlow, initial: State, times: Times, progress: Progress | None = None

@@ -12,7 +12,7 @@ from annotated_types import Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Expression, Names, SteadyFormula
+from fvflow.fields import Expression, Parameters, SteadyFormula
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
 from fvflow.march import Progress, march
@@ -58,11 +58,11 @@ class HamiltonJacobiFlow(BaseFlow):
         """Whether H = |p|^2/2, for which the Hopf-Lax formula is at hand."""
         return self.hamiltonian.hopf_lax_available
 
-    def problem(self, mesh: Mesh, names: Names) -> Transport:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> Transport:
         """The problem in arrays; raises CaseError where phi is not finite or the mesh no grid."""
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
-        return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, names, 0.0))
+        return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, parameters, 0.0))
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi and grad phi."""

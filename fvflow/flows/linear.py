@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.fields import Drift, Expression, Formula, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
 from fvflow.mesh import Mesh
@@ -37,13 +37,13 @@ class LinearFlow(BaseFlow):
         if self.epsilon == 0 and self.flux.requires_diffusion:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
-    def drift(self, names: Names) -> Drift:
+    def drift(self, parameters: Parameters) -> Drift:
         """The drift as expressions."""
         return Drift(
             None if self.potential is None else Expression(self.potential),
             None if self.velocity is None else tuple(Expression(part) for part in self.velocity),
             None if self.stream is None else Expression(self.stream),
-            names,
+            parameters,
         )
 
     def diffusion(self) -> float:
@@ -54,7 +54,7 @@ class LinearFlow(BaseFlow):
         """Nothing: drift and diffusion are all there is."""
         return ()
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
             raise CaseError(
@@ -62,7 +62,7 @@ class LinearFlow(BaseFlow):
             )
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
-        problem = self.equation(mesh, self.drift(names))
+        problem = self.equation(mesh, self.drift(parameters))
         problem.energy(0.0)  # all now, so that what does not fit is found before the run
         problem.coefficients(0.0)
         return problem
@@ -75,4 +75,4 @@ class LinearFlow(BaseFlow):
         """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
-        return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / self.epsilon)
+        return float(np.abs(problem.drift.potential_drop(problem.mesh, 0.0)).max() / self.epsilon)

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Names, SteadyFormula
+from fvflow.fields import Parameters, SteadyFormula
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
@@ -53,9 +53,9 @@ class SteadyFlow(LinearFlow):
         """Infinite: the flux is monotone, so that the steady state is not negative."""
         return math.inf
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where the drift does not fit the mesh or the flux is not monotone."""
-        problem = super().problem(mesh, names)
+        problem = super().problem(mesh, parameters)
         if not problem.monotone:
             raise CaseError(
                 f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the steady state "
@@ -125,9 +125,9 @@ class SpectrumFlow(SteadyFlow):
     kind: Literal["spectrum"] = "spectrum"
     figures = {"residual": "", "gap_error": ""}  # noqa: RUF012
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
         """The problem in arrays; raises CaseError where it is not in detailed balance or the mesh has too few cells."""
-        problem = super().problem(mesh, names)
+        problem = super().problem(mesh, parameters)
         most = mesh.cells - int(mesh.components.max()) - 1
         if self.count > most:
             raise CaseError(f"count {self.count}: a mesh of {mesh.cells} cells has {most} modes that decay; use fewer")

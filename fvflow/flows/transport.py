@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
-from fvflow.fields import Density, Names
+from fvflow.fields import Density, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
@@ -80,7 +80,7 @@ class TransportFlow(BaseFlow):
         step = 1.0 / self.intervals
         return Times(1.0, step, step)
 
-    def problem(self, mesh: Mesh, names: Names) -> Transport:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> Transport:
         """The problem in arrays, without its target; raises CaseError where the solver does not fit the mesh."""
         self.solver.fits(mesh)
         return Transport(mesh)

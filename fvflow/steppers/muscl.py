@@ -63,7 +63,7 @@ class Reconstructed(FokkerPlanck):
         if time not in self._flows:
             while len(self._flows) >= 3:  # of the stages of one substep
                 self._flows.pop(next(iter(self._flows)))
-            flow = self.mesh.transmissibility * self.drift.drop(self.mesh, time)
+            flow = self.mesh.transmissibility * self.drift.potential_drop(self.mesh, time)
             self._flows[time] = flow, self._rate(flow)
         return self._flows[time]
 
