@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError
-from fvflow.fields import Drift
+from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import FaceMatrix, inner
 from fvflow.mesh import Array, Mesh
@@ -109,7 +109,7 @@ class FokkerPlanck:
     """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
 
     mesh: Mesh
-    drift: Drift
+    drift: BaseDrift
     epsilon: float
     scheme: Flux
     _recent: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)

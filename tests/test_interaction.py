@@ -154,7 +154,7 @@ def test_the_reference_of_an_anisotropic_attraction_moves_with_the_potential():
 
 def test_closed_forms_refuse_interactions_they_are_not_for():
     flow = {"kind": "gradient-flow", "energy": [ATTRACTED[0], {"kind": "interaction", "kernel": "r"}]}
-    for exact, message in (("gaussian", "no quadratic form"), ("gibbs", "gibbs needs"), ("gaussian-jko", "sum over")):
+    for exact, message in (("gaussian", "is not a quadratic form"), ("gibbs", "gibbs needs"), ("gaussian-jko", "sum over")):
         with pytest.raises(CaseError, match=message):
             ou(1, 40, flow=flow, exact={"kind": exact}).prepare()
 

@@ -1,4 +1,4 @@
-"""Closed forms: each is read off a case and gives its density at any time, as initial data and as reference."""
+"""Closed forms: each takes its parameters from a case and gives the density at any time."""
 
 from __future__ import annotations
 
