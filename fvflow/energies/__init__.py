@@ -1,4 +1,4 @@
-"""Energies: what a gradient flow descends."""
+"""Energies of gradient flows: as a case specifies them, on a mesh, and their sum."""
 
 from fvflow.energies.base import EnergyKind, EnergyTerm
 from fvflow.energies.interaction import InteractionTerm

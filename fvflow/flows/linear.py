@@ -1,4 +1,4 @@
-"""What the flows of the linear equation have in common: drift, diffusion and flux."""
+"""The linear equation with its drift, diffusion and flux, common to the flows that solve it."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class LinearFlow(BaseFlow):
         return self.epsilon
 
     def undescribed(self) -> tuple[str, ...]:
-        """Nothing: drift and diffusion are all there is."""
+        """Nothing: drift and diffusion are the whole equation."""
         return ()
 
     def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
+        """The problem in arrays; raises CaseError if the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
             raise CaseError(
                 f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
@@ -63,7 +63,7 @@ class LinearFlow(BaseFlow):
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
         problem = self.equation(mesh, self.drift(parameters))
-        problem.energy(0.0)  # all now, so that what does not fit is found before the run
+        problem.energy(0.0)  # evaluated here so that a drift that does not fit is refused before the run
         problem.coefficients(0.0)
         return problem
 
@@ -72,7 +72,7 @@ class LinearFlow(BaseFlow):
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def peclet(self, problem: FokkerPlanck) -> float | None:
-        """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
+        """The largest Peclet number |w|/eps of a face at time 0; None if eps is 0. Above 2, B < 0 for a centred flux."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
         return float(np.abs(problem.drift.potential_drop(problem.mesh, 0.0)).max() / self.epsilon)
