@@ -126,9 +126,9 @@ class SquareRoot(FluxKind):
     The square-root approximation, F = T eps sqrt(pi_K pi_L) (rho_K/pi_K - rho_L/pi_L), pi = exp(-V/eps). Lie,
     Fackeldey and Weber, A square root approximation of transition rates for a Markov state model, SIAM J. Matrix Anal.
     Appl. 34 (2013). It and Scharfetter-Gummel are Stolarsky means of pi (Heida, Kantner and Stephan, Consistency and
-    convergence for a family of finite volume discretizations of the Fokker-Planck operator, ESAIM: M2AN 55, 2021). Where
-    the drift is resolved its error is the smaller of the two, by up to a factor of three for Ornstein-Uhlenbeck flows;
-    where it is not, its rates are exp(P/2) for a Peclet number P = |w|/eps instead of P.
+    convergence for a family of finite volume discretizations of the Fokker-Planck operator, ESAIM: M2AN 55, 2021).
+    Where the drift is resolved its error is the smaller of the two, by up to a factor of three for Ornstein-Uhlenbeck
+    flows; where it is not, its rates are exp(P/2) for a Peclet number P = |w|/eps instead of P.
     """
 
     kind: Literal["square-root"] = "square-root"

@@ -74,11 +74,10 @@ class FokkerPlanckFlow(LinearFlow):
         if longest == 0 and note and problem.monotone:
             return f"not guaranteed: {note}"
         if longest == 0:
-            return (
-                f"not guaranteed: flux {self.flux.kind} is not monotone where the Peclet number is, or becomes, above 2"
-            )
+            flux = self.flux.kind
+            return f"not guaranteed: flux {flux} is not monotone where the Peclet number is, or becomes, above 2"
         if not problem.drift.steady:
-            return f"not guaranteed: the drift depends on t; at t = 0 steps up to {longest:.3g} are; look at minimum"
+            return f"not guaranteed: the drift depends on t (at t = 0 steps up to {longest:.3g} are safe); look at minimum"
         if step <= longest:
             return f"guaranteed: step {step:g} is at most {longest:.3g}"
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"

@@ -27,8 +27,8 @@ class HamiltonJacobiFlow(BaseFlow):
     """d_t phi + H(grad phi) = 0 from a given potential, and d_t rho + div(rho grad_p H(grad phi)) = 0.
 
     phi is computed by Godunov's monotone scheme in as many substeps as stability requires, rho by an implicit upwind
-    step with the new phi: first order, positive and conservative. While phi is smooth and H = |p|^2/2, rho is a geodesic
-    of W2 (notes, equations (71)-(72)); where characteristics meet, phi has a kink at which mass concentrates.
+    step with the new phi: first order, positive and conservative. While phi is smooth, rho is a geodesic of W2 for
+    H = |p|^2/2 (notes, equations (71)-(72)); where characteristics meet, phi has a kink at which mass concentrates.
     """
 
     potential: SteadyFormula

@@ -72,7 +72,7 @@ class LinearFlow(BaseFlow):
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def peclet(self, problem: FokkerPlanck) -> float | None:
-        """The largest Peclet number |w|/eps of a face at time 0; None if eps is 0. Above 2, B < 0 for a centred flux."""
+        """The largest Peclet number |w|/eps of a face at time 0; None if eps is 0. Above 2, a centred B is < 0."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
         return float(np.abs(problem.drift.potential_drop(problem.mesh, 0.0)).max() / self.epsilon)

@@ -113,10 +113,10 @@ class SpectrumFlow(SteadyFlow):
 
     rho(t) = rho + sum_i c_i mode_i exp(-rate_i t), 0 < rate_1 <= rate_2 <= ...; rate_1 is the spectral gap. A mode is a
     density of mass 0. mode_i/rho is the eigenfunction of the backward equation, scaled to sum |K| mode_i^2/rho = mass
-    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The figures of the
-    run are the rates and `gap_error`, the relative uncertainty of the gap from round-off: near 1 the gap is meaningless.
-    Requires detailed balance, which holds for a potential and the Scharfetter-Gummel flux. A mesh of several components
-    has one steady state on each, and the modes of all of them.
+    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The figures of
+    the run are the rates and `gap_error`, the relative uncertainty of the gap from round-off; near 1 the gap is
+    meaningless. Requires detailed balance, which holds for a potential and the Scharfetter-Gummel flux. A mesh of
+    several components has one steady state on each, and the modes of all of them.
 
     Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.markov.spectrum.
     """

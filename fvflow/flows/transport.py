@@ -109,7 +109,7 @@ class TransportFlow(BaseFlow):
     def states(
         self, problem: Transport, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
-        """The geodesic at its time nodes; raises NumericsError if the solver does not converge, unless `accept` is set."""
+        """The geodesic at its nodes; raises NumericsError if the solver does not converge, unless `accept` is set."""
         assert problem.target is not None
         mesh, start, end = problem.mesh, initial.density, problem.target
         report = None if progress is None else progress.iteration
