@@ -109,7 +109,7 @@ def test_second_order_methods_go_negative_and_say_so():
 def test_a_moving_drift_is_promised_nothing_from_its_start():
     potential = "0.5*x**2*(0.01 + 400*t)"
     case = ou(1, 100, flow__stepper={"kind": "crank-nicolson"}, flow__potential=potential, exact=None)
-    assert case.prepare().positivity().startswith("not guaranteed: the drift depends on t")
+    assert case.prepare().positivity().startswith("not guaranteed: the drift moves")
 
 
 def test_centred_fluxes_promise_nothing():

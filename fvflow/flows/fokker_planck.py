@@ -77,7 +77,7 @@ class FokkerPlanckFlow(LinearFlow):
             flux = self.flux.kind
             return f"not guaranteed: flux {flux} is not monotone where the Peclet number is, or becomes, above 2"
         if not problem.drift.steady:
-            return f"not guaranteed: the drift depends on t (at t = 0 steps up to {longest:.3g} are safe); look at minimum"
+            return f"not guaranteed: the drift moves; at t = 0 the longest step is {longest:.3g}; look at minimum"
         if step <= longest:
             return f"guaranteed: step {step:g} is at most {longest:.3g}"
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"
