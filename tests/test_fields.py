@@ -285,6 +285,20 @@ def test_a_velocity_function_is_the_drift_of_its_expressions(mesh):
     np.testing.assert_array_equal(drift.cell_potential(mesh, 0.0), np.zeros(mesh.cells))
 
 
+@pytest.mark.parametrize(
+    "drift",
+    [
+        DriftFunction(lambda position, time: position[:, ::-1] ** 5),
+        Drift(velocity=(Expression("y**5"), Expression("x**5"))),
+    ],
+    ids=["function", "expressions"],
+)
+def test_velocities_are_integrated_over_faces_exactly_to_degree_five(drift):
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (2, 1)).build()
+    flow = drift.potential_drop(mesh, 0.0) * mesh.transmissibility
+    np.testing.assert_allclose(flow, [1 / 6], rtol=1e-14)
+
+
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.kind) for kind in get_args(LinearStepper)])
 def test_a_velocity_function_runs_with_every_linear_stepper(kind):
     """As the same velocity in expressions does, through the array API."""

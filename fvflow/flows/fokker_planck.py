@@ -30,7 +30,8 @@ class FokkerPlanckFlow(LinearFlow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.stepper.uses_flux and self.flux != ScharfetterGummel():
+        # A stepper of another family has no `uses_flux`; the schema refuses it later.
+        if not getattr(self.stepper, "uses_flux", True) and self.flux != ScharfetterGummel():
             raise CaseError(f"stepper {self.stepper.kind} uses a flux of its own; leave out flux")
 
     @property
