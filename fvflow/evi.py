@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fvflow.energies import Sum
+from fvflow.energies import TotalEnergy
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
 from fvflow.wasserstein import distance_1d
@@ -27,7 +27,7 @@ class EviMonitor:
     """
 
     edges: Array
-    energy: Sum
+    energy: TotalEnergy
     modulus: float  # lambda, the least second difference of V
     references: tuple[Array, ...]  # sigma; the equilibrium last, if there is one
     equilibrium: bool
@@ -38,7 +38,7 @@ class EviMonitor:
     _time: float = field(default=0.0, repr=False)
 
     @staticmethod
-    def of(mesh: Mesh, energy: Sum, initial: State) -> EviMonitor | None:
+    def of(mesh: Mesh, energy: TotalEnergy, initial: State) -> EviMonitor | None:
         """For an entropy, power and potential energy on a line; None for others."""
         convex = all(term.displacement_convex or term.external for term in energy.terms)
         if mesh.edges is None or mesh.dimension != 1 or mesh.cells < 3 or not convex:

@@ -4,8 +4,8 @@ The flux of rho v - eps grad rho over the face s = K|L is
 
     F = T_s (B(-w) rho_K - B(w) rho_L),    w = (v.n) d  (w = V_K - V_L for v = -grad V),
 
-with B(0) = eps and B(-w) - B(w) = w + O(w^3) for consistency. B >= 0 makes implicit Euler an M-matrix, hence positive
-(Chatard, Asymptotic behavior of the Scharfetter-Gummel scheme, FVCA 2011).
+which is consistent if B(0) = eps and B(-w) - B(w) = w + O(w^3). If B >= 0, the matrix of implicit Euler is an M-matrix
+and the scheme keeps rho >= 0 (Chatard, Asymptotic behavior of the Scharfetter-Gummel scheme, FVCA 2011).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh import Array
 
-_SERIES = 1e-8  # below it w^2/12, the first term left out, is under round-off
+_SERIES = 1e-8  # below it p^2/12, the first neglected term, is below round-off
 _OVERFLOW = 700.0  # exp overflows beyond 709; B is below 1e-300 there
 
 
 def bernoulli(p: Array) -> Array:
-    """p/(exp(p) - 1), the Bernoulli function; 1 - p/2 for small p, never negative.
+    """The Bernoulli function p/(exp(p) - 1), 1 at p = 0; never negative.
 
     >>> bernoulli(np.array([-800.0, 0.0, 1e-15, 800.0]))
     array([800.,   1.,   1.,   0.])
@@ -35,7 +35,7 @@ def bernoulli(p: Array) -> Array:
 
 
 class FluxKind:
-    """A two-point flux as a case names it; the defaults are those of a flux that promises nothing.
+    """A two-point flux as a case specifies it; the defaults hold for a flux about which nothing is known.
 
     A new flux is a frozen dataclass derived from this class with `kind: Literal[...]` and `weight`, joined to the union
     `Flux` at the foot of this module.
@@ -45,24 +45,24 @@ class FluxKind:
     order: ClassVar[int] = 1
     """Order in space for epsilon > 0."""
     monotone: ClassVar[bool] = False
-    """Whether B >= 0 for all w, so that implicit Euler is an M-matrix."""
+    """Whether B >= 0 for all w, so that the matrix of implicit Euler is an M-matrix."""
     keeps_gibbs: ClassVar[bool] = False
-    """Whether B(-w) = exp(w/eps) B(w), so that exp(-V/eps) is stationary."""
+    """Whether B(-w) = exp(w/eps) B(w), so that the discrete Gibbs state exp(-V/eps) is stationary."""
     requires_diffusion: ClassVar[bool] = False
-    """Whether it is undefined or unstable at epsilon = 0."""
+    """Whether it is undefined or unstable at epsilon = 0, where cases with it are refused."""
     max_peclet: ClassVar[float] = math.inf
     """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
 
     def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face (face,), in units of eps; raises CaseError where a Peclet number is above `max_peclet`."""
+        """B(w) of each face (face,), in units of eps; raises CaseError if a Peclet number is above `max_peclet`."""
         raise NotImplementedError
 
     def valid(self, peclet: float) -> bool:
-        """Whether faces may have this Peclet number."""
+        """Whether faces may have this Peclet number |w|/eps."""
         return peclet <= self.max_peclet
 
     def describe(self, epsilon: float) -> str:
-        """Its name and order."""
+        """Its kind and order in space."""
         if epsilon > 0:
             return f"{self.kind} flux (order {self.order} in space)"
         return f"{self.kind} flux (upwind at epsilon 0: order 1 in space)"
@@ -70,26 +70,26 @@ class FluxKind:
 
 @dataclass(frozen=True)
 class Upwind(FluxKind):
-    """B(w) = eps + max(-w, 0): first order, monotone, works at eps = 0."""
+    """B(w) = eps + max(-w, 0): first order, monotone, defined at eps = 0 too."""
 
     kind: Literal["upwind"] = "upwind"
     monotone = True
 
     def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face."""
+        """B(w) of each face (face,)."""
         return eps + np.maximum(-w, 0.0)
 
 
 @dataclass(frozen=True)
 class Centred(FluxKind):
-    """B(w) = eps - w/2: second order; negative, so not monotone, where the Peclet number |w|/eps exceeds 2."""
+    """B(w) = eps - w/2: second order; negative, hence not monotone, where the Peclet number |w|/eps exceeds 2."""
 
     kind: Literal["centred"] = "centred"
     order = 2
     requires_diffusion = True
 
     def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face."""
+        """B(w) of each face (face,)."""
         return eps - 0.5 * w
 
 
@@ -98,7 +98,7 @@ class ScharfetterGummel(FluxKind):
     """B(w) = w/(exp(w/eps) - 1): second order, monotone, and exp(-V/eps) is stationary.
 
     Scharfetter and Gummel, Large-signal analysis of a silicon Read diode oscillator, IEEE Trans. Electron Devices 16
-    (1969). At eps = 0 it is `upwind`, whose order it then has.
+    (1969). At eps = 0 it equals `upwind` and is of first order.
     """
 
     kind: Literal["scharfetter-gummel"] = "scharfetter-gummel"
@@ -107,12 +107,12 @@ class ScharfetterGummel(FluxKind):
     keeps_gibbs = True
 
     def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face."""
+        """B(w) of each face (face,)."""
         return scharfetter_gummel(w, eps)
 
 
 def scharfetter_gummel(w: Array, eps: float | Array) -> Array:
-    """w/(exp(w/eps) - 1) of each face, eps one number or one a face (face,); its limit max(-w, 0) where eps is 0."""
+    """w/(exp(w/eps) - 1) (face,), eps being a number or (face,); the limit max(-w, 0) where eps is 0."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         peclet = np.where(w == 0.0, 0.0, w / eps)
     diffusive = eps * bernoulli(np.clip(peclet, -_OVERFLOW, _OVERFLOW))
@@ -126,9 +126,9 @@ class SquareRoot(FluxKind):
     The square-root approximation, F = T eps sqrt(pi_K pi_L) (rho_K/pi_K - rho_L/pi_L), pi = exp(-V/eps). Lie,
     Fackeldey and Weber, A square root approximation of transition rates for a Markov state model, SIAM J. Matrix Anal.
     Appl. 34 (2013). It and Scharfetter-Gummel are Stolarsky means of pi (Heida, Kantner and Stephan, Consistency and
-    convergence for a family of finite volume discretizations of the Fokker-Planck operator, ESAIM: M2AN 55, 2021). Of
-    the two it is the nearer one where the drift is resolved, by up to a factor of three for Ornstein-Uhlenbeck flows;
-    where it is not, its rates are exp(P/2) for a Peclet number P = |w|/eps instead of P.
+    convergence for a family of finite volume discretizations of the Fokker-Planck operator, ESAIM: M2AN 55, 2021).
+    Where the drift is resolved its error is the smaller of the two, by up to a factor of three for Ornstein-Uhlenbeck
+    flows; where it is not, its rates are exp(P/2) for a Peclet number P = |w|/eps instead of P.
     """
 
     kind: Literal["square-root"] = "square-root"
@@ -139,13 +139,13 @@ class SquareRoot(FluxKind):
     max_peclet = 40.0
 
     def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face; raises CaseError where a Peclet number |w|/eps is above 40."""
+        """B(w) of each face; raises CaseError if a Peclet number |w|/eps is above 40."""
         peclet = w / eps
-        steepest = float(np.abs(peclet).max(initial=0.0))
-        if not self.valid(steepest):
+        largest = float(np.abs(peclet).max(initial=0.0))
+        if not self.valid(largest):
             raise CaseError(
-                f"flux square-root at a Peclet number |v| d/epsilon of {steepest:.3g} (allowed: {self.max_peclet:g}), "
-                "where its rates are off by exp(P/2); use a finer mesh or flux scharfetter-gummel"
+                f"flux square-root at a Peclet number |v| d/epsilon of {largest:.3g} (allowed: {self.max_peclet:g}), "
+                "where its rates grow like exp(P/2); use a finer mesh or flux scharfetter-gummel"
             )
         return np.asarray(eps * np.exp(-0.5 * peclet))
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from fvflow.energies import EntropyTerm, PotentialTerm, Sum
+from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError
-from fvflow.fields import Drift
+from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import FaceMatrix, inner
 from fvflow.mesh import Array, Mesh
@@ -62,7 +62,7 @@ class Problem(Protocol):
     def mesh(self) -> Mesh:
         """The mesh."""
 
-    def energy(self, time: float) -> Sum | None:
+    def energy(self, time: float) -> TotalEnergy | None:
         """The energy, at a time if it depends on it; None if the problem has none."""
 
     @property
@@ -109,7 +109,7 @@ class FokkerPlanck:
     """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
 
     mesh: Mesh
-    drift: Drift
+    drift: BaseDrift
     epsilon: float
     scheme: Flux
     _recent: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)
@@ -123,7 +123,7 @@ class FokkerPlanck:
         return _recalled(self._recent, "coefficients", self._moment(time), self._coefficients)
 
     def _coefficients(self, time: float) -> tuple[Array, Array]:
-        w = self.drift.drop(self.mesh, time)
+        w = self.drift.potential_drop(self.mesh, time)
         conductance = self.mesh.transmissibility
         down = conductance * self.scheme.weight(-w, self.epsilon)
         return down, conductance * self.scheme.weight(w, self.epsilon)
@@ -144,13 +144,13 @@ class FokkerPlanck:
         flux: Array = down * density[self.mesh.owner] - up * density[self.mesh.neighbour]
         return flux
 
-    def energy(self, time: float) -> Sum:
+    def energy(self, time: float) -> TotalEnergy:
         """Free energy eps int rho log rho + int V rho; a velocity has no energy and adds none."""
         return _recalled(self._recent, "energy", self._moment(time), self._energy)
 
-    def _energy(self, time: float) -> Sum:
-        terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.energy(self.mesh, time)))
-        return Sum(self.mesh.volume, terms)
+    def _energy(self, time: float) -> TotalEnergy:
+        terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.cell_potential(self.mesh, time)))
+        return TotalEnergy(self.mesh.volume, terms)
 
     @property
     def monotone(self) -> bool:
@@ -167,7 +167,7 @@ class FokkerPlanck:
         """Largest |v| d/2, which upwinding adds at epsilon 0, at time 0; None if epsilon > 0."""
         if self.epsilon > 0 or not self.mesh.faces:
             return None
-        return float(np.abs(self.drift.drop(self.mesh, 0.0)).max() / 2)
+        return float(np.abs(self.drift.potential_drop(self.mesh, 0.0)).max() / 2)
 
     def rate(self, time: float) -> float:
         """The largest rate at which a cell empties, max_K A_KK/|K|: what bounds the steps of conditional schemes."""
@@ -179,13 +179,13 @@ class GradientFlow:
     """d_t rho = div(rho grad E'(rho)) with no flux through the walls; notes, equation (139)."""
 
     mesh: Mesh
-    total: Sum
+    total: TotalEnergy
     monotone = True
 
     def numerical_diffusion(self) -> None:
         """None: the order of the mobility says it."""
 
-    def energy(self, time: float) -> Sum:
+    def energy(self, time: float) -> TotalEnergy:
         """E."""
         return self.total
 

@@ -1,15 +1,29 @@
-"""What every member of a family has to keep; each test module runs its contract over the closed union of its family."""
+"""The contract of each family of kinds; the test module of a family runs it over every member of its union."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
+import pytest
 
-from fvflow.energies import EnergyTerm
-from fvflow.fluxes import Flux
+from fvflow.case import Case
+from fvflow.energies import EnergyKind, EnergyTerm, TotalEnergy
+from fvflow.energies.interaction import convolution
+from fvflow.errors import CaseError
+from fvflow.exact import ClosedForm, Facts, Reference
+from fvflow.exact.facts import INGREDIENTS
+from fvflow.fields import DensityKind, Drift, Expression, Kernel, Sampling, Uniform
+from fvflow.flows import FokkerPlanckFlow
+from fvflow.fluxes import FluxKind
 from fvflow.linalg import FaceMatrix, divergence
-from fvflow.mesh import Mesh
+from fvflow.mesh import Box, Extent, Mesh
+from fvflow.problems import FokkerPlanck
+from fvflow.wasserstein import interpolated_1d
+from tests.scenes import final
 
 EPS = np.finfo(float).eps
 
@@ -59,46 +73,252 @@ def check_integration_by_parts(mesh: Mesh) -> None:
     assert abs(left - right) <= 1e-14 * max(1.0, np.abs(phi[mesh.owner]) @ np.abs(flux))
 
 
-def check_flux(flux: Flux) -> None:
-    """B(0) = eps, B(-w) - B(w) = w (+ w^3/(24 eps^2)), Gibbs in balance, B >= 0 and non-increasing if it says so."""
-    every = np.concatenate([-np.logspace(3, -20, 200), [0.0], np.logspace(-20, 3, 200)])
+def check_flux(flux: FluxKind) -> None:
+    """B(0) = eps, B(-w) - B(w) = w up to O(w^3), and whatever the flux declares, on all Peclet numbers it allows."""
+    largest = min(flux.max_peclet, 1e6)
+    peclet = np.concatenate([-np.geomspace(largest, 1e-20, 200), [0.0], np.geomspace(1e-20, largest, 200)])
+    small = np.array([0.2, 0.1, 0.05, 0.025])
     for eps in (1e-3, 1.0, 7.0):
-        mild = np.abs(every) <= (0.1 if flux.kind == "square-root" else 35) * eps
-        w = every[mild] if flux.kind == "square-root" else every
-        weight = flux.weight(w, eps)
-        if flux.keeps_gibbs:
-            near = every[mild]
-            np.testing.assert_allclose(flux.weight(-near, eps), flux.weight(near, eps) * np.exp(near / eps), rtol=1e-13)
+        weight = flux.weight(eps * peclet, eps)
+        assert np.isfinite(weight).all()
         assert flux.weight(np.zeros(1), eps)[0] == eps
-        net = w + w**3 / (24 * eps**2) if flux.kind == "square-root" else w
-        np.testing.assert_allclose(
-            flux.weight(-w, eps) - weight, net, rtol=1e-7 if flux.kind == "square-root" else 1e-12, atol=4 * EPS * eps
-        )
+        defect = np.abs(flux.weight(-eps * small, eps) - flux.weight(eps * small, eps) - eps * small) / eps
+        if (defect <= 4 * EPS).all():  # exactly consistent
+            net = flux.weight(-eps * peclet, eps) - weight
+            np.testing.assert_allclose(net, eps * peclet, rtol=1e-12, atol=4 * EPS * eps)
+        else:
+            assert_order(small, defect, 3.0, 0.15)
         if flux.monotone:
             assert (weight >= 0).all()
-            assert (np.diff(weight) <= 2 * EPS * weight.max()).all()
+            assert (np.diff(weight) <= 2 * EPS * np.abs(weight[1:])).all()
+        if flux.keeps_gibbs:
+            near = eps * peclet[np.abs(peclet) <= min(35.0, largest)]
+            np.testing.assert_allclose(flux.weight(-near, eps), flux.weight(near, eps) * np.exp(near / eps), rtol=1e-13)
+        if np.isfinite(flux.max_peclet):
+            with pytest.raises(CaseError, match=r"Peclet number .* \(allowed: "):
+                flux.weight(np.array([-1.01 * eps * flux.max_peclet]), eps)
+    assert flux.valid(0.0)
+    assert flux.valid(flux.max_peclet)
+    assert np.isinf(flux.max_peclet) or not flux.valid(1.01 * flux.max_peclet)
+    _check_without_diffusion(flux)
+    assert flux.order >= 1
+    assert flux.describe(1.0).startswith(f"{flux.kind} flux (order {flux.order}")
 
 
-def check_energy(term: EnergyTerm, cells: int) -> None:
-    """The variations are derivatives: Taylor remainders of order 2 and 3."""
+def _check_without_diffusion(flux: FluxKind) -> None:
+    """At eps = 0 a flux is refused, by a remedy, or is upwind."""
+    mesh = Box((0.0,), (1.0,), (3,)).build()
+    if flux.requires_diffusion:
+        for make in (lambda: FokkerPlanck(mesh, Drift(), 0.0, flux), lambda: FokkerPlanckFlow(0.0, flux=flux)):
+            with pytest.raises(CaseError, match=f"flux {flux.kind} needs epsilon > 0; use flux"):
+                make()
+    else:
+        w = np.array([-2.0, 0.0, 3.0])
+        np.testing.assert_array_equal(flux.weight(w, 0.0), np.maximum(-w, 0.0))
+        assert flux.describe(0.0).startswith(f"{flux.kind} flux (upwind")
+
+
+def check_energy(kind: EnergyKind, mesh: Mesh, parameters: Mapping[str, float] | None = None) -> None:
+    """Variations are derivatives, the secant is a discrete gradient, and kind and term agree on what they declare."""
+    parameters = parameters or {}
+    term = kind.on(mesh, parameters)
     random = np.random.default_rng(2)
-    density, direction = 1.0 + random.random(cells), random.normal(size=cells)
+    density, direction = 1.0 + random.random(mesh.cells), random.uniform(-1, 1, mesh.cells)
+    _check_variations(term, mesh, density, direction)
+    _check_secant(term, mesh, density, random)
+    _check_linearity(term, density, direction)
+    if kind.strictly_convex:
+        assert (term.second(density) > 0).all()
+    if kind.described:
+        _check_description(kind, term, mesh, density, parameters)
+    if term.displacement_convex and mesh.dimension == 1:
+        _check_displacement_convexity(term, mesh)
+    assert 0 <= kind.memory(Extent(mesh.dimension, 100)) <= kind.memory(Extent(mesh.dimension, 1000))
+
+
+def _check_variations(term: EnergyTerm, mesh: Mesh, density: Any, direction: Any) -> None:
+    """Taylor remainders of order 2 and 3; of each cell where the energy is local, and of the total energy."""
+    total = TotalEnergy(mesh.volume, (term,))
     steps = np.array([1e-1, 5e-2, 2.5e-2, 1.25e-2])
     first, second = [], []
+    local_first, local_second = [], []
     for step in steps:
-        change = term.value(density + step * direction) - term.value(density)
-        linear = step * term.first(density) * direction
-        first.append(np.abs(change - linear).max())
-        second.append(np.abs(change - linear - 0.5 * step**2 * term.second(density) * direction**2).max())
-    for part in (1.0, 1e-3, 1e-7, 1e-9, 0.0):  # the discrete gradient, near and far
-        after = density * (1 + part * (random.random(cells) - 0.4))
-        rise = term.value(after) - term.value(density)
+        change = total.value(density + step * direction) - total.value(density)
+        linear = step * mesh.volume @ (total.first(density) * direction)
+        hessian = total.second(density) * direction + total.offdiagonal_hessian_product(direction)
+        first.append(abs(change - linear))
+        second.append(abs(change - linear - 0.5 * step**2 * mesh.volume @ (hessian * direction)))
+        if not term.nonlocal_:
+            change = term.value(density + step * direction) - term.value(density)
+            linear = step * term.first(density) * direction
+            local_first.append(np.abs(change - linear).max())
+            local_second.append(np.abs(change - linear - 0.5 * step**2 * term.second(density) * direction**2).max())
+    exact = 1e-13 * max(1.0, abs(total.value(density)))
+    for remainders, order in ((first, 2.0), (local_first, 2.0), (second, 3.0), (local_second, 3.0)):
+        if remainders:
+            assert_order(steps, remainders, order, 0.3, exact=exact)
+
+
+def _check_secant(term: EnergyTerm, mesh: Mesh, density: Any, random: Any) -> None:
+    """|K| secant (b - a) is the change of the energy, for near and far densities, and the default secant agrees."""
+    total = TotalEnergy(mesh.volume, (term,))
+    for size in (1.0, 1e-3, 1e-7, 1e-9, 0.0):
+        after = density * (1 + size * (random.random(mesh.cells) - 0.4))
         secant = term.secant(density, after)
-        np.testing.assert_allclose(secant * (after - density), rise, atol=4 * EPS * np.abs(term.value(density)).max())
-        if part <= 1e-3:
+        rise = total.value(after) - total.value(density)
+        scale = mesh.volume @ np.abs(term.value(density))
+        np.testing.assert_allclose(mesh.volume @ (secant * (after - density)), rise, atol=8 * EPS * scale, rtol=1e-12)
+        if size <= 1e-3:
             np.testing.assert_allclose(secant, term.first(0.5 * (density + after)), rtol=1e-6, atol=1e-6)
-    assert_order(steps, first, 2.0, 0.15, exact=1e-13)
-    assert_order(steps, second, 3.0, 0.2, exact=1e-13)
+        if not term.nonlocal_:
+            change = term.value(after) - term.value(density)
+            atol = 8 * EPS * np.abs(term.value(density)).max()
+            np.testing.assert_allclose(secant * (after - density), change, atol=atol)
+            np.testing.assert_allclose(EnergyTerm.secant(term, density, after), secant, rtol=1e-11, atol=1e-12)
+
+
+def _check_linearity(term: EnergyTerm, density: Any, direction: Any) -> None:
+    """`external`, `nonlocal_` and `diffusion` say how `first` depends on the density."""
+    other = density + 0.3 * direction
+    change = term.first(other) - term.first(density)
+    if term.external:
+        np.testing.assert_array_equal(change, 0.0)
+    if term.nonlocal_:
+        np.testing.assert_allclose(term.first(0.3 * direction), change, rtol=1e-9, atol=1e-12)
+    if term.diffusion is not None:
+        np.testing.assert_allclose(change, term.diffusion * np.log(other / density), rtol=1e-9, atol=1e-13)
+
+
+def _check_description(kind: EnergyKind, term: EnergyTerm, mesh: Mesh, density: Any, parameters: Any) -> None:
+    """The energy is the sum of what its kind declares: linear diffusion, potential, power laws, kernels."""
+    value = kind.diffusion * density * np.log(density)
+    if kind.external_potential is not None:
+        value += Expression(kind.external_potential).at(mesh.centre, parameters, 0.0) * density
+    for coefficient, exponent in kind.power_laws:
+        value += coefficient * density**exponent / (exponent - 1)
+    for kernel in kind.kernels(parameters):
+        value += 0.5 * density * convolution(kernel, mesh)(mesh.volume * density)
+    np.testing.assert_allclose(term.value(density), value, rtol=1e-12, atol=1e-14)
+    linear = not (kind.power_laws or kind.kernels(parameters))
+    assert term.diffusion == (kind.diffusion if linear else None)
+
+
+def _check_displacement_convexity(term: EnergyTerm, mesh: Mesh) -> None:
+    """E is convex along the geodesic of two bumps, up to the error of the mesh."""
+    low, size = mesh.points.min(), np.ptp(mesh.points)
+    at = (mesh.centre[:, 0] - low) / size
+    ends = [np.exp(-((at - mean) ** 2) / (2 * width**2)) + 0.05 for mean, width in ((0.35, 0.08), (0.65, 0.12))]
+    first, last = (density / (mesh.volume @ density) for density in ends)
+    energy = [mesh.volume @ term.value(interpolated_1d(mesh.edges[0], first, last, t)) for t in (0.0, 0.5, 1.0)]
+    assert energy[1] <= 0.5 * (energy[0] + energy[2]) + 1e-3 * np.ptp(energy)
+
+
+def check_density(kind: DensityKind, mesh: Mesh, finer: Mesh, parameters: Mapping[str, float] | None = None) -> None:
+    """Non-negative cell values, mass, moments, and files as declared; on a finer mesh it is the same density."""
+    parameters = parameters or {}
+    values = kind.sample(mesh, parameters)
+    assert values.shape == (mesh.cells,)
+    assert np.isfinite(values).all()
+    assert values.min() >= 0
+    mass = mesh.volume @ values
+    assert mass > 0
+    assert kind.total_mass(mesh, parameters) == (mass if kind.mass is None else kind.mass)
+    if kind.normalised:
+        assert mass == pytest.approx(1.0, abs=1e-3)
+    mean = mesh.volume * values @ mesh.centre / mass
+    width = np.ptp(mesh.points, axis=0) * mesh.cells ** (-1 / mesh.dimension)
+    if kind.gaussian is not None:
+        expected, covariance = kind.gaussian
+        offset = mesh.centre - mean
+        np.testing.assert_allclose(mean, expected, atol=0.05 * float(width.min()))
+        spread = (offset * (mesh.volume * values)[:, None]).T @ offset / mass
+        np.testing.assert_allclose(spread, covariance, atol=float((width**2).max()) / 6)
+    if kind.any_mesh:
+        fine = kind.sample(finer, parameters)
+        fine_mean = finer.volume * fine @ finer.centre / (finer.volume @ fine)
+        assert (np.abs(fine_mean - mean) <= width).all()
+    assert kind.own_density
+    assert not kind.is_exact
+    facts = Facts(mesh, Drift(), 1.0, 1.0, kind, parameters=parameters)
+    np.testing.assert_array_equal(kind.on(facts, None, 0.0), values)
+    assert all(Path(file).exists() for file in kind.files)
+    assert kind.sampling in get_args(Sampling)
+
+
+def check_exact(exact: ClosedForm, cases: Sequence[Case], sizes: Any, order: float) -> None:
+    """Runs converge to the closed form at the order of their method, and it accepts no other equation than its own.
+
+    `cases` are runs that are compared with it on successive refinements, `sizes` their cell widths up to a factor.
+    """
+    errors = []
+    for case in cases:
+        simulation, last, figures = final(case)
+        errors.append(figures["error_l1"])
+        assert figures["mass_drift"] <= 1e-13
+        for time in (0.0, last.time):
+            density = simulation.reference.average(time)
+            assert density.min() >= 0
+            assert simulation.mesh.volume @ density == pytest.approx(last.mass, rel=2e-3)
+    assert_order(sizes, errors, order, 0.15)
+    facts = _facts_of(cases[0], exact)
+    assert facts.ingredients <= exact.derived_for
+    assert not list(exact.faults(facts))
+    assert set(ADDITIONS) == {*INGREDIENTS, "energy mine"}
+    for name, add in ADDITIONS.items():
+        altered = add(facts)
+        assert name in altered.ingredients
+        if name in facts.ingredients:
+            continue
+        if altered.ingredients <= exact.derived_for:
+            assert not list(exact.faults(altered)), name
+            exact.on(altered)
+        else:
+            assert list(exact.faults(altered)), name
+            with pytest.raises(CaseError, match=exact.kind):
+                exact.on(altered)
+
+
+def _with_drift(facts: Facts, **changes: Any) -> Facts:
+    return replace(facts, drift=replace(facts.drift, **changes))
+
+
+def _with_potential(facts: Facts, text: str) -> Facts:
+    before = "0" if facts.drift.potential is None else facts.drift.potential.text
+    return _with_drift(facts, potential=Expression(f"({before}) + {text}"))
+
+
+def _with_wind(facts: Facts) -> Facts:
+    along_x = ("0.1", "0", "0")[: facts.mesh.dimension]
+    return _with_drift(facts, velocity=tuple(Expression(component) for component in along_x))
+
+
+ADDITIONS: dict[str, Callable[[Facts], Facts]] = {
+    "linear diffusion": lambda facts: replace(facts, epsilon=0.5),
+    "a drift": lambda facts: _with_potential(facts, "0.1*x"),
+    "a drift that is not a gradient": _with_wind,
+    "a drift that depends on t": lambda facts: _with_potential(facts, "0.1*t*x"),
+    "nonlinear diffusion": lambda facts: replace(facts, power_laws=(*facts.power_laws, (0.1, 3.0))),
+    "an interaction": lambda facts: replace(facts, kernels=(Kernel(Expression("0.1*r**2")),)),
+    "a target": lambda facts: replace(facts, target=Uniform()),
+    "energy mine": lambda facts: replace(facts, undescribed=("energy mine",)),
+}
+"""Facts with one ingredient more, in the simplest form: one that a closed form derived for the ingredient accepts."""
+
+
+def _facts_of(case: Case, exact: ClosedForm) -> Facts:
+    """The facts that a case presents to its closed form."""
+    found: list[Facts] = []
+
+    class Recorder(ClosedForm):
+        kind = "recorder"
+        stationary = exact.stationary
+
+        def on(self, facts: Facts) -> Reference:
+            found.append(facts)
+            return exact.on(facts)
+
+    replace(case, exact=Recorder()).prepare()
+    return found[0]
 
 
 def check_solver(solver: Any, matrix: FaceMatrix) -> None:

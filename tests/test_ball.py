@@ -5,7 +5,7 @@ from scipy.special import jnp_zeros
 from fvflow.errors import CaseError
 from fvflow.exact import Facts, FromExact
 from fvflow.exact.ball import BallMode, HeatBall
-from fvflow.fields import Drift, Expression, Uniform, average
+from fvflow.fields import Drift, Expression, Uniform, cell_values
 from fvflow.mesh import Box
 from fvflow.mesh.polytopes import mesh_from_cells
 
@@ -28,7 +28,7 @@ def ball(dimension, count, radius=RADIUS, centre=0.0):
 
 
 def means(mesh, mode, sampling="average"):
-    return average(mesh, lambda at, part: mode.at(at), sampling, 4)
+    return cell_values(mesh, lambda at, part: mode.at(at), sampling, 4)
 
 
 def facts(mesh, initial=None, drift=None, porous=()):

@@ -437,7 +437,7 @@ def test_what_is_left_of_a_poisson_sum_at_rest_is_put_where_it_rests():
         recurrence_step(matrix, rate), fokker.mesh.volume * some(fokker).density, 1e6, 1e-12
     )
     assert taken_products < 1e5
-    gibbs = fokker.mesh.volume * np.exp(-fokker.drift.energy(fokker.mesh, 0.0) / 0.4)
+    gibbs = fokker.mesh.volume * np.exp(-fokker.drift.cell_potential(fokker.mesh, 0.0) / 0.4)
     np.testing.assert_allclose(masses / masses.sum(), gibbs / gibbs.sum(), rtol=1e-10)
 
 

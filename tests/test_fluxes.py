@@ -3,8 +3,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from fvflow.case import Case
 from fvflow.errors import CaseError
-from fvflow.fluxes import Flux, ScharfetterGummel, SquareRoot, bernoulli
+from fvflow.fields import Gaussian
+from fvflow.flows import FokkerPlanckFlow
+from fvflow.fluxes import Centred, Flux, FluxKind, ScharfetterGummel, SquareRoot, Upwind, bernoulli
+from fvflow.mesh import Box
+from fvflow.steppers import ImplicitEuler
+from fvflow.times import Times
 from tests.contracts import check_flux
 from tests.scenes import final, ou
 
@@ -12,6 +18,30 @@ from tests.scenes import final, ou
 @pytest.mark.parametrize("flux", [kind() for kind in get_args(Flux)], ids=lambda flux: flux.kind)
 def test_flux_keeps_the_contract(flux):
     check_flux(flux)
+
+
+class Blended(FluxKind):
+    """Halfway between upwind and centred, a flux of a user's own."""
+
+    kind = "blended"
+
+    def weight(self, w, eps):
+        return eps - 0.25 * w + 0.5 * np.maximum(-w, 0.0)
+
+
+def test_a_flux_of_ones_own_runs_through_a_case():
+    """It lies between the two, cell by cell to first order, and keeps the mass."""
+    results = {}
+    for flux in (Blended(), Upwind(), Centred()):
+        flow = FokkerPlanckFlow(0.5, "0.5*x**2", flux=flux, stepper=ImplicitEuler())
+        case = Case(Box((-4.0,), (4.0,), (80,)), flow, Gaussian((1.0,), ((0.3,),)), Times(0.2, 0.05))
+        results[flux.kind] = case.run()
+    mine = results["blended"]
+    between = 0.5 * (results["upwind"].rho + results["centred"].rho)
+    np.testing.assert_allclose(mine.rho, between, atol=1e-3)
+    assert abs(mine.rho - results["upwind"].rho).max() > 5e-3
+    np.testing.assert_allclose(mine.mass, 1.0, atol=1e-3)
+    assert abs(mine.mass - mine.mass[0]).max() <= 1e-14
 
 
 def test_bernoulli_against_its_series_and_limits():

@@ -5,7 +5,7 @@ import pytest
 
 from fvflow.case import Case
 from fvflow.diagnostics import moments
-from fvflow.energies import Entropy, Interaction, PowerLaw, Sum
+from fvflow.energies import Entropy, Interaction, PowerLaw, TotalEnergy
 from fvflow.energies.interaction import _dense, _fourier, convolution
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, Kernel
@@ -49,9 +49,9 @@ def test_a_pole_counts_with_its_mean():
 @pytest.mark.parametrize(
     ("kernel", "message"),
     [
-        ("x", r"is -1\.5 at x = -1\.5, y = -1\.5 and 1\.5 at its opposite; only the even part"),
+        ("x", r"is -1\.5 at x = -1\.5, y = -1\.5 and 1\.5 at the opposite displacement; only the even part"),
         ("x*y + x**3*y**2", "even part"),
-        ("1/(x - 0.5)**2 + 1/(x + 0.5)**2", "is not finite, as at"),
+        ("1/(x - 0.5)**2 + 1/(x + 0.5)**2", "is not finite at"),
         ("q*r", "unknown name q"),
         ("t*r", "unknown name t"),
     ],
@@ -86,7 +86,7 @@ def test_a_pole_has_to_be_integrable(mesh, kernel, integrable):
 
 def test_a_matrix_too_large_is_refused():
     mesh = Graded((0.0,), (1.0,), (20_000,), (2.0,)).build()
-    with pytest.raises(CaseError, match="matrix of 3 GiB on this mesh; use an even box"):
+    with pytest.raises(CaseError, match="matrix of 3 GiB on this mesh; use a mesh of kind box"):
         convolution(Kernel(Expression("r")), mesh)
 
 
@@ -94,7 +94,7 @@ def test_the_variations_of_a_sum_are_derivatives():
     """Value, first variation, and the product with the Hessian, its diagonal and the rest."""
     mesh = Box((0.0, 0.0), (1.0, 2.0), (6, 5)).build()
     kinds = (Entropy(0.3), Interaction("-exp(-3*r**2)"), PowerLaw(2.5, 0.2))
-    total = Sum(mesh.volume, tuple(kind.on(mesh, {}) for kind in kinds))
+    total = TotalEnergy(mesh.volume, tuple(kind.on(mesh, {}) for kind in kinds))
     random = np.random.default_rng(4)
     density, direction = 1.0 + random.random(mesh.cells), random.normal(size=mesh.cells)
     steps = np.array([0.1, 0.05, 0.025])
@@ -154,7 +154,11 @@ def test_the_reference_of_an_anisotropic_attraction_moves_with_the_potential():
 
 def test_closed_forms_refuse_interactions_they_are_not_for():
     flow = {"kind": "gradient-flow", "energy": [ATTRACTED[0], {"kind": "interaction", "kernel": "r"}]}
-    for exact, message in (("gaussian", "no quadratic form"), ("gibbs", "gibbs needs"), ("gaussian-jko", "sum over")):
+    for exact, message in (
+        ("gaussian", "is not a quadratic form"),
+        ("gibbs", "gibbs needs"),
+        ("gaussian-jko", "sum over"),
+    ):
         with pytest.raises(CaseError, match=message):
             ou(1, 40, flow=flow, exact={"kind": exact}).prepare()
 
@@ -197,7 +201,7 @@ def test_newton_sees_the_interaction(stepper):
 
 
 def test_an_odd_kernel_that_overflows_is_refused():
-    with pytest.raises(CaseError, match="is not finite, as at"):
+    with pytest.raises(CaseError, match="is not finite at"):
         convolution(Kernel(Expression("exp(400*x)")), Box((-3.0,), (3.0,), (9,)).build())
 
 

@@ -95,8 +95,8 @@ def test_barenblatt_solves_its_equation(exponent, dimension):
     reference = Barenblatt(0.2, sampling="centre").on(facts)
     if exponent > 1:
         assert mesh.volume @ reference.average(0.3) == pytest.approx(0.4, rel=0.01 if dimension > 1 else 1e-3)
-        assert reference.edge(0.3) < half
-        assert reference.average(0.3)[np.linalg.norm(mesh.centre, axis=1) > reference.edge(0.3)].max() == 0
+        assert reference.support_radius(0.3) < half
+        assert reference.average(0.3)[np.linalg.norm(mesh.centre, axis=1) > reference.support_radius(0.3)].max() == 0
     point = Box((0.1,) * dimension, (0.1 + 3e-3,) * dimension, (3,) * dimension).build()
     at = Barenblatt(0.2, sampling="centre").on(Facts(point, Drift(), 0.0, 0.4, FromExact(0.4), ((0.5, exponent),)))
     h, k, middle = 1e-3, 1e-5, point.cells // 2

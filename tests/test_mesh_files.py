@@ -74,7 +74,11 @@ def test_regions_of_a_velocity_count_by_half_on_their_interface():
     ).replace({"mesh": {"kind": "gmsh", "geometry": TWO}})
     prepared = case.prepare()
     mesh = prepared.mesh
-    speed = prepared.problem.drift.drop(mesh, 0.0) / mesh.distance / np.where(mesh.normal[:, 0], mesh.normal[:, 0], 1.0)
+    speed = (
+        prepared.problem.drift.potential_drop(mesh, 0.0)
+        / mesh.distance
+        / np.where(mesh.normal[:, 0], mesh.normal[:, 0], 1.0)
+    )
     across = mesh.regions["right"][mesh.owner] != mesh.regions["right"][mesh.neighbour]
     np.testing.assert_allclose(speed[across], 0.5, atol=1e-12)
     assert across.sum() > 3

@@ -374,7 +374,7 @@ def test_fluxes_of_the_result_are_those_of_the_step():
     frame = next(iter(prepared.frames()))
     np.testing.assert_array_equal(frame.face_fields["flux"], prepared.problem.flux(prepared.initial.density, 0.0))
     own, other = reconstruction(prepared.mesh, CENTRAL).rises(frame.density)
-    flow = prepared.mesh.transmissibility * prepared.problem.drift.drop(prepared.mesh, 0.0)
+    flow = prepared.mesh.transmissibility * prepared.problem.drift.potential_drop(prepared.mesh, 0.0)
     sides = frame.density[prepared.mesh.owner] + own, frame.density[prepared.mesh.neighbour] + other
     expected = np.maximum(flow, 0) * sides[0] + np.minimum(flow, 0) * sides[1]
     np.testing.assert_allclose(frame.face_fields["flux"], expected)

@@ -114,9 +114,9 @@ def test_a_moving_drift_is_promised_nothing_from_its_start():
 
 def test_centred_fluxes_promise_nothing():
     case = ou(1, 20, flow__flux={"kind": "centred"}, flow__epsilon=0.01)
-    assert "is, or may come, above 2" in case.prepare().positivity()
+    assert "is, or becomes, above 2" in case.prepare().positivity()
     moving = ou(1, 400, flow__flux={"kind": "centred"}, flow__potential="0.5*x**2*(1 + 99*t)", exact=None)
-    assert "is, or may come, above 2" in moving.prepare().positivity()
+    assert "is, or becomes, above 2" in moving.prepare().positivity()
     fine = ou(1, 400, flow__flux={"kind": "centred"})
     assert fine.prepare().positivity() == "unconditional"
 

@@ -10,7 +10,7 @@ import numpy as np
 from fvflow.case.mesh_report import about_mesh
 from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.case.simulation import Simulation
-from fvflow.fields import Drift
+from fvflow.fields import BaseDrift
 from fvflow.mesh import Mesh, MeshDescription, coarse_proxy
 from fvflow.problems import State
 from fvflow.times import Times
@@ -81,7 +81,7 @@ def _file_bytes(simulation: Simulation) -> float:
     return float(frames * simulation.layout().frame_bytes + geometry + _NETCDF)
 
 
-def _walls(mesh: Mesh, drift: Drift) -> str:
+def _walls(mesh: Mesh, drift: BaseDrift) -> str:
     """How hard the drift pushes against the walls at time 0."""
     if drift.absent or drift.regional:
         return "no flux"

@@ -1,10 +1,10 @@
-"""Energies: what a gradient flow descends."""
+"""Energies of gradient flows: as a case specifies them, on a mesh, and their sum."""
 
 from fvflow.energies.base import EnergyKind, EnergyTerm
 from fvflow.energies.interaction import InteractionTerm
 from fvflow.energies.kinds import Energy, Entropy, Interaction, PorousMedium, Potential, PowerLaw
 from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
-from fvflow.energies.total import Sum
+from fvflow.energies.total import TotalEnergy
 
 __all__ = [
     "Energy",
@@ -19,5 +19,5 @@ __all__ = [
     "PotentialTerm",
     "PowerLaw",
     "PowerTerm",
-    "Sum",
+    "TotalEnergy",
 ]

@@ -1,17 +1,15 @@
-"""The contracts of an energy: as a case names it, and on a mesh.
+"""The contracts of an energy: as a case specifies it, and on a mesh.
 
 A new energy is a frozen dataclass derived from `EnergyKind` with `kind: Literal[...]` and `on`, joined to the union
 `Energy` in `kinds.py`; what `on` returns derives from `EnergyTerm` and gives value, first and second variation.
 One defined by a user in Python runs in the same way, without touching fvflow:
 
-    >>> from dataclasses import dataclass
     >>> import numpy as np
-    >>> @dataclass(frozen=True)
-    ... class Quadratic(EnergyKind):
-    ...     kind: str = "quadratic"
+    >>> class Quadratic(EnergyKind):
+    ...     kind = "quadratic"
     ...     strictly_convex = True
     ...
-    ...     def on(self, mesh, names):
+    ...     def on(self, mesh, parameters):
     ...         return QuadraticTerm()
     >>> class QuadraticTerm(EnergyTerm):
     ...     def value(self, density):
@@ -43,17 +41,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from fvflow.fields import Kernel, Names
+from fvflow.fields import Kernel, Parameters
 from fvflow.mesh import Array, Extent, Mesh
 
-_NEAR = 1e-2  # relative change below which the secant is the mean of the derivative
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)  # exact to degree 11: to round-off for changes of 1 %
+_SMALL_CHANGE = 1e-2  # relative change below which the secant is computed as the mean of the derivative
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)  # exact to degree 11: round-off level for changes of 1 %
 
 
 class EnergyTerm:
     """One energy E(rho) = sum_K |K| e_K(rho_K) on one mesh, cell by cell; densities and results are (cell,).
 
-    The defaults are those of an energy about which nothing is known.
+    The defaults hold for an energy about which nothing is known.
     """
 
     nonlocal_: ClassVar[bool] = False
@@ -65,11 +63,11 @@ class EnergyTerm:
 
     @property
     def diffusion(self) -> float | None:
-        """eps if E = eps int rho log rho, 0 for an external potential; None for an energy whose flow is not linear."""
+        """eps if E = eps int rho log rho, 0 if E is an external potential; None if its gradient flow is not linear."""
         return None
 
     def value(self, density: Array) -> Array:
-        """e_K(rho_K); infinite where rho_K < 0 lies outside the domain of the energy."""
+        """e_K(rho_K); infinite where rho_K is outside the domain of the energy."""
         raise NotImplementedError
 
     def first(self, density: Array) -> Array:
@@ -83,20 +81,20 @@ class EnergyTerm:
     def secant(self, before: Array, after: Array) -> Array:
         """(e_K(after) - e_K(before))/(after - before), e_K' where they are equal.
 
-        By default the quotient, and for changes below 1 % the mean of e_K' by Gauss's rule, which has no cancellation.
-        An energy with a formula that is accurate to round-off should override it.
+        By default the quotient; for changes below 1 %, where it suffers from cancellation, the mean of e_K' by Gauss's
+        rule. An energy with a formula that is accurate to round-off should override it.
         """
         change = after - before
-        near = np.abs(change) <= _NEAR * np.maximum(np.abs(before), np.abs(after))
+        small = np.abs(change) <= _SMALL_CHANGE * np.maximum(np.abs(before), np.abs(after))
         mean = np.zeros_like(before)
         for node, weight in zip(_NODES, _WEIGHTS, strict=True):
             mean += 0.5 * weight * self.first(before + 0.5 * (1.0 + node) * change)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(near, mean, (self.value(after) - self.value(before)) / np.where(near, 1.0, change))
+            return np.where(small, mean, (self.value(after) - self.value(before)) / np.where(small, 1.0, change))
 
 
 class EnergyKind:
-    """An energy as a case names it; the defaults are those of an energy about which nothing is known.
+    """An energy as a case specifies it; the defaults hold for an energy about which nothing is known.
 
     Closed forms and `initial: gibbs` refuse an energy that is not `described` by its diffusion, its external potential,
     its power laws and its kernels.
@@ -110,12 +108,12 @@ class EnergyKind:
 
     @property
     def diffusion(self) -> float:
-        """eps of its linear diffusion."""
+        """eps of its part eps int rho log rho; 0 if it has none."""
         return 0.0
 
     @property
     def external_potential(self) -> str | float | None:
-        """The expression of its external potential V."""
+        """V of its part int V rho, as an expression; None if it has none."""
         return None
 
     @property
@@ -123,14 +121,14 @@ class EnergyKind:
         """(c, m) of each of its parts c int rho^m/(m - 1)."""
         return ()
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each of its parts 1/2 int int W(x - y) rho(x) rho(y)."""
         return ()
 
-    def on(self, mesh: Mesh, names: Names) -> EnergyTerm:
+    def on(self, mesh: Mesh, parameters: Parameters) -> EnergyTerm:
         """The energy on a mesh; raises CaseError if it is not defined there."""
         raise NotImplementedError
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes that it adds to a run."""
+        """Estimated memory that it adds to a run, bytes."""
         return 0

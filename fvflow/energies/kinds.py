@@ -1,4 +1,4 @@
-"""Energies as a case names them."""
+"""The energies that a case can specify."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fvflow.energies.base import EnergyKind
 from fvflow.energies.interaction import InteractionTerm, convolution
 from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Names, SteadyFormula
+from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Parameters, SteadyFormula
 from fvflow.mesh import Extent, Mesh
 
 
@@ -20,6 +20,7 @@ class Entropy(EnergyKind):
     """E(rho) = eps int rho log rho; its gradient flow is the heat equation (notes, equation (139))."""
 
     epsilon: Annotated[float, Gt(0)]
+    """Diffusion coefficient eps, length^2/time."""
     kind: Literal["entropy"] = "entropy"
     described = True
     strictly_convex = True
@@ -29,16 +30,17 @@ class Entropy(EnergyKind):
         """eps."""
         return self.epsilon
 
-    def on(self, mesh: Mesh, names: Names) -> EntropyTerm:
-        """The energy on a mesh."""
+    def on(self, mesh: Mesh, parameters: Parameters) -> EntropyTerm:
+        """eps rho log rho in each cell."""
         return EntropyTerm(self.epsilon)
 
 
 @dataclass(frozen=True)
 class Potential(EnergyKind):
-    """E(rho) = int V rho; its gradient flow is transport by -grad V."""
+    """E(rho) = int V rho; its gradient flow is transport with the velocity -grad V."""
 
     potential: SteadyFormula
+    """External potential V, an expression in x, y, z."""
     kind: Literal["potential"] = "potential"
     described = True
 
@@ -47,22 +49,24 @@ class Potential(EnergyKind):
         """V."""
         return self.potential
 
-    def on(self, mesh: Mesh, names: Names) -> PotentialTerm:
-        """The energy on a mesh, V at the cell centres; raises CaseError where V is not finite."""
-        return PotentialTerm(Drift(Expression(self.potential), names=names).energy(mesh, 0.0))
+    def on(self, mesh: Mesh, parameters: Parameters) -> PotentialTerm:
+        """V rho in each cell, V at its centre; raises CaseError if V is not finite."""
+        return PotentialTerm(Drift(Expression(self.potential), parameters=parameters).cell_potential(mesh, 0.0))
 
 
 @dataclass(frozen=True)
 class PorousMedium(EnergyKind):
     """E(rho) = c int rho^m/(m - 1); its gradient flow is d_t rho = c Lap rho^m.
 
-    m > 1 is the porous medium equation, whose fronts move at finite speed, m < 1 fast diffusion. Convex along
-    geodesics, as a JKO step needs it, for m >= 1 - 1/dimension (McCann, A convexity principle for interacting gases,
-    Adv. Math. 128 (1997)). m = 1 is `entropy`.
+    m > 1 is the porous medium equation, whose fronts move at finite speed; m < 1 is fast diffusion; for m = 1 use
+    `entropy`. The energy is convex along geodesics, as a JKO step requires, for m >= 1 - 1/dimension (McCann, A
+    convexity principle for interacting gases, Adv. Math. 128 (1997)).
     """
 
     exponent: Annotated[float, Gt(0)]
+    """Exponent m, not 1 and at least 1 - 1/dimension."""
     coefficient: Annotated[float, Gt(0)] = 1.0
+    """Coefficient c."""
     kind: Literal["porous-medium"] = "porous-medium"
     described = True
     strictly_convex = True
@@ -71,8 +75,8 @@ class PorousMedium(EnergyKind):
         if self.exponent == 1.0:
             raise CaseError("porous-medium with exponent 1 is linear diffusion; use {kind: entropy, epsilon: ...}")
 
-    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
-        """The energy on a mesh; raises CaseError where it is not convex along geodesics."""
+    def on(self, mesh: Mesh, parameters: Parameters) -> PowerTerm:
+        """c rho^m/(m - 1) in each cell; raises CaseError if the energy is not convex along geodesics."""
         least = 1.0 - 1.0 / mesh.dimension
         if self.exponent < least:
             raise CaseError(
@@ -89,16 +93,18 @@ class PorousMedium(EnergyKind):
 
 @dataclass(frozen=True)
 class PowerLaw(EnergyKind):
-    """E(rho) = c int rho^m, m > 1: porous-medium with the coefficient c (m - 1)."""
+    """E(rho) = c int rho^m, m > 1: the energy porous-medium with coefficient c (m - 1)."""
 
     exponent: Annotated[float, Gt(1)]
+    """Exponent m > 1."""
     coefficient: Annotated[float, Gt(0)] = 1.0
+    """Coefficient c."""
     kind: Literal["power-law"] = "power-law"
     described = True
     strictly_convex = True
 
-    def on(self, mesh: Mesh, names: Names) -> PowerTerm:
-        """The energy on a mesh."""
+    def on(self, mesh: Mesh, parameters: Parameters) -> PowerTerm:
+        """c rho^m in each cell."""
         return PowerTerm(*self.power_laws[0])
 
     @property
@@ -109,28 +115,29 @@ class PowerLaw(EnergyKind):
 
 @dataclass(frozen=True)
 class Interaction(EnergyKind):
-    """E(rho) = 1/2 int int W(x - y) rho(x) rho(y); its gradient flow is transport by -grad (W*rho).
+    """E(rho) = 1/2 int int W(x - y) rho(x) rho(y); its gradient flow is transport with the velocity -grad (W*rho).
 
-    The kernel is an expression in the displacement x, y, z or its length r, and even: an odd part has no energy.
+    The kernel must be even, since its odd part contributes nothing to the energy.
     Carrillo, McCann, Villani, Kinetic equilibration rates for granular media and related equations, Rev. Mat.
     Iberoamericana 19 (2003).
     """
 
     kernel: KernelFormula
+    """Kernel W, an even expression in the displacement x, y, z or its length r."""
     kind: Literal["interaction"] = "interaction"
     described = True
 
-    def on(self, mesh: Mesh, names: Names) -> InteractionTerm:
-        """The energy on a mesh; raises CaseError where the kernel is not even or not finite but at 0."""
-        (kernel,) = self.kernels(names)
+    def on(self, mesh: Mesh, parameters: Parameters) -> InteractionTerm:
+        """rho (W*rho)/2 in each cell; raises CaseError if the kernel is not even, or not finite away from 0."""
+        (kernel,) = self.kernels(parameters)
         return InteractionTerm(mesh.volume, convolution(kernel, mesh))
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """(W,)."""
-        return (Kernel(Expression(self.kernel), names),)
+        return (Kernel(Expression(self.kernel), parameters),)
 
     def memory(self, extent: Extent) -> int:
-        """Bytes of the transforms, which take twice the cells along each axis."""
+        """Estimated memory of the Fourier transforms, bytes; they take twice the cells along each axis."""
         return 80 * (1 << extent.dimension) * extent.cells
 
 

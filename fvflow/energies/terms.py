@@ -1,4 +1,4 @@
-"""Energies E(rho) = sum_K |K| e_K(rho_K) on a mesh, and their variations."""
+"""Local energies E(rho) = sum_K |K| e_K(rho_K) on a mesh, and their variations; densities and results are (cell,)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from fvflow.energies.base import EnergyTerm
 from fvflow.mesh import Array
 
-_NEAR = 1e-8  # relative change below which the first two terms of a series are exact
+_SMALL_CHANGE = 1e-8  # relative change below which the first two terms of a series are exact to round-off
 
 
 @dataclass(frozen=True)
 class EntropyTerm(EnergyTerm):
-    """eps rho log rho."""
+    """e(rho) = eps rho log rho."""
 
     epsilon: float
     displacement_convex = True
@@ -25,13 +25,13 @@ class EntropyTerm(EnergyTerm):
         return self.epsilon
 
     def value(self, density: Array) -> Array:
-        """eps rho log rho; 0 at 0, infinite below."""
+        """eps rho log rho; 0 at rho = 0, infinite for rho < 0."""
         positive = density > 0
         value = self.epsilon * density * np.log(density, out=np.zeros_like(density), where=positive)
         return np.where(density < 0, np.inf, value) if self.epsilon > 0 else value
 
     def first(self, density: Array) -> Array:
-        """eps (log rho + 1); minus infinity at 0."""
+        """eps (log rho + 1); minus infinity at rho = 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.epsilon * (np.log(density) + 1.0) if self.epsilon > 0 else np.zeros_like(density)
 
@@ -42,28 +42,28 @@ class EntropyTerm(EnergyTerm):
     def secant(self, before: Array, after: Array) -> Array:
         """eps (log a + (1 + 1/q) log(1 + q)), q = (b - a)/a."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            part = (after - before) / before
-            quotient = np.where(np.abs(part) < _NEAR, 1.0 - 0.5 * part, np.log1p(part) / part)  # log(1 + q)/q
-            value = np.log(before) + (1.0 + part) * quotient
+            q = (after - before) / before
+            quotient = np.where(np.abs(q) < _SMALL_CHANGE, 1.0 - 0.5 * q, np.log1p(q) / q)  # log(1 + q)/q
+            value = np.log(before) + (1.0 + q) * quotient
             value = np.where(after > 0, value, np.log(before))
             return self.epsilon * np.where(before > 0, value, np.log(after))
 
 
 @dataclass(frozen=True)
 class PowerTerm(EnergyTerm):
-    """c rho^m/(m - 1)."""
+    """e(rho) = c rho^m/(m - 1)."""
 
     coefficient: float
     exponent: float
     displacement_convex = True  # for m >= 1 - 1/d, which the kind requires
 
     def value(self, density: Array) -> Array:
-        """c rho^m/(m - 1); infinite below 0."""
+        """c rho^m/(m - 1); infinite for rho < 0."""
         value = self._scaled(1.0 / (self.exponent - 1.0), np.maximum(density, 0.0), self.exponent)
         return np.where(density < 0, np.inf, value)
 
     def first(self, density: Array) -> Array:
-        """c m rho^(m-1)/(m - 1); 0 at 0 for m > 1, minus infinity for m < 1."""
+        """c m rho^(m-1)/(m - 1); at rho = 0 it is 0 for m > 1, minus infinity for m < 1."""
         return self._scaled(self.exponent / (self.exponent - 1.0), density, self.exponent - 1.0)
 
     def second(self, density: Array) -> Array:
@@ -78,15 +78,15 @@ class PowerTerm(EnergyTerm):
         """c a^(m-1) ((1 + q)^m - 1)/(q (m - 1)), q = (b - a)/a; c b^(m-1)/(m - 1) for a = 0."""
         m = self.exponent
         with np.errstate(divide="ignore", invalid="ignore"):
-            part = (after - before) / before
-            power = np.where(np.abs(part) < _NEAR, m + 0.5 * m * (m - 1) * part, np.expm1(m * np.log1p(part)) / part)
+            q = (after - before) / before
+            power = np.where(np.abs(q) < _SMALL_CHANGE, m + 0.5 * m * (m - 1) * q, np.expm1(m * np.log1p(q)) / q)
             value = np.power(before, m - 1.0) * power
             return self.coefficient / (m - 1.0) * np.where(before > 0, value, np.power(after, m - 1.0))
 
 
 @dataclass(frozen=True, eq=False)
 class PotentialTerm(EnergyTerm):
-    """V rho."""
+    """e_K(rho) = V_K rho."""
 
     potential: Array  # (cell,)
     external = True

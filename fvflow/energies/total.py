@@ -1,4 +1,4 @@
-"""The sum of energies."""
+"""The total energy: the sum of several energies on a mesh."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from fvflow.energies.base import EnergyTerm
 from fvflow.mesh import Array
 
-_APART = 1e-4  # relative change below which a difference of variations has lost its digits
+_CANCELLATION = 1e-4  # relative change below which a difference of variations is lost to cancellation
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
-    """The sum of energies over a mesh."""
+class TotalEnergy:
+    """E(rho) = sum over the terms of sum_K |K| e_K(rho_K); densities (cell,)."""
 
     volume: Array  # (cell,)
     terms: tuple[EnergyTerm, ...]
@@ -28,28 +28,28 @@ class Sum:
         return np.asarray(sum(term.first(density) for term in self.terms))
 
     def second(self, density: Array) -> Array:
-        """E''(rho) of each cell (cell,), without what an interaction adds: see `offdiagonal_hessian_product`."""
+        """Diagonal of E''(rho) (cell,); for the off-diagonal part see `offdiagonal_hessian_product`."""
         return np.asarray(sum(term.second(density) for term in self.terms))
 
     def secant(self, before: Array, after: Array) -> Array:
-        """The discrete gradient (cell,): (e(b) - e(a))/(b - a) of each cell, W*(a + b)/2 of an interaction.
+        """The discrete gradient (cell,): (e(b) - e(a))/(b - a) of local energies, W*(a + b)/2 of interactions.
 
-        Summed against |K| (b - a) it gives E(b) - E(a).
+        Its sum with the weights |K| (b - a) is E(b) - E(a).
         """
         return np.asarray(sum(term.secant(before, after) for term in self.terms))
 
     @property
     def diffusion(self) -> float | None:
-        """eps of E = eps int rho log rho + int V rho; None if the flow of E is not linear."""
-        parts = [term.diffusion for term in self.terms]
-        return None if None in parts else float(sum(part or 0.0 for part in parts))
+        """eps if E = eps int rho log rho + int V rho; None if the gradient flow of E is not linear."""
+        coefficients = [term.diffusion for term in self.terms]
+        return None if None in coefficients else float(sum(value or 0.0 for value in coefficients))
 
     def convex_splitting_gradient(self, before: Array, after: Array) -> Array:
-        """E'(b) of the local energies, the discrete gradient of the interactions (cell,).
+        """E'(b) of the local energies plus the discrete gradient of the interactions (cell,).
 
-        Summed against |K| (b - a) it gives at least E(b) - E(a) if the local energies are convex, whatever W is
-        (Bailo, Carrillo, Hu, Fully discrete positivity-preserving and energy-dissipating schemes for
-        aggregation-diffusion equations, Commun. Math. Sci. 18 (2020)).
+        Its sum with the weights |K| (b - a) is at least E(b) - E(a) if the local energies are convex, for any W (Bailo,
+        Carrillo, Hu, Fully discrete positivity-preserving and energy-dissipating schemes for aggregation-diffusion
+        equations, Commun. Math. Sci. 18 (2020)).
         """
         return np.asarray(
             sum(term.secant(before, after) if term.nonlocal_ else term.first(after) for term in self.terms)
@@ -57,26 +57,26 @@ class Sum:
 
     @property
     def interacting(self) -> bool:
-        """Whether the Hessian has more than a diagonal."""
+        """Whether the Hessian has off-diagonal entries."""
         return any(term.nonlocal_ for term in self.terms)
 
     def offdiagonal_hessian_product(self, change: Array) -> Array:
-        """What an interaction adds to the product of the Hessian with a change of the density (cell,): W*change."""
+        """Product of the off-diagonal part of the Hessian with a change of the density (cell,): W*change."""
         return np.asarray(sum(term.first(change) for term in self.terms if term.nonlocal_))
 
     def secant_slope(self, before: Array, after: Array) -> Array:
-        """The derivative of the local discrete gradient in b (cell,), half of E'' where they are near."""
-        local = Sum(self.volume, tuple(term for term in self.terms if not term.nonlocal_))
+        """Derivative in b of the local part of `secant` (cell,); E''/2 at the mean where a and b nearly agree."""
+        local = TotalEnergy(self.volume, tuple(term for term in self.terms if not term.nonlocal_))
         change, middle = after - before, 0.5 * (before + after)
         with np.errstate(divide="ignore", invalid="ignore"):
-            apart = (local.first(after) - local.secant(before, after)) / change
-            return np.where(np.abs(change) <= _APART * middle, 0.5 * local.second(middle), apart)
+            quotient = (local.first(after) - local.secant(before, after)) / change
+            return np.where(np.abs(change) <= _CANCELLATION * middle, 0.5 * local.second(middle), quotient)
 
     def variation_range(self, density: Array) -> float:
-        """The sum over the energies of the range of their first variation: the scale of a potential."""
+        """Sum over the energies of max - min of their first variation: the scale of a potential."""
         return float(sum(np.ptp(term.first(density)) for term in self.terms))
 
     def potential(self, density: Array) -> Array:
-        """The sum of the potentials, those of interactions with the density included (cell,)."""
-        found = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
-        return np.sum(found, axis=0) if found else np.zeros_like(self.volume)
+        """V + W*rho (cell,): the external potentials and those of the interactions."""
+        potentials = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
+        return np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)

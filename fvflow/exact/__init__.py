@@ -1,4 +1,4 @@
-"""Closed forms: each is read off a case and gives its density at any time, as initial data and as reference."""
+"""Closed forms: each takes its parameters from a case and gives the density at any time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fvflow.exact.ball import HeatBall
 from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.base import ClosedForm, FromExact, Reference
 from fvflow.exact.facts import Facts
-from fvflow.exact.gaussian import GaussianFlow, GaussianReference, check_linear, linear_drift, steady_moments
+from fvflow.exact.gaussian import GaussianReference, GaussianSolution, check_linear, linear_drift, steady_moments
 from fvflow.exact.gaussian_jko import GaussianJKO
 from fvflow.exact.geodesic import AffineGeodesic, GaussianGeodesic, Quantiles
 from fvflow.exact.gibbs import AtEquilibrium, Gibbs
@@ -14,7 +14,7 @@ from fvflow.exact.heat import HeatBox
 from fvflow.exact.tilted import TiltedBox
 
 Exact = (
-    GaussianFlow
+    GaussianSolution
     | GaussianJKO
     | HeatBox
     | HeatBall
@@ -35,10 +35,10 @@ __all__ = [
     "Exact",
     "Facts",
     "FromExact",
-    "GaussianFlow",
     "GaussianGeodesic",
     "GaussianJKO",
     "GaussianReference",
+    "GaussianSolution",
     "Gibbs",
     "HeatBall",
     "HeatBox",

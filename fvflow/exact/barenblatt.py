@@ -1,4 +1,4 @@
-"""The source solution of the porous medium equation and of fast diffusion."""
+"""Closed form: the source-type solution of the porous medium equation and of fast diffusion."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from annotated_types import Gt
 
 from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
-from fvflow.fields import Point, Sampling, average
-from fvflow.mesh import Array, Mesh, Part
+from fvflow.fields import Point, Sampling, cell_values
+from fvflow.mesh import Array, Mesh, Subset
 
 
 @dataclass(frozen=True)
 class Barenblatt(ClosedForm):
     """U(x, t) = s^-alpha (C - k |x - centre|^2 s^(-2 alpha/d))_+^(1/(m-1)), s = c (start + t).
 
-    alpha = d/(d (m - 1) + 2), k = alpha (m - 1)/(2 m d): the solution of d_t rho = c Lap rho^m that was a point mass at
-    time -start, in one to three dimensions d. Its support is the ball of radius sqrt(C/k) s^(alpha/d) for m > 1; for
-    m < 1 (k < 0) it is everywhere. Vazquez, The Porous Medium Equation, 2007.
+    alpha = d/(d (m - 1) + 2), k = alpha (m - 1)/(2 m d): the solution of d_t rho = c Lap rho^m that is a point mass at
+    time -start, in d = 1, 2 or 3 dimensions. Its support is the ball of radius sqrt(C/k) s^(alpha/d) for m > 1, and the
+    whole space for m < 1 (k < 0). Vazquez, The Porous Medium Equation, 2007.
     """
 
     start: Annotated[float, Gt(0)]
-    centre: Point | None = None  # the origin unless given
+    """Age of the solution at time 0: it was a point mass at time -start."""
+    centre: Point | None = None
+    """Centre of the solution; the origin by default."""
     sampling: Sampling = "average"
+    """Cell averages, or values at the cell centres."""
     kind: Literal["barenblatt"] = "barenblatt"
     derived_for = frozenset({"nonlinear diffusion"})
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """One power law and nothing else, from this solution."""
+        """A single power law and nothing else, with this solution as initial density and a finite mass."""
         dimension = facts.mesh.dimension
         if len(facts.power_laws) != 1 or facts.ingredients != self.derived_for:
             yield "exact barenblatt needs one porous-medium energy and no other"
@@ -40,12 +43,12 @@ class Barenblatt(ClosedForm):
             yield f"exact barenblatt needs initial: {{kind: exact}}, got {facts.initial.kind}"
         if self.centre is not None and len(self.centre) != dimension:
             yield f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis"
-        _, exponent = facts.power_laws[0]
-        if exponent <= 1.0 - 2.0 / dimension:
-            yield f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions"
+        for _, exponent in facts.power_laws:
+            if exponent <= 1.0 - 2.0 / dimension:
+                yield f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions"
 
     def reference(self, facts: Facts) -> BarenblattReference:
-        """The solution on the case's mesh."""
+        """The solution on the mesh of the case."""
         dimension = facts.mesh.dimension
         coefficient, exponent = facts.power_laws[0]
         centre = np.zeros(dimension) if self.centre is None else np.array(self.centre)
@@ -54,7 +57,7 @@ class Barenblatt(ClosedForm):
 
 @dataclass(frozen=True, eq=False)
 class BarenblattReference(Reference):
-    """A Barenblatt solution on a mesh."""
+    """A Barenblatt solution on a mesh, with d_t rho = coefficient Lap rho^exponent."""
 
     mesh: Mesh
     coefficient: float
@@ -75,7 +78,7 @@ class BarenblattReference(Reference):
 
     @property
     def _constant(self) -> float:
-        """C, from the mass: int (C - k r^2)_+^p = C^(p + d/2) (pi/|k|)^(d/2) times a quotient of Gamma functions."""
+        """C, from the mass: int (C - k r^2)_+^p = C^(p + d/2) (pi/|k|)^(d/2) times a ratio of Gamma functions."""
         power, half = 1.0 / (self.exponent - 1.0), 0.5 * self.mesh.dimension
         if power > 0:
             log_quotient = math.lgamma(power + 1.0) - math.lgamma(power + 1.0 + half)
@@ -84,22 +87,22 @@ class BarenblattReference(Reference):
         log_unit = log_quotient + half * math.log(math.pi / abs(self._slope))
         return math.exp((math.log(self.mass) - log_unit) / (power + half))
 
-    def edge(self, time: float) -> float:
-        """The radius of the support; infinite for m < 1."""
+    def support_radius(self, time: float) -> float:
+        """Radius of the support; infinite for m < 1."""
         if self.exponent < 1.0:
             return math.inf
         scale = self.coefficient * (self.start + time)
         return math.sqrt(self._constant / self._slope) * float(scale ** (self._alpha / self.mesh.dimension))
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
+        """Density of each cell (cell,)."""
         scale = self.coefficient * (self.start + time)
         power, shrink = 1.0 / (self.exponent - 1.0), scale ** (-2.0 * self._alpha / self.mesh.dimension)
         constant, slope = self._constant, self._slope
 
-        def density(position: Array, part: Part) -> Array:
+        def density(position: Array, part: Subset) -> Array:
             base = constant - slope * shrink * ((position - self.centre) ** 2).sum(axis=1)
             inside = base > 0
             return np.asarray(scale**-self._alpha * np.where(inside, np.where(inside, base, 1.0) ** power, 0.0))
 
-        return average(self.mesh, density, self.sampling, 4)
+        return cell_values(self.mesh, density, self.sampling, 4)

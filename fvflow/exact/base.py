@@ -6,7 +6,7 @@ and `reference`, joined to the union `Exact` in `fvflow/exact/__init__.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,51 +20,63 @@ from fvflow.mesh import Array
 FOKKER_PLANCK = frozenset(
     {"linear diffusion", "a drift", "a drift that is not a gradient", "a drift that depends on t"}
 )
+"""The ingredients of a Fokker-Planck equation."""
 
 
 class Reference:
-    """A closed form on one mesh."""
+    """A closed form evaluated on one mesh."""
 
     @property
     def distance(self) -> float | None:
-        """W2 between the ends of a geodesic; None for other closed forms."""
+        """W2 between the end points of a geodesic; None for other closed forms."""
         return None
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,) at a time."""
+        """Density of each cell (cell,) at a time: its cell averages, or its values at the centres if so sampled."""
         raise NotImplementedError
 
 
 class ClosedForm:
-    """A closed form as a case names it; the defaults refuse every case."""
+    """A closed form as a case specifies it; by default it is derived for no equation and refuses every case."""
 
     kind: str
     derived_for: ClassVar[frozenset[str]] = frozenset()
     """The `Facts.ingredients` of the equation that it solves; a case with any other is refused."""
     stationary: ClassVar[bool] = False
-    """Whether it is a stationary state, which flows without time can be compared with."""
+    """Whether it is a stationary state, the only closed form that steady flows can be compared with."""
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """A sentence on each thing that it requires of the case and the case does not give."""
+        """One sentence for each requirement, beyond `derived_for`, that the case does not meet."""
         yield from ()
 
+    def faults(self, facts: Facts) -> Iterator[str]:
+        """One sentence for each reason to refuse the case; none if it is the equation that was solved."""
+        yield from self.requires(facts)  # first, as its sentences are more specific
+        unsupported = sorted(facts.ingredients - self.derived_for)
+        if unsupported:
+            supported = ", ".join(sorted(self.derived_for)) or "nothing"
+            yield (
+                f"exact {self.kind} was derived for {supported}, and this case has {', '.join(unsupported)}; leave out "
+                "exact, or what it was not derived for"
+            )
+
     def reference(self, facts: Facts) -> Reference:
-        """The solution on the case's mesh; raises CaseError if the case is not the one that it solves."""
+        """The solution on the mesh of a case without faults."""
         raise NotImplementedError
 
     def on(self, facts: Facts) -> Reference:
-        """The solution on the case's mesh; raises CaseError if the case is not one that it was derived for."""
-        for fault in self.requires(facts):
+        """The solution on the mesh of the case; raises CaseError with the first of its `faults`."""
+        for fault in self.faults(facts):
             raise CaseError(fault)
-        reference = self.reference(facts)  # whose own refusals say more
-        beyond = sorted(facts.ingredients - self.derived_for)
-        if beyond:
-            known = ", ".join(sorted(self.derived_for)) or "nothing"
-            raise CaseError(
-                f"exact {self.kind} was derived for {known}, and this case has {', '.join(beyond)}; leave out exact, "
-                "or what it was not derived for"
-            )
-        return reference
+        return self.reference(facts)
+
+
+def refusal(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    """The message of the CaseError that `check(*arguments)` raises, if it raises one."""
+    try:
+        check(*arguments)
+    except CaseError as error:
+        yield str(error)
 
 
 @dataclass(frozen=True)
@@ -77,12 +89,12 @@ class FromExact(DensityKind):
     is_exact = True
     own_density = False
 
-    def total_mass(self, mesh: Any, names: Any) -> float:
-        """The mass given, or 1."""
+    def total_mass(self, mesh: Any, parameters: Any) -> float:
+        """The given mass, or 1."""
         return 1.0 if self.mass is None else self.mass
 
     def on(self, facts: Facts, reference: Reference | None, time: float) -> Array:
-        """Cell averages (cell,) of the closed form at a time; raises CaseError if the case has none."""
+        """Cell values (cell,) of the closed form at a time; raises CaseError if the case has none."""
         if reference is None:
             raise CaseError("kind exact needs an exact solution; add exact: {kind: ...}")
         return reference.average(time)

@@ -1,44 +1,57 @@
-"""What a closed form may know of the case it belongs to."""
+"""The facts of a case that a closed form is checked against and computed from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fvflow.fields import DensityKind, Drift, Kernel, Names
+from fvflow.fields import BaseDrift, DensityKind, Kernel, Parameters
 from fvflow.mesh import Mesh
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """The answers of a case's own parts: mesh, right-hand side, mass, ends, steps."""
+    """What the parts of a case report about themselves: mesh, right-hand side, mass, end densities, step length."""
 
     mesh: Mesh
-    drift: Drift
-    epsilon: float  # of linear diffusion
-    mass: float  # of the initial density; 1 where the case leaves it open
+    drift: BaseDrift
+    epsilon: float
+    """Coefficient of linear diffusion."""
+    mass: float
+    """Total mass of the initial density; 1 if the case leaves it open."""
     initial: DensityKind
-    power_laws: tuple[tuple[float, float], ...] = ()  # coefficient and exponent of each nonlinear diffusion
-    step: float | None = None  # the length of every step, if they have one
-    kernels: tuple[Kernel, ...] = ()  # of the interactions
-    target: DensityKind | None = None  # of a transport
-    names: Names = field(default_factory=dict)  # the case's parameters
-    undescribed: tuple[str, ...] = ()  # parts of the equation that all of the above does not describe
+    power_laws: tuple[tuple[float, float], ...] = ()
+    """Coefficient and exponent of each nonlinear diffusion."""
+    step: float | None = None
+    """Length of every step; None if they differ or there are none."""
+    kernels: tuple[Kernel, ...] = ()
+    """Kernels of the interactions."""
+    target: DensityKind | None = None
+    """Final density of a transport."""
+    parameters: Parameters = field(default_factory=dict)
+    """The parameters of the case, used by its expressions."""
+    undescribed: tuple[str, ...] = ()
+    """Parts of the equation that none of the above describes, by name."""
 
     @property
     def ingredients(self) -> frozenset[str]:
-        """What the equation is made of; a closed form is refused if there is one that it was not derived for."""
-        present = {
-            "linear diffusion": self.epsilon > 0,
-            "a drift": not self.drift.absent,
-            "a drift that is not a gradient": not self.drift.gradient,
-            "a drift that depends on t": not self.drift.steady,
-            "nonlinear diffusion": bool(self.power_laws),
-            "an interaction": bool(self.kernels),
-            "a target": self.target is not None,
-        }
-        return frozenset([name for name, there in present.items() if there] + list(self.undescribed))
+        """The terms of the equation, by name: those of `INGREDIENTS` that are present, and `undescribed`."""
+        present = [name for name, is_present in INGREDIENTS.items() if is_present(self)]
+        return frozenset(present + list(self.undescribed))
 
     @property
     def linear(self) -> bool:
         """Whether the equation is a Fokker-Planck equation and nothing else."""
         return not self.power_laws and not self.kernels and self.target is None and not self.undescribed
+
+
+INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
+    "linear diffusion": lambda facts: facts.epsilon > 0,
+    "a drift": lambda facts: not facts.drift.absent,
+    "a drift that is not a gradient": lambda facts: not facts.drift.gradient,
+    "a drift that depends on t": lambda facts: not facts.drift.steady,
+    "nonlinear diffusion": lambda facts: bool(facts.power_laws),
+    "an interaction": lambda facts: bool(facts.kernels),
+    "a target": lambda facts: facts.target is not None,
+}
+"""Every term that `Facts` can describe, with the test for its presence."""

@@ -1,4 +1,4 @@
-"""Gaussians carried by linear drifts."""
+"""Closed form: a Gaussian in a linear drift."""
 
 from __future__ import annotations
 
@@ -11,46 +11,52 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference
+from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference, refusal
 from fvflow.exact.facts import Facts
-from fvflow.fields import Drift, Sampling, gaussian_density
+from fvflow.fields import BaseDrift, Sampling, gaussian_density
 from fvflow.mesh import Array, Mesh
 
-Corners = tuple[Array, Array]  # lower and upper corner
+Corners = tuple[Array, Array]
+"""Lower and upper corner of a box, each (dim,)."""
 
-_LINEAR = 1e-9  # relative deviation from A x + b that is taken for round-off
-_TERMS = 25  # of the power series: 2^24/25! is beneath round-off
+_LINEAR = 1e-9  # relative deviation from A x + b that is attributed to round-off
+_TERMS = 25  # of the power series: 2^24/25! is below round-off
 
 
 @dataclass(frozen=True)
-class GaussianFlow(ClosedForm):
+class GaussianSolution(ClosedForm):
     """N(m(t), S(t)) for v = A x + b and constant eps: m' = A m + b, S' = A S + S A' + 2 eps I.
 
-    A and b are read off the case's drift, gradient or not; a drift that is not linear is refused. They may depend on
-    time. With an interaction W(d) = W(0) + d.Q d/2 of a mass M the second equation has A - M Q for A; the mean is left
-    alone. Steady ones are solved by their power series and doubling; notes, equations (21) and (40).
+    A and b are determined from the drift of the case, which may be any linear drift, gradient or not, and may depend on
+    time; a drift that is not linear is refused. With an interaction W(d) = W(0) + d.Q d/2 and mass M, A - M Q takes the
+    place of A in the second equation; the mean is not affected. For a steady drift the equations are solved by power
+    series and doubling, else by a Runge-Kutta method. Notes, equations (21) and (40).
     """
 
     kind: Literal["gaussian"] = "gaussian"
     derived_for = FOKKER_PLANCK | {"an interaction"}
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """Linear diffusion, linear drift, quadratic interaction, from a Gaussian."""
+        """Linear diffusion, a linear drift, quadratic interactions, a Gaussian initial density."""
         if facts.target is not None:
             yield "exact gaussian is for a Fokker-Planck equation; for a transport use gaussian-geodesic"
         if facts.power_laws:
             yield "exact gaussian needs linear diffusion; leave out porous-medium"
         if facts.initial.gaussian is None:
             yield f"exact gaussian needs a gaussian initial density, got {facts.initial.kind}"
+        lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
+        for kernel in facts.kernels:
+            yield from refusal(kernel.curvature, upper - lower)
+        yield from refusal(check_linear, facts.drift, (lower, upper), 0.0)
 
     def reference(self, facts: Facts) -> GaussianReference:
-        """The solution on the case's mesh; raises CaseError if the drift is not linear or a kernel not quadratic."""
+        """The solution on the mesh of the case."""
         assert facts.initial.gaussian is not None
-        lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
+        size = facts.mesh.points.max(axis=0) - facts.mesh.points.min(axis=0)
         attraction = np.zeros((facts.mesh.dimension, facts.mesh.dimension))
         for kernel in facts.kernels:
-            attraction += facts.mass * kernel.curvature(upper - lower)
-        reference = GaussianReference(
+            attraction += facts.mass * kernel.curvature(size)
+        return GaussianReference(
             facts.mesh,
             *facts.initial.gaussian,
             facts.drift,
@@ -59,26 +65,24 @@ class GaussianFlow(ClosedForm):
             facts.initial.sampling,
             attraction,
         )
-        check_linear(facts.drift, (lower, upper), 0.0)
-        return reference
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianReference(Reference):
-    """The Gaussian solution from N(mean, covariance) at time 0."""
+    """The Gaussian solution that starts from N(mean, covariance)."""
 
     mesh: Mesh
     mean: Array  # (dim,)
     covariance: Array  # (dim, dim)
-    drift: Drift
+    drift: BaseDrift
     epsilon: float
     mass: float = 1.0
     sampling: Sampling = "average"
-    attraction: Array | float = 0.0  # (dim, dim) M Q of a quadratic interaction
-    _reached: dict[float, Array] = field(default_factory=dict, repr=False)  # the packed moments found last
+    attraction: Array | float = 0.0  # (dim, dim) M Q of the quadratic interactions
+    _latest: dict[float, Array] = field(default_factory=dict, repr=False)  # last result of `_integrated`, by its time
 
     def moments(self, time: float) -> tuple[Array, Array]:
-        """m(t) (dim,) and S(t) (dim, dim)."""
+        """m(t) (dim,) and S(t) (dim, dim); raises NumericsError if they overflow."""
         if self.drift.steady:
             matrix, shift = self._linear(0.0)
             start = self.mean, self.covariance
@@ -87,7 +91,7 @@ class GaussianReference(Reference):
         return self._integrated(time)
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
+        """Density of each cell (cell,)."""
         return self.mass * gaussian_density(self.mesh, *self.moments(time), self.sampling)
 
     @cached_property
@@ -98,29 +102,29 @@ class GaussianReference(Reference):
         return linear_drift(self.drift, self._box, time)
 
     def _integrated(self, time: float) -> tuple[Array, Array]:
-        """The moments by an eighth-order Runge-Kutta method to 1e-12, for drifts that depend on time."""
+        """The moments for a drift that depends on time, by an eighth-order Runge-Kutta method to 1e-12."""
         from scipy.integrate import solve_ivp
 
         dimension = len(self.mean)
 
-        def slope(at: float, packed: Array) -> Array:
+        def derivative(at: float, packed: Array) -> Array:
             matrix, shift = self._linear(at)
             mean, covariance = packed[:dimension], packed[dimension:].reshape(dimension, dimension)
             flow = (matrix - self.attraction) @ covariance
             change = flow + flow.T + 2 * self.epsilon * np.eye(dimension)
             return np.concatenate([matrix @ mean + shift, change.ravel()])
 
-        start, packed = next(iter(self._reached.items()), (np.inf, self.mean))
+        start, packed = next(iter(self._latest.items()), (np.inf, self.mean))
         if start > time:
             start, packed = 0.0, np.concatenate([self.mean, self.covariance.ravel()])
         if start < time:
             check_linear(self.drift, self._box, time)
-            end = solve_ivp(slope, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)
+            end = solve_ivp(derivative, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)
             if not end.success:
                 raise NumericsError(f"exact gaussian: its moments have no solution at t = {time:g} ({end.message})")
             packed = end.y[:, -1]
-        self._reached.clear()
-        self._reached[time] = packed
+        self._latest.clear()
+        self._latest[time] = packed
         return packed[:dimension], packed[dimension:].reshape(dimension, dimension)
 
 
@@ -130,22 +134,24 @@ def steady_moments(
     """m(t) and S(t) for steady A (dim, dim) and b (dim,).
 
     m = F m_0 + g and S = F S_0 F' + Q with F = exp(A t), g = int_0^t F_s b ds, Q = int_0^t F_s 2 eps F_s' ds. All three
-    come from their power series over h = t/2^k with |A| h <= 1, where it converges at once, and then by doubling:
+    are summed from their power series over h = t/2^k with |A| h <= 1, where these converge fast, and then doubled:
     g_{2h} = g + F g, Q_{2h} = Q + F Q F', F_{2h} = F^2. Van Loan, Computing integrals involving the matrix exponential,
-    IEEE Trans. Automat. Control 23 (1978), takes exponentials of blocks instead of series: they are no better here, and
-    their import costs more than the sum. Raises NumericsError where the moments exceed all bounds.
+    IEEE Trans. Automat. Control 23 (1978), uses exponentials of block matrices instead of series: they are no more
+    accurate here, and importing them costs more than the sum. Raises NumericsError if the moments overflow.
     """
     doublings = max(0, math.ceil(math.log2(max(np.abs(matrix).sum() * time, 1.0))))
-    flow, moved, spread = _series(matrix, shift, epsilon, time / 2**doublings)
+    flow, offset, spread = _series(matrix, shift, epsilon, time / 2**doublings)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(doublings):
-            moved = moved + flow @ moved
+            offset = offset + flow @ offset
             spread = spread + flow @ spread @ flow.T
             flow = flow @ flow
         after = flow @ covariance @ flow.T + 0.5 * (spread + spread.T)
-        centre = flow @ mean + moved
+        centre = flow @ mean + offset
     if not (np.isfinite(after).all() and np.isfinite(centre).all()):
-        raise NumericsError(f"exact gaussian: its moments exceed all bounds at t = {time:g}; the drift points outwards")
+        raise NumericsError(
+            f"exact gaussian: its moments overflow at t = {time:g}, as the drift points outwards; use a shorter time"
+        )
     return centre, after
 
 
@@ -155,17 +161,17 @@ def _series(matrix: Array, shift: Array, epsilon: float, h: float) -> tuple[Arra
     F = I + A h G_1, g = h G_1 b, G_k = I + A h G_{k+1}/(k+1);
     Q = Q_1, Q_k = 2 eps h I + (A h Q_{k+1} + Q_{k+1} A' h)/(k+1).
     """
-    scaled, one = h * matrix, np.eye(len(matrix))
-    source = 2 * epsilon * h * one
-    mean, spread = one, source  # G_k and Q_k
+    scaled, identity = h * matrix, np.eye(len(matrix))
+    source = 2 * epsilon * h * identity
+    mean, spread = identity, source  # G_k and Q_k
     for k in range(_TERMS, 1, -1):
-        mean, carried = one + scaled @ mean / k, scaled @ spread / k
+        mean, carried = identity + scaled @ mean / k, scaled @ spread / k
         spread = source + (carried + carried.T)
-    return one + scaled @ mean, mean @ (h * shift), spread
+    return identity + scaled @ mean, mean @ (h * shift), spread
 
 
-def linear_drift(drift: Drift, box: Corners, time: float) -> tuple[Array, Array]:
-    """A (dim, dim) and b (dim,) of a drift that is v = A x + b in a box (lower, upper)."""
+def linear_drift(drift: BaseDrift, box: Corners, time: float) -> tuple[Array, Array]:
+    """A (dim, dim) and b (dim,) of a drift v = A x + b in a box (lower, upper), by differences about its middle."""
     lower, upper = box
     middle, half = 0.5 * (lower + upper), 0.25 * (upper - lower)
     dimension = len(middle)
@@ -175,8 +181,8 @@ def linear_drift(drift: Drift, box: Corners, time: float) -> tuple[Array, Array]
     return matrix, values[0] - matrix @ middle
 
 
-def check_linear(drift: Drift, box: Corners, time: float) -> None:
-    """Refuse a drift that is not linear in the box: CaseError. It is compared at 200 points that no formula favours."""
+def check_linear(drift: BaseDrift, box: Corners, time: float) -> None:
+    """Raise CaseError if the drift is not linear in space in the box, judged at 200 pseudo-random points."""
     lower, upper = box
     step = 1e-3 * float((upper - lower).min())
     random = np.random.default_rng(20).random((200, len(lower)))

@@ -1,4 +1,4 @@
-"""The JKO recursion of Gaussians."""
+"""Closed form: the JKO recursion of Gaussians."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from fvflow.errors import CaseError
-from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference
+from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference, refusal
 from fvflow.exact.facts import Facts
 from fvflow.exact.gaussian import check_linear, linear_drift
 from fvflow.fields import Sampling, gaussian_density
@@ -18,9 +17,9 @@ from fvflow.mesh import Array, Mesh
 
 @dataclass(frozen=True)
 class GaussianJKO(ClosedForm):
-    """The exact JKO steps themselves, not their limit: Gaussians in V = sum_i k_i (x_i - c_i)^2/2 with entropy eps.
+    """The exact JKO steps, not their limit tau -> 0: Gaussians in V = sum_i k_i (x_i - c_i)^2/2 with entropy eps.
 
-    One step of length tau takes each axis from N(m, s^2) to
+    Along each axis a step of length tau maps N(m, s^2) to N(m', s'^2),
 
         m' = (m + k tau c)/(1 + k tau),    s' = (s + sqrt(s^2 + 4 eps tau (1 + k tau)))/(2 (1 + k tau)),
 
@@ -31,31 +30,30 @@ class GaussianJKO(ClosedForm):
     derived_for = FOKKER_PLANCK - {"a drift that depends on t"}
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """A Gaussian with independent axes."""
+        """A Gaussian with a diagonal covariance, a potential that is a sum over the axes, steps of one length."""
         gaussian = facts.initial.gaussian
         if gaussian is None or np.any(gaussian[1] - np.diag(np.diag(gaussian[1]))):
             yield "exact gaussian-jko needs a gaussian initial density with a diagonal covariance"
-
-    def reference(self, facts: Facts) -> GaussianJKOReference:
-        """The recursion on the case's mesh; raises CaseError if the drift or the steps are not those of it."""
-        assert facts.initial.gaussian is not None
-        (mean, covariance), mesh = facts.initial.gaussian, facts.mesh
-        box = mesh.points.min(axis=0), mesh.points.max(axis=0)
-        check_linear(facts.drift, box, 0.0)
-        matrix, shift = linear_drift(facts.drift, box, 0.0)
+        box = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
+        yield from refusal(check_linear, facts.drift, box, 0.0)
+        matrix, _ = linear_drift(facts.drift, box, 0.0)
         rate = -np.diag(matrix)
         if np.abs(matrix + np.diag(rate)).max() > 1e-9 * max(np.abs(rate).max(), 1.0) or not facts.linear:
-            raise CaseError("exact gaussian-jko needs an entropy and a potential that is a sum over the axes")
+            yield "exact gaussian-jko needs an entropy and a potential that is a sum over the axes"
         if facts.step is None or (1.0 + rate * facts.step).min() <= 0:
-            raise CaseError(
-                "exact gaussian-jko needs steps of one length, short enough for 1 + k tau > 0; change times"
-            )
-        deviation = np.sqrt(np.diag(covariance))
+            yield "exact gaussian-jko needs steps of one length, short enough for 1 + k tau > 0; change times"
+
+    def reference(self, facts: Facts) -> GaussianJKOReference:
+        """The recursion on the mesh of the case."""
+        assert facts.initial.gaussian is not None
+        assert facts.step is not None
+        (mean, covariance), mesh = facts.initial.gaussian, facts.mesh
+        matrix, shift = linear_drift(facts.drift, (mesh.points.min(axis=0), mesh.points.max(axis=0)), 0.0)
         return GaussianJKOReference(
             mesh,
             mean,
-            deviation,
-            rate,
+            np.sqrt(np.diag(covariance)),
+            -np.diag(matrix),
             shift,
             facts.epsilon,
             facts.step,
@@ -66,7 +64,7 @@ class GaussianJKO(ClosedForm):
 
 @dataclass(frozen=True, eq=False)
 class GaussianJKOReference(Reference):
-    """The recursion from N(mean, deviation^2)."""
+    """The recursion that starts from N(mean, diag(deviation^2))."""
 
     mesh: Mesh
     mean: Array  # (dim,)
@@ -79,7 +77,7 @@ class GaussianJKOReference(Reference):
     sampling: Sampling
 
     def moments(self, time: float) -> tuple[Array, Array]:
-        """m (dim,) and s (dim,) after round(time/step) steps."""
+        """Mean m (dim,) and standard deviation s (dim,) after round(time/step) steps."""
         mean, deviation, tau = self.mean, self.deviation, self.step
         growth = 1.0 + self.rate * tau
         for _ in range(round(time / tau)):
@@ -88,6 +86,6 @@ class GaussianJKOReference(Reference):
         return mean, deviation
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
+        """Density of each cell (cell,)."""
         mean, deviation = self.moments(time)
         return self.mass * gaussian_density(self.mesh, mean, np.diag(deviation**2), self.sampling)

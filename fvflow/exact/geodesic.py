@@ -1,4 +1,4 @@
-"""Geodesics of W2 in closed form."""
+"""Closed forms: geodesics of W2."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class GaussianGeodesic(ClosedForm):
     derived_for = frozenset({"a target"})
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """Transport between Gaussians."""
+        """Transport from a Gaussian to a Gaussian."""
         if facts.target is None or facts.target.gaussian is None or facts.initial.gaussian is None:
             yield "exact gaussian-geodesic needs flow transport from a gaussian to a gaussian"
 
     def reference(self, facts: Facts) -> GaussianGeodesicReference:
-        """The geodesic on the case's mesh."""
+        """The geodesic on the mesh of the case."""
         assert facts.target is not None
         assert facts.target.gaussian is not None
         assert facts.initial.gaussian is not None
@@ -44,55 +44,59 @@ class GaussianGeodesic(ClosedForm):
 
 @dataclass(frozen=True, eq=False)
 class GaussianGeodesicReference(Reference):
-    """The geodesic from N(mean, covariance) to N(other_mean, other_covariance)."""
+    """The geodesic from N(mean, covariance) to N(target_mean, target_covariance)."""
 
     mesh: Mesh
     mean: Array  # (dim,)
     covariance: Array  # (dim, dim)
-    other_mean: Array
-    other_covariance: Array
+    target_mean: Array  # (dim,)
+    target_covariance: Array  # (dim, dim)
     mass: float
     sampling: Sampling
 
     @property
     def distance(self) -> float:
-        """W2 of its ends."""
-        return sqrt(self.mass) * bures(self.mean, self.covariance, self.other_mean, self.other_covariance)
+        """W2 between its end points."""
+        return sqrt(self.mass) * bures(self.mean, self.covariance, self.target_mean, self.target_covariance)
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
-        mean, flow = self._flow(time)
-        return self.mass * gaussian_density(self.mesh, mean, flow @ self.covariance @ flow.T, self.sampling)
+        """Density of each cell (cell,)."""
+        mean, jacobian = self._map(time)
+        return self.mass * gaussian_density(self.mesh, mean, jacobian @ self.covariance @ jacobian.T, self.sampling)
 
     def potential(self, time: float) -> Array:
         """phi at the cell centres (cell,), up to a constant."""
-        mean, flow = self._flow(time)
-        shift, offset = self.other_mean - self.mean, self.mesh.centre - mean
-        slope = (transport_matrix(self.covariance, self.other_covariance) - np.eye(len(mean))) @ np.linalg.inv(flow)
-        quadratic = 0.5 * ((offset @ slope) * offset).sum(axis=1)
+        mean, jacobian = self._map(time)
+        shift, offset = self.target_mean - self.mean, self.mesh.centre - mean
+        rate = transport_matrix(self.covariance, self.target_covariance) - np.eye(len(mean))
+        hessian = rate @ np.linalg.inv(jacobian)
+        quadratic = 0.5 * ((offset @ hessian) * offset).sum(axis=1)
         return np.asarray(quadratic + offset @ shift + 0.5 * time * float(shift @ shift))
 
-    def _flow(self, time: float) -> tuple[Array, Array]:
-        matrix = transport_matrix(self.covariance, self.other_covariance)
-        mean = (1.0 - time) * self.mean + time * self.other_mean
+    def _map(self, time: float) -> tuple[Array, Array]:
+        """m_t (dim,) and the Jacobian F (dim, dim) of the map from time 0."""
+        matrix = transport_matrix(self.covariance, self.target_covariance)
+        mean = (1.0 - time) * self.mean + time * self.target_mean
         return mean, (1.0 - time) * np.eye(len(mean)) + time * matrix
 
 
 @dataclass(frozen=True)
 class AffineGeodesic(ClosedForm):
-    """The geodesic of T(x) = scale x + shift, axis by axis: translation (scale 1), dilation, any initial density.
+    """The geodesic ((1 - t) x + t T(x))#rho_0 of T(x) = scale x + shift: translation or dilation, axis by axis.
 
-    T is the gradient of a convex function for scale > 0, so that W2^2 = int |T(x) - x|^2 drho (Brenier, 1991). The
-    target is this closed form at t = 1: target: {kind: exact}.
+    The initial density is arbitrary. For scale > 0, T is the gradient of a convex function, so that W2^2 is
+    int |T(x) - x|^2 drho_0 (Brenier, 1991). The target is this closed form at t = 1: target: {kind: exact}.
     """
 
     shift: Point
-    scale: Point | None = None  # 1 unless given
+    """Translation along each axis."""
+    scale: Point | None = None
+    """Dilation factor > 0 along each axis; 1 by default."""
     kind: Literal["affine"] = "affine"
     derived_for = frozenset({"a target"})
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """Transport from any density on a grid, by a monotone map."""
+        """Transport of any density on a grid, to this closed form as target, by an increasing map along each axis."""
         dimension = facts.mesh.dimension
         scale = self._scales(dimension)
         if not len(self.shift) == len(scale) == dimension:
@@ -102,10 +106,12 @@ class AffineGeodesic(ClosedForm):
         if scale.min() <= 0 or facts.mesh.edges is None:
             yield "exact affine needs scales > 0 and a mesh of kind box, graded or fipy"
         if not facts.initial.own_density:
-            yield f"exact affine needs an initial density of its own, got {facts.initial.kind}"
+            yield f"exact affine needs an initial density that is given independently of it, got {facts.initial.kind}"
+        if not facts.initial.any_mesh:
+            yield f"exact affine needs an initial density that is defined on every mesh, got {facts.initial.kind}"
 
     def reference(self, facts: Facts) -> AffineGeodesicReference:
-        """The geodesic on the case's mesh."""
+        """The geodesic on the mesh of the case."""
         return AffineGeodesicReference(facts, np.array(self.shift), self._scales(facts.mesh.dimension))
 
     def _scales(self, dimension: int) -> Array:
@@ -122,7 +128,7 @@ class AffineGeodesicReference(Reference):
 
     @property
     def distance(self) -> float:
-        """W2 of its ends, exact for the densities that are constant in cells."""
+        """W2 between its end points, exact for densities that are constant in each cell."""
         mesh = self.facts.mesh
         masses = mesh.volume * self.average(0.0)
         offset = (self.scale - 1.0) * mesh.centre + self.shift
@@ -131,19 +137,19 @@ class AffineGeodesicReference(Reference):
         return sqrt(float(masses @ square))
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,): that of the cell's preimage, in which its mass was."""
-        mesh, names = self.facts.mesh, self.facts.names
+        """Density of each cell (cell,): the mass of its preimage over its own volume."""
+        mesh, parameters = self.facts.mesh, self.facts.parameters
         assert mesh.edges is not None
         scale, shift = 1.0 + time * (self.scale - 1.0), time * self.shift
-        before = Grid(tuple((edge - b) / a for edge, a, b in zip(mesh.edges, scale, shift, strict=True)))
-        whole = float(mesh.volume @ self.facts.initial.sample(mesh, names))
-        density: Array = self.facts.initial.sample(before, names) * (self.facts.mass / whole / scale.prod())
+        preimage = Grid(tuple((edge - b) / a for edge, a, b in zip(mesh.edges, scale, shift, strict=True)))
+        total = float(mesh.volume @ self.facts.initial.sample(mesh, parameters))
+        density: Array = self.facts.initial.sample(preimage, parameters) * (self.facts.mass / total / scale.prod())
         return density
 
 
 @dataclass(frozen=True)
 class Quantiles(ClosedForm):
-    """The geodesic on a line, ((1-t) X + t Y)#du with the quantile functions of both ends: exact for any densities."""
+    """The geodesic on a line, ((1-t) X + t Y)#du with the quantile functions X, Y of the ends; exact."""
 
     kind: Literal["quantiles"] = "quantiles"
     derived_for = frozenset({"a target"})
@@ -157,28 +163,28 @@ class Quantiles(ClosedForm):
             yield "exact quantiles needs flow transport between two densities"
 
     def reference(self, facts: Facts) -> QuantilesReference:
-        """The geodesic on the case's mesh."""
+        """The geodesic on the mesh of the case."""
         mesh = facts.mesh
         assert facts.target is not None
         assert mesh.edges is not None
-        ends = [density.sample(mesh, facts.names) for density in (facts.initial, facts.target)]
-        first, last = (facts.mass / float(mesh.volume @ density) * density for density in ends)
-        return QuantilesReference(mesh.edges[0], first, last)
+        samples = [density.sample(mesh, facts.parameters) for density in (facts.initial, facts.target)]
+        initial, target = (facts.mass / float(mesh.volume @ density) * density for density in samples)
+        return QuantilesReference(mesh.edges[0], initial, target)
 
 
 @dataclass(frozen=True, eq=False)
 class QuantilesReference(Reference):
     """The geodesic between two densities on a line."""
 
-    edges: Array
-    first: Array  # (cell,)
-    last: Array  # (cell,)
+    edges: Array  # (cell + 1,)
+    initial: Array  # (cell,)
+    target: Array  # (cell,)
 
     @property
     def distance(self) -> float:
-        """W2 of its ends."""
-        return distance_1d(self.edges, self.first, self.last)
+        """W2 between its end points."""
+        return distance_1d(self.edges, self.initial, self.target)
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
-        return interpolated_1d(self.edges, self.first, self.last, time)
+        """Density of each cell (cell,)."""
+        return interpolated_1d(self.edges, self.initial, self.target, time)

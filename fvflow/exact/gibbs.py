@@ -1,4 +1,4 @@
-"""Equilibrium."""
+"""Closed form: the Gibbs equilibrium."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fvflow.mesh import Array
 
 @dataclass(frozen=True)
 class Gibbs(ClosedForm):
-    """rho = mass exp(-V/eps)/sum_K |K| exp(-V_K/eps): the discrete equilibrium of a steady potential, V at the centres.
+    """rho = mass exp(-V/eps)/sum_K |K| exp(-V_K/eps): the discrete equilibrium, V taken at the cell centres.
 
-    As an initial density it is stationary; as a reference it is the limit of every solution.
+    As an initial density it is stationary; as a reference it is the limit of every solution as t -> infinity.
     """
 
     kind: Literal["gibbs"] = "gibbs"
@@ -27,27 +27,27 @@ class Gibbs(ClosedForm):
     stationary = True
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """Diffusion and a steady potential, on a mesh whose parts exchange mass."""
+        """Diffusion and a steady potential, on a connected mesh unless the run starts from this density."""
         if not (facts.drift.gradient and facts.drift.steady) or facts.epsilon <= 0 or not facts.linear:
-            yield "gibbs needs epsilon > 0 and a drift that comes from a potential without t alone"
+            yield "gibbs needs epsilon > 0 and no drift other than that of a potential without t"
         if facts.mesh.edges is None and facts.mesh.components.max() > 0 and facts.initial.kind != "gibbs":
-            yield "gibbs is one density for all of a mesh, and the parts of this one exchange no mass"
+            yield "gibbs is the equilibrium of a connected mesh; this mesh has parts that exchange no mass"
 
     def reference(self, facts: Facts) -> Equilibrium:
-        """The equilibrium on the case's mesh."""
-        exponent = -facts.drift.energy(facts.mesh, 0.0) / facts.epsilon
+        """The equilibrium on the mesh of the case."""
+        exponent = -facts.drift.cell_potential(facts.mesh, 0.0) / facts.epsilon
         weight = np.exp(exponent - exponent.max())
         return Equilibrium(facts.mass / float(facts.mesh.volume @ weight) * weight)
 
 
 @dataclass(frozen=True, eq=False)
 class Equilibrium(Reference):
-    """A density that does not change."""
+    """A density that is constant in time."""
 
     density: Array  # (cell,)
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
+        """Density of each cell (cell,)."""
         return self.density
 
 
@@ -61,5 +61,5 @@ class AtEquilibrium(DensityKind):
     own_density = False
 
     def on(self, facts: Facts, reference: Any, time: float) -> Array:
-        """The equilibrium in a case (cell,); raises CaseError if it has none."""
+        """The equilibrium of the case (cell,); raises CaseError if it has none."""
         return Gibbs().on(facts).average(0.0)

@@ -1,4 +1,4 @@
-"""The heat equation in a box."""
+"""Closed form: the heat equation in a box."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
-from fvflow.fields import outer
+from fvflow.fields import tensor_product
 from fvflow.mesh import Array
 
 Modes = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1), MaxLen(3)]
@@ -26,12 +26,14 @@ class HeatBox(ClosedForm):
     """
 
     modes: Modes
+    """Number k_i of half waves along each axis."""
     amplitude: Annotated[float, Ge(-1), Le(1)] = 0.5
+    """Amplitude a of the mode at time 0, relative to the mean density."""
     kind: Literal["heat-box"] = "heat-box"
     derived_for = frozenset({"linear diffusion"})
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """The heat equation in a box, from this solution."""
+        """The heat equation in a box, with this solution as initial density."""
         if facts.mesh.edges is None:
             yield "exact heat-box needs a mesh of kind box, graded or fipy"
         if len(self.modes) != facts.mesh.dimension:
@@ -42,30 +44,30 @@ class HeatBox(ClosedForm):
             yield "exact heat-box is for the heat equation; leave out all but epsilon, or all energies but the entropy"
 
     def reference(self, facts: Facts) -> HeatReference:
-        """The solution on the case's mesh."""
+        """The solution on the mesh of the case."""
         mesh = facts.mesh
         assert mesh.edges is not None
         lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
         factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]
         decay = facts.epsilon * sum((math.pi * k / length) ** 2 for k, length in zip(self.modes, lengths, strict=True))
-        return HeatReference(facts.mass / math.prod(lengths), self.amplitude * outer(factors), decay)
+        return HeatReference(facts.mass / math.prod(lengths), self.amplitude * tensor_product(factors), decay)
 
 
 @dataclass(frozen=True, eq=False)
 class HeatReference(Reference):
-    """A decaying mode on a uniform background."""
+    """background (1 + exp(-decay t) mode): a decaying mode on a uniform background."""
 
     background: float
     mode: Array  # (cell,)
     decay: float
 
     def average(self, time: float) -> Array:
-        """The density of each cell (cell,)."""
+        """Density of each cell (cell,)."""
         return self.background * (1.0 + math.exp(-self.decay * time) * self.mode)
 
 
 def _mode(edges: Array, count: int) -> Array:
-    """Averages of cos(k pi (x - lower)/L) over the intervals between the edges."""
+    """Averages of cos(count pi (x - lower)/L) over the intervals between the edges (edge,)."""
     if count == 0:
         return np.ones(len(edges) - 1)
     angle = math.pi * count * (edges - edges[0]) / (edges[-1] - edges[0])

@@ -1,7 +1,8 @@
-"""What a case writes as text or names: expressions, drifts and densities."""
+"""Expressions, drifts, interaction kernels and densities of a case."""
 
 from fvflow.fields.base import DensityKind, Sampling
 from fvflow.fields.density import (
+    ArrayDensity,
     Component,
     Density,
     ExpressionDensity,
@@ -11,29 +12,22 @@ from fvflow.fields.density import (
     Point,
     Spike,
     Uniform,
-    average,
-    gaussian_density,
-    outer,
 )
-from fvflow.fields.drift import Drift
-from fvflow.fields.expression import (
-    RESERVED,
-    Expression,
-    ExpressionError,
-    Formula,
-    FormulaMark,
-    KernelFormula,
-    Names,
-    SteadyFormula,
-)
+from fvflow.fields.drift import BaseDrift, Drift, DriftFunction
+from fvflow.fields.expression import Expression, Formula, FormulaMark, KernelFormula, Parameters, SteadyFormula
+from fvflow.fields.grammar import RESERVED, ExpressionError
 from fvflow.fields.kernel import Kernel
+from fvflow.fields.sampling import cell_values, gaussian_density, tensor_product
 
 __all__ = [
     "RESERVED",
+    "ArrayDensity",
+    "BaseDrift",
     "Component",
     "Density",
     "DensityKind",
     "Drift",
+    "DriftFunction",
     "Expression",
     "ExpressionDensity",
     "ExpressionError",
@@ -44,13 +38,13 @@ __all__ = [
     "Kernel",
     "KernelFormula",
     "Mixture",
-    "Names",
+    "Parameters",
     "Point",
     "Sampling",
     "Spike",
     "SteadyFormula",
     "Uniform",
-    "average",
+    "cell_values",
     "gaussian_density",
-    "outer",
+    "tensor_product",
 ]

@@ -1,4 +1,4 @@
-"""The contract of a density as a case names it."""
+"""The contract of a density as a case specifies it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from typing import Any, ClassVar, Literal
 from fvflow.mesh import Array, Mesh
 
 Sampling = Literal["average", "centre"]
+"""How cell values are taken: averages over the cell, or values at its centre."""
 
 
 class DensityKind:
-    """An initial or target density as a case names it; the defaults are those of one about which nothing is known.
+    """An initial or target density as a case specifies it; the defaults hold for one about which nothing is known.
 
     A new density is a frozen dataclass derived from this class with `kind: Literal[...]` and `sample`, joined to the
-    union `Density` in `density.py`. One made in Python needs no union:
+    union `Density` in `density.py`. One defined by a user in Python needs no union:
 
         class Bump(DensityKind):
             kind = "bump"
             mass = 1.0
 
-            def sample(self, mesh, names):
+            def sample(self, mesh, parameters):
                 return np.exp(-(mesh.centre**2).sum(axis=1))
     """
 
     kind: str
     mass: float | None
-    """Total mass that it is scaled to; None keeps that of `sample`."""
+    """Total mass to which the density is scaled; None keeps that of `sample`."""
     is_exact: ClassVar[bool] = False
-    """Whether it is that of the case's closed form."""
+    """Whether it is the density of the closed form of the case."""
     own_density: ClassVar[bool] = True
     """Whether `sample` gives it, without the rest of the case."""
+    any_mesh: ClassVar[bool] = True
+    """Whether `sample` is defined on every mesh that covers the domain, not on that of the case only."""
 
     @property
     def normalised(self) -> bool:
-        """Whether `sample` gives cell averages of a density of mass 1 over the whole space."""
+        """Whether `sample` gives cell averages of a density with mass 1 over the whole space."""
         return False
 
     @property
@@ -48,18 +51,18 @@ class DensityKind:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that it reads."""
+        """Paths of the files that it reads."""
         return ()
 
-    def sample(self, mesh: Mesh, names: Any) -> Array:
-        """Cell values (cell,), up to a factor if `mass` is given."""
+    def sample(self, mesh: Mesh, parameters: Any) -> Array:
+        """Cell values (cell,), up to a factor if `mass` is given; raises CaseError if it does not fit the mesh."""
         raise NotImplementedError
 
-    def total_mass(self, mesh: Mesh, names: Any) -> float:
-        """The mass that the run has."""
+    def total_mass(self, mesh: Mesh, parameters: Any) -> float:
+        """Total mass of the run: `mass`, or that of `sample`."""
         mass = self.mass
-        return float(mesh.volume @ self.sample(mesh, names)) if mass is None else mass
+        return float(mesh.volume @ self.sample(mesh, parameters)) if mass is None else mass
 
     def on(self, facts: Any, reference: Any, time: float) -> Array:
-        """Cell values (cell,) in a case; `reference` is the case's closed form and `time` the time it is asked for."""
-        return self.sample(facts.mesh, facts.names)
+        """Cell values (cell,) in a case, from its facts and closed form; `time` is 0 for `initial`, 1 for a target."""
+        return self.sample(facts.mesh, facts.parameters)

@@ -1,28 +1,106 @@
-"""The drift of a case: potential, velocity and stream function, seen from the faces."""
+"""The drift v of an equation: its differences over the faces, its values at points, its potential."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from fvflow.fields.expression import Expression, Names, picked
-from fvflow.mesh import Array, Mesh, Part
+from fvflow.errors import CaseError
+from fvflow.fields.expression import Expression, Parameters, require_finite, restrict_regions
+from fvflow.mesh import Array, Mesh, Subset
+
+_GAUSS_POINTS = 3  # per axis of a face
+
+
+class BaseDrift:
+    """A drift v(x, t) as the schemes use it; the defaults are those of a drift about which nothing is known.
+
+    A drift of one's own derives from this class and gives `velocity_at`; `DriftFunction` makes one from a function.
+    """
+
+    @property
+    def steady(self) -> bool:
+        """Whether it does not depend on t."""
+        return False
+
+    @property
+    def gradient(self) -> bool:
+        """Whether it is -grad V of the `cell_potential` V and nothing else (or zero)."""
+        return False
+
+    @property
+    def absent(self) -> bool:
+        """Whether there is no drift at all."""
+        return False
+
+    @property
+    def regional(self) -> bool:
+        """Whether it depends on regions of the mesh, so that it is defined in cells and on faces only."""
+        return False
+
+    def cell_potential(self, mesh: Mesh, time: float) -> Array:
+        """V at the cell centres (cell,); zero if it has no potential."""
+        return np.zeros(mesh.cells)
+
+    def potential_drop(self, mesh: Mesh, time: float) -> Array:
+        """w = d/|s| int_s v.n of each face (face,), V_K - V_L if v = -grad V; by three Gauss points per axis."""
+        step = 1e-3 * float(mesh.distance.min(initial=1.0))
+
+        def normal_velocity(at: Array, faces: Subset) -> Array:
+            return np.asarray((self.velocity_at(at, time, step) * mesh.normal[faces]).sum(axis=1))
+
+        return mesh.face_integral(normal_velocity, _GAUSS_POINTS) / mesh.transmissibility
+
+    def velocity_at(self, position: Array, time: float, step: float) -> Array:
+        """v (point, dim) at positions (point, dim); derivatives may be taken by central differences of a step."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Drift:
-    """v = -grad(potential) + velocity + (d_y stream, -d_x stream); any part may be missing and any may use t."""
+class DriftFunction(BaseDrift):
+    """A drift given as a Python function of positions (point, dim) and time, which returns v (point, dim).
+
+    Set `steady=False` for a function that depends on time: a steady one is evaluated at time 0 only. For use with
+    `FokkerPlanck` and any linear stepper; `potential_drop` integrates v.n over each face by three Gauss points per
+    axis. Raises CaseError if values have another shape, and as `Expression.at` if they are not finite.
+
+    >>> rotation = DriftFunction(lambda position, time: np.stack([-position[:, 1], position[:, 0]], axis=1))
+    >>> rotation.velocity_at(np.array([[1.0, 2.0]]), 0.0, 0.0)
+    array([[-2.,  1.]])
+    """
+
+    velocity: Callable[[Array, float], Array]
+    """v(x, t): positions (point, dim) and a time to velocities (point, dim)."""
+    steady: bool = True
+    """Whether the function does not depend on time."""
+
+    def velocity_at(self, position: Array, time: float, step: float) -> Array:
+        """v (point, dim) at positions (point, dim); `step` is not used."""
+        value = np.asarray(self.velocity(position, time), float)
+        if value.shape != position.shape:
+            raise CaseError(
+                f"the velocity function returned an array of shape {value.shape} for positions of shape "
+                f"{position.shape}; return one velocity per position, (point, dim)"
+            )
+        for axis, component in enumerate(value.T):
+            require_finite(component, position, time, f"component {axis} of the velocity function")
+        return value
+
+
+@dataclass(frozen=True)
+class Drift(BaseDrift):
+    """v = -grad(potential) + velocity + (d_y stream, -d_x stream) by expressions; any may be absent or use t."""
 
     potential: Expression | None = None
     velocity: tuple[Expression, ...] | None = None
     stream: Expression | None = None
-    names: Names = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
 
     @property
     def steady(self) -> bool:
-        """Whether no part uses t."""
+        """Whether no part depends on t."""
         return all("t" not in part.names for part in self._parts())
 
     @property
@@ -37,65 +115,68 @@ class Drift:
 
     @property
     def regional(self) -> bool:
-        """Whether a part names regions of the mesh, so that it is known in cells and on faces only."""
+        """Whether a part depends on regions of the mesh, so that it is defined in cells and on faces only."""
         return any(part.regions for part in self._parts())
 
     def _parts(self) -> Iterator[Expression]:
         yield from (part for part in (self.potential, self.stream, *(self.velocity or ())) if part is not None)
 
-    def energy(self, mesh: Mesh, time: float) -> Array:
-        """The potential at the cell centres (cell,); zero where none is given."""
+    def cell_potential(self, mesh: Mesh, time: float) -> Array:
+        """V at the cell centres (cell,); zero if there is no potential."""
         if self.potential is None:
             return np.zeros(mesh.cells)
-        return self.potential.at(mesh.centre, self.names, time, mesh.regions)
+        return self.potential.at(mesh.centre, self.parameters, time, mesh.regions)
 
-    def drop(self, mesh: Mesh, time: float) -> Array:
+    def potential_drop(self, mesh: Mesh, time: float) -> Array:
         """w = V_K - V_L + d/|s| int_s v.n of each face (face,), exact for linear and stream-function velocities."""
         w = np.zeros(mesh.faces)
         if self.potential is not None:
-            value = self.energy(mesh, time)
+            value = self.cell_potential(mesh, time)
             w += value[mesh.owner] - value[mesh.neighbour]
         if self.velocity is not None:
-            w += _flow(mesh, self.velocity, self.names, time) / mesh.transmissibility
+            w += _velocity_flux(mesh, self.velocity, self.parameters, time) / mesh.transmissibility
         if self.stream is not None:
-            w += _circulation(mesh, self.stream, self.names, time) / mesh.transmissibility
+            w += _stream_flux(mesh, self.stream, self.parameters, time) / mesh.transmissibility
         return w
 
     def velocity_at(self, position: Array, time: float, step: float) -> Array:
-        """v at the positions (point, dim), derivatives by central differences of the given step."""
+        """v (point, dim) at positions (point, dim), derivatives by central differences of the given step."""
         v = np.zeros_like(position)
         if self.potential is not None:
-            v -= _gradient(self.potential, self.names, position, time, step)
+            v -= _gradient(self.potential, self.parameters, position, time, step)
         if self.stream is not None:
-            slope = _gradient(self.stream, self.names, position, time, step)
+            slope = _gradient(self.stream, self.parameters, position, time, step)
             v += np.stack([slope[:, 1], -slope[:, 0]], axis=1)
         for axis, component in enumerate(self.velocity or ()):
-            v[:, axis] += component.at(position, self.names, time)
+            v[:, axis] += component.at(position, self.parameters, time)
         return v
 
 
-def _gradient(part: Expression, names: Names, position: Array, time: float, step: float) -> Array:
-    shifts = step * np.eye(position.shape[1])
-    rises = [part.at(position + shift, names, time) - part.at(position - shift, names, time) for shift in shifts]
-    return np.stack(rises, axis=1) / (2 * step)
+def _gradient(part: Expression, parameters: Parameters, position: Array, time: float, step: float) -> Array:
+    """Central differences (point, dim) of an expression."""
+    differences = [
+        part.at(position + shift, parameters, time) - part.at(position - shift, parameters, time)
+        for shift in step * np.eye(position.shape[1])
+    ]
+    return np.stack(differences, axis=1) / (2 * step)
 
 
-def _flow(mesh: Mesh, velocity: tuple[Expression, ...], names: Names, time: float) -> Array:
-    """int_s v.n of each face by three Gauss points an axis; a face between two regions lies in both by half."""
-    beside = {name: 0.5 * (part[mesh.owner] + part[mesh.neighbour]) for name, part in mesh.regions.items()}
+def _velocity_flux(mesh: Mesh, velocity: tuple[Expression, ...], parameters: Parameters, time: float) -> Array:
+    """int_s v.n of each face (face,) by Gauss points; a face between two regions counts half to each."""
+    face_regions = {name: 0.5 * (part[mesh.owner] + part[mesh.neighbour]) for name, part in mesh.regions.items()}
     total = np.zeros(mesh.faces)
     for axis, component in enumerate(velocity):
 
-        def value(at: Array, part: Part, component: Expression = component) -> Array:
-            return component.at(at, names, time, picked(beside, part))
+        def value(at: Array, faces: Subset, component: Expression = component) -> Array:
+            return component.at(at, parameters, time, restrict_regions(face_regions, faces))
 
-        total += mesh.normal[:, axis] * mesh.face_integral(value, 3)
+        total += mesh.normal[:, axis] * mesh.face_integral(value, _GAUSS_POINTS)
     return total
 
 
-def _circulation(mesh: Mesh, stream: Expression, names: Names, time: float) -> Array:
-    """int_s (d_y psi, -d_x psi).n = psi(end) - psi(start), along the normal turned by a right angle to the left."""
-    value = stream.at(mesh.points, names, time)
+def _stream_flux(mesh: Mesh, stream: Expression, parameters: Parameters, time: float) -> Array:
+    """int_s (d_y psi, -d_x psi).n = psi(end) - psi(start) of each face, the tangent being the normal turned left."""
+    value = stream.at(mesh.points, parameters, time)
     start, end = mesh.face_points.T
     tangent = np.stack([-mesh.normal[:, 1], mesh.normal[:, 0]], axis=1)
     along = ((mesh.points[end] - mesh.points[start]) * tangent).sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a case can choose to run; each flow names its physics and makes an iterator of states."""
+"""The flows that a case can run; each defines an equation, its discretisation and an iterator of states."""
 
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow

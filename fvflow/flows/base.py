@@ -1,8 +1,8 @@
 """The contract of a flow.
 
 A new flow is a frozen dataclass derived from `BaseFlow` with `kind: Literal[...]`, `problem` and `states`, joined to
-the union `Flow` in `fvflow/flows/__init__.py`. The defaults promise nothing: closed forms refuse it, nothing is stored
-beside the density, and no step length is known to keep it non-negative.
+the union `Flow` in `fvflow/flows/__init__.py`. The defaults hold for a flow about which nothing is known: closed forms
+refuse it, nothing is stored beside the density, and no step length is known to keep the density non-negative.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import DensityKind, Drift, Kernel, Names
+from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import OutputVariable, Problem, State
@@ -21,44 +21,44 @@ from fvflow.times import TimeGrid, Times
 
 
 class BaseFlow:
-    """What a case can choose to run: the physics, and an iterator of states."""
+    """What a case runs: an equation, its discretisation, and an iterator of states."""
 
     kind: str
     energy_each_step: ClassVar[bool] = False
-    """Whether the energy is computed after every step, as it costs little beside the step."""
+    """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
     stores_fluxes: ClassVar[bool] = False
-    """Whether `problem.flux` gives what crosses each face, for `output: {fluxes: true}`."""
+    """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
     can_be_timed: ClassVar[bool] = False
-    """Whether the time of a run follows from a few of its steps, or from those on a smaller mesh."""
+    """Whether the run time can be estimated from a few steps, on its own mesh or on a coarser one."""
     judged_at_every_time: ClassVar[bool] = False
-    """Whether its errors are the worst of all saved times rather than those at the end."""
+    """Whether its errors are the largest over all saved times rather than those at the end."""
     figures: ClassVar[Mapping[str, str]] = {}
-    """Figures of the whole run that only such flows have and `checks` can bound, each with a remark or ""."""
+    """Figures of the whole run that only this flow has and `checks` can bound, each with a remark or ""."""
 
     @property
     def end_density(self) -> DensityKind | None:
-        """The density that it ends at, if that is given."""
+        """The final density, if it is prescribed."""
         return None
 
     def has_figure(self, name: str) -> bool:
-        """Whether a run gives this figure."""
+        """Whether a run computes this figure."""
         return name in self.figures
 
     def exact_fault(self, exact: ClosedForm) -> str:
-        """Why it cannot be compared with a closed form, whatever the case; empty if it can."""
+        """Why no case with this flow can be compared with a closed form; empty if one can."""
         return ""
 
     def schedule(self, times: Times | None) -> TimeGrid:
-        """The times of the run; raises CaseError if the case has none, or has some and should not."""
+        """The times of the run; raises CaseError if the case lacks times or must not have any."""
         if times is None:
             raise CaseError("is missing")
         return times
 
-    def drift(self, names: Names) -> Drift:
-        """The drift as expressions."""
-        return Drift(names=names)
+    def drift(self, parameters: Parameters) -> BaseDrift:
+        """The drift of the equation."""
+        return Drift(parameters=parameters)
 
     def diffusion(self) -> float:
         """eps of linear diffusion."""
@@ -68,24 +68,24 @@ class BaseFlow:
         """(c, m) of each energy c int rho^m/(m - 1)."""
         return ()
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each interaction."""
         return ()
 
     def undescribed(self) -> tuple[str, ...]:
-        """What of its equation drift, diffusion, power laws, kernels and target do not describe, by name."""
+        """Parts of the equation that drift, diffusion, power laws, kernels and target do not describe, by name."""
         return (f"flow {self.kind}",)
 
-    def problem(self, mesh: Mesh, names: Names) -> Problem:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> Problem:
         """The problem in arrays; raises CaseError if it is not defined on the mesh."""
         raise NotImplementedError
 
     def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
-        """Every state of the run, the initial one first; `progress` is told of the iterations of a solver."""
+        """Every state of the run, the initial one first; `progress` is called with the iterations of a solver."""
         raise NotImplementedError
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
-        """Cell fields that are stored at each saved time beside rho."""
+        """Cell fields that are stored beside rho at each saved time."""
         return {}
 
     def face_fields(self) -> dict[str, OutputVariable]:
@@ -97,17 +97,17 @@ class BaseFlow:
         return "unconditional" if self.positive_step(problem) == math.inf else "not guaranteed; look at minimum"
 
     def positive_step(self, problem: Any) -> float:
-        """The longest step that keeps every density non-negative; 0 if there is none."""
+        """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""
         return 0.0
 
     def peclet(self, problem: Any) -> float | None:
-        """The largest |w|/eps of a face at time 0; None where it does not matter."""
+        """The largest Peclet number |w|/eps of a face at time 0; None if it is irrelevant."""
         return None
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
+        """A phrase that describes the scheme."""
         return self.kind
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run."""
+        """Estimated memory of a run, bytes."""
         return 300 * extent.dimension * extent.cells

@@ -1,4 +1,4 @@
-"""The linear flow: Fokker-Planck, and with epsilon 0 the continuity equation."""
+"""The Fokker-Planck equation, and for epsilon 0 the continuity equation, stepped in time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Names
+from fvflow.fields import Drift, Parameters
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import ScharfetterGummel
 from fvflow.march import Progress, march
@@ -30,12 +30,13 @@ class FokkerPlanckFlow(LinearFlow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A stepper of another family has no `uses_flux`; the schema refuses it later.
         if not getattr(self.stepper, "uses_flux", True) and self.flux != ScharfetterGummel():
-            raise CaseError(f"stepper {self.stepper.kind} has a flux of its own; leave out flux")
+            raise CaseError(f"stepper {self.stepper.kind} uses a flux of its own; leave out flux")
 
     @property
     def work_grows_with_step(self) -> bool:  # type: ignore[override]
-        """Whether a longer step takes more work, as with substeps and sums of products."""
+        """Whether a longer step takes more work, as with substeps or sums of matrix powers."""
         return self.stepper.work_grows_with_step
 
     def schedule(self, times: Times | None) -> Times:
@@ -44,14 +45,14 @@ class FokkerPlanckFlow(LinearFlow):
             raise CaseError("is missing")
         return self.stepper.time_grid(times)
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError if the drift does not fit the mesh or the stepper."""
-        problem = super().problem(mesh, names)
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError if the drift fits neither mesh nor stepper."""
+        problem = super().problem(mesh, parameters)
         self.stepper.check(problem)
         return problem
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
-        """The equation as the stepper discretises it; raises CaseError if that does not fit the mesh."""
+        """The equation as the stepper discretises it; raises CaseError if the stepper does not fit the mesh."""
         return self.stepper.discretise(mesh, drift, self.epsilon, self.flux)
 
     def states(
@@ -63,7 +64,7 @@ class FokkerPlanckFlow(LinearFlow):
         return march(step, initial, times, volume, stepper.order, stepper.growth, attempt)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """The longest step that keeps every density non-negative; 0 if there is none."""
+        """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""
         return self.stepper.positive_step(problem)
 
     def positivity(self, problem: FokkerPlanck, times: TimeGrid) -> str:
@@ -74,7 +75,8 @@ class FokkerPlanckFlow(LinearFlow):
         if longest == 0 and note and problem.monotone:
             return f"not guaranteed: {note}"
         if longest == 0:
-            return "not guaranteed: a centred flux is not monotone where the Peclet number is, or may come, above 2"
+            flux = self.flux.kind
+            return f"not guaranteed: flux {flux} is not monotone where the Peclet number is, or becomes, above 2"
         if not problem.drift.steady:
             return f"not guaranteed: the drift moves; at t = 0 the longest step is {longest:.3g}; look at minimum"
         if step <= longest:
@@ -82,9 +84,9 @@ class FokkerPlanckFlow(LinearFlow):
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme; raises CaseError if the solver does not fit the mesh."""
+        """A phrase that describes the scheme; raises CaseError if the solver does not fit the mesh."""
         return self.stepper.describe(extent, self.flux.describe(self.epsilon), self.drift({}).steady)
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run; raises CaseError if the solver does not fit the mesh."""
+        """Estimated memory of a run, bytes; raises CaseError if the solver does not fit the mesh."""
         return self.stepper.memory(extent, self.drift({}).steady)

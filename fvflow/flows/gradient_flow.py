@@ -1,17 +1,17 @@
-"""Wasserstein gradient flows, stepped by minimising movements."""
+"""Wasserstein gradient flows, stepped by minimising movements (JKO) and related methods."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MinLen
 
-from fvflow.energies import Energy, Sum
+from fvflow.energies import Energy, TotalEnergy
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Kernel, Names
+from fvflow.fields import Drift, Expression, Kernel, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh
@@ -35,7 +35,7 @@ class WassersteinFlow(BaseFlow):
     energy_each_step: ClassVar[bool] = True
     stores_fluxes: ClassVar[bool] = True
     can_be_timed: ClassVar[bool] = True
-    figures = {"energy_increase": _EACH_STEP, "energy_defect": _EACH_STEP, "fallbacks": _EACH_STEP}  # noqa: RUF012
+    figures: ClassVar[Mapping[str, str]] = dict.fromkeys(("energy_increase", "energy_defect", "fallbacks"), _EACH_STEP)
 
     def __post_init__(self) -> None:
         if not any(part.strictly_convex for part in self.energy):
@@ -44,30 +44,30 @@ class WassersteinFlow(BaseFlow):
                 "epsilon: ...} or a porous-medium"
             )
 
-    def drift(self, names: Names) -> Drift:
-        """-grad V of the external potentials as expressions."""
+    def drift(self, parameters: Parameters) -> Drift:
+        """-grad V, V being the sum of the external potentials."""
         parts = [f"({part.external_potential})" for part in self.energy if part.external_potential is not None]
-        return Drift(Expression(" + ".join(parts)) if parts else None, names=names)
+        return Drift(Expression(" + ".join(parts)) if parts else None, parameters=parameters)
 
     def diffusion(self) -> float:
-        """eps of the entropies."""
+        """Sum of the eps of the entropies."""
         return sum(part.diffusion for part in self.energy)
 
     def power_laws(self) -> tuple[tuple[float, float], ...]:
         """(c, m) of each energy c int rho^m/(m - 1)."""
         return tuple(law for part in self.energy for law in part.power_laws)
 
-    def kernels(self, names: Names) -> tuple[Kernel, ...]:
+    def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each interaction."""
-        return tuple(kernel for part in self.energy for kernel in part.kernels(names))
+        return tuple(kernel for part in self.energy for kernel in part.kernels(parameters))
 
     def undescribed(self) -> tuple[str, ...]:
         """The energies that diffusion, potential, power laws and kernels do not describe."""
         return tuple(f"energy {part.kind}" for part in self.energy if not part.described)
 
-    def problem(self, mesh: Mesh, names: Names) -> GradientFlow:
+    def problem(self, mesh: Mesh, parameters: Parameters) -> GradientFlow:
         """The problem in arrays; raises CaseError if an energy is not defined on the mesh."""
-        return GradientFlow(mesh, Sum(mesh.volume, tuple(part.on(mesh, names) for part in self.energy)))
+        return GradientFlow(mesh, TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy)))
 
     def states(
         self, problem: GradientFlow, initial: State, times: Times, progress: Progress | None = None
@@ -77,13 +77,13 @@ class WassersteinFlow(BaseFlow):
         return march(stepper.start(problem), initial, times, volume, stepper.order, stepper.growth)
 
     def positive_step(self, problem: GradientFlow) -> float:
-        """Infinite: every step either keeps densities non-negative or is left to one that does."""
+        """Infinite: a step that would make a density negative is replaced by one of a method that does not."""
         return math.inf
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
+        """A phrase that describes the scheme."""
         return self.stepper.describe(extent)
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run: mesh, Newton matrix and its factors, transforms of interactions."""
+        """Estimated memory of a run, bytes: mesh, Newton matrix and its factors, transforms of interactions."""
         return self.stepper.memory(extent) + sum(part.memory(extent) for part in self.energy)

@@ -1,18 +1,18 @@
-"""A potential by the Hamilton-Jacobi equation, and the density that it carries."""
+"""The Hamilton-Jacobi equation for a potential, and the continuity equation with its velocity."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Expression, Names, SteadyFormula
+from fvflow.fields import Expression, Parameters, SteadyFormula
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
 from fvflow.march import Progress, march
@@ -24,11 +24,11 @@ from fvflow.transport import Hamiltonian, QuadraticHamiltonian, cell_vectors, ho
 
 @dataclass(frozen=True)
 class HamiltonJacobiFlow(BaseFlow):
-    """d_t phi + H(grad phi) = 0 from the potential given, and d_t rho + div(rho grad_p H(grad phi)) = 0.
+    """d_t phi + H(grad phi) = 0 from a given potential, and d_t rho + div(rho grad_p H(grad phi)) = 0.
 
-    phi by Godunov's monotone scheme in as many substeps as it needs, rho by an implicit upwind step with the new phi:
-    first order, positive and conservative. While phi is smooth, rho is a geodesic of W2 for H = |p|^2/2 (notes,
-    equations (71)-(72)); where characteristics meet phi keeps its kink and the mass piles up there.
+    phi is computed by Godunov's monotone scheme in as many substeps as stability requires, rho by an implicit upwind
+    step with the new phi: first order, positive and conservative. While phi is smooth, rho is a geodesic of W2 for
+    H = |p|^2/2 (notes, equations (71)-(72)); where characteristics meet, phi has a kink at which mass concentrates.
     """
 
     potential: SteadyFormula
@@ -39,30 +39,30 @@ class HamiltonJacobiFlow(BaseFlow):
     """Courant number of the substeps of phi."""
     kind: Literal["hamilton-jacobi"] = "hamilton-jacobi"
 
-    figures = {"hopf_lax": "with the hamiltonian quadratic"}  # noqa: RUF012
+    figures: ClassVar[Mapping[str, str]] = {"hopf_lax": "with the hamiltonian quadratic"}
 
     def has_figure(self, name: str) -> bool:
-        """Whether a run gives this figure: the error against Hopf-Lax only for H = |p|^2/2."""
+        """Whether a run computes this figure: the error against the Hopf-Lax formula for H = |p|^2/2 only."""
         return super().has_figure(name) and self.quadratic
 
     def exact_fault(self, exact: ClosedForm) -> str:
-        """Why it is compared with no closed form."""
-        return "flow hamilton-jacobi has no closed form here; check hopf_lax instead"
+        """Why it cannot be compared with a closed form: there is none."""
+        return "flow hamilton-jacobi has no closed form; leave out exact and check hopf_lax instead"
 
     def positive_step(self, problem: Transport) -> float:
-        """Infinite: implicit upwind transport."""
+        """Infinite: implicit upwind transport keeps rho >= 0."""
         return math.inf
 
     @property
     def quadratic(self) -> bool:
-        """Whether H = |p|^2/2, for which the Hopf-Lax formula is at hand."""
+        """Whether H = |p|^2/2, for which the Hopf-Lax formula is implemented."""
         return self.hamiltonian.hopf_lax_available
 
-    def problem(self, mesh: Mesh, names: Names) -> Transport:
-        """The problem in arrays; raises CaseError where phi is not finite or the mesh no grid."""
+    def problem(self, mesh: Mesh, parameters: Parameters) -> Transport:
+        """The problem in arrays; raises CaseError if phi is not finite or the mesh is not a grid."""
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
-        return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, names, 0.0))
+        return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, parameters, 0.0))
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi and grad phi."""
@@ -77,7 +77,7 @@ class HamiltonJacobiFlow(BaseFlow):
     ) -> Iterator[State]:
         """Every state of the run."""
         assert problem.potential is not None
-        mesh, downhill, start = problem.mesh, UpwindTriangular(problem.mesh), problem.potential
+        mesh, solver, start = problem.mesh, UpwindTriangular(problem.mesh), problem.potential
 
         def step(state: State, length: float) -> State:
             assert state.potential is not None
@@ -85,10 +85,10 @@ class HamiltonJacobiFlow(BaseFlow):
             speed = self._speed(mesh, phi)
             flow = length * mesh.area * speed
             matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flow, 0), np.maximum(-flow, 0))
-            moved = downhill.solve(matrix, -phi, mesh.volume * state.density)
-            found = rescale_to_mass(matrix, moved, state.mass)
-            after = replace(state, time=state.time + length, step=state.step + 1, density=found.density, potential=phi)
-            return replace(after, correction=found.correction, fields=self._fields(mesh, phi, speed))
+            density = solver.solve(matrix, -phi, mesh.volume * state.density)
+            scaled = rescale_to_mass(matrix, density, state.mass)
+            after = replace(state, time=state.time + length, step=state.step + 1, density=scaled.density, potential=phi)
+            return replace(after, correction=scaled.correction, fields=self._fields(mesh, phi, speed))
 
         first = replace(initial, potential=start, fields=self._fields(mesh, start, self._speed(mesh, start)))
         for state in march(step, first, times, mesh.volume, 1):
@@ -96,7 +96,7 @@ class HamiltonJacobiFlow(BaseFlow):
             yield replace(state, figures={"hopf_lax": self._error(mesh, start, state)}) if last else state
 
     def _error(self, mesh: Mesh, start: Array, state: State) -> float:
-        """The largest difference from the Hopf-Lax formula, over the range of phi."""
+        """Largest deviation of phi from the Hopf-Lax formula, relative to its range."""
         assert state.potential is not None
         exact = hopf_lax(mesh, start, state.time)
         return float(np.abs(state.potential - exact).max() / max(float(np.ptp(exact)), 1e-300))
@@ -107,13 +107,14 @@ class HamiltonJacobiFlow(BaseFlow):
         return self.hamiltonian.face_speed(mesh, slope)
 
     def _fields(self, mesh: Mesh, phi: Array, speed: Array) -> dict[str, Array]:
+        """phi and the velocity in the cells."""
         vectors = cell_vectors(mesh, speed)
         return {"phi": phi, **{f"v_{a}": vectors[:, i] for i, a in enumerate("xyz"[: mesh.dimension])}}
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
+        """A phrase that describes the scheme."""
         return f"Godunov's scheme for H of kind {self.hamiltonian.kind}, implicit upwind transport (order 1)"
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly."""
+        """Estimated memory of a run, bytes."""
         return 400 * extent.dimension * extent.cells

@@ -1,4 +1,4 @@
-"""What the flows of the linear equation have in common: drift, diffusion and flux."""
+"""The linear equation with its drift, diffusion and flux, common to the flows that solve it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Formula, Names
+from fvflow.fields import Drift, Expression, Formula, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
 from fvflow.mesh import Mesh
@@ -37,13 +37,13 @@ class LinearFlow(BaseFlow):
         if self.epsilon == 0 and self.flux.requires_diffusion:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
-    def drift(self, names: Names) -> Drift:
+    def drift(self, parameters: Parameters) -> Drift:
         """The drift as expressions."""
         return Drift(
             None if self.potential is None else Expression(self.potential),
             None if self.velocity is None else tuple(Expression(part) for part in self.velocity),
             None if self.stream is None else Expression(self.stream),
-            names,
+            parameters,
         )
 
     def diffusion(self) -> float:
@@ -51,19 +51,19 @@ class LinearFlow(BaseFlow):
         return self.epsilon
 
     def undescribed(self) -> tuple[str, ...]:
-        """Nothing: drift and diffusion are all there is."""
+        """Nothing: drift and diffusion are the whole equation."""
         return ()
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError where the drift does not fit the mesh or is not finite."""
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError if the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
             raise CaseError(
                 f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
             )
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
-        problem = self.equation(mesh, self.drift(names))
-        problem.energy(0.0)  # all now, so that what does not fit is found before the run
+        problem = self.equation(mesh, self.drift(parameters))
+        problem.energy(0.0)  # evaluated here so that a drift that does not fit is refused before the run
         problem.coefficients(0.0)
         return problem
 
@@ -72,7 +72,7 @@ class LinearFlow(BaseFlow):
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def peclet(self, problem: FokkerPlanck) -> float | None:
-        """The largest |w|/eps of a face at time 0: above 2 a centred flux may go negative."""
+        """The largest Peclet number |w|/eps of a face at time 0; None if eps is 0. Above 2, a centred B is < 0."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
-        return float(np.abs(problem.drift.drop(problem.mesh, 0.0)).max() / self.epsilon)
+        return float(np.abs(problem.drift.potential_drop(problem.mesh, 0.0)).max() / self.epsilon)

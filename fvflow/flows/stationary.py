@@ -1,18 +1,18 @@
-"""What the linear flow ends in, and how fast: its steady state and its slowest modes, without steps in time."""
+"""Long-time limit of the linear equation: its steady state and its slowest modes, without steps in time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Names, SteadyFormula
+from fvflow.fields import Parameters, SteadyFormula
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
@@ -26,7 +26,7 @@ from fvflow.times import SingleFrame, Times
 
 @dataclass(frozen=True)
 class SteadyFlow(LinearFlow):
-    """What is computed from the generator of a steady drift without steps in time."""
+    """A flow computed from the generator of the linear equation with a steady drift, without steps in time."""
 
     epsilon: Annotated[float, Gt(0)]
     """Diffusion coefficient eps > 0, length^2/time."""
@@ -38,7 +38,7 @@ class SteadyFlow(LinearFlow):
     """Stream function psi in 2D; (d_y psi, -d_x psi) is added to the drift."""
 
     def exact_fault(self, exact: ClosedForm) -> str:
-        """Why it cannot be compared with a closed form that depends on time."""
+        """Why it cannot be compared with a closed form, unless that is a stationary state."""
         if exact.stationary:
             return ""
         return f"flow {self.kind} can be compared with {{kind: gibbs}} alone; leave it out"
@@ -50,12 +50,12 @@ class SteadyFlow(LinearFlow):
         return SingleFrame()
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """Infinite: the flux is monotone, so that the steady state is not negative."""
+        """Infinite: the flux is monotone, so that the steady state is non-negative."""
         return math.inf
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError where the drift does not fit the mesh or the flux is not monotone."""
-        problem = super().problem(mesh, names)
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError if the drift does not fit the mesh or the flux is not monotone."""
+        problem = super().problem(mesh, parameters)
         if not problem.monotone:
             raise CaseError(
                 f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the steady state "
@@ -66,37 +66,38 @@ class SteadyFlow(LinearFlow):
 
 @dataclass(frozen=True)
 class StationaryFlow(SteadyFlow):
-    """The steady state of d_t rho + div(rho v) = epsilon Lap rho that the initial density tends to, found directly.
+    """The limit as t -> infinity of d_t rho + div(rho v) = epsilon Lap rho, computed directly.
 
-    rho >= 0 with A rho = 0, A rho being what leaves each cell, and the mass of the initial density, in each connected
-    part of the mesh: without a potential it need not be a Gibbs state, and mass may flow in circles (`output: {fluxes:
-    true}` stores the currents). The result has one frame. See fvflow.linalg.markov.stationary.
+    It solves A rho = 0, A rho being the net outflow of each cell, with rho >= 0 and the mass of the initial density in
+    each connected component of the mesh. If the drift is not a gradient, it need not be a Gibbs state and mass may
+    circulate (`output: {fluxes: true}` stores the fluxes). The result has one frame. See
+    fvflow.linalg.markov.stationary.
     """
 
     kind: Literal["stationary"] = "stationary"
-    figures = {"residual": ""}  # noqa: RUF012
+    figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
-        """The steady state; raises NumericsError if it is not unique or not found."""
+        """The steady state; raises NumericsError if it is not unique or the solver fails."""
         mesh = problem.mesh
         masses = component_masses(mesh.volume, initial.density, mesh.components)
-        found = stationary_density(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
-        figures = {"residual": found.residual}
-        yield replace(initial, density=found.density, iterations=found.iterations, figures=figures)
+        steady = stationary_density(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
+        figures = {"residual": steady.residual}
+        yield replace(initial, density=steady.density, iterations=steady.iterations, figures=figures)
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
+        """A phrase that describes the scheme."""
         large = extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION
-        other = "multigrid and BiCGStab" if large else "subtraction-free elimination"
-        return f"null vector by products along paths in detailed balance, else by {other}; {self.flux.kind} flux"
+        method = "multigrid and BiCGStab" if large else "subtraction-free elimination"
+        return f"null vector by products along paths in detailed balance, else by {method}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly: mesh, matrix, and 24 per entry of a factor or 300 of levels.
+        """Estimated memory of a run, bytes: mesh, matrix, and 24 per entry of a factor or the levels of multigrid.
 
-        Entries of L per cell, measured: 14 to 28 (1.5 log2 n) on grids from 64^2 to 512^2; in three dimensions half of
-        those of a factorisation.
+        Entries of L per cell, measured: 14 to 28 (1.5 log2 n) on grids from 64^2 to 512^2; in three dimensions half as
+        many as in a factorisation.
         """
         base = Krylov().memory(extent)
         if (self.velocity is None and self.stream is None) or extent.dimension == 1:
@@ -108,14 +109,14 @@ class StationaryFlow(SteadyFlow):
 
 @dataclass(frozen=True)
 class SpectrumFlow(SteadyFlow):
-    """The `count` slowest modes of d_t rho + div(rho v) = epsilon Lap rho, v a gradient, beside the Gibbs state rho.
+    """The `count` slowest modes of d_t rho + div(rho v) = epsilon Lap rho, v a gradient, and the Gibbs state rho.
 
-    rho(t) = rho + sum_i c_i mode_i exp(-rate_i t), 0 < rate_1 <= rate_2 <= ...: rate_1 is the spectral gap. A mode is
-    a density of mass 0; mode_i/rho is the eigenfunction of the backward equation, scaled to sum |K| mode_i^2/rho = mass
-    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The rates are
-    figures of the run, and so is `gap_error`: a gap that round-off may have changed by so much, relative, is lost.
-    Needs detailed balance, which a potential has with the Scharfetter-Gummel flux. A mesh in several parts has one
-    steady state in each, and the modes of all of them.
+    rho(t) = rho + sum_i c_i mode_i exp(-rate_i t), 0 < rate_1 <= rate_2 <= ...; rate_1 is the spectral gap. A mode is a
+    density of mass 0. mode_i/rho is the eigenfunction of the backward equation, scaled to sum |K| mode_i^2/rho = mass
+    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The figures of
+    the run are the rates and `gap_error`, the relative uncertainty of the gap from round-off; near 1 the gap is
+    meaningless. Requires detailed balance, which holds for a potential and the Scharfetter-Gummel flux. A mesh of
+    several components has one steady state on each, and the modes of all of them.
 
     Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.markov.spectrum.
     """
@@ -123,11 +124,11 @@ class SpectrumFlow(SteadyFlow):
     count: Annotated[int, Ge(1), Le(100)] = 4
     """Number of modes."""
     kind: Literal["spectrum"] = "spectrum"
-    figures = {"residual": "", "gap_error": ""}  # noqa: RUF012
+    figures: ClassVar[Mapping[str, str]] = {"residual": "", "gap_error": ""}
 
-    def problem(self, mesh: Mesh, names: Names) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError where it is not in detailed balance or the mesh has too few cells."""
-        problem = super().problem(mesh, names)
+    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError if it is not in detailed balance or the mesh has too few cells."""
+        problem = super().problem(mesh, parameters)
         most = mesh.cells - int(mesh.components.max()) - 1
         if self.count > most:
             raise CaseError(f"count {self.count}: a mesh of {mesh.cells} cells has {most} modes that decay; use fewer")
@@ -135,63 +136,63 @@ class SpectrumFlow(SteadyFlow):
         return problem
 
     def _root(self, problem: FokkerPlanck) -> Array:
-        """The root of pi (cell,), 1 at its largest in each part."""
+        """sqrt(pi) (cell,), pi being the steady state, scaled to a maximum of 1 on each component."""
         mesh, matrix = problem.mesh, problem.matrix(0.0, 1.0)
         root = np.empty(mesh.cells)
         for part in range(int(mesh.components.max()) + 1):
             cells = np.flatnonzero(mesh.components == part)
-            found = detailed_balance_root(submatrix(matrix, cells))
-            if found is None:
+            part_root = detailed_balance_root(submatrix(matrix, cells))
+            if part_root is None:
                 raise CaseError(
                     "the discrete flow is not in detailed balance, so that its modes need not be real: give the drift "
                     "by a potential alone, use flux scharfetter-gummel, and Peclet numbers under 700"
                 )
-            root[cells] = found
+            root[cells] = part_root
         return root
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """The modes."""
-        told = "part of the density that decays like exp(-rate_{0} t); over rho, the eigenfunction {0}"
-        return {f"mode_{i}": OutputVariable(("cell",), told.format(i)) for i in range(1, self.count + 1)}
+        name = "part of the density that decays like exp(-rate_{0} t); over rho, the eigenfunction {0}"
+        return {f"mode_{i}": OutputVariable(("cell",), name.format(i)) for i in range(1, self.count + 1)}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
-        """The Gibbs state with the modes as its fields; raises NumericsError if they are not found."""
+        """The Gibbs state with the modes as its fields; raises NumericsError if the eigensolver fails."""
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
         parts, volume = mesh.components, mesh.volume
         scale = component_masses(volume, initial.density, parts) / component_masses(volume, root**2, parts)
         if not scale.all():
-            raise CaseError("a part of the mesh has no mass, so that its modes are not densities; give it some")
-        found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
-        figures = {"spectral_gap": float(found.rates[0]), "gap_error": found.gap_error, "residual": found.residual}
-        figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(found.rates, 1)}
+            raise CaseError("a component of the mesh has no mass, so that its modes are not densities; give it some")
+        modes = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
+        figures = {"spectral_gap": float(modes.rates[0]), "gap_error": modes.gap_error, "residual": modes.residual}
+        figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(modes.rates, 1)}
         yield replace(
             initial,
             density=scale[parts] * root**2,
-            iterations=found.iterations,
-            fields=_densities(found, np.sqrt(scale[parts]) * root, mesh, initial.mass),
+            iterations=modes.iterations,
+            fields=_densities(modes, np.sqrt(scale[parts]) * root, mesh, initial.mass),
             figures=figures,
         )
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
+        """A phrase that describes the scheme."""
         solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
         solver = "a dense eigensolver" if extent.cells <= LARGEST_DENSE else solver
         return f"{self.count} modes of the symmetrised generator by {solver}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly: mesh, matrix, factors, and three blocks of vectors."""
+        """Estimated memory of a run, bytes: mesh, matrix, factors, and three blocks of vectors."""
         solver = Direct() if _direct(extent) else Krylov()
         return solver.memory(extent) + 8 * extent.cells * (40 + 8 * self.count)
 
 
 def _direct(extent: Extent) -> bool:
-    """Whether to factorise."""
+    """Whether to factorise the matrix; otherwise multigrid is used."""
     return extent.dimension < 3 or extent.cells <= LARGEST_DIRECT
 
 
-def _densities(found: Eigenmodes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
-    """Modes as densities, from the root of rho (cell,)."""
+def _densities(modes: Eigenmodes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
+    """Modes as densities (cell,), from sqrt(rho) (cell,)."""
     scale = np.sqrt(mass) * root / np.sqrt(mesh.volume)
-    return {f"mode_{i}": scale * vector for i, vector in enumerate(found.vectors, 1)}
+    return {f"mode_{i}": scale * vector for i, vector in enumerate(modes.vectors, 1)}

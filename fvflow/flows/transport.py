@@ -1,9 +1,9 @@
-"""Dynamic optimal transport between two densities."""
+"""Dynamic optimal transport between two densities: the geodesic of W2."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
-from fvflow.fields import Density, Names
+from fvflow.fields import Density, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
@@ -26,8 +26,8 @@ from fvflow.wasserstein import bounds, bounds_available
 class TransportFlow(BaseFlow):
     """The geodesic from `initial` to `target` on 0 <= t <= 1: min int |m|^2/(2 rho) with d_t rho + div m = 0.
 
-    W2 is told as a proved interval for the densities that are constant in cells, `w2` being the solver's value or the
-    end of the interval that it is beyond (its own error is that of the discretisation in time and space).
+    The run reports a proved interval for W2 between the densities that are constant in each cell. `w2` is the solver's
+    value, whose error is that of the discretisation in time and space, clipped to the interval.
 
     Benamou, Brenier, A computational fluid mechanics solution to the Monge-Kantorovich mass transfer problem, Numer.
     Math. 84 (2000); notes, equations (44)-(57) and (73).
@@ -40,13 +40,13 @@ class TransportFlow(BaseFlow):
     solver: TransportSolver = PrimalDual()
     """The solver of the dynamic problem."""
     width: Annotated[float, Gt(0), Le(1)] = 1e-4
-    """Relative width of the proved interval around W2 that is aimed at."""
+    """Target for the relative width of the proved interval around W2."""
     accept: bool = False
     """Whether a path is accepted although the solver did not converge."""
     kind: Literal["transport"] = "transport"
 
     judged_at_every_time: ClassVar[bool] = True
-    figures = dict.fromkeys(
+    figures: ClassVar[Mapping[str, str]] = dict.fromkeys(
         (
             "w2_error",
             "w2_solver_error",
@@ -62,31 +62,31 @@ class TransportFlow(BaseFlow):
 
     @property
     def end_density(self) -> Density | FromExact:
-        """The target."""
+        """The target density."""
         return self.target
 
     def undescribed(self) -> tuple[str, ...]:
-        """Nothing: the ends are all there is."""
+        """Nothing: the end densities determine the geodesic."""
         return ()
 
     def positive_step(self, problem: Transport) -> float:
-        """Infinite: densities are made admissible after the solve, and how much that took is reported."""
+        """Infinite: densities are made admissible after the solve, and the size of the correction is reported."""
         return math.inf
 
     def schedule(self, times: Times | None) -> Times:
-        """The N + 1 time nodes; raises CaseError if the case has times of its own."""
+        """The N + 1 time nodes; raises CaseError if the case gives times."""
         if times is not None:
             raise CaseError("a geodesic runs from 0 to 1 in `intervals`; leave times out")
         step = 1.0 / self.intervals
         return Times(1.0, step, step)
 
-    def problem(self, mesh: Mesh, names: Names) -> Transport:
-        """The problem in arrays, without its target; raises CaseError where the solver does not fit the mesh."""
+    def problem(self, mesh: Mesh, parameters: Parameters) -> Transport:
+        """The problem in arrays, without its target; raises CaseError if the solver does not fit the mesh."""
         self.solver.fits(mesh)
         return Transport(mesh)
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
-        """What is stored of each time beside rho."""
+        """Potential, velocity and momentum in the cells."""
         axes = "xyz"[: mesh.dimension]
         vectors = {f"v_{a}": OutputVariable(("cell",), f"velocity grad(phi) along {a}") for a in axes}
         vectors |= {
@@ -96,7 +96,7 @@ class TransportFlow(BaseFlow):
         return {"phi": OutputVariable(("cell",), "potential of the velocity"), **vectors}
 
     def face_fields(self) -> dict[str, OutputVariable]:
-        """What is stored on the faces."""
+        """Momentum and velocity through the faces."""
         return {
             "momentum": OutputVariable(
                 ("face",), "momentum towards the neighbour, in the interval that ends here (the first, at 0)"
@@ -109,74 +109,75 @@ class TransportFlow(BaseFlow):
     def states(
         self, problem: Transport, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
-        """The nodes of the geodesic; raises NumericsError if the solver does not converge and that is not accepted."""
+        """The geodesic at its nodes; raises NumericsError if the solver does not converge, unless `accept` is set."""
         assert problem.target is not None
         mesh, start, end = problem.mesh, initial.density, problem.target
         report = None if progress is None else progress.iteration
-        found = self.solver.solve(mesh, start, end, self.intervals, report)
-        if not (found.converged or self.accept):
+        geodesic = self.solver.solve(mesh, start, end, self.intervals, report)
+        if not (geodesic.converged or self.accept):
             raise NumericsError(
-                f"solver {self.solver.kind} stopped after {found.iterations} iterations at the residual "
-                f"{found.residual:.1e} (tolerance {self.solver.tolerance:g}); allow more iterations, a larger "
+                f"solver {self.solver.kind} stopped after {geodesic.iterations} iterations at the residual "
+                f"{geodesic.residual:.1e} (tolerance {self.solver.tolerance:g}); allow more iterations, a larger "
                 "tolerance, or say accept: true"
             )
-        figures = self._figures(problem, found)
-        for index, fields in enumerate(_nodes(found)):
+        figures = self._figures(problem, geodesic)
+        for index, fields in enumerate(_nodes(geodesic)):
             yield replace(
                 initial,
                 time=times.save_time(index),
                 step=index,
-                density=found.density[index],
-                iterations=found.iterations if index == 1 else 0,
+                density=geodesic.density[index],
+                iterations=geodesic.iterations if index == 1 else 0,
                 fields=fields,
                 figures=figures,
             )
 
-    def _figures(self, problem: Transport, found: Geodesic) -> dict[str, float]:
-        inside, excess = found.hamilton_jacobi_errors()
-        figures = {"w2": found.w2, "w2_solver": found.w2, "action": 0.5 * found.w2**2}
+    def _figures(self, problem: Transport, geodesic: Geodesic) -> dict[str, float]:
+        """W2 with its bounds, and the errors of the geodesic."""
+        error, excess = geodesic.hamilton_jacobi_errors()
+        figures = {"w2": geodesic.w2, "w2_solver": geodesic.w2, "action": 0.5 * geodesic.w2**2}
         if bounds_available(problem.mesh):
-            ends, phi = (found.density[0], found.density[-1]), found.nodal_potential()[-1]
+            ends, phi = (geodesic.density[0], geodesic.density[-1]), geodesic.nodal_potential()[-1]
             proved = bounds(problem.mesh, *ends, phi, width=self.width)
-            figures["w2"] = min(max(found.w2, proved.lower), proved.upper)
+            figures["w2"] = min(max(geodesic.w2, proved.lower), proved.upper)
             figures |= {"w2_lower": proved.lower, "w2_upper": proved.upper, "gap": proved.width}
         return figures | {
-            "duality_gap": found.gap,
-            "residual": found.residual,
-            "repair": found.repair,
-            "continuity": found.continuity(),
-            "hamilton_jacobi": inside,
+            "duality_gap": geodesic.gap,
+            "residual": geodesic.residual,
+            "repair": geodesic.repair,
+            "continuity": geodesic.continuity(),
+            "hamilton_jacobi": error,
             "hamilton_jacobi_excess": excess,
-            "converged": float(found.converged),
+            "converged": float(geodesic.converged),
         }
 
     def describe(self, extent: Extent) -> str:
-        """A sentence on the scheme."""
+        """A phrase that describes the scheme."""
         return self.solver.describe()
 
     def memory(self, extent: Extent) -> int:
-        """Bytes that the run will hold at once, roughly."""
+        """Estimated memory of a run, bytes."""
         return self.solver.memory(extent, self.intervals)
 
 
-def _nodes(found: Geodesic) -> Iterator[dict[str, Array]]:
-    """The cell and face fields of each time node."""
-    mesh, last = found.mesh, len(found.flux) - 1
-    for node, phi in enumerate(found.nodal_potential()):
+def _nodes(geodesic: Geodesic) -> Iterator[dict[str, Array]]:
+    """Cell and face fields at each time node."""
+    mesh, last = geodesic.mesh, len(geodesic.flux) - 1
+    for node, phi in enumerate(geodesic.nodal_potential()):
         before, after = max(node - 1, 0), min(node, last)
-        momentum = cell_vectors(mesh, 0.5 * (found.flux[before] + found.flux[after]))
+        momentum = cell_vectors(mesh, 0.5 * (geodesic.flux[before] + geodesic.flux[after]))
         velocity = cell_vectors(mesh, (phi[mesh.neighbour] - phi[mesh.owner]) / mesh.distance)
-        inner = found.potential[before]
+        interval_phi = geodesic.potential[before]
         fields = {"phi": phi}
         for axis, name in zip(range(mesh.dimension), "xyz", strict=False):
             fields[f"v_{name}"], fields[f"m_{name}"] = velocity[:, axis], momentum[:, axis]
-        fields["momentum"] = found.flux[before]
-        fields["velocity"] = np.asarray((inner[mesh.neighbour] - inner[mesh.owner]) / mesh.distance)
+        fields["momentum"] = geodesic.flux[before]
+        fields["velocity"] = np.asarray((interval_phi[mesh.neighbour] - interval_phi[mesh.owner]) / mesh.distance)
         yield fields
 
 
 def equal_masses(initial: float, target: float, tolerance: float) -> None:
-    """Refuse densities between which there is no transport: CaseError."""
+    """Raise CaseError if two masses differ by more than the relative tolerance: transport preserves mass."""
     if not abs(initial - target) <= tolerance * max(initial, target):
         raise CaseError(
             f"the target has the mass {target:.9g}, the initial density {initial:.9g}; transport needs equal ones: set "

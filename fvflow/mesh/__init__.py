@@ -7,7 +7,7 @@ from fvflow.mesh.admissibility import Admissibility
 from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.box import Box, Graded
 from fvflow.mesh.coarse_proxy import coarse_proxy
-from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Part
+from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Subset
 from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
@@ -37,7 +37,7 @@ __all__ = [
     "MeshDescription",
     "MeshKind",
     "Meshio",
-    "Part",
+    "Subset",
     "Ugrid",
     "Voronoi",
     "coarse_proxy",

@@ -31,7 +31,7 @@ _AS_CUBE = {
     8: list(range(8)),
 }
 EVERY = slice(None)
-Part = Index | slice  # a subset of the cells or faces
+Subset = Index | slice  # a subset of the cells or faces
 
 
 class Extent(NamedTuple):
@@ -162,14 +162,14 @@ class Mesh:
         pairs = np.ones(self.faces, np.int8), (self.owner, self.neighbour)
         return freeze_index(connected_components(coo_array(pairs, shape=(self.cells, self.cells)), directed=False)[1])
 
-    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points, `count` per axis, in batches: positions (point, dim), weights (point,) and the cell of each.
 
         A slice over all cells stands for one point in each cell. The weights of a cell add up to its volume.
         """
         yield from gauss(self.points, self.cell_points, self.dimension, count)
 
-    def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+    def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points of the interior faces, as `quadrature`; the weights of a face add up to its area."""
         yield from gauss(self.points, self.face_points, self.dimension - 1, count)
 
@@ -179,16 +179,16 @@ class Mesh:
         axes = [self.face_integral(along(axis), 2) for axis in range(self.dimension)]
         return freeze(np.stack(axes, axis=1) / self.area[:, None])
 
-    def integral(self, function: Callable[[Array, Part], Array], count: int) -> Array:
+    def integral(self, function: Callable[[Array, Subset], Array], count: int) -> Array:
         """int_K f dx of each cell (cell,), by `count` Gauss points per axis; f takes positions and their cells."""
         return integrated(self.quadrature(count), function, self.cells)
 
-    def face_integral(self, function: Callable[[Array, Part], Array], count: int) -> Array:
+    def face_integral(self, function: Callable[[Array, Subset], Array], count: int) -> Array:
         """int_s f ds of each interior face (face,), as `integral`."""
         return integrated(self.face_quadrature(count), function, self.faces)
 
 
-def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Part, Index]]:
+def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Subset, Index]]:
     """Lines, quadrilaterals or hexahedra, some of whose corners coincide, that make up cells or faces, in batches."""
     whole = corners.shape[1] == 2**dimension and corners[:, -1:].min(initial=0) >= 0
     if dimension <= 1 or (whole and not plane):
@@ -202,7 +202,7 @@ def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Par
         yield from _as_triangles(corners)
 
 
-def _as_triangles(corners: Index) -> Iterator[tuple[Part, Index]]:
+def _as_triangles(corners: Index) -> Iterator[tuple[Subset, Index]]:
     """The triangles of polygons about their first corner, each as a quadrilateral with a repeated corner."""
     for second in range(1, corners.shape[1] - 1):
         part = freeze_index(np.flatnonzero(corners[:, second + 1] >= 0))
@@ -224,7 +224,7 @@ def freeze_index(values: ArrayLike) -> Index:
     return array
 
 
-def gauss(points: Array, corners: Index, dimension: int, count: int) -> Iterator[tuple[Array, Array, Part]]:
+def gauss(points: Array, corners: Index, dimension: int, count: int) -> Iterator[tuple[Array, Array, Subset]]:
     """Gauss points of lines, polygons or solids (part, corner), in batches as `Mesh.quadrature`.
 
     The multilinear map of the reference line, square or cube, whose corners may coincide, carries a tensor rule to each
@@ -256,12 +256,14 @@ def outward_normals(points: Array, corners: Index) -> Array:
     return np.asarray(normal / np.linalg.norm(normal, axis=1)[:, None])
 
 
-def along(axis: int) -> Callable[[Array, Part], Array]:
+def along(axis: int) -> Callable[[Array, Subset], Array]:
     """The coordinate along an axis, as an integrand."""
     return lambda at, part: at[:, axis]
 
 
-def integrated(rule: Iterator[tuple[Array, Array, Part]], function: Callable[[Array, Part], Array], size: int) -> Array:
+def integrated(
+    rule: Iterator[tuple[Array, Array, Subset]], function: Callable[[Array, Subset], Array], size: int
+) -> Array:
     """The integrals (size,) of a function over each part, by the quadrature that `gauss` yields."""
     total = np.zeros(size)
     for position, weight, part in rule:

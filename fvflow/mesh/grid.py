@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from fvflow.mesh.core import EVERY, REFERENCE_CORNERS, Array, Index, Mesh, Part, freeze, freeze_index
+from fvflow.mesh.core import EVERY, REFERENCE_CORNERS, Array, Index, Mesh, Subset, freeze, freeze_index
 
 _Along = Callable[[int, Array], Array]
 _Across = Callable[[Array], Array]
@@ -131,7 +131,7 @@ class Grid(Mesh):
                 normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
         return np.concatenate(centres), np.concatenate(normals)
 
-    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Tensor Gauss points, `count` per axis, one point of every cell at a time, as `Mesh.quadrature`."""
         node, weight = np.polynomial.legendre.leggauss(count)
         midpoints, widths = self._midpoints, self._widths

@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.cell_geometry import format_point
-from fvflow.mesh.core import Array, Index, Mesh, Part, freeze, freeze_index, gauss
+from fvflow.mesh.core import Array, Index, Mesh, Subset, freeze, freeze_index, gauss
 from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
 
 _ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
@@ -240,7 +240,7 @@ class TetrahedralDual(Mesh):
         """True: values belong to the nodes."""
         return True
 
-    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+    def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
         assert self.parts is not None
         parts = self.parts
@@ -249,7 +249,7 @@ class TetrahedralDual(Mesh):
                 for position, weight, _ in gauss(parts.points, corners, 3, min(count, 2)):
                     yield position, sign * np.abs(weight), part
 
-    def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Part]]:
+    def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.face_quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
         assert self.parts is not None
         assert self.face_of is not None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from fvflow.errors import CaseError
-from fvflow.fields import Drift
+from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import Direct, LinearSolver, Multigrid, describe_solver, resolve_solver
 from fvflow.mesh import Extent, Mesh
@@ -74,7 +74,7 @@ class LinearStepperBase:
         """The steps that it takes for the times of a case."""
         return times
 
-    def discretise(self, mesh: Mesh, drift: Drift, epsilon: float, flux: Flux) -> FokkerPlanck:
+    def discretise(self, mesh: Mesh, drift: BaseDrift, epsilon: float, flux: Flux) -> FokkerPlanck:
         """The equation as it discretises it in space; raises CaseError if the mesh does not fit."""
         if self.solver is not None:
             resolve_solver(self.solver, mesh.extent)

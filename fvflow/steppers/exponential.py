@@ -237,7 +237,7 @@ class _Expanded(_Advance):
         problem = self.problem
         if not (problem.drift.gradient and problem.epsilon > 0 and problem.scheme.keeps_gibbs):
             return None
-        level = np.log(problem.mesh.volume) - problem.drift.energy(problem.mesh, 0.0) / problem.epsilon
+        level = np.log(problem.mesh.volume) - problem.drift.cell_potential(problem.mesh, 0.0) / problem.epsilon
         return np.asarray(level - _log_sum_exp(level))
 
 

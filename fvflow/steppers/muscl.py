@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.fields import Drift
+from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import Krylov, divergence
 from fvflow.mesh import Array, Extent, Mesh
@@ -63,7 +63,7 @@ class Reconstructed(FokkerPlanck):
         if time not in self._flows:
             while len(self._flows) >= 3:  # of the stages of one substep
                 self._flows.pop(next(iter(self._flows)))
-            flow = self.mesh.transmissibility * self.drift.drop(self.mesh, time)
+            flow = self.mesh.transmissibility * self.drift.potential_drop(self.mesh, time)
             self._flows[time] = flow, self._rate(flow)
         return self._flows[time]
 
@@ -119,7 +119,7 @@ class Muscl(LinearStepperBase):
     work_grows_with_step = True
     uses_flux = False
 
-    def discretise(self, mesh: Mesh, drift: Drift, epsilon: float, flux: Flux) -> FokkerPlanck:
+    def discretise(self, mesh: Mesh, drift: BaseDrift, epsilon: float, flux: Flux) -> FokkerPlanck:
         """The equation with limited slopes; raises CaseError if the mesh admits none."""
         return Reconstructed(mesh, drift, epsilon, flux, limiter=self.limiter)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.energies import Sum
+from fvflow.energies import TotalEnergy
 from fvflow.linalg import divergence, inner, solve_second_kind
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
@@ -105,7 +105,7 @@ class Iterate:
         self._move(*both(continuity, optimality))
 
     def _distant(self, change: Array) -> Array:
-        """How an interaction changes |K| times the variation in the step: half of it, see `Sum.stable`."""
+        """How an interaction changes |K| times the variation in the step: half of it, see `TotalEnergy`."""
         return 0.5 * self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
@@ -195,7 +195,7 @@ def round_off(mesh: Any, flow: Array, phi: Array) -> float:
     return float(4 * np.finfo(float).eps * (flow @ (size[mesh.owner] + size[mesh.neighbour])))
 
 
-def _stiffness(total: Sum, mean: float, cells: int) -> float:
+def _stiffness(total: TotalEnergy, mean: float, cells: int) -> float:
     """rho E''(rho) at the mean density: the scale of E' where its range is nothing, at equilibrium."""
     density = np.full(cells, mean)
     return float((density * total.second(density)).max())
