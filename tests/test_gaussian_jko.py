@@ -12,7 +12,7 @@ from fvflow.errors import CaseError
 from fvflow.linalg import UpwindTriangular
 from fvflow.mesh import Box
 from fvflow.problems import State
-from fvflow.steppers.jko import poured
+from fvflow.steppers.jko import transported_density
 from fvflow.wasserstein import distance_1d
 from tests.contracts import assert_order
 from tests.scenes import final, ou
@@ -321,6 +321,6 @@ def test_only_round_off_may_be_kept_back():
     mesh = Box((0.0,), (3.0,), (3,)).build()
     state, phi = State.initial(mesh, np.array([1.0, 0.0, 1.0])), np.array([1.0, 2.0, 0.0])
     downhill = UpwindTriangular(mesh)
-    assert poured(mesh, downhill, state, np.array([0.0, 1e-3]), phi, 1e-12) is None
-    kept = poured(mesh, downhill, state, np.array([0.0, 1e-14]), phi, 1e-12)
+    assert transported_density(mesh, downhill, state, np.array([0.0, 1e-3]), phi, 1e-12) is None
+    kept = transported_density(mesh, downhill, state, np.array([0.0, 1e-14]), phi, 1e-12)
     np.testing.assert_array_equal(kept, state.density)

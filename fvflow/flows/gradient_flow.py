@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -77,8 +76,8 @@ class WassersteinFlow(BaseFlow):
         return march(stepper.start(problem), initial, times, volume, stepper.order, stepper.growth)
 
     def positive_step(self, problem: GradientFlow) -> float:
-        """Infinite: every step either keeps densities non-negative or is left to one that does."""
-        return math.inf
+        """The longest step that keeps every density non-negative; 0 if there is none."""
+        return self.stepper.positive_step(problem)
 
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
