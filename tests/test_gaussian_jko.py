@@ -1,4 +1,4 @@
-"""JKO, midpoint and evbdf2 steps against closed forms, and what their ledger promises."""
+"""JKO, midpoint and evbdf2 steps against closed forms, and what their diagnostics promise."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -291,7 +291,7 @@ def test_evbdf2_accounts_for_no_energy_but_of_its_first_step():
     assert [state.dissipated for state in states[2:]] == [0.0] * (len(states) - 2)
 
 
-def test_the_ledger_of_a_gradient_flow_adds_up():
+def test_the_diagnostics_of_a_gradient_flow_add_up():
     ds = recursion(200, 0.05, 8).replace({"times": {"end": 0.4, "step": 0.05, "save": 0.1}}).run()
     np.testing.assert_allclose(ds.length, [0.0, 0.05, 0.05, 0.05, 0.05], atol=1e-15)
     np.testing.assert_allclose(ds.balance, ds.energy - ds.energy[0] + ds.cost, atol=1e-14)

@@ -49,7 +49,7 @@ def rotation(mesh: str, cells: int, limiter: str = CENTRAL, **changes) -> Case:
 
 
 def plain_rise(limiter: str, a: float, b: float, p: float, q: float, w: float) -> float:
-    """The rise to the face ahead from the difference a behind and b ahead, as in the docstring of `GridReconstruction`."""
+    """The rise to the face ahead from the difference a behind and b ahead, as `GridReconstruction` has it."""
 
     def minmod(*values: float) -> float:
         if min(values) > 0:
