@@ -162,7 +162,7 @@ class FokkerPlanck:
     """Diffusion coefficient eps, length^2/time."""
     flux_kind: Flux
     """The two-point flux."""
-    _cache: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:

@@ -95,15 +95,6 @@ def test_chebyshev_takes_centred_fluxes_beyond_their_peclet_number():
     assert distance(fokker, after.density, expm(-0.1 * generator(fokker)) @ state.density) <= 2e-12
 
 
-@pytest.mark.parametrize("stepper", STEPPERS, ids=KINDS)
-def test_two_steps_are_one_of_twice_the_length(stepper):
-    fokker = problem("voronoi")
-    state, step = some(fokker), stepper.start(fokker)
-    twice = step(step(state, 0.2), 0.2)
-    assert distance(fokker, twice.density, step(state, 0.4).density) <= 4e-12
-    assert twice.step == 2
-
-
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9, 1e-12])
 @pytest.mark.parametrize("kind", EXACT_IN_TIME)
 def test_the_error_is_within_the_bound(kind, tolerance):

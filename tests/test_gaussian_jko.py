@@ -134,16 +134,6 @@ def midpoint(cells, step, end=0.4, kind="midpoint", **options):
 
 
 @pytest.mark.parametrize("kind", ["midpoint", "evbdf2"])
-def test_order_two_in_time(kind):
-    steps = 0.05 / 2.0 ** np.arange(5)
-    runs = [final(midpoint(200, step, kind=kind)) for step in steps]
-    assert [figures["fallbacks"] for _, _, figures in runs] == [0] * 5
-    densities = [last.density for _, last, _ in runs]
-    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
-    assert_order(steps[:-1], errors, 2.0, 0.15)
-
-
-@pytest.mark.parametrize("kind", ["midpoint", "evbdf2"])
 def test_order_two_in_space(kind):
     cells = [50, 100, 200]
     assert_order(1 / np.array(cells), [final(midpoint(n, 0.002, kind=kind))[2]["error_l1"] for n in cells], 2.0, 0.15)

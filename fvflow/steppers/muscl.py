@@ -34,7 +34,7 @@ class Reconstructed(FokkerPlanck):
 
     limiter: Limiter = "monotonised-central"
     """The slope limiter."""
-    _flows: dict[float, tuple[Array, float]] = field(default_factory=dict, repr=False)
+    _flows: dict[float, tuple[Array, float]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
