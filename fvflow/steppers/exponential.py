@@ -105,8 +105,8 @@ class Uniformisation(ExactInTime):
     requires_monotone_flux = True
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """Infinite: every term of the sum is >= 0."""
-        return math.inf
+        """Infinite with a monotone flux, as every term of the sum is >= 0; otherwise 0."""
+        return math.inf if problem.monotone else 0.0
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if `check` does."""

@@ -148,8 +148,8 @@ class JKO(GradientStepperBase):
     This is the Benamou-Brenier problem of the step with one time interval, phi at its midpoint: second order in space,
     and within a relative tau^2 of the JKO recursion, so that the remaining error is the first order in tau of the
     recursion itself (notes, equations (1) and (140)). The joint system of Q intervals costs more than Q systems of one
-    interval. A step that does not converge, or whose density would be
-    negative, is taken by `ljko` instead and counted as a fallback.
+    interval. A step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted
+    as a fallback.
     """
 
     intervals: Annotated[int, Ge(1), Le(64)] = 1
@@ -209,7 +209,7 @@ class JKO(GradientStepperBase):
 
 
 def with_fallback(step: FallibleStep, problem: GradientFlow) -> Step:
-    """The step as a function that never fails where `ljko` does not: that takes the steps for which `step` is None."""
+    """The step as a function in which `ljko` takes the steps that fail; they are counted as fallbacks."""
     fallback = LJKO().start(problem)
 
     def safe_step(state: State, length: float) -> State:
