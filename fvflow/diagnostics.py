@@ -1,4 +1,4 @@
-"""What a run reports: at each saved time, and over every step."""
+"""Diagnostics of a run: of the state at each saved time, and statistics over all steps."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from fvflow.mesh import Array, Mesh
 from fvflow.problems import OutputVariable, Problem, State, dissipation
 
 DENSITY = OutputVariable(("cell",), "density")
-FLUX = OutputVariable(("face",), "what crosses the face per unit time, from the owner to the neighbour")
-LEDGER = {
+FLUX = OutputVariable(("face",), "mass through the face per unit time, from owner to neighbour")
+DIAGNOSTICS = {  # of every problem
     "mass": OutputVariable((), "total mass"),
     "minimum": OutputVariable((), "smallest density"),
     "maximum": OutputVariable((), "largest density"),
-    "entropy": OutputVariable((), "entropy int rho log rho; infinite where a density is negative"),
+    "entropy": OutputVariable((), "entropy int rho log rho; infinite if a density is negative"),
     "mean": OutputVariable(("axis",), "mean position"),
     "covariance": OutputVariable(("axis", "axis_2"), "covariance of the cell centres weighted by mass"),
     "steps": OutputVariable((), "steps so far"),
     "iterations": OutputVariable((), "solver iterations in the last step"),
 }
-ENERGY = {
-    "energy": OutputVariable((), "energy; infinite where a density is negative"),
-    "dissipation": OutputVariable((), "rate of energy loss, the potential held fixed"),
+ENERGY = {  # of a problem with an energy
+    "energy": OutputVariable((), "energy; infinite if a density is negative"),
+    "dissipation": OutputVariable((), "rate of energy decrease, with the potential held fixed"),
 }
-STEPS = {  # of a gradient flow
+STEPS = {  # of a flow whose energy is computed at every step
     "length": OutputVariable((), "length of the last step"),
-    "cost": OutputVariable((), "energy that the steps so far account for: transport cost, or dissipation"),
-    "balance": OutputVariable((), "energy minus that of the start plus cost; at most 0 for ljko, 0 for midpoint"),
+    "cost": OutputVariable((), "transport cost or dissipation of all steps so far"),
+    "balance": OutputVariable((), "energy minus initial energy plus cost; at most 0 for ljko, 0 for midpoint"),
     "residual": OutputVariable((), "largest residual of continuity since the last frame, relative to the mass"),
     "optimality": OutputVariable(
         (), "largest |phi + kinetic - E'(rho)| since the last frame, relative to the range of E'"
     ),
-    "halvings": OutputVariable((), "steps cut in two so far, since they did not converge"),
-    "fallbacks": OutputVariable((), "steps left to ljko so far"),
+    "halvings": OutputVariable((), "halvings so far of steps that did not converge"),
+    "fallbacks": OutputVariable((), "steps taken by the fallback ljko so far"),
 }
-ERRORS = {
+ERRORS = {  # of a run with a closed form
     "error_l1": OutputVariable((), "sum |K| |rho_K - exact|"),
     "error_l2": OutputVariable((), "square root of sum |K| |rho_K - exact|^2"),
     "error_linf": OutputVariable((), "largest |rho_K - exact|"),
@@ -50,7 +50,7 @@ ERRORS = {
 
 
 def diagnostics_at(problem: Problem, state: State, reference: Reference | None) -> dict[str, Any]:
-    """The diagnostics of one state: LEDGER, ENERGY if the problem has one, ERRORS if there is a reference."""
+    """DIAGNOSTICS of one state, ENERGY if the problem has an energy, and ERRORS if there is a reference."""
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
     values: dict[str, Any] = {
@@ -73,7 +73,7 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
 
 
 def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
-    """Mean (axis,) and covariance (axis, axis) of the masses at the cell centres."""
+    """Mean (axis,) and covariance (axis, axis) of the cell centres, weighted by mass."""
     weight = mesh.volume * density
     weight = weight / weight.sum()
     mean = weight @ mesh.centre
@@ -83,46 +83,67 @@ def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
 
 def errors(mesh: Mesh, density: Array, exact: Array) -> dict[str, float]:
     """L1, L2 and L-infinity distance of two densities (cell,)."""
-    off = np.abs(density - exact)
+    error = np.abs(density - exact)
     return {
-        "error_l1": float(mesh.volume @ off),
-        "error_l2": float(np.sqrt(mesh.volume @ off**2)),
-        "error_linf": float(off.max()),
+        "error_l1": float(mesh.volume @ error),
+        "error_l2": float(np.sqrt(mesh.volume @ error**2)),
+        "error_linf": float(error.max()),
     }
 
 
 @dataclass
 class RunStatistics:
-    """Figures of one run: the worst of every step, saved or not, and what the flow and the closed form add."""
+    """Statistics of one run: extrema and totals over all steps, saved or not, and scalar results of the flow."""
 
     mesh: Mesh
-    energy: Callable[[State], float] | None = None  # None: not asked for at every step
-    mass_drift: float = 0.0  # max |m(t)/m(0) - 1|
+    energy: Callable[[State], float] | None = None
+    """The energy of a state; None if it is not computed at every step."""
+    mass_drift: float = 0.0
+    """Largest |m(t)/m(0) - 1|."""
     minimum: float = np.inf
-    energy_increase: float = -np.inf  # max E^{n+1} - E^n
+    """Smallest density."""
+    energy_increase: float = -np.inf
+    """Largest E^{n+1} - E^n."""
     correction: float = 0.0
+    """Largest relative correction of the mass after a linear solve."""
     iterations: int = 0
-    energy_defect: float = -np.inf  # max E^{n+1} - E^n + what the step accounts for
+    """Total solver iterations."""
+    energy_defect: float = -np.inf
+    """Largest E^{n+1} - E^n + (transport cost or dissipation of the step)."""
     halvings: int = 0
+    """Total halvings of steps that did not converge."""
     fallbacks: int = 0
+    """Total steps taken by the fallback stepper."""
     rejections: int = 0
+    """Total steps rejected by error control."""
     steps: int = 0
+    """Number of steps so far."""
     time: float = 0.0
+    """Time of the last state."""
     convexity: EviMonitor | None = None
+    """Monitor of the inequalities that follow from convexity along geodesics."""
     cost: float = 0.0
+    """Total transport cost or dissipation."""
     length: float = 0.0
-    residual: float = 0.0  # the worst since the last frame, as the next
+    """Length of the last step."""
+    residual: float = 0.0
+    """Largest residual of continuity since the last frame."""
     optimality: float = 0.0
+    """Largest residual of the optimality condition since the last frame."""
     _energy: float = field(default=np.inf, repr=False)
-    _start: float = field(default=np.nan, repr=False)  # the first energy
+    _initial_energy: float = field(default=np.nan, repr=False)
     reference: Reference | None = None
-    solved: dict[str, float] = field(default_factory=dict)  # figures of the whole run that the flow gives
-    last: dict[str, float] = field(default_factory=dict)  # energy and errors of the last frame
-    worst: dict[str, float] = field(default_factory=dict)  # errors, the largest of all frames
+    """The closed form that the run is compared with."""
+    solved: dict[str, float] = field(default_factory=dict)
+    """Scalar results of the whole run, from the flow."""
+    last: dict[str, float] = field(default_factory=dict)
+    """Energy and errors of the last frame."""
+    worst: dict[str, float] = field(default_factory=dict)
+    """Largest errors of all frames."""
 
     @staticmethod
     def of(problem: Problem, initial: State, reference: Reference | None, energy_each_step: bool) -> RunStatistics:
-        """Those of a run that is about to start."""
+        """The statistics at the start of a run."""
         energy = problem.energy(0.0)
         if not energy_each_step or energy is None:
             return RunStatistics(problem.mesh, reference=reference)
@@ -136,7 +157,7 @@ class RunStatistics:
         return RunStatistics(problem.mesh, value, convexity=monitor, reference=reference)
 
     def __call__(self, state: State) -> None:
-        """Take a state into account."""
+        """Update the statistics with a state."""
         self.mass_drift = max(self.mass_drift, abs(inner(self.mesh.volume, state.density) / state.mass - 1.0))
         self.minimum = min(self.minimum, float(state.density.min()))
         self.correction = max(self.correction, state.correction)
@@ -153,40 +174,46 @@ class RunStatistics:
             self.convexity(state)
         if self.energy is not None:
             energy = self.energy(state)
-            if np.isnan(self._start):
-                self._start = energy
+            if np.isnan(self._initial_energy):
+                self._initial_energy = energy
             if np.isfinite(self._energy):
                 self.energy_increase = max(self.energy_increase, energy - self._energy)
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
 
     def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
-        """Take a frame into account; the diagnostics of STEPS at its time, if the energy is computed at every step."""
+        """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
-        for name in (name for name in ERRORS if name in diagnostics):
-            self.worst[name] = max(diagnostics[name], self.worst.get(name, 0.0))
+        for name in (name for name in ERRORS if name in self.last):
+            self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
         if state.figures and not self.solved:
-            self.solved = dict(state.figures)
-            exact = None if self.reference is None else self.reference.distance
-            if exact is not None and "w2" in self.solved:
-                scale = exact if exact > 0 else 1.0
-                self.solved["w2_error"] = abs(self.solved["w2"] - exact) / scale
-                self.solved["w2_solver_error"] = abs(self.solved["w2_solver"] - exact) / scale
-        return {} if self.energy is None else self.series()
+            self.solved = {**state.figures, **self._distance_errors(state.figures)}
+        return {} if self.energy is None else self.step_diagnostics()
+
+    def _distance_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Errors of a computed W2 distance relative to the closed form, absolute if that is 0."""
+        exact = None if self.reference is None else self.reference.distance
+        if exact is None or "w2" not in figures:
+            return {}
+        scale = exact if exact > 0 else 1.0
+        return {
+            "w2_error": abs(figures["w2"] - exact) / scale,
+            "w2_solver_error": abs(figures["w2_solver"] - exact) / scale,
+        }
 
     def figures(self, worst_errors: bool) -> dict[str, Any]:
-        """Figures of the whole run, with the errors at the end or the worst ones."""
+        """Scalar results of the whole run, with the largest errors of all frames or those of the last one."""
         return {**self.summary(), **self.solved, **(self.worst if worst_errors else self.last)}
 
-    def series(self) -> dict[str, float]:
-        """The figures of STEPS at a saved time; the worst since the last one starts anew."""
-        balance = self._energy - self._start + self.cost
+    def step_diagnostics(self) -> dict[str, float]:
+        """The values of STEPS at a saved time; resets the maxima since the last frame."""
+        balance = self._energy - self._initial_energy + self.cost
         values = (self.length, self.cost, balance, self.residual, self.optimality, self.halvings, self.fallbacks)
         self.residual = self.optimality = 0.0
         return dict(zip(STEPS, values, strict=True))
 
     def summary(self) -> dict[str, float]:
-        """Its figures, for the file and the terminal."""
+        """The statistics by name, for the result file and the terminal."""
         figures: dict[str, float] = {
             "steps": self.steps,
             "time": self.time,

@@ -1,4 +1,4 @@
-"""What convexity along geodesics promises of a gradient flow, measured where W2 is exact: on lines."""
+"""Inequalities that follow from convexity along geodesics, monitored in 1D, where W2 is computed exactly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fvflow.energies import TotalEnergy
+from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
 from fvflow.wasserstein import distance_1d
@@ -15,31 +16,38 @@ from fvflow.wasserstein import distance_1d
 
 @dataclass
 class EviMonitor:
-    """The evolution variational inequality and contraction of JKO steps, for an energy convex with modulus lambda.
+    """The evolution variational inequality and contraction of JKO steps, for a lambda-convex energy.
 
-    For every sigma of the same mass a JKO step of length tau keeps
+    For every sigma of the same mass a JKO step of length tau from rho to rho' satisfies
 
         (W2^2(rho', sigma) - W2^2(rho, sigma))/(2 tau) + (lambda/2) W2^2(rho', sigma) <= E(sigma) - E(rho')
 
-    and so, with the equilibrium for sigma, (1 + lambda tau) W2^2(rho', sigma) <= W2^2(rho, sigma). What a run exceeds
-    them by is what its discretisation is off by. sigma is the initial density and the equilibrium exp(-V/eps).
-    Ambrosio, Gigli, Savare, Gradient Flows, 2005.
+    and hence, if sigma is the equilibrium, (1 + lambda tau) W2^2(rho', sigma) <= W2^2(rho, sigma). Any excess measures
+    the discretisation error. sigma is the initial density and the equilibrium exp(-V/eps). Ambrosio, Gigli, Savare,
+    Gradient Flows, 2005.
     """
 
     edges: Array
+    """Cell edges (cell + 1,)."""
     energy: TotalEnergy
-    modulus: float  # lambda, the least second difference of V
-    references: tuple[Array, ...]  # sigma; the equilibrium last, if there is one
-    equilibrium: bool
-    evi_defect: float = -np.inf  # the worst left side minus right side
-    contraction_defect: float = -np.inf  # the worst sqrt(1 + lambda tau) W2' - W2, relative to the first W2
+    """E."""
+    modulus: float
+    """lambda, the smallest second difference quotient of V."""
+    references: tuple[Array, ...]
+    """The densities sigma (cell,); the equilibrium is the last one, if it is known."""
+    has_equilibrium: bool
+    """Whether the last reference is the equilibrium."""
+    evi_defect: float = -np.inf
+    """Largest left side minus right side."""
+    contraction_defect: float = -np.inf
+    """Largest sqrt(1 + lambda tau) W2' - W2, relative to the first W2."""
     _before: list[float] = field(default_factory=list, repr=False)
     _first: float = field(default=math.nan, repr=False)
     _time: float = field(default=0.0, repr=False)
 
     @staticmethod
     def of(mesh: Mesh, energy: TotalEnergy, initial: State) -> EviMonitor | None:
-        """For an entropy, power and potential energy on a line; None for others."""
+        """The monitor for a sum of entropy, power-law and potential energies in 1D; None otherwise."""
         convex = all(term.displacement_convex or term.external for term in energy.terms)
         if mesh.edges is None or mesh.dimension != 1 or mesh.cells < 3 or not convex:
             return None
@@ -51,11 +59,11 @@ class EviMonitor:
         linear = epsilon is not None and epsilon > 0
         if epsilon is not None and linear:
             weight = np.exp((potential.min() - potential) / epsilon)
-            references.append(initial.mass / float(mesh.volume @ weight) * weight)
+            references.append(initial.mass / inner(mesh.volume, weight) * weight)
         return EviMonitor(mesh.edges[0], energy, modulus, tuple(references), linear)
 
     def __call__(self, state: State) -> None:
-        """Take a state into account."""
+        """Update the defects with a state."""
         distances = [distance_1d(self.edges, state.density, reference) for reference in self.references]
         tau = state.time - self._time
         if self._before and tau > 0:
@@ -63,15 +71,15 @@ class EviMonitor:
             for before, after, reference in zip(self._before, distances, self.references, strict=True):
                 left = (after**2 - before**2) / (2 * tau) + 0.5 * self.modulus * after**2
                 self.evi_defect = max(self.evi_defect, left - self.energy.value(reference) + value)
-            if self.equilibrium and 1.0 + self.modulus * tau > 0 and self._first > 0:
-                kept = math.sqrt(1.0 + self.modulus * tau) * distances[-1] - self._before[-1]
-                self.contraction_defect = max(self.contraction_defect, kept / self._first)
-        elif self.equilibrium:
+            if self.has_equilibrium and 1.0 + self.modulus * tau > 0 and self._first > 0:
+                excess = math.sqrt(1.0 + self.modulus * tau) * distances[-1] - self._before[-1]
+                self.contraction_defect = max(self.contraction_defect, excess / self._first)
+        elif self.has_equilibrium:
             self._first = distances[-1]
         self._before, self._time = distances, state.time
 
     def figures(self) -> dict[str, float]:
-        """Modulus and defects."""
-        found = {"convexity": self.modulus, "evi_defect": self.evi_defect}
-        told = self.equilibrium and np.isfinite(self.contraction_defect)
-        return found | ({"contraction_defect": self.contraction_defect} if told else {})
+        """The modulus and the defects by name; that of contraction only if it is known."""
+        figures = {"convexity": self.modulus, "evi_defect": self.evi_defect}
+        known = self.has_equilibrium and np.isfinite(self.contraction_defect)
+        return figures | ({"contraction_defect": self.contraction_defect} if known else {})

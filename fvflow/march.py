@@ -1,4 +1,4 @@
-"""Time as an iterator of states; saving, watching and stopping are wrappers round it."""
+"""A run as an iterator of states; saving and watching are wrappers around it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
-from fvflow.steppers import GROWTH, Attempt, Step
+from fvflow.steppers import GROWTH, EmbeddedStep, Step
 from fvflow.times import ROUND_OFF, Adaptive, TimeGrid, Times
 
-_SHORTEST = 1e-9  # of the end: the shortest adaptive step unless given
+_SHORTEST = 1e-9  # relative to the end time: the shortest adaptive step by default
 
 
 def march(
@@ -25,84 +25,92 @@ def march(
     volume: Array,
     order: float,
     growth: float = GROWTH,
-    attempt: Attempt | None = None,
+    embedded: EmbeddedStep | None = None,
 ) -> Iterator[State]:
-    """Every state from the initial one on; raises NumericsError at the first that is not finite.
+    """Every state of a run, the initial one first; raises NumericsError at the first density that is not finite.
 
-    The volumes of the cells, the order of the method and the growth that it bears are for steps chosen by their error;
-    so is `attempt`, for a method that tells its error itself.
+    The other arguments are for error control: the cell volumes (cell,), the order of the method, the largest ratio of a
+    step to the one before, and the step with an error estimate of its own, if the method has one.
     """
     yield state
     if times.adaptive is not None:
-        yield from _adapted(attempt or _doubled(step, volume, order), state, times, times.adaptive, order, growth)
+        yield from _adaptive(embedded or _doubled(step, volume, order), state, times, times.adaptive, order, growth)
         return
     for index in range(1, times.saves + 1):
-        start, end, cuts = times.save_time(index - 1), times.save_time(index), times.substeps(index)
-        whole = math.isclose(end - start, times.save_time(1), rel_tol=ROUND_OFF)
-        length = (
-            times.save_time(1) if whole else end - start
-        ) / cuts  # the same to the last bit, so factors are reused
-        for cut in range(1, cuts + 1):
-            at = end if cut == cuts else start + cut * length
-            state = _taken(step, state, length, at)
+        start, end, substeps = times.save_time(index - 1), times.save_time(index), times.substeps(index)
+        regular = math.isclose(end - start, times.save_time(1), rel_tol=ROUND_OFF)
+        interval = times.save_time(1) if regular else end - start  # equal to the last bit, so that factors are reused
+        length = interval / substeps
+        for substep in range(1, substeps + 1):
+            end_time = end if substep == substeps else start + substep * length
+            state = _take(step, state, length, end_time)
             yield state
 
 
-def _taken(step: Step, state: State, length: float, at: float) -> State:
-    """The state after a step, at the time `at`."""
+def _take(step: Step, state: State, length: float, end_time: float) -> State:
+    """The state after a step; its time is exactly `end_time`."""
     try:
-        after = replace(step(state, length), time=at, rejections=0)
-    except (CaseError, NumericsError) as error:  # of a case whose drift comes to be too much for its flux, the first
-        raise type(error)(f"{error} (step {state.step + 1}, from t = {state.time:g} to {at:g})") from error
+        after = replace(step(state, length), time=end_time, rejections=0)
+    except (CaseError, NumericsError) as error:  # CaseError: the drift has grown beyond what the flux allows
+        raise type(error)(f"{error} (step {state.step + 1}, from t = {state.time:g} to {end_time:g})") from error
     _require_finite(after)
     return after
 
 
-def _doubled(step: Step, volume: Array, order: float) -> Attempt:
-    """Two half steps, and their error from a whole one."""
+def _doubled(step: Step, volume: Array, order: float) -> EmbeddedStep:
+    """Step doubling: two half steps, with an error estimate from a full step."""
 
-    def attempt(state: State, length: float) -> tuple[tuple[State, ...], float]:
-        half, at = 0.5 * length, state.time + length
-        whole = _taken(step, state, length, at)
-        middle = _taken(step, state, half, state.time + half)
-        last = _taken(step, middle, half, at)
-        return (middle, last), float(volume @ np.abs(last.density - whole.density)) / state.mass / (2**order - 1)
+    def doubled(state: State, length: float) -> tuple[tuple[State, ...], float]:
+        half, end_time = 0.5 * length, state.time + length
+        full = _take(step, state, length, end_time)
+        middle = _take(step, state, half, state.time + half)
+        last = _take(step, middle, half, end_time)
+        return (middle, last), float(volume @ np.abs(last.density - full.density)) / state.mass / (2**order - 1)
 
-    return attempt
+    return doubled
 
 
-def _adapted(
-    attempt: Attempt, state: State, times: Times, rule: Adaptive, order: float, growth: float
+def _adaptive(
+    step: EmbeddedStep, state: State, times: Times, control: Adaptive, order: float, growth: float
 ) -> Iterator[State]:
-    length = min(rule.initial, rule.longest or times.end)
-    shortest, rejections = rule.shortest or _SHORTEST * times.end, 0
+    """Every state but the initial one, with steps chosen by error control."""
+    longest, shortest = control.longest or times.end, control.shortest or _SHORTEST * times.end
+    length, rejections = min(control.initial, longest), 0
     for index in range(1, times.saves + 1):
         end = times.save_time(index)
         while state.time < end:
             parts = math.ceil((end - state.time) / length * (1 - ROUND_OFF))
             tau = (end - state.time) / parts
-            try:
-                taken, error = attempt(state, tau)
-                _require_finite(taken[-1])
-            except NumericsError:
-                if tau <= shortest:
-                    raise
-                taken, error = (), np.inf
-            cut = bool(taken) and taken[-1].time < state.time + tau  # the method bears no more
-            tau = taken[-1].time - state.time if cut else tau
-            if error > rule.tolerance and tau <= shortest:
+            taken, error = _try_step(step, state, tau, tau <= shortest)
+            shortened = bool(taken) and taken[-1].time < state.time + tau  # the method allows no longer step
+            if shortened:
+                tau = taken[-1].time - state.time
+            accepted = error <= control.tolerance
+            if not accepted and tau <= shortest:
                 raise NumericsError(
                     f"a step of {tau:.3g} at t = {state.time:g}, the shortest allowed, is off by {error:.1e} "
-                    f"(tolerance {rule.tolerance:g}); use a larger tolerance or a smaller shortest"
+                    f"(tolerance {control.tolerance:g}); use a larger tolerance or a smaller shortest"
                 )
-            length = min(max(tau * rule.factor(error, order, growth), shortest), rule.longest or times.end)
-            if error > rule.tolerance:
+            length = min(max(tau * control.factor(error, order, growth), shortest), longest)
+            if not accepted:
                 rejections += 1
                 continue
-            at = end if parts == 1 and not cut else taken[-1].time
-            for one in (*taken[:-1], replace(taken[-1], time=at)):
-                state, rejections = replace(one, rejections=rejections), 0
+            end_time = end if parts == 1 and not shortened else taken[-1].time
+            for accepted_state in (*taken[:-1], replace(taken[-1], time=end_time)):
+                state, rejections = replace(accepted_state, rejections=rejections), 0
                 yield state
+
+
+def _try_step(step: EmbeddedStep, state: State, length: float, required: bool) -> tuple[tuple[State, ...], float]:
+    """The states of a step and its error, which is infinite if the step failed; a `required` step raises instead."""
+    try:
+        taken, error = step(state, length)
+        _require_finite(taken[-1])
+    except NumericsError:
+        if required:
+            raise
+        return (), math.inf
+    return taken, error
 
 
 def _require_finite(state: State) -> None:
@@ -118,7 +126,7 @@ def _require_finite(state: State) -> None:
 
 @runtime_checkable
 class Progress(Protocol):
-    """Is told how far a run is."""
+    """Receives the progress of a run."""
 
     def step(self, state: State) -> None:
         """Called with the initial state and after every step."""
@@ -131,7 +139,7 @@ Watch = Progress | Callable[[State], None]
 
 
 class Watchers:
-    """Several watchers as one `Progress`; a plain function is called with each state and not told of iterations."""
+    """Several watchers as one `Progress`; a plain function is called with each state, but not with iterations."""
 
     def __init__(self, *watchers: Watch) -> None:
         self._steps = [watch.step if isinstance(watch, Progress) else watch for watch in watchers]
@@ -149,7 +157,7 @@ class Watchers:
 
 
 def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:
-    """The same states, each shown to the watchers on its way."""
+    """The same states, each passed to the watchers first."""
     for state in states:
         for watch in watchers:
             watch(state)
@@ -157,7 +165,7 @@ def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Ite
 
 
 def at_save_times(states: Iterable[State], times: TimeGrid) -> Iterator[State]:
-    """Only the states at saved times."""
+    """The states at saved times only."""
     index = 0
     for state in states:
         if state.time == times.save_time(index):

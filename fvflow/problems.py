@@ -1,9 +1,9 @@
-"""What is solved, in arrays."""
+"""The equations in arrays, and the state of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class OutputVariable:
-    """How a quantity is stored: dimensions beside time, a long name, units."""
+    """How a quantity is stored: its dimensions besides time, a long name, units."""
 
     dims: tuple[str, ...]
     long_name: str
@@ -29,57 +29,103 @@ class OutputVariable:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """All that a step needs to know of the past, and what the last one did."""
+    """The state of a run after a step: everything that the next step needs, and statistics of the last one."""
 
     time: float
-    density: Array  # (cell,)
-    mass: float  # what sum |K| rho_K is and stays
+    """Time t."""
+    density: Array
+    """rho (cell,)."""
+    mass: float
+    """Conserved total mass sum_K |K| rho_K."""
     step: int = 0
-    potential: Array | None = None  # (cell,) phi of the last JKO step
-    iterations: int = 0  # of the linear or nonlinear solver, in the last step
-    correction: float = 0.0  # the largest relative mass that a linear solve of the last step was off by
-    residual: float = 0.0  # of continuity, relative to the mass, when the last step had converged
-    optimality: float = 0.0  # largest |phi + kinetic part - E'(rho)| where there is mass, relative to the range of E'
-    halvings: int = 0  # how often the last step was cut in two because it did not converge
-    rejections: int = 0  # how often the last step was tried at a greater length before, by adaptive steps
-    fallbacks: int = 0  # 1 if the last step was left to the robust method
-    previous: Array | None = None  # (cell,) the density before the last step, if the stepper needs it
-    length: float = 0.0  # of the last step, if the stepper needs it
-    fields: Mapping[str, Array] = field(default_factory=dict)  # what else is stored of this time, by name
-    figures: Mapping[str, float] = field(default_factory=dict)  # of the whole run, as far as they are known
-    dissipated: float = 0.0  # the energy that the last step accounts for: its transport cost, or its dissipation
+    """Number of steps so far."""
+    potential: Array | None = None
+    """phi (cell,) of the last step; None if the stepper does not compute one."""
+    iterations: int = 0
+    """Iterations of the linear or nonlinear solver in the last step."""
+    correction: float = 0.0
+    """Largest relative correction of the mass after the linear solves of the last step."""
+    residual: float = 0.0
+    """Final residual of the continuity equation in the last step, as a fraction of the mass."""
+    optimality: float = 0.0
+    """Final residual max |phi + kinetic - E'(rho)| of the last step outside vacuum, relative to the range of E'."""
+    halvings: int = 0
+    """Number of times that the last step was halved because it did not converge."""
+    rejections: int = 0
+    """Number of longer attempts that error control rejected before the last step."""
+    fallbacks: int = 0
+    """1 if the last step was taken by the fallback stepper, otherwise 0."""
+    previous: Array | None = None
+    """Density (cell,) before the last step, for two-step methods."""
+    length: float = 0.0
+    """Length of the last step, for two-step methods."""
+    fields: Mapping[str, Array] = field(default_factory=dict)
+    """Further arrays to store at this time, by name."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Scalar results of the whole run, as far as they are known."""
+    dissipated: float = 0.0
+    """Transport cost or dissipation of the last step: the part of the energy decrease that the scheme accounts for."""
 
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:
         """The state at time 0."""
         return State(0.0, density, inner(mesh.volume, density))
 
+    def advanced(
+        self,
+        length: float,
+        density: Array,
+        *,
+        potential: Array | None = None,
+        iterations: int = 0,
+        correction: float = 0.0,
+        residual: float = 0.0,
+        optimality: float = 0.0,
+        dissipated: float = 0.0,
+    ) -> State:
+        """The state after one more step of this length; statistics of the step that are not given are reset."""
+        return replace(
+            self,
+            time=self.time + length,
+            density=density,
+            step=self.step + 1,
+            potential=potential,
+            iterations=iterations,
+            correction=correction,
+            residual=residual,
+            optimality=optimality,
+            dissipated=dissipated,
+            halvings=0,
+            rejections=0,
+            fallbacks=0,
+        )
+
 
 class Problem(Protocol):
-    """What the ledger asks of a problem."""
+    """What the diagnostics require of a problem."""
 
     @property
     def mesh(self) -> Mesh:
         """The mesh."""
 
     def energy(self, time: float) -> TotalEnergy | None:
-        """The energy, at a time if it depends on it; None if the problem has none."""
+        """The energy functional at this time; None if the problem has none."""
 
     @property
     def monotone(self) -> bool:
-        """Whether implicit Euler is an M-matrix at all times."""
+        """Whether the matrix of implicit Euler is an M-matrix at all times."""
 
     def numerical_diffusion(self) -> float | None:
-        """Largest numerical diffusion of a first-order flux at time 0; None if there is none."""
+        """Largest numerical diffusion of a first-order flux at time 0, length^2/time; None if not applicable."""
 
     def flux(self, density: Array, time: float) -> Array:
-        """What crosses each face per unit time (face,), towards the neighbour."""
+        """Mass through each face per unit time (face,), positive from owner to neighbour."""
 
 
 def dissipation(problem: Problem, density: Array, time: float) -> float:
-    """sum_s F_s (mu_K - mu_L), mu = E'(rho): -dE/dt with the potential held fixed.
+    """sum_s F_s (mu_K - mu_L), mu = E'(rho): the rate -dE/dt with the potential held fixed.
 
-    Infinite where mass flows into a void with entropy.
+    Infinite if mass flows into a cell where mu = -infinity, such as an empty cell under the entropy.
     """
     energy = problem.energy(time)
     assert energy is not None
@@ -91,16 +137,16 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
         return float(flux[moving] @ jump[moving])
 
 
-_REMEMBERED = 4
+_CACHE_SIZE = 4
 
 
-def _recalled(recent: dict[tuple[str, float], Any], name: str, time: float, compute: Callable[[float], T]) -> T:
-    """compute(time), kept as one of the few values that were asked for last."""
-    if (name, time) not in recent:
-        while len(recent) >= _REMEMBERED:
-            recent.pop(next(iter(recent)))
-        recent[name, time] = compute(time)
-    value: T = recent[name, time]
+def _cached(cache: dict[tuple[str, float], Any], name: str, time: float, compute: Callable[[float], T]) -> T:
+    """compute(time), from a cache of the last few results."""
+    if (name, time) not in cache:
+        while len(cache) >= _CACHE_SIZE:
+            cache.pop(next(iter(cache)))
+        cache[name, time] = compute(time)
+    value: T = cache[name, time]
     return value
 
 
@@ -109,44 +155,50 @@ class FokkerPlanck:
     """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
 
     mesh: Mesh
+    """The mesh."""
     drift: BaseDrift
+    """The drift v."""
     epsilon: float
-    scheme: Flux
-    _recent: dict[tuple[str, float], Any] = field(default_factory=dict, repr=False)
+    """Diffusion coefficient eps, length^2/time."""
+    flux_kind: Flux
+    """The two-point flux."""
+    _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0.0 and self.scheme.requires_diffusion:
-            raise CaseError(f"flux {self.scheme.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+        if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:
+            raise CaseError(
+                f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind for the continuity equation"
+            )
 
     def coefficients(self, time: float) -> tuple[Array, Array]:
-        """down = T B(-w), up = T B(w) of each face, so that F = down rho_K - up rho_L."""
-        return _recalled(self._recent, "coefficients", self._moment(time), self._coefficients)
+        """down = T B(-w) and up = T B(w) of each face (face,), so that F = down rho_K - up rho_L."""
+        return _cached(self._cache, "coefficients", self._drift_time(time), self._coefficients)
 
     def _coefficients(self, time: float) -> tuple[Array, Array]:
         w = self.drift.potential_drop(self.mesh, time)
         conductance = self.mesh.transmissibility
-        down = conductance * self.scheme.weight(-w, self.epsilon)
-        return down, conductance * self.scheme.weight(w, self.epsilon)
+        down = conductance * self.flux_kind.weight(-w, self.epsilon)
+        return down, conductance * self.flux_kind.weight(w, self.epsilon)
 
-    def _moment(self, time: float) -> float:
-        """The time at which to evaluate the drift: always 0 for a steady one."""
+    def _drift_time(self, time: float) -> float:
+        """The time at which the drift is evaluated: 0 if it is steady."""
         return 0.0 if self.drift.steady else time
 
     def matrix(self, time: float, step: float) -> FaceMatrix:
-        """diag(|K|) + step A, A rho being what leaves each cell per unit time."""
+        """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
         down, up = self.coefficients(time)
         shape = None if self.mesh.edges is None else self.mesh.shape
         return FaceMatrix(self.mesh.volume, self.mesh.owner, self.mesh.neighbour, step * down, step * up, shape)
 
     def flux(self, density: Array, time: float) -> Array:
-        """F of each face (face,)."""
+        """F of each face (face,), positive from owner to neighbour."""
         down, up = self.coefficients(time)
         flux: Array = down * density[self.mesh.owner] - up * density[self.mesh.neighbour]
         return flux
 
     def energy(self, time: float) -> TotalEnergy:
-        """Free energy eps int rho log rho + int V rho; a velocity has no energy and adds none."""
-        return _recalled(self._recent, "energy", self._moment(time), self._energy)
+        """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute."""
+        return _cached(self._cache, "energy", self._drift_time(time), self._energy)
 
     def _energy(self, time: float) -> TotalEnergy:
         terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.cell_potential(self.mesh, time)))
@@ -154,23 +206,24 @@ class FokkerPlanck:
 
     @property
     def monotone(self) -> bool:
-        """Whether implicit Euler is an M-matrix at all times: always but for centred fluxes.
+        """Whether the matrix of implicit Euler is an M-matrix at all times.
 
-        These only where the drift is steady and no Peclet number is above 2.
+        A monotone flux guarantees it. With a flux that is not monotone it holds if the drift is steady and all
+        coefficients are non-negative, for centred fluxes if no Peclet number exceeds 2.
         """
-        if self.scheme.monotone or not self.drift.steady:
-            return self.scheme.monotone
+        if self.flux_kind.monotone or not self.drift.steady:
+            return self.flux_kind.monotone
         down, up = self.coefficients(0.0)
         return bool((down >= 0).all() and (up >= 0).all())
 
     def numerical_diffusion(self) -> float | None:
-        """Largest |v| d/2, which upwinding adds at epsilon 0, at time 0; None if epsilon > 0."""
+        """Largest numerical diffusion |v| d/2 of upwinding at time 0 if epsilon = 0; None if epsilon > 0."""
         if self.epsilon > 0 or not self.mesh.faces:
             return None
         return float(np.abs(self.drift.potential_drop(self.mesh, 0.0)).max() / 2)
 
-    def rate(self, time: float) -> float:
-        """The largest rate at which a cell empties, max_K A_KK/|K|: what bounds the steps of conditional schemes."""
+    def max_outflow_rate(self, time: float) -> float:
+        """max_K A_KK/|K|, 1/time: the largest outflow rate of a cell, which bounds conditionally positive steps."""
         return float((self.matrix(time, 1.0).diagonal() / self.mesh.volume - 1.0).max())
 
 
@@ -179,18 +232,20 @@ class GradientFlow:
     """d_t rho = div(rho grad E'(rho)) with no flux through the walls; notes, equation (139)."""
 
     mesh: Mesh
+    """The mesh."""
     total: TotalEnergy
+    """The energy E, a sum of terms."""
     monotone = True
 
     def numerical_diffusion(self) -> None:
-        """None: the order of the mobility says it."""
+        """None: `check` reports the order of the mobility instead."""
 
     def energy(self, time: float) -> TotalEnergy:
-        """E."""
+        """E; it does not depend on time."""
         return self.total
 
     def flux(self, density: Array, time: float) -> Array:
-        """T rho_s (mu_K - mu_L) of each face (face,), rho_s from the side that the mass leaves."""
+        """T rho_s (mu_K - mu_L) of each face (face,), with the upstream density rho_s."""
         owner, neighbour = self.mesh.owner, self.mesh.neighbour
         chemical = self.total.first(density)
         with np.errstate(invalid="ignore"):
@@ -201,19 +256,22 @@ class GradientFlow:
 
 @dataclass(frozen=True, eq=False)
 class Transport:
-    """Densities that are carried without an energy: to a target, or by a potential."""
+    """Transport without an energy: to a target density, or along a potential."""
 
     mesh: Mesh
-    target: Array | None = None  # (cell,) where a geodesic ends
-    potential: Array | None = None  # (cell,) phi at time 0
+    """The mesh."""
+    target: Array | None = None
+    """Density (cell,) at the end of a geodesic."""
+    potential: Array | None = None
+    """phi (cell,) at time 0."""
     monotone = True
 
     def energy(self, time: float) -> None:
         """None: there is no energy."""
 
     def numerical_diffusion(self) -> None:
-        """None: it is not told."""
+        """None: it is not computed."""
 
     def flux(self, density: Array, time: float) -> Array:
-        """Not available: what crosses a face is part of the result."""
+        """Not available, because the face fluxes are part of the result."""
         raise NotImplementedError

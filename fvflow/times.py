@@ -1,4 +1,4 @@
-"""The times of a run: when it saves, and in which steps it gets there."""
+"""The times of a run: saved times, and the steps between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from annotated_types import Gt, Lt
 
 from fvflow.errors import CaseError
 
-ROUND_OFF = 1e-9  # relative difference of two times that counts as none
+ROUND_OFF = 1e-9  # relative difference below which two times count as equal
 MOST_STEPS = 10**9
 
 
@@ -49,7 +49,7 @@ class TimeGrid:
 
     @property
     def steps(self) -> int:
-        """Number of steps in all."""
+        """Total number of steps."""
         raise NotImplementedError
 
     @property
@@ -149,7 +149,7 @@ class Times(TimeGrid):
 
     @property
     def first(self) -> float:
-        """Length given, or the first one to try."""
+        """The given step length, or the first one to try with error control."""
         return self.step.initial if isinstance(self.step, Adaptive) else self.step
 
     @property
@@ -185,7 +185,7 @@ class Times(TimeGrid):
 
     @property
     def steps(self) -> int:
-        """Number of steps in all; with error control, what it would be if all were as long as the first."""
+        """Total number of steps; with error control, the number if all steps were as long as the first."""
         return self.substeps(1) * (self.saves - 1) + self.substeps(self.saves)
 
     def describe(self) -> str:
@@ -196,7 +196,7 @@ class Times(TimeGrid):
 
 
 def _check_adaptive(rule: Adaptive, end: float) -> None:
-    """Refuse lengths that contradict each other: CaseError."""
+    """Raise CaseError if the lengths contradict each other."""
     if rule.shortest is None:
         return
     if rule.longest is not None and rule.longest < rule.shortest:

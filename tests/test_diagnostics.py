@@ -64,7 +64,7 @@ def test_energy_of_a_moving_potential_is_that_of_the_moment():
     assert later - now == pytest.approx(3.0, rel=1e-12)
 
 
-def test_the_ledger_counts_steps_and_iterations():
+def test_the_diagnostics_count_steps_and_iterations():
     case = ou(
         3, 12, flow__stepper={"kind": "implicit-euler", "solver": {"kind": "krylov"}}, times={"end": 0.1, "step": 0.02}
     )

@@ -11,7 +11,7 @@ from fvflow.fields import Drift
 from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
 from fvflow.steppers import jko
-from fvflow.steppers.schur import Pattern, Schur
+from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
 from tests.contracts import assert_order
 from tests.scenes import final
 
@@ -135,7 +135,7 @@ def test_a_step_that_cannot_converge_says_what_to_try():
 
 def test_a_step_does_not_fail_for_ever(monkeypatch):
     """Its parts share a hundred failures, or twenty-four halvings would be millions of them."""
-    monkeypatch.setattr(jko, "_MOST_FAILURES", 5)
+    monkeypatch.setattr(jko, "_MAX_FAILURES", 5)
     stuck = case(ENERGIES["porous 5"], STARTS["tails"], 1e-3).replace(
         {"flow.stepper": {"kind": "ljko", "iterations": 3}}
     )
@@ -151,7 +151,7 @@ def test_the_schur_complement_is_that_of_the_dense_system(dimension):
     source, target = np.where(ahead, mesh.owner, mesh.neighbour), np.where(ahead, mesh.neighbour, mesh.owner)
     speed, flow = random.random((2, mesh.faces))
     weight = random.random(mesh.cells)
-    schur = Schur(Pattern(mesh), mesh.volume, source, target, speed, flow, weight)
+    schur = SchurComplement(MeshSystemSolver(mesh), mesh.volume, source, target, speed, flow, weight)
     coupling, laplacian = np.diag(mesh.volume).copy(), np.zeros((mesh.cells, mesh.cells))
     for s, t, g, f in zip(source, target, speed, flow, strict=True):
         coupling[s, s] += g
@@ -159,8 +159,8 @@ def test_the_schur_complement_is_that_of_the_dense_system(dimension):
         laplacian[[s, t], [s, t]] += f
         laplacian[[s, t], [t, s]] -= f
     x = random.normal(size=mesh.cells)
-    np.testing.assert_allclose(schur.spread(x), coupling @ x, atol=1e-13)
-    np.testing.assert_allclose(schur.gather(x), coupling.T @ x, atol=1e-13)
+    np.testing.assert_allclose(schur.coupling(x), coupling @ x, atol=1e-13)
+    np.testing.assert_allclose(schur.coupling_transpose(x), coupling.T @ x, atol=1e-13)
     dense = laplacian + coupling * weight @ coupling.T
     np.testing.assert_allclose(dense @ schur.inverse(0.0, True)(x), x, atol=1e-10)
 

@@ -49,7 +49,7 @@ def rotation(mesh: str, cells: int, limiter: str = CENTRAL, **changes) -> Case:
 
 
 def plain_rise(limiter: str, a: float, b: float, p: float, q: float, w: float) -> float:
-    """The rise to the face ahead from the difference a behind and b ahead, as in the docstring of `Lines`."""
+    """The rise to the face ahead from the difference a behind and b ahead, as `GridReconstruction` has it."""
 
     def minmod(*values: float) -> float:
         if min(values) > 0:
@@ -115,7 +115,7 @@ def test_what_the_proof_of_positivity_needs(kind, limiter, seed, spread):
             assert value.min() >= 0
             assert value.max() <= density.max() * (1 + 1e-15)
         leaving += np.bincount(cell, np.maximum(out, 0) * (density[cell] + rise), mesh.cells)
-    assert (leaving <= sides.leaving(flow) * density * (1 + 1e-14)).all()
+    assert (leaving <= sides.outflow_bound(flow) * density * (1 + 1e-14)).all()
 
 
 @pytest.mark.parametrize(("mesh", "limiter"), BOTH)
@@ -270,8 +270,8 @@ def test_substeps_follow_a_drift_that_grows():
     problem = case.prepare().problem
     assert problem.flow(0.0)[1] == 0.0
     stepper, seen = Muscl(), []
-    euler = problem._rate
-    object.__setattr__(problem, "_rate", lambda flow: seen.append(euler(flow)) or seen[-1])
+    euler = problem._euler_rate
+    object.__setattr__(problem, "_euler_rate", lambda flow: seen.append(euler(flow)) or seen[-1])
     after = stepper.start(problem)(State.initial(problem.mesh, np.eye(50)[20]), 1.0)
     assert after.density.min() >= 0
     assert after.iterations >= problem.flow(0.5)[1] / 1.6 / 2
@@ -357,7 +357,7 @@ def test_what_cfl_cuts_down_to_nothing_is_told():
     prepared = case.prepare()
     attempt = Muscl().embedded(prepared.problem)
     state = State(1.0, prepared.initial.density, 1.0)
-    with pytest.raises(NumericsError, match="beneath round-off; use larger cells"):
+    with pytest.raises(NumericsError, match="below round-off; use larger cells"):
         attempt(state, 1e-17)
 
 

@@ -1,6 +1,5 @@
-"""Observed orders of accuracy against closed forms."""
+"""Observed orders of accuracy against closed forms; orders in time are in the contract of steppers."""
 
-from itertools import pairwise
 from typing import get_args
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import yaml
 
 from fvflow.fluxes import Flux
-from fvflow.steppers import LJKO, Chebyshev, LinearStepper, Muscl, Uniformisation
+from fvflow.steppers import Chebyshev, LinearStepper, Muscl, Uniformisation
 from tests.contracts import assert_order
 from tests.scenes import final, ou
 
@@ -35,31 +34,6 @@ def test_order_in_space(dimension, flux):
         changes = {"flow__flux": {"kind": flux}, "flow__stepper": {"kind": "tr-bdf2"}}
         errors.append(final(ou(dimension, count, times={"end": 0.2, "step": step}, **changes))[2]["error_l1"])
     assert_order(1 / np.array(cells), errors, order, 0.15)
-
-
-@pytest.mark.parametrize("stepper", STEPPERS)
-@pytest.mark.parametrize("moving", [False, True], ids=["steady", "moving"])
-def test_order_in_time(stepper, moving):
-    """Differences of successive refinements on one mesh, so that the error in space drops out."""
-    potential = "0.5*(x - sin(3*t))**2" if moving else "0.5*x**2"
-    steps = 0.1 / 2.0 ** np.arange(5)
-    densities = []
-    for step in steps:
-        changes = {
-            "flow__potential": potential,
-            "flow__stepper": {"kind": stepper},
-            "times": {"end": 0.4, "step": step},
-        }
-        densities.append(final(ou(1, 200, **changes))[1].density)
-    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
-    assert_order(steps[:-1], errors, STEPPERS[stepper]().order, 0.15)
-
-
-def test_order_of_ljko_in_time():
-    steps = 0.1 / 2.0 ** np.arange(5)
-    densities = [final(ou(1, 200, flow=JKO, times={"end": 0.4, "step": step}))[1].density for step in steps]
-    errors = [np.abs(one - other).sum() for one, other in pairwise(densities)]
-    assert_order(steps[:-1], errors, LJKO.order, 0.15)
 
 
 def test_ljko_converges_to_the_equation():

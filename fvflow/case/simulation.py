@@ -9,7 +9,7 @@ from typing import Any
 
 from fvflow.case.checks import Output
 from fvflow.dataset import Frame, Layout
-from fvflow.diagnostics import ENERGY, ERRORS, FLUX, LEDGER, STEPS, RunStatistics, diagnostics_at
+from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, RunStatistics, diagnostics_at
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Watch, Watchers, at_save_times, observed
@@ -61,7 +61,7 @@ class Simulation:
 
     def layout(self) -> Layout:
         """The variables of the result."""
-        diagnostics = dict(LEDGER)
+        diagnostics = dict(DIAGNOSTICS)
         if self.problem.energy(0.0) is not None:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:

@@ -60,8 +60,8 @@ class FokkerPlanckFlow(LinearFlow):
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume
-        step, attempt = stepper.start(problem), stepper.embedded(problem)
-        return march(step, initial, times, volume, stepper.order, stepper.growth, attempt)
+        step, embedded = stepper.start(problem), stepper.embedded(problem)
+        return march(step, initial, times, volume, stepper.order, stepper.growth, embedded)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""

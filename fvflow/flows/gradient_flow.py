@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -77,8 +76,8 @@ class WassersteinFlow(BaseFlow):
         return march(stepper.start(problem), initial, times, volume, stepper.order, stepper.growth)
 
     def positive_step(self, problem: GradientFlow) -> float:
-        """Infinite: a step that would make a density negative is replaced by one of a method that does not."""
-        return math.inf
+        """The longest step that keeps every density non-negative; 0 if there is none."""
+        return self.stepper.positive_step(problem)
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""

@@ -1,7 +1,7 @@
 """Linear solvers for `FaceMatrix`; each solve ends by restoring the total mass to round-off."""
 
 from fvflow.linalg.amg import Multigrid, ReusedAMG
-from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.base import LinearSolver, SymmetricSolver
 from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
@@ -32,6 +32,7 @@ __all__ = [
     "Solve",
     "Solver",
     "SplitSweeps",
+    "SymmetricSolver",
     "Tridiagonal",
     "UpwindTriangular",
     "chebyshev_growth_bound",

@@ -9,7 +9,8 @@ import numpy as np
 from annotated_types import Ge
 
 from fvflow.errors import NumericsError
-from fvflow.mesh import Array
+from fvflow.linalg.direct.factorisation import Direct
+from fvflow.mesh import Array, Extent
 
 _WORN_OUT = 10  # iterations beyond which the hierarchy is rebuilt for the next matrix
 _COARSEST = 200
@@ -22,6 +23,20 @@ class Multigrid:
     iterations: Annotated[int, Ge(1)] = 40
     """Largest number of CG iterations of one solve; a solve that needs more fails."""
     kind: Literal["multigrid"] = "multigrid"
+
+    def resolve_symmetric(self, extent: Extent) -> Multigrid:
+        """The solver itself."""
+        return self
+
+    def cg_iterations(self) -> int:
+        """Largest number of CG iterations of one solve."""
+        return self.iterations
+
+    def symmetric_memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run; in 1D and 2D a system that CG does not solve is factorised."""
+        if extent.dimension == 3:
+            return 1000 * extent.dimension * extent.cells
+        return Direct().symmetric_memory(extent)
 
 
 class ReusedAMG:

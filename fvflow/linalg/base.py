@@ -1,6 +1,8 @@
-"""The contract of a linear solver."""
+"""The contracts of linear solvers."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from fvflow.linalg.matrix import FaceMatrix, Solve
 from fvflow.mesh import Extent
@@ -33,3 +35,23 @@ class LinearSolver:
     def memory(self, extent: Extent) -> int:
         """Estimated bytes of a run with this solver: mesh and matrix, 300 bytes per cell and dimension."""
         return 300 * extent.dimension * extent.cells
+
+
+class SymmetricSolver(Protocol):
+    """A solver for a sequence of symmetric positive definite systems on one mesh, as in Newton's method.
+
+    There are two ways: factorise each matrix, or iterate with a hierarchy that is reused (`ReusedAMG`).
+    """
+
+    @property
+    def kind(self) -> str:
+        """Its name in a case."""
+
+    def resolve_symmetric(self, extent: Extent) -> SymmetricSolver:
+        """The solver that does the work on a mesh of this extent."""
+
+    def cg_iterations(self) -> int | None:
+        """Largest number of CG iterations of one solve; None if it factorises."""
+
+    def symmetric_memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run: mesh, matrix, and factors or hierarchy."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.amg import Multigrid
+from fvflow.linalg.base import LinearSolver, SymmetricSolver
 from fvflow.linalg.direct.factorisation import Direct
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.krylov import Krylov
@@ -15,6 +16,7 @@ from fvflow.mesh import Extent
 LARGEST_DIRECT = 4096  # cells in 3D up to which factorising pays
 _LARGEST_DIRECT_GRID_2D = 16_384  # the same for a 2D grid
 _LARGEST_DIRECT_UNSTEADY = 400  # the same for a grid if the factors serve one step only
+_LARGEST_DIRECT_SYMMETRIC = {1: 2**31, 2: 6400, 3: 1000}  # the same for Newton systems, by dimension
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,18 @@ class Auto(LinearSolver):
     def memory(self, extent: Extent) -> int:
         """Estimated bytes of a run with the chosen solver."""
         return self.resolve(extent).memory(extent)
+
+    def resolve_symmetric(self, extent: Extent) -> SymmetricSolver:
+        """For Newton systems: direct in 1D and on small meshes, multigrid on larger ones."""
+        return Direct() if extent.cells <= _LARGEST_DIRECT_SYMMETRIC[extent.dimension] else Multigrid()
+
+    def cg_iterations(self) -> int | None:
+        """Raises TypeError: `auto` has to be resolved first, by the extent of the mesh."""
+        raise TypeError("resolve `auto` by resolve_symmetric(extent) before solving symmetric systems")
+
+    def symmetric_memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run with the solver chosen for Newton systems."""
+        return self.resolve_symmetric(extent).symmetric_memory(extent)
 
 
 def _largest_direct(extent: Extent, steady: bool = True) -> int:

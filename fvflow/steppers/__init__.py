@@ -1,13 +1,12 @@
-"""One-step methods: stepper.start(problem) gives a function (state, length) -> state."""
+"""One-step methods: `stepper.start(problem)` returns the step, a function (state, length) -> state."""
 
-from fvflow.steppers.base import GROWTH, Attempt, GradientStepperBase, LinearStepperBase, Step
+from fvflow.steppers.base import GROWTH, EmbeddedStep, GradientStepperBase, LinearStepperBase, Step
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.exponential import Chebyshev, Uniformisation
 from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
 from fvflow.steppers.muscl import Muscl, Reconstructed
-from fvflow.steppers.schur import newton_solver
 from fvflow.steppers.split import SplitCrankNicolson, SplitEuler
 
 LinearStepper = (
@@ -20,9 +19,9 @@ __all__ = [
     "GROWTH",
     "JKO",
     "LJKO",
-    "Attempt",
     "Chebyshev",
     "CrankNicolson",
+    "EmbeddedStep",
     "GradientStepper",
     "GradientStepperBase",
     "ImplicitEuler",
@@ -36,5 +35,4 @@ __all__ = [
     "Step",
     "TrBdf2",
     "Uniformisation",
-    "newton_solver",
 ]

@@ -1,8 +1,12 @@
-"""The contract of a one-step method.
+"""The contracts of one-step methods.
 
-A new method is a frozen dataclass derived from `LinearStepperBase` or `GradientStepperBase` with `kind: Literal[...]`
-and `start`, joined to the union `LinearStepper` or `GradientStepper` in `fvflow/steppers/__init__.py`. The defaults
-promise nothing: order 1, no positivity at any step length.
+A new method is a frozen dataclass derived from `LinearStepperBase` or `GradientStepperBase`, with `kind: Literal[...]`
+and `start`, joined to the union `LinearStepper` or `GradientStepper` in `fvflow/steppers/__init__.py`. It overrides
+every default below that does not hold for it. The defaults promise nothing: order 1, and no step length guarantees
+positivity. `start` prepares everything that all steps share and returns the step, a function of the state and the step
+length that ends with `state.advanced(length, density, ...)`. The step must conserve `state.mass` to round-off, must not
+modify its argument and raises `NumericsError` if it fails. `tests/contracts.py` checks these promises for every member
+of the unions.
 """
 
 from __future__ import annotations
@@ -14,18 +18,22 @@ from typing import ClassVar
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
-from fvflow.linalg import Direct, LinearSolver, Multigrid, describe_solver, resolve_solver
+from fvflow.linalg import Direct, LinearSolver, SymmetricSolver, describe_solver, resolve_solver
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.times import Times
 
 Step = Callable[[State, float], State]
-"""(state, length of the step) -> the state after it."""
+"""(state, length of the step) -> the state after the step."""
 
-Attempt = Callable[[State, float], tuple[tuple[State, ...], float]]
-"""(state, largest length) -> the states of one step, the last as far as it came, and its error relative to the mass."""
+EmbeddedStep = Callable[[State, float], tuple[tuple[State, ...], float]]
+"""(state, largest length) -> (the states of one step, its estimated L1 error relative to the mass).
 
-GROWTH = 4.0  # largest ratio of an adaptive step to the one before
+The last state may be earlier than asked if the method allows no longer step.
+"""
+
+GROWTH = 4.0
+"""Largest ratio of an adaptive step to the one before, by default."""
 
 
 class LinearStepperBase:
@@ -35,11 +43,11 @@ class LinearStepperBase:
     growth: ClassVar[float] = GROWTH
     """Largest ratio of an adaptive step to the one before."""
     work_grows_with_step: ClassVar[bool] = False
-    """Whether a longer step takes more work, as with substeps or sums of products."""
+    """Whether a longer step takes more work, as with substeps or sums of matrix products."""
     requires_steady_drift: ClassVar[bool] = False
-    """Whether it is defined for drifts that do not depend on time only."""
+    """Whether it is only defined for drifts that do not depend on time; `check` refuses others."""
     requires_monotone_flux: ClassVar[bool] = False
-    """Whether it needs an M-matrix."""
+    """Whether |K| + dt A must be an M-matrix; `check` refuses problems for which it is not."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 
@@ -55,19 +63,19 @@ class LinearStepperBase:
 
     @property
     def positivity_note(self) -> str:
-        """Why no step length guarantees rho >= 0 with a monotone flux, and what to do; empty if the flux decides."""
+        """Why no step length guarantees rho >= 0 even with a monotone flux, and what to do; empty if that is false."""
         return ""
 
     def start(self, problem: FokkerPlanck) -> Step:
-        """The step as a function, with everything prepared that serves all steps."""
+        """The step as a function; everything that all steps share is prepared here. May raise CaseError."""
         raise NotImplementedError
 
-    def embedded(self, problem: FokkerPlanck) -> Attempt | None:
-        """A step with its own error estimate; None if step doubling is to estimate it."""
+    def embedded(self, problem: FokkerPlanck) -> EmbeddedStep | None:
+        """A step with an error estimate of its own; None if error control has to estimate it by step doubling."""
         return None
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""
+        """The longest step that keeps every rho >= 0 non-negative, with the coefficients at time 0; 0 if none does."""
         return 0.0
 
     def time_grid(self, times: Times) -> Times:
@@ -75,34 +83,34 @@ class LinearStepperBase:
         return times
 
     def discretise(self, mesh: Mesh, drift: BaseDrift, epsilon: float, flux: Flux) -> FokkerPlanck:
-        """The equation as it discretises it in space; raises CaseError if the mesh does not fit."""
+        """The equation discretised in space; raises CaseError if the mesh does not suit the method or its solver."""
         if self.solver is not None:
             resolve_solver(self.solver, mesh.extent)
         return FokkerPlanck(mesh, drift, epsilon, flux)
 
     def check(self, problem: FokkerPlanck) -> None:
-        """Raise CaseError if the drift or the flux is not what it requires."""
+        """Raise CaseError if the drift or the flux violates a requirement of the method."""
         if self.requires_steady_drift and not problem.drift.steady:
             raise CaseError(
                 f"stepper {self.kind} requires a steady drift and this one depends on t; use implicit-euler or tr-bdf2"
             )
         if self.requires_monotone_flux and not problem.monotone:
             raise CaseError(
-                f"stepper {self.kind} requires a monotone flux; {problem.scheme.kind} is not monotone where the Peclet "
-                "number is above 2; use flux scharfetter-gummel or stepper tr-bdf2"
+                f"stepper {self.kind} requires a monotone flux; {problem.flux_kind.kind} is not monotone where the "
+                "Peclet number is above 2; use flux scharfetter-gummel or stepper tr-bdf2"
             )
 
     def describe(self, extent: Extent, flux: str, steady: bool) -> str:
-        """A sentence on the scheme; `flux` is that of the flux with its order in space."""
+        """A sentence on the scheme; `flux` describes the flux and its order in space."""
         if self.solver is None:
-            return f"{self._with_order()}, {flux}"
-        return f"{self._with_order()}, {flux}, solver {describe_solver(self.solver, extent, steady)}"
+            return f"{self._kind_and_order()}, {flux}"
+        return f"{self._kind_and_order()}, {flux}, solver {describe_solver(self.solver, extent, steady)}"
 
-    def _with_order(self) -> str:
+    def _kind_and_order(self) -> str:
         return f"{self.kind} ({'exact in time' if self.order == math.inf else f'order {self.order} in time'})"
 
     def memory(self, extent: Extent, steady: bool) -> int:
-        """Estimated bytes of a run: mesh, matrix and factors; without a solver, mesh, matrix and three vectors."""
+        """Estimated bytes of a run: mesh, matrix and the solver's factors; without a solver, three vectors instead."""
         if self.solver is not None:
             return resolve_solver(self.solver, extent, steady).memory(extent)
         dimension, cells = extent.dimension, extent.cells
@@ -120,24 +128,27 @@ class GradientStepperBase:
     growth: ClassVar[float] = GROWTH
     """Largest ratio of an adaptive step to the one before."""
     mobility: ClassVar[str] = "centred"
-    """How the density on a face is taken."""
+    """The density on a face, for `describe`: upwind or centred."""
+
+    @property
+    def solver(self) -> SymmetricSolver:
+        """The solver of its Newton systems."""
+        return Direct()
 
     def start(self, problem: GradientFlow) -> Step:
-        """The step as a function, with everything prepared that serves all steps."""
+        """The step as a function; everything that all steps share is prepared here."""
         raise NotImplementedError
 
-    def newton_solver(self, extent: Extent) -> Direct | Multigrid:
-        """The solver of its Newton systems on a mesh of this extent."""
-        return Direct()
+    def positive_step(self, problem: GradientFlow) -> float:
+        """The longest step that keeps every rho >= 0 non-negative; 0 if none does."""
+        return 0.0
 
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
         space = f"{self.mobility} mobility (order {self.order_in_space} in space)"
-        solver = self.newton_solver(extent).kind
+        solver = self.solver.resolve_symmetric(extent).kind
         return f"{self.kind} (order {self.order} in time), {space}, Newton with solver {solver}"
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run: mesh, Newton matrix and its factors; multigrid in 3D never factorises."""
-        if self.newton_solver(extent).kind == "multigrid" and extent.dimension == 3:
-            return 1000 * extent.dimension * extent.cells
-        return 2 * Direct().memory(extent)
+        """Estimated bytes of a run: mesh, Newton matrix and its factors."""
+        return self.solver.symmetric_memory(extent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -10,94 +10,119 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, factorise
-from fvflow.mesh import Array, Mesh
+from fvflow.linalg import Auto, Direct, SymmetricSolver, divergence, factorise
+from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.jko import JKO, LJKO
+from fvflow.steppers.jko import JKO, FallibleStep, with_fallback
 from fvflow.steppers.newton import sparse
-from fvflow.steppers.schur import Pattern
+from fvflow.steppers.schur import MeshSystemSolver
 
-_Attempt = Callable[[State, float], State | None]
-
-_VACUUM = 1e-14  # faces with less than this part of the mean density transport nothing beyond the last density
+_VACUUM = 1e-14  # relative to the mean: faces with less density are closed in the extrapolation
 
 
 @dataclass(frozen=True)
 class EVBDF2(GradientStepperBase):
-    """A JKO step from where the geodesic through the last two densities leads: second order in time and space.
+    """A JKO step from an extrapolation along the geodesic through the last two densities: order 2 in time and space.
 
-    With steps t' before and t now, r = t/t', the density of the last step goes on along its geodesic for the time
-    s = t' r^2/(1 + 2r), and a centred JKO step of length t (1 + r)/(1 + 2r) starts from there (t/3 and 2t/3 for equal
-    steps). The geodesic: its potential in the middle of the last step is that of
+    With the last step t', the current step t and r = t/t', rho^n is extrapolated along the geodesic of the last step
+    for the time s = t' r^2/(1 + 2r), and a centred JKO step of length t (1 + r)/(1 + 2r) starts from there; for equal
+    steps these are t/3 and 2t/3. The potential of the geodesic at the midpoint of the last step solves
 
-        |K| (rho^n_K - rho^{n-1}_K) + t' sum_s T_s m_s D_s = 0,   m_s the mean of the four densities beside s,
+        |K| (rho^n_K - rho^{n-1}_K) + t' sum_s T_s m_s D_s = 0,
 
-    it reaches the middle of the extrapolation freely, phi* = phi + (t' + s)/2 |grad phi|^2/2, where it carries rho^n on
-    by a midpoint rule. Gallouet, Natale, Todeschi, From geodesic extrapolation to a variational BDF2 scheme for
-    Wasserstein gradient flows, 2022. The first step is a JKO step. A step whose extrapolation or end would be negative,
-    or that does not converge, is left to ljko and counted as a fallback.
+    where m_s is the mean of the densities of the two cells of s before and after that step. It is extrapolated to the
+    midpoint of the extrapolation as phi* = phi + (t' + s)/2 |grad phi|^2/2, and transports rho^n by a midpoint rule.
+    Gallouet, Natale, Todeschi, From geodesic extrapolation to a variational BDF2 scheme for Wasserstein gradient flows,
+    2022. The first step is a JKO step. A step that does not converge, or whose extrapolation or final density would be
+    negative, is taken by `ljko` instead and counted as a fallback.
     """
 
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-12
+    """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 40
+    """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
     kind: Literal["evbdf2"] = "evbdf2"
     order = 2
     order_in_space = 2
-    growth = 1.5  # from one adaptive step to the next: the extrapolation over a step twice as long is a poor one
+    growth = 1.5  # an extrapolation over a step twice as long as the last one is inaccurate
+
+    @property
+    def solver(self) -> SymmetricSolver:
+        """The solver of its Newton systems, by the size of the mesh."""
+        return Auto()
+
+    def positive_step(self, problem: GradientFlow) -> float:
+        """Infinite: a step that would be negative is taken by `ljko`."""
+        return math.inf
+
+    def memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run: whatever solves the Newton systems, the extrapolation factorises a matrix."""
+        return Direct().symmetric_memory(extent)
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        mesh, pattern, robust = problem.mesh, Pattern(problem.mesh), LJKO().start(problem)
-        minimised = JKO(tolerance=self.tolerance, iterations=self.iterations).attempt(problem)
+        take = with_fallback(self._start_fallible(problem), problem)
 
         def step(state: State, length: float) -> State:
-            after = self._step(mesh, pattern, minimised, state, length)
-            if after is None:
-                after = replace(robust(state, length), fallbacks=1)
-            return replace(after, previous=state.density, length=length)
+            return replace(take(state, length), previous=state.density, length=length)
 
         return step
 
-    def _step(self, mesh: Mesh, pattern: Pattern, minimised: _Attempt, state: State, length: float) -> State | None:
-        if state.previous is None:
-            return minimised(state, length)
-        ratio = length / state.length
-        start = _extrapolated(mesh, pattern, state, state.length * ratio**2 / (1.0 + 2.0 * ratio))
-        if start is None:
-            return None
-        after = minimised(replace(state, density=start), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
-        return None if after is None else replace(after, time=state.time + length, dissipated=0.0)
+    def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
+        mesh, system = problem.mesh, MeshSystemSolver(problem.mesh)
+        jko = JKO(tolerance=self.tolerance, iterations=self.iterations).start_fallible(problem)
+
+        def step(state: State, length: float) -> State | None:
+            if state.previous is None:
+                return jko(state, length)
+            ratio = length / state.length
+            start = _extrapolated(mesh, system, state, state.length * ratio**2 / (1.0 + 2.0 * ratio))
+            if start is None:
+                return None
+            after = jko(replace(state, density=start), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
+            return None if after is None else replace(after, time=state.time + length, dissipated=0.0)
+
+        return step
 
 
-def _extrapolated(mesh: Mesh, pattern: Pattern, state: State, beyond: float) -> Array | None:
-    """The density where the geodesic of the last step leads in the time `beyond`; None where it is not positive."""
+def _extrapolated(mesh: Mesh, system: MeshSystemSolver, state: State, duration: float) -> Array | None:
+    """rho^n (cell,) moved along the geodesic of the last step for this time; None if it would be negative."""
+    try:
+        with np.errstate(all="ignore"):
+            density = _transported(mesh, state, duration, *_geodesic_potential(mesh, system, state, duration))
+    except NumericsError:
+        return None
+    return density if density.min() >= 0 else None
+
+
+def _geodesic_potential(mesh: Mesh, system: MeshSystemSolver, state: State, duration: float) -> tuple[Array, Array]:
+    """phi* (cell,) at the midpoint of the extrapolation, and the conductances (face,), 0 in vacuum."""
     assert state.previous is not None
     before, now, last = state.previous, state.density, state.length
     owner, neighbour = mesh.owner, mesh.neighbour
-    both = 0.25 * (before + now)
-    mean = both[owner] + both[neighbour]
+    quarter = 0.25 * (before + now)
+    mean = quarter[owner] + quarter[neighbour]
     inside = mean > _VACUUM * state.mass / float(mesh.volume.sum())
     conductance = np.where(inside, mesh.transmissibility, 0.0)
-    try:
-        with np.errstate(all="ignore"):
-            flow = last * conductance * mean
-            total = np.bincount(owner, flow, mesh.cells) + np.bincount(neighbour, flow, mesh.cells)
-            diagonal: Array = np.where(total > 0, total, 1.0)
-            phi = pattern.inverse(owner, neighbour, -flow, diagonal)(mesh.volume * (before - now))
-            drop = phi[owner] - phi[neighbour]
-            square = conductance * drop**2
-            kinetic = (np.bincount(owner, square, mesh.cells) + np.bincount(neighbour, square, mesh.cells)) / (
-                4.0 * mesh.volume
-            )
-            phi = phi + 0.5 * (last + beyond) * kinetic
-            speed = 0.25 * beyond * conductance * (phi[owner] - phi[neighbour])
-            cells = np.arange(mesh.cells, dtype=np.int32)
-            own = mesh.volume + divergence(mesh, speed)
-            matrix = sparse([own, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner]).tocsc()
-            moved = factorise(matrix).solve(mesh.volume * now - divergence(mesh, speed * (now[owner] + now[neighbour])))
-            whole = moved + now
-            moved = now - divergence(mesh, speed * (whole[owner] + whole[neighbour])) / mesh.volume
-    except NumericsError:
-        return None
-    return moved if moved.min() >= 0 else None
+    flow = last * conductance * mean
+    total = np.bincount(owner, flow, mesh.cells) + np.bincount(neighbour, flow, mesh.cells)
+    diagonal: Array = np.where(total > 0, total, 1.0)
+    phi = system.inverse(owner, neighbour, -flow, diagonal)(mesh.volume * (before - now))
+    drop = phi[owner] - phi[neighbour]
+    square = conductance * drop**2
+    sums = np.bincount(owner, square, mesh.cells) + np.bincount(neighbour, square, mesh.cells)
+    kinetic = sums / (4.0 * mesh.volume)
+    return phi + 0.5 * (last + duration) * kinetic, conductance
+
+
+def _transported(mesh: Mesh, state: State, duration: float, phi: Array, conductance: Array) -> Array:
+    """rho^n (cell,) transported along phi by the midpoint rule, written as a sum of face fluxes to conserve mass."""
+    now, owner, neighbour = state.density, mesh.owner, mesh.neighbour
+    speed = 0.25 * duration * conductance * (phi[owner] - phi[neighbour])
+    cells = np.arange(mesh.cells, dtype=np.int32)
+    own = mesh.volume + divergence(mesh, speed)
+    matrix = sparse([own, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner]).tocsc()
+    end = factorise(matrix).solve(mesh.volume * now - divergence(mesh, speed * (now[owner] + now[neighbour])))
+    total = end + now
+    return now - divergence(mesh, speed * (total[owner] + total[neighbour])) / mesh.volume

@@ -1,4 +1,4 @@
-"""The Newton system of a JKO step with several time intervals: a small dynamic transport problem."""
+"""Newton's method for a JKO step with several time intervals, a small dynamic transport problem."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, factorise, solve_second_kind
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.newton import CentredIterate, sparse
-from fvflow.steppers.schur import Pattern
+from fvflow.steppers.newton import CentredNewton, sparse
+from fvflow.steppers.schur import MeshSystemSolver
 
 
-class Intervals(CentredIterate):
-    """phi_1 ... phi_Q in the middle, and rho_1 ... rho_Q at the end, of Q equal intervals tau/Q of a step.
+class IntervalsNewton(CentredNewton):
+    """phi_1 ... phi_Q at the midpoints, and rho_1 ... rho_Q at the ends, of Q equal intervals tau/Q of a step.
 
-        |K| (rho_q - rho_{q-1}) + (tau/Q) sum_s T_s m_s D_s = 0,     m_s the mean of the four densities beside s
+        |K| (rho_q - rho_{q-1}) + (tau/Q) sum_s T_s m_s D_s = 0
         |K| (phi_q - phi_{q+1}) + (tau/8Q) sum_s T_s (D_{q,s}^2 + D_{q+1,s}^2) = 0                        (q < Q)
         |K| (phi_Q - E'(rho_Q)) + (tau/8Q) sum_s T_s D_{Q,s}^2 = 0
 
-    Starts from the solution with one interval. Newton on all unknowns at once: between the ends the energy does not see
-    the densities, so that no Schur complement in phi exists.
+    m_s is the mean of the four densities beside s. Newton's method starts from the solution with one interval and
+    solves for all unknowns at once: the energy does not depend on the intermediate densities, so that there is no Schur
+    complement in phi.
     """
 
     def __init__(
-        self, pattern: Pattern, problem: GradientFlow, state: State, single: CentredIterate, tau: float, count: int
+        self,
+        solver: MeshSystemSolver,
+        problem: GradientFlow,
+        state: State,
+        single: CentredNewton,
+        tau: float,
+        count: int,
     ) -> None:
-        super().__init__(pattern, problem, state, single.density, tau / count)
+        super().__init__(solver, problem, state, single.density, tau / count)
         self._count = count
         part = np.arange(1, count + 1)[:, None] / count
-        self._densities = (1.0 - part) * state.density + part * self.density  # (Q, cell), at the ends
+        self._densities = (1.0 - part) * state.density + part * self.density  # (Q, cell)
         self._potentials = np.tile(single.phi, (count, 1))  # (Q, cell)
 
     def _drops(self) -> Array:
@@ -44,7 +51,7 @@ class Intervals(CentredIterate):
         return np.asarray(0.25 * self._conductance * (both[:, self.owner] + both[:, self.neighbour]))
 
     def flux(self) -> Array:
-        """What crosses each face in the whole step (face,)."""
+        """Mass through each face in the whole step (face,)."""
         return np.asarray((self._flows() * self._drops()).sum(axis=0))
 
     def cost(self) -> float:
@@ -52,41 +59,68 @@ class Intervals(CentredIterate):
         return 0.5 * float((self._flows() * self._drops() ** 2).sum())
 
     def residuals(self) -> tuple[Array, Array]:
-        """What continuity and Hamilton-Jacobi are off by (Q, cell), zero in vacuum."""
+        """Residuals of continuity and of Hamilton-Jacobi (Q, cell), zero in vacuum."""
         flux, share = self._flows() * self._drops(), 0.125 * self._conductance * self._drops() ** 2
         change = np.diff(self._densities, axis=0, prepend=self._before[None])
         continuity = self.volume * change + np.stack([divergence(self, part) for part in flux])
         cells = len(self.volume)
         kinetic = np.stack([np.bincount(self.owner, s, cells) + np.bincount(self.neighbour, s, cells) for s in share])
-        ahead = np.concatenate([self._potentials[1:], self._variation()[None]])
-        optimality = self.volume * (self._potentials - ahead) + kinetic
+        following = np.concatenate([self._potentials[1:], self._variation()[None]])
+        optimality = self.volume * (self._potentials - following) + kinetic
         optimality[:-1] += kinetic[1:]
         continuity[:, self._vacuum] = 0.0
         optimality[:, self._vacuum] = 0.0
         return continuity, optimality
 
     def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
-        """As for one interval, of the worst of them."""
+        """The largest errors of all intervals."""
         parts = zip(continuity, optimality, self._flows(), self._potentials, strict=True)
-        lost, off = np.max([self._measured(*part) for part in parts], axis=0)
-        return float(lost), float(off)
+        mass_error, potential_error = np.max([self._relative_errors(*part) for part in parts], axis=0)
+        return float(mass_error), float(potential_error)
 
     def advance(self, continuity: Array, optimality: Array) -> None:
-        """One Newton step, limited as that of ljko. Raises NumericsError."""
+        """One Newton step, limited as for upwind mobility. Raises NumericsError."""
+        count, cells = self._count, len(self.volume)
+        matrix = self._matrix()
+        if not np.isfinite(matrix.data).all():
+            raise NumericsError("the Newton matrix overflowed")
+        factors = factorise(matrix, indefinite=True)
+
+        def local_step(continuity: Array, optimality: Array) -> Array:
+            right = np.concatenate([continuity.ravel(), optimality.ravel()])
+            return np.asarray(factors.solve(-right)).reshape(2 * count, cells)
+
+        step = local_step(continuity, optimality)
+        if self._total.interacting:
+
+            def response(last: Array) -> Array:
+                """The step for a right-hand side in the last optimality condition alone."""
+                shifted = np.zeros_like(optimality)
+                shifted[-1] = last
+                return local_step(np.zeros_like(continuity), shifted)
+
+            right = self._interaction(step[-1])
+            step = step - response(solve_second_kind(lambda z: self._interaction(response(z)[-1]), right))
+        self._potentials = self._potentials + step[:count]
+        self._densities = self._limited(self._densities, step[count:])
+        self.phi, self.density = self._potentials[-1], self._densities[-1]
+
+    def _matrix(self) -> Any:
+        """The Newton matrix in CSC: blocks of potentials, then of densities; continuity, then optimality."""
         from scipy.sparse import block_array
 
         count, cells = self._count, len(self.volume)
         places = np.arange(cells, dtype=np.int32)
-        owner, neighbour = [places, self.owner, self.neighbour], [places, self.neighbour, self.owner]
+        rows, columns = [places, self.owner, self.neighbour], [places, self.neighbour, self.owner]
         speeds, flows = 0.25 * self._conductance * self._drops(), self._flows()
         vacuum = 1.0 * self._vacuum
         blocks: list[list[Any]] = [[None] * (2 * count) for _ in range(2 * count)]
-        for q, (speed, flow) in enumerate(zip(speeds, flows, strict=True)):  # over the few intervals
-            moved = divergence(self, speed)
-            end = sparse([self._inner + moved, speed, -speed], owner, neighbour)
-            start = sparse([moved - self._inner, speed, -speed], owner, neighbour)
-            lost = np.bincount(self.owner, flow, cells) + np.bincount(self.neighbour, flow, cells) + vacuum
-            blocks[q][q] = sparse([lost, -flow, -flow], owner, neighbour)
+        for q, (speed, flow) in enumerate(zip(speeds, flows, strict=True)):
+            outflow = divergence(self, speed)
+            end = sparse([self._active_volume + outflow, speed, -speed], rows, columns)
+            start = sparse([outflow - self._active_volume, speed, -speed], rows, columns)
+            total = np.bincount(self.owner, flow, cells) + np.bincount(self.neighbour, flow, cells) + vacuum
+            blocks[q][q] = sparse([total, -flow, -flow], rows, columns)
             blocks[q][count + q] = end
             blocks[count + q][q] = end.T
             if q > 0:
@@ -96,25 +130,4 @@ class Intervals(CentredIterate):
                 blocks[count + q][count + q] = sparse([vacuum], [places], [places])
         second = np.where(self._vacuum, 1.0, self.volume * self._total.second(self.density))
         blocks[-1][-1] = sparse([-second], [places], [places])
-        matrix: Any = block_array(blocks).tocsc()
-        if not np.isfinite(matrix.data).all():
-            raise NumericsError("the Newton matrix overflowed")
-        factors = factorise(matrix, indefinite=True)
-
-        def solved(continuity: Array, optimality: Array) -> Array:
-            right = np.concatenate([continuity.ravel(), optimality.ravel()])
-            return np.asarray(factors.solve(-right)).reshape(2 * count, cells)
-
-        step = solved(continuity, optimality)
-        if self._total.interacting:
-            nothing = np.zeros_like(continuity)
-
-            def of(far: Array) -> Array:
-                shifted = np.zeros_like(optimality)
-                shifted[-1] = far
-                return solved(nothing, shifted)
-
-            step = step - of(solve_second_kind(lambda z: self._distant(of(z)[-1]), self._distant(step[-1])))
-        self._potentials = self._potentials + step[:count]
-        self._densities = self._limited(self._densities, step[count:])
-        self.phi, self.density = self._potentials[-1], self._densities[-1]
+        return block_array(blocks).tocsc()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -13,11 +14,10 @@ from fvflow.errors import NumericsError
 from fvflow.fluxes import scharfetter_gummel
 from fvflow.linalg import (
     Auto,
-    Direct,
     FaceMatrix,
     FactorCache,
-    Multigrid,
     SplitSweeps,
+    SymmetricSolver,
     UpwindTriangular,
     rescale_to_mass,
     resolve_solver,
@@ -25,74 +25,79 @@ from fvflow.linalg import (
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.intervals import Intervals
-from fvflow.steppers.newton import CentredIterate, Iterate
-from fvflow.steppers.schur import NewtonSolver, Pattern, newton_solver
+from fvflow.steppers.intervals import IntervalsNewton
+from fvflow.steppers.newton import CentredNewton, NewtonResult, UpwindNewton, run_newton
+from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 
-_MOST_FAILURES = 100  # Newton iterations without success in one step, all its parts together
-_LEAST = 1e-6  # of the mean: the least density at which the predictor evaluates the diffusion
+FallibleStep = Callable[[State, float], State | None]
+"""(state, length of the step) -> the state after the step; None if the step failed."""
+
+_MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
+_MIN_DENSITY = 1e-6  # relative to the mean: smallest density at which the predictor evaluates the diffusion
 
 
 @dataclass(frozen=True)
 class LJKO(GradientStepperBase):
-    """The linearised JKO step with upwind mobility: first order, rho > 0 stays, E falls at any step.
+    """The linearised JKO step with upwind mobility: first order; rho stays >= 0 and E decreases at any step length.
 
-    With phi the potential at the end of the step, D_s = phi_K - phi_L and rho_s the density on the side that the mass
-    leaves, the step solves
+    With the potential phi at the end of the step, D_s = phi_K - phi_L and the upstream density rho_s, the step solves
 
         |K| (rho_K - rho^n_K) + tau sum_s T_s rho_s D_s = 0                                     (continuity)
         |K| (phi_K - E'(rho)_K) + (tau/2) sum_{s leaving K} T_s D_s^2 = 0                       (Hamilton-Jacobi)
 
-    the optimality conditions of min E(rho) + (tau/2) sum_s T_s rho_s D_s^2, so that E(rho^{n+1}) plus that cost is at
-    most E(rho^n). Cances, Gallouet, Todeschi, A variational finite volume scheme for Wasserstein gradient flows, Numer.
-    Math. 146 (2020); notes, equations (140)-(146).
+    These are the optimality conditions of min E(rho) + (tau/2) sum_s T_s rho_s D_s^2, so that E(rho^{n+1}) plus this
+    transport cost is at most E(rho^n). Cances, Gallouet, Todeschi, A variational finite volume scheme for Wasserstein
+    gradient flows, Numer. Math. 146 (2020); notes, equations (140)-(146).
 
-    Newton on both, its Schur complement in phi factorised or, on large meshes, solved by multigrid. It starts from one
-    linear implicit step with the diffusion rho E''(rho) of the last density and the same potential, whose tails decay
-    like those of the solution: on Ornstein-Uhlenbeck 2 to 6 iterations where a start from rho^n took 9 to 30. Where
-    E'(0) is infinite, cells that stay below 1e-14 of the mean keep that start. The density is then carried once more
-    along phi, an M-matrix, which makes it conservative and non-negative to round-off. If Newton does not converge the
-    step is halved.
+    Newton's method solves both equations. The Schur complement in phi is factorised or, on large meshes, solved by
+    multigrid. The initial iterate is one linear implicit step with the diffusion rho E''(rho) of the last density and
+    the same potential: its tails decay like those of the solution, and Ornstein-Uhlenbeck flows take 2 to 6 iterations
+    instead of 9 to 30 from rho^n. If E'(0) is infinite, cells that stay below 1e-14 of the mean density keep this
+    initial iterate. Afterwards one upwind transport step along phi, with an M-matrix, makes the density conservative
+    and non-negative to round-off. If Newton's method does not converge the step is halved.
     """
 
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-10
+    """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 40
+    """Largest number of Newton iterations; a step that needs more is halved."""
     halvings: Annotated[int, Ge(0), Le(60)] = 24
+    """Largest number of successive halvings of a step that does not converge."""
     solver: NewtonSolver = Auto()
+    """The linear solver of the Newton systems."""
     kind: Literal["ljko"] = "ljko"
     mobility = "upwind"
 
-    def newton_solver(self, extent: Extent) -> Direct | Multigrid:
-        """The solver of its Newton systems on a mesh of this extent."""
-        return newton_solver(self.solver, extent)
+    def positive_step(self, problem: GradientFlow) -> float:
+        """Infinite: the density after a step solves a linear system with an M-matrix."""
+        return math.inf
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
         mesh = problem.mesh
-        marcher = _Marcher(
-            self, problem, Pattern(mesh, self.solver), Predictor(problem, self.solver), UpwindTriangular(mesh)
-        )
+        system, triangular = MeshSystemSolver(mesh, self.solver), UpwindTriangular(mesh)
+        halving = _HalvingStep(self, problem, system, Predictor(problem, self.solver), triangular)
 
         def step(state: State, length: float) -> State:
-            return marcher.step(state, length, self.halvings, [_MOST_FAILURES])
+            return halving(state, length, self.halvings, [_MAX_FAILURES])
 
         return step
 
 
 @dataclass(frozen=True, eq=False)
-class _Marcher:
-    """LJKO on one problem."""
+class _HalvingStep:
+    """The step of `LJKO` on one problem, divided into as many parts as it needs to converge."""
 
     options: LJKO
     problem: GradientFlow
-    pattern: Pattern
+    system: MeshSystemSolver
     predict: Predictor
-    downhill: UpwindTriangular
+    triangular: UpwindTriangular
 
-    def step(self, state: State, length: float, halvings: int, failures: list[int]) -> State:
-        """The state after a step, in as many parts as it needs; the failures left are counted down."""
+    def __call__(self, state: State, length: float, halvings: int, failures: list[int]) -> State:
+        """The state after a step; `halvings` are still allowed, and `failures[0]` failures, which it counts down."""
         try:
-            return self._attempt(state, length)
+            return self._single_step(state, length)
         except NumericsError as failure:
             failures[0] -= 1
             if halvings == 0 or failures[0] < 0:
@@ -101,8 +106,8 @@ class _Marcher:
                     f"{self.options.halvings - halvings} halvings ({failure}); use a smaller step, a finer mesh or a "
                     "larger tolerance"
                 ) from None
-        half = self.step(state, 0.5 * length, halvings - 1, failures)
-        end = self.step(half, 0.5 * length, halvings - 1, failures)
+        half = self(state, 0.5 * length, halvings - 1, failures)
+        end = self(half, 0.5 * length, halvings - 1, failures)
         return replace(
             end,
             step=state.step + 1,
@@ -114,164 +119,133 @@ class _Marcher:
             halvings=half.halvings + end.halvings + 1,
         )
 
-    def _attempt(self, state: State, length: float) -> State:
-        mesh = self.problem.mesh
-        content = mesh.volume * state.density
-        with np.errstate(all="ignore"):  # a Newton step that overflows shows in its residual, and the step is halved
-            phi, found = self._newton(state, self.predict(state, length), length)
-        carrier = _carrier(self.problem, phi, length)
-        carried = rescale_to_mass(carrier, self.downhill.solve(carrier, phi, content), state.mass)
-        return replace(
-            state,
-            time=state.time + length,
-            step=state.step + 1,
-            density=carried.density,
-            potential=phi,
-            iterations=found.iterations,
-            residual=found.residual,
-            optimality=found.optimality,
-            dissipated=_cost(self.problem, phi, carried.density, length),
-            correction=carried.correction,
-            halvings=0,
+    def _single_step(self, state: State, length: float) -> State:
+        """The state after an undivided step. Raises NumericsError if it does not converge."""
+        problem, options = self.problem, self.options
+        with np.errstate(all="ignore"):  # an overflow shows in the residual, and the step is halved
+            newton = UpwindNewton(self.system, problem, state, self.predict(state, length), length)
+            result = run_newton(newton, options.tolerance, options.iterations)
+        matrix = _upwind_transport(problem, newton.phi, length)
+        transported = self.triangular.solve(matrix, newton.phi, problem.mesh.volume * state.density)
+        solution = rescale_to_mass(matrix, transported, state.mass)
+        return state.advanced(
+            length,
+            solution.density,
+            potential=newton.phi,
+            dissipated=_transport_cost(problem, newton.phi, solution.density, length),
+            correction=solution.correction,
+            **result._asdict(),
         )
-
-    def _newton(self, state: State, start: Array, length: float) -> tuple[Array, Converged]:
-        """phi at the end of the step."""
-        iterate = Iterate(self.pattern, self.problem, state, start, length)
-        found = _converged(iterate, self.options.tolerance, self.options.iterations)
-        return iterate.phi, found
-
-
-class Converged(NamedTuple):
-    """The Newton iterations of a step and the residuals that they left: see `Iterate.errors`."""
-
-    iterations: int
-    residual: float
-    optimality: float
-
-
-def _converged(iterate: Iterate, tolerance: float, most: int) -> Converged:
-    """Advance the iterate until it has converged. Raises NumericsError."""
-    for iteration in range(most + 1):
-        residuals = iterate.residuals()
-        lost, off = iterate.errors(*residuals)
-        if lost <= tolerance and off <= 100 * tolerance:
-            return Converged(iteration, lost, off)
-        if lost == np.inf or iteration == most:
-            break
-        iterate.advance(*residuals)
-    raise NumericsError(f"residuals {lost:.1e} of the mass and {off:.1e} of the potential")
 
 
 @dataclass(frozen=True)
 class JKO(GradientStepperBase):
-    """The JKO step itself, centred in space and in the time of the step: min E(rho) + (tau/2) sum_s T_s rho_s D_s^2.
+    """The JKO step itself, centred in space and within the step: min E(rho) + (tau/2) sum_s T_s rho_s D_s^2.
 
         |K| (rho_K - rho^n_K) + tau sum_s T_s rho_s D_s = 0,   rho_s = (rho_K + rho_L + rho^n_K + rho^n_L)/4
         |K| (phi_K - E'(rho)_K) + (tau/8) sum_s T_s D_s^2 = 0
 
-    the Benamou-Brenier problem of the step with one interval, phi in its middle: second order in space and near the JKO
-    recursion to a relative tau^2, so that what remains of its error is the first order in tau of the recursion (notes,
-    equations (1) and (140)). With Q `intervals` in time it is nearer by 1/Q^2, for long steps; their one system costs
-    more than Q single ones. A step that does not converge, or whose density would be negative, is left to ljko and
-    counted as a fallback.
+    This is the Benamou-Brenier problem of the step with one time interval, phi at its midpoint: second order in space,
+    and within a relative tau^2 of the JKO recursion, so that the remaining error is the first order in tau of the
+    recursion itself (notes, equations (1) and (140)). The joint system of Q intervals costs more than Q systems of one
+    interval. A step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted
+    as a fallback.
     """
 
     intervals: Annotated[int, Ge(1), Le(64)] = 1
+    """Number Q of time intervals in a step, for long steps: the distance from the JKO recursion falls like 1/Q^2."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-12
+    """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 40
+    """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
     solver: NewtonSolver = Auto()
+    """The linear solver of the Newton systems."""
     kind: Literal["jko"] = "jko"
     order_in_space = 2
 
-    def newton_solver(self, extent: Extent) -> Direct | Multigrid:
-        """The solver of its Newton systems on a mesh of this extent."""
-        return newton_solver(self.solver, extent)
+    def positive_step(self, problem: GradientFlow) -> float:
+        """Infinite: a step that would be negative is taken by `ljko`."""
+        return math.inf
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run; several intervals have one factorisation of all, 20 kB per unknown."""
-        several = 40_000 * self.intervals * extent.cells if self.intervals > 1 else 0
-        return super().memory(extent) + several
+        """Estimated bytes of a run; several intervals are factorised together, 20 kB per unknown."""
+        joint = 40_000 * self.intervals * extent.cells if self.intervals > 1 else 0
+        return super().memory(extent) + joint
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        minimised, robust = self.attempt(problem), LJKO().start(problem)
+        return with_fallback(self.start_fallible(problem), problem)
 
-        def step(state: State, length: float) -> State:
-            return minimised(state, length) or replace(robust(state, length), fallbacks=1)
+    def start_fallible(self, problem: GradientFlow) -> FallibleStep:
+        """The step as a function that returns None if it does not converge to a density >= 0."""
+        mesh, system = problem.mesh, MeshSystemSolver(problem.mesh, self.solver)
+        predict, triangular = Predictor(problem, self.solver), UpwindTriangular(mesh)
+
+        def step(state: State, length: float) -> State | None:
+            try:
+                with np.errstate(all="ignore"):  # an overflow shows in the residual
+                    newton, result = self._newton(system, problem, state, predict(state, length), length)
+            except NumericsError:
+                return None
+            density = transported_density(mesh, triangular, state, newton.flux(), newton.phi, self.tolerance)
+            if density is None:
+                return None
+            cost = newton.cost()
+            return state.advanced(length, density, potential=newton.phi, dissipated=cost, **result._asdict())
 
         return step
 
-    def attempt(self, problem: GradientFlow) -> Callable[[State, float], State | None]:
-        """The step as a function; None where it does not converge to a density >= 0."""
-        mesh, pattern, predict = problem.mesh, Pattern(problem.mesh, self.solver), Predictor(problem, self.solver)
-        downhill = UpwindTriangular(mesh)
-
-        def minimised(state: State, length: float) -> State | None:
-            try:
-                with np.errstate(all="ignore"):  # as in ljko
-                    iterate, found = self._newton(pattern, problem, state, predict(state, length), length)
-            except NumericsError:
-                return None
-            density = poured(mesh, downhill, state, iterate.flux(), iterate.phi, self.tolerance)
-            if density is None:
-                return None
-            return replace(
-                state,
-                time=state.time + length,
-                step=state.step + 1,
-                density=density,
-                potential=iterate.phi,
-                iterations=found.iterations,
-                residual=found.residual,
-                optimality=found.optimality,
-                dissipated=iterate.cost(),
-                correction=0.0,
-                halvings=0,
-                fallbacks=0,
-            )
-
-        return minimised
-
     def _newton(
-        self, pattern: Pattern, problem: GradientFlow, state: State, start: Array, length: float
-    ) -> tuple[CentredIterate, Converged]:
-        single = CentredIterate(pattern, problem, state, start, length)
-        found = _converged(single, self.tolerance, self.iterations)
+        self, system: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, length: float
+    ) -> tuple[CentredNewton, NewtonResult]:
+        """The converged iterate. Raises NumericsError."""
+        single = CentredNewton(system, problem, state, start, length)
+        result = run_newton(single, self.tolerance, self.iterations)
         if self.intervals == 1:
-            return single, found
-        several = Intervals(pattern, problem, state, single, length, self.intervals)
-        further = _converged(several, self.tolerance, self.iterations)
-        return several, further._replace(iterations=found.iterations + further.iterations)
+            return single, result
+        several = IntervalsNewton(system, problem, state, single, length, self.intervals)
+        final = run_newton(several, self.tolerance, self.iterations)
+        return several, final._replace(iterations=result.iterations + final.iterations)
 
 
-def poured(
-    mesh: Mesh, downhill: UpwindTriangular, state: State, flux: Array, phi: Array, tolerance: float
+def with_fallback(step: FallibleStep, problem: GradientFlow) -> Step:
+    """The step as a function in which `ljko` takes the steps that fail; they are counted as fallbacks."""
+    fallback = LJKO().start(problem)
+
+    def safe_step(state: State, length: float) -> State:
+        return step(state, length) or replace(fallback(state, length), fallbacks=1)
+
+    return safe_step
+
+
+def transported_density(
+    mesh: Mesh, triangular: UpwindTriangular, state: State, flux: Array, phi: Array, tolerance: float
 ) -> Array | None:
-    """The density after what crosses each face in a step; None where it would be negative by more than round-off.
+    """The density (cell,) after the mass `flux` (face,) has crossed each face; None if it would be negative.
 
-    In vacuum the fluxes of a converged Newton iteration may take 1e-40 out of an empty cell; it keeps that back.
+    In vacuum the fluxes of a converged Newton iterate may remove 1e-40 too much from an empty cell: a total outflow of
+    at most `tolerance` of the mass is held back.
     """
-    content, kept = downhill.limit_outflow(flux, phi, mesh.volume * state.density)
-    return content / mesh.volume if kept <= tolerance * state.mass else None
+    masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
+    return masses / mesh.volume if held_back <= tolerance * state.mass else None
 
 
 class Predictor:
-    """A linear implicit step with the diffusion rho E''(rho) of the density before, and the potential.
+    """The initial iterate: a linear implicit step with the diffusion rho E''(rho) of the last density.
 
-    The Newton iteration starts from it. On large grids it is split by axis, thirty times faster at 512^2; in vacuum the
-    iteration then takes a fifth more steps.
+    The potential is included. On large grids the step is split by axis: thirty times faster at 512^2, but a fifth more
+    Newton iterations in vacuum.
     """
 
-    def __init__(self, problem: GradientFlow, solver: NewtonSolver) -> None:
+    def __init__(self, problem: GradientFlow, solver: SymmetricSolver) -> None:
         self._problem = problem
-        large = isinstance(newton_solver(solver, problem.mesh.extent), Multigrid)
+        large = solver.resolve_symmetric(problem.mesh.extent).cg_iterations() is not None
         self._split = problem.mesh.edges is not None and (large or problem.mesh.dimension == 1)
         self._solve = FactorCache(resolve_solver(Auto(), problem.mesh.extent).prepare, keep=2)
 
     def __call__(self, state: State, tau: float) -> Array:
         mesh, total = self._problem.mesh, self._problem.total
-        density = np.maximum(state.density, _LEAST * state.mass / mesh.volume.sum())
+        density = np.maximum(state.density, _MIN_DENSITY * state.mass / mesh.volume.sum())
         diffusion = density * total.second(density)
         eps = 0.5 * (diffusion[mesh.owner] + diffusion[mesh.neighbour])
         potential = total.potential(state.density)
@@ -284,14 +258,14 @@ class Predictor:
         return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density
 
 
-def _carrier(problem: GradientFlow, phi: Array, tau: float) -> FaceMatrix:
-    """The continuity equation with phi given: implicit upwind transport, an M-matrix."""
+def _upwind_transport(problem: GradientFlow, phi: Array, tau: float) -> FaceMatrix:
+    """The matrix of implicit upwind transport along phi, an M-matrix."""
     mesh = problem.mesh
     drop = tau * mesh.transmissibility * (phi[mesh.owner] - phi[mesh.neighbour])
     return FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(drop, 0.0), np.maximum(-drop, 0.0))
 
 
-def _cost(problem: GradientFlow, phi: Array, density: Array, tau: float) -> float:
+def _transport_cost(problem: GradientFlow, phi: Array, density: Array, tau: float) -> float:
     """(tau/2) sum_s T_s rho_s D_s^2, the discrete W2^2(rho^n, rho)/(2 tau) of a step."""
     mesh = problem.mesh
     drop = phi[mesh.owner] - phi[mesh.neighbour]

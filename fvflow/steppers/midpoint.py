@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -13,98 +14,109 @@ from fvflow.linalg import UpwindTriangular, divergence, elimination_order, facto
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.jko import LJKO, poured
+from fvflow.steppers.jko import FallibleStep, transported_density, with_fallback
 from fvflow.steppers.newton import round_off
+from fvflow.steppers.schur import Map
 
-_SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content
+_MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
 
 
 @dataclass(frozen=True)
 class Midpoint(GradientStepperBase):
     """|K| (rho - rho^n) + tau sum_s T_s m_s D_s = 0 with the discrete gradient of the energy: second order.
 
-    phi_K = (e(rho_K) - e(rho^n_K))/(rho_K - rho^n_K), D_s = phi_K - phi_L, and m_s the mean of the four densities
-    beside s before and after. Multiplying by phi and summing gives
+    phi_K = (e(rho_K) - e(rho^n_K))/(rho_K - rho^n_K), D_s = phi_K - phi_L, and m_s is the mean of the densities of the
+    two cells of s before and after the step. Multiplying by phi and summing gives
 
         E(rho) - E(rho^n) = -tau sum_s T_s m_s D_s^2
 
-    exactly, at any step (Gonzalez, Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6 (1996);
-    McLachlan, Quispel, Robidoux, Geometric integration using discrete gradients, Phil. Trans. A 357 (1999)). A step
-    whose Newton iteration fails or whose density would be negative is left to ljko, and counted as a fallback; so are
-    the first `warmup` steps, for rough data (each is upwind and costs an error tau h).
+    exactly, at any step length (Gonzalez, Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6
+    (1996); McLachlan, Quispel, Robidoux, Geometric integration using discrete gradients, Phil. Trans. A 357 (1999)). A
+    step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted as a
+    fallback.
     """
 
     warmup: Annotated[int, Ge(0)] = 0
+    """Number of first steps taken by `ljko`, for rough initial data; each adds an upwind error of order tau h."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-13
+    """Residual of Newton's method, as a fraction of the mass."""
     iterations: Annotated[int, Ge(1)] = 20
+    """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
     kind: Literal["midpoint"] = "midpoint"
     order = 2
     order_in_space = 2
 
+    def positive_step(self, problem: GradientFlow) -> float:
+        """Infinite: a step that would be negative is taken by `ljko`."""
+        return math.inf
+
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        robust = LJKO().start(problem)
-        order, downhill = elimination_order(problem.mesh), UpwindTriangular(problem.mesh)
+        return with_fallback(self._start_fallible(problem), problem)
 
-        def step(state: State, length: float) -> State:
-            found = None if state.step < self.warmup else self._solved(problem, downhill, state, length, order)
-            if found is None:
-                return replace(robust(state, length), fallbacks=1)
-            density, dissipated, iterations, residual = found
-            return replace(
-                state,
-                time=state.time + length,
-                step=state.step + 1,
-                density=density,
-                potential=None,
-                iterations=iterations,
-                residual=residual,
-                optimality=0.0,
-                dissipated=dissipated,
-                correction=0.0,
-                halvings=0,
-                fallbacks=0,
+    def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
+        order, triangular = elimination_order(problem.mesh), UpwindTriangular(problem.mesh)
+
+        def step(state: State, length: float) -> State | None:
+            if state.step < self.warmup:
+                return None
+            try:
+                with np.errstate(all="ignore"):  # an overflow shows in the residual
+                    solution = self._newton(problem, state, length, order)
+            except NumericsError:
+                return None
+            density = transported_density(problem.mesh, triangular, state, solution.flux, solution.phi, self.tolerance)
+            if density is None:
+                return None
+            return state.advanced(
+                length,
+                density,
+                iterations=solution.iterations,
+                residual=solution.residual,
+                dissipated=solution.dissipated,
             )
 
         return step
 
-    def _solved(
-        self, problem: GradientFlow, downhill: UpwindTriangular, state: State, tau: float, order: Index | None
-    ) -> tuple[Array, float, int, float] | None:
-        """Density, dissipated energy, iterations, residual of a step; None where it is left to the fallback."""
-        volume, before = problem.mesh.volume, state.density
-        density = before
-        with np.errstate(all="ignore"):  # what is not finite ends in the fallback
-            for iteration in range(self.iterations):
-                flow, phi = _flow(problem, before, density, tau)
-                drop = phi[problem.mesh.owner] - phi[problem.mesh.neighbour]
-                flux = flow * drop
-                residual = volume * (density - before) + divergence(problem.mesh, flux)
-                lost = float(np.abs(residual).sum()) / state.mass
-                if lost <= max(self.tolerance, round_off(problem.mesh, flow, phi) / state.mass):
-                    after = poured(problem.mesh, downhill, state, flux, phi, self.tolerance)
-                    return None if after is None else (after, float(flux @ drop), iteration, lost)
-                if not np.isfinite(lost):
-                    return None
-                try:
-                    change = _newton_step(problem, before, density, tau, residual, order)
-                except NumericsError:
-                    return None
-                density = np.maximum(density - change, _SHRINK * density)
-        return None
+    def _newton(self, problem: GradientFlow, state: State, tau: float, order: Index | None) -> _Solution:
+        """The solution of the nonlinear system. Raises NumericsError if Newton's method does not converge."""
+        mesh, density = problem.mesh, state.density
+        for iteration in range(self.iterations):
+            flow, phi = _flow(problem, state.density, density, tau)
+            drop = phi[mesh.owner] - phi[mesh.neighbour]
+            flux = flow * drop
+            residual = mesh.volume * (density - state.density) + divergence(mesh, flux)
+            error = float(np.abs(residual).sum()) / state.mass
+            if error <= max(self.tolerance, round_off(mesh, flow, phi) / state.mass):
+                return _Solution(flux, phi, float(flux @ drop), iteration, error)
+            if not np.isfinite(error):
+                break
+            change = _newton_step(problem, state.density, density, tau, residual, order)
+            density = np.maximum(density - change, _MAX_DECREASE * density)
+        raise NumericsError("Newton's method did not converge")
+
+
+class _Solution(NamedTuple):
+    """Solution of the midpoint rule: mass through each face in the step (face,), phi (cell,), and statistics."""
+
+    flux: Array
+    phi: Array
+    dissipated: float
+    iterations: int
+    residual: float
 
 
 def _flow(problem: GradientFlow, before: Array, after: Array, tau: float) -> tuple[Array, Array]:
-    """tau T m of each face (face,), and phi of each cell (cell,)."""
-    mesh, both = problem.mesh, before + after
-    flow = 0.25 * tau * mesh.transmissibility * (both[mesh.owner] + both[mesh.neighbour])
+    """tau T m (face,) and phi (cell,)."""
+    mesh, total = problem.mesh, before + after
+    flow = 0.25 * tau * mesh.transmissibility * (total[mesh.owner] + total[mesh.neighbour])
     return flow, problem.total.secant(before, after)
 
 
 def _newton_step(
     problem: GradientFlow, before: Array, after: Array, tau: float, residual: Array, order: Index | None
 ) -> Array:
-    """(dR/d rho)^-1 R; raises NumericsError where the matrix is singular."""
+    """(dR/d rho)^-1 R; raises NumericsError if the matrix is singular or not finite."""
     from scipy.sparse import coo_array
 
     mesh = problem.mesh
@@ -127,16 +139,19 @@ def _newton_step(
     def inverse(right: Array) -> Array:
         return np.asarray(factors.solve(right if order is None else right[order])[place])
 
-    if not problem.total.interacting:
-        return inverse(residual)
-    flow = conductance * mean
+    local = inverse(residual)
+    return _with_interaction(problem, inverse, local, conductance * mean) if problem.total.interacting else local
 
-    def moved(potential: Array) -> Array:  # as the potential is smooth, what is solved for keeps its thin tails
-        return inverse(divergence(mesh, flow * (potential[owner] - potential[neighbour])))
 
-    local, offdiagonal_hessian_product = inverse(residual), problem.total.offdiagonal_hessian_product
-    return local - moved(
-        solve_second_kind(
-            lambda z: 0.5 * offdiagonal_hessian_product(moved(z)), 0.5 * offdiagonal_hessian_product(local)
-        )
-    )
+def _with_interaction(problem: GradientFlow, inverse: Map, local: Array, flow: Array) -> Array:
+    """The Newton step including an interaction, from the step and the inverse matrix without it.
+
+    The unknown of the linear system is the change of the potential, which is smooth, so that the thin tails of the
+    density keep their relative accuracy.
+    """
+    mesh, hessian = problem.mesh, problem.total.offdiagonal_hessian_product
+
+    def response(potential: Array) -> Array:
+        return inverse(divergence(mesh, flow * (potential[mesh.owner] - potential[mesh.neighbour])))
+
+    return local - response(solve_second_kind(lambda z: 0.5 * hessian(response(z)), 0.5 * hessian(local)))

@@ -1,9 +1,9 @@
-"""Explicit steps with limited slopes: second order, and positive, where the drift dominates."""
+"""Explicit steps with limited slopes, for dominant drifts: second order and positive."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -16,10 +16,10 @@ from fvflow.fluxes import Flux
 from fvflow.linalg import Krylov, divergence
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.base import Attempt, LinearStepperBase, Step
+from fvflow.steppers.base import EmbeddedStep, LinearStepperBase, Step
 from fvflow.steppers.reconstruction import Limiter, Reconstruction, reconstruction
 
-_MOST = 10**7  # substeps in one step
+_MAX_SUBSTEPS = 10**7  # of one step
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,153 +28,160 @@ class Reconstructed(FokkerPlanck):
 
         F = max(q, 0) r_K + min(q, 0) r_L + eps T (rho_K - rho_L),   q = T w = int_s v.n
 
-    with the values r_K and r_L on both sides of the face. Raises CaseError where the mesh has no such values.
+    with the reconstructed values r_K and r_L on the two sides of the face. Raises CaseError if the mesh does not allow
+    the limiter.
     """
 
     limiter: Limiter = "monotonised-central"
-    _flows: dict[float, tuple[Array, float]] = field(default_factory=dict, repr=False)
+    """The slope limiter."""
+    _flows: dict[float, tuple[Array, float]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._sides  # noqa: B018  # now, so that a mesh that does not fit is found before the run
+        self._reconstruction  # noqa: B018  # built now, so that an unsuitable mesh is refused before the run
 
     @cached_property
-    def _sides(self) -> Reconstruction:
+    def _reconstruction(self) -> Reconstruction:
         return reconstruction(self.mesh, self.limiter)
 
     @cached_property
-    def _diffusive(self) -> Array:
+    def _diffusive_conductance(self) -> Array:
         return self.epsilon * self.mesh.transmissibility
 
     def flux(self, density: Array, time: float) -> Array:
-        """F of each face (face,)."""
+        """F of each face (face,), positive from owner to neighbour."""
         owner, neighbour = density[self.mesh.owner], density[self.mesh.neighbour]
-        own, other = self._sides.rises(density)
+        owner_rise, neighbour_rise = self._reconstruction.rises(density)
         flow = self.flow(time)[0]
-        flux = np.where(flow > 0, owner + own, neighbour + other)
+        flux = np.where(flow > 0, owner + owner_rise, neighbour + neighbour_rise)
         flux *= flow
         if self.epsilon > 0:
-            flux += self._diffusive * (owner - neighbour)
+            flux += self._diffusive_conductance * (owner - neighbour)
         return flux
 
     def flow(self, time: float) -> tuple[Array, float]:
-        """q (face,), and the largest 1/tau of the steps tau of forward Euler that `Muscl` proves positive."""
-        time = self._moment(time)
+        """Volume flow q of each face (face,), and 1/tau for the longest positive forward Euler step tau (`Muscl`)."""
+        time = self._drift_time(time)
         if time not in self._flows:
-            while len(self._flows) >= 3:  # of the stages of one substep
+            while len(self._flows) >= 3:  # one for each stage time of a substep
                 self._flows.pop(next(iter(self._flows)))
             flow = self.mesh.transmissibility * self.drift.potential_drop(self.mesh, time)
-            self._flows[time] = flow, self._rate(flow)
+            self._flows[time] = flow, self._euler_rate(flow)
         return self._flows[time]
 
     def numerical_diffusion(self) -> None:
-        """None: nothing is upwinded at first order."""
+        """None: no flux is upwinded at first order."""
 
-    def _rate(self, flow: Array) -> float:
+    def _euler_rate(self, flow: Array) -> float:
         """max_K (c_K + eps sum_s T_s)/|K|."""
         mesh = self.mesh
-        both = np.bincount(mesh.owner, self._diffusive, mesh.cells)
-        both += np.bincount(mesh.neighbour, self._diffusive, mesh.cells)
-        return float(((self._sides.leaving(flow) + both) / mesh.volume).max())
+        diffusive = np.bincount(mesh.owner, self._diffusive_conductance, mesh.cells)
+        diffusive += np.bincount(mesh.neighbour, self._diffusive_conductance, mesh.cells)
+        return float(((self._reconstruction.outflow_bound(flow) + diffusive) / mesh.volume).max())
 
 
 @dataclass(frozen=True)
 class Muscl(LinearStepperBase):
     """Upwind fluxes of limited linear reconstructions and explicit substeps: second order, rho >= 0, for large drifts.
 
-    Each step is cut into substeps of SSPRK(4,3), four stages of forward Euler each half a substep long (Kraaijevanger,
-    Contractivity of Runge-Kutta methods, BIT 31, 1991), as many as `cfl` asks for; their number is `iterations`. It is
-    third order in time while no limiter switches, at least second when some do. `cfl` is the length of a stage, 1/2
-    standing for the bound below: on even grids without diffusion the Courant number, sum over the axes of |v| tau/h.
+    Each step is divided into as many SSPRK(4,3) substeps as `cfl` requires; `iterations` counts them. A substep has
+    four forward Euler stages, each half a substep long (Kraaijevanger, Contractivity of Runge-Kutta methods, BIT 31,
+    1991). The method is third order in time as long as no limiter switches, and at least second order otherwise. `cfl`
+    is the length of a stage, scaled so that 1/2 is the bound below: on uniform grids without diffusion it is the
+    Courant number, the sum over the axes of |v| tau/h.
 
-    Adaptive steps are single substeps, as long as the error allows and at most as `cfl` does. Of two half steps and a
-    whole one the error would tell little: beyond the bound of `cfl` both are cut into the same substeps. It is
-    |rho' - rho~|_1 instead, rho~ = (rho + 2 u)/3 of second order from the state u after three stages, which is there
-    already: no work beyond that of substeps that are given (Fekete, Conde, Shadid, Embedded pairs for optimal explicit
-    strong stability preserving Runge-Kutta methods, J. Comput. Appl. Math. 412, 2022).
+    An adaptive step is a single substep, no longer than the error tolerance and `cfl` allow. Step doubling would
+    estimate the error poorly: beyond the bound of `cfl`, the two half steps and the full step consist of the same
+    substeps. The estimate is |rho' - rho~|_1 instead, where rho~ = (rho + 2 u)/3 is the second-order solution embedded
+    in the method and u is the state after three stages, so it costs no additional work (Fekete, Conde, Shadid, Embedded
+    pairs for optimal explicit strong stability preserving Runge-Kutta methods, J. Comput. Appl. Math. 412, 2022).
 
     Positive: with r >= 0 and sum_s max(q_s, 0) r_s <= c_K rho_K (`Reconstruction`), forward Euler gives
 
         |K| rho_K' >= (|K| - tau c_K - tau eps sum_s T_s) rho_K + tau sum_s (max(-q_s, 0) r_L + eps T_s rho_L),
 
-    all of it >= 0 if tau (c_K + eps sum_s T_s) <= |K|; every stage is a convex combination of such steps (Zhang, Shu,
-    On maximum-principle-satisfying high order schemes for scalar conservation laws, J. Comput. Phys. 229, 2010; Shu,
-    Osher, Efficient implementation of essentially non-oscillatory shock-capturing schemes, J. Comput. Phys. 77, 1988).
-    Bounded: where sum_s q_s = 0 in each cell, as with a stream function that is constant on the walls, the same holds
-    of M - rho, whose values on the faces are M - r with r and 2 rho_K - r <= M: no maximum grows, and constants stay
-    constant. Where the drift moves, the bound holds at the times of all stages. Nothing is clipped.
+    and every term is >= 0 if tau (c_K + eps sum_s T_s) <= |K|; every stage is a convex combination of such steps
+    (Zhang, Shu, On maximum-principle-satisfying high order schemes for scalar conservation laws, J. Comput. Phys. 229,
+    2010; Shu, Osher, Efficient implementation of essentially non-oscillatory shock-capturing schemes, J. Comput. Phys.
+    77, 1988). Bounded: if sum_s q_s = 0 in each cell, as for a stream function that is constant on the walls, the same
+    argument applies to M - rho, whose face values are M - r with r and 2 rho_K - r <= M: the maximum does not grow, and
+    constants stay constant. If the drift depends on time, the bound holds at all stage times. Nothing is clipped.
 
-    Diffusion is explicit too. Linear methods that are positive at any step are of first order (Bolley, Crouzeix,
+    Diffusion is explicit too. Linear methods that are positive at any step are at most first order (Bolley, Crouzeix,
     Conservation de la positivite lors de la discretisation des problemes d'evolution paraboliques, RAIRO Anal. Numer.
-    12, 1978): split by Strang at the advective substeps, Crank-Nicolson and tr-bdf2 went to -21 and -1 from a spike in
-    400 cells (eps 0.8), and implicit Euler was no better than first order. Where the Peclet number |w|/eps of the faces
-    is below 2, tr-bdf2 with Scharfetter-Gummel fluxes is as good and cheaper; and unlike with these exp(-V/eps) is not
-    stationary here, but kept to second order. Slopes are 0 in the cells at walls and at extrema: second order in L1.
+    12, 1978). Implicit diffusion was tried, by Strang splitting at the advective substeps: from a spike in 400 cells
+    (eps 0.8), Crank-Nicolson and tr-bdf2 reached -21 and -1, and implicit Euler was only first order. If the Peclet
+    number |w|/eps of the faces is below 2, tr-bdf2 with Scharfetter-Gummel fluxes is as accurate and cheaper. Unlike
+    with those fluxes, exp(-V/eps) is stationary only to second order. Slopes are 0 at extrema and in cells at walls, so
+    that the method is second order in L1.
     """
 
     limiter: Limiter = "monotonised-central"
+    """The slope limiter; meshes that are not grids require monotonised-central."""
     cfl: Annotated[float, Gt(0), Lt(0.5)] = 0.4
+    """Length of a Runge-Kutta stage; positivity is proved up to 1/2."""
     kind: Literal["muscl"] = "muscl"
     order = 2
     work_grows_with_step = True
     uses_flux = False
 
     def discretise(self, mesh: Mesh, drift: BaseDrift, epsilon: float, flux: Flux) -> FokkerPlanck:
-        """The equation with limited slopes; raises CaseError if the mesh admits none."""
+        """The equation with limited slopes; raises CaseError if the mesh does not allow the limiter."""
         return Reconstructed(mesh, drift, epsilon, flux, limiter=self.limiter)
 
     def describe(self, extent: Extent, flux: str, steady: bool) -> str:
         """A sentence on the scheme."""
-        return f"{self._with_order()}, {self.limiter} slopes (order 2 in space), substeps at cfl {self.cfl:g}"
+        return f"{self._kind_and_order()}, {self.limiter} slopes (order 2 in space), substeps at cfl {self.cfl:g}"
 
     def memory(self, extent: Extent, steady: bool) -> int:
-        """Estimated bytes of a run: those of an iteration without factors."""
+        """Estimated bytes of a run: those of an iterative solver."""
         return Krylov().memory(extent)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """The longest step that keeps rho >= 0 whatever rho is: any, the substeps see to it."""
+        """Infinite: the substeps are short enough."""
         return math.inf
 
     def start(self, problem: FokkerPlanck) -> Step:
-        """The step as a function; raises NumericsError where it would take more than 1e7 substeps."""
+        """The step as a function; it raises NumericsError if it would need more than 1e7 substeps."""
         assert isinstance(problem, Reconstructed)
 
         def step(state: State, length: float) -> State:
             density, time, end, count = state.density, state.time, state.time + length, 0
-            left = 1
-            while left > 0:
-                left = self._substeps(problem, time, end - time)
-                tau = (end - time) / left
+            remaining = 1
+            while remaining > 0:
+                remaining = self._substeps(problem, time, end - time)
+                tau = (end - time) / remaining
                 density, _ = _substep(problem, density, time, tau)
-                time, left, count = time + tau, left - 1, count + 1
-            return replace(state, time=end, step=state.step + 1, density=density, iterations=count, correction=0.0)
+                time, remaining, count = time + tau, remaining - 1, count + 1
+            return state.advanced(length, density, iterations=count)
 
         return step
 
-    def embedded(self, problem: FokkerPlanck) -> Attempt:
-        """One substep as a function: as long as it is asked for, or the longest part of that which `cfl` allows."""
+    def embedded(self, problem: FokkerPlanck) -> EmbeddedStep:
+        """One substep as a function: of the length asked for, or of its largest integer fraction that `cfl` allows."""
         assert isinstance(problem, Reconstructed)
 
-        def attempt(state: State, length: float) -> tuple[tuple[State, ...], float]:
+        def substep(state: State, length: float) -> tuple[tuple[State, ...], float]:
             tau = length / self._substeps(problem, state.time, length)
-            density, lower = _substep(problem, state.density, state.time, tau)
-            error = float(problem.mesh.volume @ np.abs(density - lower)) / state.mass
-            at = state.time + tau
-            if at == state.time:
-                raise NumericsError(f"cfl allows steps of {tau:.3g} at t = {at:g}, beneath round-off; use larger cells")
-            after = replace(state, time=at, step=state.step + 1, density=density, iterations=1, correction=0.0)
+            density, lower_order = _substep(problem, state.density, state.time, tau)
+            error = float(problem.mesh.volume @ np.abs(density - lower_order)) / state.mass
+            after = state.advanced(tau, density, iterations=1)
+            if after.time == state.time:
+                raise NumericsError(
+                    f"cfl allows steps of {tau:.3g} at t = {state.time:g}, below round-off; use larger cells"
+                )
             return (after,), error
 
-        return attempt
+        return substep
 
     def _substeps(self, problem: Reconstructed, time: float, length: float) -> int:
-        """The least number of equal substeps to go whose first keeps the bound at all of its stages."""
+        """The least number of equal substeps for this length such that the first satisfies the bound at all stages."""
         rate, count, needed = problem.flow(time)[1], 0, 1
         while count < needed:
-            if not length * rate < _MOST:
+            if not length * rate < _MAX_SUBSTEPS:
                 raise NumericsError(
-                    f"cells empty at the rate {rate:.3g}: a step of {length:.3g} needs more than {_MOST:.0e} substeps; "
-                    "use an implicit stepper or larger cells"
+                    f"cells empty at a rate of {rate:.3g}: a step of {length:.3g} needs more than "
+                    f"{_MAX_SUBSTEPS:.0e} substeps; use an implicit stepper or larger cells"
                 )
             count = max(1, math.ceil(length * rate / (4.0 * self.cfl)))
             rate = max(rate, *(problem.flow(time + part * length / count)[1] for part in (0.5, 1.0)))
@@ -183,9 +190,9 @@ class Muscl(LinearStepperBase):
 
 
 def _substep(problem: Reconstructed, density: Array, time: float, tau: float) -> tuple[Array, Array]:
-    """SSPRK(4,3), and what its first three stages give to second order.
+    """The density after one step of SSPRK(4,3), and its embedded second-order solution.
 
-    The combination of thirds is written as a change, so that round-off has no bias.
+    The combination (2 rho + u)/3 is computed as a change of rho, so that round-off has no bias.
     """
     half, scale = 0.5 * tau, 0.5 * tau / problem.mesh.volume
 

@@ -1,59 +1,59 @@
-"""The Newton iterations of a JKO step: iterate, residuals and step, face by face."""
+"""Newton's method for one JKO step: the iterate, its residuals and the Newton step."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fvflow.energies import TotalEnergy
+from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, inner, solve_second_kind
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.schur import Map, Pattern, Schur
+from fvflow.steppers.schur import Map, MeshSystemSolver, SchurComplement
 
-_VACUUM = 1e-14  # cells whose predicted density is below this part of the mean take no part, where E'(0) is infinite
-_FLOOR = 1e-6  # of the mean: the least density of the first iterate, where E'(0) is finite
-_SHRINK = 0.1  # a Newton step may empty a cell down to this part of its content, never beyond
-_GROW = 3.0  # nor fill it to more than this multiple, unless it stays below the mean
+_VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
+_FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if E'(0) is finite
+_MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
+_MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
 
 
-class Iterate:
-    """phi and rho of a Newton iteration for a step tau on the cells that are not vacuum."""
+class UpwindNewton:
+    """phi and rho of Newton's method for a step tau with upwind mobility, on all cells that are not vacuum."""
 
-    def __init__(self, pattern: Pattern, problem: GradientFlow, state: State, start: Array, tau: float) -> None:
+    def __init__(self, solver: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, tau: float) -> None:
         mesh, total = problem.mesh, problem.total
         mean = state.mass / float(mesh.volume.sum())
         self.volume, self.owner, self.neighbour = mesh.volume, mesh.owner, mesh.neighbour
-        self._pattern, self._total, self._before = pattern, total, state.density
+        self._solver, self._total, self._before = solver, total, state.density
         self._mass, self._mean = state.mass, mean
-        if np.isfinite(total.first(np.zeros_like(start))).all():  # E' is bounded at 0: vacuum is a place like others
+        if np.isfinite(total.first(np.zeros_like(start))).all():  # empty cells are regular
             self.density = np.maximum(start, _FLOOR * mean)
             self.density *= state.mass / inner(mesh.volume, self.density)
             self._vacuum = np.zeros(len(start), dtype=bool)
         else:
             self.density = np.maximum(start, np.finfo(float).tiny)
             self._vacuum = self.density <= _VACUUM * mean
-        self._inner = np.where(self._vacuum, 0.0, mesh.volume)
-        beside = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
-        self._conductance = np.where(beside, 0.0, tau * mesh.transmissibility)
+        self._active_volume = np.where(self._vacuum, 0.0, mesh.volume)
+        closed = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
+        self._conductance = np.where(closed, 0.0, tau * mesh.transmissibility)
         self.phi = total.first(self.density)
-        self._scale = total.variation_range(np.maximum(self.density, _VACUUM * mean)) + _stiffness(
-            total, mean, len(start)
-        )
-        self._far = np.inf
-        self._leave()
+        variation_range = total.variation_range(np.maximum(self.density, _VACUUM * mean))
+        self._scale = variation_range + _variation_scale(total, mean, len(start))
+        self._error = np.inf
+        self._update_faces()
 
-    def _leave(self) -> None:
-        """The drop of phi over each face, the cell that the mass leaves and the one that it enters."""
+    def _update_faces(self) -> None:
+        """The drop of phi over each face, and its upstream (source) and downstream (target) cell."""
         self._drop = self.phi[self.owner] - self.phi[self.neighbour]
-        ahead = self._drop > 0
-        self._source = np.where(ahead, self.owner, self.neighbour)
-        self._target = np.where(ahead, self.neighbour, self.owner)
+        forward = self._drop > 0
+        self._source = np.where(forward, self.owner, self.neighbour)
+        self._target = np.where(forward, self.neighbour, self.owner)
         self._speed = self._conductance * np.abs(self._drop)
 
     def residuals(self) -> tuple[Array, Array]:
-        """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
+        """Residuals of continuity and of Hamilton-Jacobi (cell,), zero in vacuum."""
         continuity = self.volume * (self.density - self._before) + divergence(self, self.flow() * self._drop)
         kinetic = np.bincount(self._source, 0.5 * self._speed * np.abs(self._drop), len(self.volume))
         optimality = self.volume * (self.phi - self._variation()) + kinetic
@@ -66,70 +66,71 @@ class Iterate:
         return self._conductance * self.density[self._source]
 
     def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
-        """The residuals as parts of the mass and of the range of E'; infinite when something is not finite.
+        """Norms of the residuals relative to the mass and to the range of E'; infinite if a value is not finite.
 
-        Of the first, what round-off makes of a difference of potentials does not count.
+        The round-off in differences of phi is subtracted from the first.
         """
-        found = self._measured(continuity, optimality, self.flow(), self.phi)
-        self._far = max(found)
-        return found
+        errors = self._relative_errors(continuity, optimality, self.flow(), self.phi)
+        self._error = max(errors)
+        return errors
 
-    def _measured(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
-        lost = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi), 0.0) / self._mass
-        off = float(np.abs(optimality / self.volume).max()) / self._scale
-        return (lost, off) if np.isfinite(lost + off) else (np.inf, np.inf)
+    def _relative_errors(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
+        mass_error = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi), 0.0) / self._mass
+        potential_error = float(np.abs(optimality / self.volume).max()) / self._scale
+        finite = np.isfinite(mass_error + potential_error)
+        return (mass_error, potential_error) if finite else (np.inf, np.inf)
 
     def advance(self, continuity: Array, optimality: Array) -> None:
-        """One Newton step: full in phi; a cell at most triples and keeps at least a tenth. Raises NumericsError."""
+        """One Newton step: full in phi, limited in rho to ratios between 1/10 and 3. Raises NumericsError."""
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
-        schur = Schur(self._pattern, self._inner, self._source, self._target, self._speed, self.flow(), weight)
-        inverse = schur.inverse(self._far, self._total.interacting)
-        self._solve(inverse, schur.spread, schur.gather, weight, continuity, optimality)
+        schur = SchurComplement(
+            self._solver, self._active_volume, self._source, self._target, self._speed, self.flow(), weight
+        )
+        inverse = schur.inverse(self._error, self._total.interacting)
+        self._newton_step(inverse, schur.coupling, schur.coupling_transpose, weight, continuity, optimality)
 
-    def _solve(
-        self, inverse: Map, spread: Map, gather: Map, weight: Array, continuity: Array, optimality: Array
+    def _newton_step(
+        self, inverse: Map, coupling: Map, transpose: Map, weight: Array, continuity: Array, optimality: Array
     ) -> None:
-        """The Newton step from S^-1, B and B'.
+        """Apply the Newton step, given S^-1, B and B'.
 
-        An interaction adds z = N change to the second equation, N the part of the Hessian off the diagonal; with
-        change = G(z) affine, z + (N (G(0) - G))(z) = N G(0).
+        An interaction adds z = N change to the second equation, where N is the off-diagonal part of the Hessian. The
+        change G(z) is affine in z, hence z + (N (G(0) - G))(z) = N G(0).
         """
 
-        def both(continuity: Array | float, optimality: Array) -> tuple[Array, Array]:
-            step = -inverse(continuity + spread(weight * optimality))
-            return step, weight * (optimality + gather(step))
+        def local_step(continuity: Array | float, optimality: Array) -> tuple[Array, Array]:
+            step = -inverse(continuity + coupling(weight * optimality))
+            return step, weight * (optimality + transpose(step))
 
         if self._total.interacting:
-            first = self._distant(both(continuity, optimality)[1])
-            optimality = optimality - solve_second_kind(lambda z: self._distant(both(0.0, z)[1]), first)
-        self._move(*both(continuity, optimality))
+            right = self._interaction(local_step(continuity, optimality)[1])
+            optimality = optimality - solve_second_kind(lambda z: self._interaction(local_step(0.0, z)[1]), right)
+        step, change = local_step(continuity, optimality)
+        self.phi = self.phi + step
+        self.density = self._limited(self.density, change)
+        self._update_faces()
 
-    def _distant(self, change: Array) -> Array:
-        """How an interaction changes |K| times the variation in the step: half of it, see `TotalEnergy`."""
+    def _interaction(self, change: Array) -> Array:
+        """|K| times the change of the variation by the interaction: half of N, see `convex_splitting_gradient`."""
         return 0.5 * self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
-        """E' as the step takes it (cell,)."""
+        """The variation of the energy in this scheme (cell,)."""
         return self._total.convex_splitting_gradient(self._before, self.density)
 
-    def _move(self, step: Array, change: Array) -> None:
-        self.phi = self.phi + step
-        self.density = self._limited(self.density, change)
-        self._leave()
-
     def _limited(self, density: Array, change: Array) -> Array:
-        """The density after a change of at most what a Newton step may do to a cell."""
-        most = np.maximum(_GROW * density, self._mean)
-        return np.clip(density + change, _SHRINK * density, most)
+        """The density after a Newton step, limited cell by cell."""
+        largest = np.maximum(_MAX_INCREASE * density, self._mean)
+        return np.clip(density + change, _MAX_DECREASE * density, largest)
 
 
-class CentredIterate(Iterate):
-    """The same with the mean of the densities beside a face, before and after the step, as its density.
+class CentredNewton(UpwindNewton):
+    """Newton's method with centred mobility rho_s = (rho_K + rho_L + rho^n_K + rho^n_L)/4.
 
-    rho_s = (rho_K + rho_L + rho^n_K + rho^n_L)/4; in Hamilton-Jacobi each side of a face takes (tau/8) T_s D_s^2.
+    In the Hamilton-Jacobi equation each of the two cells of a face has the kinetic term (tau/8) T_s D_s^2.
     """
 
-    def _leave(self) -> None:
+    def _update_faces(self) -> None:
         self._drop = self.phi[self.owner] - self.phi[self.neighbour]
 
     def flow(self) -> Array:
@@ -138,7 +139,7 @@ class CentredIterate(Iterate):
         return 0.25 * self._conductance * (both[self.owner] + both[self.neighbour])
 
     def flux(self) -> Array:
-        """What crosses each face in the step (face,)."""
+        """Mass through each face in the step (face,)."""
         return self.flow() * self._drop
 
     def cost(self) -> float:
@@ -146,7 +147,7 @@ class CentredIterate(Iterate):
         return 0.5 * float(self.flux() @ self._drop)
 
     def residuals(self) -> tuple[Array, Array]:
-        """What continuity and Hamilton-Jacobi are off by (cell,), zero in vacuum."""
+        """Residuals of continuity and of Hamilton-Jacobi (cell,), zero in vacuum."""
         continuity = self.volume * (self.density - self._before) + divergence(self, self.flux())
         share, cells = 0.125 * self._conductance * self._drop**2, len(self.volume)
         kinetic = np.bincount(self.owner, share, cells) + np.bincount(self.neighbour, share, cells)
@@ -156,32 +157,32 @@ class CentredIterate(Iterate):
         return continuity, optimality
 
     def advance(self, continuity: Array, optimality: Array) -> None:
-        """One Newton step, limited as that of ljko. Raises NumericsError."""
+        """One Newton step, limited as for upwind mobility. Raises NumericsError."""
         from scipy.sparse import triu
 
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         owner, neighbour, cells = self.owner, self.neighbour, np.arange(len(self.volume), dtype=np.int32)
         speed, flow = 0.25 * self._conductance * self._drop, self.flow()
-        inner = self._inner + divergence(self, speed)
-        coupling = sparse([inner, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner])
-        lost = np.bincount(owner, flow, len(cells)) + np.bincount(neighbour, flow, len(cells)) + 1.0 * self._vacuum
-        laplacian = sparse([lost, -flow, -flow], [cells, owner, neighbour], [cells, neighbour, owner])
+        own = self._active_volume + divergence(self, speed)
+        coupling = sparse([own, speed, -speed], [cells, owner, neighbour], [cells, neighbour, owner])
+        total = np.bincount(owner, flow, len(cells)) + np.bincount(neighbour, flow, len(cells)) + 1.0 * self._vacuum
+        laplacian = sparse([total, -flow, -flow], [cells, owner, neighbour], [cells, neighbour, owner])
         schur = triu(laplacian + (coupling * weight) @ coupling.T)
         diagonal, upper = schur.diagonal(), triu(schur, 1).tocoo()
         entries = upper.row, upper.col, upper.data
-        inverse = self._pattern.inverse(*entries, diagonal, self._far, self._total.interacting)
-        self._solve(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
+        inverse = self._solver.inverse(*entries, diagonal, self._error, self._total.interacting)
+        self._newton_step(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
 
-    def _distant(self, change: Array) -> Array:
+    def _interaction(self, change: Array) -> Array:
         return self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
-        """E'(rho), the variation of the step's minimum."""
+        """E'(rho)."""
         return self._total.first(self.density)
 
 
 def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
-    """The matrix of the entries as a scipy CSR array."""
+    """The matrix with these entries as a scipy CSR array."""
     from scipy.sparse import coo_array
 
     count = len(values[0])
@@ -190,12 +191,33 @@ def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
 
 
 def round_off(mesh: Any, flow: Array, phi: Array) -> float:
-    """What round-off leaves of the fluxes flow_s (phi_K - phi_L), added up over the cells."""
-    size = np.abs(phi)
-    return float(4 * np.finfo(float).eps * (flow @ (size[mesh.owner] + size[mesh.neighbour])))
+    """Bound on the round-off of the fluxes flow_s (phi_K - phi_L), summed over the cells."""
+    magnitude = np.abs(phi)
+    return float(4 * np.finfo(float).eps * (flow @ (magnitude[mesh.owner] + magnitude[mesh.neighbour])))
 
 
-def _stiffness(total: TotalEnergy, mean: float, cells: int) -> float:
-    """rho E''(rho) at the mean density: the scale of E' where its range is nothing, at equilibrium."""
+def _variation_scale(total: TotalEnergy, mean: float, cells: int) -> float:
+    """rho E''(rho) at the mean density: the scale of E' at equilibrium, where the range of E' is 0."""
     density = np.full(cells, mean)
     return float((density * total.second(density)).max())
+
+
+class NewtonResult(NamedTuple):
+    """The iterations of a converged Newton's method and its final errors, see `UpwindNewton.errors`."""
+
+    iterations: int
+    residual: float
+    optimality: float
+
+
+def run_newton(newton: UpwindNewton, tolerance: float, max_iterations: int) -> NewtonResult:
+    """Iterate until the errors are below `tolerance` (mass) and 100 `tolerance` (potential). Raises NumericsError."""
+    for iteration in range(max_iterations + 1):
+        residuals = newton.residuals()
+        mass_error, potential_error = newton.errors(*residuals)
+        if mass_error <= tolerance and potential_error <= 100 * tolerance:
+            return NewtonResult(iteration, mass_error, potential_error)
+        if mass_error == np.inf or iteration == max_iterations:
+            break
+        newton.advance(*residuals)
+    raise NumericsError(f"residuals {mass_error:.1e} of the mass and {potential_error:.1e} of the potential")

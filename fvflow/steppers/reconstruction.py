@@ -1,4 +1,4 @@
-"""Limited linear reconstruction: the density on both sides of each face, from the cells around."""
+"""Limited linear reconstruction: the density on both sides of each face, from the surrounding cells."""
 
 from __future__ import annotations
 
@@ -13,90 +13,96 @@ from fvflow.mesh import Array, Index, Mesh
 from fvflow.mesh.core import along
 
 Limiter = Literal["monotonised-central", "minmod", "van-leer", "superbee"]
-_FLAT = 1e-8  # of the largest moment: cells that lie on a line, or in a plane, tell no slope across it
+_MIN_MOMENT = 1e-8  # relative to the largest: neighbours on a line or in a plane determine no slope across it
 
 
 class Reconstruction(Protocol):
-    """Values r at the faces of each cell with r and 2 rho_K - r between the least and the largest density around."""
+    """Face values r of each cell K such that r and 2 rho_K - r lie between the extrema of the surrounding cells."""
 
     def rises(self, density: Array) -> tuple[Array, Array]:
-        """r - rho at each face (face,), in its owner and in its neighbour."""
+        """r - rho at each face (face,), for its owner and for its neighbour."""
 
-    def leaving(self, flow: Array) -> Array:
-        """c_K (cell,) with sum_s max(q_s, 0) r_s <= c_K rho_K, from q_s of each face (face,) out of its owner."""
+    def outflow_bound(self, flow: Array) -> Array:
+        """c_K (cell,) such that sum_s max(q_s, 0) r_s <= c_K rho_K, for the flow q (face,) from owner to neighbour."""
 
 
 def reconstruction(mesh: Mesh, limiter: Limiter) -> Reconstruction:
-    """The reconstruction on a mesh; raises CaseError where it has none with the limiter."""
+    """The reconstruction on a mesh; raises CaseError if the mesh does not allow the limiter."""
     if mesh.edges is not None:
-        return Lines(mesh, limiter)
+        return GridReconstruction(mesh, limiter)
     if limiter != "monotonised-central":
         raise CaseError(f"limiter {limiter} needs a grid (mesh box or graded); use monotonised-central")
-    return Cells(mesh)
+    return LeastSquaresReconstruction(mesh)
 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """The cells along one axis of a grid, the first and the last of each line left out."""
+    """One axis of a grid; the coefficients are those of all cells but the first and the last of each line."""
 
-    place: int  # of the axis in arrays of the grid's shape
-    faces: slice  # those across the axis
-    shape: tuple[int, ...]  # of these
-    back: Array  # half a cell over the distance to the cell behind
-    ahead: Array  # the same to the cell ahead
-    bias: Array  # weight of the difference behind in the slope at the centre
+    place: int
+    """Position of the axis in arrays of the grid's shape."""
+    faces: slice
+    """The faces normal to the axis."""
+    shape: tuple[int, ...]
+    """Shape of the array of these faces."""
+    behind: Array
+    """p, half a cell width over the distance to the cell behind."""
+    ahead: Array
+    """q, half a cell width over the distance to the cell ahead."""
+    bias: Array
+    """w, the weight of the difference behind in the slope at the centre."""
 
-    def cut(self, start: int, stop: int | None) -> tuple[slice, ...]:
-        """The index of the layers from start to stop."""
+    def layers(self, start: int, stop: int | None) -> tuple[slice, ...]:
+        """Index of the layers of cells from start to stop along the axis."""
         return (*(slice(None) for _ in range(self.place)), slice(start, stop))
 
 
-class Lines:
-    """On a grid: along each axis, from the differences a and b of a cell to the cells behind it and ahead of it.
+class GridReconstruction:
+    """On a grid: along each axis, from the differences a and b between a cell and the cells behind and ahead of it.
 
-    With p and q, half of the cell over the distances to these (1/2 where cells are even), the rise to the face ahead is
+    With p and q, half the cell width over the distances to these (1/2 on uniform grids), the rise to the face ahead is
 
-        monotonised-central   minmod(p a w + q b (1 - w), a, b),  w making the slope second order on uneven cells
+        monotonised-central   minmod(p a w + q b (1 - w), a, b),  w such that the slope is second order on any grid
         minmod                minmod(p a, q b)
         van-leer              minmod(2 p a q b/(p a + q b), a, b)
         superbee              maxmod(minmod(a, q b), minmod(p a, b))
 
-    and to the face behind the opposite; 0 at extrema and at walls. Van Leer, Towards the ultimate conservative
-    difference scheme V, J. Comput. Phys. 32 (1979); Sweby, High resolution schemes using flux limiters for hyperbolic
-    conservation laws, SIAM J. Numer. Anal. 21 (1984).
+    and the rise to the face behind is its negative; both are 0 at extrema and at walls. Van Leer, Towards the ultimate
+    conservative difference scheme V, J. Comput. Phys. 32 (1979); Sweby, High resolution schemes using flux limiters for
+    hyperbolic conservation laws, SIAM J. Numer. Anal. 21 (1984).
     """
 
     def __init__(self, mesh: Mesh, limiter: Limiter) -> None:
-        self._mesh, self._size = mesh, _SIZES[limiter]
+        self._mesh, self._magnitude = mesh, _MAGNITUDES[limiter]
         self._axes = list(_axes(mesh))
 
     def rises(self, density: Array) -> tuple[Array, Array]:
-        """r - rho at each face (face,), in its owner and in its neighbour."""
+        """r - rho at each face (face,), for its owner and for its neighbour."""
         owner, neighbour = np.empty((2, self._mesh.faces))
         shaped = density.reshape(self._mesh.shape)
         for axis in self._axes:
             rise = self._rise(np.diff(shaped, axis=axis.place), axis)
-            owner[axis.faces].reshape(axis.shape)[...] = rise[axis.cut(0, -1)]
-            np.negative(rise[axis.cut(1, None)], out=neighbour[axis.faces].reshape(axis.shape))
+            owner[axis.faces].reshape(axis.shape)[...] = rise[axis.layers(0, -1)]
+            np.negative(rise[axis.layers(1, None)], out=neighbour[axis.faces].reshape(axis.shape))
         return owner, neighbour
 
     def _rise(self, jump: Array, axis: _Axis) -> Array:
-        """From the jumps at the faces across an axis, the rise in each cell."""
+        """The rise in each cell along an axis, from the jumps over its faces."""
         rise = np.zeros(self._mesh.shape)
-        a, b = jump[axis.cut(0, -1)], jump[axis.cut(1, None)]
-        size = self._size(np.abs(a), np.abs(b), axis)
+        a, b = jump[axis.layers(0, -1)], jump[axis.layers(1, None)]
+        magnitude = self._magnitude(np.abs(a), np.abs(b), axis)
         sign = 0.5 * (np.sign(a) + np.sign(b))
-        np.multiply(size, sign, out=rise[axis.cut(1, -1)])
+        np.multiply(magnitude, sign, out=rise[axis.layers(1, -1)])
         return rise
 
-    def leaving(self, flow: Array) -> Array:
-        """2 sum max(q, 0) over the axes, of the two faces of each the larger: as r_- + r_+ = 2 rho_K."""
+    def outflow_bound(self, flow: Array) -> Array:
+        """2 sum max(q, 0) over the axes, with the larger outflow of the two faces of each: r_- + r_+ = 2 rho_K."""
         total = np.zeros(self._mesh.shape)
         for axis in self._axes:
             across = flow[axis.faces].reshape(axis.shape)
             ahead, behind = np.zeros((2, *self._mesh.shape))
-            ahead[axis.cut(0, -1)] = across
-            behind[axis.cut(1, None)] = -across
+            ahead[axis.layers(0, -1)] = across
+            behind[axis.layers(1, None)] = -across
             total += 2.0 * np.maximum(np.maximum(ahead, behind), 0.0)
         return total.ravel()
 
@@ -111,40 +117,41 @@ def _axes(mesh: Mesh) -> Iterator[_Axis]:
         first = faces.stop
         width, gap = np.diff(edge), np.diff(0.5 * (edge[1:] + edge[:-1]))
         column = (-1,) + (1,) * number
-        half, behind, ahead = (part.reshape(column) for part in (0.5 * width[1:-1], gap[:-1], gap[1:]))
-        yield _Axis(place, faces, shape, half / behind, half / ahead, ahead / (behind + ahead))
+        half, gap_behind, gap_ahead = (part.reshape(column) for part in (0.5 * width[1:-1], gap[:-1], gap[1:]))
+        bias = gap_ahead / (gap_behind + gap_ahead)
+        yield _Axis(place, faces, shape, half / gap_behind, half / gap_ahead, bias)
 
 
 def _central(a: Array, b: Array, axis: _Axis) -> Array:
-    size = axis.back * axis.bias * a + axis.ahead * (1.0 - axis.bias) * b
+    size = axis.behind * axis.bias * a + axis.ahead * (1.0 - axis.bias) * b
     return np.minimum(np.minimum(a, b, out=a), size, out=a)
 
 
 def _minmod(a: Array, b: Array, axis: _Axis) -> Array:
-    return np.minimum(axis.back * a, axis.ahead * b)
+    return np.minimum(axis.behind * a, axis.ahead * b)
 
 
 def _van_leer(a: Array, b: Array, axis: _Axis) -> Array:
-    p, q = axis.back * a, axis.ahead * b
+    p, q = axis.behind * a, axis.ahead * b
     total = p + q
     mean = np.divide(2.0 * p * q, total, out=np.zeros_like(total), where=total > 0)
     return np.minimum(np.minimum(a, b), mean)
 
 
 def _superbee(a: Array, b: Array, axis: _Axis) -> Array:
-    return np.maximum(np.minimum(a, axis.ahead * b), np.minimum(axis.back * a, b))
+    return np.maximum(np.minimum(a, axis.ahead * b), np.minimum(axis.behind * a, b))
 
 
-_SIZES = {"monotonised-central": _central, "minmod": _minmod, "van-leer": _van_leer, "superbee": _superbee}
+_MAGNITUDES = {"monotonised-central": _central, "minmod": _minmod, "van-leer": _van_leer, "superbee": _superbee}
 
 
-class Cells:
-    """On any mesh: rho_K + g.(x_s - c_K) at the centroid x_s of each face, g from least squares between centroids c.
+class LeastSquaresReconstruction:
+    """On any mesh: r = rho_K + g.(x_s - c_K) at the centroid x_s of each face, g by least squares between centroids c.
 
-    The rise is cut to min(rho_K - least, largest - rho_K) over the cells beside K and those beside these, face by face
-    (after Barth, Jespersen, The design and application of upwind schemes on unstructured meshes, AIAA 89-0366, 1989,
-    who scale g instead), so that both r and 2 rho_K - r are between the two: exact for linear densities in the
-    interior, and bounded.
+    The rise r - rho_K is clipped face by face to min(rho_K - minimum, maximum - rho_K), with the extrema over the
+    neighbours of K and their neighbours, so that r and 2 rho_K - r lie between them. Linear densities are reconstructed
+    exactly in the interior. After Barth, Jespersen, The design and application of upwind schemes on unstructured
+    meshes, AIAA 89-0366, 1989, who scale g instead.
     """
 
     def __init__(self, mesh: Mesh) -> None:
@@ -153,13 +160,13 @@ class Cells:
         centroid = np.stack([mesh.integral(along(axis), 2) for axis in range(mesh.dimension)], axis=1)
         centroid /= mesh.volume[:, None]
         ahead = centroid[neighbour] - centroid[owner]
-        self._pull = ahead / (ahead**2).sum(axis=1)[:, None]  # weight 1/|c_L - c_K|^2
-        moment = self._collected(self._pull[:, :, None] * ahead[:, None, :])
-        self._inverse = np.linalg.pinv(moment, rcond=_FLAT, hermitian=True)
+        self._weight = ahead / (ahead**2).sum(axis=1)[:, None]  # weight 1/|c_L - c_K|^2
+        moment = self._sum_over_faces(self._weight[:, :, None] * ahead[:, None, :])
+        self._inverse = np.linalg.pinv(moment, rcond=_MIN_MOMENT, hermitian=True)
         self._reach = mesh.face_centre - centroid[owner], mesh.face_centre - centroid[neighbour]
 
-    def _collected(self, values: Array) -> Array:
-        """The sums over the faces of each cell (cell, ...) of what both of their cells get (face, ...)."""
+    def _sum_over_faces(self, values: Array) -> Array:
+        """The sum of face values (face, ...) over the faces of each cell (cell, ...)."""
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
         count, parts = self._mesh.cells, range(flat.shape[1])
         sides = self._mesh.owner, self._mesh.neighbour
@@ -167,33 +174,33 @@ class Cells:
         return np.asarray(total.reshape(count, *values.shape[1:]))
 
     def rises(self, density: Array) -> tuple[Array, Array]:
-        """r - rho at each face (face,), in its owner and in its neighbour."""
+        """r - rho at each face (face,), for its owner and for its neighbour."""
         jump = density[self._mesh.neighbour] - density[self._mesh.owner]
-        slope = np.einsum("kij,kj->ki", self._inverse, self._collected(self._pull * jump[:, None]))
-        room = self._room(density)
+        slope = np.einsum("kij,kj->ki", self._inverse, self._sum_over_faces(self._weight * jump[:, None]))
+        bound = self._bound(density)
         owner, neighbour = (
-            np.clip((slope[cell] * reach).sum(axis=1), -room[cell], room[cell])
+            np.clip((slope[cell] * reach).sum(axis=1), -bound[cell], bound[cell])
             for cell, reach in zip((self._mesh.owner, self._mesh.neighbour), self._reach, strict=True)
         )
         return owner, neighbour
 
-    def _room(self, density: Array) -> Array:
-        """How far a face value may be from each cell's (cell,)."""
-        least = _spread(np.minimum, _spread(np.minimum, density, self._mesh), self._mesh)
-        largest = _spread(np.maximum, _spread(np.maximum, density, self._mesh), self._mesh)
-        return np.minimum(density - least, largest - density)
+    def _bound(self, density: Array) -> Array:
+        """Largest |r - rho_K| allowed in each cell (cell,)."""
+        minimum = _over_neighbours(np.minimum, _over_neighbours(np.minimum, density, self._mesh), self._mesh)
+        maximum = _over_neighbours(np.maximum, _over_neighbours(np.maximum, density, self._mesh), self._mesh)
+        return np.minimum(density - minimum, maximum - density)
 
-    def leaving(self, flow: Array) -> Array:
-        """2 sum max(q, 0) over the faces of each cell: as 0 <= r <= 2 rho_K."""
-        out, back, cells = np.maximum(flow, 0.0), np.maximum(-flow, 0.0), self._mesh.cells
-        both = np.bincount(self._mesh.owner, out, cells) + np.bincount(self._mesh.neighbour, back, cells)
-        return np.asarray(2.0 * both)
+    def outflow_bound(self, flow: Array) -> Array:
+        """2 sum max(q, 0) over the faces of each cell, since 0 <= r <= 2 rho_K."""
+        forward, backward, cells = np.maximum(flow, 0.0), np.maximum(-flow, 0.0), self._mesh.cells
+        outflow = np.bincount(self._mesh.owner, forward, cells) + np.bincount(self._mesh.neighbour, backward, cells)
+        return np.asarray(2.0 * outflow)
 
 
-def _spread(extreme: np.ufunc, density: Array, mesh: Mesh) -> Array:
-    """The extreme of each cell and those beside it (cell,)."""
-    found = density.copy()
+def _over_neighbours(extremum: np.ufunc, density: Array, mesh: Mesh) -> Array:
+    """The minimum or maximum over each cell and its neighbours (cell,)."""
+    result = density.copy()
     owner: Index = mesh.owner
-    extreme.at(found, owner, density[mesh.neighbour])
-    extreme.at(found, mesh.neighbour, density[owner])
-    return found
+    extremum.at(result, owner, density[mesh.neighbour])
+    extremum.at(result, mesh.neighbour, density[owner])
+    return result

@@ -1,4 +1,4 @@
-"""The Schur complement of a JKO step's Newton system in phi, and how it is solved."""
+"""The Schur complement in phi of the Newton system of a JKO step, and the solver for it."""
 
 from __future__ import annotations
 
@@ -8,77 +8,97 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import LARGEST_DIRECT, Auto, Direct, Multigrid, ReusedAMG, elimination_order, factorise
-from fvflow.mesh import Array, Extent, Index, Mesh
+from fvflow.linalg import (
+    LARGEST_DIRECT,
+    Auto,
+    Direct,
+    Multigrid,
+    ReusedAMG,
+    SymmetricSolver,
+    elimination_order,
+    factorise,
+)
+from fvflow.mesh import Array, Index, Mesh
 
 NewtonSolver = Auto | Direct | Multigrid
 Map = Callable[[Array], Array]
 
-_FELT = 1e-18  # couplings below it, beside a diagonal of 1, only make factors of denormal numbers, ten times slower
-_SHIFT = 1e-14  # of the scaled Schur complement's diagonal
-_FACTORISED = {1: 2**31, 2: 6400, 3: 1000}  # cells up to which `auto` factorises, by dimension
-_FAR = 1.0  # residuals beyond it: transport dominates, which takes multigrid hundreds of iterations
-_NEAR, _ROUGH, _FINE = 1e-2, 1e-5, 1e-3  # residuals below the first: tolerance the third, above: the second
-_EXACT = 1e-10  # tolerance inside the iteration of an interaction
-_PATIENCE = 10  # times the iterations, where nothing else can solve the system
+_MIN_COUPLING = 1e-18  # next to a unit diagonal: smaller entries only give denormal numbers, ten times slower
+_SHIFT = 1e-14  # added to the unit diagonal of the scaled matrix
+_TRANSPORT_DOMINATED = 1.0  # Newton errors beyond which CG with multigrid would take hundreds of iterations
+_NEAR_CONVERGENCE, _EARLY_TOLERANCE, _LATE_TOLERANCE = 1e-2, 1e-5, 1e-3  # Newton error; CG tolerance above and below it
+_ACCURATE_TOLERANCE = 1e-10  # of CG inside the iteration for an interaction
+_EXTRA_ITERATIONS = 10  # factor on the largest number of CG iterations if factorisation is not possible
 
 
-def newton_solver(solver: NewtonSolver, extent: Extent) -> Direct | Multigrid:
-    """The solver itself, or what `auto` picks: direct on lines and small meshes, multigrid beyond."""
-    if isinstance(solver, Auto):
-        return Direct() if extent.cells <= _FACTORISED[extent.dimension] else Multigrid()
-    return solver
+class MeshSystemSolver:
+    """Solver for symmetric systems that couple a cell with its neighbours and their neighbours.
 
+    It holds everything that depends on the mesh alone, and the multigrid hierarchy from one system to the next.
+    """
 
-class Pattern:
-    """What of the Schur complement depends on the mesh alone, and its solver, which remembers the last one."""
-
-    def __init__(self, mesh: Mesh, solver: NewtonSolver = Auto()) -> None:
-        made = newton_solver(solver, mesh.extent)
-        self.first, self.second, self.between = _pairs(mesh)
+    def __init__(self, mesh: Mesh, solver: SymmetricSolver = Auto()) -> None:
+        self.first, self.second, self.shared_cell = _face_pairs(mesh)
         self._order = elimination_order(mesh)
         self._place = None if self._order is None else np.argsort(self._order).astype(np.int32)
-        self._multigrid = ReusedAMG() if isinstance(made, Multigrid) else None
-        self._most = made.iterations if isinstance(made, Multigrid) else 0
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
+        iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
+        self._multigrid = None if iterations is None else ReusedAMG()
+        self._max_iterations = (iterations or 0) * (1 if self._factorable else _EXTRA_ITERATIONS)
 
     def inverse(
-        self, rows: Index, columns: Index, values: Array, diagonal: Array, far: float = 0.0, exact: bool = True
+        self,
+        rows: Index,
+        columns: Index,
+        values: Array,
+        diagonal: Array,
+        newton_error: float = 0.0,
+        accurate: bool = True,
     ) -> Map:
-        """x -> M^-1 x for a symmetric M, of whose entries off the diagonal each pair is given once.
+        """x -> M^-1 x for a symmetric M whose entries off the diagonal are given once per pair.
 
-        M is scaled to a unit diagonal. `far` is how far the Newton iteration still has to go; near its end, and if not
-        `exact`, multigrid solves loosely. Raises NumericsError where M is singular or not finite.
+        M is scaled to a unit diagonal. Unless `accurate`, the tolerance of multigrid depends on the error of the Newton
+        iterate before this step. Raises NumericsError if M is singular or not finite.
         """
-        size = 1.0 / np.sqrt(diagonal)
-        values = values * size[rows] * size[columns]
-        if not np.isfinite(values.sum() + size.sum() + far):
+        scale = 1.0 / np.sqrt(diagonal)
+        values = values * scale[rows] * scale[columns]
+        if not np.isfinite(values.sum() + scale.sum() + newton_error):
             raise NumericsError("the Newton matrix overflowed")
-        felt = np.abs(values) > _FELT
-        entries = rows[felt], columns[felt], values[felt]
-        if self._multigrid is None or (self._factorable and far > _FAR):
-            return self._factors(*entries, size)
-        multigrid, matrix = self._multigrid, _symmetric(*entries, len(size)).tocsr()
-        tolerance = _EXACT if exact else _FINE if far < _NEAR else _ROUGH
-        most = self._most if self._factorable else _PATIENCE * self._most
+        kept = np.abs(values) > _MIN_COUPLING
+        entries = rows[kept], columns[kept], values[kept]
+        if self._multigrid is None or (self._factorable and newton_error > _TRANSPORT_DOMINATED):
+            return self._factorised(*entries, scale)
+        return self._iterative(self._multigrid, *entries, scale, _cg_tolerance(newton_error, accurate))
+
+    def _iterative(
+        self, multigrid: ReusedAMG, rows: Index, columns: Index, values: Array, scale: Array, tolerance: float
+    ) -> Map:
+        """x -> M^-1 x by CG; if it stalls, by factorisation where that is possible."""
+        matrix = _symmetric(rows, columns, values, len(scale)).tocsr()
 
         def solve(x: Array) -> Array:
             try:
-                return size * multigrid.solve(matrix, size * x, tolerance, most)
+                return scale * multigrid.solve(matrix, scale * x, tolerance, self._max_iterations)
             except NumericsError:
                 if not self._factorable:
                     raise
-            return self._factors(*entries, size)(x)
+            return self._factorised(rows, columns, values, scale)(x)
 
         return solve
 
-    def _factors(self, rows: Index, columns: Index, values: Array, size: Array) -> Map:
+    def _factorised(self, rows: Index, columns: Index, values: Array, scale: Array) -> Map:
         order, place = self._order, self._place
         if order is None or place is None:
-            factors = factorise(_symmetric(rows, columns, values, len(size)).tocsc())
-            return lambda x: np.asarray(size * factors.solve(size * x))
-        factors = factorise(_symmetric(place[rows], place[columns], values, len(size)).tocsc(), ordered=True)
-        return lambda x: np.asarray(size * factors.solve((size * x)[order])[place])
+            factors = factorise(_symmetric(rows, columns, values, len(scale)).tocsc())
+            return lambda x: np.asarray(scale * factors.solve(scale * x))
+        factors = factorise(_symmetric(place[rows], place[columns], values, len(scale)).tocsc(), ordered=True)
+        return lambda x: np.asarray(scale * factors.solve((scale * x)[order])[place])
+
+
+def _cg_tolerance(newton_error: float, accurate: bool) -> float:
+    if accurate:
+        return _ACCURATE_TOLERANCE
+    return _LATE_TOLERANCE if newton_error < _NEAR_CONVERGENCE else _EARLY_TOLERANCE
 
 
 def _symmetric(rows: Index, columns: Index, values: Array, cells: int) -> Any:
@@ -90,55 +110,63 @@ def _symmetric(rows: Index, columns: Index, values: Array, cells: int) -> Any:
     return coo_array((entries, places), shape=(cells, cells))
 
 
-def _pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
+def _face_pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
     """All pairs of faces that share a cell, and that cell."""
     cell = np.concatenate([mesh.owner, mesh.neighbour])
     face = np.tile(np.arange(mesh.faces, dtype=np.int32), 2)
     by_cell = np.argsort(cell, kind="stable")
     cell, face = cell[by_cell], face[by_cell]
-    found = [np.empty((3, 0), np.int32)]
+    pairs = [np.empty((3, 0), np.int32)]
     for gap in range(1, int(np.bincount(cell, minlength=1).max())):
-        near = np.flatnonzero(cell[gap:] == cell[:-gap])
-        found.append(np.stack([face[near], face[near + gap], cell[near]]))
-    first, second, between = np.concatenate(found, axis=1)
-    return first, second, between
+        same_cell = np.flatnonzero(cell[gap:] == cell[:-gap])
+        pairs.append(np.stack([face[same_cell], face[same_cell + gap], cell[same_cell]]))
+    first, second, shared_cell = np.concatenate(pairs, axis=1)
+    return first, second, shared_cell
 
 
-class Schur:
-    """S = A + B diag(w) B' of one iterate, with its products.
+class SchurComplement:
+    """S = A + B diag(w) B' of one upwind Newton iterate, with its products.
 
-    A is the Laplacian with the flow tau T rho_s as conductance; column u of B holds volume_u + sum g_s in its own row
-    and -g_s in the row of each cell d that u feeds through a face s, g_s = tau T_s |D_s|. So each cell u adds
-    w_u b_u b_u', which couples it with the cells it feeds and these among each other.
+    A is the Laplacian with the conductances tau T rho_s (`flow`). Column u of B has volume_u + sum g_s in row u and
+    -g_s in the row of each cell d downstream of u over a face s, g_s = tau T_s |D_s| (`speed`). So each cell u adds w_u
+    b_u b_u', which couples it with its downstream cells and these with each other.
     """
 
     def __init__(
-        self, pattern: Pattern, volume: Array, source: Index, target: Index, speed: Array, flow: Array, weight: Array
+        self,
+        solver: MeshSystemSolver,
+        volume: Array,
+        source: Index,
+        target: Index,
+        speed: Array,
+        flow: Array,
+        weight: Array,
     ) -> None:
-        self._pattern, self._source, self._target, self._speed, self._weight = pattern, source, target, speed, weight
+        self._solver, self._source, self._target, self._speed, self._weight = solver, source, target, speed, weight
         self._flow, self._cells = flow, len(volume)
         self._own = volume + np.bincount(source, speed, self._cells)
 
-    def spread(self, x: Array) -> Array:
+    def coupling(self, x: Array) -> Array:
         """B x (cell,)."""
         return self._own * x - np.bincount(self._target, self._speed * x[self._source], self._cells)
 
-    def gather(self, y: Array) -> Array:
+    def coupling_transpose(self, y: Array) -> Array:
         """B' y (cell,)."""
         return self._own * y - np.bincount(self._source, self._speed * y[self._target], self._cells)
 
-    def inverse(self, far: float, exact: bool) -> Map:
-        """x -> S^-1 x, see `Pattern.inverse`."""
+    def inverse(self, newton_error: float, accurate: bool) -> Map:
+        """x -> S^-1 x, see `MeshSystemSolver.inverse`."""
         source, target, weight, speed, flow = self._source, self._target, self._weight, self._speed, self._flow
-        fed = weight[source]
+        upstream_weight = weight[source]
         diagonal = weight * self._own**2
-        diagonal += np.bincount(source, flow, self._cells) + np.bincount(target, flow + fed * speed**2, self._cells)
+        inflow = np.bincount(target, flow + upstream_weight * speed**2, self._cells)
+        diagonal += np.bincount(source, flow, self._cells) + inflow
         diagonal[diagonal == 0.0] = 1.0
-        p = self._pattern
-        both = (source[p.first] == p.between) & (source[p.second] == p.between)
-        first, second = p.first[both], p.second[both]
+        solver = self._solver
+        both = (source[solver.first] == solver.shared_cell) & (source[solver.second] == solver.shared_cell)
+        first, second, shared_cell = solver.first[both], solver.second[both], solver.shared_cell[both]
         rows = np.concatenate([source, target[first]])
         columns = np.concatenate([target, target[second]])
-        coupling = -(flow + fed * self._own[source] * speed)
-        values = np.concatenate([coupling, weight[p.between[both]] * speed[first] * speed[second]])
-        return p.inverse(rows, columns, values, diagonal, far, exact)
+        direct = -(flow + upstream_weight * self._own[source] * speed)
+        values = np.concatenate([direct, weight[shared_cell] * speed[first] * speed[second]])
+        return solver.inverse(rows, columns, values, diagonal, newton_error, accurate)

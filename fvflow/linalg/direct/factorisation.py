@@ -51,6 +51,17 @@ class Direct(LinearSolver):
         fill = {1: 4.0, 2: 3.6 * math.log2(max(cells, 2)), 3: 0.5 * cells ** (2 / 3) + 10}[extent.dimension]
         return super().memory(extent) + int(12 * fill * cells)
 
+    def resolve_symmetric(self, extent: Extent) -> Direct:
+        """The solver itself: it factorises symmetric systems as well."""
+        return self
+
+    def cg_iterations(self) -> None:
+        """None: it factorises."""
+
+    def symmetric_memory(self, extent: Extent) -> int:
+        """Estimated bytes of a run: mesh, and matrix and factors of a Newton system, twice those of a FaceMatrix."""
+        return 2 * self.memory(extent)
+
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Factorise M."""
         factors = factorise(matrix.sparse())
