@@ -26,18 +26,19 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import hashlib
+import importlib
 import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -76,8 +77,9 @@ NO_NUMBERS = {"axis", "dtype", "stacklevel", "maxsize", "ndmin", "description"}
 TEXT = {"str", "list", "tuple", "None", "Iterator", "Iterable"}
 PYTEST = ["-q", "-o", "addopts=", "--doctest-modules", "--import-mode=importlib", "--no-header", "-p", "no:xdist"]
 PYTEST += ["-p", "no:cacheprovider", "--hypothesis-seed=0"]
+PRELOADED = ("scipy.sparse.linalg", "scipy.sparse.csgraph", "scipy.spatial", "scipy.special", "scipy.optimize", "numba")
+PRELOADED += ("xarray", "netCDF4", "pydantic", "yaml", "rich.progress", "rich.table", "pyamg", "meshio")
 GRACE, PATIENCE = 30.0, 10.0  # a test is stopped after GRACE seconds and PATIENCE times its usual time
-BYTES = dict[str, int]  # of a file: a set of tests, as the bits of an integer, for each line
 
 
 @dataclass(frozen=True)
@@ -253,10 +255,12 @@ class Reach:
 
     def _measured(self, names: list[str], digests: dict[str, str]) -> dict[str, Any]:
         print(f"measuring which tests of {len(names)} files reach which lines", flush=True)
-        _inner(self.tree, {"trace": names}).wait()
-        if not (self.tree / "result.json").exists():
+        process = Inner(self.tree, {"trace": names})
+        while process.running:
+            time.sleep(0.2)
+        found = process.result()
+        if found is None:
             raise SystemExit((self.tree / "output.txt").read_text()[-3000:])
-        found: dict[str, Any] = json.loads((self.tree / "result.json").read_text())
         return {name: found.get(name, {"tests": [], "lines": {}}) | {"digest": digests[name]} for name in names}
 
     @cached_property
@@ -278,14 +282,21 @@ class Reach:
 
     @cached_property
     def _uses(self) -> dict[str, list[tuple[str, ast.stmt, list[Any]]]]:
-        """The statements inside functions that name something, with what they are in."""
+        """The statements that name something, with what they are in."""
         found: dict[str, list[tuple[str, ast.stmt, list[Any]]]] = defaultdict(list)
         for path in map(str, sorted(Path("fvflow").rglob("*.py"))):
             for statement, around in _statements(ast.parse(Path(path).read_text())):
-                for part in _own(statement) if _function(around) else ():
+                for part in _own(statement):
                     for name in {getattr(part, "id", None), getattr(part, "attr", None)} - {None}:
                         found[str(name)].append((path, statement, around))
         return found
+
+    @cached_property
+    def _mentioned(self) -> set[str]:
+        """The names that stand for themselves and are not called: of functions, perhaps for a compiler."""
+        nodes = [node for path in Path("fvflow").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
 
     def of(self, mutant: Mutant) -> list[tuple[str, float]]:
         """The tests that reach a mutant, the fastest first."""
@@ -302,11 +313,12 @@ class Reach:
         return bits
 
     def _reaching(self, path: str, statement: ast.stmt, around: list[Any], seen: set[str]) -> int:
-        """The tests that run a statement, or else those that run what names it."""
+        """The tests that run a statement; those that run what names it, where it runs once or without being seen."""
         function = _function(around)
         if function is not None:
             bits = self._covering(path, _rows(statement))
-            if bits and not any("cache" in ast.unparse(mark) for mark in function.decorator_list):
+            hidden = function is around[0] and (function.decorator_list or function.name in self._mentioned)
+            if bits and not hidden:
                 return bits
             names = {around[0].name if function.name.startswith("__") else function.name}
         elif isinstance(statement, ast.FunctionDef):
@@ -317,7 +329,8 @@ class Reach:
             names = {part.id for target in targets if target for part in ast.walk(target) if isinstance(part, ast.Name)}
         for name in names - seen:
             seen.add(name)
-            for use in self._uses[name]:
+            own = [use for use in self._uses[name] if use[0] == path and name.startswith("_")]
+            for use in own or self._uses[name]:  # a private name is of its module
                 bits |= self._reaching(*use, seen)
         if around and isinstance(around[-1], ast.ClassDef):  # a field: of those tests the ones that use the class
             methods = [part for part in around[-1].body if isinstance(part, ast.FunctionDef)]
@@ -357,18 +370,52 @@ def _own(node: ast.AST) -> Iterator[ast.AST]:
             yield from _own(child)
 
 
-def _inner(tree: Path, task: dict[str, Any], numba: Path | None = None) -> subprocess.Popen[bytes]:
-    """Another interpreter in the copy of the tree, which does the task and writes result.json."""
-    (tree / "task.json").write_text(json.dumps(task))
-    (tree / "result.json").unlink(missing_ok=True)
-    shutil.rmtree(tree / ".hypothesis", ignore_errors=True)
-    environment = os.environ | {"PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": str(numba or tree / "numba")}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1"} if "run" in task else {}
-    command = [sys.executable, "-m", "tests.mutation", "--inner"]
-    with (tree / "output.txt").open("wb") as output:
-        return subprocess.Popen(
-            command, cwd=tree, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
+class Inner:
+    """A forked process that does a task in the copy of the tree and writes result.json.
+
+    What the program imports from others is there already, which saves seconds; fvflow and tests are imported anew.
+    """
+
+    def __init__(self, tree: Path, task: dict[str, Any], cache: Path | None = None) -> None:
+        self._result = tree / "result.json"
+        self._result.unlink(missing_ok=True)
+        shutil.rmtree(tree / ".hypothesis", ignore_errors=True)
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            here = os.getcwd()
+            os.chdir(tree)
+            output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            import numba
+
+            numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(cache or tree / "numba")
+            os.environ["PYTHONPATH"] = str(tree)
+            sys.dont_write_bytecode = True  # two mutants of a second and of one length would be taken for one another
+            sys.path[:] = [str(tree), *(place for place in sys.path if place and place != here)]
+            for name in [name for name in sys.modules if name.split(".")[0] in ("fvflow", "tests")]:
+                del sys.modules[name]
+            try:
+                self._result.write_text(json.dumps(measured(task["trace"]) if "trace" in task else tried(task["run"])))
+            finally:
+                sys.stdout.flush()
+                os._exit(0)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+
+    def stop(self) -> None:
+        """End it, and what it has started."""
+        os.killpg(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def result(self) -> Any:
+        """What it has written; None if it died."""
+        return json.loads(self._result.read_text()) if self._result.exists() else None
 
 
 class Unhurried:
@@ -451,7 +498,7 @@ class Chosen(Unhurried):
 
     def __init__(self, names: list[str]) -> None:
         self.place = {name: index for index, name in enumerate(names)}
-        self.failed, self.count = "", 0
+        self.failed = ""
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         items[:] = sorted(
@@ -459,7 +506,6 @@ class Chosen(Unhurried):
         )
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.count += 1
         Path("running.txt").write_text(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -467,50 +513,62 @@ class Chosen(Unhurried):
             self.failed = report.nodeid
 
 
-def inner() -> None:
-    """What the interpreter in the copy does: measure, or run the tests of a mutant."""
-    task = json.loads(Path("task.json").read_text())
-    if "trace" in task:
-        tracing = Tracing()
-        pytest.main([*PYTEST, *task["trace"]], plugins=[tracing])
-        result: dict[str, Any] = tracing.result()
-    else:
-        chosen = Chosen(task["run"])
-        code = pytest.main([*PYTEST, "-x", *dict.fromkeys(name.split("::")[0] for name in task["run"])], [chosen])
-        result = {"code": int(code), "failed": chosen.failed, "count": chosen.count}
-    Path("result.json").write_text(json.dumps(result))
+def measured(files: list[str]) -> dict[str, Any]:
+    """The tests of the files and the lines that they reach."""
+    tracing = Tracing()
+    pytest.main([*PYTEST, *files], plugins=[tracing])
+    return tracing.result()
 
 
-def killer(tree: Path, mutant: Mutant, tests: list[tuple[str, float]]) -> str:
-    """What kills a mutant, by the given tests; "" if it survives."""
+def tried(names: list[str]) -> dict[str, Any]:
+    """The first of the tests that fails, if any, and pytest's exit code."""
+    chosen = Chosen(names)
+    code = pytest.main([*PYTEST, "-x", *dict.fromkeys(name.split("::")[0] for name in names)], [chosen])
+    return {"code": int(code), "failed": chosen.failed}
+
+
+def killer(tree: Path, mutant: Mutant, batches: list[list[tuple[str, float]]]) -> str:
+    """What kills a mutant, by the tests of the batches; "" if it survives."""
     path = tree / mutant.path
     source, times = path.read_bytes(), path.stat()
     kernels = re.search(rb"\bn?jit\b|compiled\(|numba|LazyJit", source) is not None or "kernel" in mutant.path
-    fresh = Path(tempfile.mkdtemp(dir=tree)) if kernels else None
-    running, seconds = tree / "running.txt", dict(tests)
-    running.write_text("")
+    cache = Path(tempfile.mkdtemp(dir=tree)) if kernels else None
     try:
         path.write_bytes(mutant.applied(source))
-        process = _inner(tree, {"run": [name for name, _ in tests]}, fresh)
-        limit = time.monotonic() + 4 * GRACE  # to collect them
-        name = ""
-        while process.poll() is None:
-            time.sleep(0.05)
-            if (now := running.read_text()) and now != name:
-                name, limit = now, time.monotonic() + GRACE + PATIENCE * seconds.get(now, 0.0)
-            if time.monotonic() > limit:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return f"{name or 'collection'} (time limit)"
+        return next(filter(None, (_failure(tree, batch, cache) for batch in batches if batch)), "")
     finally:
         path.write_bytes(source)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        if fresh:
-            shutil.rmtree(fresh, ignore_errors=True)
-    if not (tree / "result.json").exists():
-        return f"{running.read_text() or 'collection'} (the interpreter died)"
-    result = json.loads((tree / "result.json").read_text())
-    return str(result["failed"]) or ("collection" if result["code"] not in (0, 5) else "")
+        if cache:
+            shutil.rmtree(cache, ignore_errors=True)
+
+
+def _failure(tree: Path, tests: list[tuple[str, float]], cache: Path | None) -> str:
+    """The first test that fails, or hangs; "" if none does."""
+    running, seconds = tree / "running.txt", dict(tests)
+    running.write_text("")
+    process = Inner(tree, {"run": list(seconds)}, cache)
+    name, limit = "", time.monotonic() + 4 * GRACE  # to collect them
+    while process.running:
+        time.sleep(0.05)
+        if (now := running.read_text()) and now != name:
+            name, limit = now, time.monotonic() + GRACE + PATIENCE * seconds.get(now, 0.0)
+        if time.monotonic() > limit:
+            process.stop()
+            return f"{name or 'collection'} (time limit)"
+    result = process.result()
+    if result is None:
+        return f"{name or 'collection'} (the interpreter died)"
+    return str(result["failed"]) or ("" if result["code"] in (0, 5) else "collection")
+
+
+def batches(tests: list[tuple[str, float]], whole: list[tuple[str, float]]) -> list[list[tuple[str, float]]]:
+    """Those of the three files of which the largest share reaches the mutant, up to ten seconds; and the others."""
+    share = Counter(name.split("::")[0] for name, _ in tests)
+    size = Counter(name.split("::")[0] for name, _ in whole)
+    files = sorted(share, key=lambda file: share[file] / size[file], reverse=True)[:3]
+    first = within([test for test in tests if test[0].split("::")[0] in files], 10.0)
+    return [first, [test for test in tests if test not in set(first)]]
 
 
 def within(tests: list[tuple[str, float]], budget: float) -> list[tuple[str, float]]:
@@ -529,19 +587,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
     parser.add_argument("--count", type=int, default=60, help="number of mutants (default 60)")
     parser.add_argument("--modules", nargs="+", default=list(NUMERICAL), help="globs below fvflow/")
-    parser.add_argument("--budget", type=float, default=120.0, help="seconds of tests for a mutant (default 120)")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant (default 60)")
     parser.add_argument("--map", type=Path, help="file that keeps which tests reach which line")
     parser.add_argument("--only", type=int, nargs="+", help="run these mutants alone, by their numbers in the list")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
-    parser.add_argument("--inner", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.inner:
-        return inner()
     mutants = list(enumerate(drawn(options.modules, options.seed, options.count)))
     mutants = [pair for pair in mutants if options.only is None or pair[0] in options.only]
     if options.list:
         return print(*(f"{number:3} {mutant}" for number, mutant in mutants), sep="\n")
     survivors = []
+    for name in PRELOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place, "tree")
         shutil.copytree(".", tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
@@ -549,7 +607,7 @@ def main() -> None:
         for number, mutant in mutants:
             begun, tests = time.monotonic(), reach.of(mutant)
             chosen = within(tests, options.budget or float("inf"))
-            killed = killer(tree, mutant, chosen) if chosen else ""
+            killed = killer(tree, mutant, batches(chosen, reach.tests)) if chosen else ""
             if not killed:
                 survivors.append(asdict(mutant) | {"number": number, "tests": len(chosen), "reaching": len(tests)})
             verdict = f"killed by {killed}" if killed else f"SURVIVED {len(chosen)} of {len(tests)} tests that reach it"
