@@ -39,7 +39,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,10 +92,11 @@ class Mutant:
     end: int
     old: str
     new: str
+    text: str  # the source line
 
     def __str__(self) -> str:
-        old, new = (" ".join(text.split()) for text in (self.old, self.new))
-        return f"{self.path}:{self.line}  {old[:60]}  ->  {new[:60]}"
+        old, new = (" ".join(text.split())[:60] for text in (self.old, self.new))
+        return f"{self.path}:{self.line}  {old}  ->  {new}  in  {self.text}"
 
     def applied(self, source: bytes) -> bytes:
         """The source with the change."""
@@ -119,7 +120,8 @@ class Sites(ast.NodeVisitor):
 
     def _add(self, line: int, span: tuple[int, int], *changes: str) -> None:
         old = self.source[span[0] : span[1]].decode()
-        self.found.append([Mutant(self.path, line, *span, old, new) for new in changes])
+        text = self.source[self._starts[line - 1] : self._starts[line]].decode().strip()
+        self.found.append([Mutant(self.path, line, *span, old, new, text) for new in changes])
 
     def _exchange(self, left: ast.expr, operator: ast.AST, right: ast.expr) -> None:
         """The operator between two expressions, behind brackets, blanks and comments."""
@@ -256,8 +258,7 @@ class Reach:
     def _measured(self, names: list[str], digests: dict[str, str]) -> dict[str, Any]:
         print(f"measuring which tests of {len(names)} files reach which lines", flush=True)
         process = Inner(self.tree, {"trace": names})
-        while process.running:
-            time.sleep(0.2)
+        process.wait(lambda: False)
         found = process.result()
         if found is None:
             raise SystemExit((self.tree / "output.txt").read_text()[-3000:])
@@ -403,15 +404,18 @@ class Inner:
                 sys.stdout.flush()
                 os._exit(0)
 
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
-
-    def stop(self) -> None:
-        """End it, and what it has started."""
-        os.killpg(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+    def wait(self, due: Callable[[], bool]) -> bool:
+        """Whether it ends by itself before it is due; else, and when we are interrupted, it is stopped."""
+        ended = False
+        try:
+            while not ended and not due():
+                time.sleep(0.05)
+                ended = os.waitpid(self.pid, os.WNOHANG) != (0, 0)
+        finally:
+            if not ended:
+                os.killpg(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+        return ended
 
     def result(self) -> Any:
         """What it has written; None if it died."""
@@ -451,15 +455,19 @@ class Tracing(Unhurried):
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
-        self.fixtures[item.nodeid] = [f"{name} of {item.path.name}" for name in item.fixturenames]
+        self.fixtures[item.nodeid] = [
+            f"{name} of {file}" for name in item.fixturenames for file in ("all", item.path.name)
+        ]
         self._switch(item.nodeid)
         yield
         self._switch("")
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
-        shared = fixturedef.scope != "function"
-        before = self._switch(f"{fixturedef.argname} of {request.path.name}") if shared else self._context
+        before, scope = self._context, fixturedef.scope
+        if scope != "function":
+            file = "all" if scope in ("session", "package") else request.path.name
+            self._switch(f"{fixturedef.argname} of {file}")
         yield
         self._switch(before)
 
@@ -549,13 +557,15 @@ def _failure(tree: Path, tests: list[tuple[str, float]], cache: Path | None) -> 
     running.write_text("")
     process = Inner(tree, {"run": list(seconds)}, cache)
     name, limit = "", time.monotonic() + 4 * GRACE  # to collect them
-    while process.running:
-        time.sleep(0.05)
+
+    def due() -> bool:
+        nonlocal name, limit
         if (now := running.read_text()) and now != name:
             name, limit = now, time.monotonic() + GRACE + PATIENCE * seconds.get(now, 0.0)
-        if time.monotonic() > limit:
-            process.stop()
-            return f"{name or 'collection'} (time limit)"
+        return time.monotonic() > limit
+
+    if not process.wait(due):
+        return f"{name or 'collection'} (time limit)"
     result = process.result()
     if result is None:
         return f"{name or 'collection'} (the interpreter died)"

@@ -4,6 +4,7 @@ import pytest
 from fvflow.errors import CaseError
 from fvflow.mesh import Box, FiPyMesh, Graded, from_fipy
 from tests.contracts import check_mesh
+from tests.scenes import ou
 
 EXTENTS = [
     ((-1.0,), (2.0,), (7,)),
@@ -111,3 +112,14 @@ def test_grids_compute_only_what_is_asked_for():
     assert mesh.cells == 2500
     assert "owner" not in vars(mesh)
     assert "centre" not in vars(mesh)
+
+
+def test_a_ratio_and_its_inverse_are_mirror_images():
+    """Both may stand in a case; 0 may not."""
+    graded = {"kind": "graded", "lower": [-5], "upper": [5], "cells": [20], "ratio": [4.0]}
+    case = ou(1).replace({"mesh": graded})
+    ahead, back = case.mesh.build(), case.replace({"mesh.ratio": [0.25]}).mesh.build()
+    np.testing.assert_allclose(back.volume, ahead.volume[::-1], rtol=1e-13)
+    assert ahead.volume[-1] / ahead.volume[0] == pytest.approx(4.0 ** (19 / 20), rel=1e-12)
+    with pytest.raises(CaseError, match="ratio"):
+        case.replace({"mesh.ratio": [0.0]})
