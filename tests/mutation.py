@@ -4,18 +4,20 @@
 
 A mutant is the program with one small change: a constant scaled, a comparison, an operator or a minimum exchanged,
 `and` for `or`, an update or a `raise` left out, a verdict negated, a range one longer or shorter. The sites are drawn
-with the seed, without repetition, and one change is drawn for each; the same seed on the same sources gives the same
-mutants. `--list` prints them and stops. Annotations, messages, functions that return text, indices and keywords such
-as `axis` are left alone, since most of their mutants are equivalent to the program or not of numerical interest.
+with the seed, without repetition, and one change is drawn for each; the same seed and count on the same sources give
+the same mutants. `--list` prints them and stops. Annotations, messages, functions that return text, indices and
+keywords such as `axis` are left alone, since most of their mutants are equivalent to the program or not of numerical
+interest.
 
-Each mutant is made in a temporary copy of the tree and run against the tests that reach the changed line, the fast ones
-first, up to the first failure; `--budget` bounds the seconds of tests for one mutant (their time in the unmutated
-program), so a survivor may have been spared by a slower test: its line says how many of the tests ran. A test that
-takes 30 s more than ten times as long as before is stopped, and kills. Which tests reach a line is measured once, by
-coverage.py with one context for each test, in this process alone (what a test starts as another process is not seen),
-and kept in the file given by `--map`: it is measured again for test files that have changed, and for all of them when
-fvflow has. A line of a compiled kernel, a constant of a module and a default run in no test of their own; the tests of
-the places that name them stand in. Modules with compiled loops get an empty numba cache for each mutant.
+Each mutant is made in a temporary copy of the tree and run against the tests that reach the changed line, up to the
+first failure: the fast ones first, of the three test files which it concerns most and then of all. `--budget` bounds
+the seconds of tests for one mutant (their time in the unmutated program), so a survivor may have been spared by a
+slower test: its line says how many of the tests ran. A test that takes 30 s more than ten times as long as before is
+stopped, and kills. Which tests reach a line is measured once, by coverage.py with one context for each test, in this
+process alone (what a test starts as another process is not seen), and kept in the file given by `--map`: it is measured
+again for test files that have changed, and for all of them when fvflow has. A line of a compiled kernel, a constant of
+a module and a default run in no test of their own; the tests of the places that name them stand in. Modules with
+compiled loops get an empty numba cache for each mutant.
 
 One line is printed for each mutant, and at the end a JSON object with the seed, the count, the survivors and the rate.
 It takes minutes to an hour, so it is run by hand and not in CI. A surviving mutant is a missing test or an equivalent
