@@ -321,7 +321,7 @@ class Reach:
         if function is not None:
             bits = self._covering(path, _rows(statement))
             hidden = function is around[0] and (function.decorator_list or function.name in self._mentioned)
-            if bits and not hidden:
+            if not hidden and self._covering(path, range(function.body[0].lineno, (function.end_lineno or 0) + 1)):
                 return bits
             names = {around[0].name if function.name.startswith("__") else function.name}
         elif isinstance(statement, ast.FunctionDef):

@@ -123,3 +123,9 @@ def test_a_ratio_and_its_inverse_are_mirror_images():
     assert ahead.volume[-1] / ahead.volume[0] == pytest.approx(4.0 ** (19 / 20), rel=1e-12)
     with pytest.raises(CaseError, match="ratio"):
         case.replace({"mesh.ratio": [0.0]})
+
+
+@pytest.mark.parametrize("ratio", [(2.0,), (2.0, 2.0, 2.0)])
+def test_a_ratio_is_asked_for_each_axis(ratio):
+    with pytest.raises(CaseError, match="one per axis"):
+        Graded((0.0, 0.0), (1.0, 1.0), (4, 3), ratio)
