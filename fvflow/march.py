@@ -81,12 +81,13 @@ def _adaptive(
         while state.time < end:
             parts = math.ceil((end - state.time) / length * (1 - ROUND_OFF))
             tau = (end - state.time) / parts
-            taken, error = _try_step(step, state, tau, tau <= shortest)
+            at_shortest = tau <= shortest * (1 + 4 * ROUND_OFF)  # `parts` is rounded
+            taken, error = _try_step(step, state, tau, at_shortest)
             shortened = bool(taken) and taken[-1].time < state.time + tau  # the method allows no longer step
             if shortened:
                 tau = taken[-1].time - state.time
             accepted = error <= control.tolerance
-            if not accepted and tau <= shortest:
+            if not accepted and at_shortest:
                 raise NumericsError(
                     f"a step of {tau:.3g} at t = {state.time:g}, the shortest allowed, is off by {error:.1e} "
                     f"(tolerance {control.tolerance:g}); use a larger tolerance or a smaller shortest"

@@ -101,3 +101,15 @@ def test_entropy_decays_at_the_rate_of_the_gap():
     assert (excess[1:] <= np.exp(-2 * 0.25 * np.arange(1, 9)) * excess[0] * 1.02).all()
     assert excess[-1] > 0
     assert final(case)[2]["mass_drift"] < 1e-14
+
+
+def test_the_residuals_of_a_frame_are_the_largest_since_the_one_before():
+    mesh = Box((0.0,), (1.0,), (2,)).build()
+    watch = RunStatistics(mesh)
+    for residual, optimality in ((1e-9, 2e-3), (1e-3, 2e-9), (1e-6, 2e-6)):
+        watch(State(0.0, np.ones(2), 1.0, residual=residual, optimality=optimality))
+    figures = watch.series()
+    assert (figures["residual"], figures["optimality"]) == (1e-3, 2e-3)
+    watch(State(0.0, np.ones(2), 1.0, residual=1e-7, optimality=2e-7))
+    figures = watch.series()
+    assert (figures["residual"], figures["optimality"]) == (1e-7, 2e-7), "each frame starts anew"

@@ -314,3 +314,8 @@ def test_only_round_off_may_be_kept_back():
     assert transported_density(mesh, downhill, state, np.array([0.0, 1e-3]), phi, 1e-12) is None
     kept = transported_density(mesh, downhill, state, np.array([0.0, 1e-14]), phi, 1e-12)
     np.testing.assert_array_equal(kept, state.density)
+
+
+def test_a_drift_that_moves_has_no_recursion():
+    with pytest.raises(CaseError, match="gaussian-jko"):
+        ou(1, 50, flow__potential="0.5*(x - t)**2", exact={"kind": "gaussian-jko"}).prepare()

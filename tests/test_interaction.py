@@ -210,3 +210,10 @@ def test_a_mesh_that_is_not_even_uses_the_matrix():
     mesh = {"kind": "graded", "lower": [-5], "upper": [5], "cells": [200], "ratio": [3.0]}
     figures = final(ou(1, 40, flow=flow).replace({"mesh": mesh, "flow.stepper": {"kind": "midpoint"}}))[2]
     assert figures["error_l1"] < 2e-3
+
+
+@pytest.mark.parametrize("mesh", [Box((0.0,), (1.0,), (9,)), Graded((0.0,), (1.0,), (9,), (2.0,))])
+def test_an_interaction_of_strength_zero_is_none(mesh):
+    """A parameter that scales a kernel may be 0: zero is even and finite."""
+    convolved = convolution(Kernel(Expression("k*r**2"), {"k": 0.0}), mesh.build())
+    np.testing.assert_array_equal(convolved(np.ones(9)), 0.0)

@@ -10,7 +10,7 @@ from fvflow.exact import Barenblatt, Facts, FromExact
 from fvflow.fields import Drift
 from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
-from fvflow.steppers import jko
+from fvflow.steppers import LJKO, jko
 from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
 from tests.contracts import assert_order
 from tests.scenes import final
@@ -192,3 +192,18 @@ def test_porous_medium_on_a_mesh_is_what_it_says():
     term = PorousMedium(3.0, 2.0).on(Box((0.0,), (1.0,), (2,)).build(), {})
     np.testing.assert_allclose(term.value(np.array([2.0])), 2.0 * 8.0 / 2.0)
     np.testing.assert_array_equal(term.value(np.array([0.0, -1e-9])), [0.0, np.inf])
+
+
+def test_a_step_that_does_not_converge_is_two_of_half_the_length():
+    """The same density, at the end of the whole step, and figures of both parts."""
+    length = 1e-3
+    prepared = case(ENERGIES["porous 5"], STARTS["vacuum"], length).prepare()
+    step = LJKO(iterations=12).start(prepared.problem)
+    whole, first = step(prepared.initial, length), step(prepared.initial, 0.5 * length)
+    second = step(first, 0.5 * length)
+    assert whole.halvings == first.halvings + second.halvings + 1
+    np.testing.assert_allclose(whole.density, second.density, rtol=1e-12)
+    assert whole.time == pytest.approx(length, rel=1e-12)
+    assert whole.step == 1
+    assert whole.dissipated == pytest.approx(first.dissipated + second.dissipated, rel=1e-12)
+    assert whole.residual == max(first.residual, second.residual)

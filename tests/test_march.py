@@ -151,3 +151,29 @@ def test_bounds_of_adaptive_steps():
 def test_contradictory_lengths_of_adaptive_steps_are_refused(rule, message):
     with pytest.raises(CaseError, match=message):
         Times(1.0, Adaptive(tolerance=1e-3, **rule))
+
+
+def lengths_tried(times):
+    """The lengths of the steps that are tried where none succeeds."""
+    lengths = []
+
+    def failing(state, length):
+        lengths.append(length)
+        assert len(lengths) < 100, "it goes on for ever"
+        raise NumericsError("no step is short enough")
+
+    with pytest.raises(NumericsError, match="no step is short enough"):
+        list(states(times, failing))
+    return lengths
+
+
+@pytest.mark.parametrize("end", [1e-3, 1.0, 1e3])
+def test_the_shortest_step_is_a_part_of_the_end_unless_given(end):
+    """A step that always fails is tried down to 1e-9 of the end, in whatever units time is."""
+    lengths = lengths_tried(Times(end, Adaptive(1e-3 * end, 1e-3), save=end / 700.7))
+    assert min(lengths) == pytest.approx(1e-9 * end, rel=1e-5)
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_step_that_always_fails_ends_the_run_without_saves_too():
+    assert min(lengths_tried(Times(1.0, Adaptive(0.1, 1e-3)))) == pytest.approx(1e-9, rel=1e-8)

@@ -21,6 +21,7 @@ from fvflow.mesh import (
 )
 from tests.contracts import check_mesh
 from tests.meshes import EXAMPLES
+from tests.scenes import ou
 
 MESH_KINDS = get_args(MeshKind)
 every_mesh_kind = pytest.mark.parametrize("kind", MESH_KINDS, ids=[kind.kind for kind in MESH_KINDS])
@@ -245,3 +246,20 @@ def test_a_kind_about_which_nothing_is_known_has_safe_defaults():
         strange.refined()
     with pytest.raises(NotImplementedError):
         strange.build()
+
+
+def test_a_ratio_and_its_inverse_are_mirror_images():
+    """Both may stand in a case; 0 may not."""
+    graded = {"kind": "graded", "lower": [-5], "upper": [5], "cells": [20], "ratio": [4.0]}
+    case = ou(1).replace({"mesh": graded})
+    ahead, back = case.mesh.build(), case.replace({"mesh.ratio": [0.25]}).mesh.build()
+    np.testing.assert_allclose(back.volume, ahead.volume[::-1], rtol=1e-13)
+    assert ahead.volume[-1] / ahead.volume[0] == pytest.approx(4.0 ** (19 / 20), rel=1e-12)
+    with pytest.raises(CaseError, match="ratio"):
+        case.replace({"mesh.ratio": [0.0]})
+
+
+@pytest.mark.parametrize("ratio", [(2.0,), (2.0, 2.0, 2.0)])
+def test_a_ratio_is_asked_for_each_axis(ratio):
+    with pytest.raises(CaseError, match="one per axis"):
+        Graded((0.0, 0.0), (1.0, 1.0), (4, 3), ratio)

@@ -682,3 +682,16 @@ def test_a_library_that_is_missing_is_told_with_a_remedy_that_works(monkeypatch,
     monkeypatch.setattr("importlib.import_module", fails)
     with pytest.raises(CaseError, match=message):
         two().build()
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_what_is_folded_or_flat_does_not_depend_on_the_unit_of_length(unit):
+    dart = unit * np.array([[0, 0], [1, -1], [0, 2], [-1, -1], [0, 1.2], [3, 0.0]])
+    for turn in range(4):
+        mesh = mesh_from_cells(dart, np.array([np.roll([2, 3, 4, 1], turn), [1, 5, 2, -1]]), centroids=True)
+        np.testing.assert_allclose(mesh.volume / unit**2, [0.8, 3.5], rtol=1e-14)
+    crossed = unit * np.array([[0, 0], [2, 2], [2, 0], [0, 2], [3, 1.0]])
+    with pytest.raises(CaseError, match="not star-shaped"):
+        mesh_from_cells(crossed, np.array([[0, 1, 2, 3], [1, 2, 4, -1]]))
+    with pytest.raises(CaseError, match="is flat"):
+        mesh_from_cells(unit * np.array([[0, 0], [1, 0], [2, 0], [0, 1.0]]), np.array([[0, 1, 2], [0, 2, 3]]))

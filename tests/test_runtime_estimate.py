@@ -152,3 +152,14 @@ def test_a_report_leaves_the_run_as_it_is():
 
 def test_times_read_well():
     assert [duration(value) for value in (0.5, 150, 1e5, 1e7)] == ["0.5 s", "2.5 min", "28 h", "1.2e+02 days"]
+
+
+@pytest.mark.parametrize(("power", "taken"), [(0.5, 1.0), (1.2, 1.2), (3.0, 1.5)])
+def test_the_power_of_the_cells_that_a_time_is_scaled_by_is_clamped(monkeypatch, power, taken):
+    """The two smallest problems, of 200 and 1600 cells, are timed and show the power; 20 steps on 40000 are not."""
+    clock = Clock(monkeypatch, 4e-3 / 200**power, power)
+    sentence = ou(1, 40_000).check()["time"]
+    largest = max(clock.sizes)
+    assert 200 < largest < 40_000, "two problems, and not the whole one"
+    expected = 20 * clock.rate * largest**power * (40_000 / largest) ** taken
+    assert seconds(sentence) == pytest.approx(expected, rel=0.05)

@@ -234,3 +234,20 @@ def test_interior_point_agrees_with_the_published_distance_on_triangles(tmp_path
         """
     ).run()
     assert float(run.w2) == pytest.approx(0.5641153, abs=1e-7)
+
+
+def test_hexahedra_stand_beside_prisms_and_pyramids():
+    """A unit cube with a prism on one face and a pyramid on another: cells of 8, 6 and 5 corners in one mesh."""
+    cube = Box((0.0,) * 3, (1.0,) * 3, (1, 1, 1)).build()
+    points = np.concatenate([cube.points, [[1.8, 0.5, 0.0], [1.8, 0.5, 1.0], [0.5, 0.5, 1.7]]])
+    number = {tuple(point): index for index, point in enumerate(points.tolist())}
+    bottom, top = ([number[x, y, z] for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))] for z in (0, 1))
+    cells = [
+        [*bottom, *top],
+        [bottom[1], 8, bottom[2], top[1], 9, top[2], -1, -1],
+        [*top, 10, -1, -1, -1],
+    ]
+    mesh = mesh_from_cells(points, np.array(cells))
+    check_mesh(mesh, 1 + 0.4 + 0.7 / 3)
+    np.testing.assert_allclose(mesh.volume, [1.0, 0.4, 0.7 / 3], rtol=1e-14)
+    np.testing.assert_allclose(mesh.integral(lambda at, part: at[:, 1], 2), 0.5 * mesh.volume, rtol=1e-14)
