@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge
 
 from fvflow.errors import NumericsError
-from fvflow.linalg.direct.factorisation import Direct
+from fvflow.linalg.base import symmetric_factor_memory
 from fvflow.mesh import Array, Extent
 
 _WORN_OUT = 10  # iterations beyond which the hierarchy is rebuilt for the next matrix
@@ -36,7 +36,7 @@ class Multigrid:
         """Estimated bytes of a run; in 1D and 2D a system that CG does not solve is factorised."""
         if extent.dimension == 3:
             return 1000 * extent.dimension * extent.cells
-        return Direct().symmetric_memory(extent)
+        return symmetric_factor_memory(extent)
 
 
 class ReusedAMG:

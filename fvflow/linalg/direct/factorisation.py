@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fvflow.errors import NumericsError
-from fvflow.linalg.base import LinearSolver
+from fvflow.linalg.base import LinearSolver, factor_memory, symmetric_factor_memory
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
@@ -42,14 +41,8 @@ class Direct(LinearSolver):
     kind: Literal["direct"] = "direct"
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run: mesh, matrix and 12 bytes per entry of the factors.
-
-        Entries per cell, measured on grids of n cells: 22 to 64 (3.6 log2 n) from 32^2 to 512^2, 47 to 480
-        (0.5 n^(2/3)) from 8^3 to 32^3.
-        """
-        cells = extent.cells
-        fill = {1: 4.0, 2: 3.6 * math.log2(max(cells, 2)), 3: 0.5 * cells ** (2 / 3) + 10}[extent.dimension]
-        return super().memory(extent) + int(12 * fill * cells)
+        """Estimated bytes of a run: mesh, matrix and factors."""
+        return super().memory(extent) + factor_memory(extent)
 
     def resolve_symmetric(self, extent: Extent) -> Direct:
         """The solver itself: it factorises symmetric systems as well."""
@@ -60,7 +53,7 @@ class Direct(LinearSolver):
 
     def symmetric_memory(self, extent: Extent) -> int:
         """Estimated bytes of a run: mesh, and matrix and factors of a Newton system, twice those of a FaceMatrix."""
-        return 2 * self.memory(extent)
+        return symmetric_factor_memory(extent)
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Factorise M."""
