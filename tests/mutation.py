@@ -284,22 +284,46 @@ class Reach:
         return found
 
     @cached_property
+    def _modules(self) -> dict[str, tuple[ast.Module, dict[str, str]]]:
+        """Each module, and the names that it defines or imports with what they are called where they are defined."""
+        found = {}
+        for path in sorted(Path("fvflow").rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            own = {}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    own |= {name.asname or name.name: name.name for name in node.names}
+                elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    own[node.name] = node.name
+            for node in tree.body:
+                if isinstance(node, ast.Assign | ast.AnnAssign):
+                    parts = [part for part in _own(node) if isinstance(part, ast.Name)]
+                    own |= {part.id: part.id for part in parts if isinstance(part.ctx, ast.Store)}
+            found[str(path)] = tree, own
+        return found
+
+    @cached_property
     def _uses(self) -> dict[str, list[tuple[str, ast.stmt, list[Any]]]]:
-        """The statements that name something, with what they are in."""
+        """The statements that name something, with what they are in; a local variable of that name is another thing."""
         found: dict[str, list[tuple[str, ast.stmt, list[Any]]]] = defaultdict(list)
-        for path in map(str, sorted(Path("fvflow").rglob("*.py"))):
-            for statement, around in _statements(ast.parse(Path(path).read_text())):
-                for part in _own(statement):
-                    for name in {getattr(part, "id", None), getattr(part, "attr", None)} - {None}:
-                        found[str(name)].append((path, statement, around))
+        for path, (tree, own) in self._modules.items():
+            for statement, around in _statements(tree):
+                parts = list(_own(statement))
+                names = {part.attr for part in parts if isinstance(part, ast.Attribute)}
+                names |= {own[part.id] for part in parts if isinstance(part, ast.Name) and part.id in own}
+                for name in names:
+                    found[name].append((path, statement, around))
         return found
 
     @cached_property
     def _mentioned(self) -> set[str]:
         """The names that stand for themselves and are not called: of functions, perhaps for a compiler."""
-        nodes = [node for path in Path("fvflow").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
-        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-        return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
+        found = set()
+        for tree, own in self._modules.values():
+            called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+            names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+            found |= {own[node.id] for node in names if id(node) not in called and node.id in own}
+        return found
 
     def of(self, mutant: Mutant) -> list[tuple[str, float]]:
         """The tests that reach a mutant, the fastest first."""
@@ -599,7 +623,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
     parser.add_argument("--count", type=int, default=60, help="number of mutants (default 60)")
     parser.add_argument("--modules", nargs="+", default=list(NUMERICAL), help="globs below fvflow/")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant (default 60)")
+    parser.add_argument("--budget", type=float, default=90.0, help="seconds of tests for a mutant (default 90)")
     parser.add_argument("--map", type=Path, help="file that keeps which tests reach which line")
     parser.add_argument("--only", type=int, nargs="+", help="run these mutants alone, by their numbers in the list")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")

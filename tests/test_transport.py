@@ -373,3 +373,18 @@ def test_the_cap_is_an_error_unless_accepted():
     assert figures["w2_lower"] <= 0.3364931 * 1.001
     assert figures["w2_upper"] >= 0.3364931 * 0.999
     assert figures["continuity"] <= 1e-10
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+@pytest.mark.parametrize("solver", [InteriorPoint(), PrimalDual()])
+def test_the_solvers_do_not_depend_on_the_unit_of_length(solver, unit):
+    """The same mass on a box so many times as large: W2 so many times as large, by as many iterations."""
+    ends = published(8, "compression")
+    here = solver.solve(box(8), *ends, 5)
+    large = Box((0.0, 0.0), (unit, unit), (8, 8)).build()
+    there = solver.solve(large, *(density / unit**2 for density in ends), 5)
+    assert here.converged
+    assert there.converged
+    assert there.iterations == here.iterations
+    assert there.w2 == pytest.approx(unit * here.w2, rel=1e-9)
+    np.testing.assert_allclose(there.density * unit**2, here.density, rtol=0, atol=1e-6)
