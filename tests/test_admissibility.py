@@ -14,11 +14,11 @@ def test_the_measures_of_a_box_do_not_depend_on_the_unit_of_length(unit, ratio):
     found = Admissibility(mesh)
     across = mesh.normal[:, 0] > 0.5  # their side is the longer one, their distance the shorter one
     size = np.sqrt(ratio)
-    np.testing.assert_allclose(found.smallness, np.where(across, ratio, 1.0) / size, rtol=1e-12)
-    np.testing.assert_allclose(found.closeness, np.where(across, 1.0, ratio) / size, rtol=1e-12)
+    np.testing.assert_allclose(found.relative_area, np.where(across, ratio, 1.0) / size, rtol=1e-12)
+    np.testing.assert_allclose(found.relative_distance, np.where(across, 1.0, ratio) / size, rtol=1e-12)
     np.testing.assert_allclose(found.angle, 0.0, atol=1e-7)
 
 
 def test_smallness_in_space_is_one_for_cubes():
     mesh = Box((0.0,) * 3, (1e-3, 2e-3, 3e-3), (2, 4, 6)).build()
-    np.testing.assert_allclose(Admissibility(mesh).smallness, 1.0, rtol=1e-12)
+    np.testing.assert_allclose(Admissibility(mesh).relative_area, 1.0, rtol=1e-12)

@@ -108,8 +108,8 @@ def test_the_residuals_of_a_frame_are_the_largest_since_the_one_before():
     watch = RunStatistics(mesh)
     for residual, optimality in ((1e-9, 2e-3), (1e-3, 2e-9), (1e-6, 2e-6)):
         watch(State(0.0, np.ones(2), 1.0, residual=residual, optimality=optimality))
-    figures = watch.series()
+    figures = watch.step_diagnostics()
     assert (figures["residual"], figures["optimality"]) == (1e-3, 2e-3)
     watch(State(0.0, np.ones(2), 1.0, residual=1e-7, optimality=2e-7))
-    figures = watch.series()
+    figures = watch.step_diagnostics()
     assert (figures["residual"], figures["optimality"]) == (1e-7, 2e-7), "each frame starts anew"

@@ -71,7 +71,7 @@ class ExplicitEuler(LinearStepperBase):
     kind: Literal["explicit-euler"] = "explicit-euler"
 
     def positive_step(self, problem):
-        return 1.0 / problem.rate(0.0)
+        return 1.0 / problem.max_outflow_rate(0.0)
 
     def start(self, problem):
         def step(state, length):
