@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 import pytest
 
-from fvflow.energies import EntropyTerm, PotentialTerm, Sum
+from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel
@@ -55,7 +55,7 @@ def test_linear_steppers_keep_their_order_in_a_moving_drift(stepper):
 def test_gradient_steppers_keep_their_contract(stepper, mesh):
     built = MESHES[mesh].build()
     potential = PotentialTerm(WELL.energy(built, 0.0))
-    check_gradient_stepper(stepper, GradientFlow(built, Sum(built.volume, (EntropyTerm(EPSILON), potential))))
+    check_gradient_stepper(stepper, GradientFlow(built, TotalEnergy(built.volume, (EntropyTerm(EPSILON), potential))))
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def test_the_potential_and_the_velocity_are_those_of_the_closed_form():
         velocity = np.stack([frame.fields["v_x"], frame.fields["v_y"]], axis=1)
         assert weight @ ((velocity - slope) ** 2).sum(axis=1) <= 1e-2 * reference.distance**2
         momentum = np.stack([frame.fields["m_x"], frame.fields["m_y"]], axis=1)
-        shift = reference.other_mean - reference.mean  # what all mass moves by in the mean, at any time
+        shift = reference.target_mean - reference.mean  # what all mass moves by in the mean, at any time
         np.testing.assert_allclose(mesh.volume @ momentum, shift, rtol=5e-3)
 
 
