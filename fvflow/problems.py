@@ -51,6 +51,8 @@ class State:
     """Final residual max |phi + kinetic - E'(rho)| of the last step outside vacuum, relative to the range of E'."""
     halvings: int = 0
     """Number of times that the last step was halved because it did not converge."""
+    switches: int = 0
+    """Number of methods that failed before one solved the last step."""
     rejections: int = 0
     """Number of longer attempts that error control rejected before the last step."""
     fallbacks: int = 0
@@ -96,6 +98,7 @@ class State:
             optimality=optimality,
             dissipated=dissipated,
             halvings=0,
+            switches=0,
             rejections=0,
             fallbacks=0,
         )
