@@ -47,6 +47,7 @@ ERRORS = {  # of a run with a closed form
     "error_l2": OutputVariable((), "square root of sum |K| |rho_K - exact|^2"),
     "error_linf": OutputVariable((), "largest |rho_K - exact|"),
 }
+W2_ERRORS = ("w2_error", "w2_solver_error")  # figures of a geodesic against its closed form
 
 
 def diagnostics_at(problem: Problem, state: State, reference: Reference | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class FluxKind:
     """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
 
     def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face (face,), in units of eps; raises CaseError if a Peclet number is above `max_peclet`."""
+        """B(w) of each face (face,), with B(0) = eps; raises CaseError if a Peclet number is above `max_peclet`."""
         raise NotImplementedError
 
     def valid(self, peclet: float) -> bool:

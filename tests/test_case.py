@@ -315,3 +315,18 @@ def test_a_refused_flow_is_told_whatever_else_the_case_asks():
     jko = Case.read("cases/ou-1d-jko.yaml")
     with pytest.raises(CaseError, match="no strictly convex part"):
         jko.replace({"flow.energy": [{"kind": "potential", "potential": "x"}]})
+
+
+def test_every_property_of_the_schema_is_described():
+    schema = json_schema()
+    parts = {"Case": schema, **schema["$defs"]}
+    bare = [
+        f"{name}.{key}"
+        for name, part in parts.items()
+        for key, at in part["properties"].items()
+        if not at["description"]
+    ]
+    assert bare == []
+    assert schema["$defs"]["FokkerPlanckFlow"]["properties"]["epsilon"]["description"].startswith(
+        "Diffusion coefficient"
+    )

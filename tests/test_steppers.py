@@ -54,7 +54,7 @@ def test_linear_steppers_keep_their_order_in_a_moving_drift(stepper):
 @pytest.mark.parametrize("stepper", GRADIENT, ids=named)
 def test_gradient_steppers_keep_their_contract(stepper, mesh):
     built = MESHES[mesh].build()
-    potential = PotentialTerm(WELL.energy(built, 0.0))
+    potential = PotentialTerm(WELL.cell_potential(built, 0.0))
     check_gradient_stepper(stepper, GradientFlow(built, TotalEnergy(built.volume, (EntropyTerm(EPSILON), potential))))
 
 
@@ -135,5 +135,5 @@ def test_a_step_of_its_own_flux_has_no_use_for_another():
         if stepper.uses_flux:
             assert FokkerPlanckFlow(1.0, stepper=stepper, flux=Centred()).stepper is stepper
         else:
-            with pytest.raises(CaseError, match="has a flux of its own"):
+            with pytest.raises(CaseError, match="uses a flux of its own"):
                 FokkerPlanckFlow(1.0, stepper=stepper, flux=Centred())

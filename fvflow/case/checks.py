@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -98,11 +98,18 @@ def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
     """(name, sentence) of each bound on a figure that this flow does not compute and another one does."""
     for name, bound in dataclasses.asdict(checks).items():
         owners = [kind for kind in get_args(Flow) if name in kind.figures]
-        if bound is None or not owners or flow.has_figure(name):
-            continue
-        *first, last = (get_args(get_type_hints(kind)["kind"])[0] for kind in owners)
-        named = f"flows {', '.join(first)} and {last}" if first else f"flow {last}"
-        yield name, f"is for {named} {owners[0].figures[name]}".rstrip() + "; remove the check"
+        if bound is not None and owners and not flow.has_figure(name):
+            yield name, f"is for {_named(owners)} {owners[0].figures[name]}".rstrip() + "; remove the check"
+
+
+def flows_that(condition: Callable[[type[BaseFlow]], bool]) -> str:
+    """The kinds of flow that fulfil a condition, as "flow a" or "flows a, b and c"."""
+    return _named([kind for kind in get_args(Flow) if condition(kind)])
+
+
+def _named(kinds: Sequence[type[BaseFlow]]) -> str:
+    *first, last = (get_args(get_type_hints(kind)["kind"])[0] for kind in kinds)
+    return f"flows {', '.join(first)} and {last}" if first else f"flow {last}"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fvflow.case import document as documents
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
-from fvflow.case.checks import Checks, Output, misplaced
+from fvflow.case.checks import Checks, Output, flows_that, misplaced
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
 from fvflow.case.overrides import apply_overrides, to_yaml
@@ -22,6 +22,7 @@ from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.report import report
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
+from fvflow.diagnostics import ERRORS, W2_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density
@@ -80,13 +81,13 @@ class Case:
             if not _NAME.fullmatch(name) or name in RESERVED:
                 yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
         if self.exact is None:
-            for name in ("error_l1", "error_l2", "error_linf", "w2_error", "w2_solver_error"):
+            for name in (*ERRORS, *W2_ERRORS):
                 if getattr(self.checks, name) is not None:
                     yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
         elif sentence := self.flow.exact_fault(self.exact):
             yield Fault(("exact",), sentence)
         if self.output.fluxes and not self.flow.stores_fluxes:
-            yield Fault(("output", "fluxes"), "is for flows fokker-planck and gradient-flow; leave it out")
+            yield Fault(("output", "fluxes"), f"is for {flows_that(lambda kind: kind.stores_fluxes)}; leave it out")
         try:
             self.flow.schedule(self.times)
         except CaseError as error:

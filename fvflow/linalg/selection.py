@@ -51,7 +51,9 @@ class Auto(LinearSolver):
             return "the drift depends on time, so factors would serve one step only"
         if extent.dimension == 2 and not extent.grid:
             return "the factors of a 2D mesh serve every step"
-        return "on a grid, by sweeps along its axes" if extent.grid else "the factors would not fit in memory"
+        return (
+            "on a grid, by sweeps along its axes" if extent.grid else "in 3D a factorisation costs more than it saves"
+        )
 
     def memory(self, extent: Extent) -> int:
         """Estimated bytes of a run with the chosen solver."""
