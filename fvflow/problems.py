@@ -51,8 +51,6 @@ class State:
     """Final residual max |phi + kinetic - E'(rho)| of the last step outside vacuum, relative to the range of E'."""
     halvings: int = 0
     """Number of times that the last step was halved because it did not converge."""
-    switches: int = 0
-    """Number of methods that failed before one solved the last step."""
     rejections: int = 0
     """Number of longer attempts that error control rejected before the last step."""
     fallbacks: int = 0
@@ -67,6 +65,8 @@ class State:
     """Scalar results of the whole run, as far as they are known."""
     dissipated: float = 0.0
     """Transport cost or dissipation of the last step: the part of the energy decrease that the scheme accounts for."""
+    switches: int = 0
+    """Number of methods that failed before one solved the last step."""
 
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:
