@@ -80,7 +80,7 @@ class ContinuedEnergy:
         return np.asarray(self._total.second(np.maximum(density, self._floor)))
 
     def offdiagonal_hessian_product(self, change: Array) -> Array:
-        """0: the energy is local."""
+        """0 (cell,): the energy is local."""
         return np.zeros_like(change)
 
     def variation_range(self, density: Array) -> float:
