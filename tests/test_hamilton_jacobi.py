@@ -473,3 +473,9 @@ def test_the_speed_of_a_power_sees_the_whole_gradient():
     first = next(diagonal.prepare().frames())
     middle = np.reshape(first.fields["v_x"], (12, 12))[5, 5], np.reshape(first.fields["v_y"], (12, 12))[5, 5]
     np.testing.assert_allclose(middle, (15.0, 20.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [float("inf"), -2.0])
+def test_the_exponent_of_a_power_is_finite_and_above_one(exponent):
+    with pytest.raises(CaseError, match="finite q > 1"):
+        PowerHamiltonian(exponent)

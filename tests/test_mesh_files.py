@@ -695,3 +695,11 @@ def test_what_is_folded_or_flat_does_not_depend_on_the_unit_of_length(unit):
         mesh_from_cells(crossed, np.array([[0, 1, 2, 3], [1, 2, 4, -1]]))
     with pytest.raises(CaseError, match="is flat"):
         mesh_from_cells(unit * np.array([[0, 0], [1, 0], [2, 0], [0, 1.0]]), np.array([[0, 1, 2], [0, 2, 3]]))
+
+
+def test_delaunay_is_refused_for_cells_that_are_no_simplices(tmp_path):
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0], [2, 0], [2, 1]])
+    file = written(tmp_path, "m.msh", flat(square), np.array([[0, 1, 2, 3], [1, 4, 5, 2]]), "quad")
+    assert Gmsh(file=str(file)).build().cells == 2
+    with pytest.raises(CaseError, match="triangles or tetrahedra only"):
+        Gmsh(file=str(file), delaunay=True).build()

@@ -12,7 +12,7 @@ from fvflow.case.report import runtime
 from fvflow.case.runtime_estimate import duration
 from fvflow.errors import NumericsError
 from fvflow.mesh import Box, Graded, Voronoi, coarse_proxy
-from fvflow.steppers import ImplicitEuler
+from fvflow.steppers import ImplicitEuler, Muscl
 from tests.contracts import EPS
 from tests.scenes import final, ou
 from tests.test_gaussian_jko import midpoint
@@ -163,3 +163,20 @@ def test_the_power_of_the_cells_that_a_time_is_scaled_by_is_clamped(monkeypatch,
     assert 200 < largest < 40_000, "two problems, and not the whole one"
     expected = 20 * clock.rate * largest**power * (40_000 / largest) ** taken
     assert seconds(sentence) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("whole", "power", "taken"),
+    [(1.5, 1.0, 1.0), (5.0, 1.7, 1.7), (2000.0, 4.0, 2.0), (400.0, 1.0, 1.5)],
+    ids=["like the cells", "as shown", "at most squared", "one problem alone"],
+)
+def test_the_substeps_of_explicit_methods_grow_with_the_mesh(monkeypatch, whole, power, taken):
+    """In two dimensions: a single problem counts by the power 3/2, as substeps bounded by h do, and 2 is the most."""
+    clock = Clock(monkeypatch, whole / 40_000**power, power)
+    monkeypatch.setattr(Muscl, "start", ImplicitEuler.start)
+    sentence = ou(2, 200, flow__stepper={"kind": "muscl"}).check()["time"]
+    largest = max(clock.sizes)
+    assert largest < 40_000
+    assert (largest < 300) == (taken == 1.5), clock.sizes
+    expected = 20 * clock.rate * largest**power * (40_000 / largest) ** taken
+    assert seconds(sentence) == pytest.approx(expected, rel=0.06)

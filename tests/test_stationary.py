@@ -374,3 +374,27 @@ def test_upwind_on_a_line_is_in_balance_too():
     ]
     assert all(abs(b - 1) < 0.6 * abs(a - 1) for a, b in pairwise(gaps))
     assert detailed_balance_root(generator(box(2, 12), "x**2*y**2 + x", flux=Upwind())) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_that_mass_leaves_for_good_are_empty_in_the_end(seed):
+    """A random chain of 30 cells, from 10 of which, anywhere in the order, mass only goes to the others."""
+    chain = random_chain(30, seed)
+    transient = np.zeros(30, bool)
+    transient[np.random.default_rng(seed + 50).choice(30, 10, replace=False)] = True
+    down = np.where(~transient[chain.owner] & transient[chain.neighbour], 0.0, chain.down)
+    up = np.where(~transient[chain.neighbour] & transient[chain.owner], 0.0, chain.up)
+    other = np.flatnonzero(~transient)
+    ring = np.sort(np.stack([other, np.roll(other, 1)]), axis=0)  # so that the others are all connected
+    matrix = FaceMatrix(
+        chain.volume,
+        np.concatenate([chain.owner, ring[0]]).astype(np.int32),
+        np.concatenate([chain.neighbour, ring[1]]).astype(np.int32),
+        np.concatenate([down, np.ones(len(other))]),
+        np.concatenate([up, np.ones(len(other))]),
+    )
+    found = stationary_density(matrix, np.zeros(30, np.int32), np.ones(1), 2)
+    assert (found.density[transient] == 0).all()
+    assert (found.density[~transient] > 0).all()
+    assert matrix.volume @ found.density == pytest.approx(1.0, rel=1e-13)
+    assert found.residual <= 1e-13
