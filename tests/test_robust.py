@@ -2,7 +2,9 @@
 
 import pytest
 
+from fvflow.linalg import inner
 from fvflow.steppers import LJKO
+from fvflow.steppers.optimality import OPTIMAL
 from tests.jko_cases import outcomes, sample, summary
 
 
@@ -17,3 +19,15 @@ def test_steps_of_random_problems(mobility, interaction):
     assert figures["mass"] <= 1e-14
     assert figures["energy"] <= 1e-13
     assert figures["mean"] <= 50
+
+
+@pytest.mark.parametrize("number", [1, 7, 10, 13])
+def test_a_fallback_keeps_mass_and_sign_lowers_the_energy_and_says_that_it_is_not_optimal(number):
+    one = sample(0, number)
+    after = LJKO(iterations=1).start(one.problem)(one.initial, one.step)
+    volume, energy = one.problem.mesh.volume, one.problem.total
+    assert (after.fallbacks, after.halvings) == (1, 0)
+    assert after.density.min() >= 0
+    assert inner(volume, after.density) == pytest.approx(1.0, abs=1e-14)
+    assert energy.value(after.density) < energy.value(one.initial.density)
+    assert after.optimality > 1000 * OPTIMAL, "it does not minimise"

@@ -9,11 +9,10 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import factorise
 from fvflow.mesh import Array
-from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.newton import capped_weight, limited, round_off
+from fvflow.steppers.step_energy import VACUUM, ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
 
-_MIN_RATIO, _MAX_RATIO = 0.1, 3.0  # of a cell's density in one Newton step; up to the mean it may fill at once
-_WEIGHT_CAP = 1e6  # of 1/E'', relative to the mean density over the range of E'
 _DIRECT, _CONTINUED = 15, 14  # Newton iterations at the whole length, and at each of a continuation
 _SHRINK, _FIRST_GROWTH, _MAX_GROWTH, _MIN_GROWTH = 4.0, 8.0, 64.0, 1.0005
 _FAST = 8  # iterations below which the continuation grows faster
@@ -33,23 +32,20 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
 
     mesh, volume = step.mesh, step.mesh.volume
     cells, mean = np.arange(mesh.cells), step.mean
-    density = np.maximum(start, 1e-13 * mean)
+    density = np.maximum(start, VACUUM * mean)
     density *= step.mass / float(volume @ density)
     lost = np.inf
     for iteration in range(iterations + 1):
         mu = energy.first(density)
         faces = step.faces(mu)
         flow = faces.conductance * density[faces.source]
-        residual = volume * (density - step.before) + step.outflow(density, faces)
+        residual = step.continuity(density, faces)
         lost = float(np.abs(residual).sum()) / step.mass
-        size = np.abs(mu)
-        round_off = 4 * np.finfo(float).eps * float(flow @ (size[mesh.owner] + size[mesh.neighbour])) / step.mass
-        if lost <= max(_TOLERANCE, round_off):
+        if lost <= max(_TOLERANCE, round_off(mesh, flow, mu) / step.mass):
             return mu, step.transported(mu), iteration
         if iteration == iterations or not np.isfinite(lost):
             break
-        spread = float(np.ptp(mu[density > 1e-12 * mean])) + energy.stiffness
-        weight = np.minimum(1.0 / energy.second(density), _WEIGHT_CAP * mean / spread)
+        weight = capped_weight(energy.second(density), mean, energy.scale(mu, density))
         gain = faces.speed * weight[faces.source]
         diagonal = volume * weight + np.bincount(faces.source, gain, mesh.cells)
         diagonal += np.bincount(mesh.owner, flow, mesh.cells) + np.bincount(mesh.neighbour, flow, mesh.cells)
@@ -61,7 +57,7 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
             break
         matrix = coo_array((values, (rows, columns)), shape=(mesh.cells, mesh.cells)).tocsc()
         change = weight * scale * factorise(matrix).solve(-residual)
-        density = np.clip(density + change, _MIN_RATIO * density, np.maximum(_MAX_RATIO * density, mean))
+        density = limited(density, change, mean)
     raise NumericsError(f"the implicit upwind step stopped at the residual {lost:.1e} of the mass")
 
 

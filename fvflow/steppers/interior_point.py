@@ -80,7 +80,7 @@ class InteriorPoint:
         """r1 and r2 (cell,)."""
         faces = self._step.faces(point.phi)
         q = self._step.hamilton_jacobi(point.phi, faces)
-        continuity = self._volume * (point.density - self._step.before) + self._step.outflow(point.density, faces)
+        continuity = self._step.continuity(point.density, faces)
         return continuity, self._energy.first(point.density) - self._level - point.multiplier - q
 
     def _merit(self, continuity: Array, optimality: Array) -> float:

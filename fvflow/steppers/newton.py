@@ -120,12 +120,8 @@ class UpwindNewton:
         self._newton_step(inverse, schur.coupling, schur.coupling_transpose, weight, continuity, optimality)
 
     def _weight(self) -> Array:
-        """1/(|K| E'') (cell,), 0 in vacuum, at most 1e6 times what it is for the mean density over the range of E'.
-
-        Where E'' is almost 0, as with a large exponent in a nearly empty cell, the rank-one terms of the Schur
-        complement would otherwise cancel all digits of the others.
-        """
-        weight = np.minimum(1.0 / self._total.second(self.density), _WEIGHT_CAP * self._mean / self._scale)
+        """1/(|K| E'') (cell,), capped, and 0 in vacuum."""
+        weight = capped_weight(self._total.second(self.density), self._mean, self._scale)
         return np.where(self._vacuum, 0.0, weight / self.volume)
 
     def _newton_step(
@@ -146,7 +142,7 @@ class UpwindNewton:
             optimality = optimality - solve_second_kind(lambda z: self._interaction(local_step(0.0, z)[1]), right)
         step, change = local_step(continuity, optimality)
         self.phi = self.phi + step
-        self.density = self._limited(self.density, change)
+        self.density = limited(self.density, change, self._mean)
         self._update_faces()
 
     def _interaction(self, change: Array) -> Array:
@@ -156,11 +152,6 @@ class UpwindNewton:
     def _variation(self) -> Array:
         """The variation of the energy in this scheme (cell,)."""
         return self._total.first(self.density)
-
-    def _limited(self, density: Array, change: Array) -> Array:
-        """The density after a Newton step, limited cell by cell."""
-        largest = np.maximum(_MAX_INCREASE * density, self._mean)
-        return np.clip(density + change, _MAX_DECREASE * density, largest)
 
 
 class CentredNewton(UpwindNewton):
@@ -224,6 +215,20 @@ def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
     count = len(values[0])
     places = (np.concatenate(rows), np.concatenate(columns))
     return coo_array((np.concatenate(values), places), shape=(count, count)).tocsr()
+
+
+def limited(density: Array, change: Array, mean: float) -> Array:
+    """The density (cell,) after a Newton step, between 1/10 and 3 times the one before; up to the mean it may fill."""
+    return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
+
+
+def capped_weight(second: Array, mean: float, scale: float) -> Array:
+    """1/E'' (cell,), at most 1e6 times the mean density over the scale of E'.
+
+    Where E'' is almost 0, as with a large exponent in a nearly empty cell, the rank-one terms of the Schur complement
+    would otherwise cancel all digits of the others.
+    """
+    return np.asarray(np.minimum(1.0 / second, _WEIGHT_CAP * mean / scale))
 
 
 def round_off(mesh: Any, flow: Array, phi: Array) -> float:

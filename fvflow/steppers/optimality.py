@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.step_energy import OCCUPIED, ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
 
-OCCUPIED = 1e-12  # relative to the mean density: the optimality condition is an equation in cells above it
 OPTIMAL = 1e-6  # largest error, relative to the range of E', of a potential that is accepted
 
 
@@ -20,12 +19,11 @@ def optimality_error(step: TransportStep, energy: ContinuedEnergy, phi: Array) -
     """
     density = step.transported(phi)
     q, variation = step.hamilton_jacobi(phi, step.faces(phi)), energy.first(density)
-    occupied = density > OCCUPIED * step.mean
+    occupied = energy.occupied(density)
     if not occupied.any():
         return np.inf
-    scale = float(np.ptp(variation[occupied])) + energy.stiffness
     error = float(np.abs(q - variation)[occupied].max())
     if not occupied.all():
         least = energy.first(np.full(len(density), OCCUPIED * step.mean))
         error = max(error, float((q - least)[~occupied].max()))
-    return error / scale if np.isfinite(error) else np.inf
+    return error / energy.scale(variation, density) if np.isfinite(error) else np.inf

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fvflow.energies import EnergyTerm, PotentialTerm, TotalEnergy
 from fvflow.mesh import Array
 
 VACUUM = 1e-13  # relative to the mean density: below it E' is continued linearly
+OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
 _BISECTIONS = 60
 
 
@@ -86,6 +88,14 @@ class ContinuedEnergy:
     def variation_range(self, density: Array) -> float:
         """Sum over the energies of max - min of their first variation."""
         return self._total.variation_range(np.maximum(density, self._floor))
+
+    def occupied(self, density: Array) -> NDArray[np.bool_]:
+        """Whether a cell holds more than 1e-12 of the mean density (cell,)."""
+        return np.asarray(density > OCCUPIED * self.mean)
+
+    def scale(self, variation: Array, density: Array) -> float:
+        """Range of a variation (cell,) over the cells that hold mass, plus rho E'' at the mean: the scale of E'."""
+        return float(np.ptp(variation[self.occupied(density)])) + self.stiffness
 
     def inverse(self, variation: Array, barrier: float = 0.0) -> Array:
         """rho > 0 (cell,) with E'(rho) - barrier/rho = q, by bisection of log rho; close to 0 where E'(0) exceeds q."""

@@ -61,6 +61,10 @@ class TransportStep:
         """Mass that leaves each cell in the step (cell,), upstream densities taken from `density`."""
         return divergence(self.mesh, faces.conductance * density[faces.source] * faces.drop)
 
+    def continuity(self, density: Array, faces: Faces) -> Array:
+        """|K| (rho - rho^n) + outflow (cell,), 0 for a density that the step carries."""
+        return self.mesh.volume * (density - self.before) + self.outflow(density, faces)
+
     def hamilton_jacobi(self, phi: Array, faces: Faces) -> Array:
         """q_K = phi_K + 1/(2|K|) sum_{s leaving K} tau T_s theta_s D_s^2 (cell,), which equals E' at the minimiser."""
         kinetic = np.bincount(faces.source, 0.5 * faces.speed * np.abs(faces.drop), len(phi))
