@@ -40,8 +40,7 @@ STEPS = {  # of a flow whose energy is computed at every step
         (), "largest |phi + kinetic - E'(rho)| since the last frame, relative to the range of E'"
     ),
     "halvings": OutputVariable((), "halvings so far of steps that did not converge"),
-    "fallbacks": OutputVariable((), "steps taken by a fallback method so far: ljko, for ljko the implicit upwind step"),
-    "switches": OutputVariable((), "methods so far that failed before another one solved a step"),
+    "fallbacks": OutputVariable((), "steps taken by the fallback ljko so far"),
 }
 ERRORS = {  # of a run with a closed form
     "error_l1": OutputVariable((), "sum |K| |rho_K - exact|"),
@@ -115,9 +114,7 @@ class RunStatistics:
     halvings: int = 0
     """Total halvings of steps that did not converge."""
     fallbacks: int = 0
-    """Total steps taken by a fallback method."""
-    switches: int = 0
-    """Total methods that failed before another one solved a step."""
+    """Total steps taken by the fallback stepper."""
     rejections: int = 0
     """Total steps rejected by error control."""
     steps: int = 0
@@ -168,7 +165,6 @@ class RunStatistics:
         self.iterations += state.iterations
         self.halvings += state.halvings
         self.fallbacks += state.fallbacks
-        self.switches += state.switches
         self.rejections += state.rejections
         self.residual = max(self.residual, state.residual)
         self.optimality = max(self.optimality, state.optimality)
@@ -213,8 +209,7 @@ class RunStatistics:
     def step_diagnostics(self) -> dict[str, float]:
         """The values of STEPS at a saved time; resets the maxima since the last frame."""
         balance = self._energy - self._initial_energy + self.cost
-        counts = self.halvings, self.fallbacks, self.switches
-        values = (self.length, self.cost, balance, self.residual, self.optimality, *counts)
+        values = (self.length, self.cost, balance, self.residual, self.optimality, self.halvings, self.fallbacks)
         self.residual = self.optimality = 0.0
         return dict(zip(STEPS, values, strict=True))
 
@@ -230,7 +225,7 @@ class RunStatistics:
         }
         if self.energy is not None:
             figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
-            figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks, "switches": self.switches}
+            figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks}
         if self.rejections:
             figures["rejections"] = self.rejections
         if self.convexity is not None:

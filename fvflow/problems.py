@@ -65,8 +65,6 @@ class State:
     """Scalar results of the whole run, as far as they are known."""
     dissipated: float = 0.0
     """Transport cost or dissipation of the last step: the part of the energy decrease that the scheme accounts for."""
-    switches: int = 0
-    """Number of methods that failed before one solved the last step."""
 
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:
@@ -98,7 +96,6 @@ class State:
             optimality=optimality,
             dissipated=dissipated,
             halvings=0,
-            switches=0,
             rejections=0,
             fallbacks=0,
         )

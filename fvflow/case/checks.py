@@ -63,7 +63,7 @@ class Checks:
     w2_solver_error: Bound = None
     """Relative error of the solver's own value of W2 against the closed form of a geodesic."""
     fallbacks: Bound = None
-    """Number of steps taken by a fallback method: `ljko`, for `ljko` itself the implicit upwind step."""
+    """Number of steps that were left to `ljko`."""
     gap: Bound = None
     """Relative width of the proved interval around W2."""
     continuity: Bound = None

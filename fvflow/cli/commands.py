@@ -169,9 +169,7 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     """What the user must know about a run that ended without error."""
     remarks = []
     if figures.get("fallbacks"):
-        remarks.append(
-            f"{figures['fallbacks']} of {figures['steps']} steps were taken by a fallback method, of first order"
-        )
+        remarks.append(f"{figures['fallbacks']} of {figures['steps']} steps were left to ljko, of first order")
     if figures.get("converged") == 0:
         remarks.append(f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says")
     if figures.get("gap_error", 0) > 0.01:
@@ -194,7 +192,7 @@ def _figure_rows(case: Case, figures: Mapping[str, Any], missed: Sequence[Missed
     bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
     failed = {check.name for check in missed}
     for name, value in figures.items():
-        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks", "switches") and value == 0):
+        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks") and value == 0):
             continue
         verdict = "missed" if name in failed else "ok"
         bound = f"  (allowed {bounds[name]:g})  {verdict}" if name in bounds else ""

@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, inner, solve_second_kind
-from fvflow.mesh import Array, Index, Mesh
+from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import Map, MeshSystemSolver, SchurComplement
 
 _VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
 _FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if E'(0) is finite
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
-_WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
 _MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
-
-
-class LocalEnergy(Protocol):
-    """What Newton's method requires of an energy on a mesh; results are (cell,)."""
-
-    @property
-    def interacting(self) -> bool:
-        """Whether the Hessian has off-diagonal entries."""
-
-    def first(self, density: Array) -> Array:
-        """E'(rho)."""
-
-    def second(self, density: Array) -> Array:
-        """Diagonal of E''(rho)."""
-
-    def variation_range(self, density: Array) -> float:
-        """Sum over the energies of max - min of their first variation."""
-
-    def offdiagonal_hessian_product(self, change: Array) -> Array:
-        """Product of the off-diagonal part of the Hessian with a change of the density."""
 
 
 class UpwindNewton:
     """phi and rho of Newton's method for a step tau with upwind mobility, on all cells that are not vacuum."""
 
-    def __init__(
-        self,
-        solver: MeshSystemSolver,
-        mesh: Mesh,
-        total: LocalEnergy,
-        state: State,
-        start: Array,
-        forward: Array,
-        backward: Array,
-    ) -> None:
-        """`start` is the density of the first iterate (cell,), `forward` and `backward` those of `TransportStep`."""
+    def __init__(self, solver: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, tau: float) -> None:
+        mesh, total = problem.mesh, problem.total
         mean = state.mass / float(mesh.volume.sum())
         self.volume, self.owner, self.neighbour = mesh.volume, mesh.owner, mesh.neighbour
         self._solver, self._total, self._before = solver, total, state.density
@@ -66,7 +37,7 @@ class UpwindNewton:
             self._vacuum = self.density <= _VACUUM * mean
         self._active_volume = np.where(self._vacuum, 0.0, mesh.volume)
         closed = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
-        self._forward, self._backward = np.where(closed, 0.0, forward), np.where(closed, 0.0, backward)
+        self._conductance = np.where(closed, 0.0, tau * mesh.transmissibility)
         self.phi = total.first(self.density)
         variation_range = total.variation_range(np.maximum(self.density, _VACUUM * mean))
         self._scale = variation_range + _variation_scale(total, mean, len(start))
@@ -79,7 +50,6 @@ class UpwindNewton:
         forward = self._drop > 0
         self._source = np.where(forward, self.owner, self.neighbour)
         self._target = np.where(forward, self.neighbour, self.owner)
-        self._conductance = np.where(forward, self._forward, self._backward)
         self._speed = self._conductance * np.abs(self._drop)
 
     def residuals(self) -> tuple[Array, Array]:
@@ -112,17 +82,12 @@ class UpwindNewton:
 
     def advance(self, continuity: Array, optimality: Array) -> None:
         """One Newton step: full in phi, limited in rho to ratios between 1/10 and 3. Raises NumericsError."""
-        weight = self._weight()
+        weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         schur = SchurComplement(
             self._solver, self._active_volume, self._source, self._target, self._speed, self.flow(), weight
         )
         inverse = schur.inverse(self._error, self._total.interacting)
         self._newton_step(inverse, schur.coupling, schur.coupling_transpose, weight, continuity, optimality)
-
-    def _weight(self) -> Array:
-        """1/(|K| E'') (cell,), capped, and 0 in vacuum."""
-        weight = capped_weight(self._total.second(self.density), self._mean, self._scale)
-        return np.where(self._vacuum, 0.0, weight / self.volume)
 
     def _newton_step(
         self, inverse: Map, coupling: Map, transpose: Map, weight: Array, continuity: Array, optimality: Array
@@ -142,16 +107,21 @@ class UpwindNewton:
             optimality = optimality - solve_second_kind(lambda z: self._interaction(local_step(0.0, z)[1]), right)
         step, change = local_step(continuity, optimality)
         self.phi = self.phi + step
-        self.density = limited(self.density, change, self._mean)
+        self.density = self._limited(self.density, change)
         self._update_faces()
 
     def _interaction(self, change: Array) -> Array:
-        """|K| times the change of the variation by the interaction (cell,)."""
-        return self.volume * self._total.offdiagonal_hessian_product(change)
+        """|K| times the change of the variation by the interaction: half of N, see `convex_splitting_gradient`."""
+        return 0.5 * self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
         """The variation of the energy in this scheme (cell,)."""
-        return self._total.first(self.density)
+        return self._total.convex_splitting_gradient(self._before, self.density)
+
+    def _limited(self, density: Array, change: Array) -> Array:
+        """The density after a Newton step, limited cell by cell."""
+        largest = np.maximum(_MAX_INCREASE * density, self._mean)
+        return np.clip(density + change, _MAX_DECREASE * density, largest)
 
 
 class CentredNewton(UpwindNewton):
@@ -160,12 +130,8 @@ class CentredNewton(UpwindNewton):
     In the Hamilton-Jacobi equation each of the two cells of a face has the kinetic term (tau/8) T_s D_s^2.
     """
 
-    def __init__(self, solver: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, tau: float) -> None:
-        conductance = tau * problem.mesh.transmissibility
-        super().__init__(solver, problem.mesh, problem.total, state, start, conductance, conductance)
-
     def _update_faces(self) -> None:
-        self._drop, self._conductance = self.phi[self.owner] - self.phi[self.neighbour], self._forward
+        self._drop = self.phi[self.owner] - self.phi[self.neighbour]
 
     def flow(self) -> Array:
         """tau T_s rho_s (face,)."""
@@ -194,7 +160,7 @@ class CentredNewton(UpwindNewton):
         """One Newton step, limited as for upwind mobility. Raises NumericsError."""
         from scipy.sparse import triu
 
-        weight = self._weight()
+        weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
         owner, neighbour, cells = self.owner, self.neighbour, np.arange(len(self.volume), dtype=np.int32)
         speed, flow = 0.25 * self._conductance * self._drop, self.flow()
         own = self._active_volume + divergence(self, speed)
@@ -207,6 +173,13 @@ class CentredNewton(UpwindNewton):
         inverse = self._solver.inverse(*entries, diagonal, self._error, self._total.interacting)
         self._newton_step(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
 
+    def _interaction(self, change: Array) -> Array:
+        return self.volume * self._total.offdiagonal_hessian_product(change)
+
+    def _variation(self) -> Array:
+        """E'(rho)."""
+        return self._total.first(self.density)
+
 
 def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
     """The matrix with these entries as a scipy CSR array."""
@@ -217,27 +190,13 @@ def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
     return coo_array((np.concatenate(values), places), shape=(count, count)).tocsr()
 
 
-def limited(density: Array, change: Array, mean: float) -> Array:
-    """The density (cell,) after a Newton step, between 1/10 and 3 times the one before; up to the mean it may fill."""
-    return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
-
-
-def capped_weight(second: Array, mean: float, scale: float) -> Array:
-    """1/E'' (cell,), at most 1e6 times the mean density over the scale of E'.
-
-    Where E'' is almost 0, as with a large exponent in a nearly empty cell, the rank-one terms of the Schur complement
-    would otherwise cancel all digits of the others.
-    """
-    return np.asarray(np.minimum(1.0 / second, _WEIGHT_CAP * mean / scale))
-
-
 def round_off(mesh: Any, flow: Array, phi: Array) -> float:
     """Bound on the round-off of the fluxes flow_s (phi_K - phi_L), summed over the cells."""
     magnitude = np.abs(phi)
     return float(4 * np.finfo(float).eps * (flow @ (magnitude[mesh.owner] + magnitude[mesh.neighbour])))
 
 
-def _variation_scale(total: LocalEnergy, mean: float, cells: int) -> float:
+def _variation_scale(total: TotalEnergy, mean: float, cells: int) -> float:
     """rho E''(rho) at the mean density: the scale of E' at equilibrium, where the range of E' is 0."""
     density = np.full(cells, mean)
     return float((density * total.second(density)).max())
