@@ -558,7 +558,7 @@ def foreign_boundary(file):
             r"the centres are \(\d+, 2\)",
         ),
         (shorter_region, "region odd has 3 values"),
-        (foreign_boundary, "boundary odd has faces that the mesh has not"),
+        (foreign_boundary, "boundary odd lists faces that the mesh does not have"),
     ],
 )
 def test_results_whose_parts_do_not_fit_are_refused(change, message, tmp_path):

@@ -171,5 +171,5 @@ def _boundary(file: NetCDFFile, name: str, nodes: int, dimension: int) -> Index:
     """The nodes of the faces of a named boundary (face, corner)."""
     rows = file.numbers(f"boundaries/{name}", 2)
     if rows.shape[1] > 2 * (dimension - 1) or rows.max(initial=-1) >= nodes or rows.min(initial=-1) < -1:
-        raise file.incomplete(f"boundary {name} has faces that the mesh has not")
+        raise file.incomplete(f"boundary {name} lists faces that the mesh does not have")
     return rows.astype(np.int32)
