@@ -17,6 +17,7 @@ from fvflow.energies import (
     PowerLaw,
     TotalEnergy,
 )
+from fvflow.errors import CaseError
 from fvflow.fields import Gaussian
 from fvflow.flows import WassersteinFlow
 from fvflow.mesh import Box, Graded
@@ -86,6 +87,15 @@ def test_an_energy_of_ones_own_runs_as_a_built_in_one(stepper):
     assert (mine.rho >= 0).all()
     assert (np.diff(mine.energy) < 0).all()
     assert abs(mine.rho[-1] - mine.rho[0]).max() > 0.1
+
+
+def test_an_energy_without_a_name_is_refused():
+    class Nameless(Quadratic):
+        kind = None
+
+    case = Case(Box((-2.0,), (2.0,), (40,)), WassersteinFlow((Nameless(),), LJKO()), START, Times(0.2, 0.05))
+    with pytest.raises(CaseError, match=r'^flow\.energy\.0: Nameless has no name; write kind = "..." in the class$'):
+        case.prepare()
 
 
 def test_entropy_at_and_below_zero():

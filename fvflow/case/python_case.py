@@ -62,6 +62,8 @@ def _faults(part: Any, path: Path, context: dict[str, Any]) -> Iterator[Fault]:
             elif not isinstance(member, _bases(hint)):
                 known = ", ".join(sorted(base.__name__ for base in _bases(hint)))
                 yield Fault(place, f"expected a kind derived from {known}, got {type(member).__name__}")
+            elif not isinstance(getattr(member, "kind", None), str):
+                yield Fault(place, f'{type(member).__name__} has no name; write kind = "..." in the class')
 
 
 def _children(part: Any) -> Iterator[tuple[str, Any, Any]]:
