@@ -39,8 +39,14 @@ STEPS = {  # of a flow whose energy is computed at every step
     "optimality": OutputVariable(
         (), "largest |phi + kinetic - E'(rho)| since the last frame, relative to the range of E'"
     ),
+    "step_gap": OutputVariable(
+        (),
+        "largest proved distance of a step from its minimum since the last frame, relative to range of E' times mass",
+    ),
+    "largest_cell_share": OutputVariable((), "largest part of the mass in one cell"),
     "halvings": OutputVariable((), "halvings so far of steps that did not converge"),
-    "fallbacks": OutputVariable((), "steps taken by the fallback ljko so far"),
+    "fallbacks": OutputVariable((), "steps taken by a fallback method so far: ljko, for ljko the implicit upwind step"),
+    "switches": OutputVariable((), "methods so far that failed before another one solved a step"),
 }
 ERRORS = {  # of a run with a closed form
     "error_l1": OutputVariable((), "sum |K| |rho_K - exact|"),
@@ -114,7 +120,9 @@ class RunStatistics:
     halvings: int = 0
     """Total halvings of steps that did not converge."""
     fallbacks: int = 0
-    """Total steps taken by the fallback stepper."""
+    """Total steps taken by a fallback method."""
+    switches: int = 0
+    """Total methods that failed before another one solved a step."""
     rejections: int = 0
     """Total steps rejected by error control."""
     steps: int = 0
@@ -131,6 +139,12 @@ class RunStatistics:
     """Largest residual of continuity since the last frame."""
     optimality: float = 0.0
     """Largest residual of the optimality condition since the last frame."""
+    gap: float = 0.0
+    """Largest gap of a minimising-movement step since the last frame."""
+    step_gap: float = 0.0
+    """Largest gap of all steps."""
+    largest_cell_share: float = 0.0
+    """Largest part of the mass in one cell, after the last step."""
     _energy: float = field(default=np.inf, repr=False)
     _initial_energy: float = field(default=np.nan, repr=False)
     reference: Reference | None = None
@@ -165,9 +179,11 @@ class RunStatistics:
         self.iterations += state.iterations
         self.halvings += state.halvings
         self.fallbacks += state.fallbacks
+        self.switches += state.switches
         self.rejections += state.rejections
         self.residual = max(self.residual, state.residual)
         self.optimality = max(self.optimality, state.optimality)
+        self.gap, self.step_gap = max(self.gap, state.gap), max(self.step_gap, state.gap)
         self.cost += state.dissipated
         self.length = state.time - self.time
         self.steps, self.time = state.step, state.time
@@ -175,6 +191,7 @@ class RunStatistics:
             self.convexity(state)
         if self.energy is not None:
             energy = self.energy(state)
+            self.largest_cell_share = float((self.mesh.volume * state.density).max()) / state.mass
             if np.isnan(self._initial_energy):
                 self._initial_energy = energy
             if np.isfinite(self._energy):
@@ -209,8 +226,10 @@ class RunStatistics:
     def step_diagnostics(self) -> dict[str, float]:
         """The values of STEPS at a saved time; resets the maxima since the last frame."""
         balance = self._energy - self._initial_energy + self.cost
-        values = (self.length, self.cost, balance, self.residual, self.optimality, self.halvings, self.fallbacks)
-        self.residual = self.optimality = 0.0
+        counts = self.halvings, self.fallbacks, self.switches
+        errors = self.residual, self.optimality, self.gap
+        values = (self.length, self.cost, balance, *errors, self.largest_cell_share, *counts)
+        self.residual = self.optimality = self.gap = 0.0
         return dict(zip(STEPS, values, strict=True))
 
     def summary(self) -> dict[str, float]:
@@ -225,7 +244,8 @@ class RunStatistics:
         }
         if self.energy is not None:
             figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
-            figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks}
+            figures |= {"step_gap": self.step_gap, "largest_cell_share": self.largest_cell_share}
+            figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks, "switches": self.switches}
         if self.rejections:
             figures["rejections"] = self.rejections
         if self.convexity is not None:

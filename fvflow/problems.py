@@ -49,6 +49,8 @@ class State:
     """Final residual of the continuity equation in the last step, as a fraction of the mass."""
     optimality: float = 0.0
     """Final residual max |phi + kinetic - E'(rho)| of the last step outside vacuum, relative to the range of E'."""
+    gap: float = 0.0
+    """Bound on energy plus transport cost of the last step above their minimum, relative to range of E' times mass."""
     halvings: int = 0
     """Number of times that the last step was halved because it did not converge."""
     rejections: int = 0
@@ -65,6 +67,8 @@ class State:
     """Scalar results of the whole run, as far as they are known."""
     dissipated: float = 0.0
     """Transport cost or dissipation of the last step: the part of the energy decrease that the scheme accounts for."""
+    switches: int = 0
+    """Number of methods that failed before one solved the last step."""
 
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:
@@ -81,6 +85,7 @@ class State:
         correction: float = 0.0,
         residual: float = 0.0,
         optimality: float = 0.0,
+        gap: float = 0.0,
         dissipated: float = 0.0,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
@@ -94,8 +99,10 @@ class State:
             correction=correction,
             residual=residual,
             optimality=optimality,
+            gap=gap,
             dissipated=dissipated,
             halvings=0,
+            switches=0,
             rejections=0,
             fallbacks=0,
         )

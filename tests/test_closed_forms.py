@@ -144,7 +144,7 @@ EXAMPLES: dict[type, list[Example]] = {
         Example(
             Barenblatt(0.2),
             box(-3.0, 3.0),
-            lambda n: WassersteinFlow((PorousMedium(1.5),), LJKO()),
+            lambda n: WassersteinFlow((PorousMedium(1.5),), LJKO(mobility="upwind")),
             FromExact(),
             (80, 160, 320),
             1,

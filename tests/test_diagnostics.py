@@ -48,6 +48,7 @@ def test_dissipation_of_a_gradient_flow_is_its_rate_of_energy_loss():
     flow = {
         "kind": "gradient-flow",
         "energy": [{"kind": "entropy", "epsilon": 0.8}, {"kind": "potential", "potential": "x**2"}],
+        "stepper": {"kind": "ljko", "mobility": "upwind"},  # as `problem.flux` is
     }
     prepared = ou(1, 400, flow=flow).prepare()
     energy, state = prepared.problem.energy(0.0), prepared.initial

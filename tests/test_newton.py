@@ -6,12 +6,11 @@ import pytest
 from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.mesh import Box
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.newton import CentredNewton, UpwindNewton
+from fvflow.steppers.newton import CentredNewton
 from fvflow.steppers.schur import MeshSystemSolver
 
 
-@pytest.mark.parametrize("kind", [UpwindNewton, CentredNewton])
-def test_a_newton_step_at_most_triples_a_cell_and_keeps_a_tenth(kind):
+def test_a_newton_step_at_most_triples_a_cell_and_keeps_a_tenth():
     """A long step from a spike in a steep well: both limits are met."""
     mesh = Box((-1.0,), (1.0,), (40,)).build()
     x = mesh.centre[:, 0]
@@ -19,7 +18,7 @@ def test_a_newton_step_at_most_triples_a_cell_and_keeps_a_tenth(kind):
     density = np.exp(-20 * (x - 0.6) ** 2) + 1e-3
     state = State.initial(mesh, density)
     mean = state.mass / 2
-    iterate = kind(MeshSystemSolver(mesh), problem, state, density, 10.0)
+    iterate = CentredNewton(MeshSystemSolver(mesh), problem, state, density, 10.0)
     ratios = []
     for _ in range(6):
         before = iterate.density

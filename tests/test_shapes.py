@@ -208,7 +208,8 @@ def test_the_published_test_on_triangles(tmp_path):
         run = Case.parse(
             f"""
             mesh: {{kind: ugrid, file: {file}}}
-            flow: {{kind: gradient-flow, energy: [{{kind: entropy, epsilon: 1}}, {{kind: potential, potential: -x}}]}}
+            flow: {{kind: gradient-flow, energy: [{{kind: entropy, epsilon: 1}}, {{kind: potential, potential: -x}}],
+                   stepper: {{kind: ljko, mobility: upwind}}}}
             initial: {{kind: exact}}
             times: {{end: 0.25, step: {0.1 / 2**level}}}
             exact: {{kind: tilted-box, sampling: centre}}

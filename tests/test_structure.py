@@ -184,7 +184,7 @@ def test_ljko_keeps_mass_sign_and_energy(potential, epsilon, step, values):
 def test_ljko_solves_its_optimality_conditions():
     """Continuity exactly; Hamilton-Jacobi to the Newton tolerance (notes, (141)-(144))."""
     case = jko(ou(2, 24, times={"end": 0.1, "step": 0.1}))
-    prepared, last, _ = final(case)
+    prepared, last, _ = final(case.replace({"flow.stepper": {"kind": "ljko", "mobility": "upwind"}}))
     mesh, tau = prepared.mesh, 0.1
     drop = last.potential[mesh.owner] - last.potential[mesh.neighbour]
     source = np.where(drop > 0, mesh.owner, mesh.neighbour)

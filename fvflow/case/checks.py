@@ -63,7 +63,11 @@ class Checks:
     w2_solver_error: Bound = None
     """Relative error of the solver's own value of W2 against the closed form of a geodesic."""
     fallbacks: Bound = None
-    """Number of steps that were left to `ljko`."""
+    """Number of steps taken by a fallback method: `ljko`, for `ljko` itself the implicit upwind step."""
+    step_gap: Bound = None
+    """Largest proved distance of a `ljko` step from its minimum, relative to the range of E' times the mass."""
+    largest_cell_share: Bound = None
+    """Largest part of the mass in one cell at the end of a gradient flow."""
     gap: Bound = None
     """Relative width of the proved interval around W2."""
     continuity: Bound = None

@@ -150,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     signals: Signals = options.signals
     with progress_display(simulation.times.stop, options.quiet) as display, signals.deferred():
         figures = case.write(path, Watchers(signals, display), simulation)
-    for sentence in _remarks(figures):
+    for sentence in _remarks(figures, simulation.mesh.dimension):
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
@@ -165,11 +165,18 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_CHECK if missed else 0
 
 
-def _remarks(figures: Mapping[str, Any]) -> list[str]:
+def _remarks(figures: Mapping[str, Any], dimension: int) -> list[str]:
     """What the user must know about a run that ended without error."""
     remarks = []
     if figures.get("fallbacks"):
-        remarks.append(f"{figures['fallbacks']} of {figures['steps']} steps were left to ljko, of first order")
+        remarks.append(
+            f"{figures['fallbacks']} of {figures['steps']} steps were taken by a fallback method, of first order"
+        )
+    if (share := figures.get("largest_cell_share", 0.0)) > 0.5 ** (dimension + 1):
+        remarks.append(
+            f"{100 * share:.0f} % of the mass is in one cell: the mesh does not resolve the density at the end; use "
+            "smaller cells there, or stop earlier"
+        )
     if figures.get("converged") == 0:
         remarks.append(f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says")
     if figures.get("gap_error", 0) > 0.01:
@@ -192,7 +199,7 @@ def _figure_rows(case: Case, figures: Mapping[str, Any], missed: Sequence[Missed
     bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
     failed = {check.name for check in missed}
     for name, value in figures.items():
-        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks") and value == 0):
+        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks", "switches") and value == 0):
             continue
         verdict = "missed" if name in failed else "ok"
         bound = f"  (allowed {bounds[name]:g})  {verdict}" if name in bounds else ""

@@ -44,17 +44,6 @@ class TotalEnergy:
         coefficients = [term.diffusion for term in self.terms]
         return None if None in coefficients else float(sum(value or 0.0 for value in coefficients))
 
-    def convex_splitting_gradient(self, before: Array, after: Array) -> Array:
-        """E'(b) of the local energies plus the discrete gradient of the interactions (cell,).
-
-        Its sum with the weights |K| (b - a) is at least E(b) - E(a) if the local energies are convex, for any W (Bailo,
-        Carrillo, Hu, Fully discrete positivity-preserving and energy-dissipating schemes for aggregation-diffusion
-        equations, Commun. Math. Sci. 18 (2020)).
-        """
-        return np.asarray(
-            sum(term.secant(before, after) if term.nonlocal_ else term.first(after) for term in self.terms)
-        )
-
     @property
     def interacting(self) -> bool:
         """Whether the Hessian has off-diagonal entries."""

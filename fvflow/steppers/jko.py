@@ -19,14 +19,15 @@ from fvflow.linalg import (
     SplitSweeps,
     SymmetricSolver,
     UpwindTriangular,
-    rescale_to_mass,
     resolve_solver,
 )
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.intervals import IntervalsNewton
-from fvflow.steppers.newton import CentredNewton, NewtonResult, UpwindNewton, run_newton
+from fvflow.steppers.minimising_step import MinimisingStep
+from fvflow.steppers.mobility import Mobility, UpstreamRatio
+from fvflow.steppers.newton import CentredNewton, NewtonResult, run_newton
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 
 FallibleStep = Callable[[State, float], State | None]
@@ -38,35 +39,41 @@ _MIN_DENSITY = 1e-6  # relative to the mean: smallest density at which the predi
 
 @dataclass(frozen=True)
 class LJKO(GradientStepperBase):
-    """The linearised JKO step with upwind mobility: first order; rho stays >= 0 and E decreases at any step length.
+    """The linearised JKO step with directional mobility: rho stays >= 0 and E decreases at any step length.
 
-    With the potential phi at the end of the step, D_s = phi_K - phi_L and the upstream density rho_s, the step solves
+    With the potential phi at the end of the step, D_s = phi_K - phi_L and the face density rho_s = theta_s rho_K taken
+    from the upstream cell K (`UpstreamRatio`), the step solves
 
         |K| (rho_K - rho^n_K) + tau sum_s T_s rho_s D_s = 0                                     (continuity)
-        |K| (phi_K - E'(rho)_K) + (tau/2) sum_{s leaving K} T_s D_s^2 = 0                       (Hamilton-Jacobi)
+        |K| (phi_K - E'(rho)_K) + (tau/2) sum_{s leaving K} T_s theta_s D_s^2 = 0               (Hamilton-Jacobi)
 
-    These are the optimality conditions of min E(rho) + (tau/2) sum_s T_s rho_s D_s^2, so that E(rho^{n+1}) plus this
-    transport cost is at most E(rho^n). Cances, Gallouet, Todeschi, A variational finite volume scheme for Wasserstein
-    gradient flows, Numer. Math. 146 (2020); notes, equations (140)-(146).
+    These are the optimality conditions of min E(rho) + (tau/2) sum_s T_s rho_s D_s^2, a convex problem, so that
+    E(rho^{n+1}) plus this transport cost is at most E(rho^n). With `mobility: upwind`, theta = 1, it is the scheme of
+    Cances, Gallouet, Todeschi, A variational finite volume scheme for Wasserstein gradient flows, Numer. Math. 146
+    (2020), first order in space; `limited` is second order where the density is smooth. Notes, equations (140)-(146).
+    Interactions are taken at the density before the step (`local_majorant`).
 
-    Newton's method solves both equations. The Schur complement in phi is factorised or, on large meshes, solved by
-    multigrid. The initial iterate is one linear implicit step with the diffusion rho E''(rho) of the last density and
-    the same potential: its tails decay like those of the solution, and Ornstein-Uhlenbeck flows take 2 to 6 iterations
-    instead of 9 to 30 from rho^n. If E'(0) is infinite, cells that stay below 1e-14 of the mean density keep this
-    initial iterate. Afterwards one upwind transport step along phi, with an M-matrix, makes the density conservative
-    and non-negative to round-off. If Newton's method does not converge the step is halved.
+    The problem is solved by a chain of methods that ends with one that has a solution for any data
+    (`MinimisingStep`); changes of method are counted as `switches`, steps of the last one as `fallbacks`. Only if all
+    fail, which round-off can bring about, is the step halved.
     """
 
+    mobility: Mobility = "limited"  # type: ignore[misc]
+    """The density on a face: `limited`, second order in space, or `upwind`, first order."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-10
     """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
-    iterations: Annotated[int, Ge(1)] = 40
-    """Largest number of Newton iterations; a step that needs more is halved."""
+    iterations: Annotated[int, Ge(1)] = 25
+    """Largest number of iterations of the interior point, which takes over where Newton's method does not converge."""
     halvings: Annotated[int, Ge(0), Le(60)] = 24
     """Largest number of successive halvings of a step that does not converge."""
     solver: NewtonSolver = Auto()
     """The linear solver of the Newton systems."""
     kind: Literal["ljko"] = "ljko"
-    mobility = "upwind"
+
+    @property
+    def order_in_space(self) -> int:  # type: ignore[override]
+        """2 for limited mobility, 1 for upwind."""
+        return 2 if self.mobility == "limited" else 1
 
     def positive_step(self, problem: GradientFlow) -> float:
         """Infinite: the density after a step solves a linear system with an M-matrix."""
@@ -75,66 +82,46 @@ class LJKO(GradientStepperBase):
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
         mesh = problem.mesh
-        system, triangular = MeshSystemSolver(mesh, self.solver), UpwindTriangular(mesh)
-        halving = _HalvingStep(self, problem, system, Predictor(problem, self.solver), triangular)
+        undivided = MinimisingStep(
+            problem,
+            self.tolerance,
+            self.iterations,
+            MeshSystemSolver(mesh, self.solver),
+            Predictor(problem, self.solver),
+            UpwindTriangular(mesh),
+            UpstreamRatio(mesh, self.mobility),
+        )
 
         def step(state: State, length: float) -> State:
-            return halving(state, length, self.halvings, [_MAX_FAILURES])
+            return self._divided(undivided, state, length, self.halvings, [_MAX_FAILURES])
 
         return step
 
-
-@dataclass(frozen=True, eq=False)
-class _HalvingStep:
-    """The step of `LJKO` on one problem, divided into as many parts as it needs to converge."""
-
-    options: LJKO
-    problem: GradientFlow
-    system: MeshSystemSolver
-    predict: Predictor
-    triangular: UpwindTriangular
-
-    def __call__(self, state: State, length: float, halvings: int, failures: list[int]) -> State:
-        """The state after a step; `halvings` are still allowed, and `failures[0]` failures, which it counts down."""
+    def _divided(self, undivided: Step, state: State, length: float, halvings: int, failures: list[int]) -> State:
+        """The state after a step in as many parts as it needs; `failures[0]` failures are allowed, and counted down."""
         try:
-            return self._single_step(state, length)
+            return undivided(state, length)
         except NumericsError as failure:
             failures[0] -= 1
             if halvings == 0 or failures[0] < 0:
                 raise NumericsError(
                     f"ljko did not converge at t = {state.time:g} even with a step of {length:.3g} after "
-                    f"{self.options.halvings - halvings} halvings ({failure}); use a smaller step, a finer mesh or a "
-                    "larger tolerance"
+                    f"{self.halvings - halvings} halvings ({failure}); use a smaller step, a finer mesh or a larger "
+                    "tolerance"
                 ) from None
-        half = self(state, 0.5 * length, halvings - 1, failures)
-        end = self(half, 0.5 * length, halvings - 1, failures)
+        half = self._divided(undivided, state, 0.5 * length, halvings - 1, failures)
+        end = self._divided(undivided, half, 0.5 * length, halvings - 1, failures)
         return replace(
             end,
             step=state.step + 1,
-            iterations=half.iterations + end.iterations + self.options.iterations,
+            iterations=half.iterations + end.iterations + self.iterations,
             correction=max(half.correction, end.correction),
             dissipated=half.dissipated + end.dissipated,
-            residual=max(half.residual, end.residual),
             optimality=max(half.optimality, end.optimality),
+            gap=max(half.gap, end.gap),
+            switches=half.switches + end.switches,
+            fallbacks=max(half.fallbacks, end.fallbacks),
             halvings=half.halvings + end.halvings + 1,
-        )
-
-    def _single_step(self, state: State, length: float) -> State:
-        """The state after an undivided step. Raises NumericsError if it does not converge."""
-        problem, options = self.problem, self.options
-        with np.errstate(all="ignore"):  # an overflow shows in the residual, and the step is halved
-            newton = UpwindNewton(self.system, problem, state, self.predict(state, length), length)
-            result = run_newton(newton, options.tolerance, options.iterations)
-        matrix = _upwind_transport(problem, newton.phi, length)
-        transported = self.triangular.solve(matrix, newton.phi, problem.mesh.volume * state.density)
-        solution = rescale_to_mass(matrix, transported, state.mass)
-        return state.advanced(
-            length,
-            solution.density,
-            potential=newton.phi,
-            dissipated=_transport_cost(problem, newton.phi, solution.density, length),
-            correction=solution.correction,
-            **result._asdict(),
         )
 
 
@@ -256,18 +243,3 @@ class Predictor:
         if self._split:
             return SplitSweeps(matrix)(state.density)
         return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density
-
-
-def _upwind_transport(problem: GradientFlow, phi: Array, tau: float) -> FaceMatrix:
-    """The matrix of implicit upwind transport along phi, an M-matrix."""
-    mesh = problem.mesh
-    drop = tau * mesh.transmissibility * (phi[mesh.owner] - phi[mesh.neighbour])
-    return FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(drop, 0.0), np.maximum(-drop, 0.0))
-
-
-def _transport_cost(problem: GradientFlow, phi: Array, density: Array, tau: float) -> float:
-    """(tau/2) sum_s T_s rho_s D_s^2, the discrete W2^2(rho^n, rho)/(2 tau) of a step."""
-    mesh = problem.mesh
-    drop = phi[mesh.owner] - phi[mesh.neighbour]
-    source = np.where(drop > 0, mesh.owner, mesh.neighbour)
-    return 0.5 * tau * float((mesh.transmissibility * density[source]) @ drop**2)

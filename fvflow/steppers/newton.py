@@ -11,7 +11,7 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, inner, solve_second_kind
 from fvflow.mesh import Array, Index
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.schur import Map, MeshSystemSolver, SchurComplement
+from fvflow.steppers.schur import Map, MeshSystemSolver
 
 _VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
 _FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if E'(0) is finite
@@ -19,8 +19,12 @@ _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in 
 _MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
 
 
-class UpwindNewton:
-    """phi and rho of Newton's method for a step tau with upwind mobility, on all cells that are not vacuum."""
+class CentredNewton:
+    """phi and rho of Newton's method for a step tau with centred mobility, on all cells that are not vacuum.
+
+    rho_s = (rho_K + rho_L + rho^n_K + rho^n_L)/4, and in the Hamilton-Jacobi equation each of the two cells of a face
+    has the kinetic term (tau/8) T_s D_s^2.
+    """
 
     def __init__(self, solver: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, tau: float) -> None:
         mesh, total = problem.mesh, problem.total
@@ -42,95 +46,6 @@ class UpwindNewton:
         variation_range = total.variation_range(np.maximum(self.density, _VACUUM * mean))
         self._scale = variation_range + _variation_scale(total, mean, len(start))
         self._error = np.inf
-        self._update_faces()
-
-    def _update_faces(self) -> None:
-        """The drop of phi over each face, and its upstream (source) and downstream (target) cell."""
-        self._drop = self.phi[self.owner] - self.phi[self.neighbour]
-        forward = self._drop > 0
-        self._source = np.where(forward, self.owner, self.neighbour)
-        self._target = np.where(forward, self.neighbour, self.owner)
-        self._speed = self._conductance * np.abs(self._drop)
-
-    def residuals(self) -> tuple[Array, Array]:
-        """Residuals of continuity and of Hamilton-Jacobi (cell,), zero in vacuum."""
-        continuity = self.volume * (self.density - self._before) + divergence(self, self.flow() * self._drop)
-        kinetic = np.bincount(self._source, 0.5 * self._speed * np.abs(self._drop), len(self.volume))
-        optimality = self.volume * (self.phi - self._variation()) + kinetic
-        continuity[self._vacuum] = 0.0
-        optimality[self._vacuum] = 0.0
-        return continuity, optimality
-
-    def flow(self) -> Array:
-        """tau T_s rho_s (face,)."""
-        return self._conductance * self.density[self._source]
-
-    def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
-        """Norms of the residuals relative to the mass and to the range of E'; infinite if a value is not finite.
-
-        The round-off in differences of phi is subtracted from the first.
-        """
-        errors = self._relative_errors(continuity, optimality, self.flow(), self.phi)
-        self._error = max(errors)
-        return errors
-
-    def _relative_errors(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
-        mass_error = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi), 0.0) / self._mass
-        potential_error = float(np.abs(optimality / self.volume).max()) / self._scale
-        finite = np.isfinite(mass_error + potential_error)
-        return (mass_error, potential_error) if finite else (np.inf, np.inf)
-
-    def advance(self, continuity: Array, optimality: Array) -> None:
-        """One Newton step: full in phi, limited in rho to ratios between 1/10 and 3. Raises NumericsError."""
-        weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
-        schur = SchurComplement(
-            self._solver, self._active_volume, self._source, self._target, self._speed, self.flow(), weight
-        )
-        inverse = schur.inverse(self._error, self._total.interacting)
-        self._newton_step(inverse, schur.coupling, schur.coupling_transpose, weight, continuity, optimality)
-
-    def _newton_step(
-        self, inverse: Map, coupling: Map, transpose: Map, weight: Array, continuity: Array, optimality: Array
-    ) -> None:
-        """Apply the Newton step, given S^-1, B and B'.
-
-        An interaction adds z = N change to the second equation, where N is the off-diagonal part of the Hessian. The
-        change G(z) is affine in z, hence z + (N (G(0) - G))(z) = N G(0).
-        """
-
-        def local_step(continuity: Array | float, optimality: Array) -> tuple[Array, Array]:
-            step = -inverse(continuity + coupling(weight * optimality))
-            return step, weight * (optimality + transpose(step))
-
-        if self._total.interacting:
-            right = self._interaction(local_step(continuity, optimality)[1])
-            optimality = optimality - solve_second_kind(lambda z: self._interaction(local_step(0.0, z)[1]), right)
-        step, change = local_step(continuity, optimality)
-        self.phi = self.phi + step
-        self.density = self._limited(self.density, change)
-        self._update_faces()
-
-    def _interaction(self, change: Array) -> Array:
-        """|K| times the change of the variation by the interaction: half of N, see `convex_splitting_gradient`."""
-        return 0.5 * self.volume * self._total.offdiagonal_hessian_product(change)
-
-    def _variation(self) -> Array:
-        """The variation of the energy in this scheme (cell,)."""
-        return self._total.convex_splitting_gradient(self._before, self.density)
-
-    def _limited(self, density: Array, change: Array) -> Array:
-        """The density after a Newton step, limited cell by cell."""
-        largest = np.maximum(_MAX_INCREASE * density, self._mean)
-        return np.clip(density + change, _MAX_DECREASE * density, largest)
-
-
-class CentredNewton(UpwindNewton):
-    """Newton's method with centred mobility rho_s = (rho_K + rho_L + rho^n_K + rho^n_L)/4.
-
-    In the Hamilton-Jacobi equation each of the two cells of a face has the kinetic term (tau/8) T_s D_s^2.
-    """
-
-    def _update_faces(self) -> None:
         self._drop = self.phi[self.owner] - self.phi[self.neighbour]
 
     def flow(self) -> Array:
@@ -156,8 +71,23 @@ class CentredNewton(UpwindNewton):
         optimality[self._vacuum] = 0.0
         return continuity, optimality
 
+    def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
+        """Norms of the residuals relative to the mass and to the range of E'; infinite if a value is not finite.
+
+        The round-off in differences of phi is subtracted from the first.
+        """
+        errors = self._relative_errors(continuity, optimality, self.flow(), self.phi)
+        self._error = max(errors)
+        return errors
+
+    def _relative_errors(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
+        mass_error = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi), 0.0) / self._mass
+        potential_error = float(np.abs(optimality / self.volume).max()) / self._scale
+        finite = np.isfinite(mass_error + potential_error)
+        return (mass_error, potential_error) if finite else (np.inf, np.inf)
+
     def advance(self, continuity: Array, optimality: Array) -> None:
-        """One Newton step, limited as for upwind mobility. Raises NumericsError."""
+        """One Newton step, limited in rho to ratios between 1/10 and 3. Raises NumericsError."""
         from scipy.sparse import triu
 
         weight = np.where(self._vacuum, 0.0, 1.0 / (self.volume * self._total.second(self.density)))
@@ -173,12 +103,38 @@ class CentredNewton(UpwindNewton):
         inverse = self._solver.inverse(*entries, diagonal, self._error, self._total.interacting)
         self._newton_step(inverse, coupling.dot, coupling.T.dot, weight, continuity, optimality)
 
+    def _newton_step(
+        self, inverse: Map, coupling: Map, transpose: Map, weight: Array, continuity: Array, optimality: Array
+    ) -> None:
+        """Apply the Newton step, given S^-1, B and B'.
+
+        An interaction adds z = N change to the second equation, where N is the off-diagonal part of the Hessian. The
+        change G(z) is affine in z, hence z + (N (G(0) - G))(z) = N G(0).
+        """
+
+        def local_step(continuity: Array | float, optimality: Array) -> tuple[Array, Array]:
+            step = -inverse(continuity + coupling(weight * optimality))
+            return step, weight * (optimality + transpose(step))
+
+        if self._total.interacting:
+            right = self._interaction(local_step(continuity, optimality)[1])
+            optimality = optimality - solve_second_kind(lambda z: self._interaction(local_step(0.0, z)[1]), right)
+        step, change = local_step(continuity, optimality)
+        self.phi = self.phi + step
+        self.density = self._limited(self.density, change)
+        self._drop = self.phi[self.owner] - self.phi[self.neighbour]
+
     def _interaction(self, change: Array) -> Array:
         return self.volume * self._total.offdiagonal_hessian_product(change)
 
     def _variation(self) -> Array:
         """E'(rho)."""
         return self._total.first(self.density)
+
+    def _limited(self, density: Array, change: Array) -> Array:
+        """The density after a Newton step, limited cell by cell."""
+        largest = np.maximum(_MAX_INCREASE * density, self._mean)
+        return np.clip(density + change, _MAX_DECREASE * density, largest)
 
 
 def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
@@ -203,14 +159,14 @@ def _variation_scale(total: TotalEnergy, mean: float, cells: int) -> float:
 
 
 class NewtonResult(NamedTuple):
-    """The iterations of a converged Newton's method and its final errors, see `UpwindNewton.errors`."""
+    """The iterations of a converged Newton's method and its final errors, see `CentredNewton.errors`."""
 
     iterations: int
     residual: float
     optimality: float
 
 
-def run_newton(newton: UpwindNewton, tolerance: float, max_iterations: int) -> NewtonResult:
+def run_newton(newton: CentredNewton, tolerance: float, max_iterations: int) -> NewtonResult:
     """Iterate until the errors are below `tolerance` (mass) and 100 `tolerance` (potential). Raises NumericsError."""
     for iteration in range(max_iterations + 1):
         residuals = newton.residuals()

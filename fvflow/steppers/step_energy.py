@@ -1,0 +1,135 @@
+"""The energy of one step: local, convex, and finite in empty cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fvflow.energies import EnergyTerm, PotentialTerm, TotalEnergy
+from fvflow.mesh import Array
+
+VACUUM = 1e-16  # relative to the mean density: below it E' is continued linearly
+OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
+_MAX_BISECTIONS = 100
+_LEAST = 1e-26  # smallest density of a barrier problem, relative to the floor
+_CLOSE = 1e-10  # change of log rho at which `inverse` ends
+
+
+@dataclass(frozen=True, eq=False)
+class _Proximity(EnergyTerm):
+    """(c/2) (rho - rho^n)^2."""
+
+    coefficient: float
+    before: Array  # (cell,) rho^n
+    external: ClassVar[bool] = False
+
+    def value(self, density: Array) -> Array:
+        """(c/2) (rho - rho^n)^2."""
+        return 0.5 * self.coefficient * (density - self.before) ** 2
+
+    def first(self, density: Array) -> Array:
+        """c (rho - rho^n)."""
+        return self.coefficient * (density - self.before)
+
+    def second(self, density: Array) -> Array:
+        """c."""
+        return np.full_like(density, self.coefficient)
+
+
+def local_majorant(total: TotalEnergy, before: Array) -> TotalEnergy:
+    """A local energy with the value of E at rho^n and its slope there, and at least E at any density of that mass.
+
+    Interactions are taken at rho^n: int (W*rho^n) rho is the tangent of a concave energy, which attraction is, on
+    densities of one mass; where W has positive eigenvalues (repulsion), (c/2) |rho - rho^n|^2 is added, c the largest
+    of them. So a step that lowers the majorant lowers E, at any length and without an iteration over W.
+    """
+    nonlocal_ = [term for term in total.terms if term.nonlocal_]
+    if not nonlocal_:
+        return total
+    local = tuple(term for term in total.terms if not term.nonlocal_)
+    terms: list[EnergyTerm] = [PotentialTerm(np.asarray(sum(term.first(before) for term in nonlocal_)))]
+    repulsion = sum(term.largest_eigenvalue for term in nonlocal_)
+    if repulsion > 0:
+        terms.append(_Proximity(repulsion, before))
+    return TotalEnergy(total.volume, (*local, *terms))
+
+
+class ContinuedEnergy:
+    """A local energy whose variation is continued linearly below 1e-16 of the mean density, so that E'(0) is finite.
+
+    The minimiser then exists in doubles even where the true one is exp(-V/eps) with V/eps in the thousands; the mass
+    that it concerns is below 1e-16 of the total.
+    """
+
+    def __init__(self, total: TotalEnergy, mean: float) -> None:
+        cells = len(total.volume)
+        self.mean, self.volume, self.floor, self._total = mean, total.volume, VACUUM * mean, total
+        self.regular = bool(np.isfinite(total.first(np.zeros(cells))).all())
+        self._floor = np.full(cells, self.floor)
+        self._slope = total.second(self._floor)
+        self._at_floor = total.first(self._floor)
+        self._empty = self._at_floor - self._slope * self._floor  # E'(0)
+        self.largest = 2.0 * mean * float(total.volume.sum() / total.volume.min())  # density of all mass in one cell
+        self.stiffness = float((mean * total.second(np.full(cells, mean))).max())  # rho E'' at the mean density
+
+    def first(self, density: Array) -> Array:
+        """E' (cell,)."""
+        below = np.minimum(density - self._floor, 0.0)
+        return np.asarray(self._total.first(np.maximum(density, self._floor)) + self._slope * below)
+
+    def second(self, density: Array) -> Array:
+        """E'' (cell,)."""
+        return np.asarray(self._total.second(np.maximum(density, self._floor)))
+
+    def occupied(self, density: Array) -> NDArray[np.bool_]:
+        """Whether a cell holds more than 1e-12 of the mean density (cell,)."""
+        return np.asarray(density > OCCUPIED * self.mean)
+
+    def scale(self, variation: Array, density: Array) -> float:
+        """Range of a variation (cell,) over the cells that hold mass, plus rho E'' at the mean: the scale of E'."""
+        return float(np.ptp(variation[self.occupied(density)])) + self.stiffness
+
+    def inverse(self, variation: Array, barrier: float = 0.0, near: Array | None = None) -> Array:
+        """rho >= 0 (cell,) with E'(rho) - barrier/rho = q, or 0 where E'(0) - barrier/0 exceeds q. `near` is a guess.
+
+        By Newton's method in log rho, with bisection where its steps do not halve from one to the next.
+        """
+        least = self.floor if barrier == 0.0 else self.floor * _LEAST
+        low, high = (np.full(len(variation), np.log(place)) for place in (least, self.largest))
+        place = 0.5 * (low + high) if near is None else np.log(np.clip(near, least, self.largest))
+        linear = np.maximum((variation - self._empty) / self._slope, 0.0)  # the solution below the floor
+        below = (variation < self._at_floor) & (barrier == 0.0)
+        moved = high - low
+        for _ in range(_MAX_BISECTIONS):
+            density = np.exp(place)
+            error = self.first(density) - barrier / density - variation
+            low, high = np.where(error < 0, place, low), np.where(error < 0, high, place)
+            step = -error / (density * self.second(density) + barrier / density)
+            newton = place + step
+            halved = np.abs(step) <= np.maximum(0.5 * np.abs(moved), _CLOSE)
+            taken = (newton >= low) & (newton <= high) & halved
+            new = np.where(taken, newton, 0.5 * (low + high))
+            moved, place = new - place, new
+            if not (np.abs(moved) > _CLOSE)[~below].any():
+                break
+        return np.where(below, linear, np.exp(place))
+
+    def level(self, mass: float) -> float:
+        """c such that the density with E'(rho) = c has the mass."""
+        from scipy.optimize import brentq
+
+        cells = len(self._floor)
+        near: list[Array | None] = [None]
+
+        def variation(place: float) -> float:
+            """c, from the logarithm of the density in the cell where E' is least."""
+            return float(self.first(np.full(cells, np.exp(place))).min())
+
+        def excess(place: float) -> float:
+            near[0] = density = self.inverse(np.full(cells, variation(place)), near=near[0])
+            return float(np.log(self.volume @ density / mass))
+
+        return variation(brentq(excess, np.log(self.floor), np.log(self.largest), xtol=_CLOSE))

@@ -1,0 +1,122 @@
+"""Newton's method for one minimising-movement step with directional mobility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+
+from fvflow.errors import NumericsError
+from fvflow.linalg import inner
+from fvflow.mesh import Array
+from fvflow.steppers.newton import round_off
+from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
+from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.transport_step import TransportStep
+
+_FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if empty cells are regular
+_MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
+_MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
+_DAMPED, _UNDAMPED, _WINDOW = 0.8, 6, 3  # length of a step in a stall; iterations before any; those that show one
+_WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
+
+
+class NotConverged(NumericsError):
+    """Newton's method gave up."""
+
+    def __init__(self, iterations: int) -> None:
+        super().__init__(f"Newton's method gave up after {iterations} iterations")
+        self.iterations = iterations
+
+
+class Point(NamedTuple):
+    """An iterate."""
+
+    phi: Array
+    """Potential (cell,)."""
+    density: Array
+    """rho > 0 (cell,)."""
+
+
+class UpwindNewton:
+    """phi and rho of Newton's method for the two equations of `LJKO`, on all cells.
+
+    Eliminating rho leaves S dphi = -(R_1 + B w R_2), drho = w (R_2 + B' dphi), w = 1/(|K| E''), with the residuals R_1
+    of continuity and R_2 of Hamilton-Jacobi and S = A + B diag(w) B' (`SchurComplement`). The equations have a kink
+    where a flux turns; an iteration that runs in a cycle about one leaves it by steps of 4/5.
+    """
+
+    def __init__(self, solver: MeshSystemSolver, step: TransportStep, energy: ContinuedEnergy) -> None:
+        self._solver, self._step, self._energy = solver, step, energy
+
+    def from_density(self, start: Array) -> Point:
+        """The first iterate from a density (cell,): nowhere almost empty where empty cells are regular."""
+        step, energy = self._step, self._energy
+        density = np.maximum(start, energy.floor)
+        if energy.regular:
+            density = np.maximum(density, _FLOOR * step.mean)
+            density *= step.mass / inner(step.mesh.volume, density)
+        return Point(energy.first(density), density)
+
+    def solve(
+        self, point: Point, accepted: Callable[[Array], bool], tolerance: float, pace: Callable[[int], float]
+    ) -> int:
+        """The iterations until the errors are below `tolerance` and phi is `accepted`. Raises NumericsError.
+
+        It gives up where the error after k iterations exceeds pace(k).
+
+        The errors are the sum of |R_1| over the mass, less the round-off in differences of phi, and |R_2|/|K| over the
+        scale of E' where there is mass, whose tolerance is 100 times as large.
+        """
+        step, energy, volume = self._step, self._energy, self._step.mesh.volume
+        phi, density = point
+        errors: list[float] = []
+        for iteration in count():
+            faces = step.faces(phi)
+            flow = faces.conductance * density[faces.source]
+            continuity, variation = step.continuity(density, faces), energy.first(density)
+            optimality = step.hamilton_jacobi(phi, faces) - variation
+            occupied = energy.occupied(density)
+            if not (np.isfinite(continuity.sum() + optimality.sum()) and occupied.any()):
+                break
+            scale = energy.scale(variation, density)
+            mass_error = max(float(np.abs(continuity).sum()) - round_off(step.mesh, flow, phi), 0.0) / step.mass
+            potential_error = float(np.abs(optimality[occupied]).max()) / scale
+            if mass_error <= tolerance and potential_error <= 100 * tolerance and accepted(phi):
+                return iteration
+            errors.append(max(mass_error, potential_error))
+            if errors[-1] > pace(iteration):
+                break
+            weight = capped_weight(energy.second(density), step.mean, scale)
+            source, target, speed = faces.source, faces.target, faces.speed
+            schur = SchurComplement(self._solver, volume, source, target, speed, flow, weight / volume)
+            try:
+                change = -schur.inverse(errors[-1], False)(continuity + schur.coupling(weight * optimality))
+            except NumericsError:
+                break
+            length = _DAMPED if _stalled(errors) else 1.0
+            phi = phi + length * change
+            growth = weight * (optimality + schur.coupling_transpose(change) / volume)
+            density = limited(density, length * growth, step.mean)
+        raise NotConverged(iteration)
+
+
+def _stalled(errors: list[float]) -> bool:
+    """Whether the last three iterations have not halved the least error before them, after the first six."""
+    return len(errors) > _UNDAMPED and errors[-1] > 0.5 * min(errors[:-_WINDOW])
+
+
+def limited(density: Array, change: Array, mean: float) -> Array:
+    """The density (cell,) after a Newton step, between 1/10 and 3 times the one before; up to the mean it may fill."""
+    return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
+
+
+def capped_weight(second: Array, mean: float, scale: float) -> Array:
+    """1/E'' (cell,), at most 1e6 times the mean density over the scale of E'.
+
+    Where E'' is almost 0, as with a large exponent in a nearly empty cell, the rank-one terms of the Schur complement
+    would otherwise cancel all digits of the others.
+    """
+    return np.asarray(np.minimum(1.0 / second, _WEIGHT_CAP * mean / scale))

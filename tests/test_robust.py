@@ -1,0 +1,69 @@
+"""JKO steps on random problems of a seed: none fails, none is halved; mass, sign and energy are kept."""
+
+import numpy as np
+import pytest
+
+from fvflow.linalg import UpwindTriangular, inner
+from fvflow.steppers import LJKO
+from fvflow.steppers.optimality import OPTIMAL, certificate
+from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.transport_step import TransportStep
+from fvflow.steppers.upwind_newton import NotConverged, UpwindNewton
+from tests.jko_cases import outcomes, sample, summary
+
+
+@pytest.mark.parametrize("mobility", ["limited", "upwind"])
+@pytest.mark.parametrize("interaction", [False, True])
+def test_steps_of_random_problems(mobility, interaction):
+    found = list(outcomes(LJKO(mobility=mobility), (sample(0, number, interaction) for number in range(30))))
+    figures = summary(found)
+    assert figures["failures"] == 0, [one["failure"] for one in found]
+    assert figures["halvings"] == 0
+    assert figures["fallbacks"] <= 0.02 * figures["steps"]
+    assert figures["mass"] <= 1e-14
+    assert figures["energy"] <= 1e-13
+    assert figures["mean"] <= 20
+
+
+@pytest.mark.parametrize("number", [1, 7, 10, 13])
+def test_a_fallback_keeps_mass_and_sign_lowers_the_energy_and_says_that_it_is_not_optimal(number, monkeypatch):
+    def never(self, point, *arguments):
+        raise NotConverged(0)
+
+    monkeypatch.setattr(UpwindNewton, "solve", never)
+    one = sample(0, number)
+    after = LJKO(iterations=1).start(one.problem)(one.initial, one.step)
+    volume, energy = one.problem.mesh.volume, one.problem.total
+    assert (after.fallbacks, after.halvings, after.switches) == (1, 0, 4)
+    assert after.density.min() >= 0
+    assert inner(volume, after.density) == pytest.approx(1.0, abs=1e-14)
+    assert energy.value(after.density) < energy.value(one.initial.density)
+    assert after.optimality > 1000 * OPTIMAL, "it does not minimise"
+    assert np.isfinite(after.gap), "how far it is from the minimum is known all the same"
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_the_gap_bounds_the_distance_from_the_minimum(number):
+    """Of potentials of any quality, against the value at the accepted one; that of the accepted one is below 1e-9."""
+    one = sample(0, number)
+    mesh, total = one.problem.mesh, one.problem.total
+    solved = LJKO(mobility="upwind").start(one.problem)(one.initial, one.step)
+    conductance = one.step * mesh.transmissibility
+    step = TransportStep(mesh, UpwindTriangular(mesh), one.initial.density, 1.0, conductance, conductance)
+    energy = ContinuedEnergy(total, step.mean)
+
+    def value(phi, density):
+        return total.value(density) + step.cost(phi, density)
+
+    least = value(solved.potential, solved.density)
+    scale = energy.scale(energy.first(solved.density), solved.density)
+    assert solved.fallbacks or 0 <= solved.gap <= 1e-9
+    random = np.random.default_rng(number)
+    for size in (1e-6, 1e-3, 1e-1, 1.0):
+        phi = solved.potential + size * scale * random.normal(size=mesh.cells)
+        with np.errstate(over="ignore"):
+            found = certificate(step, energy, phi)
+        its_scale = energy.scale(energy.first(found.density), found.density)
+        excess = (value(phi, found.density) - least) / its_scale
+        assert excess <= found.gap + 1e-9 * scale / its_scale + 1e-12
+        assert found.gap >= 0
