@@ -58,8 +58,6 @@ class EnergyTerm:
     """Whether the Hessian has entries off the diagonal; `first` is then linear in the density."""
     external: ClassVar[bool] = False
     """Whether E is linear in the density, so that `first` does not depend on it."""
-    largest_eigenvalue: float = 0.0
-    """Of a nonlocal term: largest eigenvalue of its Hessian on perturbations of mass 0; at most 0 for attraction."""
     displacement_convex: ClassVar[bool] = False
     """Whether E is convex along geodesics of W2 on a line, apart from an external potential."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -24,8 +23,6 @@ _POLE_MARGIN = 1e-3  # by which the ratio of successive shells has to be below 1
 _GAUSS = {1: 8, 2: 4, 3: 2}  # Gauss points per axis of a box of a shell, by dimension
 _SHELLS = 24
 _AXES = "xyz"
-_LANCZOS_STEPS = 40
-_ATTRACTIVE = 1e-9  # eigenvalues above 0 by less, relative to the largest in modulus, are round-off
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,34 +32,6 @@ class InteractionTerm(EnergyTerm):
     volume: Array  # (cell,)
     convolved: Callable[[Array], Array]  # masses of the cells (cell,) to W*rho (cell,)
     nonlocal_ = True
-
-    @cached_property
-    def largest_eigenvalue(self) -> float:  # type: ignore[override]
-        """Largest eigenvalue of h -> W*h on perturbations of mass 0, in the norm of sum |K| h_K^2; at least 0.
-
-        By Lanczos steps with full orthogonalisation, whose Ritz values are lower bounds, increased by 5 %. Attraction,
-        whose energy is concave on densities of one mass, has none above round-off.
-        """
-        root = np.sqrt(self.volume)
-        unit = root / np.linalg.norm(root)
-
-        def product(x: Array) -> Array:
-            image = root * self.convolved(root * (x - unit * (unit @ x)))
-            return np.asarray(image - unit * (unit @ image))
-
-        basis = [_unit_vector(np.random.default_rng(0).normal(size=len(root)), [unit])]
-        diagonal, beside = [], []
-        for _ in range(min(_LANCZOS_STEPS, len(root))):
-            image = product(basis[-1])
-            diagonal.append(float(image @ basis[-1]))
-            image -= sum((image @ vector) * vector for vector in basis)
-            beside.append(float(np.linalg.norm(image)))
-            if beside[-1] <= _ATTRACTIVE * max(map(abs, diagonal)):
-                break
-            basis.append(_unit_vector(image, [unit, *basis]))
-        off = np.array(beside[: len(diagonal) - 1])
-        ritz = np.linalg.eigvalsh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
-        return 1.05 * float(ritz[-1]) if ritz[-1] > _ATTRACTIVE * np.abs(ritz).max() else 0.0
 
     def value(self, density: Array) -> Array:
         """rho (W*rho)/2."""
@@ -79,13 +48,6 @@ class InteractionTerm(EnergyTerm):
     def secant(self, before: Array, after: Array) -> Array:
         """W*(a + b)/2; its sum with the weights |K| (b - a) is E(b) - E(a) exactly, for every even W."""
         return self.first(0.5 * (before + after))
-
-
-def _unit_vector(x: Array, others: list[Array]) -> Array:
-    """x without its parts along the other unit vectors (cell,), of norm 1."""
-    for vector in others:
-        x = x - (x @ vector) * vector
-    return np.asarray(x / np.linalg.norm(x))
 
 
 def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:

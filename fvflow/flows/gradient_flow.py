@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from annotated_types import MinLen
 
 from fvflow.energies import Energy, TotalEnergy
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Expression, Kernel, Parameters
 from fvflow.flows.base import BaseFlow
+from fvflow.linalg import divergence
 from fvflow.march import Progress, march
-from fvflow.mesh import Extent, Mesh
+from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientStepper
 from fvflow.times import Times
 
+_AT_WALL = 0.5  # h |Lap x| of a cell beside a wall, which is 0 inside and 1 at the walls of a grid
 _EACH_STEP = "whose energy is known at every step"
 
 
@@ -26,7 +29,7 @@ class WassersteinFlow(BaseFlow):
     """d_t rho = div(rho grad E'(rho)), E the sum of the energies; notes, equation (139)."""
 
     energy: Annotated[tuple[Energy, ...], MinLen(1)]
-    """The energies, whose sum is E; at least one is strictly convex."""
+    """The energies, whose sum is E; at least one is strictly convex, so that a step has one minimum."""
     stepper: GradientStepper = LJKO()
     """The one-step method."""
     kind: Literal["gradient-flow"] = "gradient-flow"
@@ -35,13 +38,6 @@ class WassersteinFlow(BaseFlow):
     stores_fluxes: ClassVar[bool] = True
     can_be_timed: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = dict.fromkeys(("energy_increase", "energy_defect", "fallbacks"), _EACH_STEP)
-
-    def __post_init__(self) -> None:
-        if not any(part.strictly_convex for part in self.energy):
-            raise CaseError(
-                "the energy has no strictly convex part, so that a JKO step has no unique minimum: add {kind: entropy, "
-                "epsilon: ...} or a porous-medium"
-            )
 
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""
@@ -65,8 +61,19 @@ class WassersteinFlow(BaseFlow):
         return tuple(f"energy {part.kind}" for part in self.energy if not part.described)
 
     def problem(self, mesh: Mesh, parameters: Parameters) -> GradientFlow:
-        """The problem in arrays; raises CaseError if an energy is not defined on the mesh."""
-        return GradientFlow(mesh, TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy)))
+        """The problem in arrays; raises CaseError if an energy is not defined on the mesh, or none is strictly convex.
+
+        Without diffusion the mass may gather in a point. The least entropy that keeps it about a cell wide is told.
+        """
+        total = TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy))
+        if not any(part.strictly_convex for part in self.energy):
+            epsilon = _resolved_entropy(mesh, total)
+            least = f" ({epsilon:.2g} keeps a mass of 1 about a cell of this mesh wide)" if epsilon > 0 else ""
+            raise CaseError(
+                "the energy has no strictly convex part, so that a JKO step has no unique minimum and the mass may "
+                f"gather in a point: add {{kind: entropy, epsilon: ...}}{least} or a porous-medium"
+            )
+        return GradientFlow(mesh, total)
 
     def states(
         self, problem: GradientFlow, initial: State, times: Times, progress: Progress | None = None
@@ -86,3 +93,22 @@ class WassersteinFlow(BaseFlow):
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes: mesh, Newton matrix and its factors, transforms of interactions."""
         return self.stepper.memory(extent) + sum(part.memory(extent) for part in self.energy)
+
+
+def _resolved_entropy(mesh: Mesh, total: TotalEnergy) -> float:
+    """max_K h_K^2 (Lap U)_K/d, h_K = |K|^(1/d), at least 0: eps for which exp(-U/eps) falls over a cell or more.
+
+    U is E' of a mass of 1 in the cell nearest to the middle: the potential into which the mass gathers.
+    """
+    middle = int(np.argmin(((mesh.centre - mesh.centre.mean(axis=0)) ** 2).sum(axis=1)))
+    density = np.zeros(mesh.cells)
+    density[middle] = 1.0 / mesh.volume[middle]
+    width = mesh.volume ** (1.0 / mesh.dimension)
+
+    def laplacian(field: Array) -> Array:
+        drop = mesh.transmissibility * (field[mesh.neighbour] - field[mesh.owner])
+        return divergence(mesh, drop) / mesh.volume
+
+    at_wall = sum(np.abs(width * laplacian(axis)) for axis in mesh.centre.T) > _AT_WALL
+    widened = width**2 * laplacian(total.first(density)) / mesh.dimension
+    return max(float(widened[~at_wall].max(initial=0.0)), 0.0)

@@ -51,7 +51,8 @@ class LJKO(GradientStepperBase):
     E(rho^{n+1}) plus this transport cost is at most E(rho^n). With `mobility: upwind`, theta = 1, it is the scheme of
     Cances, Gallouet, Todeschi, A variational finite volume scheme for Wasserstein gradient flows, Numer. Math. 146
     (2020), first order in space; `limited` is second order where the density is smooth. Notes, equations (140)-(146).
-    Interactions are taken at the density before the step (`local_majorant`).
+    Interactions are taken at the density before the step; where E would not fall by that, (c/2) |rho - rho^n|^2 is
+    added with the least c of a growing sequence by which it falls.
 
     The problem is solved by a chain of methods that ends with one that has a solution for any data
     (`MinimisingStep`); changes of method are counted as `switches`, steps of the last one as `fallbacks`. Only if all

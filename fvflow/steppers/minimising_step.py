@@ -17,10 +17,11 @@ from fvflow.steppers.interior_point import InteriorPoint
 from fvflow.steppers.mobility import UpstreamRatio
 from fvflow.steppers.optimality import Certificate, certificate
 from fvflow.steppers.schur import MeshSystemSolver
-from fvflow.steppers.step_energy import ContinuedEnergy, local_majorant
+from fvflow.steppers.step_energy import ContinuedEnergy, curvature, linearised
 from fvflow.steppers.transport_step import TransportStep
 from fvflow.steppers.upwind_newton import NotConverged, Point, UpwindNewton
 
+_MORE = 1.5  # growth of the proximity where the energy did not fall
 _PATIENCE = 45  # iterations of Newton's method from a density of constant E'
 
 
@@ -71,7 +72,7 @@ class MinimisingStep:
         forward, backward = (conductance * ratio for ratio in self.ratio(state.density))
         step = TransportStep(mesh, self.triangular, state.density, state.mass, forward, backward)
         with np.errstate(all="ignore"):  # an overflow shows in the residuals, and the next method is tried
-            found = self._found(state, length, step)
+            found = self._minimum(state, length, step)
         matrix = step.matrix(found.phi)
         solution = rescale_to_mass(matrix, found.certificate.density, state.mass)
         cost = step.cost(found.phi, solution.density)
@@ -87,9 +88,27 @@ class MinimisingStep:
         )
         return replace(after, switches=found.switches, fallbacks=int(found.fallback))
 
-    def _found(self, state: State, length: float, step: TransportStep) -> _Found:
-        total = local_majorant(self.problem.total, state.density)
-        energy = ContinuedEnergy(total, step.mean)
+    def _minimum(self, state: State, length: float, step: TransportStep) -> _Found:
+        """The minimum with interactions at rho^n and, if E would not fall, as much proximity as makes it fall."""
+        total, before = self.problem.total, state.density
+        proximity, iterations, switches = 0.0, 0, 0
+        while True:
+            energy = ContinuedEnergy(linearised(total, before, proximity), step.mean)
+            found = self._found(state, length, step, energy)
+            iterations, switches = iterations + found.iterations, switches + found.switches
+            found = found._replace(iterations=iterations, switches=switches)
+            change = found.certificate.density - before
+            if not total.interacting or (needed := curvature(total, change)) <= proximity or self._falls(step, found):
+                return found
+            proximity = _MORE * max(needed, proximity)
+
+    def _falls(self, step: TransportStep, found: _Found) -> bool:
+        """Whether E plus the transport cost is at most E before the step."""
+        total, density = self.problem.total, found.certificate.density
+        return total.value(density) + step.cost(found.phi, density) <= total.value(step.before)
+
+    def _found(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> _Found:
+        """The minimum of the energy plus the transport cost, or in the last resort the implicit upwind step."""
         newton, test = UpwindNewton(self.system, step, energy), _Test(step, energy)
         spent, switches = 0, 0
 
@@ -105,7 +124,7 @@ class MinimisingStep:
 
         if found := attempt(newton.from_density(self.predict(state, length)), _brisk):
             return found
-        interior = InteriorPoint(self.system, step, energy, energy.scale(total.potential(step.before), step.before))
+        interior = InteriorPoint(self.system, step, energy, energy.scale(energy.potential(step.before), step.before))
         if found := attempt(interior.start(), _patient):
             return found
         try:

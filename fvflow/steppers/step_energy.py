@@ -39,22 +39,27 @@ class _Proximity(EnergyTerm):
         return np.full_like(density, self.coefficient)
 
 
-def local_majorant(total: TotalEnergy, before: Array) -> TotalEnergy:
-    """A local energy with the value of E at rho^n and its slope there, and at least E at any density of that mass.
+def linearised(total: TotalEnergy, before: Array, proximity: float) -> TotalEnergy:
+    """A local energy: E with its interactions replaced by their tangent at rho^n, plus (proximity/2) |rho - rho^n|^2.
 
-    Interactions are taken at rho^n: int (W*rho^n) rho is the tangent of a concave energy, which attraction is, on
-    densities of one mass; where W has positive eigenvalues (repulsion), (c/2) |rho - rho^n|^2 is added, c the largest
-    of them. So a step that lowers the majorant lowers E, at any length and without an iteration over W.
+    It is at least E, up to a constant, along the change h = rho - rho^n where the `curvature` of h is at most the
+    proximity; then a step that lowers it lowers E. Along attraction, which is concave on densities of one mass, that
+    is so without proximity.
     """
     nonlocal_ = [term for term in total.terms if term.nonlocal_]
     if not nonlocal_:
         return total
     local = tuple(term for term in total.terms if not term.nonlocal_)
     terms: list[EnergyTerm] = [PotentialTerm(np.asarray(sum(term.first(before) for term in nonlocal_)))]
-    repulsion = sum(term.largest_eigenvalue for term in nonlocal_)
-    if repulsion > 0:
-        terms.append(_Proximity(repulsion, before))
+    if proximity > 0:
+        terms.append(_Proximity(proximity, before))
     return TotalEnergy(total.volume, (*local, *terms))
+
+
+def curvature(total: TotalEnergy, change: Array) -> float:
+    """sum |K| h_K (W*h)_K / sum |K| h_K^2 of the interactions along a change h (cell,) of the density."""
+    square = float(total.volume @ change**2)
+    return float((total.volume * change) @ total.offdiagonal_hessian_product(change)) / square if square > 0 else 0.0
 
 
 class ContinuedEnergy:
@@ -83,6 +88,10 @@ class ContinuedEnergy:
     def second(self, density: Array) -> Array:
         """E'' (cell,)."""
         return np.asarray(self._total.second(np.maximum(density, self._floor)))
+
+    def potential(self, density: Array) -> Array:
+        """The part of E' that does not depend on the density of the same cell (cell,)."""
+        return self._total.potential(density)
 
     def occupied(self, density: Array) -> NDArray[np.bool_]:
         """Whether a cell holds more than 1e-12 of the mean density (cell,)."""
