@@ -396,7 +396,8 @@ def check_gradient_stepper(stepper: GradientStepperBase, problem: GradientFlow) 
     for length in STEP_LENGTHS:
         after = check_step(step, mesh, gibbs, length)
         assert np.abs(after.density - gibbs).max() <= 1e-12 * gibbs.max(), "the Gibbs state is not stationary"
-    check_order_in_time(step, mesh, stepper.order)
+    kinks = 0.15 if stepper.mobility == "limited" else 0.0  # a limiter that switches
+    check_order_in_time(step, mesh, stepper.order, within=0.15 + kinks)
     check_description(stepper, stepper.describe)
     assert stepper.mobility in stepper.describe(mesh.extent)
     check_memory(stepper.memory, mesh.extent)
@@ -432,7 +433,7 @@ def check_step(step: Step, mesh: Mesh, density: Array, length: float) -> State:
     return after
 
 
-def check_order_in_time(step: Step, mesh: Mesh, order: float, at_least: bool = False) -> None:
+def check_order_in_time(step: Step, mesh: Mesh, order: float, at_least: bool = False, within: float = 0.15) -> None:
     """Differences of successive refinements from a smooth density fall at the order; all are round-off if infinite."""
     offset = mesh.centre - 0.3
     start, steps, densities = np.exp(-2.0 * (offset**2).sum(axis=1)), 0.01 / 2.0 ** np.arange(4), []
@@ -448,7 +449,7 @@ def check_order_in_time(step: Step, mesh: Mesh, order: float, at_least: bool = F
     elif at_least:
         assert (np.diff(np.log(errors)) <= -(order - 0.15) * np.log(2)).all(), errors
     else:
-        assert_order(steps[:-1], errors, order, 0.15)
+        assert_order(steps[:-1], errors, order, within)
 
 
 def check_embedded(stepper: LinearStepperBase, problem: FokkerPlanck) -> None:

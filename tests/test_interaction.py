@@ -147,7 +147,9 @@ def test_the_reference_of_an_anisotropic_attraction_moves_with_the_potential():
     kernel = "0.5*x**2 + 0.1*y**2 + 0.2*x*y"
     energy = [ATTRACTED[0], {"kind": "potential", "potential": "0.25*x**2 + 0.25*y**2"}]
     flow = {"kind": "gradient-flow", "energy": [*energy, {"kind": "interaction", "kernel": kernel}]}
-    case = ou(2, 48, flow=flow, times={"end": 0.2, "step": 0.01}).replace({"flow.stepper": {"kind": "midpoint"}})
+    case = ou(2, 48, flow=flow, times={"end": 0.2, "step": 0.01}).replace(
+        {"flow.stepper": {"kind": "midpoint", "mobility": "centred"}}
+    )
     errors = [final(case.replace({"mesh.cells": [n, n]}))[2]["error_l1"] for n in (24, 48)]
     assert errors[1] < 0.3 * errors[0] < 0.02
 
@@ -290,7 +292,7 @@ def test_two_masses_that_attract_by_a_cubic_kernel_approach_as_their_particles_d
 
 
 def test_repulsion_settles_in_the_semicircle_law():
-    """V = x^2/2, W = -log r: variance 1/2 + epsilon by the virial identity, largest density sqrt(2)/pi; -log r on cells costs .03 h."""
+    """V = x^2/2, W = -log r: variance 1/2 + epsilon (-log r on cells costs .03 h), maximum sqrt(2)/pi."""
     case = Case.parse(
         """
         mesh: {kind: box, lower: [-2], upper: [2], cells: [200]}

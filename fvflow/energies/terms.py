@@ -10,6 +10,7 @@ from fvflow.energies.base import EnergyTerm
 from fvflow.mesh import Array
 
 _SMALL_CHANGE = 1e-8  # relative change below which the first two terms of a series are exact to round-off
+_LARGE_CHANGE = 1e8  # relative change beyond which a difference quotient is exact to round-off
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class EntropyTerm(EnergyTerm):
         return self.epsilon / density
 
     def secant(self, before: Array, after: Array) -> Array:
-        """eps (log a + (1 + 1/q) log(1 + q)), q = (b - a)/a."""
+        """eps (log a + (1 + 1/q) log(1 + q)), q = (b - a)/a; c b^(m-1)/(m - 1) for a = 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             q = (after - before) / before
             quotient = np.where(np.abs(q) < _SMALL_CHANGE, 1.0 - 0.5 * q, np.log1p(q) / q)  # log(1 + q)/q
@@ -81,6 +82,8 @@ class PowerTerm(EnergyTerm):
             q = (after - before) / before
             power = np.where(np.abs(q) < _SMALL_CHANGE, m + 0.5 * m * (m - 1) * q, np.expm1(m * np.log1p(q)) / q)
             value = np.power(before, m - 1.0) * power
+            quotient = (np.power(after, m) - np.power(before, m)) / (after - before)  # does not overflow, as q^m does
+            value = np.where(q < _LARGE_CHANGE, value, quotient)
             return self.coefficient / (m - 1.0) * np.where(before > 0, value, np.power(after, m - 1.0))
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind
-from fvflow.mesh import Array, Index
+from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.jko import FallibleStep, transported_density, with_fallback
+from fvflow.steppers.jko import FallibleStep, Predictor, transported_density, with_fallback
+from fvflow.steppers.mobility import UpstreamRatio
 from fvflow.steppers.newton import round_off
 from fvflow.steppers.schur import Map
 
+_PREDICTED = 1e-8  # residual of the prediction, as a fraction of the mass
+_LARGEST_WEIGHT = 2.0  # of the density within a step over that at its end; reached if two thirds leave a cell
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
 
 
@@ -25,22 +29,31 @@ _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in 
 class Midpoint(GradientStepperBase):
     """|K| (rho - rho^n) + tau sum_s T_s m_s D_s = 0 with the discrete gradient of the energy: second order.
 
-    phi_K = (e(rho_K) - e(rho^n_K))/(rho_K - rho^n_K), D_s = phi_K - phi_L, and m_s is the mean of the densities of the
-    two cells of s before and after the step. Multiplying by phi and summing gives
+    phi_K = (e(rho_K) - e(rho^n_K))/(rho_K - rho^n_K) and D_s = phi_K - phi_L. Multiplying by phi and summing gives
 
         E(rho) - E(rho^n) = -tau sum_s T_s m_s D_s^2
 
     exactly, at any step length (Gonzalez, Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6
-    (1996); McLachlan, Quispel, Robidoux, Geometric integration using discrete gradients, Phil. Trans. A 357 (1999)). A
-    step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted as a
-    fallback.
+    (1996); McLachlan, Quispel, Robidoux, Geometric integration using discrete gradients, Phil. Trans. A 357 (1999)).
+    The density m_s on a face is
+
+        limited   theta_s (r_K/rho*_K) rho_K of the upstream cell K, with a prediction rho* of rho, r = (rho^n + rho*)/2
+                  and theta_s of r (`UpstreamRatio`): the limited reconstruction in the middle of the step. rho stays
+                  >= 0 at any step, since what leaves a cell is in proportion to what is in it (Burchard, Deleersnijder,
+                  Meister, A high-order conservative Patankar-type discretisation, Appl. Numer. Math. 47, 2003)
+        centred   the mean of the densities of the two cells before and after the step
+
+    It damps the fastest modes hardly at all: for rough data let `warmup` take the first steps. A step that does not
+    converge, or whose density would be negative, is taken by `ljko` instead and counted as a fallback.
     """
 
+    mobility: Literal["limited", "centred"] = "limited"  # type: ignore[misc]
+    """The density on a face: `limited`, positive, or `centred`, without numerical diffusion."""
     warmup: Annotated[int, Ge(0)] = 0
-    """Number of first steps taken by `ljko`, for rough initial data; each adds an upwind error of order tau h."""
+    """Number of first steps taken by `ljko`, for rough initial data."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-13
     """Residual of Newton's method, as a fraction of the mass."""
-    iterations: Annotated[int, Ge(1)] = 20
+    iterations: Annotated[int, Ge(1)] = 40
     """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
     kind: Literal["midpoint"] = "midpoint"
     order = 2
@@ -55,17 +68,18 @@ class Midpoint(GradientStepperBase):
         return with_fallback(self._start_fallible(problem), problem)
 
     def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
-        order, triangular = elimination_order(problem.mesh), UpwindTriangular(problem.mesh)
+        mesh = problem.mesh
+        solve, triangular = self._solver(problem), UpwindTriangular(mesh)
 
         def step(state: State, length: float) -> State | None:
             if state.step < self.warmup:
                 return None
             try:
                 with np.errstate(all="ignore"):  # an overflow shows in the residual
-                    solution = self._newton(problem, state, length, order)
+                    solution = solve(state, length)
             except NumericsError:
                 return None
-            density = transported_density(problem.mesh, triangular, state, solution.flux, solution.phi, self.tolerance)
+            density = transported_density(mesh, triangular, state, solution.flux, solution.phi, self.tolerance)
             if density is None:
                 return None
             return state.advanced(
@@ -78,27 +92,71 @@ class Midpoint(GradientStepperBase):
 
         return step
 
-    def _newton(self, problem: GradientFlow, state: State, tau: float, order: Index | None) -> _Solution:
+    def _solver(self, problem: GradientFlow) -> Callable[[State, float], _Solution]:
+        """(state, length of the step) -> the solution of the step, or NumericsError."""
+        mesh, order = problem.mesh, elimination_order(problem.mesh)
+
+        def centred(state: State, length: float) -> _Solution:
+            mobility = _Centred(mesh, state.density)
+            return self._newton(problem, state, length, order, mobility, state.density, self.tolerance)
+
+        if self.mobility == "centred":
+            return centred
+        ratio, predict = UpstreamRatio(mesh, "limited"), Predictor(problem, self.solver)
+
+        def from_prediction(state: State, length: float, predicted: Array, tolerance: float) -> _Solution:
+            mean = 0.5 * (state.density + predicted)
+            weight = np.minimum(mean / predicted, _LARGEST_WEIGHT)
+            forward, backward = ratio(mean)
+            mobility = _Limited(mesh, forward * weight[mesh.owner], backward * weight[mesh.neighbour])
+            return self._newton(problem, state, length, order, mobility, predicted, tolerance)
+
+        def limited(state: State, length: float) -> _Solution:
+            """Twice: the linear prediction alone would leave an error of order tau h^2."""
+            predicted = np.maximum(predict(state, length), np.finfo(float).tiny)
+            first = from_prediction(state, length, predicted, max(self.tolerance, _PREDICTED))
+            second = from_prediction(state, length, first.density, self.tolerance)
+            return second._replace(iterations=first.iterations + second.iterations)
+
+        return limited
+
+    def _newton(
+        self,
+        problem: GradientFlow,
+        state: State,
+        tau: float,
+        order: Index | None,
+        mobility: _Mobility,
+        density: Array,
+        tolerance: float,
+    ) -> _Solution:
         """The solution of the nonlinear system. Raises NumericsError if Newton's method does not converge."""
-        mesh, density = problem.mesh, state.density
+        mesh, before = problem.mesh, state.density
+        conductance = tau * mesh.transmissibility
         for iteration in range(self.iterations):
-            flow, phi = _flow(problem, state.density, density, tau)
+            phi = problem.total.secant(before, density)
             drop = phi[mesh.owner] - phi[mesh.neighbour]
+            flow = conductance * mobility.density(density, drop)
             flux = flow * drop
-            residual = mesh.volume * (density - state.density) + divergence(mesh, flux)
+            residual = mesh.volume * (density - before) + divergence(mesh, flux)
             error = float(np.abs(residual).sum()) / state.mass
-            if error <= max(self.tolerance, round_off(mesh, flow, phi) / state.mass):
-                return _Solution(flux, phi, float(flux @ drop), iteration, error)
+            if error <= max(tolerance, round_off(mesh, flow, phi) / state.mass):
+                return _Solution(density, flux, phi, float(flux @ drop), iteration, error)
             if not np.isfinite(error):
                 break
-            change = _newton_step(problem, state.density, density, tau, residual, order)
+            slope = problem.total.secant_slope(before, density)
+            by_owner, by_neighbour = (conductance * part * drop for part in mobility.partials(drop))
+            down = flow * slope[mesh.owner] + by_owner  # d flux/d rho_K
+            up = flow * slope[mesh.neighbour] - by_neighbour  # -d flux/d rho_L
+            change = _newton_step(problem, down, up, flow, residual, order)
             density = np.maximum(density - change, _MAX_DECREASE * density)
         raise NumericsError("Newton's method did not converge")
 
 
 class _Solution(NamedTuple):
-    """Solution of the midpoint rule: mass through each face in the step (face,), phi (cell,), and statistics."""
+    """Solution of the midpoint rule: rho (cell,), mass through each face (face,), phi (cell,), and statistics."""
 
+    density: Array
     flux: Array
     phi: Array
     dissipated: float
@@ -106,26 +164,55 @@ class _Solution(NamedTuple):
     residual: float
 
 
-def _flow(problem: GradientFlow, before: Array, after: Array, tau: float) -> tuple[Array, Array]:
-    """tau T m (face,) and phi (cell,)."""
-    mesh, total = problem.mesh, before + after
-    flow = 0.25 * tau * mesh.transmissibility * (total[mesh.owner] + total[mesh.neighbour])
-    return flow, problem.total.secant(before, after)
+class _Mobility(Protocol):
+    """The density m_s on a face."""
+
+    def density(self, density: Array, drop: Array) -> Array:
+        """m_s (face,)."""
+
+    def partials(self, drop: Array) -> tuple[Array | float, Array | float]:
+        """dm_s/drho_K and dm_s/drho_L of each face (face,), K its owner."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Centred:
+    """The mean of four densities."""
+
+    mesh: Mesh
+    before: Array
+
+    def density(self, density: Array, drop: Array) -> Array:
+        total = self.before + density
+        return 0.25 * (total[self.mesh.owner] + total[self.mesh.neighbour])
+
+    def partials(self, drop: Array) -> tuple[float, float]:
+        return 0.25, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class _Limited:
+    """theta times the density of the upstream cell."""
+
+    mesh: Mesh
+    forward: Array  # theta (face,) for mass that leaves the owner
+    backward: Array  # theta (face,) for mass that leaves the neighbour
+
+    def density(self, density: Array, drop: Array) -> Array:
+        own, other = density[self.mesh.owner], density[self.mesh.neighbour]
+        return np.where(drop > 0, self.forward * own, self.backward * other)
+
+    def partials(self, drop: Array) -> tuple[Array, Array]:
+        return np.where(drop > 0, self.forward, 0.0), np.where(drop > 0, 0.0, self.backward)
 
 
 def _newton_step(
-    problem: GradientFlow, before: Array, after: Array, tau: float, residual: Array, order: Index | None
+    problem: GradientFlow, down: Array, up: Array, flow: Array, residual: Array, order: Index | None
 ) -> Array:
-    """(dR/d rho)^-1 R; raises NumericsError if the matrix is singular or not finite."""
+    """(dR/d rho)^-1 R from the derivatives of the fluxes; raises NumericsError if the matrix is singular."""
     from scipy.sparse import coo_array
 
     mesh = problem.mesh
-    owner, neighbour, conductance = mesh.owner, mesh.neighbour, tau * mesh.transmissibility
-    phi, slope = problem.total.secant(before, after), problem.total.secant_slope(before, after)
-    mobility = 0.25 * (before + after)
-    mean, drop = mobility[owner] + mobility[neighbour], 0.25 * (phi[owner] - phi[neighbour])
-    down = conductance * (mean * slope[owner] + drop)  # d flux/d rho_K
-    up = conductance * (mean * slope[neighbour] - drop)  # -d flux/d rho_L
+    owner, neighbour = mesh.owner, mesh.neighbour
     cells = np.arange(mesh.cells, dtype=np.int32)
     diagonal = mesh.volume + np.bincount(owner, down, mesh.cells) + np.bincount(neighbour, up, mesh.cells)
     rows, columns = np.concatenate([cells, owner, neighbour]), np.concatenate([cells, neighbour, owner])
@@ -140,7 +227,7 @@ def _newton_step(
         return np.asarray(factors.solve(right if order is None else right[order])[place])
 
     local = inverse(residual)
-    return _with_interaction(problem, inverse, local, conductance * mean) if problem.total.interacting else local
+    return _with_interaction(problem, inverse, local, flow) if problem.total.interacting else local
 
 
 def _with_interaction(problem: GradientFlow, inverse: Map, local: Array, flow: Array) -> Array:
