@@ -11,7 +11,7 @@ from fvflow.fields import Drift
 from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
 from fvflow.steppers import LJKO, jko
-from fvflow.steppers.minimising_step import MinimisingStep
+from fvflow.steppers.minimiser import Minimiser
 from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
 from tests.contracts import assert_order
 from tests.scenes import final
@@ -145,7 +145,7 @@ def failing(*arguments):
 
 
 def test_a_step_that_cannot_converge_says_what_to_try(monkeypatch):
-    monkeypatch.setattr(MinimisingStep, "_found", failing)
+    monkeypatch.setattr(Minimiser, "__call__", failing)
     stuck = case(ENERGIES["porous 5"], STARTS["vacuum"], 1.0).replace({"flow.stepper": {"kind": "ljko", "halvings": 2}})
     with pytest.raises(NumericsError, match=r"step of 0\.25 after 2 halvings \(no method .* use a smaller step"):
         final(stuck)
@@ -154,7 +154,7 @@ def test_a_step_that_cannot_converge_says_what_to_try(monkeypatch):
 def test_a_step_does_not_fail_for_ever(monkeypatch):
     """Its parts share a hundred failures, or twenty-four halvings would be millions of them."""
     monkeypatch.setattr(jko, "_MAX_FAILURES", 5)
-    monkeypatch.setattr(MinimisingStep, "_found", failing)
+    monkeypatch.setattr(Minimiser, "__call__", failing)
     with pytest.raises(NumericsError, match=r"did not converge .* after 5 halvings"):
         final(case(ENERGIES["porous 5"], STARTS["tails"], 1e-3))
 
@@ -212,12 +212,12 @@ def test_porous_medium_on_a_mesh_is_what_it_says():
 
 def test_a_step_that_does_not_converge_is_two_of_half_the_length(monkeypatch):
     """The same density, at the end of the whole step, and figures of both parts."""
-    length, potential = 1e-3, MinimisingStep._found
+    length, potential = 1e-3, Minimiser.__call__
 
-    def only_short(self, state, tau, transport):
-        return potential(self, state, tau, transport) if tau < length else failing()
+    def only_short(self, state, tau, *parts):
+        return potential(self, state, tau, *parts) if tau < length else failing()
 
-    monkeypatch.setattr(MinimisingStep, "_found", only_short)
+    monkeypatch.setattr(Minimiser, "__call__", only_short)
     prepared = case(ENERGIES["porous 5"], STARTS["vacuum"], length).prepare()
     step = LJKO().start(prepared.problem)
     whole, first = step(prepared.initial, length), step(prepared.initial, 0.5 * length)

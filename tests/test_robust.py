@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fvflow.linalg import UpwindTriangular, inner
-from fvflow.steppers import LJKO
+from fvflow.steppers import LJKO, GradientImplicitEuler
 from fvflow.steppers.optimality import OPTIMAL, certificate
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
@@ -12,17 +12,18 @@ from fvflow.steppers.upwind_newton import NotConverged, UpwindNewton
 from tests.jko_cases import outcomes, sample, summary
 
 
+@pytest.mark.parametrize(("kind", "iterations"), [(LJKO, 20), (GradientImplicitEuler, 60)])
 @pytest.mark.parametrize("mobility", ["limited", "upwind"])
 @pytest.mark.parametrize("interaction", [False, True])
-def test_steps_of_random_problems(mobility, interaction):
-    found = list(outcomes(LJKO(mobility=mobility), (sample(0, number, interaction) for number in range(30))))
+def test_steps_of_random_problems(kind, iterations, mobility, interaction):
+    found = list(outcomes(kind(mobility=mobility), (sample(0, number, interaction) for number in range(30))))
     figures = summary(found)
     assert figures["failures"] == 0, [one["failure"] for one in found]
     assert figures["halvings"] == 0
     assert figures["fallbacks"] <= 0.02 * figures["steps"]
     assert figures["mass"] <= 1e-14
     assert figures["energy"] <= 1e-13
-    assert figures["mean"] <= 20
+    assert figures["mean"] <= iterations
 
 
 @pytest.mark.parametrize("number", [1, 7, 10, 13])

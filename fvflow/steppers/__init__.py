@@ -3,6 +3,7 @@
 from fvflow.steppers.base import GROWTH, EmbeddedStep, GradientStepperBase, LinearStepperBase, Step
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.exponential import Chebyshev, Uniformisation
+from fvflow.steppers.gradient_euler import GradientImplicitEuler
 from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, TrBdf2
 from fvflow.steppers.midpoint import Midpoint
@@ -12,7 +13,7 @@ from fvflow.steppers.split import SplitCrankNicolson, SplitEuler
 LinearStepper = (
     ImplicitEuler | CrankNicolson | TrBdf2 | SplitEuler | SplitCrankNicolson | Chebyshev | Uniformisation | Muscl
 )
-GradientStepper = LJKO | JKO | Midpoint | EVBDF2
+GradientStepper = LJKO | JKO | GradientImplicitEuler | Midpoint | EVBDF2
 
 __all__ = [
     "EVBDF2",
@@ -22,6 +23,7 @@ __all__ = [
     "Chebyshev",
     "CrankNicolson",
     "EmbeddedStep",
+    "GradientImplicitEuler",
     "GradientStepper",
     "GradientStepperBase",
     "ImplicitEuler",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
             return mu, step.transported(mu), iteration
         if iteration == iterations or not np.isfinite(lost):
             break
-        weight = capped_weight(energy.second(density), mean, energy.scale(mu, density))
+        weight = capped_weight(energy.second(density), density, mean, energy.scale(mu, density))
         gain = faces.speed * weight[faces.source]
         diagonal = volume * weight + np.bincount(faces.source, gain, mesh.cells)
         diagonal += np.bincount(mesh.owner, flow, mesh.cells) + np.bincount(mesh.neighbour, flow, mesh.cells)
@@ -62,16 +63,17 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
     raise NumericsError(f"the implicit upwind step stopped at the residual {lost:.1e} of the mass")
 
 
-def solve(
-    scaled: Callable[[float], TransportStep], energy: ContinuedEnergy, predict: Callable[[float], Array]
-) -> tuple[Array, Array, int]:
-    """As `newton`, for the step scaled(1); if that does not converge, by continuation in the length of the step.
+def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float], Array]) -> tuple[Array, Array, int]:
+    """As `newton`; if that does not converge, by continuation in the length of the step.
 
-    `scaled(part)` is the step of that part of the length, `predict(part)` a start for it. The solution depends
-    continuously on the length, from rho^n at 0, and the Jacobian is never singular; so each length is reached from a
-    shorter one, by factors that shrink where Newton's method does not follow. Raises NumericsError if round-off stops
-    that.
+    `predict(part)` is a start for the step of that part of the length. The solution depends continuously on the length,
+    from rho^n at 0, and the Jacobian is never singular; so each length is reached from a shorter one, by factors that
+    shrink where Newton's method does not follow. Raises NumericsError if round-off stops that.
     """
+
+    def scaled(part: float) -> TransportStep:
+        return replace(step, forward=part * step.forward, backward=part * step.backward)
+
     try:
         return newton(scaled(1.0), energy, predict(1.0), _DIRECT)
     except NumericsError:

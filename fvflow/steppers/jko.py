@@ -24,9 +24,10 @@ from fvflow.linalg import (
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
+from fvflow.steppers.carried import CarriedStep
 from fvflow.steppers.intervals import IntervalsNewton
-from fvflow.steppers.minimising_step import MinimisingStep
-from fvflow.steppers.mobility import Mobility, UpstreamRatio
+from fvflow.steppers.minimiser import Minimiser
+from fvflow.steppers.mobility import Mobility
 from fvflow.steppers.newton import CentredNewton, NewtonResult, run_newton
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 
@@ -55,7 +56,7 @@ class LJKO(GradientStepperBase):
     added with the least c of a growing sequence by which it falls.
 
     The problem is solved by a chain of methods that ends with one that has a solution for any data
-    (`MinimisingStep`); changes of method are counted as `switches`, steps of the last one as `fallbacks`. Only if all
+    (`Minimiser`); changes of method are counted as `switches`, steps of the last one as `fallbacks`. Only if all
     fail, which round-off can bring about, is the step halved.
     """
 
@@ -82,16 +83,9 @@ class LJKO(GradientStepperBase):
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        mesh = problem.mesh
-        undivided = MinimisingStep(
-            problem,
-            self.tolerance,
-            self.iterations,
-            MeshSystemSolver(mesh, self.solver),
-            Predictor(problem, self.solver),
-            UpwindTriangular(mesh),
-            UpstreamRatio(mesh, self.mobility),
-        )
+        system, predict = MeshSystemSolver(problem.mesh, self.solver), Predictor(problem, self.solver)
+        minimiser = Minimiser(self.tolerance, self.iterations, system, predict)
+        undivided = CarriedStep(problem, self.mobility, minimiser)
 
         def step(state: State, length: float) -> State:
             return self._divided(undivided, state, length, self.halvings, [_MAX_FAILURES])

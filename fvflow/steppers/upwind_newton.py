@@ -89,7 +89,7 @@ class UpwindNewton:
             errors.append(max(mass_error, potential_error))
             if errors[-1] > pace(iteration):
                 break
-            weight = capped_weight(energy.second(density), step.mean, scale)
+            weight = capped_weight(energy.second(density), density, step.mean, scale)
             source, target, speed = faces.source, faces.target, faces.speed
             schur = SchurComplement(self._solver, volume, source, target, speed, flow, weight / volume)
             try:
@@ -113,10 +113,10 @@ def limited(density: Array, change: Array, mean: float) -> Array:
     return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
 
 
-def capped_weight(second: Array, mean: float, scale: float) -> Array:
-    """1/E'' (cell,), at most 1e6 times the mean density over the scale of E'.
+def capped_weight(second: Array, density: Array, mean: float, scale: float) -> Array:
+    """1/E'' (cell,), below the mean density at most 1e6 times that over the scale of E'.
 
     Where E'' is almost 0, as with a large exponent in a nearly empty cell, the rank-one terms of the Schur complement
     would otherwise cancel all digits of the others.
     """
-    return np.asarray(np.minimum(1.0 / second, _WEIGHT_CAP * mean / scale))
+    return np.where(density > mean, 1.0 / second, np.minimum(1.0 / second, _WEIGHT_CAP * mean / scale))

@@ -1,0 +1,81 @@
+"""One step in which a potential carries the density: what all steppers with directional mobility share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fvflow.linalg import UpwindTriangular, rescale_to_mass
+from fvflow.mesh import Array
+from fvflow.problems import GradientFlow, State
+from fvflow.steppers.mobility import Mobility, UpstreamRatio
+from fvflow.steppers.step_energy import ContinuedEnergy, curvature, linearised
+from fvflow.steppers.transport_step import TransportStep
+
+_MORE = 1.5  # growth of the proximity where the energy did not fall
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """A potential, the density that it carries, and statistics of how it was found; see `State`."""
+
+    phi: Array
+    density: Array
+    dissipated: float
+    iterations: int
+    optimality: float = 0.0
+    gap: float = 0.0
+    switches: int = 0
+    fallbacks: int = 0
+
+
+Solve = Callable[[State, float, TransportStep, ContinuedEnergy], Carried]
+"""(state, length of the step, its transport part, its local energy) -> the solution; raises NumericsError."""
+
+
+class CarriedStep:
+    """The step (state, length) -> state of one problem, given what solves it for a local energy.
+
+    Interactions are taken at rho^n and, if E would not fall by that, with as much proximity as makes it fall. The mass
+    of the carried density is exact by the columns of its matrix; what round-off is left is scaled away.
+    """
+
+    def __init__(self, problem: GradientFlow, mobility: Mobility, solve: Solve) -> None:
+        self._problem, self._solve = problem, solve
+        self._triangular, self._ratio = UpwindTriangular(problem.mesh), UpstreamRatio(problem.mesh, mobility)
+
+    def __call__(self, state: State, length: float) -> State:
+        """The state after the step; raises NumericsError if it has no solution."""
+        mesh = self._problem.mesh
+        conductance = length * mesh.transmissibility
+        forward, backward = (conductance * ratio for ratio in self._ratio(state.density))
+        step = TransportStep(mesh, self._triangular, state.density, state.mass, forward, backward)
+        with np.errstate(all="ignore"):  # an overflow shows in the residuals, and the next method is tried
+            found = self._solution(state, length, step)
+        solution = rescale_to_mass(step.matrix(found.phi), found.density, state.mass)
+        after = state.advanced(
+            length,
+            solution.density,
+            potential=found.phi,
+            dissipated=found.dissipated,
+            correction=solution.correction,
+            iterations=found.iterations,
+            optimality=found.optimality,
+            gap=found.gap,
+        )
+        return replace(after, switches=found.switches, fallbacks=found.fallbacks)
+
+    def _solution(self, state: State, length: float, step: TransportStep) -> Carried:
+        total, before = self._problem.total, state.density
+        proximity, iterations, switches = 0.0, 0, 0
+        while True:
+            found = self._solve(state, length, step, ContinuedEnergy(linearised(total, before, proximity), step.mean))
+            iterations, switches = iterations + found.iterations, switches + found.switches
+            if not total.interacting or (needed := curvature(total, found.density - before)) <= proximity:
+                break
+            if total.value(found.density) + found.dissipated <= total.value(before):
+                break
+            proximity = _MORE * max(needed, proximity)
+        return replace(found, iterations=iterations, switches=switches)
