@@ -23,6 +23,7 @@ from fvflow.exact import (
     Gibbs,
     HeatBall,
     HeatBox,
+    LogGas,
     Quantiles,
     TiltedBox,
 )
@@ -139,6 +140,17 @@ EXAMPLES: dict[type, list[Example]] = {
             (25, 50, 100),
             2,
         )
+    ],
+    LogGas: [
+        Example(
+            LogGas(),
+            box(-2.0, 2.0),
+            lambda n: WassersteinFlow((Entropy(1.0 / n), Potential("x**2/2"), Interaction("-log(r)"))),
+            Gaussian((0.1,), ((0.3,),)),
+            (50, 100, 200),
+            1,
+            (Times(8.0, 0.1),) * 3,
+        ),
     ],
     Barenblatt: [
         Example(

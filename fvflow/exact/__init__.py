@@ -11,6 +11,7 @@ from fvflow.exact.gaussian_jko import GaussianJKO
 from fvflow.exact.geodesic import AffineGeodesic, GaussianGeodesic, Quantiles
 from fvflow.exact.gibbs import AtEquilibrium, Gibbs
 from fvflow.exact.heat import HeatBox
+from fvflow.exact.log_gas import LogGas
 from fvflow.exact.tilted import TiltedBox
 
 Exact = (
@@ -19,6 +20,7 @@ Exact = (
     | HeatBox
     | HeatBall
     | Gibbs
+    | LogGas
     | Barenblatt
     | TiltedBox
     | GaussianGeodesic
@@ -42,6 +44,7 @@ __all__ = [
     "Gibbs",
     "HeatBall",
     "HeatBox",
+    "LogGas",
     "Quantiles",
     "Reference",
     "TiltedBox",
