@@ -7,12 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fvflow.linalg import divergence
 from fvflow.mesh import Array
-from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
+from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
-from fvflow.steppers.transport_step import Faces, TransportStep
-from fvflow.steppers.upwind_newton import Point
+from fvflow.steppers.transport_step import MinimisingTransport, Point
 
 _START_BARRIER = 0.1  # of the first iterate, relative to potential range times mean density
 _START_DENSITY = 0.01  # smallest density of the first iterate, relative to the mean
@@ -48,22 +46,23 @@ class InteriorPoint:
     mass is 0; otherwise the round-off of large constants is left in r1.
     """
 
-    def __init__(self, solver: MeshSystemSolver, step: TransportStep, energy: ContinuedEnergy, spread: float) -> None:
-        """`spread` is the range of the potential over the mass before the step plus rho E'' at the mean."""
-        self._solver, self._step, self._energy, self._spread = solver, step, energy, spread
+    def __init__(self, solver: MeshSystemSolver, step: MinimisingTransport, energy: ContinuedEnergy) -> None:
+        self._solver, self._step, self._energy = solver, step, energy
         self._volume, self._mean = step.mesh.volume, step.mean
+        self._spread = energy.scale(energy.potential(step.before), step.before)  # scale of the potential
         self._level = energy.level(step.mass)
 
     def start(self) -> Point:
         """The first iterate for Newton's method without a barrier: E' is constant up to the barrier."""
         return self._without_barrier(self._start())
 
-    def solve(self, accepted: Callable[[Array], bool], iterations: int) -> tuple[Point, int, bool]:
-        """The last iterate, the iterations, and whether its phi is accepted; if not, its barrier has been taken off."""
+    def solve(self, accepted: Callable[[Point], bool], iterations: int) -> tuple[Point, int, bool]:
+        """The last iterate, the iterations, and whether it is accepted; if not, its barrier has been taken off."""
         point = self._start()
         for iteration in range(iterations + 1):
-            if accepted(point.phi + self._level):
-                return Point(point.phi + self._level, point.density), iteration, True
+            candidate = Point(point.phi + self._level, point.density)
+            if accepted(candidate):
+                return candidate, iteration, True
             if iteration == iterations or not np.isfinite(point.phi.sum()):
                 break
             point = self._advanced(point)
@@ -143,11 +142,9 @@ class InteriorPoint:
     def _direction(self, point: _Point) -> _Direction:
         """(r1, r2, r3) -> the Newton step in phi, rho and s, refined once."""
         volume, density, multiplier = self._volume, point.density, point.multiplier
-        faces = self._step.faces(point.phi)
-        flow = faces.conductance * density[faces.source]
         regular = _REGULARISATION * self._spread / np.maximum(density, self._mean)
         weight = 1.0 / (self._energy.second(density) + multiplier / density + regular)
-        schur = SchurComplement(self._solver, volume, faces.source, faces.target, faces.speed, flow, weight / volume)
+        schur = self._step.schur(self._solver, density, self._step.faces(point.phi), weight / volume)
         inverse = schur.inverse(0.0, True)
 
         def solve(continuity: Array, optimality: Array) -> tuple[Array, Array]:
@@ -157,15 +154,10 @@ class InteriorPoint:
         def direction(r1: Array, r2: Array, r3: Array) -> tuple[Array, Array, Array]:
             reduced = r2 + r3 / density
             dphi, drho = solve(r1, reduced)
-            left1 = r1 + schur.coupling(drho) + self._diffused(faces, flow, dphi)
+            left1 = r1 + schur.coupling(drho) + schur.laplacian(dphi)
             left2 = drho / weight - schur.coupling_transpose(dphi) / volume + reduced
             more_phi, more_rho = solve(left1, left2)
             drho = drho + more_rho
             return dphi + more_phi, drho, -(r3 + multiplier * drho) / density
 
         return direction
-
-    def _diffused(self, faces: Faces, flow: Array, phi: Array) -> Array:
-        """A phi (cell,): the weighted Laplacian of the Schur complement."""
-        mesh = self._step.mesh
-        return divergence(mesh, flow * (phi[mesh.owner] - phi[mesh.neighbour]))

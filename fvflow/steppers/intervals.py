@@ -10,8 +10,8 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, factorise, solve_second_kind
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.newton import CentredNewton, sparse
-from fvflow.steppers.schur import MeshSystemSolver
+from fvflow.steppers.newton import CentredNewton
+from fvflow.steppers.schur import MeshSystemSolver, sparse
 
 
 class IntervalsNewton(CentredNewton):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -25,16 +25,21 @@ from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.carried import CarriedStep
+from fvflow.steppers.interior_point import InteriorPoint
 from fvflow.steppers.intervals import IntervalsNewton
 from fvflow.steppers.minimiser import Minimiser
 from fvflow.steppers.mobility import Mobility
-from fvflow.steppers.newton import CentredNewton, NewtonResult, run_newton
+from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
+from fvflow.steppers.optimality import OPTIMAL, converged
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
+from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.transport_step import CentredTransportStep
 
 FallibleStep = Callable[[State, float], State | None]
 """(state, length of the step) -> the state after the step; None if the step failed."""
 
 _MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
+_INTERIOR_ITERATIONS = 60
 _MIN_DENSITY = 1e-6  # relative to the mean: smallest density at which the predictor evaluates the diffusion
 
 
@@ -130,8 +135,9 @@ class JKO(GradientStepperBase):
     This is the Benamou-Brenier problem of the step with one time interval, phi at its midpoint: second order in space,
     and within a relative tau^2 of the JKO recursion, so that the remaining error is the first order in tau of the
     recursion itself (notes, equations (1) and (140)). The joint system of Q intervals costs more than Q systems of one
-    interval. A step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted
-    as a fallback.
+    interval. Where Newton's method does not converge, or its density would be negative, as in vacuum, the same minimum
+    over rho >= 0 is sought by an interior point, for one interval and local energies. A step that this does not find
+    either is taken by `ljko` instead and counted as a fallback.
     """
 
     intervals: Annotated[int, Ge(1), Le(64)] = 1
@@ -163,31 +169,70 @@ class JKO(GradientStepperBase):
         mesh, system = problem.mesh, MeshSystemSolver(problem.mesh, self.solver)
         predict, triangular = Predictor(problem, self.solver), UpwindTriangular(mesh)
 
+        def by_newton(state: State, length: float) -> _Minimum:
+            return self._newton(system, problem, state, predict(state, length), length)
+
+        def by_interior_point(state: State, length: float) -> _Minimum:
+            return self._interior(system, problem, state, length)
+
         def step(state: State, length: float) -> State | None:
-            try:
-                with np.errstate(all="ignore"):  # an overflow shows in the residual
-                    newton, result = self._newton(system, problem, state, predict(state, length), length)
-            except NumericsError:
-                return None
-            density = transported_density(mesh, triangular, state, newton.flux(), newton.phi, self.tolerance)
-            if density is None:
-                return None
-            cost = newton.cost()
-            return state.advanced(length, density, potential=newton.phi, dissipated=cost, **result._asdict())
+            spent = 0
+            for method in (by_newton, by_interior_point):
+                try:
+                    with np.errstate(all="ignore"):  # an overflow shows in the residual
+                        found = method(state, length)
+                except NotConverged as failure:
+                    spent += failure.iterations
+                    continue
+                except NumericsError:
+                    continue
+                spent += found.result.iterations
+                density = transported_density(mesh, triangular, state, found.flux, found.phi, self.tolerance)
+                if density is not None:
+                    phi, cost, result = found.phi, found.cost, found.result._replace(iterations=spent)
+                    return state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
+            return None
 
         return step
 
     def _newton(
         self, system: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, length: float
-    ) -> tuple[CentredNewton, NewtonResult]:
-        """The converged iterate. Raises NumericsError."""
+    ) -> _Minimum:
+        """By Newton's method, which converges fast if there is no vacuum. Raises NumericsError."""
         single = CentredNewton(system, problem, state, start, length)
         result = run_newton(single, self.tolerance, self.iterations)
         if self.intervals == 1:
-            return single, result
+            return _Minimum(single.phi, single.flux(), single.cost(), result)
         several = IntervalsNewton(system, problem, state, single, length, self.intervals)
         final = run_newton(several, self.tolerance, self.iterations)
-        return several, final._replace(iterations=result.iterations + final.iterations)
+        final = final._replace(iterations=result.iterations + final.iterations)
+        return _Minimum(several.phi, several.flux(), several.cost(), final)
+
+    def _interior(self, system: MeshSystemSolver, problem: GradientFlow, state: State, length: float) -> _Minimum:
+        """By an interior point, for one interval and local energies: rho >= 0 anywhere. Raises NumericsError."""
+        if self.intervals > 1 or problem.total.interacting:
+            raise NumericsError("the interior point is for one interval and local energies")
+        mesh = problem.mesh
+        step = CentredTransportStep(mesh, state.density, state.mass, length * mesh.transmissibility)
+        energy = ContinuedEnergy(problem.total, step.mean)
+        interior = InteriorPoint(system, step, energy)
+        point, iterations, solved = interior.solve(
+            lambda found: converged(step, energy, found, self.tolerance), _INTERIOR_ITERATIONS
+        )
+        if not solved:
+            raise NumericsError("the interior point did not converge")
+        drop = step.faces(point.phi)
+        flux = step.flow(point.density) * drop
+        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), NewtonResult(iterations, self.tolerance, OPTIMAL))
+
+
+class _Minimum(NamedTuple):
+    """phi (cell,), mass through each face in the step (face,), transport cost, and how it was found."""
+
+    phi: Array
+    flux: Array
+    cost: float
+    result: NewtonResult
 
 
 def with_fallback(step: FallibleStep, problem: GradientFlow) -> Step:

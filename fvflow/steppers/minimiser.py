@@ -13,18 +13,14 @@ from fvflow.problems import State
 from fvflow.steppers import implicit_upwind
 from fvflow.steppers.carried import Carried
 from fvflow.steppers.interior_point import InteriorPoint
+from fvflow.steppers.newton import NotConverged, brisk
 from fvflow.steppers.optimality import Certificate, certificate
 from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
-from fvflow.steppers.transport_step import TransportStep
-from fvflow.steppers.upwind_newton import NotConverged, Point, UpwindNewton
+from fvflow.steppers.transport_step import Point, TransportStep
+from fvflow.steppers.upwind_newton import UpwindNewton
 
 _PATIENCE = 45  # iterations of Newton's method from a density of constant E'
-
-
-def _brisk(iteration: int) -> float:
-    """Half a digit an iteration: those from the prediction that end within 15 iterations have been faster."""
-    return np.inf if iteration < 4 else 10.0 ** (4 - 0.5 * iteration)
 
 
 def _patient(iteration: int) -> float:
@@ -64,9 +60,9 @@ class Minimiser:
                 spent, switches = spent + failure.iterations, switches + 1
             return None
 
-        if found := attempt(newton.from_density(self.predict(state, length)), _brisk):
+        if found := attempt(newton.from_density(self.predict(state, length)), brisk):
             return found
-        interior = InteriorPoint(self.system, step, energy, energy.scale(energy.potential(step.before), step.before))
+        interior = InteriorPoint(self.system, step, energy)
         if found := attempt(interior.start(), _patient):
             return found
         try:
@@ -98,7 +94,7 @@ def _carried(step: TransportStep, phi: Array, last: Certificate, iterations: int
 
 
 class _Test:
-    """Whether a potential (cell,) is optimal; `phi` and `last` are the last one and its certificate."""
+    """Whether the potential of an iterate is optimal; `phi` and `last` are the last one and its certificate."""
 
     phi: Array
     last: Certificate
@@ -106,6 +102,6 @@ class _Test:
     def __init__(self, step: TransportStep, energy: ContinuedEnergy) -> None:
         self._step, self._energy = step, energy
 
-    def __call__(self, phi: Array) -> bool:
-        self.phi, self.last = phi, certificate(self._step, self._energy, phi)
+    def __call__(self, point: Point) -> bool:
+        self.phi, self.last = point.phi, certificate(self._step, self._energy, point.phi)
         return self.last.accepted

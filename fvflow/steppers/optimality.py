@@ -8,7 +8,7 @@ import numpy as np
 
 from fvflow.mesh import Array
 from fvflow.steppers.step_energy import ContinuedEnergy
-from fvflow.steppers.transport_step import TransportStep
+from fvflow.steppers.transport_step import MinimisingTransport, Point, TransportStep
 
 OPTIMAL = 1e-6  # largest error, relative to the range of E', of a potential that is accepted
 _GAP = 1e-9  # largest gap that is accepted, relative to the range of E' times the mass
@@ -28,6 +28,21 @@ class Certificate(NamedTuple):
     def accepted(self) -> bool:
         """Whether the step counts as solved."""
         return self.optimality <= OPTIMAL and self.gap <= _GAP
+
+
+def converged(step: MinimisingTransport, energy: ContinuedEnergy, point: Point, tolerance: float) -> bool:
+    """Whether phi and rho >= 0 solve a step: continuity to `tolerance` of the mass, and q as it has to be.
+
+    |q - E'(rho)| <= 1e-6 P where rho > 1e-12 of the mean, and q - E'(1e-12 mean) <= 1e-6 P elsewhere, where it is not
+    to be filled.
+    """
+    phi, density = point
+    faces = step.faces(phi)
+    variation, occupied = energy.first(density), energy.occupied(density)
+    error = step.hamilton_jacobi(phi, faces) - np.where(occupied, variation, energy.least_occupied)
+    error = np.where(occupied, np.abs(error), error)
+    lost = float(np.abs(step.continuity(density, faces)).sum())
+    return lost <= tolerance * step.mass and float(error.max()) <= OPTIMAL * energy.scale(variation, density)
 
 
 def certificate(step: TransportStep, energy: ContinuedEnergy, phi: Array) -> Certificate:

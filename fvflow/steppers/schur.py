@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fvflow.linalg import (
     Multigrid,
     ReusedAMG,
     SymmetricSolver,
+    divergence,
     elimination_order,
     factorise,
 )
@@ -124,6 +125,22 @@ def _face_pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
     return first, second, shared_cell
 
 
+class Schur(Protocol):
+    """S = A + B diag(w) B' of one Newton iterate, with its products."""
+
+    def coupling(self, x: Array) -> Array:
+        """B x (cell,)."""
+
+    def coupling_transpose(self, y: Array) -> Array:
+        """B' y (cell,)."""
+
+    def laplacian(self, x: Array) -> Array:
+        """A x (cell,)."""
+
+    def inverse(self, newton_error: float, accurate: bool) -> Map:
+        """x -> S^-1 x, see `MeshSystemSolver.inverse`."""
+
+
 class SchurComplement:
     """S = A + B diag(w) B' of one upwind Newton iterate, with its products.
 
@@ -154,6 +171,11 @@ class SchurComplement:
         """B' y (cell,)."""
         return self._own * y - np.bincount(self._source, self._speed * y[self._target], self._cells)
 
+    def laplacian(self, x: Array) -> Array:
+        """A x (cell,)."""
+        flux = self._flow * (x[self._source] - x[self._target])
+        return np.asarray(np.bincount(self._source, flux, self._cells) - np.bincount(self._target, flux, self._cells))
+
     def inverse(self, newton_error: float, accurate: bool) -> Map:
         """x -> S^-1 x, see `MeshSystemSolver.inverse`."""
         source, target, weight, speed, flow = self._source, self._target, self._weight, self._speed, self._flow
@@ -170,3 +192,50 @@ class SchurComplement:
         direct = -(flow + upstream_weight * self._own[source] * speed)
         values = np.concatenate([direct, weight[shared_cell] * speed[first] * speed[second]])
         return solver.inverse(rows, columns, values, diagonal, newton_error, accurate)
+
+
+class CentredSchurComplement:
+    """The same for centred mobility, with general sparse matrices.
+
+    A is the Laplacian with the conductances tau T m_s (`flow`); B is diag(volume) plus the divergence of cell values
+    transported with the speeds tau T_s D_s/4 (`speed`) out of both cells of a face.
+    """
+
+    def __init__(
+        self, solver: MeshSystemSolver, mesh: Any, volume: Array, speed: Array, flow: Array, weight: Array
+    ) -> None:
+        self._solver, self._weight = solver, weight
+        cells = np.arange(len(volume), dtype=np.int32)
+        rows, columns = [cells, mesh.owner, mesh.neighbour], [cells, mesh.neighbour, mesh.owner]
+        self._coupling = sparse([volume + divergence(mesh, speed), speed, -speed], rows, columns)
+        total = np.bincount(mesh.owner, flow, len(cells)) + np.bincount(mesh.neighbour, flow, len(cells))
+        self._laplacian = sparse([total + 1.0 * (volume == 0), -flow, -flow], rows, columns)
+
+    def coupling(self, x: Array) -> Array:
+        """B x (cell,)."""
+        return np.asarray(self._coupling.dot(x))
+
+    def coupling_transpose(self, y: Array) -> Array:
+        """B' y (cell,)."""
+        return np.asarray(self._coupling.T.dot(y))
+
+    def laplacian(self, x: Array) -> Array:
+        """A x (cell,)."""
+        return np.asarray(self._laplacian.dot(x))
+
+    def inverse(self, newton_error: float, accurate: bool) -> Map:
+        """x -> S^-1 x, see `MeshSystemSolver.inverse`."""
+        from scipy.sparse import triu
+
+        schur = triu(self._laplacian + (self._coupling * self._weight) @ self._coupling.T)
+        diagonal, upper = schur.diagonal(), triu(schur, 1).tocoo()
+        return self._solver.inverse(upper.row, upper.col, upper.data, diagonal, newton_error, accurate)
+
+
+def sparse(values: list[Array], rows: list[Index], columns: list[Index]) -> Any:
+    """The matrix with these entries as a scipy CSR array."""
+    from scipy.sparse import coo_array
+
+    count = len(values[0])
+    places = (np.concatenate(rows), np.concatenate(columns))
+    return coo_array((np.concatenate(values), places), shape=(count, count)).tocsr()

@@ -76,6 +76,7 @@ class ContinuedEnergy:
         self._floor = np.full(cells, self.floor)
         self._slope = total.second(self._floor)
         self._at_floor = total.first(self._floor)
+        self.least_occupied = total.first(np.full(cells, OCCUPIED * mean))  # E' at the least density that holds mass
         self._empty = self._at_floor - self._slope * self._floor  # E'(0)
         self.largest = 2.0 * mean * float(total.volume.sum() / total.volume.min())  # density of all mass in one cell
         self.stiffness = float((mean * total.second(np.full(cells, mean))).max())  # rho E'' at the mean density

@@ -1,13 +1,15 @@
-"""The transport part of one minimising-movement step with directional mobility."""
+"""The transport part of one minimising-movement step, with directional or with centred mobility."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fvflow.linalg import FaceMatrix, UpwindTriangular, divergence
 from fvflow.mesh import Array, Index, Mesh
+from fvflow.steppers.schur import CentredSchurComplement, MeshSystemSolver, Schur, SchurComplement
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,47 @@ class Faces:
     def speed(self) -> Array:
         """tau T_s theta_s |D_s| (face,)."""
         return np.asarray(self.conductance * np.abs(self.drop))
+
+
+class Point(NamedTuple):
+    """An iterate."""
+
+    phi: Array
+    """Potential (cell,)."""
+    density: Array
+    """rho > 0 (cell,)."""
+
+
+class MinimisingTransport(Protocol):
+    """The transport part of a step as the interior point sees it; `faces` is whatever its other methods take."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh."""
+
+    @property
+    def mass(self) -> float:
+        """Total mass."""
+
+    @property
+    def mean(self) -> float:
+        """Mean density."""
+
+    @property
+    def before(self) -> Array:
+        """rho^n (cell,)."""
+
+    def faces(self, phi: Array) -> Any:
+        """What a potential (cell,) makes of the faces."""
+
+    def continuity(self, density: Array, faces: Any) -> Array:
+        """|K| (rho - rho^n) + outflow (cell,)."""
+
+    def hamilton_jacobi(self, phi: Array, faces: Any) -> Array:
+        """q (cell,), which equals E' at the minimiser."""
+
+    def schur(self, solver: MeshSystemSolver, density: Array, faces: Any, weight: Array) -> Schur:
+        """The Schur complement of Newton's method at a density (cell,), `weight` = 1/(|K| E'') (cell,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +113,11 @@ class TransportStep:
         kinetic = np.bincount(faces.source, 0.5 * faces.speed * np.abs(faces.drop), len(phi))
         return np.asarray(phi + kinetic / self.mesh.volume)
 
+    def schur(self, solver: MeshSystemSolver, density: Array, faces: Faces, weight: Array) -> SchurComplement:
+        """The Schur complement of Newton's method at a density (cell,), `weight` = 1/(|K| E'') (cell,)."""
+        flow = faces.conductance * density[faces.source]
+        return SchurComplement(solver, self.mesh.volume, faces.source, faces.target, faces.speed, flow, weight)
+
     def matrix(self, phi: Array) -> FaceMatrix:
         """The matrix of implicit upwind transport along phi, an M-matrix."""
         drop = phi[self.mesh.owner] - phi[self.mesh.neighbour]
@@ -84,3 +132,45 @@ class TransportStep:
         """1/2 sum_s tau T_s theta_s rho_s D_s^2, the discrete W2^2(rho^n, rho)/(2 tau)."""
         faces = self.faces(phi)
         return 0.5 * float((faces.conductance * density[faces.source]) @ faces.drop**2)
+
+
+@dataclass(frozen=True, eq=False)
+class CentredTransportStep:
+    """One step tau from rho^n on a mesh with the mobility (rho_K + rho_L + rho^n_K + rho^n_L)/4; see `JKO`."""
+
+    mesh: Mesh
+    before: Array
+    """rho^n (cell,)."""
+    mass: float
+    """Total mass."""
+    conductance: Array
+    """tau T_s (face,)."""
+
+    @property
+    def mean(self) -> float:
+        """Mean density."""
+        return self.mass / float(self.mesh.volume.sum())
+
+    def faces(self, phi: Array) -> Array:
+        """The drop phi_K - phi_L of a potential (cell,) over each face (face,)."""
+        return phi[self.mesh.owner] - phi[self.mesh.neighbour]
+
+    def flow(self, density: Array) -> Array:
+        """tau T_s m_s (face,)."""
+        both = density + self.before
+        return 0.25 * self.conductance * (both[self.mesh.owner] + both[self.mesh.neighbour])
+
+    def continuity(self, density: Array, drop: Array) -> Array:
+        """|K| (rho - rho^n) + outflow (cell,)."""
+        return self.mesh.volume * (density - self.before) + divergence(self.mesh, self.flow(density) * drop)
+
+    def hamilton_jacobi(self, phi: Array, drop: Array) -> Array:
+        """q_K = phi_K + tau/(8|K|) sum_s T_s D_s^2 (cell,), which equals E' at the minimiser."""
+        share, cells = 0.125 * self.conductance * drop**2, len(phi)
+        kinetic = np.bincount(self.mesh.owner, share, cells) + np.bincount(self.mesh.neighbour, share, cells)
+        return np.asarray(phi + kinetic / self.mesh.volume)
+
+    def schur(self, solver: MeshSystemSolver, density: Array, drop: Array, weight: Array) -> CentredSchurComplement:
+        """The Schur complement of Newton's method at a density (cell,), `weight` = 1/(|K| E'') (cell,)."""
+        speed = 0.25 * self.conductance * drop
+        return CentredSchurComplement(solver, self.mesh, self.mesh.volume, speed, self.flow(density), weight)

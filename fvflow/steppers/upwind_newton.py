@@ -4,40 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import NamedTuple
 
 import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg import inner
 from fvflow.mesh import Array
-from fvflow.steppers.newton import round_off
-from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
+from fvflow.steppers.newton import NotConverged, round_off
+from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
-from fvflow.steppers.transport_step import TransportStep
+from fvflow.steppers.transport_step import Point, TransportStep
 
 _FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if empty cells are regular
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
 _MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
 _DAMPED, _UNDAMPED, _WINDOW = 0.8, 6, 3  # length of a step in a stall; iterations before any; those that show one
 _WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
-
-
-class NotConverged(NumericsError):
-    """Newton's method gave up."""
-
-    def __init__(self, iterations: int) -> None:
-        super().__init__(f"Newton's method gave up after {iterations} iterations")
-        self.iterations = iterations
-
-
-class Point(NamedTuple):
-    """An iterate."""
-
-    phi: Array
-    """Potential (cell,)."""
-    density: Array
-    """rho > 0 (cell,)."""
 
 
 class UpwindNewton:
@@ -61,9 +43,9 @@ class UpwindNewton:
         return Point(energy.first(density), density)
 
     def solve(
-        self, point: Point, accepted: Callable[[Array], bool], tolerance: float, pace: Callable[[int], float]
+        self, point: Point, accepted: Callable[[Point], bool], tolerance: float, pace: Callable[[int], float]
     ) -> int:
-        """The iterations until the errors are below `tolerance` and phi is `accepted`. Raises NumericsError.
+        """The iterations until the errors are below `tolerance` and the iterate is `accepted`. Raises NumericsError.
 
         It gives up where the error after k iterations exceeds pace(k).
 
@@ -84,14 +66,13 @@ class UpwindNewton:
             scale = energy.scale(variation, density)
             mass_error = max(float(np.abs(continuity).sum()) - round_off(step.mesh, flow, phi), 0.0) / step.mass
             potential_error = float(np.abs(optimality[occupied]).max()) / scale
-            if mass_error <= tolerance and potential_error <= 100 * tolerance and accepted(phi):
+            if mass_error <= tolerance and potential_error <= 100 * tolerance and accepted(Point(phi, density)):
                 return iteration
             errors.append(max(mass_error, potential_error))
             if errors[-1] > pace(iteration):
                 break
             weight = capped_weight(energy.second(density), density, step.mean, scale)
-            source, target, speed = faces.source, faces.target, faces.speed
-            schur = SchurComplement(self._solver, volume, source, target, speed, flow, weight / volume)
+            schur = step.schur(self._solver, density, faces, weight / volume)
             try:
                 change = -schur.inverse(errors[-1], False)(continuity + schur.coupling(weight * optimality))
             except NumericsError:
