@@ -72,7 +72,7 @@ class EVBDF2(GradientStepperBase):
 
     def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
         mesh, system, triangular = problem.mesh, MeshSystemSolver(problem.mesh), UpwindTriangular(problem.mesh)
-        jko = JKO(tolerance=self.tolerance, iterations=self.iterations).start_fallible(problem)
+        jko = JKO(intervals=1, tolerance=self.tolerance, iterations=self.iterations).start_fallible(problem)
 
         def step(state: State, length: float) -> State | None:
             if state.previous is None:

@@ -11,8 +11,8 @@ from fvflow.problems import GradientFlow, State
 from fvflow.steppers import implicit_upwind
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.carried import Carried, CarriedStep
-from fvflow.steppers.jko import Predictor
 from fvflow.steppers.mobility import Mobility
+from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
 

@@ -11,15 +11,10 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.fluxes import scharfetter_gummel
 from fvflow.linalg import (
     Auto,
-    FaceMatrix,
-    FactorCache,
-    SplitSweeps,
-    SymmetricSolver,
     UpwindTriangular,
-    resolve_solver,
+    inner,
 )
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
@@ -31,6 +26,7 @@ from fvflow.steppers.minimiser import Minimiser
 from fvflow.steppers.mobility import Mobility
 from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
 from fvflow.steppers.optimality import OPTIMAL, converged
+from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import CentredTransportStep
@@ -39,8 +35,10 @@ FallibleStep = Callable[[State, float], State | None]
 """(state, length of the step) -> the state after the step; None if the step failed."""
 
 _MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
+_BYTES_AN_UNKNOWN = {1: 1_000, 2: 20_000, 3: 40_000}  # of the joint system of several intervals, by dimension
+_LARGEST_REFINED = {1: 200_000, 2: 6_400, 3: 1_000}  # cells up to which several intervals are tried, by dimension
+_DOUBLINGS = (2, 4, 8, 16, 32, 64)  # numbers of intervals that are tried
 _INTERIOR_ITERATIONS = 60
-_MIN_DENSITY = 1e-6  # relative to the mean: smallest density at which the predictor evaluates the diffusion
 
 
 @dataclass(frozen=True)
@@ -136,12 +134,15 @@ class JKO(GradientStepperBase):
     and within a relative tau^2 of the JKO recursion, so that the remaining error is the first order in tau of the
     recursion itself (notes, equations (1) and (140)). The joint system of Q intervals costs more than Q systems of one
     interval. Where Newton's method does not converge, or its density would be negative, as in vacuum, the same minimum
-    over rho >= 0 is sought by an interior point, for one interval and local energies. A step that this does not find
-    either is taken by `ljko` instead and counted as a fallback.
+    over rho >= 0 is sought by an interior point, for one interval and local energies; where the intervals cannot be
+    refined, as in vacuum, one is kept. Both are counted as `switches`. A step that this does not find either is taken
+    by `ljko` instead and counted as a fallback.
     """
 
-    intervals: Annotated[int, Ge(1), Le(64)] = 1
-    """Number Q of time intervals in a step, for long steps: the distance from the JKO recursion falls like 1/Q^2."""
+    intervals: Annotated[int, Ge(1), Le(64)] | None = None
+    """Number Q of time intervals in a step; by default doubled until the density has the `accuracy`."""
+    accuracy: Annotated[float, Gt(0)] = 1e-4
+    """Distance from the JKO recursion in each step, L1 over the mass, that the choice of intervals aims at."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-12
     """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 40
@@ -156,9 +157,23 @@ class JKO(GradientStepperBase):
         return math.inf
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run; several intervals are factorised together, 20 kB per unknown."""
-        joint = 40_000 * self.intervals * extent.cells if self.intervals > 1 else 0
+        """Estimated bytes of a run; two intervals or the given number are factorised together."""
+        dimension, count = extent.dimension, self.intervals or _DOUBLINGS[0]
+        cells = extent.cells if self.intervals else min(extent.cells, _LARGEST_REFINED[dimension])
+        joint = _BYTES_AN_UNKNOWN[dimension] * 2 * count * cells if count > 1 else 0
         return super().memory(extent) + joint
+
+    def _refinements(self, extent: Extent) -> tuple[int, ...]:
+        """The numbers of intervals to try after one, where their joint system is small enough."""
+        if self.intervals is not None:
+            return () if self.intervals == 1 else (self.intervals,)
+        return _DOUBLINGS if extent.cells <= _LARGEST_REFINED[extent.dimension] else ()
+
+    def describe(self, extent: Extent) -> str:
+        """A sentence on the scheme."""
+        if self.intervals is not None or self._refinements(extent):
+            return super().describe(extent)
+        return f"{super().describe(extent)}; one interval in a step, as there are too many cells to refine it"
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
@@ -190,7 +205,8 @@ class JKO(GradientStepperBase):
                 density = transported_density(mesh, triangular, state, found.flux, found.phi, self.tolerance)
                 if density is not None:
                     phi, cost, result = found.phi, found.cost, found.result._replace(iterations=spent)
-                    return state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
+                    after = state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
+                    return replace(after, switches=found.switches)
             return None
 
         return step
@@ -201,16 +217,28 @@ class JKO(GradientStepperBase):
         """By Newton's method, which converges fast if there is no vacuum. Raises NumericsError."""
         single = CentredNewton(system, problem, state, start, length)
         result = run_newton(single, self.tolerance, self.iterations)
-        if self.intervals == 1:
-            return _Minimum(single.phi, single.flux(), single.cost(), result)
-        several = IntervalsNewton(system, problem, state, single, length, self.intervals)
-        final = run_newton(several, self.tolerance, self.iterations)
-        final = final._replace(iterations=result.iterations + final.iterations)
-        return _Minimum(several.phi, several.flux(), several.cost(), final)
+        found: CentredNewton = single
+        for count in self._refinements(problem.mesh.extent):
+            several = IntervalsNewton(system, problem, state, single, length, count)
+            try:
+                last = run_newton(several, self.tolerance, self.iterations)
+            except NotConverged:
+                if self.intervals is not None or count > 2:
+                    raise
+                return _Minimum(found.phi, found.flux(), found.cost(), result, switches=1)
+            result = last._replace(iterations=result.iterations + last.iterations)
+            distance = inner(problem.mesh.volume, np.abs(several.density - found.density)) / state.mass
+            found = several
+            if self.intervals is None and distance <= 3.0 * self.accuracy:  # the error falls fourfold
+                break
+        else:
+            if self.intervals is None and found is not single:
+                raise NumericsError(f"{_DOUBLINGS[-1]} intervals do not reach the accuracy {self.accuracy:g}")
+        return _Minimum(found.phi, found.flux(), found.cost(), result)
 
     def _interior(self, system: MeshSystemSolver, problem: GradientFlow, state: State, length: float) -> _Minimum:
         """By an interior point, for one interval and local energies: rho >= 0 anywhere. Raises NumericsError."""
-        if self.intervals > 1 or problem.total.interacting:
+        if (self.intervals or 1) > 1 or problem.total.interacting:
             raise NumericsError("the interior point is for one interval and local energies")
         mesh = problem.mesh
         step = CentredTransportStep(mesh, state.density, state.mass, length * mesh.transmissibility)
@@ -223,7 +251,8 @@ class JKO(GradientStepperBase):
             raise NumericsError("the interior point did not converge")
         drop = step.faces(point.phi)
         flux = step.flow(point.density) * drop
-        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), NewtonResult(iterations, self.tolerance, OPTIMAL))
+        result = NewtonResult(iterations, self.tolerance, OPTIMAL)
+        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), result, switches=1)
 
 
 class _Minimum(NamedTuple):
@@ -233,6 +262,7 @@ class _Minimum(NamedTuple):
     flux: Array
     cost: float
     result: NewtonResult
+    switches: int = 0
 
 
 def with_fallback(step: FallibleStep, problem: GradientFlow) -> Step:
@@ -255,31 +285,3 @@ def transported_density(
     """
     masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
     return masses / mesh.volume if held_back <= tolerance * state.mass else None
-
-
-class Predictor:
-    """The initial iterate: a linear implicit step with the diffusion rho E''(rho) of the last density.
-
-    The potential is included. On large grids the step is split by axis: thirty times faster at 512^2, but a fifth more
-    Newton iterations in vacuum.
-    """
-
-    def __init__(self, problem: GradientFlow, solver: SymmetricSolver) -> None:
-        self._problem = problem
-        large = solver.resolve_symmetric(problem.mesh.extent).cg_iterations() is not None
-        self._split = problem.mesh.edges is not None and (large or problem.mesh.dimension == 1)
-        self._solve = FactorCache(resolve_solver(Auto(), problem.mesh.extent).prepare, keep=2)
-
-    def __call__(self, state: State, tau: float) -> Array:
-        mesh, total = self._problem.mesh, self._problem.total
-        density = np.maximum(state.density, _MIN_DENSITY * state.mass / mesh.volume.sum())
-        diffusion = density * total.second(density)
-        eps = 0.5 * (diffusion[mesh.owner] + diffusion[mesh.neighbour])
-        potential = total.potential(state.density)
-        drop = potential[mesh.owner] - potential[mesh.neighbour]
-        conductance = tau * mesh.transmissibility
-        down, up = conductance * scharfetter_gummel(-drop, eps), conductance * scharfetter_gummel(drop, eps)
-        matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, mesh.shape if self._split else None)
-        if self._split:
-            return SplitSweeps(matrix)(state.density)
-        return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density

@@ -15,9 +15,10 @@ from fvflow.linalg import UpwindTriangular, divergence, elimination_order, facto
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.jko import FallibleStep, Predictor, transported_density, with_fallback
+from fvflow.steppers.jko import FallibleStep, transported_density, with_fallback
 from fvflow.steppers.mobility import UpstreamRatio
 from fvflow.steppers.newton import round_off
+from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import Map
 
 _PREDICTED = 1e-8  # residual of the prediction, as a fraction of the mass
