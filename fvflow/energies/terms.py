@@ -72,7 +72,7 @@ class PowerTerm(EnergyTerm):
         return self._scaled(self.exponent, density, self.exponent - 2.0)
 
     def _scaled(self, factor: float, density: Array, power: float) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.asarray(self.coefficient * factor * np.power(density, power))
 
     def secant(self, before: Array, after: Array) -> Array:

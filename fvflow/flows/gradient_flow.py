@@ -20,6 +20,7 @@ from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientStepper
 from fvflow.times import Times
 
+_LEAST_DIFFUSION = 1e-12  # smallest epsilon that double precision sees, relative to the range of the potential
 _AT_WALL = 0.5  # h |Lap x| of a cell beside a wall, which is 0 inside and 1 at the walls of a grid
 _EACH_STEP = "whose energy is known at every step"
 
@@ -72,6 +73,13 @@ class WassersteinFlow(BaseFlow):
             raise CaseError(
                 "the energy has no strictly convex part, so that a JKO step has no unique minimum and the mass may "
                 f"gather in a point: add {{kind: entropy, epsilon: ...}}{least} or a porous-medium"
+            )
+        spread = float(np.ptp(total.potential(np.zeros(mesh.cells))))
+        linear = self.diffusion()
+        if linear > 0 and not self.power_laws() and linear < _LEAST_DIFFUSION * spread:
+            raise CaseError(
+                f"the potential differs by {spread:.3g} between cells, beside which epsilon = {linear:g} is lost to "
+                f"round-off; use epsilon >= {_LEAST_DIFFUSION * spread:.2g} or a smaller potential"
             )
         return GradientFlow(mesh, total)
 

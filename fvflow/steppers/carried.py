@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
@@ -15,6 +16,7 @@ from fvflow.steppers.step_energy import ContinuedEnergy, curvature, linearised
 from fvflow.steppers.transport_step import TransportStep
 
 _MORE = 1.5  # growth of the proximity where the energy did not fall
+_ROUND_OFF = 1e-9  # of energies, relative to the scale of E' times the mass: the gap of an accepted step
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +73,15 @@ class CarriedStep:
         total, before = self._problem.total, state.density
         proximity, iterations, switches = 0.0, 0, 0
         while True:
-            found = self._solve(state, length, step, ContinuedEnergy(linearised(total, before, proximity), step.mean))
+            energy = ContinuedEnergy(linearised(total, before, proximity), step.mean)
+            found = self._solve(state, length, step, energy)
             iterations, switches = iterations + found.iterations, switches + found.switches
             if not total.interacting or (needed := curvature(total, found.density - before)) <= proximity:
                 break
             if total.value(found.density) + found.dissipated <= total.value(before):
                 break
             proximity = _MORE * max(needed, proximity)
+        rise = total.value(found.density) - total.value(before)
+        if not rise <= _ROUND_OFF * energy.scale(energy.first(found.density), found.density) * state.mass:
+            raise NumericsError(f"the energy would rise by {rise:.1e}: the step is too long for double precision")
         return replace(found, iterations=iterations, switches=switches)

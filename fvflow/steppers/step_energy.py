@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.energies import EnergyTerm, PotentialTerm, TotalEnergy
+from fvflow.errors import NumericsError
 from fvflow.mesh import Array
 
 VACUUM = 1e-16  # relative to the mean density: below it E' is continued linearly
@@ -99,8 +100,14 @@ class ContinuedEnergy:
         return np.asarray(density > OCCUPIED * self.mean)
 
     def scale(self, variation: Array, density: Array) -> float:
-        """Range of a variation (cell,) over the cells that hold mass, plus rho E'' at the mean: the scale of E'."""
-        return float(np.ptp(variation[self.occupied(density)])) + self.stiffness
+        """Range of a variation (cell,) over the cells that hold mass, plus rho E'' at the mean: the scale of E'.
+
+        Raises NumericsError if it is 0 or overflows, so that nothing can be measured by it.
+        """
+        found = float(np.ptp(variation[self.occupied(density)])) + self.stiffness
+        if not 0.0 < found < np.inf:
+            raise NumericsError(f"the variation of the energy has the range {found:g} in double precision")
+        return found
 
     def inverse(self, variation: Array, barrier: float = 0.0, near: Array | None = None) -> Array:
         """rho >= 0 (cell,) with E'(rho) - barrier/rho = q, or 0 where E'(0) - barrier/0 exceeds q. `near` is a guess.
@@ -128,7 +135,7 @@ class ContinuedEnergy:
         return np.where(below, linear, np.exp(place))
 
     def level(self, mass: float) -> float:
-        """c such that the density with E'(rho) = c has the mass."""
+        """c such that the density with E'(rho) = c has the mass; raises NumericsError if round-off hides it."""
         from scipy.optimize import brentq
 
         cells = len(self._floor)
@@ -142,4 +149,7 @@ class ContinuedEnergy:
             near[0] = density = self.inverse(np.full(cells, variation(place)), near=near[0])
             return float(np.log(self.volume @ density / mass))
 
-        return variation(brentq(excess, np.log(self.floor), np.log(self.largest), xtol=_CLOSE))
+        low, high = float(np.log(self.floor)), float(np.log(self.largest))
+        if not excess(low) < 0.0 < excess(high):
+            raise NumericsError("the diffusion is lost to round-off beside the potential")
+        return variation(brentq(excess, low, high, xtol=_CLOSE))
