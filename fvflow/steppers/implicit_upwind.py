@@ -10,10 +10,10 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import factorise
 from fvflow.mesh import Array
-from fvflow.steppers.newton import round_off
+from fvflow.steppers.newton import limited, round_off
 from fvflow.steppers.step_energy import VACUUM, ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
-from fvflow.steppers.upwind_newton import capped_weight, limited
+from fvflow.steppers.upwind_newton import capped_weight
 
 _DIRECT, _CONTINUED = 15, 14  # Newton iterations at the whole length, and at each of a continuation
 _SHRINK, _FIRST_GROWTH, _MAX_GROWTH, _MIN_GROWTH = 4.0, 8.0, 64.0, 1.0005

@@ -10,7 +10,7 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import divergence, factorise, solve_second_kind
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.newton import CentredNewton
+from fvflow.steppers.newton import CentredNewton, limited
 from fvflow.steppers.schur import MeshSystemSolver, sparse
 
 
@@ -102,7 +102,7 @@ class IntervalsNewton(CentredNewton):
             right = self._interaction(step[-1])
             step = step - response(solve_second_kind(lambda z: self._interaction(response(z)[-1]), right))
         self._potentials = self._potentials + step[:count]
-        self._densities = self._limited(self._densities, step[count:])
+        self._densities = limited(self._densities, step[count:], self._mean)
         self.phi, self.density = self._potentials[-1], self._densities[-1]
 
     def _matrix(self) -> Any:

@@ -14,7 +14,7 @@ from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import CentredSchurComplement, Map, MeshSystemSolver
 
 _VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
-_FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if E'(0) is finite
+FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if E'(0) is finite
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
 _MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
 
@@ -33,7 +33,7 @@ class CentredNewton:
         self._solver, self._total, self._before = solver, total, state.density
         self._mass, self._mean = state.mass, mean
         if np.isfinite(total.first(np.zeros_like(start))).all():  # empty cells are regular
-            self.density = np.maximum(start, _FLOOR * mean)
+            self.density = np.maximum(start, FLOOR * mean)
             self.density *= state.mass / inner(mesh.volume, self.density)
             self._vacuum = np.zeros(len(start), dtype=bool)
         else:
@@ -112,7 +112,7 @@ class CentredNewton:
             optimality = optimality - solve_second_kind(lambda z: self._interaction(local_step(0.0, z)[1]), right)
         step, change = local_step(continuity, optimality)
         self.phi = self.phi + step
-        self.density = self._limited(self.density, change)
+        self.density = limited(self.density, change, self._mean)
         self._drop = self.phi[self.owner] - self.phi[self.neighbour]
 
     def _interaction(self, change: Array) -> Array:
@@ -122,10 +122,10 @@ class CentredNewton:
         """E'(rho)."""
         return self._total.first(self.density)
 
-    def _limited(self, density: Array, change: Array) -> Array:
-        """The density after a Newton step, limited cell by cell."""
-        largest = np.maximum(_MAX_INCREASE * density, self._mean)
-        return np.clip(density + change, _MAX_DECREASE * density, largest)
+
+def limited(density: Array, change: Array, mean: float) -> Array:
+    """The density (cell,) after a Newton step, between 1/10 and 3 times the one before; up to the mean it may fill."""
+    return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
 
 
 def round_off(mesh: Any, flow: Array, phi: Array) -> float:

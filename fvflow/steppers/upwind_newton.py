@@ -10,14 +10,11 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import inner
 from fvflow.mesh import Array
-from fvflow.steppers.newton import NotConverged, round_off
+from fvflow.steppers.newton import FLOOR, NotConverged, limited, round_off
 from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Point, TransportStep
 
-_FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if empty cells are regular
-_MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
-_MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
 _DAMPED, _UNDAMPED, _WINDOW = 0.8, 6, 3  # length of a step in a stall; iterations before any; those that show one
 _WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
 
@@ -38,7 +35,7 @@ class UpwindNewton:
         step, energy = self._step, self._energy
         density = np.maximum(start, energy.floor)
         if energy.regular:
-            density = np.maximum(density, _FLOOR * step.mean)
+            density = np.maximum(density, FLOOR * step.mean)
             density *= step.mass / inner(step.mesh.volume, density)
         return Point(energy.first(density), density)
 
@@ -87,11 +84,6 @@ class UpwindNewton:
 def _stalled(errors: list[float]) -> bool:
     """Whether the last three iterations have not halved the least error before them, after the first six."""
     return len(errors) > _UNDAMPED and errors[-1] > 0.5 * min(errors[:-_WINDOW])
-
-
-def limited(density: Array, change: Array, mean: float) -> Array:
-    """The density (cell,) after a Newton step, between 1/10 and 3 times the one before; up to the mean it may fill."""
-    return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
 
 
 def capped_weight(second: Array, density: Array, mean: float, scale: float) -> Array:
