@@ -139,9 +139,9 @@ class RunStatistics:
     """Largest residual of continuity since the last frame."""
     optimality: float = 0.0
     """Largest residual of the optimality condition since the last frame."""
-    gap: float = 0.0
+    gap: float = np.nan
     """Largest gap of a minimising-movement step since the last frame."""
-    step_gap: float = 0.0
+    step_gap: float = np.nan
     """Largest gap of all steps."""
     largest_cell_share: float = 0.0
     """Largest part of the mass in one cell, after the last step."""
@@ -183,7 +183,7 @@ class RunStatistics:
         self.rejections += state.rejections
         self.residual = max(self.residual, state.residual)
         self.optimality = max(self.optimality, state.optimality)
-        self.gap, self.step_gap = max(self.gap, state.gap), max(self.step_gap, state.gap)
+        self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
         self.cost += state.dissipated
         self.length = state.time - self.time
         self.steps, self.time = state.step, state.time
@@ -229,7 +229,8 @@ class RunStatistics:
         counts = self.halvings, self.fallbacks, self.switches
         errors = self.residual, self.optimality, self.gap
         values = (self.length, self.cost, balance, *errors, self.largest_cell_share, *counts)
-        self.residual = self.optimality = self.gap = 0.0
+        self.residual = self.optimality = 0.0
+        self.gap = np.nan
         return dict(zip(STEPS, values, strict=True))
 
     def summary(self) -> dict[str, float]:
@@ -244,7 +245,9 @@ class RunStatistics:
         }
         if self.energy is not None:
             figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
-            figures |= {"step_gap": self.step_gap, "largest_cell_share": self.largest_cell_share}
+            figures["largest_cell_share"] = self.largest_cell_share
+            if not np.isnan(self.step_gap):
+                figures["step_gap"] = self.step_gap
             figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks, "switches": self.switches}
         if self.rejections:
             figures["rejections"] = self.rejections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -49,8 +50,8 @@ class State:
     """Final residual of the continuity equation in the last step, as a fraction of the mass."""
     optimality: float = 0.0
     """Final residual max |phi + kinetic - E'(rho)| of the last step outside vacuum, relative to the range of E'."""
-    gap: float = 0.0
-    """Bound on energy plus transport cost of the last step above their minimum, relative to range of E' times mass."""
+    gap: float = math.nan
+    """Bound on energy plus transport cost of the last step above their minimum, over range of E' times mass; or nan."""
     halvings: int = 0
     """Number of times that the last step was halved because it did not converge."""
     rejections: int = 0
@@ -85,7 +86,7 @@ class State:
         correction: float = 0.0,
         residual: float = 0.0,
         optimality: float = 0.0,
-        gap: float = 0.0,
+        gap: float = math.nan,
         dissipated: float = 0.0,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""

@@ -41,7 +41,7 @@ class EntropyTerm(EnergyTerm):
         return self.epsilon / density
 
     def secant(self, before: Array, after: Array) -> Array:
-        """eps (log a + (1 + 1/q) log(1 + q)), q = (b - a)/a; c b^(m-1)/(m - 1) for a = 0."""
+        """eps (log a + (1 + 1/q) log(1 + q)), q = (b - a)/a; eps log b for a = 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             q = (after - before) / before
             quotient = np.where(np.abs(q) < _SMALL_CHANGE, 1.0 - 0.5 * q, np.log1p(q) / q)  # log(1 + q)/q

@@ -23,6 +23,10 @@ class TotalEnergy:
         """E(rho)."""
         return float(sum(self.volume @ term.value(density) for term in self.terms))
 
+    def round_off(self, density: Array) -> float:
+        """Bound on the round-off of `value`: 1e-14 of the sum of the magnitudes of its parts."""
+        return 1e-14 * float(sum(self.volume @ np.abs(term.value(density)) for term in self.terms))
+
     def first(self, density: Array) -> Array:
         """E'(rho) of each cell (cell,)."""
         return np.asarray(sum(term.first(density) for term in self.terms))

@@ -42,6 +42,8 @@ class LogGas(ClosedForm):
         elif not (facts.drift.gradient and facts.drift.steady) or facts.drift.absent or _strengths(facts) is None:
             charge = "" if facts.mesh.dimension == 1 else " - q*log(r)"
             yield f"exact log-gas needs the potential k*r**2/2{charge} and the kernel -c*log(r), with k and c > 0"
+        elif (radius := _radius(facts)) > float(np.abs(facts.mesh.points).max(axis=0).min()):
+            yield f"exact log-gas fills a radius of {radius:.3g} about the origin, which the mesh does not hold"
 
     def reference(self, facts: Facts) -> Reference:
         """The equilibrium on the mesh of the case."""
@@ -58,6 +60,12 @@ class LogGas(ClosedForm):
             return np.where((square > charge / stiffness) & (square < (charge + outer) / stiffness), height, 0.0)
 
         return Equilibrium(cell_values(facts.mesh, density, self.sampling, 8))
+
+
+def _radius(facts: Facts) -> float:
+    """Outer radius of the support."""
+    stiffness, charge, repulsion = _strengths(facts) or (1.0, 0.0, 0.0)
+    return float(np.sqrt((charge + repulsion * facts.mass * (2.0 if facts.mesh.dimension == 1 else 1.0)) / stiffness))
 
 
 def _strengths(facts: Facts) -> tuple[float, float, float] | None:

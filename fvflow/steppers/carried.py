@@ -16,7 +16,7 @@ from fvflow.steppers.step_energy import ContinuedEnergy, curvature, linearised
 from fvflow.steppers.transport_step import TransportStep
 
 _MORE = 1.5  # growth of the proximity where the energy did not fall
-_ROUND_OFF = 1e-9  # of energies, relative to the scale of E' times the mass: the gap of an accepted step
+_ACCEPTED_GAP = 1e-9  # of a step, relative to the scale of E' times the mass
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,9 @@ class CarriedStep:
         """The state after the step; raises NumericsError if it has no solution."""
         mesh = self._problem.mesh
         conductance = length * mesh.transmissibility
-        forward, backward = (conductance * ratio for ratio in self._ratio(state.density))
-        step = TransportStep(mesh, self._triangular, state.density, state.mass, forward, backward)
         with np.errstate(all="ignore"):  # an overflow shows in the residuals, and the next method is tried
+            forward, backward = (conductance * ratio for ratio in self._ratio(state.density))
+            step = TransportStep(mesh, self._triangular, state.density, state.mass, forward, backward)
             found = self._solution(state, length, step)
         solution = rescale_to_mass(step.matrix(found.phi), found.density, state.mass)
         after = state.advanced(
@@ -76,12 +76,14 @@ class CarriedStep:
             energy = ContinuedEnergy(linearised(total, before, proximity), step.mean)
             found = self._solve(state, length, step, energy)
             iterations, switches = iterations + found.iterations, switches + found.switches
-            if not total.interacting or (needed := curvature(total, found.density - before)) <= proximity:
+            rise, round_off = total.value(found.density) - total.value(before), total.round_off(before)
+            if not total.interacting or rise + found.dissipated <= round_off:
                 break
-            if total.value(found.density) + found.dissipated <= total.value(before):
+            needed = curvature(total, found.density - before)
+            if not needed > proximity:
                 break
-            proximity = _MORE * max(needed, proximity)
-        rise = total.value(found.density) - total.value(before)
-        if not rise <= _ROUND_OFF * energy.scale(energy.first(found.density), found.density) * state.mass:
+            proximity = _MORE * needed
+        scale = energy.scale(energy.first(found.density), found.density)
+        if not rise <= _ACCEPTED_GAP * scale * state.mass + round_off:
             raise NumericsError(f"the energy would rise by {rise:.1e}: the step is too long for double precision")
         return replace(found, iterations=iterations, switches=switches)

@@ -43,7 +43,7 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
         flow = faces.conductance * density[faces.source]
         residual = step.continuity(density, faces)
         lost = float(np.abs(residual).sum()) / step.mass
-        if lost <= max(_TOLERANCE, round_off(mesh, flow, mu) / step.mass):
+        if lost <= max(_TOLERANCE, round_off(mesh, flow, mu, step.mass) / step.mass):
             return mu, step.transported(mu), iteration
         if iteration == iterations or not np.isfinite(lost):
             break

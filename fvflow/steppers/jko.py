@@ -25,11 +25,11 @@ from fvflow.steppers.intervals import IntervalsNewton
 from fvflow.steppers.minimiser import Minimiser
 from fvflow.steppers.mobility import Mobility
 from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
-from fvflow.steppers.optimality import OPTIMAL, converged
+from fvflow.steppers.optimality import OPTIMAL, errors_of
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
-from fvflow.steppers.transport_step import CentredTransportStep
+from fvflow.steppers.transport_step import CentredTransportStep, Point
 
 FallibleStep = Callable[[State, float], State | None]
 """(state, length of the step) -> the state after the step; None if the step failed."""
@@ -135,8 +135,8 @@ class JKO(GradientStepperBase):
     recursion itself (notes, equations (1) and (140)). The joint system of Q intervals costs more than Q systems of one
     interval. Where Newton's method does not converge, or its density would be negative, as in vacuum, the same minimum
     over rho >= 0 is sought by an interior point, for one interval and local energies; where the intervals cannot be
-    refined, as in vacuum, one is kept. Both are counted as `switches`. A step that this does not find either is taken
-    by `ljko` instead and counted as a fallback.
+    refined to the accuracy, as in vacuum, the most that converge are kept. Both are counted as `switches`. A step that
+    neither finds is taken by `ljko` instead and counted as a fallback.
     """
 
     intervals: Annotated[int, Ge(1), Le(64)] | None = None
@@ -167,7 +167,8 @@ class JKO(GradientStepperBase):
         """The numbers of intervals to try after one, where their joint system is small enough."""
         if self.intervals is not None:
             return () if self.intervals == 1 else (self.intervals,)
-        return _DOUBLINGS if extent.cells <= _LARGEST_REFINED[extent.dimension] else ()
+        largest = _LARGEST_REFINED[extent.dimension]
+        return tuple(count for count in _DOUBLINGS if extent.cells <= largest and count * extent.cells <= 4 * largest)
 
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
@@ -223,7 +224,7 @@ class JKO(GradientStepperBase):
             try:
                 last = run_newton(several, self.tolerance, self.iterations)
             except NotConverged:
-                if self.intervals is not None or count > 2:
+                if self.intervals is not None:
                     raise
                 return _Minimum(found.phi, found.flux(), found.cost(), result, switches=1)
             result = last._replace(iterations=result.iterations + last.iterations)
@@ -232,8 +233,8 @@ class JKO(GradientStepperBase):
             if self.intervals is None and distance <= 3.0 * self.accuracy:  # the error falls fourfold
                 break
         else:
-            if self.intervals is None and found is not single:
-                raise NumericsError(f"{_DOUBLINGS[-1]} intervals do not reach the accuracy {self.accuracy:g}")
+            if self.intervals is None:
+                return _Minimum(found.phi, found.flux(), found.cost(), result, switches=1)
         return _Minimum(found.phi, found.flux(), found.cost(), result)
 
     def _interior(self, system: MeshSystemSolver, problem: GradientFlow, state: State, length: float) -> _Minimum:
@@ -244,14 +245,19 @@ class JKO(GradientStepperBase):
         step = CentredTransportStep(mesh, state.density, state.mass, length * mesh.transmissibility)
         energy = ContinuedEnergy(problem.total, step.mean)
         interior = InteriorPoint(system, step, energy)
-        point, iterations, solved = interior.solve(
-            lambda found: converged(step, energy, found, self.tolerance), _INTERIOR_ITERATIONS
-        )
+        errors = np.inf, np.inf
+
+        def accepted(point: Point) -> bool:
+            nonlocal errors
+            errors = errors_of(step, energy, point)
+            return errors[0] <= self.tolerance and errors[1] <= OPTIMAL
+
+        point, iterations, solved = interior.solve(accepted, _INTERIOR_ITERATIONS)
         if not solved:
-            raise NumericsError("the interior point did not converge")
+            raise NotConverged(iterations)
         drop = step.faces(point.phi)
         flux = step.flow(point.density) * drop
-        result = NewtonResult(iterations, self.tolerance, OPTIMAL)
+        result = NewtonResult(iterations, *errors)
         return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), result, switches=1)
 
 

@@ -141,7 +141,7 @@ class Midpoint(GradientStepperBase):
             flux = flow * drop
             residual = mesh.volume * (density - before) + divergence(mesh, flux)
             error = float(np.abs(residual).sum()) / state.mass
-            if error <= max(tolerance, round_off(mesh, flow, phi) / state.mass):
+            if error <= max(tolerance, round_off(mesh, flow, phi, state.mass) / state.mass):
                 return _Solution(density, flux, phi, float(flux @ drop), iteration, error)
             if not np.isfinite(error):
                 break

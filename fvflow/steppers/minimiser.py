@@ -62,10 +62,10 @@ class Minimiser:
 
         if found := attempt(newton.from_density(self.predict(state, length)), brisk):
             return found
-        interior = InteriorPoint(self.system, step, energy)
-        if found := attempt(interior.start(), _patient):
-            return found
         try:
+            interior = InteriorPoint(self.system, step, energy)
+            if found := attempt(interior.start(), _patient):
+                return found
             point, count, solved = interior.solve(test, self.iterations)
             spent += count
             if solved:
@@ -74,7 +74,7 @@ class Minimiser:
             if found := attempt(point, _patient):
                 return found
         except NumericsError:
-            spent, switches = spent + self.iterations, switches + 1
+            switches += 1
         phi, _, count = implicit_upwind.solve(step, energy, lambda part: self.predict(state, part * length))
         last = certificate(step, energy, phi)
         minimum = _carried(step, phi, last, spent + count, switches)

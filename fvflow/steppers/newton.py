@@ -14,6 +14,7 @@ from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import CentredSchurComplement, Map, MeshSystemSolver
 
 _VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
+_LARGEST_ROUND_OFF = 1e-6  # beyond it a residual says nothing
 FLOOR = 1e-6  # relative to the mean: smallest density of the first iterate if E'(0) is finite
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
 _MAX_INCREASE = 3.0  # largest such ratio, unless the density stays below the mean
@@ -38,7 +39,7 @@ class CentredNewton:
             self._vacuum = np.zeros(len(start), dtype=bool)
         else:
             self.density = np.maximum(start, np.finfo(float).tiny)
-            self._vacuum = self.density <= _VACUUM * mean
+            self._vacuum = np.maximum(self.density, state.density) <= _VACUUM * mean
         self._active_volume = np.where(self._vacuum, 0.0, mesh.volume)
         closed = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
         self._conductance = np.where(closed, 0.0, tau * mesh.transmissibility)
@@ -81,7 +82,7 @@ class CentredNewton:
         return errors
 
     def _relative_errors(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
-        mass_error = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi), 0.0) / self._mass
+        mass_error = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi, self._mass), 0.0) / self._mass
         potential_error = float(np.abs(optimality / self.volume).max()) / self._scale
         finite = np.isfinite(mass_error + potential_error)
         return (mass_error, potential_error) if finite else (np.inf, np.inf)
@@ -128,10 +129,11 @@ def limited(density: Array, change: Array, mean: float) -> Array:
     return np.clip(density + change, _MAX_DECREASE * density, np.maximum(_MAX_INCREASE * density, mean))
 
 
-def round_off(mesh: Any, flow: Array, phi: Array) -> float:
-    """Bound on the round-off of the fluxes flow_s (phi_K - phi_L), summed over the cells."""
+def round_off(mesh: Any, flow: Array, phi: Array, mass: float) -> float:
+    """Bound on the round-off of the fluxes flow_s (phi_K - phi_L), summed over the cells; at most 1e-6 of the mass."""
     magnitude = np.abs(phi)
-    return float(4 * np.finfo(float).eps * (flow @ (magnitude[mesh.owner] + magnitude[mesh.neighbour])))
+    bound = 4 * np.finfo(float).eps * (flow @ (magnitude[mesh.owner] + magnitude[mesh.neighbour]))
+    return min(float(bound), _LARGEST_ROUND_OFF * mass)
 
 
 def _variation_scale(total: TotalEnergy, mean: float, cells: int) -> float:

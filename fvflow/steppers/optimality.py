@@ -30,11 +30,11 @@ class Certificate(NamedTuple):
         return self.optimality <= OPTIMAL and self.gap <= _GAP
 
 
-def converged(step: MinimisingTransport, energy: ContinuedEnergy, point: Point, tolerance: float) -> bool:
-    """Whether phi and rho >= 0 solve a step: continuity to `tolerance` of the mass, and q as it has to be.
+def errors_of(step: MinimisingTransport, energy: ContinuedEnergy, point: Point) -> tuple[float, float]:
+    """How far phi and rho >= 0 are from solving a step: of continuity, over the mass, and of q, over the scale P of E'.
 
-    |q - E'(rho)| <= 1e-6 P where rho > 1e-12 of the mean, and q - E'(1e-12 mean) <= 1e-6 P elsewhere, where it is not
-    to be filled.
+    The latter is the largest |q - E'(rho)| where rho > 1e-12 of the mean, and q - E'(1e-12 mean), if it is positive,
+    elsewhere, where nothing is to be filled.
     """
     phi, density = point
     faces = step.faces(phi)
@@ -42,7 +42,7 @@ def converged(step: MinimisingTransport, energy: ContinuedEnergy, point: Point, 
     error = step.hamilton_jacobi(phi, faces) - np.where(occupied, variation, energy.least_occupied)
     error = np.where(occupied, np.abs(error), error)
     lost = float(np.abs(step.continuity(density, faces)).sum())
-    return lost <= tolerance * step.mass and float(error.max()) <= OPTIMAL * energy.scale(variation, density)
+    return lost / step.mass, float(error.max()) / energy.scale(variation, density)
 
 
 def certificate(step: TransportStep, energy: ContinuedEnergy, phi: Array) -> Certificate:

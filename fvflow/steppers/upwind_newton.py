@@ -16,6 +16,7 @@ from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Point, TransportStep
 
 _DAMPED, _UNDAMPED, _WINDOW = 0.8, 6, 3  # length of a step in a stall; iterations before any; those that show one
+_LARGEST_COUNT = 100  # iterations at any pace
 _WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
 
 
@@ -60,13 +61,17 @@ class UpwindNewton:
             occupied = energy.occupied(density)
             if not (np.isfinite(continuity.sum() + optimality.sum()) and occupied.any()):
                 break
-            scale = energy.scale(variation, density)
-            mass_error = max(float(np.abs(continuity).sum()) - round_off(step.mesh, flow, phi), 0.0) / step.mass
+            try:
+                scale = energy.scale(variation, density)
+            except NumericsError:
+                break
+            lost = float(np.abs(continuity).sum()) - round_off(step.mesh, flow, phi, step.mass)
+            mass_error = max(lost, 0.0) / step.mass
             potential_error = float(np.abs(optimality[occupied]).max()) / scale
             if mass_error <= tolerance and potential_error <= 100 * tolerance and accepted(Point(phi, density)):
                 return iteration
             errors.append(max(mass_error, potential_error))
-            if errors[-1] > pace(iteration):
+            if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT:
                 break
             weight = capped_weight(energy.second(density), density, step.mean, scale)
             schur = step.schur(self._solver, density, faces, weight / volume)
