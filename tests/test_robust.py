@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from fvflow.energies import Entropy, Interaction, PorousMedium, Potential, TotalEnergy
+from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, inner
+from fvflow.mesh import Box
+from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientImplicitEuler
 from fvflow.steppers.optimality import OPTIMAL, certificate
 from fvflow.steppers.step_energy import ContinuedEnergy
@@ -68,3 +72,32 @@ def test_the_gap_bounds_the_distance_from_the_minimum(number):
         excess = (value(phi, found.density) - least) / its_scale
         assert excess <= found.gap + 1e-9 * scale / its_scale + 1e-12
         assert found.gap >= 0
+
+
+@pytest.mark.parametrize("kind", [LJKO, GradientImplicitEuler])
+def test_a_constant_in_the_potential_changes_nothing(kind):
+    """Its round-off would hide differences of E'; both energies are those of the same flow."""
+    mesh = Box((-2.0,), (2.0,), (60,)).build()
+    counts, densities = [], []
+    for constant in ("", " + 1e7"):
+        energies = (Entropy(0.1), Potential("x**2/2" + constant), Interaction("r**2/4" + constant))
+        problem = GradientFlow(mesh, TotalEnergy(mesh.volume, tuple(energy.on(mesh, {}) for energy in energies)))
+        density = np.exp(-5 * (mesh.centre[:, 0] - 0.3) ** 2)
+        state = State.initial(mesh, density / inner(mesh.volume, density))
+        step = kind().start(problem)
+        for _ in range(10):
+            state = step(state, 0.5)
+        counts.append(state.iterations)
+        densities.append(state.density)
+    np.testing.assert_allclose(densities[1], densities[0], rtol=1e-5)
+    assert counts[1] <= counts[0] + 2
+
+
+def test_a_step_beyond_double_precision_is_refused_and_ends():
+    mesh = Box((-2.0,), (2.0,), (40,)).build()
+    state = State.initial(mesh, np.ones(40) + mesh.centre[:, 0] / 4)
+    for energies, length in (((PorousMedium(2.0, 1e300),), 1.0), ((Entropy(1.0), Potential("x**2")), 1e300)):
+        terms = tuple(energy.on(mesh, {}) for energy in energies)
+        problem = GradientFlow(mesh, TotalEnergy(mesh.volume, terms))
+        with pytest.raises(NumericsError):
+            LJKO(halvings=1).start(problem)(state, length)

@@ -60,7 +60,7 @@ class CarriedStep:
         after = state.advanced(
             length,
             solution.density,
-            potential=found.phi,
+            potential=found.phi + float(self._problem.total.potential(state.density).min()),  # see `linearised`
             dissipated=found.dissipated,
             correction=solution.correction,
             iterations=found.iterations,

@@ -88,8 +88,8 @@ class InteriorPoint:
         return continuity, self._energy.first(point.density) - self._level - point.multiplier - q
 
     def _merit(self, continuity: Array, optimality: Array) -> float:
-        mass, potential = continuity**2 / self._volume, self._volume * optimality**2
-        return float(mass.sum() / self._mean**2 + potential.sum() / self._spread**2)
+        mass, potential = continuity / self._mean, optimality / self._spread
+        return float((mass**2 / self._volume + self._volume * potential**2).sum())
 
     def _advanced(self, point: _Point) -> _Point:
         """One predictor-corrector step."""

@@ -43,18 +43,17 @@ class _Proximity(EnergyTerm):
 def linearised(total: TotalEnergy, before: Array, proximity: float) -> TotalEnergy:
     """A local energy: E with its interactions replaced by their tangent at rho^n, plus (proximity/2) |rho - rho^n|^2.
 
+    The potential is shifted to the minimum 0.
+
     It is at least E, up to a constant, along the change h = rho - rho^n where the `curvature` of h is at most the
     proximity; then a step that lowers it lowers E. Along attraction, which is concave on densities of one mass, that
     is so without proximity.
     """
-    nonlocal_ = [term for term in total.terms if term.nonlocal_]
-    if not nonlocal_:
-        return total
-    local = tuple(term for term in total.terms if not term.nonlocal_)
-    terms: list[EnergyTerm] = [PotentialTerm(np.asarray(sum(term.first(before) for term in nonlocal_)))]
-    if proximity > 0:
-        terms.append(_Proximity(proximity, before))
-    return TotalEnergy(total.volume, (*local, *terms))
+    potential = total.potential(before)
+    local = tuple(term for term in total.terms if not (term.nonlocal_ or term.external))
+    shifted = PotentialTerm(potential - float(potential.min()))  # a constant would hide differences in its round-off
+    proximal = (_Proximity(proximity, before),) if proximity > 0 else ()
+    return TotalEnergy(total.volume, (*local, shifted, *proximal))
 
 
 def curvature(total: TotalEnergy, change: Array) -> float:
