@@ -19,6 +19,7 @@ _DIRECT, _CONTINUED = 15, 14  # Newton iterations at the whole length, and at ea
 _SHRINK, _FIRST_GROWTH, _MAX_GROWTH, _MIN_GROWTH = 4.0, 8.0, 64.0, 1.0005
 _FAST = 8  # iterations below which the continuation grows faster
 _ATTEMPTS = 60
+_LARGEST_COUNT = 5000  # Newton iterations of a continuation
 _TOLERANCE = 1e-10  # residual of continuity, relative to the mass
 
 
@@ -90,6 +91,8 @@ def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float
             growth, spent = growth**0.5, spent + _CONTINUED
             if growth < _MIN_GROWTH:
                 raise
+        if spent > _LARGEST_COUNT:
+            raise NumericsError(f"the implicit upwind step took more than {_LARGEST_COUNT} iterations")
     return mu, density, spent
 
 
