@@ -123,6 +123,8 @@ class RunStatistics:
     """Total steps taken by a fallback method."""
     switches: int = 0
     """Total methods that failed before another one solved a step."""
+    reduced: int = 0
+    """Total steps that kept less than the promised order or accuracy."""
     rejections: int = 0
     """Total steps rejected by error control."""
     steps: int = 0
@@ -180,6 +182,7 @@ class RunStatistics:
         self.halvings += state.halvings
         self.fallbacks += state.fallbacks
         self.switches += state.switches
+        self.reduced += state.reduced
         self.rejections += state.rejections
         self.residual = max(self.residual, state.residual)
         self.optimality = max(self.optimality, state.optimality)
@@ -249,6 +252,8 @@ class RunStatistics:
             if not np.isnan(self.step_gap):
                 figures["step_gap"] = self.step_gap
             figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks, "switches": self.switches}
+        if self.reduced:
+            figures["reduced"] = self.reduced
         if self.rejections:
             figures["rejections"] = self.rejections
         if self.convexity is not None:

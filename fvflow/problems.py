@@ -70,6 +70,8 @@ class State:
     """Transport cost or dissipation of the last step: the part of the energy decrease that the scheme accounts for."""
     switches: int = 0
     """Number of methods that failed before one solved the last step."""
+    reduced: int = 0
+    """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
 
     @staticmethod
     def initial(mesh: Mesh, density: Array) -> State:
@@ -104,6 +106,7 @@ class State:
             dissipated=dissipated,
             halvings=0,
             switches=0,
+            reduced=0,
             rejections=0,
             fallbacks=0,
         )

@@ -305,6 +305,19 @@ def test_jko_flow_reads_its_energies():
     assert flow.diffusion() == 1.0
 
 
+def test_a_diffusion_below_round_off_of_the_potential_is_refused():
+    ou = Case.read("cases/ou-1d-jko.yaml").replace({"flow.energy.0.epsilon": 1e-300, "exact": None, "checks": {}})
+    with pytest.raises(CaseError, match=r"differs by 17.9 between cells, beside which epsilon = 1e-300 is lost"):
+        ou.prepare()
+
+
+def test_a_gap_is_asked_of_steps_that_prove_one():
+    jko = Case.read("cases/ou-1d-jko.yaml")
+    jko.replace({"flow.stepper": {"kind": "ljko"}, "checks": {"step_gap": 1e-9}})
+    with pytest.raises(CaseError, match="step_gap: is for flow gradient-flow with stepper ljko; remove the check"):
+        jko.replace({"flow.stepper": {"kind": "implicit-euler"}, "checks": {"step_gap": 1e-9}})
+
+
 def test_a_refused_flow_is_told_whatever_else_the_case_asks():
     """Checks and times that look at the flow have none to look at."""
     jko = Case.read("cases/ou-1d-jko.yaml")

@@ -290,3 +290,21 @@ def test_a_pipe_that_closes_is_no_error(tmp_path):
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mass_in_one_cell_is_told_and_can_be_checked(tmp_path):
+    """Attraction beside a diffusion that the mesh does not resolve."""
+    (tmp_path / "spike.yaml").write_text(
+        "mesh: {kind: box, lower: [-1], upper: [1], cells: [21]}\n"
+        "flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 1e-4}, {kind: interaction, kernel: 4*r**2}]}\n"
+        "initial: {kind: gaussian, mean: [0], covariance: [[0.05]]}\ntimes: {end: 4, step: 0.2}\n"
+        "checks: {largest_cell_share: 0.5}\n"
+    )
+    done = call("run", "spike.yaml", "--json", cwd=tmp_path)
+    figures = json.loads(done.stdout)
+    assert done.returncode == 6
+    assert 0.9 < figures["largest_cell_share"] <= 1
+    share = f"{100 * figures['largest_cell_share']:.0f} % of the mass is in one cell"
+    assert share in done.stderr
+    density = fvflow.read(tmp_path / "spike.nc").rho.values[-1]
+    assert density.max() / density.sum() == pytest.approx(figures["largest_cell_share"], rel=1e-12)

@@ -359,3 +359,27 @@ def test_only_round_off_may_be_kept_back():
 def test_a_drift_that_moves_has_no_recursion():
     with pytest.raises(CaseError, match="gaussian-jko"):
         ou(1, 50, flow__potential="0.5*(x - t)**2", exact={"kind": "gaussian-jko"}).prepare()
+
+
+def test_the_accuracy_chooses_the_intervals():
+    """Each is nearer to the recursion than the one before; intervals that do not reach it are told."""
+    off = []
+    for options in ({"intervals": 1}, {}, {"accuracy": 1e-6}):
+        mean, variance, figures = deviation(
+            recursion(400, 0.25, 2).replace({"flow.stepper": {"kind": "jko", **options}})
+        )
+        assert "reduced" not in figures
+        off.append(abs(mean) + abs(variance))
+    assert off[1] < 0.4 * off[0]
+    assert off[2] < 0.4 * off[1]
+    unreachable = recursion(60, 0.25, 2).replace({"flow.stepper": {"kind": "jko", "accuracy": 1e-13}})
+    assert final(unreachable)[2]["reduced"] == 2
+
+
+@pytest.mark.parametrize("kind", ["jko", "evbdf2"])
+def test_steps_of_a_front_that_keep_less_than_they_promise_are_counted(kind):
+    energy = "{kind: porous-medium, exponent: 3}, {kind: potential, potential: 2*(x**2 + y**2)}"
+    square = case(energy, STARTS["vacuum"], 0.01, steps=5)
+    figures = final(square.replace({"flow.stepper": {"kind": kind}}))[2]
+    assert 1 <= figures["reduced"] <= 5
+    assert ("step_gap" in figures) == bool(figures["fallbacks"]), "only ljko proves one"

@@ -54,7 +54,7 @@ def test_the_gap_bounds_the_distance_from_the_minimum(number):
     mesh, total = one.problem.mesh, one.problem.total
     solved = LJKO(mobility="upwind").start(one.problem)(one.initial, one.step)
     conductance = one.step * mesh.transmissibility
-    step = TransportStep(mesh, UpwindTriangular(mesh), one.initial.density, 1.0, conductance, conductance)
+    step = TransportStep(mesh, one.initial.density, 1.0, UpwindTriangular(mesh), conductance, conductance)
     energy = ContinuedEnergy(total, step.mean)
 
     def value(phi, density):

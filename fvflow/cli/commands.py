@@ -172,6 +172,11 @@ def _remarks(figures: Mapping[str, Any], dimension: int) -> list[str]:
         remarks.append(
             f"{figures['fallbacks']} of {figures['steps']} steps were taken by a fallback method, of first order"
         )
+    if figures.get("reduced"):
+        remarks.append(
+            f"{figures['reduced']} of {figures['steps']} steps kept less than the order or accuracy of their method, "
+            "as at fronts in vacuum"
+        )
     if (share := figures.get("largest_cell_share", 0.0)) > 0.5 ** (dimension + 1):
         remarks.append(
             f"{100 * share:.0f} % of the mass is in one cell: the mesh does not resolve the density at the end; use "

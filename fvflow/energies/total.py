@@ -35,6 +35,10 @@ class TotalEnergy:
         """Diagonal of E''(rho) (cell,); for the off-diagonal part see `offdiagonal_hessian_product`."""
         return np.asarray(sum(term.second(density) for term in self.terms))
 
+    def stiffness(self, density: float) -> float:
+        """max_K rho E'' at a uniform density: the scale of E' at equilibrium, where its range is 0."""
+        return float((density * self.second(np.full(len(self.volume), density))).max())
+
     def secant(self, before: Array, after: Array) -> Array:
         """The discrete gradient (cell,): (e(b) - e(a))/(b - a) of local energies, W*(a + b)/2 of interactions.
 

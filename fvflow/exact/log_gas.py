@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -39,36 +39,42 @@ class LogGas(ClosedForm):
         """Potential and kernel of this form, on a line or in the plane."""
         if facts.mesh.dimension > 2:
             yield "exact log-gas is for a line or the plane; in space the logarithm is no Coulomb potential"
-        elif not (facts.drift.gradient and facts.drift.steady) or facts.drift.absent or _strengths(facts) is None:
+        elif not (facts.drift.gradient and facts.drift.steady) or facts.drift.absent or (gas := _gas(facts)) is None:
             charge = "" if facts.mesh.dimension == 1 else " - q*log(r)"
             yield f"exact log-gas needs the potential k*r**2/2{charge} and the kernel -c*log(r), with k and c > 0"
-        elif (radius := _radius(facts)) > float(np.abs(facts.mesh.points).max(axis=0).min()):
+        elif (radius := gas.outer_square(facts) ** 0.5) > float(np.abs(facts.mesh.points).max(axis=0).min()):
             yield f"exact log-gas fills a radius of {radius:.3g} about the origin, which the mesh does not hold"
 
     def reference(self, facts: Facts) -> Reference:
         """The equilibrium on the mesh of the case."""
-        strengths = _strengths(facts)
-        assert strengths is not None
-        stiffness, charge, repulsion = strengths
-        height, mass = stiffness / (np.pi * repulsion), facts.mass
-        outer = repulsion * mass * (2.0 if facts.mesh.dimension == 1 else 1.0)
+        gas = _gas(facts)
+        assert gas is not None
+        inner, outer = gas.charge / gas.stiffness, gas.outer_square(facts)
+        height = gas.stiffness / (np.pi * gas.repulsion)
 
         def density(position: Array, part: Subset) -> Array:
             square = (position**2).sum(axis=1)
             if facts.mesh.dimension == 1:
-                return np.asarray(height * np.sqrt(np.maximum(outer / stiffness - square, 0.0)))
-            return np.where((square > charge / stiffness) & (square < (charge + outer) / stiffness), height, 0.0)
+                return np.asarray(height * np.sqrt(np.maximum(outer - square, 0.0)))
+            return np.where((square > inner) & (square < outer), height, 0.0)
 
         return Equilibrium(cell_values(facts.mesh, density, self.sampling, 8))
 
 
-def _radius(facts: Facts) -> float:
-    """Outer radius of the support."""
-    stiffness, charge, repulsion = _strengths(facts) or (1.0, 0.0, 0.0)
-    return float(np.sqrt((charge + repulsion * facts.mass * (2.0 if facts.mesh.dimension == 1 else 1.0)) / stiffness))
+class _Gas(NamedTuple):
+    """k, q and c."""
+
+    stiffness: float
+    charge: float
+    repulsion: float
+
+    def outer_square(self, facts: Facts) -> float:
+        """R^2 of the support."""
+        line = facts.mesh.dimension == 1
+        return (self.charge + (2.0 if line else 1.0) * self.repulsion * facts.mass) / self.stiffness
 
 
-def _strengths(facts: Facts) -> tuple[float, float, float] | None:
+def _gas(facts: Facts) -> _Gas | None:
     """k, q and c of potential and kernel; None if they are not of this form."""
     mesh = facts.mesh
     square = (mesh.centre**2).sum(axis=1)
@@ -82,7 +88,7 @@ def _strengths(facts: Facts) -> tuple[float, float, float] | None:
     repulsion = [_repulsion(kernel, mesh.dimension) for kernel in facts.kernels]
     if len(repulsion) != 1 or repulsion[0] is None or stiffness <= 0 or charge < -_FIT * stiffness:
         return None
-    return stiffness, max(charge, 0.0), repulsion[0]
+    return _Gas(stiffness, max(charge, 0.0), repulsion[0])
 
 
 def _repulsion(kernel: Kernel, dimension: int) -> float | None:

@@ -38,9 +38,14 @@ class WassersteinFlow(BaseFlow):
     energy_each_step: ClassVar[bool] = True
     stores_fluxes: ClassVar[bool] = True
     can_be_timed: ClassVar[bool] = True
-    figures: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("energy_increase", "energy_defect", "fallbacks", "step_gap", "largest_cell_share"), _EACH_STEP
-    )
+    figures: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("energy_increase", "energy_defect", "fallbacks", "largest_cell_share"), _EACH_STEP),
+        "step_gap": "with stepper ljko",
+    }
+
+    def has_figure(self, name: str) -> bool:
+        """Whether a run computes this figure."""
+        return super().has_figure(name) and (name != "step_gap" or self.stepper.certified)
 
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""
@@ -70,17 +75,17 @@ class WassersteinFlow(BaseFlow):
         """
         total = TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy))
         if not any(part.strictly_convex for part in self.energy):
-            epsilon = _resolved_entropy(mesh, total)
-            least = f" ({epsilon:.2g} keeps a mass of 1 about a cell of this mesh wide)" if epsilon > 0 else ""
+            least = _resolved_entropy(mesh, total)
+            advice = f" ({least:.2g} keeps a mass of 1 about a cell of this mesh wide)" if least > 0 else ""
             raise CaseError(
                 "the energy has no strictly convex part, so that a JKO step has no unique minimum and the mass may "
-                f"gather in a point: add {{kind: entropy, epsilon: ...}}{least} or a porous-medium"
+                f"gather in a point: add {{kind: entropy, epsilon: ...}}{advice} or a porous-medium"
             )
         spread = float(np.ptp(total.potential(np.zeros(mesh.cells))))
-        linear = self.diffusion()
-        if linear > 0 and not self.power_laws() and linear < _LEAST_DIFFUSION * spread:
+        epsilon = self.diffusion()
+        if epsilon > 0 and not self.power_laws() and epsilon < _LEAST_DIFFUSION * spread:
             raise CaseError(
-                f"the potential differs by {spread:.3g} between cells, beside which epsilon = {linear:g} is lost to "
+                f"the potential differs by {spread:.3g} between cells, beside which epsilon = {epsilon:g} is lost to "
                 f"round-off; use epsilon >= {_LEAST_DIFFUSION * spread:.2g} or a smaller potential"
             )
         return GradientFlow(mesh, total)

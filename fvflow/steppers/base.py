@@ -128,7 +128,9 @@ class GradientStepperBase:
     growth: ClassVar[float] = GROWTH
     """Largest ratio of an adaptive step to the one before."""
     mobility: ClassVar[str] = "centred"
-    """The density on a face, for `describe`: upwind or centred."""
+    """The density on a face, for `describe`: limited, upwind or centred."""
+    certified: ClassVar[bool] = False
+    """Whether it proves how far each step is from its minimum: the figure `step_gap`."""
 
     @property
     def solver(self) -> SymmetricSolver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,12 +12,30 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.base import GradientStepperBase
 from fvflow.steppers.mobility import Mobility, UpstreamRatio
+from fvflow.steppers.optimality import LARGEST_GAP
 from fvflow.steppers.step_energy import ContinuedEnergy, curvature, linearised
 from fvflow.steppers.transport_step import TransportStep
 
 _MORE = 1.5  # growth of the proximity where the energy did not fall
-_ACCEPTED_GAP = 1e-9  # of a step, relative to the scale of E' times the mass
+
+
+@dataclass(frozen=True)
+class CarriedStepperBase(GradientStepperBase):
+    """A stepper whose density is carried by a potential: rho >= 0 at any step."""
+
+    mobility: Mobility = "limited"  # type: ignore[misc]
+    """The density on a face: `limited`, second order in space, or `upwind`, first order."""
+
+    @property
+    def order_in_space(self) -> int:  # type: ignore[override]
+        """2 for limited mobility, 1 for upwind."""
+        return 2 if self.mobility == "limited" else 1
+
+    def positive_step(self, problem: GradientFlow) -> float:
+        """Infinite: the density after a step solves a linear system with an M-matrix."""
+        return math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +47,7 @@ class Carried:
     dissipated: float
     iterations: int
     optimality: float = 0.0
-    gap: float = 0.0
+    gap: float = math.nan
     switches: int = 0
     fallbacks: int = 0
 
@@ -54,7 +73,7 @@ class CarriedStep:
         conductance = length * mesh.transmissibility
         with np.errstate(all="ignore"):  # an overflow shows in the residuals, and the next method is tried
             forward, backward = (conductance * ratio for ratio in self._ratio(state.density))
-            step = TransportStep(mesh, self._triangular, state.density, state.mass, forward, backward)
+            step = TransportStep(mesh, state.density, state.mass, self._triangular, forward, backward)
             found = self._solution(state, length, step)
         solution = rescale_to_mass(step.matrix(found.phi), found.density, state.mass)
         after = state.advanced(
@@ -84,6 +103,6 @@ class CarriedStep:
                 break
             proximity = _MORE * needed
         scale = energy.scale(energy.first(found.density), found.density)
-        if not rise <= _ACCEPTED_GAP * scale * state.mass + round_off:
+        if not rise <= LARGEST_GAP * scale * state.mass + round_off:
             raise NumericsError(f"the energy would rise by {rise:.1e}: the step is too long for double precision")
         return replace(found, iterations=iterations, switches=switches)

@@ -17,7 +17,9 @@ from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.jko import JKO, FallibleStep, with_fallback
 from fvflow.steppers.schur import MeshSystemSolver, sparse
 
-_HELD_BACK = 1e-2  # largest outflow that the extrapolation may ask for beyond what cells hold, relative to the mass
+_LARGEST_HELD_BACK = (
+    1e-2  # largest outflow that the extrapolation may ask for beyond what cells hold, relative to the mass
+)
 _VACUUM = 1e-14  # relative to the mean: faces with less density are closed in the extrapolation
 
 
@@ -34,15 +36,15 @@ class EVBDF2(GradientStepperBase):
     where m_s is the mean of the densities of the two cells of s before and after that step. It is extrapolated to the
     midpoint of the extrapolation as phi* = phi + (t' + s)/2 |grad phi|^2/2, and transports rho^n by a midpoint rule.
     Gallouet, Natale, Todeschi, From geodesic extrapolation to a variational BDF2 scheme for Wasserstein gradient flows,
-    2022. The first step is a JKO step. At fronts in vacuum the extrapolation takes from a cell no more than it holds. A
-    step that does not converge, or whose extrapolation would take more than 1e-2 of the mass beyond that, is taken by
-    `ljko` instead and counted as a fallback.
+    2022. The first step is a JKO step. At fronts in vacuum the extrapolation takes from a cell no more than it holds,
+    and the step is counted as `reduced`. A step that does not converge, or whose extrapolation would take more than
+    1e-2 of the mass beyond that, is taken by `ljko` instead and counted as a fallback.
     """
 
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-12
     """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 40
-    """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
+    """Largest number of Newton iterations; a step that needs more is taken by an interior point."""
     kind: Literal["evbdf2"] = "evbdf2"
     order = 2
     order_in_space = 2
@@ -78,19 +80,26 @@ class EVBDF2(GradientStepperBase):
             if state.previous is None:
                 return jko(state, length)
             ratio = length / state.length
-            start = _extrapolated(mesh, system, triangular, state, state.length * ratio**2 / (1.0 + 2.0 * ratio))
+            duration = state.length * ratio**2 / (1.0 + 2.0 * ratio)
+            start = _extrapolated(mesh, system, triangular, state, duration, self.tolerance)
             if start is None:
                 return None
-            after = jko(replace(state, density=start), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
-            return None if after is None else replace(after, time=state.time + length, dissipated=0.0)
+            density, reduced = start
+            after = jko(replace(state, density=density), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
+            if after is None:
+                return None
+            return replace(after, time=state.time + length, dissipated=0.0, reduced=reduced)
 
         return step
 
 
 def _extrapolated(
-    mesh: Mesh, system: MeshSystemSolver, triangular: UpwindTriangular, state: State, duration: float
-) -> Array | None:
-    """rho^n (cell,) moved along the geodesic of the last step for this time; None if too much would be negative."""
+    mesh: Mesh, system: MeshSystemSolver, triangular: UpwindTriangular, state: State, duration: float, tolerance: float
+) -> tuple[Array, int] | None:
+    """rho^n (cell,) moved along the geodesic of the last step for this time; None if too much would be negative.
+
+    With it, whether more than `tolerance` of the mass was held back for that.
+    """
     try:
         with np.errstate(all="ignore"):
             phi, conductance = _geodesic_potential(mesh, system, state, duration)
@@ -98,7 +107,9 @@ def _extrapolated(
     except NumericsError:
         return None
     masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
-    return masses / mesh.volume if held_back <= _HELD_BACK * state.mass else None
+    if held_back > _LARGEST_HELD_BACK * state.mass:
+        return None
+    return masses / mesh.volume, int(held_back > tolerance * state.mass)
 
 
 def _geodesic_potential(mesh: Mesh, system: MeshSystemSolver, state: State, duration: float) -> tuple[Array, Array]:

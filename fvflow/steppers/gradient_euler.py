@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from fvflow.errors import NumericsError
 from fvflow.linalg import Auto
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import implicit_upwind
-from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.carried import Carried, CarriedStep
-from fvflow.steppers.mobility import Mobility
+from fvflow.steppers.base import Step
+from fvflow.steppers.carried import Carried, CarriedStep, CarriedStepperBase
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
 
 
 @dataclass(frozen=True)
-class GradientImplicitEuler(GradientStepperBase):
+class GradientImplicitEuler(CarriedStepperBase):
     """|K| (rho_K - rho^n_K) + tau sum_s T_s rho_s D_s = 0, D_s = phi_K - phi_L, phi = E'(rho): order 1, rho >= 0.
 
     The face density rho_s is that of `ljko`: theta_s rho_K from the upstream cell K (`UpstreamRatio`). Multiplying by
@@ -29,25 +28,20 @@ class GradientImplicitEuler(GradientStepperBase):
     the length of the step. It is not a minimising movement. Interactions are taken as in `ljko`.
     """
 
-    mobility: Mobility = "limited"  # type: ignore[misc]
-    """The density on a face: `limited`, second order in space, or `upwind`, first order."""
     kind: Literal["implicit-euler"] = "implicit-euler"
-
-    @property
-    def order_in_space(self) -> int:  # type: ignore[override]
-        """2 for limited mobility, 1 for upwind."""
-        return 2 if self.mobility == "limited" else 1
-
-    def positive_step(self, problem: GradientFlow) -> float:
-        """Infinite: the density after a step solves a linear system with an M-matrix."""
-        return math.inf
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
         predict = Predictor(problem, Auto())
 
         def solve(state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
-            phi, density, count = implicit_upwind.solve(step, energy, lambda part: predict(state, part * length))
+            try:
+                phi, density, count = implicit_upwind.solve(step, energy, lambda part: predict(state, part * length))
+            except NumericsError as failure:
+                raise NumericsError(
+                    f"implicit-euler did not converge at t = {state.time:g} with a step of {length:.3g} ({failure}); "
+                    "use a smaller step or a finer mesh"
+                ) from None
             return Carried(phi, density, 2.0 * step.cost(phi, density), count)
 
         return CarriedStep(problem, self.mobility, solve)

@@ -10,9 +10,9 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import factorise
 from fvflow.mesh import Array
-from fvflow.steppers.newton import limited, round_off
+from fvflow.steppers.newton import NotConverged, limited, round_off
 from fvflow.steppers.step_energy import VACUUM, ContinuedEnergy
-from fvflow.steppers.transport_step import TransportStep
+from fvflow.steppers.transport_step import Faces, TransportStep
 from fvflow.steppers.upwind_newton import capped_weight
 
 _DIRECT, _CONTINUED = 15, 14  # Newton iterations at the whole length, and at each of a continuation
@@ -29,12 +29,9 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
     The outflow of a cell rises with its own density and falls with those beside it, and the columns of the Jacobian sum
     to |K|: an M-function, so that there is one solution, it is non-negative, and the energy falls (Bailo, Carrillo, Hu,
     Commun. Math. Sci. 18, 2020). Unknowns are the changes of mu, which scales the columns of empty cells. Raises
-    NumericsError if the iteration does not converge.
+    NotConverged if the iteration does not converge.
     """
-    from scipy.sparse import coo_array
-
-    mesh, volume = step.mesh, step.mesh.volume
-    cells, mean = np.arange(mesh.cells), step.mean
+    mesh, volume, mean = step.mesh, step.mesh.volume, step.mean
     density = np.maximum(start, VACUUM * mean)
     density *= step.mass / float(volume @ density)
     lost = np.inf
@@ -48,20 +45,34 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, iteration
             return mu, step.transported(mu), iteration
         if iteration == iterations or not np.isfinite(lost):
             break
-        weight = capped_weight(energy.second(density), density, mean, energy.scale(mu, density))
-        gain = faces.speed * weight[faces.source]
-        diagonal = volume * weight + np.bincount(faces.source, gain, mesh.cells)
-        diagonal += np.bincount(mesh.owner, flow, mesh.cells) + np.bincount(mesh.neighbour, flow, mesh.cells)
-        rows = np.concatenate([cells, mesh.owner, mesh.neighbour, faces.target])
-        columns = np.concatenate([cells, mesh.neighbour, mesh.owner, faces.source])
-        scale = 1.0 / np.maximum(diagonal, np.finfo(float).tiny)
-        values = np.concatenate([diagonal, -flow, -flow, -gain]) * scale[columns]
-        if not np.isfinite(values.sum()):
+        try:
+            change = _newton_step(step, energy, faces, mu, density, residual)
+        except NumericsError:
             break
-        matrix = coo_array((values, (rows, columns)), shape=(mesh.cells, mesh.cells)).tocsc()
-        change = weight * scale * factorise(matrix).solve(-residual)
         density = limited(density, change, mean)
-    raise NumericsError(f"the implicit upwind step stopped at the residual {lost:.1e} of the mass")
+    raise NotConverged(iteration, f"the implicit upwind step stopped at the residual {lost:.1e} of the mass")
+
+
+def _newton_step(
+    step: TransportStep, energy: ContinuedEnergy, faces: Faces, mu: Array, density: Array, residual: Array
+) -> Array:
+    """The change of rho (cell,) that cancels the residual to first order; raises NumericsError if there is none."""
+    from scipy.sparse import coo_array
+
+    mesh, volume, cells = step.mesh, step.mesh.volume, np.arange(step.mesh.cells)
+    flow = faces.conductance * density[faces.source]
+    weight = capped_weight(energy.second(density), density, step.mean, energy.scale(mu, density))
+    gain = faces.speed * weight[faces.source]
+    diagonal = volume * weight + np.bincount(faces.source, gain, mesh.cells)
+    diagonal += np.bincount(mesh.owner, flow, mesh.cells) + np.bincount(mesh.neighbour, flow, mesh.cells)
+    rows = np.concatenate([cells, mesh.owner, mesh.neighbour, faces.target])
+    columns = np.concatenate([cells, mesh.neighbour, mesh.owner, faces.source])
+    scale = 1.0 / np.maximum(diagonal, np.finfo(float).tiny)
+    values = np.concatenate([diagonal, -flow, -flow, -gain]) * scale[columns]
+    if not np.isfinite(values.sum()):
+        raise NumericsError("the Newton matrix overflowed")
+    matrix = coo_array((values, (rows, columns)), shape=(mesh.cells, mesh.cells)).tocsc()
+    return np.asarray(weight * scale * factorise(matrix).solve(-residual))
 
 
 def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float], Array]) -> tuple[Array, Array, int]:
@@ -69,16 +80,16 @@ def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float
 
     `predict(part)` is a start for the step of that part of the length. The solution depends continuously on the length,
     from rho^n at 0, and the Jacobian is never singular; so each length is reached from a shorter one, by factors that
-    shrink where Newton's method does not follow. Raises NumericsError if round-off stops that.
+    shrink where Newton's method does not follow. Raises NotConverged if round-off stops that.
     """
 
     def scaled(part: float) -> TransportStep:
         return replace(step, forward=part * step.forward, backward=part * step.backward)
 
     try:
-        return newton(scaled(1.0), energy, predict(1.0), _DIRECT)
-    except NumericsError:
-        spent = _DIRECT
+        return newton(step, energy, predict(1.0), _DIRECT)
+    except NotConverged as failure:
+        spent = failure.iterations
     part, mu, density, more = _first_part(scaled, energy, predict)
     spent, growth = spent + more, _FIRST_GROWTH
     while part < 1.0:
@@ -87,12 +98,12 @@ def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float
             mu, density, count = newton(scaled(next_part), energy, density, _CONTINUED)
             part, spent = next_part, spent + count
             growth = min(growth**1.5, _MAX_GROWTH) if count < _FAST else growth
-        except NumericsError:
-            growth, spent = growth**0.5, spent + _CONTINUED
+        except NotConverged as failure:
+            growth, spent = growth**0.5, spent + failure.iterations
             if growth < _MIN_GROWTH:
-                raise
+                raise NotConverged(spent, str(failure)) from None
         if spent > _LARGEST_COUNT:
-            raise NumericsError(f"the implicit upwind step took more than {_LARGEST_COUNT} iterations")
+            raise NotConverged(spent, f"the implicit upwind step took more than {_LARGEST_COUNT} iterations")
     return mu, density, spent
 
 
@@ -106,6 +117,6 @@ def _first_part(
         try:
             mu, density, count = newton(scaled(part), energy, predict(part), _CONTINUED)
             return part, mu, density, spent + count
-        except NumericsError:
-            spent += _CONTINUED
-    raise NumericsError("the implicit upwind step does not converge at any length")
+        except NotConverged as failure:
+            spent += failure.iterations
+    raise NotConverged(spent, "the implicit upwind step does not converge at any length")

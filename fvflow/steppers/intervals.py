@@ -65,7 +65,7 @@ class IntervalsNewton(CentredNewton):
         continuity = self.volume * change + np.stack([divergence(self, part) for part in flux])
         cells = len(self.volume)
         kinetic = np.stack([np.bincount(self.owner, s, cells) + np.bincount(self.neighbour, s, cells) for s in share])
-        following = np.concatenate([self._potentials[1:], self._variation()[None]])
+        following = np.concatenate([self._potentials[1:], self._total.first(self.density)[None]])
         optimality = self.volume * (self._potentials - following) + kinetic
         optimality[:-1] += kinetic[1:]
         continuity[:, self._vacuum] = 0.0

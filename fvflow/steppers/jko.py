@@ -11,19 +11,14 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import (
-    Auto,
-    UpwindTriangular,
-    inner,
-)
+from fvflow.linalg import Auto, UpwindTriangular, inner
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.carried import CarriedStep
+from fvflow.steppers.carried import CarriedStep, CarriedStepperBase
 from fvflow.steppers.interior_point import InteriorPoint
 from fvflow.steppers.intervals import IntervalsNewton
 from fvflow.steppers.minimiser import Minimiser
-from fvflow.steppers.mobility import Mobility
 from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
 from fvflow.steppers.optimality import OPTIMAL, errors_of
 from fvflow.steppers.predictor import Predictor
@@ -37,12 +32,13 @@ FallibleStep = Callable[[State, float], State | None]
 _MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
 _BYTES_AN_UNKNOWN = {1: 1_000, 2: 20_000, 3: 40_000}  # of the joint system of several intervals, by dimension
 _LARGEST_REFINED = {1: 200_000, 2: 6_400, 3: 1_000}  # cells up to which several intervals are tried, by dimension
+_MOST_REFINED = 4  # intervals that are tried on the largest of these
 _DOUBLINGS = (2, 4, 8, 16, 32, 64)  # numbers of intervals that are tried
 _INTERIOR_ITERATIONS = 60
 
 
 @dataclass(frozen=True)
-class LJKO(GradientStepperBase):
+class LJKO(CarriedStepperBase):
     """The linearised JKO step with directional mobility: rho stays >= 0 and E decreases at any step length.
 
     With the potential phi at the end of the step, D_s = phi_K - phi_L and the face density rho_s = theta_s rho_K taken
@@ -63,8 +59,6 @@ class LJKO(GradientStepperBase):
     fail, which round-off can bring about, is the step halved.
     """
 
-    mobility: Mobility = "limited"  # type: ignore[misc]
-    """The density on a face: `limited`, second order in space, or `upwind`, first order."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-10
     """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 25
@@ -74,15 +68,7 @@ class LJKO(GradientStepperBase):
     solver: NewtonSolver = Auto()
     """The linear solver of the Newton systems."""
     kind: Literal["ljko"] = "ljko"
-
-    @property
-    def order_in_space(self) -> int:  # type: ignore[override]
-        """2 for limited mobility, 1 for upwind."""
-        return 2 if self.mobility == "limited" else 1
-
-    def positive_step(self, problem: GradientFlow) -> float:
-        """Infinite: the density after a step solves a linear system with an M-matrix."""
-        return math.inf
+    certified = True
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
@@ -97,22 +83,25 @@ class LJKO(GradientStepperBase):
 
     def _divided(self, undivided: Step, state: State, length: float, halvings: int, failures: list[int]) -> State:
         """The state after a step in as many parts as it needs; `failures[0]` failures are allowed, and counted down."""
+        spent = 0
         try:
             return undivided(state, length)
+        except NotConverged as failure:
+            error, spent = str(failure), failure.iterations
         except NumericsError as failure:
-            failures[0] -= 1
-            if halvings == 0 or failures[0] < 0:
-                raise NumericsError(
-                    f"ljko did not converge at t = {state.time:g} even with a step of {length:.3g} after "
-                    f"{self.halvings - halvings} halvings ({failure}); use a smaller step, a finer mesh or a larger "
-                    "tolerance"
-                ) from None
+            error = str(failure)
+        failures[0] -= 1
+        if halvings == 0 or failures[0] < 0:
+            raise NumericsError(
+                f"ljko did not converge at t = {state.time:g} even with a step of {length:.3g} after "
+                f"{self.halvings - halvings} halvings ({error}); use a smaller step or a finer mesh"
+            )
         half = self._divided(undivided, state, 0.5 * length, halvings - 1, failures)
         end = self._divided(undivided, half, 0.5 * length, halvings - 1, failures)
         return replace(
             end,
             step=state.step + 1,
-            iterations=half.iterations + end.iterations + self.iterations,
+            iterations=half.iterations + end.iterations + spent,
             correction=max(half.correction, end.correction),
             dissipated=half.dissipated + end.dissipated,
             optimality=max(half.optimality, end.optimality),
@@ -134,9 +123,9 @@ class JKO(GradientStepperBase):
     and within a relative tau^2 of the JKO recursion, so that the remaining error is the first order in tau of the
     recursion itself (notes, equations (1) and (140)). The joint system of Q intervals costs more than Q systems of one
     interval. Where Newton's method does not converge, or its density would be negative, as in vacuum, the same minimum
-    over rho >= 0 is sought by an interior point, for one interval and local energies; where the intervals cannot be
-    refined to the accuracy, as in vacuum, the most that converge are kept. Both are counted as `switches`. A step that
-    neither finds is taken by `ljko` instead and counted as a fallback.
+    over rho >= 0 is sought by an interior point, for one interval and local energies, and counted as a switch. Where
+    the intervals cannot be refined to the accuracy, as there, the most that converge are kept; such steps are counted
+    as `reduced`. A step that neither method finds is taken by `ljko` instead and counted as a fallback.
     """
 
     intervals: Annotated[int, Ge(1), Le(64)] | None = None
@@ -146,7 +135,7 @@ class JKO(GradientStepperBase):
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-12
     """Residual of Newton's method, as a fraction of the mass; 100 times as large for the potential."""
     iterations: Annotated[int, Ge(1)] = 40
-    """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
+    """Largest number of Newton iterations; a step that needs more is taken by the interior point."""
     solver: NewtonSolver = Auto()
     """The linear solver of the Newton systems."""
     kind: Literal["jko"] = "jko"
@@ -157,18 +146,22 @@ class JKO(GradientStepperBase):
         return math.inf
 
     def memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run; two intervals or the given number are factorised together."""
-        dimension, count = extent.dimension, self.intervals or _DOUBLINGS[0]
-        cells = extent.cells if self.intervals else min(extent.cells, _LARGEST_REFINED[dimension])
-        joint = _BYTES_AN_UNKNOWN[dimension] * 2 * count * cells if count > 1 else 0
-        return super().memory(extent) + joint
+        """Estimated bytes of a run; all intervals, or the most that are tried, are factorised together."""
+        dimension = extent.dimension
+        if self.intervals is not None:
+            unknowns = 2 * self.intervals * extent.cells if self.intervals > 1 else 0
+        else:
+            unknowns = 2 * min(_DOUBLINGS[-1] * extent.cells, _MOST_REFINED * _LARGEST_REFINED[dimension])
+        return super().memory(extent) + _BYTES_AN_UNKNOWN[dimension] * unknowns
 
     def _refinements(self, extent: Extent) -> tuple[int, ...]:
         """The numbers of intervals to try after one, where their joint system is small enough."""
         if self.intervals is not None:
             return () if self.intervals == 1 else (self.intervals,)
         largest = _LARGEST_REFINED[extent.dimension]
-        return tuple(count for count in _DOUBLINGS if extent.cells <= largest and count * extent.cells <= 4 * largest)
+        return tuple(
+            count for count in _DOUBLINGS if extent.cells <= largest and count * extent.cells <= _MOST_REFINED * largest
+        )
 
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""
@@ -207,7 +200,7 @@ class JKO(GradientStepperBase):
                 if density is not None:
                     phi, cost, result = found.phi, found.cost, found.result._replace(iterations=spent)
                     after = state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
-                    return replace(after, switches=found.switches)
+                    return replace(after, switches=found.switches, reduced=found.reduced)
             return None
 
         return step
@@ -218,24 +211,25 @@ class JKO(GradientStepperBase):
         """By Newton's method, which converges fast if there is no vacuum. Raises NumericsError."""
         single = CentredNewton(system, problem, state, start, length)
         result = run_newton(single, self.tolerance, self.iterations)
-        found: CentredNewton = single
+        found = _Minimum(single.phi, single.flux(), single.cost(), result)
+        if self.intervals == 1:
+            return found
+        density, spent = single.density, result.iterations
         for count in self._refinements(problem.mesh.extent):
             several = IntervalsNewton(system, problem, state, single, length, count)
             try:
-                last = run_newton(several, self.tolerance, self.iterations)
+                result = run_newton(several, self.tolerance, self.iterations)
             except NotConverged:
                 if self.intervals is not None:
                     raise
-                return _Minimum(found.phi, found.flux(), found.cost(), result, switches=1)
-            result = last._replace(iterations=result.iterations + last.iterations)
-            distance = inner(problem.mesh.volume, np.abs(several.density - found.density)) / state.mass
-            found = several
-            if self.intervals is None and distance <= 3.0 * self.accuracy:  # the error falls fourfold
                 break
-        else:
-            if self.intervals is None:
-                return _Minimum(found.phi, found.flux(), found.cost(), result, switches=1)
-        return _Minimum(found.phi, found.flux(), found.cost(), result)
+            spent += result.iterations
+            distance = inner(problem.mesh.volume, np.abs(several.density - density)) / state.mass
+            found = _Minimum(several.phi, several.flux(), several.cost(), result._replace(iterations=spent))
+            density = several.density
+            if self.intervals is not None or distance <= 3.0 * self.accuracy:  # the error falls fourfold
+                return found
+        return found._replace(reduced=1)
 
     def _interior(self, system: MeshSystemSolver, problem: GradientFlow, state: State, length: float) -> _Minimum:
         """By an interior point, for one interval and local energies: rho >= 0 anywhere. Raises NumericsError."""
@@ -258,7 +252,8 @@ class JKO(GradientStepperBase):
         drop = step.faces(point.phi)
         flux = step.flow(point.density) * drop
         result = NewtonResult(iterations, *errors)
-        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), result, switches=1)
+        reduced = int(self.intervals is None)
+        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
 
 
 class _Minimum(NamedTuple):
@@ -269,6 +264,7 @@ class _Minimum(NamedTuple):
     cost: float
     result: NewtonResult
     switches: int = 0
+    reduced: int = 0
 
 
 def with_fallback(step: FallibleStep, problem: GradientFlow) -> Step:

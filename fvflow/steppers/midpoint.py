@@ -44,8 +44,10 @@ class Midpoint(GradientStepperBase):
                   Meister, A high-order conservative Patankar-type discretisation, Appl. Numer. Math. 47, 2003)
         centred   the mean of the densities of the two cells before and after the step
 
-    It damps the fastest modes hardly at all: for rough data let `warmup` take the first steps. A step that does not
-    converge, or whose density would be negative, is taken by `ljko` instead and counted as a fallback.
+    `limited` falls to first order at maxima, where the limiter switches, and in cells that lose more than two thirds of
+    their mass in a step. The rule damps the fastest modes hardly at all: for rough data let `warmup` take the first
+    steps. A step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted as
+    a fallback.
     """
 
     mobility: Literal["limited", "centred"] = "limited"  # type: ignore[misc]

@@ -75,7 +75,10 @@ class Minimiser:
                 return found
         except NumericsError:
             switches += 1
-        phi, _, count = implicit_upwind.solve(step, energy, lambda part: self.predict(state, part * length))
+        try:
+            phi, _, count = implicit_upwind.solve(step, energy, lambda part: self.predict(state, part * length))
+        except NotConverged as failure:
+            raise NotConverged(spent + failure.iterations, str(failure)) from None
         last = certificate(step, energy, phi)
         minimum = _carried(step, phi, last, spent + count, switches)
         return replace(minimum, dissipated=2.0 * minimum.dissipated, fallbacks=1)

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, inner, solve_second_kind
+from fvflow.linalg import inner, solve_second_kind
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import CentredSchurComplement, Map, MeshSystemSolver
+from fvflow.steppers.transport_step import CentredTransportStep
 
 _VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
 _LARGEST_ROUND_OFF = 1e-6  # beyond it a residual says nothing
@@ -43,16 +43,16 @@ class CentredNewton:
         self._active_volume = np.where(self._vacuum, 0.0, mesh.volume)
         closed = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
         self._conductance = np.where(closed, 0.0, tau * mesh.transmissibility)
+        self._step = CentredTransportStep(mesh, state.density, state.mass, self._conductance)
         self.phi = total.first(self.density)
         variation_range = total.variation_range(np.maximum(self.density, _VACUUM * mean))
-        self._scale = variation_range + _variation_scale(total, mean, len(start))
+        self._scale = variation_range + total.stiffness(mean)
         self._error = np.inf
         self._drop = self.phi[self.owner] - self.phi[self.neighbour]
 
     def flow(self) -> Array:
         """tau T_s rho_s (face,)."""
-        both = self.density + self._before
-        return 0.25 * self._conductance * (both[self.owner] + both[self.neighbour])
+        return self._step.flow(self.density)
 
     def flux(self) -> Array:
         """Mass through each face in the step (face,)."""
@@ -64,10 +64,8 @@ class CentredNewton:
 
     def residuals(self) -> tuple[Array, Array]:
         """Residuals of continuity and of Hamilton-Jacobi (cell,), zero in vacuum."""
-        continuity = self.volume * (self.density - self._before) + divergence(self, self.flux())
-        share, cells = 0.125 * self._conductance * self._drop**2, len(self.volume)
-        kinetic = np.bincount(self.owner, share, cells) + np.bincount(self.neighbour, share, cells)
-        optimality = self.volume * (self.phi - self._variation()) + kinetic
+        continuity = self._step.continuity(self.density, self._drop)
+        optimality = self.volume * (self.phi - self._total.first(self.density)) + self._step.kinetic(self._drop)
         continuity[self._vacuum] = 0.0
         optimality[self._vacuum] = 0.0
         return continuity, optimality
@@ -119,10 +117,6 @@ class CentredNewton:
     def _interaction(self, change: Array) -> Array:
         return self.volume * self._total.offdiagonal_hessian_product(change)
 
-    def _variation(self) -> Array:
-        """E'(rho)."""
-        return self._total.first(self.density)
-
 
 def limited(density: Array, change: Array, mean: float) -> Array:
     """The density (cell,) after a Newton step, between 1/10 and 3 times the one before; up to the mean it may fill."""
@@ -136,17 +130,11 @@ def round_off(mesh: Any, flow: Array, phi: Array, mass: float) -> float:
     return min(float(bound), _LARGEST_ROUND_OFF * mass)
 
 
-def _variation_scale(total: TotalEnergy, mean: float, cells: int) -> float:
-    """rho E''(rho) at the mean density: the scale of E' at equilibrium, where the range of E' is 0."""
-    density = np.full(cells, mean)
-    return float((density * total.second(density)).max())
-
-
 class NotConverged(NumericsError):
-    """Newton's method gave up."""
+    """Newton's method gave up after so many iterations."""
 
-    def __init__(self, iterations: int) -> None:
-        super().__init__(f"Newton's method gave up after {iterations} iterations")
+    def __init__(self, iterations: int, message: str = "Newton's method gave up") -> None:
+        super().__init__(message)
         self.iterations = iterations
 
 

@@ -11,7 +11,7 @@ from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import MinimisingTransport, Point, TransportStep
 
 OPTIMAL = 1e-6  # largest error, relative to the range of E', of a potential that is accepted
-_GAP = 1e-9  # largest gap that is accepted, relative to the range of E' times the mass
+LARGEST_GAP = 1e-9  # largest gap that is accepted, relative to the range of E' times the mass
 
 
 class Certificate(NamedTuple):
@@ -27,7 +27,7 @@ class Certificate(NamedTuple):
     @property
     def accepted(self) -> bool:
         """Whether the step counts as solved."""
-        return self.optimality <= OPTIMAL and self.gap <= _GAP
+        return self.optimality <= OPTIMAL and self.gap <= LARGEST_GAP
 
 
 def errors_of(step: MinimisingTransport, energy: ContinuedEnergy, point: Point) -> tuple[float, float]:
@@ -47,6 +47,8 @@ def errors_of(step: MinimisingTransport, energy: ContinuedEnergy, point: Point) 
 
 def certificate(step: TransportStep, energy: ContinuedEnergy, phi: Array) -> Certificate:
     """How far a potential (cell,) is from optimal, with the density rho that it carries and q of `hamilton_jacobi`.
+
+    Both are those of the given local energy, in which interactions are linear (`linearised`).
 
     By duality the minimum is at least sum |K| (rho^n phi - e*(q)) for any phi, and so the excess of rho is at most
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,6 @@ class _Proximity(EnergyTerm):
 
     coefficient: float
     before: Array  # (cell,) rho^n
-    external: ClassVar[bool] = False
 
     def value(self, density: Array) -> Array:
         """(c/2) (rho - rho^n)^2."""
@@ -79,7 +77,7 @@ class ContinuedEnergy:
         self.least_occupied = total.first(np.full(cells, OCCUPIED * mean))  # E' at the least density that holds mass
         self._empty = self._at_floor - self._slope * self._floor  # E'(0)
         self.largest = 2.0 * mean * float(total.volume.sum() / total.volume.min())  # density of all mass in one cell
-        self.stiffness = float((mean * total.second(np.full(cells, mean))).max())  # rho E'' at the mean density
+        self.stiffness = total.stiffness(mean)
 
     def first(self, density: Array) -> Array:
         """E' (cell,)."""

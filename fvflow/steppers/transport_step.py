@@ -73,24 +73,30 @@ class MinimisingTransport(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class TransportStep:
-    """One step tau from rho^n on a mesh, with theta_s for either direction; see `UpstreamRatio`."""
+class _StepData:
+    """What is moved in a step, and where."""
 
     mesh: Mesh
-    triangular: UpwindTriangular
     before: Array
     """rho^n (cell,)."""
     mass: float
     """Total mass."""
-    forward: Array
-    """tau T_s theta_s for mass that leaves the owner (face,)."""
-    backward: Array
-    """tau T_s theta_s for mass that leaves the neighbour (face,)."""
 
     @property
     def mean(self) -> float:
         """Mean density."""
         return self.mass / float(self.mesh.volume.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class TransportStep(_StepData):
+    """One step tau from rho^n on a mesh, with theta_s for either direction; see `UpstreamRatio`."""
+
+    triangular: UpwindTriangular
+    forward: Array
+    """tau T_s theta_s for mass that leaves the owner (face,)."""
+    backward: Array
+    """tau T_s theta_s for mass that leaves the neighbour (face,)."""
 
     def faces(self, phi: Array) -> Faces:
         """The faces as a potential (cell,) sees them."""
@@ -135,21 +141,11 @@ class TransportStep:
 
 
 @dataclass(frozen=True, eq=False)
-class CentredTransportStep:
+class CentredTransportStep(_StepData):
     """One step tau from rho^n on a mesh with the mobility (rho_K + rho_L + rho^n_K + rho^n_L)/4; see `JKO`."""
 
-    mesh: Mesh
-    before: Array
-    """rho^n (cell,)."""
-    mass: float
-    """Total mass."""
     conductance: Array
     """tau T_s (face,)."""
-
-    @property
-    def mean(self) -> float:
-        """Mean density."""
-        return self.mass / float(self.mesh.volume.sum())
 
     def faces(self, phi: Array) -> Array:
         """The drop phi_K - phi_L of a potential (cell,) over each face (face,)."""
@@ -166,9 +162,13 @@ class CentredTransportStep:
 
     def hamilton_jacobi(self, phi: Array, drop: Array) -> Array:
         """q_K = phi_K + tau/(8|K|) sum_s T_s D_s^2 (cell,), which equals E' at the minimiser."""
-        share, cells = 0.125 * self.conductance * drop**2, len(phi)
+        return phi + self.kinetic(drop) / self.mesh.volume
+
+    def kinetic(self, drop: Array) -> Array:
+        """(tau/8) sum_s T_s D_s^2 of each cell (cell,)."""
+        share, cells = 0.125 * self.conductance * drop**2, self.mesh.cells
         kinetic = np.bincount(self.mesh.owner, share, cells) + np.bincount(self.mesh.neighbour, share, cells)
-        return np.asarray(phi + kinetic / self.mesh.volume)
+        return np.asarray(kinetic)
 
     def schur(self, solver: MeshSystemSolver, density: Array, drop: Array, weight: Array) -> CentredSchurComplement:
         """The Schur complement of Newton's method at a density (cell,), `weight` = 1/(|K| E'') (cell,)."""
