@@ -56,8 +56,10 @@ class State:
     """Number of times that the last step was halved because it did not converge."""
     rejections: int = 0
     """Number of longer attempts that error control rejected before the last step."""
-    fallbacks: int = 0
-    """1 if the last step was taken by the fallback stepper, otherwise 0."""
+    fallback: str = ""
+    """Why the last step was taken by a fallback method; empty if it was not."""
+    damped: int = 0
+    """1 if the last step was damped because the data are rough, otherwise 0."""
     previous: Array | None = None
     """Density (cell,) before the last step, for two-step methods."""
     length: float = 0.0
@@ -108,7 +110,8 @@ class State:
             switches=0,
             reduced=0,
             rejections=0,
-            fallbacks=0,
+            damped=0,
+            fallback="",
         )
 
 
@@ -146,6 +149,11 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
         jump = chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]
         moving = flux != 0
         return float(flux[moving] @ jump[moving])
+
+
+def total_variation(mesh: Mesh, density: Array) -> float:
+    """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
+    return float(mesh.area @ np.abs(density[mesh.owner] - density[mesh.neighbour]))
 
 
 _CACHE_SIZE = 4

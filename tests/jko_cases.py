@@ -131,8 +131,9 @@ def outcomes(stepper: GradientStepperBase, samples: Iterator[Sample], steps: int
                 state = step(state, one.step)
                 after = energy.value(state.density)
                 found["iterations"].append(state.iterations)
-                for count in ("halvings", "fallbacks", "switches"):
+                for count in ("halvings", "switches"):
                     found[count] += getattr(state, count)
+                found["fallbacks"] += bool(state.fallback)
                 found["mass"] = max(found["mass"], abs(inner(one.problem.mesh.volume, state.density) - 1.0))
                 found["energy"] = max(found["energy"], (after - before) / max(abs(before), abs(after), 1e-300))
                 assert state.density.min() >= 0

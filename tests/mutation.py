@@ -54,6 +54,7 @@ NUMERICAL = (
     "problems.py",
     "march.py",
     "diagnostics.py",
+    "run_statistics.py",
     "evi.py",
     "case/runtime_estimate.py",
     "dataset/writer.py",

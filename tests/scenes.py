@@ -41,10 +41,10 @@ def final(case: Case) -> tuple[Simulation, State, dict[str, Any]]:
     return prepared, states[-1], prepared.figures()
 
 
-def every_state(case: Case) -> list[State]:
+def every_state(case: Case, simulation: Simulation | None = None) -> list[State]:
     """All states of a run."""
     states: list[State] = []
-    for _ in case.prepare().frames(states.append):
+    for _ in (simulation or case.prepare()).frames(states.append):
         pass
     return states
 

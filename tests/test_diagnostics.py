@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from fvflow.diagnostics import RunStatistics, diagnostics_at, errors, moments
+from fvflow.diagnostics import diagnostics_at, errors, moments
 from fvflow.mesh import Box
 from fvflow.problems import State, dissipation
+from fvflow.run_statistics import RunStatistics
 from tests.scenes import final, ou
 
 

@@ -39,7 +39,8 @@ def test_a_fallback_keeps_mass_and_sign_lowers_the_energy_and_says_that_it_is_no
     one = sample(0, number)
     after = LJKO(iterations=1).start(one.problem)(one.initial, one.step)
     volume, energy = one.problem.mesh.volume, one.problem.total
-    assert (after.fallbacks, after.halvings, after.switches) == (1, 0, 4)
+    assert (after.halvings, after.switches) == (0, 4)
+    assert "interior point" in after.fallback
     assert after.density.min() >= 0
     assert inner(volume, after.density) == pytest.approx(1.0, abs=1e-14)
     assert energy.value(after.density) < energy.value(one.initial.density)
@@ -62,7 +63,7 @@ def test_the_gap_bounds_the_distance_from_the_minimum(number):
 
     least = value(solved.potential, solved.density)
     scale = energy.scale(energy.first(solved.density), solved.density)
-    assert solved.fallbacks or 0 <= solved.gap <= 1e-9
+    assert solved.fallback or 0 <= solved.gap <= 1e-9
     random = np.random.default_rng(number)
     for size in (1e-6, 1e-3, 1e-1, 1.0):
         phi = solved.potential + size * scale * random.normal(size=mesh.cells)

@@ -96,9 +96,10 @@ def test_a_changed_problem_does_not_inherit_the_coefficients():
 
 
 def test_a_step_resets_the_statistics_of_the_last_one():
-    counts = dict.fromkeys(("iterations", "halvings", "rejections", "fallbacks", "switches"), 4)
+    counts = dict.fromkeys(("iterations", "halvings", "rejections", "switches", "reduced", "damped"), 4)
     sizes = dict.fromkeys(("correction", "residual", "optimality", "gap", "dissipated"), 5.0)
-    state = State(1.0, np.ones(2), 2.0, 3, np.zeros(2), previous=np.ones(2), length=0.5, **counts, **sizes)
+    last = {"previous": np.ones(2), "length": 0.5}
+    state = State(1.0, np.ones(2), 2.0, 3, np.zeros(2), fallback="a reason", **last, **counts, **sizes)
     density = np.array([0.5, 1.5])
     after = state.advanced(0.25, density, iterations=2)
     expected = State(1.25, density, 2.0, 4, iterations=2, previous=state.previous, length=0.5)

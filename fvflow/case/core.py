@@ -185,7 +185,8 @@ class Case:
         missed = "; ".join(check.sentence for check in self.checks.missed(simulation.figures())) or "none"
         statistics = simulation.statistics
         summary = {**statistics.summary(), **statistics.solved}
-        return {**summary, "positivity": simulation.positivity(), "checks_missed": missed}
+        told = {"remarks": "; ".join(simulation.remarks()) or "none", "checks_missed": missed}
+        return {**summary, "positivity": simulation.positivity(), **told}
 
     def run(self, watch: Watch | None = None) -> xarray.Dataset:
         """Run in memory: the data that `write` would put into a file.

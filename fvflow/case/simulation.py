@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fvflow.case.checks import Output
+from fvflow.case.remarks import remarks
 from fvflow.dataset import Frame, Layout
-from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, RunStatistics, diagnostics_at
+from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Watch, Watchers, at_save_times, observed
 from fvflow.mesh import Mesh
 from fvflow.problems import State
+from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
 
 
@@ -35,7 +37,8 @@ class Simulation:
         self.statistics = self._fresh_statistics()
 
     def _fresh_statistics(self) -> RunStatistics:
-        return RunStatistics.of(self.problem, self.initial, self.reference, self.flow.energy_each_step)
+        flow, problem = self.flow, self.problem
+        return RunStatistics.of(problem, self.initial, self.reference, flow.energy_each_step, flow.may_ring(problem))
 
     def frames(self, watch: Watch | None = None) -> Iterator[Frame]:
         """What is stored at each saved time; each call is a run of its own, and `watch` is told how far it is."""
@@ -54,6 +57,10 @@ class Simulation:
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""
         return self.statistics.figures(self.flow.judged_at_every_time)
+
+    def remarks(self) -> list[str]:
+        """Sentences on what lowered the order, the resolution or the meaning of the last run."""
+        return list(remarks(self.statistics))
 
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative."""

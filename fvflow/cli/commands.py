@@ -150,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     signals: Signals = options.signals
     with progress_display(simulation.times.stop, options.quiet) as display, signals.deferred():
         figures = case.write(path, Watchers(signals, display), simulation)
-    for sentence in _remarks(figures, simulation.mesh.dimension):
+    for sentence in simulation.remarks():
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
@@ -163,30 +163,6 @@ def _run(options: argparse.Namespace) -> int:
     for check in missed:
         say(f"fvflow: {check.sentence}")
     return EXIT_CHECK if missed else 0
-
-
-def _remarks(figures: Mapping[str, Any], dimension: int) -> list[str]:
-    """What the user must know about a run that ended without error."""
-    remarks = []
-    if figures.get("fallbacks"):
-        remarks.append(
-            f"{figures['fallbacks']} of {figures['steps']} steps were taken by a fallback method, of first order"
-        )
-    if figures.get("reduced"):
-        remarks.append(
-            f"{figures['reduced']} of {figures['steps']} steps kept less than the order or accuracy of their method, "
-            "as at fronts in vacuum"
-        )
-    if (share := figures.get("largest_cell_share", 0.0)) > 0.5 ** (dimension + 1):
-        remarks.append(
-            f"{100 * share:.0f} % of the mass is in one cell: the mesh does not resolve the density at the end; use "
-            "smaller cells there, or stop earlier"
-        )
-    if figures.get("converged") == 0:
-        remarks.append(f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says")
-    if figures.get("gap_error", 0) > 0.01:
-        remarks.append(f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative")
-    return remarks
 
 
 def _run_rows(simulation: Simulation, path: Path, figures: Mapping[str, Any], wall: float) -> Iterator[tuple[str, str]]:

@@ -104,6 +104,10 @@ class BaseFlow:
         """The largest Peclet number |w|/eps of a face at time 0; None if it is irrelevant."""
         return None
 
+    def may_ring(self, problem: Any) -> bool:
+        """Whether the method may make new oscillations, so that the total variation is watched at every step."""
+        return False
+
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
         return self.kind

@@ -67,6 +67,10 @@ class FokkerPlanckFlow(LinearFlow):
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""
         return self.stepper.positive_step(problem)
 
+    def may_ring(self, problem: FokkerPlanck) -> bool:
+        """Whether the stepper or the flux is not monotone."""
+        return not (self.stepper.monotone and problem.monotone)
+
     def positivity(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """A sentence on whether the method keeps densities non-negative."""
         longest, step, note = self.positive_step(problem), times.longest, self.stepper.positivity_note

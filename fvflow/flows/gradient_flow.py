@@ -101,6 +101,10 @@ class WassersteinFlow(BaseFlow):
         """The longest step that keeps every density non-negative; 0 if there is none."""
         return self.stepper.positive_step(problem)
 
+    def may_ring(self, problem: GradientFlow) -> bool:
+        """Whether the stepper is not monotone."""
+        return not self.stepper.monotone
+
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
         return self.stepper.describe(extent)

@@ -48,6 +48,8 @@ class LinearStepperBase:
     """Whether it is only defined for drifts that do not depend on time; `check` refuses others."""
     requires_monotone_flux: ClassVar[bool] = False
     """Whether |K| + dt A must be an M-matrix; `check` refuses problems for which it is not."""
+    monotone: ClassVar[bool] = False
+    """Whether steps of any length keep the order of two densities, with a monotone flux, so that nothing can ring."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 
@@ -129,6 +131,8 @@ class GradientStepperBase:
     """Largest ratio of an adaptive step to the one before."""
     mobility: ClassVar[str] = "centred"
     """The density on a face, for `describe`: limited, upwind or centred."""
+    monotone: ClassVar[bool] = False
+    """Whether no step of any length makes a density ring."""
     certified: ClassVar[bool] = False
     """Whether it proves how far each step is from its minimum: the figure `step_gap`."""
 

@@ -28,6 +28,8 @@ class CarriedStepperBase(GradientStepperBase):
     mobility: Mobility = "limited"  # type: ignore[misc]
     """The density on a face: `limited`, second order in space, or `upwind`, first order."""
 
+    monotone = True
+
     @property
     def order_in_space(self) -> int:  # type: ignore[override]
         """2 for limited mobility, 1 for upwind."""
@@ -49,7 +51,7 @@ class Carried:
     optimality: float = 0.0
     gap: float = math.nan
     switches: int = 0
-    fallbacks: int = 0
+    fallback: str = ""
 
 
 Solve = Callable[[State, float, TransportStep, ContinuedEnergy], Carried]
@@ -86,7 +88,7 @@ class CarriedStep:
             optimality=found.optimality,
             gap=found.gap,
         )
-        return replace(after, switches=found.switches, fallbacks=found.fallbacks)
+        return replace(after, switches=found.switches, fallback=found.fallback)
 
     def _solution(self, state: State, length: float, step: TransportStep) -> Carried:
         total, before = self._problem.total, state.density

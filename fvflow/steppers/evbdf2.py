@@ -14,7 +14,8 @@ from fvflow.linalg import Auto, Direct, SymmetricSolver, UpwindTriangular, diver
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.jko import JKO, FallibleStep, with_fallback
+from fvflow.steppers.fallible import FallibleStep, with_fallback
+from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.schur import MeshSystemSolver, sparse
 
 _LARGEST_HELD_BACK = (
@@ -65,7 +66,7 @@ class EVBDF2(GradientStepperBase):
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        take = with_fallback(self._start_fallible(problem), problem)
+        take = with_fallback(self._start_fallible(problem), LJKO().start(problem))
 
         def step(state: State, length: float) -> State:
             return replace(take(state, length), previous=state.density, length=length)
@@ -76,18 +77,13 @@ class EVBDF2(GradientStepperBase):
         mesh, system, triangular = problem.mesh, MeshSystemSolver(problem.mesh), UpwindTriangular(problem.mesh)
         jko = JKO(intervals=1, tolerance=self.tolerance, iterations=self.iterations).start_fallible(problem)
 
-        def step(state: State, length: float) -> State | None:
+        def step(state: State, length: float) -> State:
             if state.previous is None:
                 return jko(state, length)
             ratio = length / state.length
             duration = state.length * ratio**2 / (1.0 + 2.0 * ratio)
-            start = _extrapolated(mesh, system, triangular, state, duration, self.tolerance)
-            if start is None:
-                return None
-            density, reduced = start
+            density, reduced = _extrapolated(mesh, system, triangular, state, duration, self.tolerance)
             after = jko(replace(state, density=density), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
-            if after is None:
-                return None
             return replace(after, time=state.time + length, dissipated=0.0, reduced=reduced)
 
         return step
@@ -95,20 +91,18 @@ class EVBDF2(GradientStepperBase):
 
 def _extrapolated(
     mesh: Mesh, system: MeshSystemSolver, triangular: UpwindTriangular, state: State, duration: float, tolerance: float
-) -> tuple[Array, int] | None:
-    """rho^n (cell,) moved along the geodesic of the last step for this time; None if too much would be negative.
+) -> tuple[Array, int]:
+    """rho^n (cell,) moved along the geodesic of the last step for this time.
 
-    With it, whether more than `tolerance` of the mass was held back for that.
+    With it, whether more than `tolerance` of the mass was held back where the density would have been negative. Raises
+    NumericsError if that is too much.
     """
-    try:
-        with np.errstate(all="ignore"):
-            phi, conductance = _geodesic_potential(mesh, system, state, duration)
-            flux = _midpoint_flux(mesh, state, duration, phi, conductance)
-    except NumericsError:
-        return None
+    with np.errstate(all="ignore"):
+        phi, conductance = _geodesic_potential(mesh, system, state, duration)
+        flux = _midpoint_flux(mesh, state, duration, phi, conductance)
     masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
     if held_back > _LARGEST_HELD_BACK * state.mass:
-        return None
+        raise NumericsError("the extrapolation would empty cells")
     return masses / mesh.volume, int(held_back > tolerance * state.mass)
 
 

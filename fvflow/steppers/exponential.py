@@ -77,6 +77,7 @@ class ExactInTime(LinearStepperBase):
     """A method without a time discretisation error for steady drifts: one step per saved time suffices."""
 
     order = math.inf
+    monotone = True
     work_grows_with_step = True
     requires_steady_drift = True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
@@ -12,10 +11,18 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.linalg import Auto, UpwindTriangular, inner
-from fvflow.mesh import Array, Extent, Mesh
+from fvflow.mesh import Array, Extent
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.carried import CarriedStep, CarriedStepperBase
+from fvflow.steppers.fallible import (
+    NO_CONVERGENCE,
+    FallibleStep,
+    Negative,
+    in_halves,
+    transported_density,
+    with_fallback,
+)
 from fvflow.steppers.interior_point import InteriorPoint
 from fvflow.steppers.intervals import IntervalsNewton
 from fvflow.steppers.minimiser import Minimiser
@@ -25,9 +32,6 @@ from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import CentredTransportStep, Point
-
-FallibleStep = Callable[[State, float], State | None]
-"""(state, length of the step) -> the state after the step; None if the step failed."""
 
 _MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
 _BYTES_AN_UNKNOWN = {1: 1_000, 2: 20_000, 3: 40_000}  # of the joint system of several intervals, by dimension
@@ -96,20 +100,12 @@ class LJKO(CarriedStepperBase):
                 f"ljko did not converge at t = {state.time:g} even with a step of {length:.3g} after "
                 f"{self.halvings - halvings} halvings ({error}); use a smaller step or a finer mesh"
             )
-        half = self._divided(undivided, state, 0.5 * length, halvings - 1, failures)
-        end = self._divided(undivided, half, 0.5 * length, halvings - 1, failures)
-        return replace(
-            end,
-            step=state.step + 1,
-            iterations=half.iterations + end.iterations + spent,
-            correction=max(half.correction, end.correction),
-            dissipated=half.dissipated + end.dissipated,
-            optimality=max(half.optimality, end.optimality),
-            gap=max(half.gap, end.gap),
-            switches=half.switches + end.switches,
-            fallbacks=max(half.fallbacks, end.fallbacks),
-            halvings=half.halvings + end.halvings + 1,
-        )
+
+        def part(state: State, length: float) -> State:
+            return self._divided(undivided, state, length, halvings - 1, failures)
+
+        end = in_halves(part, state, length)
+        return replace(end, iterations=end.iterations + spent, halvings=end.halvings + 1)
 
 
 @dataclass(frozen=True)
@@ -171,10 +167,10 @@ class JKO(GradientStepperBase):
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        return with_fallback(self.start_fallible(problem), problem)
+        return with_fallback(self.start_fallible(problem), LJKO().start(problem))
 
     def start_fallible(self, problem: GradientFlow) -> FallibleStep:
-        """The step as a function that returns None if it does not converge to a density >= 0."""
+        """The step as a function that raises NumericsError if it does not converge to a density >= 0."""
         mesh, system = problem.mesh, MeshSystemSolver(problem.mesh, self.solver)
         predict, triangular = Predictor(problem, self.solver), UpwindTriangular(mesh)
 
@@ -184,8 +180,8 @@ class JKO(GradientStepperBase):
         def by_interior_point(state: State, length: float) -> _Minimum:
             return self._interior(system, problem, state, length)
 
-        def step(state: State, length: float) -> State | None:
-            spent = 0
+        def step(state: State, length: float) -> State:
+            spent, failed = 0, NumericsError(NO_CONVERGENCE)
             for method in (by_newton, by_interior_point):
                 try:
                     with np.errstate(all="ignore"):  # an overflow shows in the residual
@@ -197,11 +193,13 @@ class JKO(GradientStepperBase):
                     continue
                 spent += found.result.iterations
                 density = transported_density(mesh, triangular, state, found.flux, found.phi, self.tolerance)
-                if density is not None:
+                if density is None:
+                    failed = Negative()
+                else:
                     phi, cost, result = found.phi, found.cost, found.result._replace(iterations=spent)
                     after = state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
                     return replace(after, switches=found.switches, reduced=found.reduced)
-            return None
+            raise failed
 
         return step
 
@@ -265,25 +263,3 @@ class _Minimum(NamedTuple):
     result: NewtonResult
     switches: int = 0
     reduced: int = 0
-
-
-def with_fallback(step: FallibleStep, problem: GradientFlow) -> Step:
-    """The step as a function in which `ljko` takes the steps that fail; they are counted as fallbacks."""
-    fallback = LJKO().start(problem)
-
-    def safe_step(state: State, length: float) -> State:
-        return step(state, length) or replace(fallback(state, length), fallbacks=1)
-
-    return safe_step
-
-
-def transported_density(
-    mesh: Mesh, triangular: UpwindTriangular, state: State, flux: Array, phi: Array, tolerance: float
-) -> Array | None:
-    """The density (cell,) after the mass `flux` (face,) has crossed each face; None if it would be negative.
-
-    In vacuum the fluxes of a converged Newton iterate may remove 1e-40 too much from an empty cell: a total outflow of
-    at most `tolerance` of the mass is held back.
-    """
-    masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
-    return masses / mesh.volume if held_back <= tolerance * state.mass else None

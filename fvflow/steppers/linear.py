@@ -63,6 +63,7 @@ class ImplicitEuler(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["implicit-euler"] = "implicit-euler"
+    monotone = True
     order = 1
 
     def positive_step(self, problem: FokkerPlanck) -> float:

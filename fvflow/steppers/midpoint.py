@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -13,14 +13,24 @@ from annotated_types import Ge, Gt, Lt
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind
 from fvflow.mesh import Array, Index, Mesh
-from fvflow.problems import GradientFlow, State
+from fvflow.problems import GradientFlow, State, total_variation
 from fvflow.steppers.base import GradientStepperBase, Step
-from fvflow.steppers.jko import FallibleStep, transported_density, with_fallback
+from fvflow.steppers.fallible import (
+    NO_CONVERGENCE,
+    FallibleStep,
+    Negative,
+    in_halves,
+    transported_density,
+    with_fallback,
+)
+from fvflow.steppers.jko import LJKO
 from fvflow.steppers.mobility import UpstreamRatio
 from fvflow.steppers.newton import round_off
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import Map
 
+_MOST_DAMPED = 4  # first steps that are damped where data are rough
+_LARGEST_GROWTH = 1.01  # of the total variation in a step of smooth data, relative to a damped step
 _PREDICTED = 1e-8  # residual of the prediction, as a fraction of the mass
 _LARGEST_WEIGHT = 2.0  # of the density within a step over that at its end; reached if two thirds leave a cell
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
@@ -45,15 +55,16 @@ class Midpoint(GradientStepperBase):
         centred   the mean of the densities of the two cells before and after the step
 
     `limited` falls to first order at maxima, where the limiter switches, and in cells that lose more than two thirds of
-    their mass in a step. The rule damps the fastest modes hardly at all: for rough data let `warmup` take the first
-    steps. A step that does not converge, or whose density would be negative, is taken by `ljko` instead and counted as
-    a fallback.
+    their mass in a step. The rule damps the fastest modes hardly at all, so that rough data would ring: if the total
+    variation grows in the first step, beyond that of `ljko`, up to four steps are damped, each taken in two halves by
+    `ljko` (Rannacher, Finite element solution of diffusion problems with irregular data, Numer. Math. 43, 1984). A
+    later step that does not converge, or whose density would be negative, is taken by `ljko` and counted as a fallback.
     """
 
     mobility: Literal["limited", "centred"] = "limited"  # type: ignore[misc]
     """The density on a face: `limited`, positive, or `centred`, without numerical diffusion."""
-    warmup: Annotated[int, Ge(0)] = 0
-    """Number of first steps taken by `ljko`, for rough initial data."""
+    warmup: Annotated[int, Ge(0)] | None = None
+    """Number of first steps that are damped; by default as many as rough data need, up to four."""
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-13
     """Residual of Newton's method, as a fraction of the mass."""
     iterations: Annotated[int, Ge(1)] = 40
@@ -68,23 +79,44 @@ class Midpoint(GradientStepperBase):
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
-        return with_fallback(self._start_fallible(problem), problem)
+        midpoint, robust = self._start_fallible(problem), LJKO().start(problem)
+        safe = with_fallback(midpoint, robust)
+
+        def step(state: State, length: float) -> State:
+            if self.warmup is not None:
+                return damped(state, length) if state.step < self.warmup else safe(state, length)
+            starting = state.step == 0 or (state.damped and state.step < _MOST_DAMPED)
+            if not starting:
+                return safe(state, length)
+            try:
+                after = midpoint(state, length)
+            except Negative:
+                return damped(state, length)
+            except NumericsError as failure:
+                return replace(robust(state, length), fallback=str(failure))
+            if variation(after) <= _LARGEST_GROWTH * variation(state):
+                return after
+            calm = damped(state, length)
+            return calm if variation(after) > _LARGEST_GROWTH * variation(calm) else after
+
+        def variation(state: State) -> float:
+            return total_variation(problem.mesh, state.density)
+
+        def damped(state: State, length: float) -> State:
+            return replace(in_halves(robust, state, length), damped=1)
+
+        return step
 
     def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
         mesh = problem.mesh
         solve, triangular = self._solver(problem), UpwindTriangular(mesh)
 
-        def step(state: State, length: float) -> State | None:
-            if state.step < self.warmup:
-                return None
-            try:
-                with np.errstate(all="ignore"):  # an overflow shows in the residual
-                    solution = solve(state, length)
-            except NumericsError:
-                return None
+        def step(state: State, length: float) -> State:
+            with np.errstate(all="ignore"):  # an overflow shows in the residual
+                solution = solve(state, length)
             density = transported_density(mesh, triangular, state, solution.flux, solution.phi, self.tolerance)
             if density is None:
-                return None
+                raise Negative
             return state.advanced(
                 length,
                 density,
@@ -153,7 +185,7 @@ class Midpoint(GradientStepperBase):
             up = flow * slope[mesh.neighbour] - by_neighbour  # -d flux/d rho_L
             change = _newton_step(problem, down, up, flow, residual, order)
             density = np.maximum(density - change, _MAX_DECREASE * density)
-        raise NumericsError("Newton's method did not converge")
+        raise NumericsError(NO_CONVERGENCE)
 
 
 class _Solution(NamedTuple):

@@ -20,6 +20,7 @@ from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Point, TransportStep
 from fvflow.steppers.upwind_newton import UpwindNewton
 
+_REASON = "neither Newton's method nor the interior point converged"
 _PATIENCE = 45  # iterations of Newton's method from a density of constant E'
 
 
@@ -81,7 +82,7 @@ class Minimiser:
             raise NotConverged(spent + failure.iterations, str(failure)) from None
         last = certificate(step, energy, phi)
         minimum = _carried(step, phi, last, spent + count, switches)
-        return replace(minimum, dissipated=2.0 * minimum.dissipated, fallbacks=1)
+        return replace(minimum, dissipated=2.0 * minimum.dissipated, fallback=_REASON)
 
 
 def _carried(step: TransportStep, phi: Array, last: Certificate, iterations: int, switches: int) -> Carried:

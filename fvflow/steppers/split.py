@@ -24,6 +24,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    monotone = True
     order = 1
 
     @property

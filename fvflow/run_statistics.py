@@ -1,0 +1,203 @@
+"""Statistics of a run over all of its steps, saved or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fvflow.diagnostics import ERRORS, STEPS
+from fvflow.evi import EviMonitor
+from fvflow.exact import Reference
+from fvflow.linalg import inner
+from fvflow.mesh import Mesh
+from fvflow.problems import Problem, State, total_variation
+
+
+@dataclass
+class RunStatistics:
+    """Statistics of one run: extrema and totals over all steps, saved or not, and scalar results of the flow."""
+
+    mesh: Mesh
+    energy: Callable[[State], float] | None = None
+    """The energy of a state; None if it is not computed at every step."""
+    mass_drift: float = 0.0
+    """Largest |m(t)/m(0) - 1|."""
+    minimum: float = np.inf
+    """Smallest density."""
+    energy_increase: float = -np.inf
+    """Largest E^{n+1} - E^n."""
+    correction: float = 0.0
+    """Largest relative correction of the mass after a linear solve."""
+    iterations: int = 0
+    """Total solver iterations."""
+    energy_defect: float = -np.inf
+    """Largest E^{n+1} - E^n + (transport cost or dissipation of the step)."""
+    halvings: int = 0
+    """Total halvings of steps that did not converge."""
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    """Steps taken by a fallback method, by reason."""
+    switches: int = 0
+    """Total methods that failed before another one solved a step."""
+    reduced: int = 0
+    """Total steps that kept less than the promised order or accuracy."""
+    damped: int = 0
+    """Total steps that were damped because the data are rough."""
+    rejections: int = 0
+    """Total steps rejected by error control."""
+    steps: int = 0
+    """Number of steps so far."""
+    time: float = 0.0
+    """Time of the last state."""
+    may_ring: bool = False
+    """Whether the total variation is watched at every step."""
+    variation_growth: float = 0.0
+    """Largest growth of the total variation in a step, relative to that after the step."""
+    convexity: EviMonitor | None = None
+    """Monitor of the inequalities that follow from convexity along geodesics."""
+    cost: float = 0.0
+    """Total transport cost or dissipation."""
+    length: float = 0.0
+    """Length of the last step."""
+    residual: float = 0.0
+    """Largest residual of continuity since the last frame."""
+    optimality: float = 0.0
+    """Largest residual of the optimality condition since the last frame."""
+    gap: float = np.nan
+    """Largest gap of a minimising-movement step since the last frame."""
+    step_gap: float = np.nan
+    """Largest gap of all steps."""
+    largest_cell_share: float = 0.0
+    """Largest part of the mass in one cell, after the last step."""
+    _variation: float = field(default=np.inf, repr=False)
+    _energy: float = field(default=np.inf, repr=False)
+    _initial_energy: float = field(default=np.nan, repr=False)
+    reference: Reference | None = None
+    """The closed form that the run is compared with."""
+    solved: dict[str, float] = field(default_factory=dict)
+    """Scalar results of the whole run, from the flow."""
+    last: dict[str, float] = field(default_factory=dict)
+    """Energy and errors of the last frame."""
+    worst: dict[str, float] = field(default_factory=dict)
+    """Largest errors of all frames."""
+
+    @staticmethod
+    def of(
+        problem: Problem, initial: State, reference: Reference | None, energy_each_step: bool, may_ring: bool = False
+    ) -> RunStatistics:
+        """The statistics at the start of a run."""
+        energy = problem.energy(0.0)
+        if not energy_each_step or energy is None:
+            return RunStatistics(problem.mesh, may_ring=may_ring, reference=reference)
+
+        def value(state: State) -> float:
+            current = problem.energy(state.time)
+            assert current is not None
+            return current.value(state.density)
+
+        monitor = EviMonitor.of(problem.mesh, energy, initial)
+        return RunStatistics(problem.mesh, value, may_ring=may_ring, convexity=monitor, reference=reference)
+
+    def __call__(self, state: State) -> None:
+        """Update the statistics with a state."""
+        self.mass_drift = max(self.mass_drift, abs(inner(self.mesh.volume, state.density) / state.mass - 1.0))
+        self.minimum = min(self.minimum, float(state.density.min()))
+        self.correction = max(self.correction, state.correction)
+        self.iterations += state.iterations
+        self.halvings += state.halvings
+        if state.fallback:
+            self.fallbacks[state.fallback] += 1
+        self.switches += state.switches
+        self.reduced += state.reduced
+        self.damped += state.damped
+        self.rejections += state.rejections
+        self.residual = max(self.residual, state.residual)
+        self.optimality = max(self.optimality, state.optimality)
+        self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
+        self.cost += state.dissipated
+        self.length = state.time - self.time
+        self.steps, self.time = state.step, state.time
+        if self.may_ring:
+            before, self._variation = self._variation, total_variation(self.mesh, state.density)
+            if self._variation > before:
+                self.variation_growth = max(self.variation_growth, 1.0 - before / self._variation)
+        if self.convexity is not None:
+            self.convexity(state)
+        if self.energy is not None:
+            energy = self.energy(state)
+            self.largest_cell_share = float((self.mesh.volume * state.density).max()) / state.mass
+            if np.isnan(self._initial_energy):
+                self._initial_energy = energy
+            if np.isfinite(self._energy):
+                self.energy_increase = max(self.energy_increase, energy - self._energy)
+                self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
+            self._energy = energy
+
+    def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
+        """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
+        self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
+        for name in (name for name in ERRORS if name in self.last):
+            self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
+        if state.figures and not self.solved:
+            self.solved = {**state.figures, **self._distance_errors(state.figures)}
+        return {} if self.energy is None else self.step_diagnostics()
+
+    def _distance_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Errors of a computed W2 distance relative to the closed form, absolute if that is 0."""
+        exact = None if self.reference is None else self.reference.distance
+        if exact is None or "w2" not in figures:
+            return {}
+        scale = exact if exact > 0 else 1.0
+        return {
+            "w2_error": abs(figures["w2"] - exact) / scale,
+            "w2_solver_error": abs(figures["w2_solver"] - exact) / scale,
+        }
+
+    def figures(self, worst_errors: bool) -> dict[str, Any]:
+        """Scalar results of the whole run, with the largest errors of all frames or those of the last one."""
+        return {**self.summary(), **self.solved, **(self.worst if worst_errors else self.last)}
+
+    def reasons(self) -> str:
+        """Why steps were taken by a fallback method, the most frequent reason first; empty if none was."""
+        return ", ".join(f"{reason} ({count})" for reason, count in self.fallbacks.most_common())
+
+    def step_diagnostics(self) -> dict[str, float]:
+        """The values of STEPS at a saved time; resets the maxima since the last frame."""
+        balance = self._energy - self._initial_energy + self.cost
+        counts = self.halvings, self.fallbacks.total(), self.switches
+        errors = self.residual, self.optimality, self.gap
+        values = (self.length, self.cost, balance, *errors, self.largest_cell_share, *counts)
+        self.residual = self.optimality = 0.0
+        self.gap = np.nan
+        return dict(zip(STEPS, values, strict=True))
+
+    def summary(self) -> dict[str, float]:
+        """The statistics by name, for the result file and the terminal."""
+        figures: dict[str, float] = {
+            "steps": self.steps,
+            "time": self.time,
+            "mass_drift": self.mass_drift,
+            "minimum": self.minimum,
+            "mass_correction": self.correction,
+            "iterations": self.iterations,
+        }
+        if self.energy is not None:
+            figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
+            figures["largest_cell_share"] = self.largest_cell_share
+            if not np.isnan(self.step_gap):
+                figures["step_gap"] = self.step_gap
+            figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks.total(), "switches": self.switches}
+        if self.reduced:
+            figures["reduced"] = self.reduced
+        if self.may_ring:
+            figures["variation_growth"] = self.variation_growth
+        if self.damped:
+            figures["damped"] = self.damped
+        if self.rejections:
+            figures["rejections"] = self.rejections
+        if self.convexity is not None:
+            figures |= self.convexity.figures()
+        return figures
