@@ -50,7 +50,7 @@ BAD = [  # what to set, what is said
     ("mesh.lower", "[-1, -1]", "one per axis"),
     ("flow.epsilon", "-1", "expected a number >= 0, got -1"),
     ("flow.epsilon", "nan", 'expected a number, got "nan"'),
-    ("flow.epsilon", "'1'", 'expected a number, got "1"'),
+    ("flow.epsilon", "'1 2'", 'expected a number, got "1 2"'),
     ("flow.flux", "{kind: upwnd}", r'unknown kind upwnd; did you mean "upwind"\? \(one of'),
     ("flow.stepper", "{kind: ljko}", "unknown kind ljko"),
     ("flow.stepper.kind", "rk4", "implicit-euler, crank-nicolson, tr-bdf2"),

@@ -134,7 +134,8 @@ class Case:
 
     def unused_parameters(self) -> list[str]:
         """Parameters that no expression of the case names."""
-        used = {name for mark in schema.formulas(self.values, type(self)) for name in mark.names}
+        written = self.values if self.document is None else self.document.values
+        used = {name for expression in schema.formulas(written, type(self)) for name in expression.names}
         return [name for name in self.parameters if name not in used]
 
     @property

@@ -10,7 +10,7 @@ import dataclasses
 import operator
 import os
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache, reduce
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -31,17 +31,14 @@ from pydantic import (
 
 from fvflow.case.document import Fault, Path, dotted
 from fvflow.case.messages import dataclasses_in, fault, kind_of, path_of, shown
+from fvflow.case.numbers import number, resolved, whole_number
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark, MeshKind
 
 T = TypeVar("T")
 _MAX_EXPLAINED = 100  # later faults keep the message of pydantic: suggestions for each would take too long
-_SCALARS: dict[Any, Any] = {
-    float: Annotated[float, Strict(), AllowInfNan(False)],
-    int: Annotated[int, Strict()],
-    str: Annotated[str, Strict()],
-}
+_EVALUATED: dict[Any, Callable[[str, Mapping[str, float]], float]] = {float: number, int: whole_number}
 
 
 def model(cls: type) -> type[BaseModel]:
@@ -86,8 +83,10 @@ def _summary(cls: type) -> str:
 
 def _converted(hint: Any) -> Any:
     """The type hint for pydantic: models for dataclasses, discriminated unions, strict scalars, checked formulas."""
-    if hint in _SCALARS:
-        return _SCALARS[hint]
+    if hint in _EVALUATED:
+        return _number(hint)
+    if hint is str:
+        return Annotated[str, Strict()]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return model(hint)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -109,7 +108,26 @@ def _annotated(inner: Any, *marks: Any) -> Any:
             return Annotated[str | float, BeforeValidator(_no_truth_value), AfterValidator(_checker(mark))]
         if isinstance(mark, FileMark):
             return Annotated[_converted(inner), AfterValidator(_located)]
-    return Annotated[_converted(inner), *(mark for mark in marks if isinstance(mark, BaseMetadata))]
+    bounds = [mark for mark in marks if isinstance(mark, BaseMetadata)]
+    return _number(inner, *bounds) if inner in _EVALUATED else Annotated[_converted(inner), *bounds]
+
+
+def _number(base: Any, *bounds: BaseMetadata) -> Any:
+    """A number within bounds, or an expression of the parameters for one."""
+
+    def evaluated(value: Any, info: ValidationInfo) -> Any:
+        parameters = (info.context or {}).get("numbers")
+        if not isinstance(value, str) or parameters is None:  # None: a case made in Python holds numbers
+            return value
+        try:
+            return _EVALUATED[base](value, parameters)
+        except ExpressionError as error:
+            expected = "a number" if base is float else "a whole number"
+            raise ValueError(f"expected {expected}, got {shown(value)}: {error}") from None
+
+    shape = Annotated[base, *bounds] if bounds else base
+    strict = Annotated[base, Strict(), *([AllowInfNan(False)] if base is float else []), *bounds]
+    return Annotated[strict, BeforeValidator(evaluated, json_schema_input_type=shape | str)]
 
 
 def _union(members: tuple[Any, ...]) -> Any:
@@ -167,14 +185,21 @@ def build(
     Paths of files are relative to `folder`. `context` holds the names that expressions may use; by default they follow
     from the values (`names_of`).
     """
-    names = names_of(values) if context is None else context
+    faults: list[Fault] = []
+    given = values
+    if context is None:
+        if "parameters" in values:
+            parameters, faults = resolved(values["parameters"])
+            given = {**values, "parameters": parameters or values["parameters"]}
+        context = names_of(given)
+        context["numbers"] = context["parameters"]
     try:
-        checked = model(cls).model_validate(values, context={**names, "folder": folder})
+        checked = model(cls).model_validate(given, context={**context, "folder": folder})
     except ValidationError as error:
         details = error.errors(include_url=False)
         explained = [fault(cls, values, detail) for detail in details[:_MAX_EXPLAINED]]
-        return None, explained + [Fault(path_of(values, detail), detail["msg"]) for detail in details[_MAX_EXPLAINED:]]
-    faults: list[Fault] = []
+        rest = [Fault(path_of(values, detail), detail["msg"]) for detail in details[_MAX_EXPLAINED:]]
+        return None, [*faults, *explained, *rest]
     result = _constructed(cls, checked, (), faults)
     return (None, faults) if faults else (result, [])
 
@@ -187,19 +212,24 @@ def names_of(values: dict[str, Any]) -> dict[str, Any]:
         kinds = (kind for kind in get_args(MeshKind) if kind_of(kind) == mesh.get("kind"))
         dimension = next((kind.declared_dimension(mesh) for kind in kinds), None)
     axes = "xyz"[: dimension or 3]
-    return {"axes": axes, "parameters": list(parameters) if isinstance(parameters, dict) else []}
+    return {"axes": axes, "parameters": parameters if isinstance(parameters, dict) else {}}
 
 
 def formulas(values: Any, hint: Any) -> list[Expression]:
-    """All expressions in the plain values that belong to a type hint."""
-    if get_origin(hint) is Annotated and any(isinstance(mark, FormulaMark) for mark in hint.__metadata__):
-        return [Expression(values)]
+    """All expressions in the plain values that belong to a type hint, those for numbers included."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        is_formula = any(isinstance(mark, FormulaMark) for mark in hint.__metadata__)
+        return [Expression(values)] if is_formula and not isinstance(values, dict) else formulas(values, arguments[0])
+    if hint in _EVALUATED:
+        return [Expression(values)] if isinstance(values, str) else []
     if isinstance(values, dict):
-        parts = _with_hints(values, hint)
-    elif isinstance(values, list):
-        parts = [(item, inner) for item in values for inner in get_args(hint)[:1]]
+        mapping = origin in (dict, Mapping)
+        parts = [(value, arguments[1]) for value in values.values()] if mapping else _with_hints(values, hint)
+    elif isinstance(values, list) and origin is tuple:
+        parts = [(item, arguments[0]) for item in values]
     else:
-        parts = [(values, inner) for inner in get_args(hint) if get_origin(inner)]
+        parts = [(values, member) for member in arguments if origin in (Union, types.UnionType)]
     return [found for value, inner in parts for found in formulas(value, inner)]
 
 

@@ -85,6 +85,8 @@ class Expression:
         import difflib
 
         for name in sorted(self.names - allowed):
+            if name in FUNCTIONS:
+                raise ExpressionError(f"{name} is a function, write {name}(...), or declare a parameter of this name")
             close = difflib.get_close_matches(name, sorted(allowed | set(FUNCTIONS)), n=1)
             guess = f"; did you mean {close[0]}?" if close else ""
             raise ExpressionError(

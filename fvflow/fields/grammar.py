@@ -29,10 +29,15 @@ def _heaviside(x: Any) -> Any:
     return np.heaviside(x, 0.5)
 
 
-def _erf(x: Any) -> Any:
-    from scipy.special import erf
+def _special(name: str) -> Callable[..., Any]:
+    """A function of scipy.special, which takes long to import."""
 
-    return erf(x)
+    def function(x: Any) -> Any:
+        import scipy.special
+
+        return getattr(scipy.special, name)(x)
+
+    return function
 
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # name: (function, number of arguments)
@@ -42,13 +47,31 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # name: (function, num
     "sin": (np.sin, 1),
     "cos": (np.cos, 1),
     "tan": (np.tan, 1),
+    "asin": (np.arcsin, 1),
+    "acos": (np.arccos, 1),
+    "atan": (np.arctan, 1),
+    "atan2": (np.arctan2, 2),
+    "sinh": (np.sinh, 1),
+    "cosh": (np.cosh, 1),
     "tanh": (np.tanh, 1),
+    "log10": (np.log10, 1),
+    "log1p": (np.log1p, 1),
+    "expm1": (np.expm1, 1),
     "abs": (np.abs, 1),
+    "sign": (np.sign, 1),
+    "floor": (np.floor, 1),
     "min": (np.minimum, 2),
     "max": (np.maximum, 2),
     "where": (_where, 3),
-    "erf": (_erf, 1),
     "heaviside": (_heaviside, 1),
+    "erf": (_special("erf"), 1),
+    "erfc": (_special("erfc"), 1),
+    "gamma": (_special("gamma"), 1),
+    "lgamma": (_special("gammaln"), 1),
+    "j0": (_special("j0"), 1),
+    "j1": (_special("j1"), 1),
+    "i0": (_special("i0"), 1),
+    "i1": (_special("i1"), 1),
 }
 CONSTANTS = {"pi": math.pi}
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -71,7 +94,7 @@ _ADVICE: dict[type[ast.AST], str] = {
     ast.BoolOp: "multiply comparisons for and, take their max for or",
 }
 INSIDE = "inside"  # inside(name): the fraction of a cell that lies in a region of the mesh, 0 to 1
-RESERVED = frozenset({"x", "y", "z", "t", "r", INSIDE, *FUNCTIONS, *CONSTANTS, *keyword.kwlist})
+RESERVED = frozenset({"x", "y", "z", "t", "r", INSIDE, *CONSTANTS, *keyword.kwlist})
 
 
 def parse(text: str) -> ast.expr:

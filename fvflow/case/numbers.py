@@ -1,0 +1,82 @@
+"""Numbers of a case that are written as expressions of its parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fvflow.case.document import Fault
+from fvflow.errors import CaseError
+from fvflow.fields import Expression, ExpressionError
+
+_WHOLE = 1e-9  # relative distance from a whole number that counts as round-off
+
+
+def number(text: str, parameters: Mapping[str, float]) -> float:
+    """The value of an expression of parameters; raises ExpressionError if it has none or it is not finite.
+
+    >>> number("kT/zeta", {"kT": 4.0, "zeta": 8.0})
+    0.5
+    """
+    expression = Expression(text)
+    if expression.regions:
+        raise ExpressionError("inside(...) has no meaning here: the value belongs to no cell of the mesh")
+    expression.require(frozenset(parameters))
+    value = float(expression(**{name: parameters[name] for name in expression.names}))
+    if not math.isfinite(value):
+        raise ExpressionError(f"it is {value:g}{_given(expression, parameters)}; numbers have to be finite")
+    return value
+
+
+def whole_number(text: str, parameters: Mapping[str, float]) -> int:
+    """As `number`, if that is a whole number up to round-off."""
+    value = number(text, parameters)
+    if abs(value - round(value)) > _WHOLE * abs(value):
+        raise ExpressionError(f"it is {value:.12g}{_given(Expression(text), parameters)}, which is not a whole number")
+    return round(value)
+
+
+def _given(expression: Expression, parameters: Mapping[str, float]) -> str:
+    """The values of the parameters that an expression names."""
+    named = ", ".join(f"{name} = {parameters[name]:g}" for name in sorted(expression.names))
+    return f" with {named}" if named else ""
+
+
+def resolved(parameters: Any) -> tuple[dict[str, Any], list[Fault]]:
+    """The parameters with expressions of each other replaced by their values, in any order, and what is wrong.
+
+    A parameter without a value becomes 1, so that it has no other consequence than its own fault. Values that are
+    neither numbers nor texts are left to the schema.
+    """
+    if not isinstance(parameters, dict):
+        return {}, []
+    found = {name: value for name, value in parameters.items() if not isinstance(value, str)}
+    faults: list[Fault] = []
+    for name in parameters:
+        _resolve(name, parameters, found, faults, ())
+    return {name: found[name] for name in parameters}, faults
+
+
+def _resolve(
+    name: str, parameters: dict[str, Any], found: dict[str, Any], faults: list[Fault], path: tuple[str, ...]
+) -> None:
+    """Add the value of a parameter, and first of those that it names; `path` are the parameters that need it."""
+    if name in found:
+        return
+    text = parameters[name]
+    try:
+        if name in path:
+            circle = " -> ".join([*path[path.index(name) :], name])
+            raise ExpressionError(f"a circle of parameters: {circle}; give one of them a number")
+        for other in sorted(Expression(text).names & parameters.keys()):
+            _resolve(other, parameters, found, faults, (*path, name))
+        if name not in found:
+            found[name] = number(text, {key: value for key, value in found.items() if _is_number(value)})
+    except CaseError as error:
+        faults.append(Fault(("parameters", name), f'expected a number, got "{text[:60]}": {error}'))
+        found[name] = 1.0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
