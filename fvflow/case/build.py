@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from fvflow.case.checks import Output
-from fvflow.case.document import Path
-from fvflow.case.initial_conditions import initial_density, require_end, target_density
+from fvflow.case.document import Fault, Path
+from fvflow.case.initial_conditions import PlacedDensity, initial_density, require_end, target_density
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
@@ -19,6 +19,11 @@ from fvflow.mesh import Array, Extent, Mesh, MeshDescription
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
+
+_UNSAID = (
+    "the solution of this flow is not in proportion to its initial density: write `mass: integral` to keep the values "
+    "of the expression, or `mass: M` to scale them to the mass M"
+)
 
 
 class Parts(Protocol):
@@ -58,11 +63,15 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     mesh = _mesh(parts, stages)
     facts, problem = _state(parts, stages, mesh)
     reference = _reference(parts, stages, facts)
+    if parts.initial.unsaid_mass and not parts.flow.homogeneous:
+        stages.add([Fault(("initial",), _UNSAID)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
+    densities = [initial]
     if facts.target is not None:
-        problem = _with_target(stages, facts, problem, initial, reference)
-    start = State.initial(mesh, initial)
-    return Simulation(parts.flow, mesh, problem, start, parts.schedule, parts.output, reference)
+        densities.append(_target(stages, facts, initial.values, reference))
+        problem = dataclasses.replace(problem, target=densities[-1].values)
+    start = State.initial(mesh, initial.values)
+    return Simulation(parts.flow, mesh, problem, start, parts.schedule, parts.output, reference, tuple(densities))
 
 
 def _mesh(parts: Parts, stages: Stages) -> Mesh:
@@ -111,13 +120,13 @@ def _reference(parts: Parts, stages: Stages, facts: Facts) -> Reference | None:
     return None if exact is None else stages.require(("exact",), lambda: exact.on(facts))
 
 
-def _with_target(stages: Stages, facts: Facts, problem: Any, initial: Array, reference: Reference | None) -> Any:
-    """The problem with the density that it ends at, which a closed form has to end at too."""
+def _target(stages: Stages, facts: Facts, initial: Array, reference: Reference | None) -> PlacedDensity:
+    """The density that the problem ends at, which a closed form has to end at too."""
     target = stages.require(("flow", "target"), lambda: target_density(facts, reference, initial))
     if reference is not None:
-        stages.run(("exact",), lambda: require_end(facts.mesh, reference, target))
+        stages.run(("exact",), lambda: require_end(facts.mesh, reference, target.values))
         stages.finish()
-    return dataclasses.replace(problem, target=target)
+    return target
 
 
 def _require_memory(needed: int, extent: Extent) -> None:

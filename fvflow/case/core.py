@@ -187,6 +187,7 @@ class Case:
         statistics = simulation.statistics
         summary = {**statistics.summary(), **statistics.solved}
         told = {"remarks": "; ".join(simulation.remarks()) or "none", "checks_missed": missed}
+        summary |= {name: value for density in simulation.densities for name, value in density.attributes().items()}
         return {**summary, "positivity": simulation.positivity(), **told}
 
     def run(self, watch: Watch | None = None) -> xarray.Dataset:

@@ -2,28 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.exact import Facts, Reference
-from fvflow.fields import DensityKind
+from fvflow.fields import Coverage, DensityKind
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
 _ELSEWHERE = 0.01  # L1 distance of a closed form from the target, of the mass, beyond which it is another
-_OUTSIDE = 1e-6  # part of a closed form that may lie outside the mesh
+_OUTSIDE = 1e-6  # share of the mass outside the mesh that is told
+_MOST_CUT = 0.9  # share outside the mesh beyond which cutting it off is no advice
+_COARSE, _COARSEST = 2.0, 0.25  # standard deviations, in cells, below which a density is told and refused
 
 
-def target_density(facts: Facts, reference: Reference | None, initial: Array) -> Array:
-    """The target density (cell,), scaled to the mass of the initial one; raises CaseError if the masses differ."""
+@dataclass(frozen=True, eq=False)
+class PlacedDensity:
+    """A density on the mesh of a case, and what became of it there."""
+
+    name: str
+    """What it is, as in "initial density"."""
+    values: Array
+    """Cell values (cell,)."""
+    mass: float
+    """Its mass on the mesh."""
+    integral: float
+    """Its integral before it was scaled to the mass."""
+    coverage: Coverage | None = None
+    """How it lies on the mesh; None if its true total is not known."""
+    unsaid_mass: bool = False
+    """Whether it had values of its own and the case does not say whether they are kept."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it has values of its own that were scaled without a word in the case."""
+        return self.unsaid_mass and abs(self.integral / self.mass - 1.0) > _ROUND_OFF
+
+    def remarks(self) -> Iterator[str]:
+        """Sentences on what the mesh or a scaling made of it."""
+        coverage = self.coverage or Coverage()
+        if self.scaled:
+            yield (
+                f"the {self.name} has the integral {self.integral:.6g} and is scaled to the mass {self.mass:g}; "
+                f"`mass: integral` keeps it, `mass: {self.mass:g}` says that this is meant"
+            )
+        if coverage.off_mesh > _OUTSIDE:
+            yield f"{_percent(coverage.off_mesh)} of the {self.name} is outside the mesh and cut off"
+        if coverage.deviation < _COARSE:
+            yield (
+                f"the smallest standard deviation of the {self.name} is {coverage.deviation:.2g} cells: the mesh "
+                "hardly resolves it"
+            )
+        if coverage.note:
+            yield f"the {self.name}: {coverage.note}"
+
+    def describe(self) -> str:
+        """A sentence for `check`."""
+        clauses = [f"mass {self.mass:.6g}" + (f", integral {self.integral:.6g} scaled to it" if self.scaled else "")]
+        if self.coverage is not None:
+            clauses.append(f"{_percent(self.coverage.off_mesh)} outside the mesh" if self.coverage.off_mesh else "")
+            if np.isfinite(self.coverage.deviation):
+                clauses.append(f"smallest standard deviation {self.coverage.deviation:.3g} cells")
+            clauses.append(self.coverage.note)
+        return "; ".join(filter(None, clauses))
+
+    def attributes(self) -> dict[str, Any]:
+        """For the result: the integral, the share outside the mesh and the smallest deviation in cells, if known."""
+        start = self.name.split()[0]
+        found: dict[str, Any] = {f"{start}_integral": self.integral}
+        if self.coverage is not None:
+            found[f"{start}_off_mesh"] = self.coverage.off_mesh
+            if np.isfinite(self.coverage.deviation):
+                found[f"{start}_deviation_in_cells"] = self.coverage.deviation
+        return found
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def target_density(facts: Facts, reference: Reference | None, initial: Array) -> PlacedDensity:
+    """The target density, scaled to the mass of the initial one; raises CaseError if the masses differ."""
     assert facts.target is not None
-    target = _scaled_density(facts.target, facts, reference, 1.0)
-    volume = facts.mesh.volume
-    mass, target_mass = inner(volume, initial), inner(volume, target)
-    equal_masses(mass, target_mass, _OUTSIDE if facts.target.is_exact else _ROUND_OFF)
-    return target * (mass / target_mass)
+    target = _placed("target density", facts.target, facts, reference, 1.0)
+    mass = inner(facts.mesh.volume, initial)
+    equal_masses(mass, target.mass, _OUTSIDE if facts.target.is_exact else _ROUND_OFF)
+    return replace(target, values=target.values * (mass / target.mass), mass=mass)
 
 
 def require_end(mesh: Mesh, reference: Reference, target: Array) -> None:
@@ -36,12 +106,16 @@ def require_end(mesh: Mesh, reference: Reference, target: Array) -> None:
         )
 
 
-def initial_density(facts: Facts, reference: Reference | None) -> Array:
-    """The initial density (cell,), scaled to its mass; raises CaseError if it is negative, empty or not finite."""
-    return _scaled_density(facts.initial, facts, reference, 0.0)
+def initial_density(facts: Facts, reference: Reference | None) -> PlacedDensity:
+    """The initial density, scaled to its mass.
+
+    Raises CaseError if it is negative, empty, not finite, too much of it is outside the mesh, or its width is lost
+    between cells.
+    """
+    return _placed("initial density", facts.initial, facts, reference, 0.0)
 
 
-def _scaled_density(kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> Array:
+def _placed(name: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
     density = np.asarray(kind.on(facts, reference, time))
     if not np.isfinite(density).all():
         raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
@@ -52,8 +126,27 @@ def _scaled_density(kind: DensityKind, facts: Facts, reference: Reference | None
     total = inner(facts.mesh.volume, density)
     if not total < np.inf:
         raise CaseError("the mass of the density is too large for doubles; scale it down")
+    coverage = kind.coverage(facts.mesh, facts.parameters, total)
+    if coverage is not None:
+        _require_covered(coverage, kind.truncate)
     if not total > 0:
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
-    if kind.normalised and total < 0.5:
-        raise CaseError(f"only {total:.2g} of the density lies on this mesh: is it outside the box or within one cell?")
-    return density if kind.mass is None else density * (kind.mass / total)
+    mass = total if kind.scaled_mass is None else kind.scaled_mass
+    values = density if kind.scaled_mass is None else density * (mass / total)
+    return PlacedDensity(name, values, mass, total, coverage, kind.unsaid_mass)
+
+
+def _require_covered(coverage: Coverage, truncate: float) -> None:
+    """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
+    if coverage.off_mesh > truncate:
+        share = min(float(f"{1.1 * coverage.off_mesh:.1g}"), 0.999)
+        raise CaseError(
+            f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is allowed; "
+            + ("use a mesh that holds it" + (f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""))
+        )
+    if coverage.deviation < _COARSEST:
+        raise CaseError(
+            f"the smallest standard deviation of the density is {coverage.deviation:.2g} cells, and at least "
+            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or {{kind: spike, "
+            "at: [...]} for all mass at a point"
+        )

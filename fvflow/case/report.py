@@ -31,6 +31,7 @@ def report(
     found: dict[str, Any] = {
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
+        **{density.name: density.describe() for density in simulation.densities},
         "walls": _walls(mesh, flow.drift(parameters)),
         "steps": _steps(simulation, asked),
         "method": flow.describe(mesh.extent),

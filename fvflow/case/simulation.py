@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fvflow.case.checks import Output
+from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
 from fvflow.dataset import Frame, Layout
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at
@@ -31,6 +32,7 @@ class Simulation:
     times: TimeGrid
     output: Output = Output()
     reference: Reference | None = None
+    densities: tuple[PlacedDensity, ...] = ()
     statistics: RunStatistics = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +62,7 @@ class Simulation:
 
     def remarks(self) -> list[str]:
         """Sentences on what lowered the order, the resolution or the meaning of the last run."""
-        return list(remarks(self.statistics))
+        return [*(sentence for density in self.densities for sentence in density.remarks()), *remarks(self.statistics)]
 
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative."""

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from fvflow.mesh import Array, Mesh
 
 Sampling = Literal["average", "centre"]
 """How cell values are taken: averages over the cell, or values at its centre."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How a density lies on a mesh."""
+
+    off_mesh: float = 0.0
+    """Share of its mass that is outside the mesh."""
+    deviation: float = math.inf
+    """Its smallest standard deviation in any direction, in cells."""
+    note: str = ""
+    """What else became of it, as a sentence."""
 
 
 class DensityKind:
@@ -34,9 +48,17 @@ class DensityKind:
     any_mesh: ClassVar[bool] = True
     """Whether `sample` is defined on every mesh that covers the domain, not on that of the case only."""
 
+    truncate: float = 1e-3
+    """Largest share of the mass that may lie outside the mesh."""
+
     @property
-    def normalised(self) -> bool:
-        """Whether `sample` gives cell averages of a density with mass 1 over the whole space."""
+    def scaled_mass(self) -> float | None:
+        """Total mass to which `sample` is scaled; None keeps its own."""
+        return self.mass
+
+    @property
+    def unsaid_mass(self) -> bool:
+        """Whether the density has values of its own, and the case does not say whether they are kept."""
         return False
 
     @property
@@ -59,9 +81,13 @@ class DensityKind:
         raise NotImplementedError
 
     def total_mass(self, mesh: Mesh, parameters: Any) -> float:
-        """Total mass of the run: `mass`, or that of `sample`."""
-        mass = self.mass
+        """Total mass of the run: `scaled_mass`, or that of `sample`."""
+        mass = self.scaled_mass
         return float(mesh.volume @ self.sample(mesh, parameters)) if mass is None else mass
+
+    def coverage(self, mesh: Mesh, parameters: Any, integral: float) -> Coverage | None:
+        """How it lies on the mesh, `integral` being that of `sample`; None if its true total is not known."""
+        return None
 
     def on(self, facts: Any, reference: Any, time: float) -> Array:
         """Cell values (cell,) in a case, from its facts and closed form; `time` is 0 for `initial`, 1 for a target."""

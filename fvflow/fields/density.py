@@ -7,21 +7,18 @@ from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt, MaxLen, MinLen
+from annotated_types import Gt, MinLen
 from numpy.typing import ArrayLike
 
 from fvflow.errors import CaseError
-from fvflow.fields.base import DensityKind, Sampling
+from fvflow.fields.base import Coverage, DensityKind, Sampling
+from fvflow.fields.coverage import gaussian_coverage
+from fvflow.fields.density_types import Mass, Matrix, Point, Truncate, checked_point
 from fvflow.fields.expression import Expression, Parameters, SteadyFormula, restrict_regions
 from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
-from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, transferred
+from fvflow.fields.spike import Spike
+from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, transfer
 from fvflow.mesh.core import freeze
-
-Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
-"""Coordinates or a vector, one entry per axis."""
-Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
-"""A square matrix by rows."""
-Mass = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class Gaussian(DensityKind):
     """Covariance matrix S, symmetric positive definite, by rows."""
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
+    truncate: Truncate = 1e-3
+    """Largest share of the mass that may lie outside the mesh; it is cut off, and the rest scaled to `mass`."""
     mass: Mass = 1.0
     """Total mass to which the density is scaled."""
     kind: Literal["gaussian"] = "gaussian"
@@ -46,18 +45,17 @@ class Gaussian(DensityKind):
         check_gaussian(np.asarray(self.mean), self.covariance)
 
     @property
-    def normalised(self) -> bool:
-        """True for cell averages."""
-        return self.sampling == "average"
-
-    @property
     def gaussian(self) -> tuple[Array, Array]:
         """Mean (dim,) and covariance (dim, dim)."""
         return np.array(self.mean), np.array(self.covariance)
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
-        return gaussian_density(mesh, np.array(self.mean), np.array(self.covariance), self.sampling)
+        return gaussian_density(mesh, *self.gaussian, self.sampling)
+
+    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+        """The mass outside the mesh, and the smallest standard deviation in cells."""
+        return gaussian_coverage(mesh, *self.gaussian)
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,11 @@ class Mixture(DensityKind):
     """The Gaussians, each with a weight."""
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
+    truncate: Truncate = 1e-3
+    """Largest share of the mass that may lie outside the mesh; it is cut off, and the rest scaled to `mass`."""
     mass: Mass = 1.0
     """Total mass to which the density is scaled."""
     kind: Literal["mixture"] = "mixture"
-
-    @property
-    def normalised(self) -> bool:
-        """True for cell averages."""
-        return self.sampling == "average"
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
@@ -101,18 +96,35 @@ class Mixture(DensityKind):
             density += component.weight / total * gaussian_density(mesh, mean, covariance, self.sampling)
         return density
 
+    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+        """The mass outside the mesh, and the smallest standard deviation of a component in cells."""
+        weights = np.array([component.weight for component in self.components])
+        parts = [gaussian_coverage(mesh, np.array(one.mean), np.array(one.covariance)) for one in self.components]
+        off_mesh = float(weights @ [part.off_mesh for part in parts]) / float(weights.sum())
+        return Coverage(off_mesh, min(part.deviation for part in parts))
+
 
 @dataclass(frozen=True)
 class ExpressionDensity(DensityKind):
     """A density given by an expression; cell averages by three Gauss points per axis."""
 
     density: SteadyFormula
-    """The density up to a factor, an expression in x, y, z that is nowhere negative."""
+    """The density, an expression in x, y, z that is nowhere negative."""
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
-    mass: Mass = 1.0
-    """Total mass to which the density is scaled."""
+    mass: Mass | Literal["integral"] | None = None  # type: ignore[assignment]
+    """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
     kind: Literal["expression"] = "expression"
+
+    @property
+    def scaled_mass(self) -> float | None:
+        """1 by default; None for `mass: integral`."""
+        return None if self.mass == "integral" else self.mass or 1.0
+
+    @property
+    def unsaid_mass(self) -> bool:
+        """Whether the density has values of its own, and the case does not say whether they are kept."""
+        return self.mass is None
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
@@ -140,31 +152,10 @@ class Uniform(DensityKind):
         """Density of each cell (cell,)."""
         inside = np.ones(mesh.cells, dtype=bool)
         if self.lower is not None:
-            inside &= (mesh.centre >= _checked_point(self.lower, mesh, "lower")).all(axis=1)
+            inside &= (mesh.centre >= checked_point(self.lower, mesh, "lower")).all(axis=1)
         if self.upper is not None:
-            inside &= (mesh.centre <= _checked_point(self.upper, mesh, "upper")).all(axis=1)
+            inside &= (mesh.centre <= checked_point(self.upper, mesh, "upper")).all(axis=1)
         return inside.astype(float)
-
-
-@dataclass(frozen=True)
-class Spike(DensityKind):
-    """All mass in the cell whose centre is nearest to a point: the discrete Dirac measure."""
-
-    at: Point
-    """The point, inside the mesh."""
-    mass: Mass = 1.0
-    """Total mass."""
-    kind: Literal["spike"] = "spike"
-
-    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
-        """Density of each cell (cell,)."""
-        at = _checked_point(self.at, mesh, "at")
-        if (at < mesh.points.min(axis=0)).any() or (at > mesh.points.max(axis=0)).any():
-            raise CaseError(f"at {list(self.at)} is outside the mesh; give a point inside")
-        nearest = int(np.argmin(((mesh.centre - at) ** 2).sum(axis=1)))
-        density = np.zeros(mesh.cells)
-        density[nearest] = 1.0 / mesh.volume[nearest]
-        return density
 
 
 @dataclass(frozen=True)
@@ -181,6 +172,8 @@ class FromFile(DensityKind):
     """Saved time to read; the last one by default."""
     field: str = "rho"
     """Name of the variable to read."""
+    truncate: Truncate = 1e-3
+    """Largest share of the mass that may lie outside the mesh."""
     mass: Mass | None = None
     """Total mass to which the density is scaled; that of the file by default."""
     kind: Literal["file"] = "file"
@@ -192,13 +185,20 @@ class FromFile(DensityKind):
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
-        return _transferred_density(mesh, self.file, self.field, self.time)
+        return self._transferred(mesh)[0]
+
+    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+        """The mass that was outside the mesh."""
+        return Coverage(self._transferred(mesh)[1])
+
+    def _transferred(self, mesh: Mesh) -> tuple[Array, float]:
+        return _transferred_density(mesh, self.file, self.field, self.time, self.truncate)
 
 
-@lru_cache(maxsize=1)  # needed twice: for the mass and for the density
-def _transferred_density(mesh: Mesh, file: str, name: str, time: float | None) -> Array:
+@lru_cache(maxsize=1)  # needed for the mass, for the density and for the coverage
+def _transferred_density(mesh: Mesh, file: str, name: str, time: float | None, truncate: float) -> tuple[Array, float]:
     source, density = stored_field(file, name, time)
-    return transferred(source, mesh, density)
+    return transfer(source, mesh, density, truncate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,10 +230,3 @@ class ArrayDensity(DensityKind):
 
 
 Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile
-
-
-def _checked_point(point: Point, mesh: Mesh, name: str) -> Array:
-    """The point (dim,); raises CaseError if it has another number of entries than the mesh has axes."""
-    if len(point) != mesh.dimension:
-        raise CaseError(f"{name} has {len(point)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
-    return np.array(point)

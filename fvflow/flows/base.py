@@ -34,6 +34,8 @@ class BaseFlow:
     """Whether the run time can be estimated from a few steps, on its own mesh or on a coarser one."""
     judged_at_every_time: ClassVar[bool] = False
     """Whether its errors are the largest over all saved times rather than those at the end."""
+    homogeneous: bool = False
+    """Whether the solution of a multiple of the initial density is that multiple of the solution."""
     figures: ClassVar[Mapping[str, str]] = {}
     """Figures of the whole run that only this flow has and `checks` can bound, each with a remark or ""."""
 

@@ -47,6 +47,11 @@ class WassersteinFlow(BaseFlow):
         """Whether a run computes this figure."""
         return super().has_figure(name) and (name != "step_gap" or self.stepper.certified)
 
+    @property
+    def homogeneous(self) -> bool:  # type: ignore[override]
+        """Whether there is only diffusion and drift."""
+        return not (self.power_laws() or self.kernels({}) or self.undescribed())
+
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""
         parts = [f"({part.external_potential})" for part in self.energy if part.external_potential is not None]

@@ -38,6 +38,7 @@ class HamiltonJacobiFlow(BaseFlow):
     cfl: Annotated[float, Gt(0), Le(1)] = 0.9
     """Courant number of the substeps of phi."""
     kind: Literal["hamilton-jacobi"] = "hamilton-jacobi"
+    homogeneous = True
 
     figures: ClassVar[Mapping[str, str]] = {"hopf_lax": "with the hamiltonian quadratic"}
 

@@ -32,6 +32,7 @@ class LinearFlow(BaseFlow):
     """The two-point flux."""
 
     stores_fluxes: ClassVar[bool] = True
+    homogeneous = True
 
     def __post_init__(self) -> None:
         if self.epsilon == 0 and self.flux.requires_diffusion:

@@ -44,6 +44,7 @@ class TransportFlow(BaseFlow):
     accept: bool = False
     """Whether a path is accepted although the solver did not converge."""
     kind: Literal["transport"] = "transport"
+    homogeneous = True
 
     judged_at_every_time: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = dict.fromkeys(

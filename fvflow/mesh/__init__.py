@@ -12,7 +12,7 @@ from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import Grid
-from fvflow.mesh.overlap import overlaps, transferred
+from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology
 from fvflow.mesh.section import polygons, section
 from fvflow.mesh.ugrid_reader import Ugrid, stored_field
@@ -47,5 +47,6 @@ __all__ = [
     "section",
     "stored_field",
     "topology",
+    "transfer",
     "transferred",
 ]

@@ -26,22 +26,36 @@ _ROUND_OFF = 1e-14  # intersection volume that counts as zero, relative to the s
 def transferred(source: Mesh, target: Mesh, density: Array) -> Array:
     """A density (source cell,) transferred to the target mesh (target cell,); the mass is conserved.
 
-    rho_L = sum_K m_K |K cap L| / (|L| sum_M |K cap M|) with m_K = |K| rho_K and M the target cells. On identical meshes
-    the density is returned unchanged. Raises CaseError as `overlaps` does, and if a cell with mass overlaps no target
-    cell.
+    As `transfer`, without what it tells.
+    """
+    return transfer(source, target, density)[0]
+
+
+def transfer(source: Mesh, target: Mesh, density: Array, truncate: float = 0.0) -> tuple[Array, float]:
+    """A density (source cell,) on the target mesh (target cell,), and the share of its mass that was outside of it.
+
+    rho_L = sum_K m_K |K cap L| / (|L| sum_M |K cap M|) with m_K = |K| rho_K and M the target cells: the mass of a cell
+    that sticks out is moved in. On identical meshes the density is returned unchanged. Raises CaseError as `overlaps`
+    does, and if the cells that overlap no target cell hold more than the share `truncate` of the mass; up to that,
+    their mass is lost.
     """
     lengths = _overlaps_by_axis(source, target)
     arrays = ((mesh.points, mesh.cell_points, mesh.volume) for mesh in (source, target))
     shapes = (mesh.edges or () for mesh in (source, target)) if lengths else arrays
     if all(map(np.array_equal, *shapes)):
-        return freeze(density.copy())
+        return freeze(density.copy()), 0.0
     mass = source.volume * density
     if lengths:
-        return freeze(_distributed_by_axis(source, mass, lengths) / target.volume)
-    cell, other, volume = overlaps(source, target)
-    total = np.bincount(cell, volume, source.cells)
-    _require_covered(source, mass, total > 0)
-    return freeze(np.bincount(other, mass[cell] * (volume / total[cell]), target.cells) / target.volume)
+        covered = _covered_by_axis(lengths)
+        _require_covered(source, mass, covered > 0, truncate)
+        found = _distributed_by_axis(source, mass, lengths)
+    else:
+        cell, other, volume = overlaps(source, target)
+        covered = np.bincount(cell, volume, source.cells).astype(float)
+        _require_covered(source, mass, covered > 0, truncate)
+        found = np.bincount(other, mass[cell] * (volume / covered[cell]), target.cells).astype(float)
+    outside = mass @ np.maximum(1.0 - covered / source.volume, 0.0) / mass.sum()
+    return freeze(found / target.volume), float(outside)
 
 
 def overlaps(source: Mesh, target: Mesh) -> tuple[Index, Index, Array]:
@@ -59,10 +73,10 @@ def overlaps(source: Mesh, target: Mesh) -> tuple[Index, Index, Array]:
     return freeze_index(cell[real]), freeze_index(other[real]), freeze(volume[real])
 
 
-def _require_covered(source: Mesh, mass: Array, covered: NDArray[np.bool_]) -> None:
-    """Raise CaseError if a cell with mass is not covered."""
+def _require_covered(source: Mesh, mass: Array, covered: NDArray[np.bool_], truncate: float) -> None:
+    """Raise CaseError if the cells that are not covered hold more than a share of the mass."""
     outside = np.flatnonzero(~covered & (mass != 0))
-    if len(outside):
+    if np.abs(mass[outside]).sum() > truncate * np.abs(mass).sum():
         at = format_point(source.points[source.cell_points[outside[0], 0]])
         raise CaseError(f"a mass of {mass[outside].sum():.4g} is outside the target mesh, near {at}; enlarge the mesh")
 
@@ -91,16 +105,23 @@ def _distributed_by_axis(source: Mesh, mass: Array, lengths: list[coo_array]) ->
     """The masses (target cell,) between grids, distributed along one axis after the other."""
     from scipy.sparse import csr_array
 
-    totals = [
-        np.bincount(length.row, length.data, length.shape[0]) for length in lengths[::-1]
-    ]  # z first, as in a cell field
-    _require_covered(source, mass, reduce(np.logical_and.outer, [total > 0 for total in totals]).ravel())
+    totals = _totals(lengths)
     field = mass.reshape(source.shape)
     for length, total in zip(lengths[::-1], totals, strict=True):
         share = csr_array((length.data / total[length.row], (length.col, length.row)), length.shape[::-1])
         distributed = np.asarray(share @ field.reshape(len(field), -1))
         field = np.moveaxis(distributed.reshape(-1, *field.shape[1:]), 0, -1)
     return field.ravel()
+
+
+def _totals(lengths: list[coo_array]) -> list[Array]:
+    """The covered length (interval,) of each interval of the source, by axis, z first as in a cell field."""
+    return [np.bincount(length.row, length.data, length.shape[0]).astype(float) for length in lengths[::-1]]
+
+
+def _covered_by_axis(lengths: list[coo_array]) -> Array:
+    """The covered volume (source cell,) of the cells of a grid."""
+    return reduce(np.multiply.outer, _totals(lengths)).ravel()
 
 
 def _overlaps_of_simplices(source: Mesh, target: Mesh) -> tuple[_Numbers, _Numbers, Array]:

@@ -1,0 +1,111 @@
+"""The discrete Dirac measure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt
+
+from fvflow.errors import CaseError
+from fvflow.fields.base import Coverage, DensityKind
+from fvflow.fields.density_types import Point, checked_point
+from fvflow.fields.expression import Parameters
+from fvflow.mesh import Array, Index, Mesh
+
+_AT_CENTRE = 1e-9  # distance from a centre, in cells, that counts as none
+_NEAREST = 12  # centres per dimension among which the simplex about the point is sought
+
+
+@dataclass(frozen=True)
+class Spike(DensityKind):
+    """All mass at a point, shared among the centres around it so that the mean of the density is the point.
+
+    On a grid these are 2^d centres, with the products of the linear weights of each axis; on other meshes the d + 1
+    centres of a simplex that holds the point, with its barycentric coordinates. Beyond the outermost centres the mass
+    goes to the nearest, and the shift is told.
+    """
+
+    at: Point
+    """The point, inside the mesh."""
+    cell: bool = False
+    """Whether all mass is put into one cell, of which `at` has to be the centre."""
+    mass: Annotated[float, Gt(0)] = 1.0
+    """Total mass."""
+    kind: Literal["spike"] = "spike"
+
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
+        """Density of each cell (cell,)."""
+        cells, weights = self._shares(mesh)
+        density = np.zeros(mesh.cells)
+        density[cells] = weights / mesh.volume[cells]
+        return density
+
+    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+        """Whether its mean is the point."""
+        cells, weights = self._shares(mesh)
+        mean = weights @ mesh.centre[cells]
+        size = float(mesh.volume[cells].max()) ** (1.0 / mesh.dimension)
+        if np.linalg.norm(mean - self.at) <= _AT_CENTRE * size:
+            return Coverage()
+        return Coverage(note=f"{list(self.at)} is beyond the outermost cell centres; its mean is {_listed(mean)}")
+
+    def _shares(self, mesh: Mesh) -> tuple[Index, Array]:
+        """The cells that hold mass, and the share of each."""
+        at = checked_point(self.at, mesh, "at")
+        if (at < mesh.points.min(axis=0)).any() or (at > mesh.points.max(axis=0)).any():
+            raise CaseError(f"at {list(self.at)} is outside the mesh; give a point inside")
+        distance = np.sqrt(((mesh.centre - at) ** 2).sum(axis=1))
+        nearest = int(np.argmin(distance))
+        on_centre = distance[nearest] <= _AT_CENTRE * mesh.volume[nearest] ** (1.0 / mesh.dimension)
+        if self.cell and not on_centre:
+            raise CaseError(
+                f"cell: true needs the centre of a cell and {list(self.at)} is none; the nearest is "
+                f"{_listed(mesh.centre[nearest])}"
+            )
+        if on_centre:
+            return np.array([nearest], dtype=np.int32), np.ones(1)
+        return _grid_shares(mesh, at) if mesh.edges is not None else _simplex_shares(mesh, at, distance)
+
+
+def _grid_shares(mesh: Mesh, at: Array) -> tuple[Index, Array]:
+    """Up to 2^d cells of a grid, with the products of linear weights."""
+    assert mesh.edges is not None
+    stride, cells, weights = 1, np.zeros(1, dtype=np.int32), np.ones(1)
+    for edges, position in zip(mesh.edges, at, strict=True):
+        centres = 0.5 * (edges[:-1] + edges[1:])
+        low = int(np.clip(np.searchsorted(centres, position, side="right") - 1, 0, max(len(centres) - 2, 0)))
+        gap = centres[low + 1] - centres[low] if len(centres) > 1 else math.inf
+        share = float(np.clip((position - centres[low]) / gap, 0.0, 1.0))
+        pairs = [(low, 1.0 - share), (low + 1, share)]
+        along = [(index, part) for index, part in pairs if part > _AT_CENTRE]
+        index, part = (np.array(column) for column in zip(*along, strict=True))
+        cells = (cells + stride * index[:, None].astype(np.int32)).ravel()
+        weights = (weights * part[:, None]).ravel()
+        stride *= len(centres)
+    return cells, weights / weights.sum()
+
+
+def _simplex_shares(mesh: Mesh, at: Array, distance: Array) -> tuple[Index, Array]:
+    """The corners of the Delaunay simplex of the nearest centres about a point; the nearest centre if none holds it."""
+    from scipy.spatial import Delaunay, QhullError
+
+    nearest = np.argsort(distance)[: _NEAREST * 2**mesh.dimension].astype(np.int32)
+    alone = nearest[:1], np.ones(1)
+    try:
+        simplices = Delaunay(mesh.centre[nearest])
+    except (QhullError, ValueError):  # too few cells, or all in one line
+        return alone
+    found = int(simplices.find_simplex(at))
+    if found < 0:
+        return alone
+    transform = simplices.transform[found]
+    leading = transform[:-1] @ (at - transform[-1])
+    weights = np.append(leading, 1.0 - leading.sum())
+    return nearest[simplices.simplices[found]], np.maximum(weights, 0.0)
+
+
+def _listed(point: Array) -> str:
+    return str([float(f"{value:.6g}") for value in point])
