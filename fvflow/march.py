@@ -15,7 +15,7 @@ from fvflow.problems import State
 from fvflow.steppers import GROWTH, EmbeddedStep, Step
 from fvflow.times import ROUND_OFF, Adaptive, TimeGrid, Times
 
-_SHORTEST = 1e-9  # relative to the end time: the shortest adaptive step by default
+_SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
 
 
 def march(
@@ -36,10 +36,12 @@ def march(
     if times.adaptive is not None:
         yield from _adaptive(embedded or _doubled(step, volume, order), state, times, times.adaptive, order, growth)
         return
+    first = times.save_time(1) - times.save_time(0)
     for index in range(1, times.saves + 1):
         start, end, substeps = times.save_time(index - 1), times.save_time(index), times.substeps(index)
-        regular = math.isclose(end - start, times.save_time(1), rel_tol=ROUND_OFF)
-        interval = times.save_time(1) if regular else end - start  # equal to the last bit, so that factors are reused
+        interval = end - start
+        if math.isclose(interval, first, rel_tol=ROUND_OFF):
+            interval = first  # equal to the last bit, so that factors are reused
         length = interval / substeps
         for substep in range(1, substeps + 1):
             end_time = end if substep == substeps else start + substep * length
@@ -74,7 +76,7 @@ def _adaptive(
     step: EmbeddedStep, state: State, times: Times, control: Adaptive, order: float, growth: float
 ) -> Iterator[State]:
     """Every state but the initial one, with steps chosen by error control."""
-    longest, shortest = control.longest or times.end, control.shortest or _SHORTEST * times.end
+    longest, shortest = control.longest or times.span, control.shortest or _SHORTEST * times.span
     length, rejections = min(control.initial, longest), 0
     for index in range(1, times.saves + 1):
         end = times.save_time(index)

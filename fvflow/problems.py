@@ -76,9 +76,9 @@ class State:
     """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
 
     @staticmethod
-    def initial(mesh: Mesh, density: Array) -> State:
-        """The state at time 0."""
-        return State(0.0, density, inner(mesh.volume, density))
+    def initial(mesh: Mesh, density: Array, time: float = 0.0) -> State:
+        """The state at the start."""
+        return State(time, density, inner(mesh.volume, density))
 
     def advanced(
         self,
@@ -130,7 +130,7 @@ class Problem(Protocol):
         """Whether the matrix of implicit Euler is an M-matrix at all times."""
 
     def numerical_diffusion(self) -> float | None:
-        """Largest numerical diffusion of a first-order flux at time 0, length^2/time; None if not applicable."""
+        """Largest numerical diffusion of a first-order flux at the start, length^2/time; None if not applicable."""
 
     def flux(self, density: Array, time: float) -> Array:
         """Mass through each face per unit time (face,), positive from owner to neighbour."""
@@ -181,6 +181,8 @@ class FokkerPlanck:
     """Diffusion coefficient eps, length^2/time."""
     flux_kind: Flux
     """The two-point flux."""
+    start: float = field(default=0.0, kw_only=True)
+    """Time at which a run starts."""
     _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,8 +202,8 @@ class FokkerPlanck:
         return down, conductance * self.flux_kind.weight(w, self.epsilon)
 
     def _drift_time(self, time: float) -> float:
-        """The time at which the drift is evaluated: 0 if it is steady."""
-        return 0.0 if self.drift.steady else time
+        """The time at which the drift is evaluated: that of the start if it is steady."""
+        return self.start if self.drift.steady else time
 
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
@@ -232,14 +234,14 @@ class FokkerPlanck:
         """
         if self.flux_kind.monotone or not self.drift.steady:
             return self.flux_kind.monotone
-        down, up = self.coefficients(0.0)
+        down, up = self.coefficients(self.start)
         return bool((down >= 0).all() and (up >= 0).all())
 
     def numerical_diffusion(self) -> float | None:
-        """Largest numerical diffusion |v| d/2 of upwinding at time 0 if epsilon = 0; None if epsilon > 0."""
+        """Largest numerical diffusion |v| d/2 of upwinding at the start if epsilon = 0; None if epsilon > 0."""
         if self.epsilon > 0 or not self.mesh.faces:
             return None
-        return float(np.abs(self.drift.potential_drop(self.mesh, 0.0)).max() / 2)
+        return float(np.abs(self.drift.potential_drop(self.mesh, self.start)).max() / 2)
 
     def max_outflow_rate(self, time: float) -> float:
         """max_K A_KK/|K|, 1/time: the largest outflow rate of a cell, which bounds conditionally positive steps."""

@@ -91,7 +91,7 @@ class RunStatistics:
         """The statistics at the start of a run."""
         energy = problem.energy(0.0)
         if not energy_each_step or energy is None:
-            return RunStatistics(problem.mesh, may_ring=may_ring, reference=reference)
+            return RunStatistics(problem.mesh, time=initial.time, may_ring=may_ring, reference=reference)
 
         def value(state: State) -> float:
             current = problem.energy(state.time)
@@ -99,7 +99,9 @@ class RunStatistics:
             return current.value(state.density)
 
         monitor = EviMonitor.of(problem.mesh, energy, initial)
-        return RunStatistics(problem.mesh, value, may_ring=may_ring, convexity=monitor, reference=reference)
+        return RunStatistics(
+            problem.mesh, value, time=initial.time, may_ring=may_ring, convexity=monitor, reference=reference
+        )
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""

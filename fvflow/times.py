@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated
+from functools import cached_property
+from itertools import pairwise
+from typing import Annotated, Literal
 
 from annotated_types import Gt, Lt
 
@@ -12,6 +14,7 @@ from fvflow.errors import CaseError
 
 ROUND_OFF = 1e-9  # relative difference below which two times count as equal
 MOST_STEPS = 10**9
+_MOST_LISTED = 10**6  # saves of a list
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class Adaptive:
     tolerance: Annotated[float, Gt(0), Lt(1)]
     """Largest estimated L1 error of a step, as a fraction of the mass."""
     shortest: Annotated[float, Gt(0)] | None = None
-    """Length below which the run stops with an error; 1e-9 of `end` by default."""
+    """Length below which the run stops with an error; 1e-9 of the run by default."""
     longest: Annotated[float, Gt(0)] | None = None
-    """Largest length of a step; `end` by default."""
+    """Largest length of a step; that of the run by default."""
 
     def factor(self, error: float, order: float, growth: float) -> float:
         """Ratio of the next step to this one, at most `growth`."""
@@ -40,7 +43,7 @@ class Adaptive:
 
 
 class TimeGrid:
-    """Saved times t_0 < t_1 < ... < t_saves, t_0 = 0, and the steps between them."""
+    """Saved times t_0 < t_1 < ... < t_saves and the steps between them."""
 
     @property
     def saves(self) -> int:
@@ -81,6 +84,10 @@ class TimeGrid:
         """Last saved time."""
         return self.save_time(self.saves)
 
+    def starting_at(self, time: float) -> TimeGrid:
+        """The same from another start, if none is given; without steps, the same."""
+        return self
+
     def describe(self) -> str:
         """Steps and frames, for `check`."""
         raise NotImplementedError
@@ -114,33 +121,99 @@ class SingleFrame(TimeGrid):
 
 
 @dataclass(frozen=True)
-class Times(TimeGrid):
-    """From 0 to `end` in steps of at most `step`, or in steps chosen by their error, saved every `save`.
+class GeometricSaves:
+    """Saves at the start plus `first`, `first` ratio, `first` ratio^2, ..., and at the end."""
 
-    Each interval between saves is divided into equal steps, so that every saved time is met exactly.
+    first: Annotated[float, Gt(0)]
+    """Time from the start to the first save."""
+    ratio: Annotated[float, Gt(1)]
+    """Ratio of the time from the start to a save to that of the one before."""
+    kind: Literal["geometric"] = "geometric"
+
+    def times(self, start: float, end: float) -> tuple[float, ...]:
+        """The saved times between start and end."""
+        count = math.ceil(math.log((end - start) / self.first * (1 - ROUND_OFF)) / math.log(self.ratio))
+        if count > _MOST_LISTED:
+            raise CaseError(f"ratio {self.ratio:g} makes {count} saves; use one further above 1")
+        return tuple(start + self.first * self.ratio**power for power in range(max(count, 0)))
+
+
+@dataclass(frozen=True)
+class Times(TimeGrid):
+    """From `start` to `end` in steps of at most `step`, or in steps chosen by their error, saved every `save`.
+
+    All times are those of the clock that the drift sees. Each interval between saves is divided into equal steps, so
+    that every saved time is met exactly.
 
     >>> Times(end=1.0, step=0.3, save=0.5).save_times
     (0.0, 0.5, 1.0)
     >>> [Times(end=1.0, step=0.3, save=0.5).substeps(i) for i in (1, 2)]
     [2, 2]
+    >>> Times(end=1.0, step=0.3, save=(0.1,), start=-1.0).save_times
+    (-1.0, 0.1, 1.0)
     """
 
-    end: Annotated[float, Gt(0)]
-    """Time at which the run ends; it starts at 0."""
+    end: float
+    """Time at which the run ends."""
     step: Annotated[float, Gt(0)] | Adaptive
     """Largest length of a step, or a mapping with `initial` and `tolerance` for steps chosen by their error."""
-    save: Annotated[float, Gt(0)] | None = None
-    """Time between saved frames; by default only the start and the end are saved."""
+    save: Annotated[float, Gt(0)] | tuple[float, ...] | GeometricSaves | None = None
+    """Time between saved frames, or a list of times, or `{kind: geometric, ...}`; start and end are always saved."""
+    start: float | None = None
+    """Time at which the run starts; 0, or that of the frame from a file if the drift or an exact solution uses t."""
 
     def __post_init__(self) -> None:
-        if self.first > self.end * (1 + ROUND_OFF):
-            raise CaseError(f"step {self.first:g} is longer than end {self.end:g}; make it shorter")
-        if self.save is not None and self.save > self.end * (1 + ROUND_OFF):
-            raise CaseError(f"save {self.save:g} is longer than end {self.end:g}; make it shorter or leave it out")
+        if not self.span > 0:
+            raise CaseError(f"end {self.end:g} has to be above start {self.origin:g}: both are times of the clock")
+        if self.first > self.span * (1 + ROUND_OFF):
+            raise CaseError(f"step {self.first:g} is longer than {self._run}; make it shorter")
+        if isinstance(self.save, float | int) and self.save > self.span * (1 + ROUND_OFF):
+            raise CaseError(f"save {self.save:g} is longer than {self._run}; make it shorter or leave it out")
+        if isinstance(self.save, GeometricSaves) and self.save.first > self.span * (1 + ROUND_OFF):
+            raise CaseError(f"first {self.save.first:g} is longer than {self._run}; make it shorter")
         if self.adaptive is not None:
-            _check_adaptive(self.adaptive, self.end)
-        if not self.end / self.first < MOST_STEPS or (self.save is not None and not self.end / self.save < MOST_STEPS):
-            raise CaseError(f"end {self.end:g} is more than {MOST_STEPS:.0e} steps or saves away; make them longer")
+            _check_adaptive(self.adaptive, self.span, self._run)
+        shortest = min(self.first, self.save if isinstance(self.save, float | int) else self.first)
+        if not self.span / shortest < MOST_STEPS:
+            raise CaseError(f"{self._run} is more than {MOST_STEPS:.0e} steps or saves away; make them longer")
+        _ = self._listed  # refuses times that are out of order
+
+    @property
+    def origin(self) -> float:
+        """The time at which the run starts."""
+        return 0.0 if self.start is None else self.start
+
+    @property
+    def span(self) -> float:
+        """The time from start to end."""
+        return self.end - self.origin
+
+    @property
+    def _run(self) -> str:
+        """The length of the run, in messages."""
+        return f"end {self.end:g}" if self.origin == 0 else f"the run, from {self.origin:g} to {self.end:g}"
+
+    def starting_at(self, time: float) -> Times:
+        """The same with this start, unless a start is given."""
+        return self if self.start is not None else replace(self, start=time)
+
+    @cached_property
+    def _listed(self) -> tuple[float, ...] | None:
+        """All saved times if they are not equally spaced, else None; raises CaseError if they are out of order."""
+        if isinstance(self.save, GeometricSaves):
+            between = self.save.times(self.origin, self.end)
+        elif isinstance(self.save, tuple):
+            between = self.save
+            if not all(before < after for before, after in pairwise(between)):
+                raise CaseError(f"the times in save {list(between)} have to rise")
+            if between and not (self.origin <= between[0] and between[-1] <= self.end):
+                raise CaseError(
+                    f"the times in save {list(between)} have to be between {self.origin:g} and {self.end:g}"
+                )
+        else:
+            return None
+        inner = tuple(float(time) for time in between if self.origin < time < self.end)
+        return (self.origin, *inner, float(self.end))
 
     @property
     def adaptive(self) -> Adaptive | None:
@@ -155,53 +228,73 @@ class Times(TimeGrid):
     @property
     def longest(self) -> float:
         """Largest length that a step may have."""
-        return self.step if not isinstance(self.step, Adaptive) else min(self.step.longest or self.end, self.end)
+        return self.step if not isinstance(self.step, Adaptive) else min(self.step.longest or self.span, self.span)
 
     def without_error_control(self) -> Times:
         """The same saved times in steps as long as possible, for a method without an error to control."""
-        return self if self.adaptive is None else replace(self, step=min(self.longest, self.save or self.end))
+        if self.adaptive is None:
+            return self
+        between = max(after - before for before, after in pairwise(self._listed)) if self._listed else self._interval
+        return replace(self, step=min(self.longest, between))
+
+    @property
+    def _interval(self) -> float:
+        """The time between equally spaced saves."""
+        return self.save if isinstance(self.save, float | int) else self.span
 
     @property
     def saves(self) -> int:
         """Number of saved times after the start."""
-        return 1 if self.save is None else math.ceil(self.end / self.save * (1 - ROUND_OFF))
+        if self._listed is not None:
+            return len(self._listed) - 1
+        return 1 if self.save is None else math.ceil(self.span / self._interval * (1 - ROUND_OFF))
 
     def save_time(self, index: int) -> float:
         """Saved time t_index; index 0 is the start."""
-        return self.end if index == self.saves else index * (self.save or self.end)
+        if self._listed is not None:
+            return self._listed[index]
+        return self.end if index == self.saves else self.origin + index * self._interval
 
     def substeps(self, index: int) -> int:
         """Number of steps from saved time index - 1 to saved time index."""
         return max(1, math.ceil((self.save_time(index) - self.save_time(index - 1)) / self.first * (1 - ROUND_OFF)))
+
+    def _intervals(self) -> range:
+        """The saves whose intervals between them and the one before cover all lengths that occur."""
+        return (
+            range(1, self.saves + 1) if self._listed is not None else range(1, self.saves + 1, max(self.saves - 1, 1))
+        )
 
     @property
     def length(self) -> float | None:
         """Length of every step; None if they differ."""
         if self.adaptive is not None:
             return None
-        usual = self.save_time(1) / self.substeps(1)
-        last = (self.end - self.save_time(self.saves - 1)) / self.substeps(self.saves)
-        return usual if math.isclose(usual, last, rel_tol=ROUND_OFF) else None
+        lengths = [(self.save_time(i) - self.save_time(i - 1)) / self.substeps(i) for i in self._intervals()]
+        return lengths[0] if all(math.isclose(lengths[0], other, rel_tol=ROUND_OFF) for other in lengths) else None
 
     @property
     def steps(self) -> int:
         """Total number of steps; with error control, the number if all steps were as long as the first."""
+        if self._listed is not None:
+            return sum(map(self.substeps, self._intervals()))
         return self.substeps(1) * (self.saves - 1) + self.substeps(self.saves)
 
     def describe(self) -> str:
         """Steps and frames, for `check`."""
+        start = f", from t = {self.origin:g} on" if self.start is not None else ""
         if self.adaptive is not None:
-            return f"chosen by their error, the first {self.first:g}, {self.saves + 1} frames"
-        return f"{self.steps} of at most {self.first:g}, {self.saves + 1} frames"
+            return f"chosen by their error, the first {self.first:g}{start}, {self.saves + 1} frames"
+        return f"{self.steps} of at most {self.first:g}{start}, {self.saves + 1} frames"
 
 
-def _check_adaptive(rule: Adaptive, end: float) -> None:
+def _check_adaptive(rule: Adaptive, span: float, run: str) -> None:
     """Raise CaseError if the lengths contradict each other."""
     if rule.shortest is None:
         return
     if rule.longest is not None and rule.longest < rule.shortest:
         raise CaseError(f"longest {rule.longest:g} is below shortest {rule.shortest:g}; exchange them")
-    if rule.shortest > end:
-        raise CaseError(f"shortest {rule.shortest:g} is longer than end {end:g}; make it shorter")
+    if rule.shortest > span:
+        raise CaseError(f"shortest {rule.shortest:g} is longer than {run}; make it shorter")
     if rule.initial < rule.shortest:
         raise CaseError(f"initial {rule.initial:g} is below shortest {rule.shortest:g}; start with a longer step")

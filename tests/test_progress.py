@@ -58,7 +58,7 @@ def test_a_clock_that_does_not_move_gives_no_remaining_time():
 
 def test_labels_say_what_they_show_and_come_when_they_are_due():
     clock, lines = Clock(), []
-    reporter = Reporter(2.0, lambda label, reached: lines.append((label, reached)), 2.0, 10.0, clock)
+    reporter = Reporter(0.0, 2.0, lambda label, reached: lines.append((label, reached)), 2.0, 10.0, clock)
     assert isinstance(reporter, Progress)
     reporter.iteration(7, 3e-4)
     assert lines == []
@@ -70,14 +70,14 @@ def test_labels_say_what_they_show_and_come_when_they_are_due():
         clock.now += 0.5
         reporter.step(state(step / 30))
     assert lines[1:] == [("t = 0.6667 of 2 (33%), about 20 s left", 20 / 30)]
-    once = Reporter(1.0, lambda label, reached: lines.append((label, reached)), 0.0, 1.0, clock)
+    once = Reporter(0.0, 1.0, lambda label, reached: lines.append((label, reached)), 0.0, 1.0, clock)
     once.step(state(0.5))
     assert lines[-1] == ("t = 0.5 of 1 (50%)", 0.5)
 
 
 def test_a_steady_state_shows_no_time():
     lines = []
-    Reporter(0.0, lambda label, reached: lines.append(label), 0.0, 0.0).step(state(0.0))
+    Reporter(0.0, 0.0, lambda label, reached: lines.append(label), 0.0, 0.0).step(state(0.0))
     assert lines == []
 
 
@@ -123,11 +123,11 @@ def test_a_watcher_can_stop_a_solver():
 
 
 def test_quiet_runs_and_closed_streams_show_nothing(monkeypatch, capsys):
-    with progress_display(0.4, quiet=True) as display:
+    with progress_display(0.0, 0.4, quiet=True) as display:
         ou(1, 20).run(display)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys, "stderr", None)
-    with progress_display(0.4, quiet=False) as display:
+    with progress_display(0.0, 0.4, quiet=False) as display:
         ou(1, 20).run(display)
 
 

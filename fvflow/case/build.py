@@ -61,7 +61,8 @@ class Parts(Protocol):
 def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     """The simulation; raises CaseError naming every stage that cannot be built."""
     mesh = _mesh(parts, stages)
-    facts, problem = _state(parts, stages, mesh)
+    times = _times(parts, stages)
+    facts, problem = _state(parts, stages, mesh, times)
     reference = _reference(parts, stages, facts)
     if parts.initial.unsaid_mass and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _UNSAID)])
@@ -70,8 +71,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     if facts.target is not None:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)
-    start = State.initial(mesh, initial.values)
-    return Simulation(parts.flow, mesh, problem, start, parts.schedule, parts.output, reference, tuple(densities))
+    start = State.initial(mesh, initial.values, times.save_time(0))
+    return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities))
 
 
 def _mesh(parts: Parts, stages: Stages) -> Mesh:
@@ -93,11 +94,20 @@ def _check_extent(parts: Parts, stages: Stages, extent: Extent, place: Path) -> 
     stages.finish()
 
 
-def _state(parts: Parts, stages: Stages, mesh: Mesh) -> tuple[Facts, Any]:
+def _times(parts: Parts, stages: Stages) -> TimeGrid:
+    """The times of the run, which goes on from those of a file if something depends on the clock."""
+    exact, drift = parts.exact, parts.flow.drift(dict(parts.parameters))
+    if drift.steady and (exact is None or exact.stationary):
+        return parts.schedule
+    stored = stages.require(("initial",), lambda: parts.initial.stored_time() or 0.0)
+    return stages.require(("times",), lambda: parts.schedule.starting_at(stored))
+
+
+def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
     mass = stages.run(("initial",), lambda: parts.initial.total_mass(mesh, names))
-    problem = stages.require(("flow",), lambda: flow.problem(mesh, names))
+    problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
     assert mass is not None
     facts = Facts(
         mesh,
@@ -106,11 +116,12 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh) -> tuple[Facts, Any]:
         mass,
         parts.initial,
         flow.power_laws(),
-        parts.schedule.length,
+        times.length,
         flow.kernels(names),
         flow.end_density,
         names,
         flow.undescribed(),
+        times.save_time(0),
     )
     return facts, problem
 

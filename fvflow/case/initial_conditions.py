@@ -107,12 +107,12 @@ def require_end(mesh: Mesh, reference: Reference, target: Array) -> None:
 
 
 def initial_density(facts: Facts, reference: Reference | None) -> PlacedDensity:
-    """The initial density, scaled to its mass.
+    """The initial density at the start of the run, scaled to its mass.
 
     Raises CaseError if it is negative, empty, not finite, too much of it is outside the mesh, or its width is lost
     between cells.
     """
-    return _placed("initial density", facts.initial, facts, reference, 0.0)
+    return _placed("initial density", facts.initial, facts, reference, facts.start)
 
 
 def _placed(name: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
@@ -126,7 +126,7 @@ def _placed(name: str, kind: DensityKind, facts: Facts, reference: Reference | N
     total = inner(facts.mesh.volume, density)
     if not total < np.inf:
         raise CaseError("the mass of the density is too large for doubles; scale it down")
-    coverage = kind.coverage(facts.mesh, facts.parameters, total)
+    coverage = kind.coverage(facts, reference, total)
     if coverage is not None:
         _require_covered(coverage, kind.truncate)
     if not total > 0:
@@ -140,9 +140,10 @@ def _require_covered(coverage: Coverage, truncate: float) -> None:
     """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
     if coverage.off_mesh > truncate:
         share = min(float(f"{1.1 * coverage.off_mesh:.1g}"), 0.999)
+        cut = f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""
         raise CaseError(
-            f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is allowed; "
-            + ("use a mesh that holds it" + (f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""))
+            f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "
+            f"allowed; use a mesh that holds it{cut}"
         )
     if coverage.deviation < _COARSEST:
         raise CaseError(

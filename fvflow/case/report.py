@@ -32,17 +32,18 @@ def report(
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
         **{density.name: density.describe() for density in simulation.densities},
-        "walls": _walls(mesh, flow.drift(parameters)),
+        "walls": _walls(mesh, flow.drift(parameters), simulation.initial.time),
         "steps": _steps(simulation, asked),
         "method": flow.describe(mesh.extent),
         "positivity": simulation.positivity(),
     }
+    start = f"at t = {simulation.initial.time:g}"
     peclet = flow.peclet(problem)
     if peclet is not None:
-        found["Peclet number"] = f"at most {peclet:.3g} at t = 0 (|v| d/epsilon over a face)"
+        found["Peclet number"] = f"at most {peclet:.3g} {start} (|v| d/epsilon over a face)"
     diffusion = problem.numerical_diffusion()
     if diffusion is not None:
-        found["numerical diffusion"] = f"up to {diffusion:.3g} at t = 0 (|v| d/2 of upwinding)"
+        found["numerical diffusion"] = f"up to {diffusion:.3g} {start} (|v| d/2 of upwinding)"
     if unused:
         found["unused"] = f"parameters {', '.join(unused)}: no expression names them"
     found["memory"] = f"about {_sized(flow.memory(mesh.extent) + _PYTHON)}, Python's own 150 MiB included"
@@ -55,13 +56,15 @@ def report(
 def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEstimate:
     """The estimate of a simulation's time."""
 
+    start = simulation.initial.time
+
     def smaller(cells: int) -> Simulation:
         """The same flow on about so many cells."""
         found = coarse_proxy(simulation.mesh, simulation.initial.density, cells)
         assert found is not None
         mesh, density = found
-        problem = simulation.flow.problem(mesh, parameters)
-        return Simulation(simulation.flow, mesh, problem, State.initial(mesh, density), simulation.times)
+        problem = simulation.flow.problem(mesh, parameters, start)
+        return Simulation(simulation.flow, mesh, problem, State.initial(mesh, density, start), simulation.times)
 
     possible = coarse_proxy(simulation.mesh, simulation.initial.density, 1) is not None
     return RuntimeEstimate(simulation, smaller if possible else None)
@@ -82,17 +85,17 @@ def _file_bytes(simulation: Simulation) -> float:
     return float(frames * simulation.layout().frame_bytes + geometry + _NETCDF)
 
 
-def _walls(mesh: Mesh, drift: BaseDrift) -> str:
-    """How hard the drift pushes against the walls at time 0."""
+def _walls(mesh: Mesh, drift: BaseDrift, time: float) -> str:
+    """How hard the drift pushes against the walls at a time."""
     if drift.absent or drift.regional:
         return "no flux"
     centre, outward = mesh.walls
     step = 1e-3 * float(mesh.volume.min()) ** (1 / mesh.dimension)
-    near, far = (drift.velocity_at(centre - depth * step * outward, 0.0, step) for depth in (2, 4))
+    near, far = (drift.velocity_at(centre - depth * step * outward, time, step) for depth in (2, 4))
     out = float(((2 * near - far) * outward).sum(axis=1).max())  # from within, where the drift is defined
     if out <= 1e-4 * float(np.abs(near).max()):
-        return "no flux; the drift does not point out of the domain at t = 0"
-    return f"no flux; the drift points out with up to {out:.3g} at t = 0 and mass will pile up there"
+        return f"no flux; the drift does not point out of the domain at t = {time:g}"
+    return f"no flux; the drift points out with up to {out:.3g} at t = {time:g} and mass will pile up there"
 
 
 def _sized(size: float) -> str:

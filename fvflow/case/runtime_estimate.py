@@ -107,9 +107,10 @@ class RuntimeEstimate:
 
     def _run(self, small: Simulation, most: int) -> _Timing:
         """Take so many steps."""
-        marks, reached = [time.perf_counter()], [0.0]
-        length = self.times.save_time(1) / self.times.substeps(1) / self.longer
-        small.times = self.times if self.adaptive else Times(_STEPS * length, length)
+        start = self.times.save_time(0)
+        marks, reached = [time.perf_counter()], [start]
+        length = (self.times.save_time(1) - start) / self.times.substeps(1) / self.longer
+        small.times = self.times if self.adaptive else Times(start + _STEPS * length, length, start=start)
 
         def watch(state: State) -> None:
             marks.append(time.perf_counter())
@@ -159,7 +160,7 @@ class RuntimeEstimate:
         sentence = f"about {duration(step)} a step{source and ', from steps' + source}; their error chooses how many"
         if source or not last.length:
             return sentence
-        total = self.cold + step * self.times.end / last.length
+        total = self.cold + step * self.times.span / last.length
         return (
             f"{sentence}, {duration(total)} in all if they stay as long as the first {last.count} ({last.length:.2g})"
         )

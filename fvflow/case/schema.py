@@ -134,17 +134,26 @@ def _union(members: tuple[Any, ...]) -> Any:
     """The union of the converted members; one of several dataclasses is discriminated by `kind`."""
     rest = [_converted(member) for member in members if member is not type(None)]
     is_model = [isinstance(part, type) and issubclass(part, BaseModel) for part in rest]
-    if sum(is_model) == 1 and len(rest) == 2:  # a scalar or a mapping
-        tags = [Annotated[part, Tag(_tag({} if mapping else 0))] for part, mapping in zip(rest, is_model, strict=True)]
-        return Annotated[reduce(operator.or_, tags), Discriminator(_tag)]
+    shapes = ["<mapping>" if mapping else _shape(part) for part, mapping in zip(rest, is_model, strict=True)]
+    if sum(is_model) == 1 and len(rest) == len(set(shapes)) > 1:  # a scalar, a list or a mapping, at most one of each
+        known = frozenset(shapes)
+        tags = [Annotated[part, Tag(shape)] for part, shape in zip(rest, shapes, strict=True)]
+        union: Any = Annotated[reduce(operator.or_, tags), Discriminator(lambda value: _tag(value, known))]
+        return union | None if len(rest) < len(members) else union
     union = reduce(operator.or_, rest)
     if len(rest) > 1 and all(dataclasses.is_dataclass(member) for member in members if member is not type(None)):
         union = Annotated[union, Discriminator("kind")]
     return union | None if len(rest) < len(members) else union
 
 
-def _tag(value: Any) -> str:
-    return "<mapping>" if isinstance(value, dict | BaseModel) else "<scalar>"
+def _shape(hint: Any) -> str:
+    return "<list>" if get_origin(hint) is tuple else "<scalar>"
+
+
+def _tag(value: Any, known: frozenset[str]) -> str:
+    """The member of a union that a value belongs to by its shape; a scalar if there is none."""
+    shape = "<mapping>" if isinstance(value, dict | BaseModel) else "<list>" if isinstance(value, list) else "<scalar>"
+    return shape if shape in known else "<scalar>"
 
 
 def _no_truth_value(value: Any) -> Any:

@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     simulation = case.prepare()
     signals: Signals = options.signals
-    with progress_display(simulation.times.stop, options.quiet) as display, signals.deferred():
+    with progress_display(simulation.initial.time, simulation.times.stop, options.quiet) as display, signals.deferred():
         figures = case.write(path, Watchers(signals, display), simulation)
     for sentence in simulation.remarks():
         say(f"fvflow: {sentence}")

@@ -21,53 +21,56 @@ Clock = Callable[[], float]
 
 
 @contextmanager
-def progress_display(end: float, quiet: bool) -> Iterator[Progress]:
-    """Shows how far a run to the time `end` is: a bar on a terminal, otherwise a line every ten seconds."""
+def progress_display(start: float, end: float, quiet: bool) -> Iterator[Progress]:
+    """Shows how far a run from `start` to `end` is: a bar on a terminal, otherwise a line every ten seconds."""
     if quiet or sys.stderr is None:
-        yield Reporter(end, lambda label, reached: None, math.inf, math.inf)
+        yield Reporter(start, end, lambda label, reached: None, math.inf, math.inf)
     elif sys.stderr.isatty():
-        with _bar(end) as show:
-            yield Reporter(end, show, 0.0, _BAR_UPDATE)
+        with _bar(end - start) as show:
+            yield Reporter(start, end, show, 0.0, _BAR_UPDATE)
     else:
-        yield Reporter(end, lambda label, reached: say(label), _FIRST_LINE, _NEXT_LINE)
+        yield Reporter(start, end, lambda label, reached: say(label), _FIRST_LINE, _NEXT_LINE)
 
 
 @contextmanager
-def _bar(end: float) -> Iterator[Callable[[str, float], None]]:
+def _bar(span: float) -> Iterator[Callable[[str, float], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting" if end else "solving", total=end or None)
+        task = bar.add_task("starting" if span else "solving", total=span or None)
         yield lambda label, reached: bar.update(task, description=label, completed=reached)
 
 
 class Reporter:
-    """A `Progress` that passes a label and the time reached to `show`: after `first` seconds, then once per `interval`.
+    """A `Progress` that passes a label and the time since the start to `show`.
 
+    The first time after `first` seconds, then once per `interval`.
     The label of a step is its time, the end and the remaining time; that of a solver its iterations and its residual.
     """
 
     def __init__(
         self,
+        start: float,
         end: float,
         show: Callable[[str, float], None],
         first: float,
         interval: float,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._end, self._show, self._interval, self._clock = end, show, interval, clock
+        self._start, self._end, self._show, self._interval, self._clock = start, end, show, interval, clock
         self._due = clock() + first
-        self._remaining = RemainingTime(end)
+        self._remaining = RemainingTime(end - start)
 
     def step(self, state: State) -> None:
         """Show the time reached."""
         now = self._clock()
-        left = self._remaining.seconds(now, state.time)
-        if now >= self._due and self._end:
-            label = f"t = {state.time:.4g} of {self._end:g} ({state.time / self._end:.0%})"
-            self._show(label if left is None else f"{label}, about {left:.0f} s left", state.time)
+        elapsed, span = state.time - self._start, self._end - self._start
+        left = self._remaining.seconds(now, elapsed)
+        if now >= self._due and span:
+            label = f"t = {state.time:.4g} of {self._end:g} ({elapsed / span:.0%})"
+            self._show(label if left is None else f"{label}, about {left:.0f} s left", elapsed)
             self._due = now + self._interval
 
     def iteration(self, iterations: int, residual: float) -> None:
@@ -85,12 +88,12 @@ class RemainingTime:
     to three quarters of the time since then, so that the prediction follows steps that grow.
     """
 
-    def __init__(self, end: float) -> None:
-        self._end = end
+    def __init__(self, span: float) -> None:
+        self._span = span
         self._marks: list[tuple[float, float]] = []  # clock and time of the run: after the first step, before, recently
 
     def seconds(self, now: float, reached: float) -> float | None:
-        """Seconds that remain when the clock shows `now` and the run has reached a time; None if not yet known."""
+        """Seconds that remain when the clock shows `now` and the run has gone on for so long; None if not yet known."""
         if reached <= 0.0:
             return None
         if not self._marks:
@@ -102,4 +105,4 @@ class RemainingTime:
         started, start = self._marks[1]
         if now <= started or reached <= start:
             return None
-        return (now - started) * (self._end - reached) / (reached - start)
+        return (now - started) * (self._span - reached) / (reached - start)

@@ -68,6 +68,11 @@ class BarenblattReference(Reference):
     sampling: Sampling = "average"
 
     @property
+    def total(self) -> float:
+        """Its mass in the whole space."""
+        return self.mass
+
+    @property
     def _alpha(self) -> float:
         dimension = self.mesh.dimension
         return dimension / (dimension * (self.exponent - 1.0) + 2.0)

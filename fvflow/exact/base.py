@@ -14,7 +14,7 @@ from annotated_types import Gt
 
 from fvflow.errors import CaseError
 from fvflow.exact.facts import Facts
-from fvflow.fields import DensityKind
+from fvflow.fields import Coverage, DensityKind
 from fvflow.mesh import Array
 
 FOKKER_PLANCK = frozenset(
@@ -29,6 +29,11 @@ class Reference:
     @property
     def distance(self) -> float | None:
         """W2 between the end points of a geodesic; None for other closed forms."""
+        return None
+
+    @property
+    def total(self) -> float | None:
+        """Its mass in the whole space; None if it is one of the domain."""
         return None
 
     def average(self, time: float) -> Array:
@@ -98,3 +103,8 @@ class FromExact(DensityKind):
         if reference is None:
             raise CaseError("kind exact needs an exact solution; add exact: {kind: ...}")
         return reference.average(time)
+
+    def coverage(self, facts: Facts, reference: Reference | None, integral: float) -> Coverage | None:
+        """The mass outside the mesh, if the closed form is that of the whole space."""
+        total = None if reference is None else reference.total
+        return None if total is None else Coverage(max(1.0 - integral / total, 0.0))

@@ -32,6 +32,8 @@ class Facts:
     """The parameters of the case, used by its expressions."""
     undescribed: tuple[str, ...] = ()
     """Parts of the equation that none of the above describes, by name."""
+    start: float = 0.0
+    """Time at which the run starts."""
 
     @property
     def ingredients(self) -> frozenset[str]:

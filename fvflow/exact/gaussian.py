@@ -47,7 +47,7 @@ class GaussianSolution(ClosedForm):
         lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
         for kernel in facts.kernels:
             yield from refusal(kernel.curvature, upper - lower)
-        yield from refusal(check_linear, facts.drift, (lower, upper), 0.0)
+        yield from refusal(check_linear, facts.drift, (lower, upper), facts.start)
 
     def reference(self, facts: Facts) -> GaussianReference:
         """The solution on the mesh of the case."""
@@ -64,6 +64,7 @@ class GaussianSolution(ClosedForm):
             facts.mass,
             facts.initial.sampling,
             attraction,
+            facts.start,
         )
 
 
@@ -79,15 +80,22 @@ class GaussianReference(Reference):
     mass: float = 1.0
     sampling: Sampling = "average"
     attraction: Array | float = 0.0  # (dim, dim) M Q of the quadratic interactions
+    start: float = 0.0  # time of N(mean, covariance)
     _latest: dict[float, Array] = field(default_factory=dict, repr=False)  # last result of `_integrated`, by its time
+
+    @property
+    def total(self) -> float:
+        """Its mass in the whole space."""
+        return self.mass
 
     def moments(self, time: float) -> tuple[Array, Array]:
         """m(t) (dim,) and S(t) (dim, dim); raises NumericsError if they overflow."""
         if self.drift.steady:
-            matrix, shift = self._linear(0.0)
+            matrix, shift = self._linear(self.start)
             start = self.mean, self.covariance
-            mean = steady_moments(*start, matrix, shift, self.epsilon, time)[0]
-            return mean, steady_moments(*start, matrix - self.attraction, shift, self.epsilon, time)[1]
+            age = time - self.start
+            mean = steady_moments(*start, matrix, shift, self.epsilon, age)[0]
+            return mean, steady_moments(*start, matrix - self.attraction, shift, self.epsilon, age)[1]
         return self._integrated(time)
 
     def average(self, time: float) -> Array:
@@ -116,7 +124,7 @@ class GaussianReference(Reference):
 
         start, packed = next(iter(self._latest.items()), (np.inf, self.mean))
         if start > time:
-            start, packed = 0.0, np.concatenate([self.mean, self.covariance.ravel()])
+            start, packed = self.start, np.concatenate([self.mean, self.covariance.ravel()])
         if start < time:
             check_linear(self.drift, self._box, time)
             end = solve_ivp(derivative, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)

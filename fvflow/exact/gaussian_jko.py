@@ -35,8 +35,8 @@ class GaussianJKO(ClosedForm):
         if gaussian is None or np.any(gaussian[1] - np.diag(np.diag(gaussian[1]))):
             yield "exact gaussian-jko needs a gaussian initial density with a diagonal covariance"
         box = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
-        yield from refusal(check_linear, facts.drift, box, 0.0)
-        matrix, _ = linear_drift(facts.drift, box, 0.0)
+        yield from refusal(check_linear, facts.drift, box, facts.start)
+        matrix, _ = linear_drift(facts.drift, box, facts.start)
         rate = -np.diag(matrix)
         if np.abs(matrix + np.diag(rate)).max() > 1e-9 * max(np.abs(rate).max(), 1.0) or not facts.linear:
             yield "exact gaussian-jko needs an entropy and a potential that is a sum over the axes"
@@ -48,7 +48,7 @@ class GaussianJKO(ClosedForm):
         assert facts.initial.gaussian is not None
         assert facts.step is not None
         (mean, covariance), mesh = facts.initial.gaussian, facts.mesh
-        matrix, shift = linear_drift(facts.drift, (mesh.points.min(axis=0), mesh.points.max(axis=0)), 0.0)
+        matrix, shift = linear_drift(facts.drift, (mesh.points.min(axis=0), mesh.points.max(axis=0)), facts.start)
         return GaussianJKOReference(
             mesh,
             mean,
@@ -59,6 +59,7 @@ class GaussianJKO(ClosedForm):
             facts.step,
             facts.mass,
             facts.initial.sampling,
+            facts.start,
         )
 
 
@@ -75,12 +76,18 @@ class GaussianJKOReference(Reference):
     step: float
     mass: float
     sampling: Sampling
+    start: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Its mass in the whole space."""
+        return self.mass
 
     def moments(self, time: float) -> tuple[Array, Array]:
-        """Mean m (dim,) and standard deviation s (dim,) after round(time/step) steps."""
+        """Mean m (dim,) and standard deviation s (dim,) after round((time - start)/step) steps."""
         mean, deviation, tau = self.mean, self.deviation, self.step
         growth = 1.0 + self.rate * tau
-        for _ in range(round(time / tau)):
+        for _ in range(round((time - self.start) / tau)):
             mean = (mean + tau * self.shift) / growth
             deviation = (deviation + np.sqrt(deviation**2 + 4 * self.epsilon * tau * growth)) / (2 * growth)
         return mean, deviation

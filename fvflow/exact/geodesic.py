@@ -55,6 +55,11 @@ class GaussianGeodesicReference(Reference):
     sampling: Sampling
 
     @property
+    def total(self) -> float:
+        """Its mass in the whole space."""
+        return self.mass
+
+    @property
     def distance(self) -> float:
         """W2 between its end points."""
         return sqrt(self.mass) * bures(self.mean, self.covariance, self.target_mean, self.target_covariance)
@@ -125,6 +130,11 @@ class AffineGeodesicReference(Reference):
     facts: Facts
     shift: Array  # (dim,)
     scale: Array  # (dim,)
+
+    @property
+    def total(self) -> float:
+        """Its mass in the whole space."""
+        return self.facts.mass
 
     @property
     def distance(self) -> float:

@@ -76,6 +76,10 @@ class DensityKind:
         """Paths of the files that it reads."""
         return ()
 
+    def stored_time(self) -> float | None:
+        """Time of the frame that it is read from; None if it is from none."""
+        return None
+
     def sample(self, mesh: Mesh, parameters: Any) -> Array:
         """Cell values (cell,), up to a factor if `mass` is given; raises CaseError if it does not fit the mesh."""
         raise NotImplementedError
@@ -85,10 +89,10 @@ class DensityKind:
         mass = self.scaled_mass
         return float(mesh.volume @ self.sample(mesh, parameters)) if mass is None else mass
 
-    def coverage(self, mesh: Mesh, parameters: Any, integral: float) -> Coverage | None:
-        """How it lies on the mesh, `integral` being that of `sample`; None if its true total is not known."""
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage | None:
+        """How it lies on the mesh of a case, `integral` being that of `on`; None if its true total is not known."""
         return None
 
     def on(self, facts: Any, reference: Any, time: float) -> Array:
-        """Cell values (cell,) in a case, from its facts and closed form; `time` is 0 for `initial`, 1 for a target."""
+        """Cell values (cell,) in a case, from its facts and closed form; `time`: the start, or 1 for a target."""
         return self.sample(facts.mesh, facts.parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Gt, MinLen
@@ -17,7 +17,7 @@ from fvflow.fields.density_types import Mass, Matrix, Point, Truncate, checked_p
 from fvflow.fields.expression import Expression, Parameters, SteadyFormula, restrict_regions
 from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
 from fvflow.fields.spike import Spike
-from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, transfer
+from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, stored_time, transfer
 from fvflow.mesh.core import freeze
 
 
@@ -53,9 +53,9 @@ class Gaussian(DensityKind):
         """Density of each cell (cell,)."""
         return gaussian_density(mesh, *self.gaussian, self.sampling)
 
-    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
         """The mass outside the mesh, and the smallest standard deviation in cells."""
-        return gaussian_coverage(mesh, *self.gaussian)
+        return gaussian_coverage(facts.mesh, *self.gaussian)
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Mixture(DensityKind):
             density += component.weight / total * gaussian_density(mesh, mean, covariance, self.sampling)
         return density
 
-    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
         """The mass outside the mesh, and the smallest standard deviation of a component in cells."""
         weights = np.array([component.weight for component in self.components])
-        parts = [gaussian_coverage(mesh, np.array(one.mean), np.array(one.covariance)) for one in self.components]
+        parts = [gaussian_coverage(facts.mesh, np.array(one.mean), np.array(one.covariance)) for one in self.components]
         off_mesh = float(weights @ [part.off_mesh for part in parts]) / float(weights.sum())
         return Coverage(off_mesh, min(part.deviation for part in parts))
 
@@ -187,9 +187,13 @@ class FromFile(DensityKind):
         """Density of each cell (cell,)."""
         return self._transferred(mesh)[0]
 
-    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
         """The mass that was outside the mesh."""
-        return Coverage(self._transferred(mesh)[1])
+        return Coverage(self._transferred(facts.mesh)[1])
+
+    def stored_time(self) -> float:
+        """Time of the frame."""
+        return stored_time(self.file, self.time)
 
     def _transferred(self, mesh: Mesh) -> tuple[Array, float]:
         return _transferred_density(mesh, self.file, self.field, self.time, self.truncate)

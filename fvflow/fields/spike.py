@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Gt
@@ -43,8 +43,9 @@ class Spike(DensityKind):
         density[cells] = weights / mesh.volume[cells]
         return density
 
-    def coverage(self, mesh: Mesh, parameters: Parameters, integral: float) -> Coverage:
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
         """Whether its mean is the point."""
+        mesh: Mesh = facts.mesh
         cells, weights = self._shares(mesh)
         mean = weights @ mesh.centre[cells]
         size = float(mesh.volume[cells].max()) ** (1.0 / mesh.dimension)

@@ -78,8 +78,8 @@ class BaseFlow:
         """Parts of the equation that drift, diffusion, power laws, kernels and target do not describe, by name."""
         return (f"flow {self.kind}",)
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> Problem:
-        """The problem in arrays; raises CaseError if it is not defined on the mesh."""
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Problem:
+        """The problem in arrays, for a run from `start` on; raises CaseError if it is not defined on the mesh."""
         raise NotImplementedError
 
     def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
@@ -103,7 +103,7 @@ class BaseFlow:
         return 0.0
 
     def peclet(self, problem: Any) -> float | None:
-        """The largest Peclet number |w|/eps of a face at time 0; None if it is irrelevant."""
+        """The largest Peclet number |w|/eps of a face at the start; None if it is irrelevant."""
         return None
 
     def may_ring(self, problem: Any) -> bool:

@@ -45,9 +45,9 @@ class FokkerPlanckFlow(LinearFlow):
             raise CaseError("is missing")
         return self.stepper.time_grid(times)
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift fits neither mesh nor stepper."""
-        problem = super().problem(mesh, parameters)
+        problem = super().problem(mesh, parameters, start)
         self.stepper.check(problem)
         return problem
 
@@ -82,7 +82,8 @@ class FokkerPlanckFlow(LinearFlow):
             flux = self.flux.kind
             return f"not guaranteed: flux {flux} is not monotone where the Peclet number is, or becomes, above 2"
         if not problem.drift.steady:
-            return f"not guaranteed: the drift moves; at t = 0 the longest step is {longest:.3g}; look at minimum"
+            now = f"at t = {problem.start:g}"
+            return f"not guaranteed: the drift moves; {now} the longest step is {longest:.3g}; look at minimum"
         if step <= longest:
             return f"guaranteed: step {step:g} is at most {longest:.3g}"
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"

@@ -73,7 +73,7 @@ class WassersteinFlow(BaseFlow):
         """The energies that diffusion, potential, power laws and kernels do not describe."""
         return tuple(f"energy {part.kind}" for part in self.energy if not part.described)
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> GradientFlow:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> GradientFlow:
         """The problem in arrays; raises CaseError if an energy is not defined on the mesh, or none is strictly convex.
 
         Without diffusion the mass may gather in a point. The least entropy that keeps it about a cell wide is told.

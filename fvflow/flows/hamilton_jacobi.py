@@ -59,7 +59,7 @@ class HamiltonJacobiFlow(BaseFlow):
         """Whether H = |p|^2/2, for which the Hopf-Lax formula is implemented."""
         return self.hamiltonian.hopf_lax_available
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> Transport:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
         """The problem in arrays; raises CaseError if phi is not finite or the mesh is not a grid."""
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
@@ -94,12 +94,12 @@ class HamiltonJacobiFlow(BaseFlow):
         first = replace(initial, potential=start, fields=self._fields(mesh, start, self._speed(mesh, start)))
         for state in march(step, first, times, mesh.volume, 1):
             last = state.time == times.end and self.quadratic
-            yield replace(state, figures={"hopf_lax": self._error(mesh, start, state)}) if last else state
+            yield replace(state, figures={"hopf_lax": self._error(mesh, start, state, times.span)}) if last else state
 
-    def _error(self, mesh: Mesh, start: Array, state: State) -> float:
+    def _error(self, mesh: Mesh, start: Array, state: State, time: float) -> float:
         """Largest deviation of phi from the Hopf-Lax formula, relative to its range."""
         assert state.potential is not None
-        exact = hopf_lax(mesh, start, state.time)
+        exact = hopf_lax(mesh, start, time)
         return float(np.abs(state.potential - exact).max() / max(float(np.ptp(exact)), 1e-300))
 
     def _speed(self, mesh: Mesh, phi: Array) -> Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression, Formula, Parameters
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
@@ -55,7 +55,7 @@ class LinearFlow(BaseFlow):
         """Nothing: drift and diffusion are the whole equation."""
         return ()
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift does not fit the mesh or is not finite."""
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
             raise CaseError(
@@ -64,8 +64,12 @@ class LinearFlow(BaseFlow):
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
         problem = self.equation(mesh, self.drift(parameters))
-        problem.energy(0.0)  # evaluated here so that a drift that does not fit is refused before the run
-        problem.coefficients(0.0)
+        problem = replace(problem, start=start) if start else problem
+        try:  # evaluated here so that a drift that does not fit is refused before the run
+            problem.energy(start)
+            problem.coefficients(start)
+        except NumericsError as error:
+            raise CaseError(str(error)) from None
         return problem
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
@@ -73,7 +77,7 @@ class LinearFlow(BaseFlow):
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
     def peclet(self, problem: FokkerPlanck) -> float | None:
-        """The largest Peclet number |w|/eps of a face at time 0; None if eps is 0. Above 2, a centred B is < 0."""
+        """The largest Peclet number |w|/eps of a face at the start; None if eps is 0. Above 2, a centred B is < 0."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
-        return float(np.abs(problem.drift.potential_drop(problem.mesh, 0.0)).max() / self.epsilon)
+        return float(np.abs(problem.drift.potential_drop(problem.mesh, problem.start)).max() / self.epsilon)

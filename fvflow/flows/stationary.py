@@ -53,9 +53,9 @@ class SteadyFlow(LinearFlow):
         """Infinite: the flux is monotone, so that the steady state is non-negative."""
         return math.inf
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift does not fit the mesh or the flux is not monotone."""
-        problem = super().problem(mesh, parameters)
+        problem = super().problem(mesh, parameters, start)
         if not problem.monotone:
             raise CaseError(
                 f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the steady state "
@@ -126,9 +126,9 @@ class SpectrumFlow(SteadyFlow):
     kind: Literal["spectrum"] = "spectrum"
     figures: ClassVar[Mapping[str, str]] = {"residual": "", "gap_error": ""}
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if it is not in detailed balance or the mesh has too few cells."""
-        problem = super().problem(mesh, parameters)
+        problem = super().problem(mesh, parameters, start)
         most = mesh.cells - int(mesh.components.max()) - 1
         if self.count > most:
             raise CaseError(f"count {self.count}: a mesh of {mesh.cells} cells has {most} modes that decay; use fewer")

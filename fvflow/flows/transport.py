@@ -81,7 +81,7 @@ class TransportFlow(BaseFlow):
         step = 1.0 / self.intervals
         return Times(1.0, step, step)
 
-    def problem(self, mesh: Mesh, parameters: Parameters) -> Transport:
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
         """The problem in arrays, without its target; raises CaseError if the solver does not fit the mesh."""
         self.solver.fits(mesh)
         return Transport(mesh)

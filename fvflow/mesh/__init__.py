@@ -15,7 +15,7 @@ from fvflow.mesh.grid import Grid
 from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology
 from fvflow.mesh.section import polygons, section
-from fvflow.mesh.ugrid_reader import Ugrid, stored_field
+from fvflow.mesh.ugrid_reader import Ugrid, stored_field, stored_time
 from fvflow.mesh.voronoi import Voronoi
 
 MeshKind = Box | Graded | FiPyMesh | Gmsh | Meshio | Ugrid | Voronoi
@@ -46,6 +46,7 @@ __all__ = [
     "polygons",
     "section",
     "stored_field",
+    "stored_time",
     "topology",
     "transfer",
     "transferred",

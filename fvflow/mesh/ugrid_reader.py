@@ -76,6 +76,13 @@ def stored_field(path: str, name: str, time: float | None) -> tuple[Mesh, Array]
         return mesh, freeze(values)
 
 
+def stored_time(path: str, time: float | None) -> float:
+    """The saved time of a result that is nearest to a time, or its last; raises CaseError as `stored_field`."""
+    with opened(path) as file:
+        times = file.numbers("time", 1)
+        return float(times[_frame(times, time, path)])
+
+
 def _frame(times: Array, time: float | None, path: str) -> int:
     """The index of a saved time."""
     if not len(times):
