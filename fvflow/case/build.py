@@ -33,8 +33,8 @@ class Parts(Protocol):
         """What runs."""
 
     @property
-    def initial(self) -> DensityKind:
-        """The density at the start, as it is described."""
+    def start(self) -> DensityKind:
+        """The density at the start, as it is described or by default."""
 
     @property
     def exact(self) -> ClosedForm | None:
@@ -87,7 +87,7 @@ def _check_extent(parts: Parts, stages: Stages, extent: Extent, place: Path) -> 
 def _state(parts: Parts, stages: Stages, mesh: Mesh) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
-    mass = stages.run(("initial",), lambda: parts.initial.total_mass(mesh, names))
+    mass = stages.run(("initial",), lambda: parts.start.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names))
     assert mass is not None
     facts = Facts(
@@ -95,7 +95,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh) -> tuple[Facts, Any]:
         flow.drift(names),
         flow.diffusion(),
         mass,
-        parts.initial,
+        parts.start,
         flow.power_laws(),
         parts.schedule.length,
         flow.kernels(names),

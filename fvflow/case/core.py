@@ -25,7 +25,7 @@ from fvflow.case.stages import Stages
 from fvflow.diagnostics import ERRORS, W2_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
-from fvflow.fields import RESERVED, Density
+from fvflow.fields import RESERVED, Density, DensityKind, Uniform
 from fvflow.flows import Flow
 from fvflow.march import Watch, Watchers
 from fvflow.mesh import MeshKind
@@ -53,8 +53,8 @@ class Case:
     """The domain and its control volumes."""
     flow: Flow
     """The equation and how it is solved."""
-    initial: Density | AtEquilibrium | FromExact
-    """The density at time 0."""
+    initial: Density | AtEquilibrium | FromExact | None = None
+    """The density at time 0; may be left out for flows without time."""
     times: Times | None = None
     """When the run ends, in which steps, and when it saves; left out for flows without time."""
     title: str = ""
@@ -80,6 +80,8 @@ class Case:
         for name in self.parameters:
             if not _NAME.fullmatch(name) or name in RESERVED:
                 yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
+        if self.initial is None and self.flow.needs_initial:
+            yield Fault(("initial",), "is missing")
         if self.exact is None:
             for name in (*ERRORS, *W2_ERRORS):
                 if getattr(self.checks, name) is not None:
@@ -94,6 +96,11 @@ class Case:
             yield Fault(("times",), str(error))
         for name, sentence in misplaced(self.checks, self.flow):
             yield Fault(("checks", name), sentence)
+
+    @property
+    def start(self) -> DensityKind:
+        """The density at time 0; uniform, of mass 1, if the flow needs none and the case gives none."""
+        return Uniform() if self.initial is None else self.initial
 
     @property
     def schedule(self) -> TimeGrid:

@@ -24,6 +24,8 @@ class BaseFlow:
     """What a case runs: an equation, its discretisation, and an iterator of states."""
 
     kind: str
+    needs_initial: ClassVar[bool] = True
+    """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
     energy_each_step: ClassVar[bool] = False
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
