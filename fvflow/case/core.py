@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -190,9 +190,7 @@ class Case:
     def _closing(self, simulation: Simulation) -> dict[str, Any]:
         """The global attributes of a result that are known after the run."""
         missed = "; ".join(check.sentence for check in self.checks.missed(simulation.figures())) or "none"
-        statistics = simulation.statistics
-        summary = {**statistics.summary(), **statistics.solved}
-        return {**summary, "positivity": simulation.positivity(), "checks_missed": missed}
+        return {**simulation.figures(), "positivity": simulation.positivity(), "checks_missed": missed}
 
     def run(self, watch: Watch | None = None) -> xarray.Dataset:
         """Run in memory: the data that `write` would put into a file.
@@ -209,11 +207,16 @@ class Case:
         return memory.close(self._closing(simulation), simulation.statistics.solved)
 
     def write(
-        self, path: str | os.PathLike[str], watch: Watch | None = None, simulation: Simulation | None = None
+        self,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+        simulation: Simulation | None = None,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
-        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts.
+        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts. `tell` is given a sentence for
+        an old result, and one for old frames, that it takes the place of.
         Raises CaseError, NumericsError, OutputError.
         """
         from fvflow import dataset, paraview
@@ -224,7 +227,7 @@ class Case:
         if FilePath(path).resolve() in (FilePath(file).resolve() for file in self.files):
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         paraview.check(FilePath(path))
-        with dataset.Writer(FilePath(path), layout, self._opening()) as writer:
+        with dataset.Writer(FilePath(path), layout, self._opening(), tell) as writer:
             watchers = Watchers(lambda state: writer.tick(), *([] if watch is None else [watch]))
             for frame in simulation.frames(watchers):
                 writer.append(frame)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fvflow.case.checks import Output
-from fvflow.dataset import Frame, Layout
+from fvflow.dataset import UNTITLED, Frame, Layout
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, RunStatistics, diagnostics_at
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
@@ -80,4 +80,4 @@ class Simulation:
 
 def opening_attributes(title: str, text: str, values: dict[str, Any]) -> dict[str, Any]:
     """The global attributes of a result that are known before the run."""
-    return {"title": title or "fvflow run", "case": text, "resolved_case": json.dumps(values)}
+    return {"title": title or UNTITLED, "case": text, "resolved_case": json.dumps(values)}

@@ -9,20 +9,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import fvflow
 from fvflow.cli.loading import load_case
-from fvflow.cli.printing import number, plain, print_json, print_table, say
+from fvflow.cli.printing import print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
+from fvflow.cli.summaries import Summary, remarks, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
-
-if TYPE_CHECKING:
-    from fvflow.case import Case, MissedCheck, Simulation
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
@@ -86,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
     _add_case(run)
     run.add_argument("-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)")
+    run.add_argument("--keep", action="store_true", help="refuse to replace an old result or frames (exit code 5)")
     run.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     run.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
     run.set_defaults(command=_run)
@@ -143,14 +142,18 @@ def _run(options: argparse.Namespace) -> int:
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")
+    if options.keep:
+        from fvflow.dataset import require_nothing_replaced
+
+        require_nothing_replaced(path)
     from fvflow.march import Watchers
 
     started = time.perf_counter()
     simulation = case.prepare()
     signals: Signals = options.signals
     with progress_display(simulation.times.stop, options.quiet) as display, signals.deferred():
-        figures = case.write(path, Watchers(signals, display), simulation)
-    for sentence in _remarks(figures, simulation.mesh.dimension):
+        figures = case.write(path, Watchers(signals, display), simulation, say)
+    for sentence in remarks(figures, simulation.mesh.dimension):
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
@@ -158,57 +161,11 @@ def _run(options: argparse.Namespace) -> int:
         result = {"output": str(path), **figures, "wall_s": round(wall, 3)}
         print_json({**result, "checks_missed": [check.sentence for check in missed]})
     elif not options.quiet:
-        summary = [*_run_rows(simulation, path, figures, wall), *_figure_rows(case, figures, missed)]
-        print_table(case.title or path.stem, summary)
+        rows = run_rows(case, simulation, path, figures, wall, missed)
+        print_table(case.title or path.stem, list(rows))
     for check in missed:
         say(f"fvflow: {check.sentence}")
     return EXIT_CHECK if missed else 0
-
-
-def _remarks(figures: Mapping[str, Any], dimension: int) -> list[str]:
-    """What the user must know about a run that ended without error."""
-    remarks = []
-    if figures.get("fallbacks"):
-        remarks.append(
-            f"{figures['fallbacks']} of {figures['steps']} steps were taken by a fallback method, of first order"
-        )
-    if figures.get("reduced"):
-        remarks.append(
-            f"{figures['reduced']} of {figures['steps']} steps kept less than the order or accuracy of their method, "
-            "as at fronts in vacuum"
-        )
-    if (share := figures.get("largest_cell_share", 0.0)) > 0.5 ** (dimension + 1):
-        remarks.append(
-            f"{100 * share:.0f} % of the mass is in one cell: the mesh does not resolve the density at the end; use "
-            "smaller cells there, or stop earlier"
-        )
-    if figures.get("converged") == 0:
-        remarks.append(f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says")
-    if figures.get("gap_error", 0) > 0.01:
-        remarks.append(f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative")
-    return remarks
-
-
-def _run_rows(simulation: Simulation, path: Path, figures: Mapping[str, Any], wall: float) -> Iterator[tuple[str, str]]:
-    """The file and the steps of a run."""
-    count = simulation.times.saves + 1
-    frames = f"{count} frames" if count > 1 else "1 frame"
-    yield "result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {frames}"
-    steps = f"{figures['steps']} to t = {figures['time']:g}" if count > 1 else "none"
-    yield "steps", f"{steps} in {wall:.2f} s"
-    yield "positivity", simulation.positivity()
-
-
-def _figure_rows(case: Case, figures: Mapping[str, Any], missed: Sequence[MissedCheck]) -> Iterator[tuple[str, str]]:
-    """The figures of a run, with their bounds."""
-    bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
-    failed = {check.name for check in missed}
-    for name, value in figures.items():
-        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks", "switches") and value == 0):
-            continue
-        verdict = "missed" if name in failed else "ok"
-        bound = f"  (allowed {bounds[name]:g})  {verdict}" if name in bounds else ""
-        yield name.replace("_", " "), f"{value:.6g}{bound}"
 
 
 # check, new, info, plot, schema
@@ -241,30 +198,12 @@ def _new(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     with fvflow.read(options.file) as ds:
-        attributes = {name: plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
-        sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
-        times = [float(time) for time in ds["time"].values]
-        last = {str(name): plain(ds[name].values[-1]) for name in ds if times and ds[name].dims == ("time",)}
-    span = [times[0], times[-1]] if times else []
+        summary = Summary(ds, options.file)
     if options.json:
-        print_json({"file": str(options.file), "sizes": sizes, "times": span, **attributes, "end": last})
+        print_json(summary.json)
     else:
-        title = str(attributes.pop("title", ""))
-        size = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        print_table(title, [("file", str(options.file)), ("size", size), *_info_rows(span, attributes, last)])
+        print_table(summary.title, list(summary.rows()))
     return 0
-
-
-def _info_rows(
-    span: Sequence[float], attributes: Mapping[str, Any], last: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """The times, the attributes and the last diagnostics of a result."""
-    if span:
-        yield "times", f"{span[0]:g} to {span[1]:g}"
-    for name, value in attributes.items():
-        yield name.replace("_", " "), number(value)
-    for name, value in last.items():
-        yield f"{name.replace('_', ' ')} at the end", number(value)
 
 
 def _plot(options: argparse.Namespace) -> int:

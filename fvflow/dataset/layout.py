@@ -26,6 +26,7 @@ from fvflow.version import __version__
 AXES = ("x", "y", "z")
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
 SOURCE = "fvflow"
+UNTITLED = "fvflow run"  # the title of a result whose case has none
 TIME = NetCDFVariable(("time",), {"units": "s", "axis": "T", "long_name": "time"})
 
 
