@@ -356,7 +356,6 @@ def test_flows_in_time_need_one(flow):
         Case.parse(text, "f.yaml")
 
 
-
 def test_the_result_holds_modes_and_rates(tmp_path):
     flow = {"kind": "spectrum", "epsilon": 0.5, "potential": POTENTIALS[2], "count": 2}
     spectrum = case(2, 20, flow, exact={"kind": "gibbs"}, checks={"error_l1": 1e-12, "residual": 1e-12})

@@ -71,9 +71,9 @@ class StationaryFlow(SteadyFlow):
     """The limit as t -> infinity of d_t rho + div(rho v) = epsilon Lap rho, computed directly.
 
     It solves A rho = 0, A rho being the net outflow of each cell, with rho >= 0 and the mass of the initial density in
-    each connected component of the mesh; without `initial` that is the volume fraction of the component. If the drift is not a gradient, it need not be a Gibbs state and mass may
-    circulate (`output: {fluxes: true}` stores the fluxes). The result has one frame. See
-    fvflow.linalg.markov.stationary.
+    each connected component of the mesh; without `initial`, the mass of a component is its part of the volume. If the
+    drift is not a gradient, it need not be a Gibbs state and mass may circulate (`output: {fluxes: true}` stores the
+    fluxes). The result has one frame. See fvflow.linalg.markov.stationary.
     """
 
     kind: Literal["stationary"] = "stationary"
