@@ -292,6 +292,22 @@ def test_info_repeats_missed_checks_and_remarks(tmp_path):
     assert told.index("w2 lower") < told.index("checks missed") < told.index("remark") < told.index("size")
 
 
+def test_plot_draws_what_it_is_asked_for(tmp_path):
+    (tmp_path / "mine.yaml").write_text(re.sub(r"(?m)^title:.*\n", "", Path(OU).read_text()))
+    call("run", "mine.yaml", "--set", "checks={}", cwd=tmp_path)
+    options = ["--frames", "0,0.52,2", "--colours", "each", "-o", "p.svg"]
+    done = call("plot", "mine.nc", *options, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "wrote p.svg\n")
+    texts = re.findall(r"<!-- (.*) -->", (tmp_path / "p.svg").read_text())  # matplotlib leaves them beside the letters
+    assert "mine" in texts, "the name of the file, as the case has no title"
+    assert [text for text in texts if text.startswith("t = ")] == ["t = 0", "t = 0.5", "t = 2"]
+    assert call("plot", "mine.nc", "--frames", "2", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "mine.png").stat().st_size > 3000
+    for wrong, code in (("x", 2), ("0,", 2), ("0", 3), ("0,9", 3)):
+        refused = call("plot", "mine.nc", "--frames", wrong, cwd=tmp_path)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (code, False), wrong
+
+
 def test_schema_prints_json(tmp_path):
     assert json.loads(call("schema", cwd=tmp_path).stdout)["title"] == "fvflow case"
 

@@ -185,7 +185,7 @@ class Case:
         return CaseError("\n".join(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
 
     def _opening(self) -> dict[str, Any]:
-        return opening_attributes(self.title, self.text, self.values)
+        return opening_attributes(self.title, self.flow, self.text, self.values)
 
     def _closing(self, simulation: Simulation) -> dict[str, Any]:
         """The global attributes of a result that are known after the run."""

@@ -78,6 +78,7 @@ class Simulation:
         )
 
 
-def opening_attributes(title: str, text: str, values: dict[str, Any]) -> dict[str, Any]:
+def opening_attributes(title: str, flow: BaseFlow, text: str, values: dict[str, Any]) -> dict[str, Any]:
     """The global attributes of a result that are known before the run."""
-    return {"title": title or UNTITLED, "case": text, "resolved_case": json.dumps(values)}
+    drawn = " ".join(flow.drawn)
+    return {"title": title or UNTITLED, "drawn": drawn, "case": text, "resolved_case": json.dumps(values)}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import fvflow
 from fvflow.cli.loading import load_case
@@ -106,7 +106,19 @@ def _parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", help="draw a result: a field at some times, and its diagnostics over time")
     plot.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
     plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help=".png (beside the result), .pdf, .svg, .gif")
-    plot.add_argument("--field", default="rho", help="the field to draw (default: rho)")
+    plot.add_argument("--field", help="the field to draw (default: rho, phi of hamilton-jacobi, modes of a spectrum)")
+    plot.add_argument(
+        "--frames",
+        type=_frames,
+        default={},
+        metavar="N|TIMES",
+        help="a number of frames, or times as in 0,0.5,1 (default: about 5; .gif: all)",
+    )
+    plot.add_argument(
+        "--colours",
+        choices=("shared", "each", "log"),
+        help="one scale for all panels, one each, or a logarithmic one with a lower cut (default: shared; modes: each)",
+    )
     plot.set_defaults(command=_plot)
 
     schema = commands.add_parser("schema", help="the JSON schema of case files, for editors")
@@ -132,6 +144,14 @@ def _setting(text: str) -> tuple[str, str]:
     if not equals or not path:
         raise argparse.ArgumentTypeError(f"expected PATH=VALUE, got {text!r}")
     return path.strip(), value
+
+
+def _frames(text: str) -> dict[str, Any]:
+    """The number of frames or the times that a picture is to show, as arguments of `plot.save`."""
+    try:
+        return {"frames": int(text)} if text.isdecimal() else {"times": [float(time) for time in text.split(",")]}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number of frames, or times as in 0,0.5,1; got {text!r}") from None
 
 
 # run
@@ -208,9 +228,12 @@ def _info(options: argparse.Namespace) -> int:
 
 def _plot(options: argparse.Namespace) -> int:
     from fvflow import plot
+    from fvflow.dataset import title_of
 
     path = options.file.with_suffix(".png") if options.output is None else options.output
-    plot.save(fvflow.read(options.file), path, options.field)
+    with fvflow.read(options.file) as ds:
+        title = title_of(ds, options.file)
+        plot.save(ds, path, options.field, **options.frames, colours=options.colours, title=title)
     say(f"wrote {path}")
     return 0
 

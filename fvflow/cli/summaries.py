@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FIRST = ("mass_drift", "minimum", "energy", "error_l1", "error_l2", "error_linf", "w2", "w2_lower", "w2_upper")
 _COUNTS = ("iterations", "halvings", "fallbacks", "switches")  # not told if they are 0
-_NOISE = ("Conventions", "references", "comment")  # the same in every result
+_NOISE = ("Conventions", "references", "comment", "drawn")  # for programs
 _LONGEST = 300  # characters of a text that a summary repeats
 
 

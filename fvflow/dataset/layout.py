@@ -191,7 +191,8 @@ def _grid_coordinates(edges: tuple[Array, ...]) -> dict[str, NetCDFVariable]:
 
 
 def _description(variable: OutputVariable) -> dict[str, str]:
-    return {"units": variable.units, "long_name": variable.long_name}
+    colours = {"colours": "diverging"} if variable.signed else {}  # for fvflow.plot
+    return {"units": variable.units, "long_name": variable.long_name, **colours}
 
 
 def header(attributes: Mapping[str, Any]) -> dict[str, Any]:

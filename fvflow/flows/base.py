@@ -44,6 +44,11 @@ class BaseFlow:
         """The final density, if it is prescribed."""
         return None
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The fields that a picture shows unless another one is asked for."""
+        return ("rho",)
+
     def has_figure(self, name: str) -> bool:
         """Whether a run computes this figure."""
         return name in self.figures
