@@ -35,11 +35,11 @@ class Scale:
         """The label of a colour bar or an axis."""
         return f"{field} ({self.note})".lstrip() if self.note else field
 
-    def colour_bar(self, whole: Any, image: Any, ax: Any, field: str, **look: Any) -> None:
-        """Draw the colour bar of an image beside the axes `ax`."""
+    def colour_bar(self, whole: Any, image: Any, field: str, **look: Any) -> None:
+        """Draw the colour bar of an image, in a figure or a part of it."""
         extend = "min" if self.cut else "neither"
         form = None if self.ticks is None else "%.1e"
-        whole.colorbar(image, ax=ax, label=self.label(field), extend=extend, ticks=self.ticks, format=form, **look)
+        whole.colorbar(image, label=self.label(field), extend=extend, ticks=self.ticks, format=form, **look)
 
 
 def scales(layers: Sequence[Array], apart: bool, logarithmic: bool, signed: bool) -> list[Scale]:

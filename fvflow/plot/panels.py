@@ -13,6 +13,7 @@ from fvflow.plot.plane import Plane
 
 _ROW = 6  # panels in a row, at most
 _WIDTHS = {1: 4.6, 2: 4.0, 3: 3.2, 4: 2.6}  # inches of a panel by the number in a row; 2.2 if there are more
+_BESIDE = (1.03, 0.0, 0.05, 1.0)  # where a panel has its own colour bar: x, y, width, height, relative to the panel
 _FLAT = 0.6  # height over width below which panels stand two in a row
 
 
@@ -122,12 +123,12 @@ class Maps:
             if self.fastest > 0:
                 self.plane.draw_arrows(place, self.arrows[number], self.fastest)
             if self.apart:
-                scale.colour_bar(whole, image, place, "", shrink=0.9, pad=0.02)
+                scale.colour_bar(whole, image, "", cax=place.inset_axes(_BESIDE))
             place.locator_params(nbins=4, steps=[1, 2, 5, 10])
         bottom_and_left(grid, len(self.panels), "y")
         if not self.apart:
             name, look = names_of(self.panels), {"fraction": 0.04, "pad": 0.01, "shrink": 0.85, "aspect": 25}
-            self.scales[0].colour_bar(whole, image, places, name[0] if len(name) == 1 else "", **look)
+            self.scales[0].colour_bar(whole, image, name[0] if len(name) == 1 else "", ax=places, **look)
 
 
 def columns_for(count: int) -> int:

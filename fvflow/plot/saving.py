@@ -65,7 +65,7 @@ def _animate(ds: Any, path: Path, field: str, shown: Choice, colours: Colours | 
     else:
         artist = plane.draw(panel, layers[shown.indices[0]], first)
         panel.set(xlabel="x", ylabel="y")
-        first.colour_bar(whole, artist, panel, field)
+        first.colour_bar(whole, artist, field, ax=panel)
 
     def draw(index: int) -> list[Any]:
         scale = found[index]
