@@ -283,5 +283,6 @@ def test_results_say_what_is_drawn():
     assert ds.attrs["drawn"] == "mode_1 mode_2"
     assert ds.mode_1.attrs["colours"] == "diverging"
     assert "colours" not in ds.rho.attrs
+    assert plot.figure(made(1, 20, {"kind": "spectrum", "epsilon": 1, "count": 9}), colours="each").axes[6:] == []
     del ds.attrs["drawn"]
     assert maps(plot.figure(ds))[0][0].get_title() == "rho", "as in results that do not say it"

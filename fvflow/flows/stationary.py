@@ -130,8 +130,8 @@ class SpectrumFlow(SteadyFlow):
 
     @property
     def drawn(self) -> tuple[str, ...]:
-        """The modes."""
-        return tuple(f"mode_{i}" for i in range(1, self.count + 1))
+        """The slowest modes, six at most."""
+        return tuple(f"mode_{i}" for i in range(1, min(self.count, 6) + 1))
 
     def problem(self, mesh: Mesh, parameters: Parameters) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if it is not in detailed balance or the mesh has too few cells."""
@@ -160,7 +160,7 @@ class SpectrumFlow(SteadyFlow):
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """The modes."""
         name = "part of the density that decays like exp(-rate_{0} t); over rho, the eigenfunction {0}"
-        return {mode: OutputVariable(("cell",), name.format(i), signed=True) for i, mode in enumerate(self.drawn, 1)}
+        return {f"mode_{i}": OutputVariable(("cell",), name.format(i), signed=True) for i in range(1, self.count + 1)}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None

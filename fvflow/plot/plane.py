@@ -64,7 +64,7 @@ class Plane:
         return width, height
 
     def layer(self, values: Any) -> Array:
-        """The values to draw: (y, x) on a grid, else one per polygon, averaged over its nodes if the field is nodal."""
+        """The values to draw: (y, x) on a grid, else (piece,), averaged over the nodes of each if nodal."""
         if self._grid:
             return np.asarray(values if values.ndim == 2 else values[values.shape[0] // 2], float)
         _, cell, nodes = self._pieces
@@ -93,7 +93,7 @@ class Plane:
 
     @cached_property
     def _arrow_cells(self) -> tuple[Index, Array]:
-        """Cells about evenly spread over the plane, as places in a flat layer, and their centres (arrow, 2)."""
+        """Cells about evenly spread over the plane, as places in a flat layer, and their centres (point, 2)."""
         if self._grid:
             centre = np.stack([axis.ravel() for axis in np.meshgrid(self.ds["x"], self.ds["y"])], axis=1)
         else:
@@ -110,7 +110,7 @@ class Plane:
         return max(self.size) / _ARROWS
 
     def arrows(self, index: int) -> tuple[Array, Array]:
-        """Centres and velocities (arrow, 2) of a frame, where there is mass."""
+        """Centres and velocities (point, 2) of a frame, where there is mass."""
         cells, centre = self._arrow_cells
         density, *velocity = (self.layer(self.ds[name][index]).ravel()[cells] for name in ("rho", "v_x", "v_y"))
         occupied = density > _OCCUPIED * float(self.ds["rho"][index].max())
