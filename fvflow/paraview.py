@@ -10,6 +10,9 @@ from pathlib import Path
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh, topology
 
+_COLLECTION = '<Grid Name="fvflow" GridType="Collection" CollectionType="Temporal">'
+_HEAD = 300  # characters within which that stands
+
 
 def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Path:
     """Write NAME.xmf2 for the result NAME.nc; raises OutputError.
@@ -31,10 +34,21 @@ def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
 
 
 def check(path: Path) -> None:
-    """Raise OutputError, before the run, if the .xmf2 of a result cannot be written."""
-    if path.suffix and (target := path.with_suffix(".xmf2")).is_dir():
+    """Raise OutputError, before the run, if the .xmf2 of a result cannot be written or belongs to something else."""
+    if not path.suffix or not (target := path.with_suffix(".xmf2")).exists():
+        return
+    if target.is_dir():
         raise OutputError(
             f"{target}: is a directory, but the file for ParaView needs this name; use another name for the result"
+        )
+    try:
+        with open(target, encoding="ascii", errors="replace") as file:
+            start = file.read(_HEAD)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be read ({error.strerror}); use another name for the result") from error
+    if _COLLECTION not in start:
+        raise OutputError(
+            f"{target}: is not a file of fvflow and would be overwritten; use another name for the result"
         )
 
 
@@ -67,7 +81,7 @@ def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
     yield '<?xml version="1.0" ?>'
     yield '<Xdmf Version="2.0">'
     yield " <Domain>"
-    yield '  <Grid Name="fvflow" GridType="Collection" CollectionType="Temporal">'
+    yield f"  {_COLLECTION}"
     for index, time in enumerate(times):
         yield f'   <Grid Name="mesh" GridType="Uniform"><Time Value="{time!r}"/>'
         yield from geometry

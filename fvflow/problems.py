@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class OutputVariable:
-    """How a quantity is stored: its dimensions besides time, a long name, units."""
+    """How a quantity is stored: its dimensions besides time, a long name, units; `signed` if 0 is the middle of it."""
 
     dims: tuple[str, ...]
     long_name: str
     units: str = "1"
+    signed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

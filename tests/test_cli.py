@@ -149,8 +149,54 @@ def test_a_kill_leaves_readable_frames_and_does_not_block_the_next_run(tmp_path)
         assert abs(float(ds.mass[-1]) - 1) <= 1e-14
     done = call("info", "ou-1d.parts", cwd=tmp_path)
     assert f"{frames} time" in done.stdout
-    assert call("run", OU, *SHORT, cwd=tmp_path).returncode == 0
+    assert "unfinished" in done.stdout
+    kept = call("run", OU, *SHORT, "--keep", cwd=tmp_path)
+    assert kept.returncode == 5
+    s, last = "s" * (frames != 1), 0.01 * (frames - 1)
+    those = f"{frames} frame{s} up to t = {last:g} in ou-1d.parts, of an unfinished run of {time.strftime('%Y-')}"
+    assert kept.stderr.startswith(those)
+    assert "fvflow info ou-1d.parts" in kept.stderr
+    assert len(list((tmp_path / "ou-1d.parts").glob("part-*.nc"))) >= 1
+    done = call("run", OU, *SHORT, "-q", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"removes {those}")
+    assert len(done.stderr.splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
+
+
+def test_a_result_is_replaced_with_a_word_or_kept(tmp_path):
+    assert call("run", OU, *SHORT, "--keep", cwd=tmp_path).stderr == "", "nothing is there to keep"
+    with fvflow.read(tmp_path / "ou-1d.nc") as ds:
+        began = ds.attrs["history"][:16].replace("T", " ")
+    before = (tmp_path / "ou-1d.nc").read_bytes()
+    kept = call("run", OU, *SHORT, "--set", "flow.epsilon=-1", "--keep", cwd=tmp_path)
+    assert kept.returncode == 3, "what is wrong with the case is said first"
+    kept = call("run", OU, *SHORT, "--keep", cwd=tmp_path)
+    assert kept.returncode == 5
+    old = f"ou-1d.nc of {began}, Ornstein-Uhlenbeck relaxation"
+    assert kept.stderr == f"{old}, is kept as --keep says; name another result by -o, or leave out --keep\n"
+    assert (tmp_path / "ou-1d.nc").read_bytes() == before
+    done = call("run", OU, *SHORT, "-q", "--set", "title=Another", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, f"replaces {old}\n")
+    assert fvflow.read(tmp_path / "ou-1d.nc").attrs["title"] == "Another"
+    assert call("run", OU, *SHORT, "-q", "--set", 'title=""', cwd=tmp_path).stderr.endswith(", Another\n")
+    untitled = call("run", OU, *SHORT, "-q", cwd=tmp_path).stderr
+    assert re.fullmatch(r"replaces ou-1d\.nc of \d{4}-\d\d-\d\d \d\d:\d\d\n", untitled)
+
+
+@pytest.mark.parametrize("made", ["text", "mesh", "text of ParaView"])
+def test_other_files_are_not_overwritten(made, tmp_path):
+    file = tmp_path / ("x.xmf2" if made == "text of ParaView" else "x.nc")
+    if made == "mesh":
+        fvflow.save_mesh(fvflow.Box((0.0,), (1.0,), (4,)).build(), file)
+    else:
+        file.write_text("mine")
+    before = file.read_bytes()
+    done = call("run", OU, *SHORT, "-o", "x.nc", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "would be overwritten; use another name" in done.stderr
+    assert os.listdir(tmp_path) == [file.name]
+    assert file.read_bytes() == before
 
 
 def wait_for(path, seconds=15.0):
@@ -216,10 +262,50 @@ def test_new_writes_a_case_once(tmp_path):
 def test_info_summarises(tmp_path):
     call("run", OU, *SHORT, cwd=tmp_path)
     done = call("info", "ou-1d.nc", cwd=tmp_path)
-    assert "Ornstein-Uhlenbeck" in done.stdout
-    assert "error l1 at the end" in done.stdout
+    title, *rows = done.stdout.splitlines()
+    assert title.split() == ["Ornstein-Uhlenbeck", "relaxation"]
+    names = [row[: row.index("  ")].strip() if "  " in row.strip() else row.strip() for row in rows]
+    wanted = ["mass drift", "minimum", "energy", "error l1", "error linf", "checks missed", "size", "times", "source"]
+    assert [name for name in names if name in wanted] == wanted, "figures, then checks, then sizes, then the rest"
+    assert names[:6] == ["file", "mass drift", "minimum", "energy", "error l1", "error l2"]
+    assert "entropy at the end" in names
+    assert not {"Conventions", "comment", "case", "resolved case", "error l1 at the end"} & set(names)
     figures = json.loads(call("info", "ou-1d.nc", "--json", cwd=tmp_path).stdout)
     assert figures["end"]["mass"] == pytest.approx(1.0)
+    printed = json.loads(call("run", OU, *SHORT, "--json", "-o", "again.nc", cwd=tmp_path).stdout)
+    same = printed.keys() - {"output", "wall_s", "checks_missed"}
+    assert {name: figures[name] for name in same} == {name: printed[name] for name in same}, "what the run printed"
+
+
+def test_info_repeats_missed_checks_and_remarks(tmp_path):
+    text = Path("cases/transport-mixture-1d.yaml").read_text()
+    (tmp_path / "rough.yaml").write_text(re.sub(r"(?m)^title:.*\n", "", text))
+    rough = ["flow.intervals=4", "mesh.cells=[16]", "flow.accept=true", "checks={gap: 0, repair: 1}"]
+    rough.append("flow.solver={kind: primal-dual, iterations: 5}")
+    done = call("run", "rough.yaml", *(part for each in rough for part in ("--set", each)), cwd=tmp_path)
+    assert done.returncode == 6
+    told = call("info", "rough.nc", cwd=tmp_path).stdout
+    assert told.splitlines()[0].strip() == "rough", "a case without a title goes by the name of its file"
+    told = " ".join(told.split())
+    assert "checks missed check gap missed: got" in told
+    assert "remark the solver stopped at the residual" in told
+    assert told.index("w2 lower") < told.index("checks missed") < told.index("remark") < told.index("size")
+
+
+def test_plot_draws_what_it_is_asked_for(tmp_path):
+    (tmp_path / "mine.yaml").write_text(re.sub(r"(?m)^title:.*\n", "", Path(OU).read_text()))
+    call("run", "mine.yaml", "--set", "checks={}", cwd=tmp_path)
+    options = ["--frames", "0,0.52,2", "--colours", "each", "-o", "p.svg"]
+    done = call("plot", "mine.nc", *options, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "wrote p.svg\n")
+    texts = re.findall(r"<!-- (.*) -->", (tmp_path / "p.svg").read_text())  # matplotlib leaves them beside the letters
+    assert "mine" in texts, "the name of the file, as the case has no title"
+    assert [text for text in texts if text.startswith("t = ")] == ["t = 0", "t = 0.5", "t = 2"]
+    assert call("plot", "mine.nc", "--frames", "2", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "mine.png").stat().st_size > 3000
+    for wrong, code in (("x", 2), ("0,", 2), ("0", 3), ("0,9", 3)):
+        refused = call("plot", "mine.nc", "--frames", wrong, cwd=tmp_path)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (code, False), wrong
 
 
 def test_schema_prints_json(tmp_path):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from fvflow.case import Case
 from fvflow.case.messages import dataclasses_in, kind_of
@@ -18,6 +19,17 @@ def lists():
 def test_the_starter_runs(tmp_path):
     case = Case.parse(starter())
     assert case.checks.missed(case.write(tmp_path / "r.nc")) == []
+
+
+def test_other_readers_of_yaml_see_numbers():
+    """PyYAML takes 1e-14 for a text; neither the starter nor a case that is written out has such numbers."""
+    number = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?")
+    plain = re.findall(r"(?<=[\s:\[,{])[-+]?[.\d][^\s,\]}]*(?=[,\]}\s])", starter())
+    written = [text for text in plain if number.fullmatch(text)]
+    assert {"1.0e-14", "2.0e-3", "0.01"} <= set(written)
+    assert [text for text in written if not isinstance(yaml.safe_load(text), int | float)] == []
+    case = Case.parse(starter()).replace({"checks": {"mass_drift": 1e-14, "minimum": -1e30, "error_l1": 1e17}})
+    assert yaml.safe_load(case.text)["checks"] == {"mass_drift": 1e-14, "minimum": -1e30, "error_l1": 1e17}
 
 
 def test_the_starter_names_every_kind_of_every_union():

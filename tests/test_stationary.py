@@ -2,8 +2,10 @@
 
 import json
 import math
+import tempfile
 from itertools import pairwise
 
+import meshio
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -319,6 +321,39 @@ def test_densities_beyond_all_doubles():
 
 
 # cases and results
+
+
+@pytest.mark.parametrize("kind", ["stationary", "spectrum"])
+def test_no_initial_density_is_needed(kind):
+    """Without one the mass is 1, and a density that is given counts by its mass only."""
+    flow = {"kind": kind, "epsilon": 0.3, "potential": POTENTIALS[2]}
+    given = case(2, 16, flow, initial={"kind": "gaussian", "mean": [0.2, 0], "covariance": [[1, 0], [0, 1]], "mass": 3})
+    bare = given.replace({"initial": None})
+    assert "initial" not in bare.values
+    one, three = density(bare), density(given)
+    assert one[0].mesh.volume @ one[1] == pytest.approx(1.0, rel=1e-15)
+    np.testing.assert_allclose(3 * one[1], three[1], rtol=1e-13)
+    assert one[2].get("rate_1") == three[2].get("rate_1")
+    assert bare.check()["steps"] == "none, 1 frame"
+
+
+def test_parts_of_a_mesh_share_the_mass_by_their_size():
+    """Two triangles of areas 2 and 1/2, apart from each other, each cut into sixteen."""
+    points = np.array([[0, 0], [2, 0], [1, 2], [5, 0], [6, 0], [5.5, 1]])
+    with tempfile.TemporaryDirectory() as folder:
+        meshio.write_points_cells(f"{folder}/two.msh", points, [("triangle", [[0, 1, 2], [3, 4, 5]])])
+        mesh = {"kind": "meshio", "file": f"{folder}/two.msh", "refinements": 2}
+        flow = {"kind": "stationary", "epsilon": 1, "potential": "y"}
+        ds = Case.parse(json.dumps({"mesh": mesh, "flow": flow})).run()
+    right = ds.mesh_face_x.values > 4
+    assert (ds.rho[0] * ds.cell_area).values[right].sum() == pytest.approx(0.2, rel=1e-13)
+
+
+@pytest.mark.parametrize("flow", ["{kind: fokker-planck, epsilon: 1}", "{kind: hamilton-jacobi, potential: x}"])
+def test_flows_in_time_need_one(flow):
+    text = f"mesh: {{kind: box, lower: [0], upper: [1], cells: [4]}}\nflow: {flow}\ntimes: {{end: 1, step: 1}}\n"
+    with pytest.raises(CaseError, match=r"^f\.yaml:1:1: initial: is missing"):
+        Case.parse(text, "f.yaml")
 
 
 def test_the_result_holds_modes_and_rates(tmp_path):

@@ -38,8 +38,8 @@ class Parts(Protocol):
         """What runs."""
 
     @property
-    def initial(self) -> DensityKind:
-        """The density at the start, as it is described."""
+    def start(self) -> DensityKind:
+        """The density at the start, as it is described or by default."""
 
     @property
     def exact(self) -> ClosedForm | None:
@@ -64,7 +64,7 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     times = _times(parts, stages)
     facts, problem = _state(parts, stages, mesh, times)
     reference = _reference(parts, stages, facts)
-    if parts.initial.unsaid_mass and not parts.flow.homogeneous:
+    if parts.start.unsaid_mass and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _UNSAID)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
     densities = [initial]
@@ -99,14 +99,14 @@ def _times(parts: Parts, stages: Stages) -> TimeGrid:
     exact, drift = parts.exact, parts.flow.drift(dict(parts.parameters))
     if drift.steady and (exact is None or exact.stationary):
         return parts.schedule
-    stored = stages.require(("initial",), lambda: parts.initial.stored_time() or 0.0)
+    stored = stages.require(("initial",), lambda: parts.start.stored_time() or 0.0)
     return stages.require(("times",), lambda: parts.schedule.starting_at(stored))
 
 
 def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
-    mass = stages.run(("initial",), lambda: parts.initial.total_mass(mesh, names))
+    mass = stages.run(("initial",), lambda: parts.start.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
     assert mass is not None
     facts = Facts(
@@ -114,7 +114,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[F
         flow.drift(names),
         flow.diffusion(),
         mass,
-        parts.initial,
+        parts.start,
         flow.power_laws(),
         times.length,
         flow.kernels(names),

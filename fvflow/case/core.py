@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from fvflow.case.stages import Stages
 from fvflow.diagnostics import ERRORS, W2_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
-from fvflow.fields import RESERVED, Density
+from fvflow.fields import RESERVED, Density, DensityKind, Uniform
 from fvflow.flows import Flow
 from fvflow.march import Watch, Watchers
 from fvflow.mesh import MeshKind
@@ -53,8 +53,8 @@ class Case:
     """The domain and its control volumes."""
     flow: Flow
     """The equation and how it is solved."""
-    initial: Density | AtEquilibrium | FromExact
-    """The density at time 0."""
+    initial: Density | AtEquilibrium | FromExact | None = None
+    """The density at the start; may be left out for flows without time."""
     times: Times | None = None
     """When the run ends, in which steps, and when it saves; left out for flows without time."""
     title: str = ""
@@ -80,6 +80,8 @@ class Case:
         for name in self.parameters:
             if not _NAME.fullmatch(name) or name in RESERVED:
                 yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
+        if self.initial is None and self.flow.needs_initial:
+            yield Fault(("initial",), "is missing")
         if self.exact is None:
             for name in (*ERRORS, *W2_ERRORS):
                 if getattr(self.checks, name) is not None:
@@ -94,6 +96,11 @@ class Case:
             yield Fault(("times",), str(error))
         for name, sentence in misplaced(self.checks, self.flow):
             yield Fault(("checks", name), sentence)
+
+    @property
+    def start(self) -> DensityKind:
+        """The density at the start; uniform, of mass 1, if the flow needs none and the case gives none."""
+        return Uniform() if self.initial is None else self.initial
 
     @property
     def schedule(self) -> TimeGrid:
@@ -179,16 +186,14 @@ class Case:
         return CaseError("\n".join(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
 
     def _opening(self) -> dict[str, Any]:
-        return opening_attributes(self.title, self.text, self.values)
+        return opening_attributes(self.title, self.flow, self.text, self.values)
 
     def _closing(self, simulation: Simulation) -> dict[str, Any]:
         """The global attributes of a result that are known after the run."""
         missed = "; ".join(check.sentence for check in self.checks.missed(simulation.figures())) or "none"
-        statistics = simulation.statistics
-        summary = {**statistics.summary(), **statistics.solved}
-        told = {"remarks": "; ".join(simulation.remarks()) or "none", "checks_missed": missed}
-        summary |= {name: value for density in simulation.densities for name, value in density.attributes().items()}
-        return {**summary, "positivity": simulation.positivity(), **told}
+        told = {"remarks": "\n".join(simulation.remarks()) or "none", "checks_missed": missed}
+        placed = {name: value for density in simulation.densities for name, value in density.attributes().items()}
+        return {**simulation.figures(), **placed, "positivity": simulation.positivity(), **told}
 
     def run(self, watch: Watch | None = None) -> xarray.Dataset:
         """Run in memory: the data that `write` would put into a file.
@@ -205,11 +210,16 @@ class Case:
         return memory.close(self._closing(simulation), simulation.statistics.solved)
 
     def write(
-        self, path: str | os.PathLike[str], watch: Watch | None = None, simulation: Simulation | None = None
+        self,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+        simulation: Simulation | None = None,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
-        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts.
+        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts. `tell` is given a sentence for
+        an old result, and one for old frames, that it takes the place of.
         Raises CaseError, NumericsError, OutputError.
         """
         from fvflow import dataset, paraview
@@ -220,7 +230,7 @@ class Case:
         if FilePath(path).resolve() in (FilePath(file).resolve() for file in self.files):
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         paraview.check(FilePath(path))
-        with dataset.Writer(FilePath(path), layout, self._opening()) as writer:
+        with dataset.Writer(FilePath(path), layout, self._opening(), tell) as writer:
             watchers = Watchers(lambda state: writer.tick(), *([] if watch is None else [watch]))
             for frame in simulation.frames(watchers):
                 writer.append(frame)

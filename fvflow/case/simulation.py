@@ -10,7 +10,7 @@ from typing import Any
 from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
-from fvflow.dataset import Frame, Layout
+from fvflow.dataset import UNTITLED, Frame, Layout
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
@@ -87,6 +87,7 @@ class Simulation:
         )
 
 
-def opening_attributes(title: str, text: str, values: dict[str, Any]) -> dict[str, Any]:
+def opening_attributes(title: str, flow: BaseFlow, text: str, values: dict[str, Any]) -> dict[str, Any]:
     """The global attributes of a result that are known before the run."""
-    return {"title": title or "fvflow run", "case": text, "resolved_case": json.dumps(values)}
+    drawn = " ".join(flow.drawn)
+    return {"title": title or UNTITLED, "drawn": drawn, "case": text, "resolved_case": json.dumps(values)}

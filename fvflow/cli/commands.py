@@ -9,20 +9,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import fvflow
 from fvflow.cli.loading import load_case
-from fvflow.cli.printing import number, plain, print_json, print_table, say
+from fvflow.cli.printing import print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
+from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
-
-if TYPE_CHECKING:
-    from fvflow.case import Case, MissedCheck, Simulation
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
@@ -86,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
     _add_case(run)
     run.add_argument("-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)")
+    run.add_argument("--keep", action="store_true", help="refuse to replace an old result or frames (exit code 5)")
     run.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     run.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
     run.set_defaults(command=_run)
@@ -107,7 +106,19 @@ def _parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", help="draw a result: a field at some times, and its diagnostics over time")
     plot.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
     plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help=".png (beside the result), .pdf, .svg, .gif")
-    plot.add_argument("--field", default="rho", help="the field to draw (default: rho)")
+    plot.add_argument("--field", help="the field to draw (default: rho, phi of hamilton-jacobi, modes of a spectrum)")
+    plot.add_argument(
+        "--frames",
+        type=_frames,
+        default={},
+        metavar="N|TIMES",
+        help="a number of frames, or times as in 0,0.5,1 (default: about 5; .gif: all)",
+    )
+    plot.add_argument(
+        "--colours",
+        choices=("shared", "each", "log"),
+        help="one scale for all panels, one each, or a logarithmic one with a lower cut (default: shared; modes: each)",
+    )
     plot.set_defaults(command=_plot)
 
     schema = commands.add_parser("schema", help="the JSON schema of case files, for editors")
@@ -135,6 +146,14 @@ def _setting(text: str) -> tuple[str, str]:
     return path.strip(), value
 
 
+def _frames(text: str) -> dict[str, Any]:
+    """The number of frames or the times that a picture is to show, as arguments of `plot.save`."""
+    try:
+        return {"frames": int(text)} if text.isdecimal() else {"times": [float(time) for time in text.split(",")]}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number of frames, or times as in 0,0.5,1; got {text!r}") from None
+
+
 # run
 
 
@@ -143,48 +162,30 @@ def _run(options: argparse.Namespace) -> int:
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")
+    if options.keep:
+        from fvflow.dataset import require_nothing_replaced
+
+        require_nothing_replaced(path)
     from fvflow.march import Watchers
 
     started = time.perf_counter()
     simulation = case.prepare()
     signals: Signals = options.signals
     with progress_display(simulation.initial.time, simulation.times.stop, options.quiet) as display, signals.deferred():
-        figures = case.write(path, Watchers(signals, display), simulation)
+        figures = case.write(path, Watchers(signals, display), simulation, say)
     for sentence in simulation.remarks():
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
     wall = time.perf_counter() - started
     if options.json:
         result = {"output": str(path), **figures, "wall_s": round(wall, 3)}
-        print_json({**result, "checks_missed": [check.sentence for check in missed]})
+        print_json({**result, "remarks": simulation.remarks(), "checks_missed": [check.sentence for check in missed]})
     elif not options.quiet:
-        summary = [*_run_rows(simulation, path, figures, wall), *_figure_rows(case, figures, missed)]
-        print_table(case.title or path.stem, summary)
+        rows = run_rows(case, simulation, path, figures, wall, missed)
+        print_table(case.title or path.stem, list(rows))
     for check in missed:
         say(f"fvflow: {check.sentence}")
     return EXIT_CHECK if missed else 0
-
-
-def _run_rows(simulation: Simulation, path: Path, figures: Mapping[str, Any], wall: float) -> Iterator[tuple[str, str]]:
-    """The file and the steps of a run."""
-    count = simulation.times.saves + 1
-    frames = f"{count} frames" if count > 1 else "1 frame"
-    yield "result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {frames}"
-    steps = f"{figures['steps']} to t = {figures['time']:g}" if count > 1 else "none"
-    yield "steps", f"{steps} in {wall:.2f} s"
-    yield "positivity", simulation.positivity()
-
-
-def _figure_rows(case: Case, figures: Mapping[str, Any], missed: Sequence[MissedCheck]) -> Iterator[tuple[str, str]]:
-    """The figures of a run, with their bounds."""
-    bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
-    failed = {check.name for check in missed}
-    for name, value in figures.items():
-        if name in ("steps", "time") or (name in ("iterations", "halvings", "fallbacks", "switches") and value == 0):
-            continue
-        verdict = "missed" if name in failed else "ok"
-        bound = f"  (allowed {bounds[name]:g})  {verdict}" if name in bounds else ""
-        yield name.replace("_", " "), f"{value:.6g}{bound}"
 
 
 # check, new, info, plot, schema
@@ -217,37 +218,22 @@ def _new(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     with fvflow.read(options.file) as ds:
-        attributes = {name: plain(value) for name, value in ds.attrs.items() if name not in ("case", "resolved_case")}
-        sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
-        times = [float(time) for time in ds["time"].values]
-        last = {str(name): plain(ds[name].values[-1]) for name in ds if times and ds[name].dims == ("time",)}
-    span = [times[0], times[-1]] if times else []
+        summary = Summary(ds, options.file)
     if options.json:
-        print_json({"file": str(options.file), "sizes": sizes, "times": span, **attributes, "end": last})
+        print_json(summary.json)
     else:
-        title = str(attributes.pop("title", ""))
-        size = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        print_table(title, [("file", str(options.file)), ("size", size), *_info_rows(span, attributes, last)])
+        print_table(summary.title, list(summary.rows()))
     return 0
-
-
-def _info_rows(
-    span: Sequence[float], attributes: Mapping[str, Any], last: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """The times, the attributes and the last diagnostics of a result."""
-    if span:
-        yield "times", f"{span[0]:g} to {span[1]:g}"
-    for name, value in attributes.items():
-        yield name.replace("_", " "), number(value)
-    for name, value in last.items():
-        yield f"{name.replace('_', ' ')} at the end", number(value)
 
 
 def _plot(options: argparse.Namespace) -> int:
     from fvflow import plot
+    from fvflow.dataset import title_of
 
     path = options.file.with_suffix(".png") if options.output is None else options.output
-    plot.save(fvflow.read(options.file), path, options.field)
+    with fvflow.read(options.file) as ds:
+        title = title_of(ds, options.file)
+        plot.save(ds, path, options.field, **options.frames, colours=options.colours, title=title)
     say(f"wrote {path}")
     return 0
 

@@ -26,6 +26,7 @@ from fvflow.version import __version__
 AXES = ("x", "y", "z")
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
 SOURCE = "fvflow"
+UNTITLED = "fvflow run"  # the title of a result whose case has none
 TIME = NetCDFVariable(("time",), {"units": "s", "axis": "T", "long_name": "time"})
 
 
@@ -190,7 +191,8 @@ def _grid_coordinates(edges: tuple[Array, ...]) -> dict[str, NetCDFVariable]:
 
 
 def _description(variable: OutputVariable) -> dict[str, str]:
-    return {"units": variable.units, "long_name": variable.long_name}
+    colours = {"colours": "diverging"} if variable.signed else {}  # for fvflow.plot
+    return {"units": variable.units, "long_name": variable.long_name, **colours}
 
 
 def header(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fvflow.dataset.layout import SOURCE
+from fvflow.dataset.layout import SOURCE, UNTITLED
 from fvflow.errors import OutputError
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
     whole.set_close(close)
     return whole
+
+
+def title_of(ds: xarray.Dataset, path: Path) -> str:
+    """The title of a result read from a file; the name of the file if the case has no title."""
+    title = str(ds.attrs.get("title", UNTITLED))
+    return path.stem if title == UNTITLED else title
 
 
 def merged(groups: Sequence[xarray.Dataset]) -> xarray.Dataset:

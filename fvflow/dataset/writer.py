@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +17,7 @@ from fvflow import system
 from fvflow.dataset.assembly import Assembly
 from fvflow.dataset.groups import mesh_groups, paraview_group
 from fvflow.dataset.layout import Layout, header
+from fvflow.dataset.replacing import parts_of, replaced
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.errors import OutputError
 from fvflow.mesh import Array, Mesh
@@ -43,12 +44,19 @@ class Writer(Assembly[None]):
 
     Parts are written under a temporary name, flushed to the disk and renamed; whatever stops the run, those in
     NAME.parts stay readable (`fvflow.read`, `fvflow info`). A part is closed when it is two seconds old: call `tick`
-    after every step. Raises OutputError.
+    after every step. `tell` is given a sentence for an old result and one for old frames that it takes the place of.
+    Raises OutputError, also if NAME.nc is there and no result of a run.
     """
 
-    def __init__(self, path: Path, layout: Layout, attributes: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        attributes: Mapping[str, Any],
+        tell: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         super().__init__(layout, {**attributes, "history": f"{time.strftime('%Y-%m-%dT%H:%M:%S')} fvflow run"})
-        self.path = path
+        self.path, self._tell = path, tell
         self._part: Any = None
         self._series: list[Mapping[str, Array]] = []  # times and diagnostics of the frames in the open part
         self._parts: list[Path] = []
@@ -59,8 +67,11 @@ class Writer(Assembly[None]):
         system.require_file_locks()
         with _output_errors(self.path):
             _require_name(self.path)
+            sentences = replaced(self.path)  # refuses other files before there is a directory to clean up
             self._folder = parts_of(self.path)
             self._lock = _locked(self._folder)
+            for sentence in sentences:
+                self._tell(sentence)
             _remove_parts(self._folder)
         return self
 
@@ -161,11 +172,6 @@ def _require_name(path: Path) -> None:
         raise OutputError(f"{path}: is a directory; give the name of a file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no directory {path.parent}; make it first")
-
-
-def parts_of(path: Path) -> Path:
-    """The directory that holds the frames of an unfinished run."""
-    return path.with_suffix(".parts")
 
 
 def _locked(folder: Path) -> IO[str]:

@@ -24,6 +24,8 @@ class BaseFlow:
     """What a case runs: an equation, its discretisation, and an iterator of states."""
 
     kind: str
+    needs_initial: ClassVar[bool] = True
+    """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
     energy_each_step: ClassVar[bool] = False
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
@@ -43,6 +45,11 @@ class BaseFlow:
     def end_density(self) -> DensityKind | None:
         """The final density, if it is prescribed."""
         return None
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The fields that a picture shows unless another one is asked for."""
+        return ("rho",)
 
     def has_figure(self, name: str) -> bool:
         """Whether a run computes this figure."""

@@ -42,6 +42,11 @@ class HamiltonJacobiFlow(BaseFlow):
 
     figures: ClassVar[Mapping[str, str]] = {"hopf_lax": "with the hamiltonian quadratic"}
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """phi, which the equation is about."""
+        return ("phi",)
+
     def has_figure(self, name: str) -> bool:
         """Whether a run computes this figure: the error against the Hopf-Lax formula for H = |p|^2/2 only."""
         return super().has_figure(name) and self.quadratic
@@ -70,7 +75,7 @@ class HamiltonJacobiFlow(BaseFlow):
         axes = "xyz"[: mesh.dimension]
         return {
             "phi": OutputVariable(("cell",), "potential"),
-            **{f"v_{a}": OutputVariable(("cell",), f"velocity along {a}") for a in axes},
+            **{f"v_{a}": OutputVariable(("cell",), f"velocity along {a}", signed=True) for a in axes},
         }
 
     def states(

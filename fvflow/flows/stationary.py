@@ -37,6 +37,8 @@ class SteadyFlow(LinearFlow):
     stream: SteadyFormula | None = None
     """Stream function psi in 2D; (d_y psi, -d_x psi) is added to the drift."""
 
+    needs_initial: ClassVar[bool] = False
+
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form, unless that is a stationary state."""
         if exact.stationary:
@@ -69,9 +71,9 @@ class StationaryFlow(SteadyFlow):
     """The limit as t -> infinity of d_t rho + div(rho v) = epsilon Lap rho, computed directly.
 
     It solves A rho = 0, A rho being the net outflow of each cell, with rho >= 0 and the mass of the initial density in
-    each connected component of the mesh. If the drift is not a gradient, it need not be a Gibbs state and mass may
-    circulate (`output: {fluxes: true}` stores the fluxes). The result has one frame. See
-    fvflow.linalg.markov.stationary.
+    each connected component of the mesh; without `initial`, the mass of a component is its part of the volume. If the
+    drift is not a gradient, it need not be a Gibbs state and mass may circulate (`output: {fluxes: true}` stores the
+    fluxes). The result has one frame. See fvflow.linalg.markov.stationary.
     """
 
     kind: Literal["stationary"] = "stationary"
@@ -116,7 +118,7 @@ class SpectrumFlow(SteadyFlow):
     (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The figures of
     the run are the rates and `gap_error`, the relative uncertainty of the gap from round-off; near 1 the gap is
     meaningless. Requires detailed balance, which holds for a potential and the Scharfetter-Gummel flux. A mesh of
-    several components has one steady state on each, and the modes of all of them.
+    several components has one steady state on each, and the modes of all of them. Without `initial` the mass is 1.
 
     Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.markov.spectrum.
     """
@@ -125,6 +127,11 @@ class SpectrumFlow(SteadyFlow):
     """Number of modes."""
     kind: Literal["spectrum"] = "spectrum"
     figures: ClassVar[Mapping[str, str]] = {"residual": "", "gap_error": ""}
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The slowest modes, six at most."""
+        return tuple(f"mode_{i}" for i in range(1, min(self.count, 6) + 1))
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if it is not in detailed balance or the mesh has too few cells."""
@@ -153,7 +160,7 @@ class SpectrumFlow(SteadyFlow):
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """The modes."""
         name = "part of the density that decays like exp(-rate_{0} t); over rho, the eigenfunction {0}"
-        return {f"mode_{i}": OutputVariable(("cell",), name.format(i)) for i in range(1, self.count + 1)}
+        return {f"mode_{i}": OutputVariable(("cell",), name.format(i), signed=True) for i in range(1, self.count + 1)}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None

@@ -89,9 +89,11 @@ class TransportFlow(BaseFlow):
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Potential, velocity and momentum in the cells."""
         axes = "xyz"[: mesh.dimension]
-        vectors = {f"v_{a}": OutputVariable(("cell",), f"velocity grad(phi) along {a}") for a in axes}
+        vectors = {f"v_{a}": OutputVariable(("cell",), f"velocity grad(phi) along {a}", signed=True) for a in axes}
         vectors |= {
-            f"m_{a}": OutputVariable(("cell",), f"momentum along {a}, the mean of the intervals before and after")
+            f"m_{a}": OutputVariable(
+                ("cell",), f"momentum along {a}, the mean of the intervals before and after", signed=True
+            )
             for a in axes
         }
         return {"phi": OutputVariable(("cell",), "potential of the velocity"), **vectors}

@@ -1,0 +1,6 @@
+"""Pictures of results: profiles in 1D, maps in 2D, maps of a section in 3D, with diagnostics over time below."""
+
+from fvflow.plot.pictures import figure
+from fvflow.plot.saving import save
+
+__all__ = ["figure", "save"]
