@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 
 _SERIES = 1e-8  # below it p^2/12, the first neglected term, is below round-off
 _OVERFLOW = 700.0  # exp overflows beyond 709; B is below 1e-300 there
@@ -32,6 +32,53 @@ def bernoulli(p: Array) -> Array:
     small = np.abs(p) < _SERIES
     value = np.where(small, 1.0 - 0.5 * p, p / np.expm1(np.where(small, 1.0, np.clip(p, -_OVERFLOW, _OVERFLOW))))
     return np.where(p > _OVERFLOW, 0.0, value)
+
+
+@dataclass(frozen=True)
+class FaceResolution:
+    """How well the cells resolve the drift where the mass is."""
+
+    peclet: float
+    """Largest Peclet number |w|/eps of a face with mass."""
+    share: float
+    """Share of the faces with a Peclet number above 2, weighted by the mass of their cells."""
+    diffusion: float
+    """Mean numerical diffusion over eps, with the same weights."""
+    largest_diffusion: float
+    """Largest numerical diffusion over eps of a face with mass."""
+
+    def describe(self) -> str:
+        """What it means where the drift is not resolved, and what helps."""
+        return (
+            f"above 2 at {100 * self.share:.3g} % of the faces, weighted by mass: first order in space there, with "
+            f"numerical diffusion |v| d/2, {self.diffusion:.3g} times epsilon on average and up to "
+            f"{self.largest_diffusion:.3g} times; use stepper muscl, or cells {math.ceil(self.peclet / 2)} times as "
+            "small"
+        )
+
+
+_MASSLESS = 1e-6  # mass of the cells of a face, relative to the mean over the faces, below which it does not count
+RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
+
+
+def face_resolution(mesh: Mesh, density: Array, down: Array, up: Array, eps: float) -> FaceResolution:
+    """The resolution for the coefficients T B(-w) and T B(w) of each face (face,) and a density (cell,).
+
+    The Peclet number is |B(-w) - B(w)|/eps and the numerical diffusion (B(-w) + B(w))/2 - eps.
+    """
+    mass = mesh.volume * density
+    weight = mass[mesh.owner] + mass[mesh.neighbour]
+    peclet = np.abs(down - up) / (mesh.transmissibility * eps)
+    diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
+    weight = np.where(weight > _MASSLESS * weight.mean(), weight, 0.0)
+    total, present = float(weight.sum()), weight > 0
+    coarse = peclet > RESOLVED
+    return FaceResolution(
+        float(peclet[present].max(initial=0.0)),
+        float(weight[coarse].sum()) / total,
+        float(weight @ diffusion) / total,
+        float(diffusion[present].max(initial=0.0)),
+    )
 
 
 class FluxKind:
@@ -64,7 +111,8 @@ class FluxKind:
     def describe(self, epsilon: float) -> str:
         """Its kind and order in space."""
         if epsilon > 0:
-            return f"{self.kind} flux (order {self.order} in space)"
+            where = " at Peclet numbers below 2" if self.order == 2 and self.monotone else ""
+            return f"{self.kind} flux (order {self.order} in space{where})"
         return f"{self.kind} flux (upwind at epsilon 0: order 1 in space)"
 
 

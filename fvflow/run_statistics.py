@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ import numpy as np
 from fvflow.diagnostics import ERRORS, STEPS
 from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
+from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner
 from fvflow.mesh import Mesh
 from fvflow.problems import Problem, State, total_variation
+from fvflow.time_error import TimeErrorMonitor
 
 
 @dataclass
@@ -56,12 +58,18 @@ class RunStatistics:
     """Whether the total variation is watched at every step."""
     variation_growth: float = 0.0
     """Largest growth of the total variation in a step, relative to that after the step."""
+    time_error: TimeErrorMonitor | None = None
+    """Estimate of the error in time at the end."""
+    resolution: FaceResolution | None = None
+    """How well the cells resolve the drift where the mass is, at the frame where that is worst."""
     convexity: EviMonitor | None = None
     """Monitor of the inequalities that follow from convexity along geodesics."""
     cost: float = 0.0
     """Total transport cost or dissipation."""
     length: float = 0.0
     """Length of the last step."""
+    longest_step: float = 0.0
+    """Length of the longest step."""
     residual: float = 0.0
     """Largest residual of continuity since the last frame."""
     optimality: float = 0.0
@@ -86,22 +94,29 @@ class RunStatistics:
 
     @staticmethod
     def of(
-        problem: Problem, initial: State, reference: Reference | None, energy_each_step: bool, may_ring: bool = False
+        problem: Problem,
+        initial: State,
+        reference: Reference | None,
+        *,
+        energy_each_step: bool,
+        may_ring: bool = False,
+        error_in_time: tuple[int, float] | None = None,
     ) -> RunStatistics:
         """The statistics at the start of a run."""
-        energy = problem.energy(0.0)
+        time_error = None if error_in_time is None else TimeErrorMonitor(problem.mesh.volume, *error_in_time)
+        made = RunStatistics(
+            problem.mesh, time=initial.time, may_ring=may_ring, time_error=time_error, reference=reference
+        )
+        energy = problem.energy(initial.time)
         if not energy_each_step or energy is None:
-            return RunStatistics(problem.mesh, time=initial.time, may_ring=may_ring, reference=reference)
+            return made
 
         def value(state: State) -> float:
             current = problem.energy(state.time)
             assert current is not None
             return current.value(state.density)
 
-        monitor = EviMonitor.of(problem.mesh, energy, initial)
-        return RunStatistics(
-            problem.mesh, value, time=initial.time, may_ring=may_ring, convexity=monitor, reference=reference
-        )
+        return replace(made, energy=value, convexity=EviMonitor.of(problem.mesh, energy, initial))
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
@@ -121,11 +136,14 @@ class RunStatistics:
         self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
         self.cost += state.dissipated
         self.length = state.time - self.time
+        self.longest_step = max(self.longest_step, self.length)
         self.steps, self.time = state.step, state.time
         if self.may_ring:
             before, self._variation = self._variation, total_variation(self.mesh, state.density)
             if self._variation > before:
                 self.variation_growth = max(self.variation_growth, 1.0 - before / self._variation)
+        if self.time_error is not None:
+            self.time_error(state)
         if self.convexity is not None:
             self.convexity(state)
         if self.energy is not None:
@@ -138,8 +156,12 @@ class RunStatistics:
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
 
-    def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
+    def saved(
+        self, state: State, diagnostics: Mapping[str, Any], resolution: FaceResolution | None = None
+    ) -> dict[str, float]:
         """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
+        if resolution is not None and (self.resolution is None or resolution.diffusion > self.resolution.diffusion):
+            self.resolution = resolution
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
         for name in (name for name in ERRORS if name in self.last):
             self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
@@ -194,6 +216,11 @@ class RunStatistics:
             figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks.total(), "switches": self.switches}
         if self.reduced:
             figures["reduced"] = self.reduced
+        if self.time_error is not None and not np.isnan(self.time_error.estimate):
+            figures["time_error"] = self.time_error.estimate
+        if self.resolution is not None and self.resolution.share > 0:
+            figures |= {"peclet": self.resolution.peclet, "peclet_share": self.resolution.share}
+            figures["numerical_diffusion"] = self.resolution.diffusion
         if self.may_ring:
             figures["variation_growth"] = self.variation_growth
         if self.damped:

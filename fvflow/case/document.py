@@ -128,10 +128,18 @@ def parse(text: str | bytes, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        raise Document(decoded, name, {}).refusal([Fault((), f"not YAML: {error.problem}", place)]) from None
+        tab = "'\\t'" in str(error.problem) or _indented_by_tab(decoded, place.line)
+        reason = "a tab; indent by spaces" if tab else f"not YAML: {error.problem}"
+        raise Document(decoded, name, {}).refusal([Fault((), reason, place)]) from None
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
         raise CaseError(f"{name}:1:1: not YAML: {reason}") from None
+
+
+def _indented_by_tab(text: str, line: int) -> bool:
+    """Whether the blanks at the start of a line contain a tab."""
+    found = text.splitlines()[line - 1 : line]
+    return any("\t" in each[: len(each) - len(each.lstrip())] for each in found)
 
 
 def _decoded(text: str | bytes, name: str) -> str:

@@ -61,6 +61,34 @@ _EXPECTED = {  # what was expected, by the type of an error: formatted with pyda
 }
 
 
+_WALLS = (
+    "; no mass crosses a wall, and fvflow has no other boundary condition: leave it out (`check` says how hard the drift "
+    "pushes against the walls)"
+)
+_INSTEAD = {  # keys that other programs have, and what fvflow has in their place
+    **dict.fromkeys(("boundary", "boundaries", "boundary_conditions", "boundary_condition", "bc", "bcs"), _WALLS),
+    "periodic": "; no axis is periodic: all walls are closed. A mesh that is wide enough has no mass at its walls",
+    **dict.fromkeys(
+        ("diffusion", "diffusivity", "D"),
+        "; the coefficient of diffusion is the number `epsilon`, of flow fokker-planck or of {kind: entropy, epsilon: "
+        "...}; diffusion that grows with the density is {kind: porous-medium, exponent: ...} of flow gradient-flow",
+    ),
+    **dict.fromkeys(
+        ("source", "sources", "sink", "reaction"),
+        "; the mass is conserved, so that there are neither sources nor sinks",
+    ),
+}
+_SYNONYMS = {  # kinds by other names
+    **dict.fromkeys(("delta", "dirac", "point", "point-mass"), "spike"),
+    **dict.fromkeys(("normal", "gauss"), "gaussian"),
+    **dict.fromkeys(("constant", "flat", "patch"), "uniform"),
+    **dict.fromkeys(("data", "particles", "empirical"), "samples"),
+    **dict.fromkeys(("grid", "cartesian", "rectangle", "interval"), "box"),
+    **dict.fromkeys(("backward-euler", "euler", "implicit"), "implicit-euler"),
+    **dict.fromkeys(("sg", "chang-cooper"), "scharfetter-gummel"),
+}
+
+
 def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails) -> str:
     context: dict[str, Any] = detail.get("ctx", {})
     error_type, value = detail["type"], _at(values, path)
@@ -73,14 +101,19 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            return f"unknown key{_guess(str(path[-1]), _known(cls, values, path[:-1]))}"
+            known = _known(cls, values, path[:-1])
+            name = str(path[-1])
+            return f"unknown key{_INSTEAD.get(name) or _place_of(cls, values, path) or _guess(name, known)}"
         case "union_tag_not_found":
             return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
         case "union_tag_invalid":
-            kinds = _kinds(cls, values, path)
-            close = difflib.get_close_matches(str(context["tag"]), kinds, n=1)
+            kinds, kind = _kinds(cls, values, path), str(context["tag"])
+            if owner := _owner_of(cls, path, kind):
+                return f"kind {kind} is for {owner}; here it is one of {', '.join(kinds)}"
+            synonym = _SYNONYMS.get(kind, "")
+            close = [synonym] if synonym in kinds else difflib.get_close_matches(kind, kinds, n=1)
             guess = f'; did you mean "{close[0]}"?' if close else ""
-            return f"unknown kind {context['tag']}{guess} (one of {', '.join(kinds)})"
+            return f"unknown kind {kind}{guess} (one of {', '.join(kinds)})"
         case "too_short":
             return f"expected at least {context['min_length']} entries, got {context['actual_length']}"
         case "too_long":
@@ -136,6 +169,35 @@ def _classes(cls: type, values: Any, path: Path) -> list[type]:
 def _known(cls: type, values: Any, path: Path) -> list[str]:
     """The keys that are allowed at a path."""
     return sorted({name for owner in _classes(cls, values, path) for name in _keys(owner)})
+
+
+def _place_of(cls: type, values: Any, path: Path) -> str:
+    """Where a key that stands at the top of a case belongs, as a question; empty if nowhere."""
+    name = str(path[-1])
+    owners = [key for key in values if len(path) == 1 and isinstance(values[key], dict)]
+    places = [f"{key}.{name}" for key in owners if name in _known(cls, values, (key,))]
+    return f"; did you mean {places[0]}?" if places else ""
+
+
+def _owner_of(cls: type, path: Path, kind: str) -> str:
+    """The kind of the mapping in which this kind may stand, with the lines to write; empty if there is none."""
+    if len(path) < 2 or not all(isinstance(step, str) for step in path[-2:]):
+        return ""
+    *above, place, field = path
+    for owner in _classes(cls, {}, (*above, place)):
+        hints = get_type_hints(owner, include_extras=True)
+        kinds = [kind_of(inner) for inner in dataclasses_in(hints.get(str(field)))]
+        if kind in kinds:
+            needed = "".join(f"{key}: ..., " for key in _needed(owner))
+            return f"{place} {kind_of(owner)}: write {place}: {{kind: {kind_of(owner)}, {needed}{field}: {{kind: {kind}}}}}"
+    return ""
+
+
+def _needed(cls: type) -> list[str]:
+    """The keys without a default."""
+    missing = dataclasses.MISSING
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    return [field.name for field in fields if field.default is missing and field.default_factory is missing]
 
 
 def _kinds(cls: type, values: Any, path: Path) -> list[str]:

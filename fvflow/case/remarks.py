@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from fvflow.run_statistics import RunStatistics
 
+_LARGE_ERROR = 0.05  # estimated error in time, relative to the mass, that is told
+_LARGE_SHARE, _LARGE_DIFFUSION = 0.05, 0.05  # share of unresolved faces and mean numerical diffusion that are told
+
 
 def remarks(statistics: RunStatistics) -> Iterator[str]:
     """Sentences on what lowered the order, the resolution or the meaning of the result of a run."""
@@ -23,6 +26,14 @@ def remarks(statistics: RunStatistics) -> Iterator[str]:
             f"{statistics.reduced} of {steps} steps kept less than the order or accuracy of their method, "
             "as at fronts in vacuum"
         )
+    if (error := statistics.time_error) is not None and error.estimate > _LARGE_ERROR:
+        yield (
+            f"the steps are long: their error in time is estimated at {100 * error.estimate:.2g} % of the mass; use "
+            "shorter steps or a stepper of second order"
+        )
+    resolution = statistics.resolution
+    if resolution is not None and resolution.share > _LARGE_SHARE and resolution.diffusion > _LARGE_DIFFUSION:
+        yield f"the Peclet number |v| d/epsilon was {resolution.describe()}"
     if (share := statistics.largest_cell_share) > 0.5 ** (dimension + 1):
         yield (
             f"{100 * share:.0f} % of the mass is in one cell: the mesh does not resolve the density at the end; use "

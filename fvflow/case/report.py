@@ -38,9 +38,10 @@ def report(
         "positivity": simulation.positivity(),
     }
     start = f"at t = {simulation.initial.time:g}"
-    peclet = flow.peclet(problem)
-    if peclet is not None:
-        found["Peclet number"] = f"at most {peclet:.3g} {start} (|v| d/epsilon over a face)"
+    resolution = flow.resolution(problem, simulation.initial)
+    if resolution is not None:
+        largest = f"at most {resolution.peclet:.3g} {start} where there is mass (|v| d/epsilon over a face)"
+        found["Peclet number"] = f"{largest}, {resolution.describe()}" if resolution.share > 0 else largest
     diffusion = problem.numerical_diffusion()
     if diffusion is not None:
         found["numerical diffusion"] = f"up to {diffusion:.3g} {start} (|v| d/2 of upwinding)"

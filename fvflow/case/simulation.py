@@ -40,7 +40,14 @@ class Simulation:
 
     def _fresh_statistics(self) -> RunStatistics:
         flow, problem = self.flow, self.problem
-        return RunStatistics.of(problem, self.initial, self.reference, flow.energy_each_step, flow.may_ring(problem))
+        return RunStatistics.of(
+            problem,
+            self.initial,
+            self.reference,
+            energy_each_step=flow.energy_each_step,
+            may_ring=flow.may_ring(problem),
+            error_in_time=flow.error_in_time(problem, self.times),
+        )
 
     def frames(self, watch: Watch | None = None) -> Iterator[Frame]:
         """What is stored at each saved time; each call is a run of its own, and `watch` is told how far it is."""
@@ -49,7 +56,7 @@ class Simulation:
         states, on_faces = self.flow.states(self.problem, self.initial, self.times, progress), self.flow.face_fields()
         for state in at_save_times(observed(states, statistics, progress.step), self.times):
             diagnostics = diagnostics_at(self.problem, state, self.reference)
-            diagnostics |= statistics.saved(state, diagnostics)
+            diagnostics |= statistics.saved(state, diagnostics, self.flow.resolution(self.problem, state))
             fields = {name: values for name, values in state.fields.items() if name not in on_faces}
             face_fields = {name: state.fields[name] for name in on_faces}
             if self.output.fluxes:
@@ -65,8 +72,12 @@ class Simulation:
         return [*(sentence for density in self.densities for sentence in density.remarks()), *remarks(self.statistics)]
 
     def positivity(self) -> str:
-        """A sentence on whether the method keeps densities non-negative."""
-        return self.flow.positivity(self.problem, self.times)
+        """A sentence on whether the method keeps densities non-negative, after a run in the steps that it took."""
+        taken = self.statistics
+        longest = taken.longest_step if taken.steps and self.times.adaptive is not None else self.times.longest
+        sentence = self.flow.positivity(self.problem, longest)
+        stayed = taken.steps > 0 and taken.minimum >= 0 and sentence.startswith("not guaranteed")
+        return f"{sentence}; all the same the density stayed >= 0" if stayed else sentence
 
     def layout(self) -> Layout:
         """The variables of the result."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
+from fvflow.fluxes import FaceResolution
 from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import OutputVariable, Problem, State
@@ -101,16 +102,20 @@ class BaseFlow:
         """Face fields that are stored at each saved time."""
         return {}
 
-    def positivity(self, problem: Any, times: TimeGrid) -> str:
-        """A sentence on whether the method keeps densities non-negative."""
+    def positivity(self, problem: Any, longest_step: float) -> str:
+        """A sentence on whether the method keeps densities non-negative in steps of at most this length."""
         return "unconditional" if self.positive_step(problem) == math.inf else "not guaranteed; look at minimum"
 
     def positive_step(self, problem: Any) -> float:
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""
         return 0.0
 
-    def peclet(self, problem: Any) -> float | None:
-        """The largest Peclet number |w|/eps of a face at the start; None if it is irrelevant."""
+    def resolution(self, problem: Any, state: State) -> FaceResolution | None:
+        """How well the cells resolve the drift where the mass is; None if there is nothing to tell."""
+        return None
+
+    def error_in_time(self, problem: Any, times: TimeGrid) -> tuple[int, float] | None:
+        """Order and error constant of the method, if the error of a run follows from them; see `TimeErrorMonitor`."""
         return None
 
     def may_ring(self, problem: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from fvflow.errors import CaseError
 from fvflow.fields import Drift, Parameters
 from fvflow.flows.linear import LinearFlow
-from fvflow.fluxes import ScharfetterGummel
+from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
@@ -67,13 +67,24 @@ class FokkerPlanckFlow(LinearFlow):
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""
         return self.stepper.positive_step(problem)
 
+    def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
+        """As for every linear flow; None for a stepper with a flux of its own."""
+        return super().resolution(problem, state) if self.stepper.uses_flux else None
+
+    def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> tuple[int, float] | None:
+        """Order and error constant of the stepper, if the drift is steady and the steps are given."""
+        constant = self.stepper.error_constant
+        if constant is None or not problem.drift.steady or times.adaptive is not None:
+            return None
+        return int(self.stepper.order), constant
+
     def may_ring(self, problem: FokkerPlanck) -> bool:
         """Whether the stepper or the flux is not monotone."""
         return not (self.stepper.monotone and problem.monotone)
 
-    def positivity(self, problem: FokkerPlanck, times: TimeGrid) -> str:
-        """A sentence on whether the method keeps densities non-negative."""
-        longest, step, note = self.positive_step(problem), times.longest, self.stepper.positivity_note
+    def positivity(self, problem: FokkerPlanck, longest_step: float) -> str:
+        """A sentence on whether the method keeps densities non-negative in steps of at most this length."""
+        longest, step, note = self.positive_step(problem), longest_step, self.stepper.positivity_note
         if longest == math.inf:
             return "unconditional"
         if longest == 0 and note and problem.monotone:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-import numpy as np
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression, Formula, Parameters
 from fvflow.flows.base import BaseFlow
-from fvflow.fluxes import Flux, ScharfetterGummel
+from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel, face_resolution
 from fvflow.mesh import Mesh
-from fvflow.problems import FokkerPlanck
+from fvflow.problems import FokkerPlanck, State
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ class LinearFlow(BaseFlow):
         """The equation with two-point fluxes."""
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
-    def peclet(self, problem: FokkerPlanck) -> float | None:
-        """The largest Peclet number |w|/eps of a face at the start; None if eps is 0. Above 2, a centred B is < 0."""
+    def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
+        """How well the cells resolve the drift where the mass is; None if eps is 0."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
-        return float(np.abs(problem.drift.potential_drop(problem.mesh, problem.start)).max() / self.epsilon)
+        return face_resolution(problem.mesh, state.density, *problem.coefficients(state.time), self.epsilon)

@@ -14,6 +14,8 @@ from fvflow.mesh.files import ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells
 
+_SAME_MEASURE = 1e-6  # relative difference of two measures that is put down to round-off
+
 
 @dataclass(frozen=True)
 class FiPyMesh(GridDescription):
@@ -45,7 +47,8 @@ class FiPyMesh(GridDescription):
 def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
     """The mesh of a FiPy grid, or of FiPy's polygons (Tri2D, Gmsh2D) or tetrahedra (Gmsh3D).
 
-    Raises CaseError for periodic meshes, for other solids, and if two-point fluxes are not consistent.
+    Raises CaseError for periodic meshes, for other solids, for meshes that carry another measure than length, area or
+    volume, as spherical and cylindrical ones do, and if two-point fluxes are not consistent.
     """
     points = np.asarray(grid.vertexCoords).T
     if _periodic(grid):
@@ -54,13 +57,30 @@ def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
         )
     edges = _edges(grid, points)
     if edges is not None:
-        return Grid(edges)
+        mesh: Mesh = Grid(edges)
+        _require_same_measure(grid, mesh)
+        return mesh
     corners = np.ma.filled(np.ma.asarray(grid._cellVertexIDs).T, -1)
     if points.shape[1] == 2:
         corners = _counter_clockwise(points, corners)
     elif (corners >= 0).sum(axis=1).max() > 4:
         raise CaseError(f"a FiPy {type(grid).__name__} has solids other than tetrahedra; use a grid, or kind meshio")
-    return control_volume_mesh(mesh_from_cells(points, corners), control_volumes)
+    mesh = mesh_from_cells(points, corners)
+    _require_same_measure(grid, mesh)
+    return control_volume_mesh(mesh, control_volumes)
+
+
+def _require_same_measure(grid: Any, mesh: Mesh) -> None:
+    """Raise CaseError if FiPy's volumes of the cells or areas of the faces differ from those of the mesh."""
+    volume = np.asarray(grid.cellVolumes, float)
+    area = float(np.asarray(grid._faceAreas, float)[np.asarray(grid.interiorFaces.value)].sum())
+    same = np.allclose(volume, mesh.volume, rtol=_SAME_MEASURE, atol=0.0)
+    if not (same and np.isclose(area, mesh.area.sum(), rtol=_SAME_MEASURE, atol=0.0)):
+        raise CaseError(
+            f"a FiPy {type(grid).__name__} measures its cells with {volume.sum():.6g} in all, where their extent is "
+            f"{mesh.volume.sum():.6g}: it carries another measure, as in radial coordinates, which fvflow "
+            "does not have; give a Cartesian mesh"
+        )
 
 
 def _periodic(grid: Any) -> bool:

@@ -50,6 +50,8 @@ class LinearStepperBase:
     """Whether |K| + dt A must be an M-matrix; `check` refuses problems for which it is not."""
     monotone: ClassVar[bool] = False
     """Whether steps of any length keep the order of two densities, with a monotone flux, so that nothing can ring."""
+    error_constant: ClassVar[float | None] = None
+    """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 

@@ -63,6 +63,7 @@ class ImplicitEuler(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["implicit-euler"] = "implicit-euler"
+    error_constant = 0.5
     monotone = True
     order = 1
 
@@ -91,11 +92,12 @@ class CrankNicolson(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["crank-nicolson"] = "crank-nicolson"
+    error_constant = 1.0 / 12.0
     order = 2
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """2/max_K (A_KK/|K|) at time 0; 0 if the flux is not monotone."""
-        return 2.0 / max(problem.max_outflow_rate(0.0), math.ulp(0.0)) if problem.monotone else 0.0
+        """2/max_K (A_KK/|K|) at the start; 0 if the flux is not monotone."""
+        return 2.0 / max(problem.max_outflow_rate(problem.start), math.ulp(0.0)) if problem.monotone else 0.0
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
@@ -129,12 +131,13 @@ class TrBdf2(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver of both stages."""
     kind: Literal["tr-bdf2"] = "tr-bdf2"
+    error_constant = math.sqrt(0.5) - 2.0 / 3.0
     order = 2
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """(1 + sqrt(2))/max_K (A_KK/|K|) at time 0; 0 if the flux is not monotone."""
+        """(1 + sqrt(2))/max_K (A_KK/|K|) at the start; 0 if the flux is not monotone."""
         bound = 1.0 + math.sqrt(2.0)
-        return bound / max(problem.max_outflow_rate(0.0), math.ulp(0.0)) if problem.monotone else 0.0
+        return bound / max(problem.max_outflow_rate(problem.start), math.ulp(0.0)) if problem.monotone else 0.0
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""

@@ -1,0 +1,56 @@
+"""An estimate of the error in time of a run with a steady drift, from the run itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fvflow.mesh import Array
+from fvflow.problems import State
+
+
+@dataclass
+class TimeErrorMonitor:
+    """The error at the end of a linear method of order p for d_t rho = A rho, to leading order in the steps tau_n.
+
+        rho_N - rho(T) = sum_n (C tau_n^(p+1)) A^(p+1) rho(T),   A^(p+1) rho = d^(p+1) rho/dt^(p+1)
+
+    since each step is off by C tau^(p+1) A^(p+1) and all steps commute; Hairer, Norsett, Wanner, Solving Ordinary
+    Differential Equations I, 1993, section II.8. The derivative is a divided difference of the last p + 2 states, so
+    that a step costs nothing.
+    """
+
+    volume: Array
+    """Cell volumes (cell,)."""
+    order: int
+    """p."""
+    constant: float
+    """C, the error constant of the method."""
+    _powers: float = 0.0  # sum_n tau_n^(p+1)
+    _states: deque[State] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._states = deque(maxlen=self.order + 2)
+
+    def __call__(self, state: State) -> None:
+        """Take note of a state."""
+        if self._states:
+            self._powers += (state.time - self._states[-1].time) ** (self.order + 1)
+        self._states.append(state)
+
+    @property
+    def estimate(self) -> float:
+        """Its L1 norm over the mass; nan before step p + 1."""
+        if len(self._states) < self.order + 2:
+            return np.nan
+        times = [state.time for state in self._states]
+        differences = [state.density for state in self._states]
+        for level in range(1, self.order + 2):  # level! times the divided difference is the derivative
+            differences = [
+                level * (after - before) / (times[i + level] - times[i])
+                for i, (before, after) in enumerate(itertools.pairwise(differences))
+            ]
+        return self.constant * self._powers * float(self.volume @ np.abs(differences[0])) / self._states[-1].mass
