@@ -118,7 +118,8 @@ def _union(members: tuple[Any, ...]) -> Any:
     is_model = [isinstance(part, type) and issubclass(part, BaseModel) for part in rest]
     if sum(is_model) == 1 and len(rest) == 2:  # a scalar or a mapping
         tags = [Annotated[part, Tag(_tag({} if mapping else 0))] for part, mapping in zip(rest, is_model, strict=True)]
-        return Annotated[reduce(operator.or_, tags), Discriminator(_tag)]
+        either: Any = Annotated[reduce(operator.or_, tags), Discriminator(_tag)]
+        return either | None if len(rest) < len(members) else either
     union = reduce(operator.or_, rest)
     if len(rest) > 1 and all(dataclasses.is_dataclass(member) for member in members if member is not type(None)):
         union = Annotated[union, Discriminator("kind")]

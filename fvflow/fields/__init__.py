@@ -1,4 +1,4 @@
-"""Expressions, drifts, interaction kernels and densities of a case."""
+"""Expressions, tables, drifts, interaction kernels and densities of a case."""
 
 from fvflow.fields.base import DensityKind, Sampling
 from fvflow.fields.density import (
@@ -15,13 +15,17 @@ from fvflow.fields.density import (
 )
 from fvflow.fields.drift import BaseDrift, Drift, DriftFunction
 from fvflow.fields.expression import Expression, Formula, FormulaMark, KernelFormula, Parameters, SteadyFormula
+from fvflow.fields.function import FunctionKind, ScalarFunction, SumFunction, as_function, files_of, sum_of
 from fvflow.fields.grammar import RESERVED, ExpressionError
 from fvflow.fields.kernel import Kernel
 from fvflow.fields.sampling import cell_values, gaussian_density, tensor_product
+from fvflow.fields.table import ArrayTable, ArrayTableDensity, Function, SteadyFunction, Table, TableDensity
 
 __all__ = [
     "RESERVED",
     "ArrayDensity",
+    "ArrayTable",
+    "ArrayTableDensity",
     "BaseDrift",
     "Component",
     "Density",
@@ -34,6 +38,8 @@ __all__ = [
     "Formula",
     "FormulaMark",
     "FromFile",
+    "Function",
+    "FunctionKind",
     "Gaussian",
     "Kernel",
     "KernelFormula",
@@ -41,10 +47,18 @@ __all__ = [
     "Parameters",
     "Point",
     "Sampling",
+    "ScalarFunction",
     "Spike",
     "SteadyFormula",
+    "SteadyFunction",
+    "SumFunction",
+    "Table",
+    "TableDensity",
     "Uniform",
+    "as_function",
     "cell_values",
+    "files_of",
     "gaussian_density",
+    "sum_of",
     "tensor_product",
 ]

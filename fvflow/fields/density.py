@@ -14,6 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.fields.base import DensityKind, Sampling
 from fvflow.fields.expression import Expression, Parameters, SteadyFormula, restrict_regions
 from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
+from fvflow.fields.table import TableDensity
 from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, transferred
 from fvflow.mesh.core import freeze
 
@@ -229,7 +230,7 @@ class ArrayDensity(DensityKind):
         return values
 
 
-Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile
+Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile | TableDensity
 
 
 def _checked_point(point: Point, mesh: Mesh, name: str) -> Array:

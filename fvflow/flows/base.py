@@ -42,6 +42,11 @@ class BaseFlow:
         """The final density, if it is prescribed."""
         return None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads, without those of `end_density`."""
+        return ()
+
     def has_figure(self, name: str) -> bool:
         """Whether a run computes this figure."""
         return name in self.figures
