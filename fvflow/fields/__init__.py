@@ -18,12 +18,14 @@ from fvflow.fields.expression import Expression, Formula, FormulaMark, KernelFor
 from fvflow.fields.function import FunctionKind, ScalarFunction, SumFunction, as_function, files_of, sum_of
 from fvflow.fields.grammar import RESERVED, ExpressionError
 from fvflow.fields.kernel import Kernel
+from fvflow.fields.samples import ArraySamples, Samples
 from fvflow.fields.sampling import cell_values, gaussian_density, tensor_product
 from fvflow.fields.table import ArrayTable, ArrayTableDensity, Function, SteadyFunction, Table, TableDensity
 
 __all__ = [
     "RESERVED",
     "ArrayDensity",
+    "ArraySamples",
     "ArrayTable",
     "ArrayTableDensity",
     "BaseDrift",
@@ -46,6 +48,7 @@ __all__ = [
     "Mixture",
     "Parameters",
     "Point",
+    "Samples",
     "Sampling",
     "ScalarFunction",
     "Spike",

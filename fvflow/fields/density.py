@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fvflow.errors import CaseError
 from fvflow.fields.base import DensityKind, Sampling
 from fvflow.fields.expression import Expression, Parameters, SteadyFormula, restrict_regions
+from fvflow.fields.samples import Samples
 from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
 from fvflow.fields.table import TableDensity
 from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, transferred
@@ -230,7 +231,7 @@ class ArrayDensity(DensityKind):
         return values
 
 
-Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile | TableDensity
+Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile | TableDensity | Samples
 
 
 def _checked_point(point: Point, mesh: Mesh, name: str) -> Array:
