@@ -280,7 +280,7 @@ def test_a_table_on_the_cell_centres_is_checked_without_its_walls(folder):
 
 
 def test_the_files_of_a_case_are_read_once_for_all_and_not_overwritten(folder, monkeypatch):
-    case = read(folder, flow__potential="{kind: table, file: V.nc, field: V}")
+    case = read(folder, flow__potential="{kind: table, file: V.nc, field: V}", initial="{kind: gibbs}")
     assert case.files == [str(folder / "V.nc")]
     with pytest.raises(OutputError, match="would overwrite a file that the case reads"):
         case.write(folder / "V.nc")

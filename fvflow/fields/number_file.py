@@ -57,7 +57,7 @@ def require_readable(file: str) -> None:
 
 
 def read_array(file: str) -> Array:
-    """The array in an .npy file, as doubles, of the shape that it has there; a pickle is refused."""
+    """The array in an .npy file, as doubles and of the same shape; raises CaseError for a pickle."""
     require_readable(file)
     advice = "write it with numpy.save as an array of numbers"
     with open(file, "rb") as opened_file:
