@@ -505,3 +505,7 @@ def test_files_and_arrays_beyond_the_limit_are_not_read(folder, monkeypatch):
     np.save(folder / "small.npy", np.zeros(100, np.int8))
     with pytest.raises(CaseError, match="holds 100 values of type int8; write it with numpy"):
         read(folder, flow__potential=f"{{kind: table, file: small.npy, {NPY}}}").prepare()
+
+
+def test_a_potential_may_be_left_out_or_null(folder):
+    close(read(folder, flow__potential="null").run(), read(folder, flow__potential="0").run())
