@@ -11,7 +11,7 @@ from fvflow.cli import main
 from fvflow.errors import CaseError
 from fvflow.fields import ArraySamples, Component, Gaussian, Mixture, Samples, sampling, weighted_samples
 from fvflow.flows import FokkerPlanckFlow, TransportFlow
-from fvflow.mesh import Box, Graded, cells_of
+from fvflow.mesh import Box, Graded, cells_of, location
 from fvflow.times import Times
 from tests import meshes
 
@@ -41,7 +41,8 @@ def inside(mesh, count, seed=0):
         "prisms",
     ],
 )
-def test_points_are_found_in_the_cells_that_they_are_drawn_from(shape):
+def test_points_are_found_in_the_cells_that_they_are_drawn_from(shape, monkeypatch):
+    monkeypatch.setattr(location, "_CHUNK", 1000)
     mesh = meshes.SHAPES[shape]()
     points, cell = inside(mesh, 3000)
     np.testing.assert_array_equal(cells_of(mesh, points), cell)
