@@ -12,6 +12,7 @@ from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, OutputError
 from fvflow.fields import ArrayTable, ArrayTableDensity, ExpressionDensity, Gaussian, Table, number_file
+from fvflow.fields.grid_values import GridValues
 from fvflow.flows import FokkerPlanckFlow, HamiltonJacobiFlow
 from fvflow.mesh import Box, Voronoi
 from fvflow.times import Times
@@ -194,6 +195,21 @@ def test_the_velocity_at_points_is_the_gradient_of_the_table():
     flows = [FokkerPlanckFlow(0.1, given) for given in (CUBICS[2], potential)]
     velocities = [flow.drift({}).velocity_at(position, 0.0, 1e-3) for flow in flows]
     np.testing.assert_allclose(*velocities, atol=1e-11)
+
+
+def test_values_at_cell_centres_are_kept_and_those_at_other_points_are_not(monkeypatch):
+    """A potential by table beside a velocity that depends on time is interpolated once, not in every step."""
+    mesh, axes = MESH[2], even(MESH[2], 5)
+    made, at = [], GridValues.at
+    monkeypatch.setattr(GridValues, "at", lambda self, *rest: made.append(rest) or at(self, *rest))
+    table = ArrayTable(axes, evaluated(TERMS[2], axes))
+    velocity = ("t*y", "-t*x")
+    close(run(mesh, potential=table, velocity=velocity), run(mesh, potential=TERMS[2], velocity=velocity))
+    assert len(made) == 1
+    function, position = table.function(), np.zeros((1, 2))
+    assert function.at(position, {}, 0.0) == 0.0
+    position[0, 0] = 1.0
+    assert function.at(position, {}, 0.0) == 1.0
 
 
 TEXT = """

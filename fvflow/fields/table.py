@@ -20,6 +20,7 @@ from fvflow.fields.number_file import ending, shared
 from fvflow.fields.sampling import cell_values
 from fvflow.fields.table_file import read_grid
 from fvflow.mesh import Array, FilePath, Mesh, Subset
+from fvflow.mesh.core import freeze
 
 _Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 _GAUSS_POINTS = 3  # per axis of a cell, as for a density by an expression
@@ -33,6 +34,7 @@ class TableFunction:
     load: Callable[[], GridValues]
     method: Method
     outside: Outside
+    _latest: list[Array] = field(default_factory=list, init=False, repr=False)  # positions and the values there
 
     @property
     def names(self) -> frozenset[str]:
@@ -54,9 +56,17 @@ class TableFunction:
     def at(
         self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
     ) -> Array:
-        """The value (point,) at positions (point, dim); raises CaseError as `GridValues.at` and `values`."""
-        value = self.values.at(position, self.method, self.outside)
+        """The value (point,) at positions (point, dim); raises CaseError as `GridValues.at` and `values`.
+
+        Those at the latest positions are kept if nobody can change these, such as the cell centres of a mesh, where a
+        drift whose other parts depend on time is evaluated in every step.
+        """
+        if self._latest and self._latest[0] is position:
+            return self._latest[1]
+        value = freeze(self.values.at(position, self.method, self.outside))
         require_finite(value, position, time, self.text)
+        if not position.flags.writeable:
+            self._latest[:] = position, value
         return value
 
 
