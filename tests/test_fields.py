@@ -19,7 +19,9 @@ from fvflow.fields import (
     FromFile,
     Gaussian,
     Mixture,
+    Samples,
     Spike,
+    TableDensity,
     Uniform,
 )
 from fvflow.flows import FokkerPlanckFlow, TransportFlow
@@ -202,6 +204,11 @@ DENSITIES = {
     Uniform: [Uniform(), Uniform((-1.0, -1.0), (1.0, 2.0), 2.0)],
     Spike: [Spike((0.3, 0.4))],
     FromFile: [FromFile("result.nc"), FromFile("result.nc", time=0.0, mass=2.0)],
+    TableDensity: [
+        TableDensity("table.npy", (-4.0, -4.0), (4.0, 4.0)),
+        TableDensity("table.npy", (-3.0, -5.0), (4.0, 4.0), None, "cubic", "nearest", "centre", 2.0),
+    ],
+    Samples: [Samples("samples.npy"), Samples("samples.npy", 0.5, 0.1, 2.0)],
 }
 PLANE, FINER = (Box((-4.0, -4.0), (4.0, 4.0), (n, n)).build() for n in (24, 48))
 
@@ -212,6 +219,9 @@ def in_folder_with_result(tmp_path, monkeypatch):
     flow = FokkerPlanckFlow(0.5)
     box = Box((-4.0, -4.0), (4.0, 4.0), (20, 20))
     Case(box, flow, Gaussian((0.3, -0.2), ((0.4, 0.0), (0.0, 0.7)), mass=1.5), Times(0.1, 0.05)).write("result.nc")
+    axis = np.linspace(-4.0, 4.0, 9)
+    np.save("table.npy", 1.0 + np.outer(axis**2, np.exp(-(axis**2))))
+    np.save("samples.npy", np.random.default_rng(0).normal((0.3, -0.2), (0.6, 0.8), (500, 2)))
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.kind) for kind in get_args(Density)])

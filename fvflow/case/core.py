@@ -149,7 +149,11 @@ class Case:
     def files(self) -> list[str]:
         """The files that the case reads."""
         ends = (self.initial, self.flow.end_density)
-        return [*self.mesh.files, *(file for density in ends if density is not None for file in density.files)]
+        return [
+            *self.mesh.files,
+            *self.flow.files,
+            *(file for density in ends if density is not None for file in density.files),
+        ]
 
     @property
     def text(self) -> str:

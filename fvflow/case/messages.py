@@ -62,8 +62,8 @@ _EXPECTED = {  # what was expected, by the type of an error: formatted with pyda
 
 
 _WALLS = (
-    "; no mass crosses a wall, and fvflow has no other boundary condition: leave it out (`check` says how hard the drift "
-    "pushes against the walls)"
+    "; no mass crosses a wall, and fvflow has no other boundary condition: leave it out (`check` says how hard the "
+    "drift pushes against the walls)"
 )
 _INSTEAD = {  # keys that other programs have, and what fvflow has in their place
     **dict.fromkeys(("boundary", "boundaries", "boundary_conditions", "boundary_condition", "bc", "bcs"), _WALLS),
@@ -188,8 +188,8 @@ def _owner_of(cls: type, path: Path, kind: str) -> str:
         hints = get_type_hints(owner, include_extras=True)
         kinds = [kind_of(inner) for inner in dataclasses_in(hints.get(str(field)))]
         if kind in kinds:
-            needed = "".join(f"{key}: ..., " for key in _needed(owner))
-            return f"{place} {kind_of(owner)}: write {place}: {{kind: {kind_of(owner)}, {needed}{field}: {{kind: {kind}}}}}"
+            name, needed = kind_of(owner), "".join(f"{key}: ..., " for key in _needed(owner))
+            return f"{place} {name}: write {place}: {{kind: {name}, {needed}{field}: {{kind: {kind}}}}}"
     return ""
 
 

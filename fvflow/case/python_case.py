@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
@@ -35,53 +35,63 @@ def python_faults(case: Any) -> list[Fault]:
     Kinds defined by a user, derived from the base class of their family, are taken as they are; the rest is checked as
     if it had been read from a file.
     """
-    context = schema.names_of(plain_values(case))
-    return list(_faults(case, (), context))
+    values, own = plain_values(case), dict(_user_kinds(case, ()))
+    found = schema.build(type(case), values, context=schema.names_of(values))[1]
+    checked = [fault for fault in found if not any(_concerns(fault, place) for place in own)]
+    return [*(Fault(place, message) for place, message in own.items() if message), *checked]
+
+
+def _concerns(fault: Fault, place: Path) -> bool:
+    """Whether a fault is in the value at a place, or may be only the consequence of such a fault."""
+    depth = min(len(fault.path), len(place))
+    return fault.path[:depth] == place[:depth] and (fault.weak or len(fault.path) >= len(place))
 
 
 def well_formed(part: Any) -> bool:
-    """Whether every field that takes a kind holds one of its family, union member or not."""
-    for _, hint, value in _children(part):
-        for member in value if isinstance(value, tuple) else (value,):
-            if not isinstance(member, _bases(hint)) or (dataclasses.is_dataclass(member) and not well_formed(member)):
-                return False
+    """Whether every field that takes a kind holds one of its family, union member or not, or a scalar if it may."""
+    for _, hint, member in _members(part):
+        if not isinstance(member, _bases(hint)) or (dataclasses.is_dataclass(member) and not well_formed(member)):
+            return False
     return True
 
 
-def _faults(part: Any, path: Path, context: dict[str, Any]) -> Iterator[Fault]:
-    if not _has_user_kind(part):
-        for fault in schema.build(type(part), plain_values(part), context=context)[1]:
-            yield dataclasses.replace(fault, path=(*path, *fault.path))
-        return
-    for name, hint, value in _children(part):
-        members = value if isinstance(value, tuple) else (value,)
-        for index, member in enumerate(members):
-            place = (*path, name, index) if isinstance(value, tuple) else (*path, name)
-            if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(hint):
-                yield from _faults(member, place, context)
-            elif not isinstance(member, _bases(hint)):
-                known = ", ".join(sorted(base.__name__ for base in _bases(hint)))
-                yield Fault(place, f"expected a kind derived from {known}, got {type(member).__name__}")
-            elif not isinstance(getattr(member, "kind", None), str):
-                yield Fault(place, f'{type(member).__name__} has no name; write kind = "..." in the class')
+def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """The place of every kind in a part of a case that is not in the union of its field, and what is wrong with it."""
+    for place, hint, member in _members(part):
+        if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(hint):
+            yield from _user_kinds(member, path + place)
+        elif not isinstance(member, _bases(hint)):
+            known = ", ".join(sorted(base.__name__ for base in _bases(hint)))
+            yield path + place, f"expected a kind derived from {known}, got {type(member).__name__}"
+        elif not isinstance(getattr(member, "kind", None), str):
+            yield path + place, f'{type(member).__name__} has no name; write kind = "..." in the class'
+        else:
+            yield path + place, ""
 
 
-def _children(part: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The fields of a dataclass that hold kinds: name, type hint and value."""
+def _members(part: Any) -> Iterator[tuple[Path, Any, Any]]:
+    """What the fields of a dataclass hold where kinds are expected: its path, the type hint of the field, the value."""
     hints = get_type_hints(type(part), include_extras=True)
     for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if field.init and value is not None and _bases(hints[field.name]):
-            yield field.name, hints[field.name], value
+        value, hint = getattr(part, field.name), hints[field.name]
+        if not field.init or value is None or not _bases(hint):
+            continue
+        for place, member in _entries(field.name, value):
+            if not (_takes_scalars(hint) and isinstance(member, str | int | float)):
+                yield place, hint, member
 
 
-def _has_user_kind(part: Any) -> bool:
-    """Whether a kind that is not in the union of its field stands somewhere in it."""
-    for _, hint, value in _children(part):
-        for member in value if isinstance(value, tuple) else (value,):
-            if type(member) not in dataclasses_in(hint) or _has_user_kind(member):
-                return True
-    return False
+def _entries(name: str, value: Any) -> Iterator[tuple[Path, Any]]:
+    """The entries of a tuple, or the value itself, each with its path."""
+    if isinstance(value, tuple):
+        yield from (((name, index), entry) for index, entry in enumerate(value))
+    else:
+        yield (name,), value
+
+
+def _takes_scalars(hint: Any) -> bool:
+    """Whether a field may hold a text or a number in place of a kind."""
+    return hint in (str, float, int) or any(_takes_scalars(part) for part in get_args(hint))
 
 
 def _bases(hint: Any) -> tuple[type, ...]:

@@ -41,7 +41,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fvflow.fields import Kernel, Parameters
+from fvflow.fields import FunctionKind, Kernel, Parameters
 from fvflow.mesh import Array, Extent, Mesh
 
 _SMALL_CHANGE = 1e-2  # relative change below which the secant is computed as the mean of the derivative
@@ -112,8 +112,8 @@ class EnergyKind:
         return 0.0
 
     @property
-    def external_potential(self) -> str | float | None:
-        """V of its part int V rho, as an expression; None if it has none."""
+    def external_potential(self) -> str | float | FunctionKind | None:
+        """V of its part int V rho, as a case gives it: an expression or a table; None if it has none."""
         return None
 
     @property
@@ -123,6 +123,11 @@ class EnergyKind:
 
     def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """W of each of its parts 1/2 int int W(x - y) rho(x) rho(y)."""
+        return ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads."""
         return ()
 
     def on(self, mesh: Mesh, parameters: Parameters) -> EnergyTerm:

@@ -11,7 +11,17 @@ from fvflow.energies.base import EnergyKind
 from fvflow.energies.interaction import InteractionTerm, convolution
 from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Kernel, KernelFormula, Parameters, SteadyFormula
+from fvflow.fields import (
+    Drift,
+    Expression,
+    FunctionKind,
+    Kernel,
+    KernelFormula,
+    Parameters,
+    SteadyFunction,
+    as_function,
+    files_of,
+)
 from fvflow.mesh import Extent, Mesh
 
 
@@ -39,19 +49,24 @@ class Entropy(EnergyKind):
 class Potential(EnergyKind):
     """E(rho) = int V rho; its gradient flow is transport with the velocity -grad V."""
 
-    potential: SteadyFormula
-    """External potential V, an expression in x, y, z."""
+    potential: SteadyFunction
+    """External potential V, an expression in x, y, z or a table."""
     kind: Literal["potential"] = "potential"
     described = True
 
     @property
-    def external_potential(self) -> str | float:
+    def external_potential(self) -> str | float | FunctionKind:
         """V."""
         return self.potential
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Path of the table of V."""
+        return files_of(self.potential)
+
     def on(self, mesh: Mesh, parameters: Parameters) -> PotentialTerm:
         """V rho in each cell, V at its centre; raises CaseError if V is not finite."""
-        return PotentialTerm(Drift(Expression(self.potential), parameters=parameters).cell_potential(mesh, 0.0))
+        return PotentialTerm(Drift(as_function(self.potential), parameters=parameters).cell_potential(mesh, 0.0))
 
 
 @dataclass(frozen=True)

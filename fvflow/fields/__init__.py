@@ -1,4 +1,4 @@
-"""Expressions, drifts, interaction kernels and densities of a case."""
+"""Expressions, tables, drifts, interaction kernels and densities of a case."""
 
 from fvflow.fields.base import Coverage, DensityKind, Sampling
 from fvflow.fields.density import (
@@ -14,14 +14,20 @@ from fvflow.fields.density import (
 from fvflow.fields.density_types import Point
 from fvflow.fields.drift import BaseDrift, Drift, DriftFunction
 from fvflow.fields.expression import Expression, Formula, FormulaMark, KernelFormula, Parameters, SteadyFormula
+from fvflow.fields.function import FunctionKind, ScalarFunction, SumFunction, as_function, files_of, sum_of
 from fvflow.fields.grammar import RESERVED, ExpressionError
 from fvflow.fields.kernel import Kernel
+from fvflow.fields.samples import ArraySamples, Samples
 from fvflow.fields.sampling import cell_values, gaussian_density, tensor_product
 from fvflow.fields.spike import Spike
+from fvflow.fields.table import ArrayTable, ArrayTableDensity, Function, SteadyFunction, Table, TableDensity
 
 __all__ = [
     "RESERVED",
     "ArrayDensity",
+    "ArraySamples",
+    "ArrayTable",
+    "ArrayTableDensity",
     "BaseDrift",
     "Component",
     "Coverage",
@@ -35,17 +41,28 @@ __all__ = [
     "Formula",
     "FormulaMark",
     "FromFile",
+    "Function",
+    "FunctionKind",
     "Gaussian",
     "Kernel",
     "KernelFormula",
     "Mixture",
     "Parameters",
     "Point",
+    "Samples",
     "Sampling",
+    "ScalarFunction",
     "Spike",
     "SteadyFormula",
+    "SteadyFunction",
+    "SumFunction",
+    "Table",
+    "TableDensity",
     "Uniform",
+    "as_function",
     "cell_values",
+    "files_of",
     "gaussian_density",
+    "sum_of",
     "tensor_product",
 ]

@@ -96,3 +96,19 @@ class DensityKind:
     def on(self, facts: Any, reference: Any, time: float) -> Array:
         """Cell values (cell,) in a case, from its facts and closed form; `time`: the start, or 1 for a target."""
         return self.sample(facts.mesh, facts.parameters)
+
+
+class ValuedDensity(DensityKind):
+    """A density with values of its own, which may be kept, by `mass: integral`, or scaled to a mass."""
+
+    mass: float | Literal["integral"] | None  # type: ignore[assignment]
+
+    @property
+    def scaled_mass(self) -> float | None:
+        """The mass, 1 by default; None for `mass: integral`."""
+        return None if self.mass == "integral" else self.mass or 1.0
+
+    @property
+    def unsaid_mass(self) -> bool:
+        """Whether the case leaves it open."""
+        return self.mass is None

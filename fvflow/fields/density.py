@@ -11,12 +11,14 @@ from annotated_types import Gt, MinLen
 from numpy.typing import ArrayLike
 
 from fvflow.errors import CaseError
-from fvflow.fields.base import Coverage, DensityKind, Sampling
+from fvflow.fields.base import Coverage, DensityKind, Sampling, ValuedDensity
 from fvflow.fields.coverage import gaussian_coverage
-from fvflow.fields.density_types import Mass, Matrix, Point, Truncate, checked_point
+from fvflow.fields.density_types import Mass, Matrix, OwnMass, Point, Truncate, checked_point
 from fvflow.fields.expression import Expression, Parameters, SteadyFormula, restrict_regions
+from fvflow.fields.samples import Samples
 from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
 from fvflow.fields.spike import Spike
+from fvflow.fields.table import TableDensity
 from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, stored_time, transfer
 from fvflow.mesh.core import freeze
 
@@ -105,26 +107,16 @@ class Mixture(DensityKind):
 
 
 @dataclass(frozen=True)
-class ExpressionDensity(DensityKind):
+class ExpressionDensity(ValuedDensity):
     """A density given by an expression; cell averages by three Gauss points per axis."""
 
     density: SteadyFormula
     """The density, an expression in x, y, z that is nowhere negative."""
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
-    mass: Mass | Literal["integral"] | None = None  # type: ignore[assignment]
+    mass: OwnMass = None  # type: ignore[assignment]
     """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
     kind: Literal["expression"] = "expression"
-
-    @property
-    def scaled_mass(self) -> float | None:
-        """1 by default; None for `mass: integral`."""
-        return None if self.mass == "integral" else self.mass or 1.0
-
-    @property
-    def unsaid_mass(self) -> bool:
-        """Whether the density has values of its own, and the case does not say whether they are kept."""
-        return self.mass is None
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
@@ -233,4 +225,4 @@ class ArrayDensity(DensityKind):
         return values
 
 
-Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile
+Density = Gaussian | Mixture | ExpressionDensity | Uniform | Spike | FromFile | TableDensity | Samples

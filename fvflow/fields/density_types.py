@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt, MaxLen, MinLen
@@ -15,6 +15,8 @@ Point = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 Matrix = Annotated[tuple[Point, ...], MinLen(1), MaxLen(3)]
 """A square matrix by rows."""
 Mass = Annotated[float, Gt(0)]
+OwnMass = Mass | Literal["integral"] | None
+"""Total mass of a density with values of its own."""
 Truncate = Annotated[float, Ge(0), Lt(1)]
 """A share of the mass that may be cut off."""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.fields.expression import Expression, Parameters, require_finite, restrict_regions
+from fvflow.fields.expression import Parameters, require_finite, restrict_regions
+from fvflow.fields.function import ScalarFunction
 from fvflow.mesh import Array, Mesh, Subset
 
 _GAUSS_POINTS = 3  # per axis of a face
@@ -91,11 +92,11 @@ class DriftFunction(BaseDrift):
 
 @dataclass(frozen=True)
 class Drift(BaseDrift):
-    """v = -grad(potential) + velocity + (d_y stream, -d_x stream) by expressions; any may be absent or use t."""
+    """v = -grad(potential) + velocity + (d_y stream, -d_x stream) by functions; any may be absent or use t."""
 
-    potential: Expression | None = None
-    velocity: tuple[Expression, ...] | None = None
-    stream: Expression | None = None
+    potential: ScalarFunction | None = None
+    velocity: tuple[ScalarFunction, ...] | None = None
+    stream: ScalarFunction | None = None
     parameters: Parameters = field(default_factory=dict)
 
     @property
@@ -118,7 +119,7 @@ class Drift(BaseDrift):
         """Whether a part depends on regions of the mesh, so that it is defined in cells and on faces only."""
         return any(part.regions for part in self._parts())
 
-    def _parts(self) -> Iterator[Expression]:
+    def _parts(self) -> Iterator[ScalarFunction]:
         yield from (part for part in (self.potential, self.stream, *(self.velocity or ())) if part is not None)
 
     def cell_potential(self, mesh: Mesh, time: float) -> Array:
@@ -152,8 +153,8 @@ class Drift(BaseDrift):
         return v
 
 
-def _gradient(part: Expression, parameters: Parameters, position: Array, time: float, step: float) -> Array:
-    """Central differences (point, dim) of an expression."""
+def _gradient(part: ScalarFunction, parameters: Parameters, position: Array, time: float, step: float) -> Array:
+    """Central differences (point, dim) of a function."""
     differences = [
         part.at(position + shift, parameters, time) - part.at(position - shift, parameters, time)
         for shift in step * np.eye(position.shape[1])
@@ -161,20 +162,20 @@ def _gradient(part: Expression, parameters: Parameters, position: Array, time: f
     return np.stack(differences, axis=1) / (2 * step)
 
 
-def _velocity_flux(mesh: Mesh, velocity: tuple[Expression, ...], parameters: Parameters, time: float) -> Array:
+def _velocity_flux(mesh: Mesh, velocity: tuple[ScalarFunction, ...], parameters: Parameters, time: float) -> Array:
     """int_s v.n of each face (face,) by Gauss points; a face between two regions counts half to each."""
     face_regions = {name: 0.5 * (part[mesh.owner] + part[mesh.neighbour]) for name, part in mesh.regions.items()}
     total = np.zeros(mesh.faces)
     for axis, component in enumerate(velocity):
 
-        def value(at: Array, faces: Subset, component: Expression = component) -> Array:
+        def value(at: Array, faces: Subset, component: ScalarFunction = component) -> Array:
             return component.at(at, parameters, time, restrict_regions(face_regions, faces))
 
         total += mesh.normal[:, axis] * mesh.face_integral(value, _GAUSS_POINTS)
     return total
 
 
-def _stream_flux(mesh: Mesh, stream: Expression, parameters: Parameters, time: float) -> Array:
+def _stream_flux(mesh: Mesh, stream: ScalarFunction, parameters: Parameters, time: float) -> Array:
     """int_s (d_y psi, -d_x psi).n = psi(end) - psi(start) of each face, the tangent being the normal turned left."""
     value = stream.at(mesh.points, parameters, time)
     start, end = mesh.face_points.T

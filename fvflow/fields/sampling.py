@@ -12,6 +12,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields.base import Sampling
 from fvflow.mesh import EVERY, Array, Mesh, Subset
 
+_MANY = 10**6  # values of erfc for which importing scipy.special pays
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
@@ -42,7 +43,7 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
     if len(mean) != mesh.dimension:
         raise CaseError(f"a mean of {len(mean)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
     if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
-        factors = map(_interval_mass, mesh.edges, mean, np.sqrt(np.diag(covariance)))
+        factors = map(interval_mass, mesh.edges, mean, np.sqrt(np.diag(covariance)))
         return tensor_product(list(factors)) / mesh.volume
     root = _root(covariance)
     whitening = np.linalg.inv(root).T
@@ -63,13 +64,18 @@ def _root(covariance: Array) -> Array:
         raise NumericsError(f"the covariance {covariance.tolist()} is not positive definite in doubles") from None
 
 
-def _interval_mass(edges: Array, mean: float, deviation: float) -> Array:
-    """Mass of N(mean, deviation^2) between the edges; in the upper tail from the complement, to avoid cancellation.
+def interval_mass(edges: Array, mean: float | Array, deviation: float, count: int = 0) -> Array:
+    """Mass (interval,) of N(mean, deviation^2) between the edges (edge,); (interval, mean) for edges (edge, 1).
 
-    By the erfc of the C library, some 60 ns per value: importing scipy.special takes as long as a million of them.
+    In the upper tail it is computed from the complement, to avoid cancellation. If `count`, the number of values in all
+    calls, is below a million, they are computed by the erfc of the C library, some 60 ns each: importing scipy.special
+    takes as long.
     """
     z = (edges - mean) / deviation * math.sqrt(0.5)
-    below, above = (np.asarray(_erfc(side), np.float64) for side in (-z, z))  # twice the mass on each side
+    erfc: Any = _erfc
+    if max(count, z.size) > _MANY:
+        from scipy.special import erfc
+    below, above = (np.asarray(erfc(side), np.float64) for side in (-z, z))  # twice the mass on each side
     return np.asarray(0.5 * np.where(z[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1]))
 
 

@@ -52,6 +52,11 @@ class BaseFlow:
         """The fields that a picture shows unless another one is asked for."""
         return ("rho",)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads, without those of `end_density`."""
+        return ()
+
     def has_figure(self, name: str) -> bool:
         """Whether a run computes this figure."""
         return name in self.figures

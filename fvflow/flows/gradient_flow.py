@@ -11,7 +11,7 @@ from annotated_types import MinLen
 
 from fvflow.energies import Energy, TotalEnergy
 from fvflow.errors import CaseError
-from fvflow.fields import Drift, Expression, Kernel, Parameters
+from fvflow.fields import Drift, Kernel, Parameters, sum_of
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
@@ -52,10 +52,15 @@ class WassersteinFlow(BaseFlow):
         """Whether there is only diffusion and drift."""
         return not (self.power_laws() or self.kernels({}) or self.undescribed())
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that the energies read."""
+        return tuple(file for part in self.energy for file in part.files)
+
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""
-        parts = [f"({part.external_potential})" for part in self.energy if part.external_potential is not None]
-        return Drift(Expression(" + ".join(parts)) if parts else None, parameters=parameters)
+        parts = [part.external_potential for part in self.energy]
+        return Drift(sum_of([part for part in parts if part is not None]), parameters=parameters)
 
     def diffusion(self) -> float:
         """Sum of the eps of the entropies."""

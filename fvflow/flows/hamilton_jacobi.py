@@ -12,7 +12,7 @@ from annotated_types import Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Expression, Parameters, SteadyFormula
+from fvflow.fields import Parameters, SteadyFunction, as_function, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
 from fvflow.march import Progress, march
@@ -31,8 +31,8 @@ class HamiltonJacobiFlow(BaseFlow):
     H = |p|^2/2 (notes, equations (71)-(72)); where characteristics meet, phi has a kink at which mass concentrates.
     """
 
-    potential: SteadyFormula
-    """phi at time 0, an expression in x, y, z."""
+    potential: SteadyFunction
+    """phi at time 0, an expression in x, y, z or a table."""
     hamiltonian: Hamiltonian = QuadraticHamiltonian()
     """The convex Hamiltonian H."""
     cfl: Annotated[float, Gt(0), Le(1)] = 0.9
@@ -46,6 +46,11 @@ class HamiltonJacobiFlow(BaseFlow):
     def drawn(self) -> tuple[str, ...]:
         """phi, which the equation is about."""
         return ("phi",)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Path of the table of phi."""
+        return files_of(self.potential)
 
     def has_figure(self, name: str) -> bool:
         """Whether a run computes this figure: the error against the Hopf-Lax formula for H = |p|^2/2 only."""
@@ -68,7 +73,7 @@ class HamiltonJacobiFlow(BaseFlow):
         """The problem in arrays; raises CaseError if phi is not finite or the mesh is not a grid."""
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
-        return Transport(mesh, potential=Expression(self.potential).at(mesh.centre, parameters, 0.0))
+        return Transport(mesh, potential=as_function(self.potential).at(mesh.centre, parameters, 0.0))
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi and grad phi."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields import Drift, Expression, Formula, Parameters
+from fvflow.fields import Drift, Function, Parameters, as_function, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel, face_resolution
 from fvflow.mesh import Mesh
@@ -21,12 +21,12 @@ class LinearFlow(BaseFlow):
 
     epsilon: Annotated[float, Ge(0)]
     """Diffusion coefficient eps, length^2/time; 0 gives the continuity equation."""
-    potential: Formula | None = None
-    """Potential V of the drift -grad V, an expression in x, y, z, t."""
-    velocity: Annotated[tuple[Formula, ...], MinLen(1), MaxLen(3)] | None = None
-    """Velocity, one expression per axis, added to the drift."""
-    stream: Formula | None = None
-    """Stream function psi in 2D; (d_y psi, -d_x psi) is added to the drift and is divergence-free on the mesh."""
+    potential: Function | None = None
+    """Potential V of the drift -grad V, an expression in x, y, z, t or a table."""
+    velocity: Annotated[tuple[Function, ...], MinLen(1), MaxLen(3)] | None = None
+    """Velocity, one expression or table per axis, added to the drift."""
+    stream: Function | None = None
+    """Stream function psi in 2D, an expression or a table; adds (d_y psi, -d_x psi), divergence-free on the mesh."""
     flux: Flux = ScharfetterGummel()
     """The two-point flux."""
 
@@ -37,12 +37,17 @@ class LinearFlow(BaseFlow):
         if self.epsilon == 0 and self.flux.requires_diffusion:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the tables that the drift is made of."""
+        return files_of(self.potential, *(self.velocity or ()), self.stream)
+
     def drift(self, parameters: Parameters) -> Drift:
-        """The drift as expressions."""
+        """The drift as functions."""
         return Drift(
-            None if self.potential is None else Expression(self.potential),
-            None if self.velocity is None else tuple(Expression(part) for part in self.velocity),
-            None if self.stream is None else Expression(self.stream),
+            None if self.potential is None else as_function(self.potential),
+            None if self.velocity is None else tuple(as_function(part) for part in self.velocity),
+            None if self.stream is None else as_function(self.stream),
             parameters,
         )
 

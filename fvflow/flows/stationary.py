@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Parameters, SteadyFormula
+from fvflow.fields import Parameters, SteadyFunction
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
@@ -30,12 +30,12 @@ class SteadyFlow(LinearFlow):
 
     epsilon: Annotated[float, Gt(0)]
     """Diffusion coefficient eps > 0, length^2/time."""
-    potential: SteadyFormula | None = None
-    """Potential V of the drift -grad V, an expression in x, y, z."""
-    velocity: Annotated[tuple[SteadyFormula, ...], MinLen(1), MaxLen(3)] | None = None
-    """Velocity, one expression per axis, added to the drift."""
-    stream: SteadyFormula | None = None
-    """Stream function psi in 2D; (d_y psi, -d_x psi) is added to the drift."""
+    potential: SteadyFunction | None = None
+    """Potential V of the drift -grad V, an expression in x, y, z or a table."""
+    velocity: Annotated[tuple[SteadyFunction, ...], MinLen(1), MaxLen(3)] | None = None
+    """Velocity, one expression or table per axis, added to the drift."""
+    stream: SteadyFunction | None = None
+    """Stream function psi in 2D, an expression or a table; (d_y psi, -d_x psi) is added to the drift."""
 
     needs_initial: ClassVar[bool] = False
 

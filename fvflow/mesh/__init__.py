@@ -12,6 +12,7 @@ from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import Grid
+from fvflow.mesh.location import cells_of
 from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology
 from fvflow.mesh.section import polygons, section
@@ -40,6 +41,7 @@ __all__ = [
     "Subset",
     "Ugrid",
     "Voronoi",
+    "cells_of",
     "coarse_proxy",
     "from_fipy",
     "overlaps",

@@ -18,18 +18,23 @@ _OURS = "fvflow"  # the source of a result begins with this
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[NetCDFFile]:
-    """The file, open while the context lasts; raises CaseError if it cannot be read. Imports netCDF4."""
+def opened(
+    path: str, wanted: str = "the .nc file of a run", fault: str = "its UGRID topology is not complete"
+) -> Iterator[NetCDFFile]:
+    """The file, open while the context lasts; raises CaseError if it cannot be read. Imports netCDF4.
+
+    `wanted` and `fault` are for messages: what to give instead, and what is wrong if something is missing.
+    """
     import netCDF4
 
     require_file(Path(path))
     try:
         file = netCDF4.Dataset(path)
     except (OSError, RuntimeError) as error:
-        raise CaseError(f"{path}: cannot be read ({error}); give the .nc file of a run") from None
+        raise CaseError(f"{path}: cannot be read ({error}); give {wanted}") from None
     with file:
         file.set_auto_mask(False)
-        yield NetCDFFile(path, file)
+        yield NetCDFFile(path, file, fault)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,8 @@ class NetCDFFile:
     """Path of the file, for messages."""
     file: Any
     """The open netCDF4.Dataset."""
+    fault: str
+    """What is wrong with a file in which something is missing or inconsistent, for messages."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -61,8 +68,8 @@ class NetCDFFile:
         return self.source.startswith(_OURS)
 
     def incomplete(self, reason: str) -> CaseError:
-        """The error for a topology in which something is missing or inconsistent."""
-        return CaseError(f"{self.path}: its UGRID topology is not complete ({reason}); write it again")
+        """The error for a file in which something is missing or inconsistent."""
+        return CaseError(f"{self.path}: {self.fault} ({reason}); write it again")
 
     def names_in(self, group: str) -> tuple[str, ...]:
         """Names of the variables in a group; empty if there is no such group."""
@@ -75,6 +82,10 @@ class NetCDFFile:
     def dimensions_of(self, name: str) -> tuple[str, ...]:
         """Names of the dimensions of a variable; empty if there is no such variable."""
         return tuple(self._variable(name).dimensions) if name in self.file.variables else ()
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The lengths of the dimensions of a variable."""
+        return tuple(self._variable(name).shape)
 
     def has_attribute(self, variable: str, name: str) -> bool:
         """Whether a variable has an attribute."""
@@ -98,19 +109,31 @@ class NetCDFFile:
         """All values of a variable, as doubles, in the shape of the variable, which must have so many dimensions."""
         return self._checked(name, slice(None), dimensions)
 
+    def numbers_or_nan(self, name: str) -> Array:
+        """All values of a variable, as doubles, in the shape of the variable; NaN where a fill value stands."""
+        variable = self._variable(name)
+        variable.set_auto_mask(True)
+        masked = np.ma.getmaskarray(self._guarded(name, slice(None)))
+        variable.set_auto_mask(False)
+        return np.where(masked, np.nan, self._checked(name, slice(None), None))
+
     def slice_of(self, name: str, index: int) -> Array:
         """The values of a variable at one index of its first dimension, as doubles, in the shape of the others."""
         return self._checked(name, index, None)
 
     def _checked(self, name: str, index: int | slice, dimensions: int | None) -> Array:
-        variable = self._variable(name)
-        try:
-            values = np.asarray(variable[index])
-        except (OSError, RuntimeError, IndexError) as error:
-            raise CaseError(f"{self.path}: {name} cannot be read ({error}); write the file again") from None
+        values = np.asarray(self._guarded(name, index))
         if values.dtype.kind not in "iuf" or dimensions not in (None, values.ndim):
             raise self.incomplete(f"{name} does not hold numbers in {dimensions or 'several'} dimensions")
         return values.astype(float)
+
+    def _guarded(self, name: str, index: int | slice) -> Any:
+        """What the library returns for an index of a variable."""
+        variable = self._variable(name)
+        try:
+            return variable[index]
+        except (OSError, RuntimeError, IndexError) as error:
+            raise CaseError(f"{self.path}: {name} cannot be read ({error}); write the file again") from None
 
     def _variable(self, name: str) -> Any:
         try:

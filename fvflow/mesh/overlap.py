@@ -131,7 +131,7 @@ def _overlaps_of_simplices(source: Mesh, target: Mesh) -> tuple[_Numbers, _Numbe
         np.moveaxis(other[1:] - other[0], 2, 0)
     )  # maps the target simplex to x_i >= 0, sum_i x_i <= 1
     parts = [(np.empty(0, np.int64), np.empty(0))]
-    for here, there in _candidates(corner, other):
+    for here, there in candidates(corner, other):
         inside = _clipped_determinant(np.einsum("vap,pac->vcp", corner[:, :, here] - other[0][:, there], frame[there]))
         volume = inside * other_det[there] * np.sign(det[here]) / factorial(source.dimension)
         parts.append(_summed(cell[here] * target.cells + other_cell[there], volume))
@@ -170,22 +170,25 @@ def _split(nodes: Index, dimension: int) -> list[Index]:
     """The simplices that make up cells (cell, corner), each as its nodes (cell, vertex); some are flat."""
     count = nodes.shape[1]
     if dimension == 2 or count == dimension + 1:
-        return _fan(nodes) if dimension == 2 else [nodes]
+        return fan(nodes) if dimension == 2 else [nodes]
     if count not in FACES:
         raise CaseError(f"cells of {count} corners have no volume to intersect; use cells of 4, 5, 6 or 8 corners")
     lowest = nodes.min(axis=1)
-    return [np.column_stack([lowest, part]) for face in FACES[count] for part in _fan(nodes[:, face])]
+    return [np.column_stack([lowest, part]) for face in FACES[count] for part in fan(nodes[:, face])]
 
 
-def _fan(polygon: Index) -> list[Index]:
+def fan(polygon: Index) -> list[Index]:
     """The triangles of polygons (polygon, corner) about their lowest node: neighbours cut a warped face alike."""
     places = polygon.argmin(axis=1)[:, None] + np.arange(polygon.shape[1])
     rotated = np.take_along_axis(polygon, places % polygon.shape[1], axis=1)
     return [rotated[:, [0, corner, corner + 1]] for corner in range(1, polygon.shape[1] - 1)]
 
 
-def _candidates(corner: Array, other: Array) -> Iterator[tuple[_Numbers, _Numbers]]:
-    """Pairs of simplices whose bounding boxes overlap, by simultaneous descent of two trees of boxes."""
+def candidates(corner: Array, other: Array) -> Iterator[tuple[_Numbers, _Numbers]]:
+    """Pairs of simplices (vertex, axis, simplex) whose bounding boxes overlap: indices (pair,), in batches.
+
+    Two trees of boxes are descended simultaneously: fast if simplices close in space are close in memory.
+    """
     depth = (max(corner.shape[2], other.shape[2]) - 1).bit_length()
     boxes, other_boxes = _bounding_boxes(corner, depth), _bounding_boxes(other, depth)
     stack = [(0, np.zeros(1, np.int64), np.zeros(1, np.int64))]

@@ -1,0 +1,104 @@
+"""Functions of position and time that a drift is made of: what a case gives, and what is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fvflow.fields.expression import Expression, Parameters
+from fvflow.mesh import Array
+
+
+class ScalarFunction(Protocol):
+    """A function f(x, t) of position and time, as a drift evaluates it: an expression, a table or a sum of such."""
+
+    @property
+    def text(self) -> str | float:
+        """How messages name it."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables and parameters that it depends on; without "t" it is steady."""
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """The regions of the mesh that it depends on."""
+
+    def at(
+        self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """The value (point,) at positions (point, dim); `regions` as in `Expression.at`.
+
+        Raises CaseError if it is not defined there, and as `require_finite` if a value is not finite.
+        """
+
+
+class FunctionKind:
+    """A function that a case gives by a mapping, where it may give an expression.
+
+    A new one is a frozen dataclass derived from this class. One defined by a user in Python needs no union:
+
+        @dataclass(frozen=True)
+        class Rippled(FunctionKind):
+            kind = "rippled"
+
+            def function(self):
+                return Expression("sin(10*x)")
+    """
+
+    kind: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that it reads."""
+        return ()
+
+    def function(self) -> ScalarFunction:
+        """The function; files are read when it is first evaluated, so that its `names` cost nothing."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SumFunction:
+    """The sum of functions, each evaluated and checked on its own."""
+
+    parts: tuple[ScalarFunction, ...]
+
+    @property
+    def text(self) -> str:
+        """The parts in brackets, with + between them."""
+        return " + ".join(f"({part.text})" for part in self.parts)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables and parameters of all parts."""
+        return frozenset[str]().union(*(part.names for part in self.parts))
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """The regions of all parts."""
+        return frozenset[str]().union(*(part.regions for part in self.parts))
+
+    def at(
+        self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """The sum (point,) at positions (point, dim); raises as its parts do."""
+        first, *rest = (part.at(position, parameters, time, regions) for part in self.parts)
+        return sum(rest, start=first)
+
+
+def as_function(given: str | float | FunctionKind) -> ScalarFunction:
+    """The function that a value of a case stands for: an expression if it is a text or a number."""
+    return given.function() if isinstance(given, FunctionKind) else Expression(given)
+
+
+def sum_of(given: list[str | float | FunctionKind]) -> ScalarFunction | None:
+    """The sum of the functions that values of a case stand for; None if there are none."""
+    parts = tuple(as_function(value) for value in given)
+    return SumFunction(parts) if len(parts) > 1 else next(iter(parts), None)
+
+
+def files_of(*given: str | float | FunctionKind | None) -> tuple[str, ...]:
+    """Paths of the files that values of a case read."""
+    return tuple(file for value in given if isinstance(value, FunctionKind) for file in value.files)

@@ -1,0 +1,157 @@
+"""Densities estimated from samples, in a file or in arrays: kinds of a case."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
+from numpy.typing import ArrayLike
+
+from fvflow.errors import CaseError
+from fvflow.fields.base import Coverage, DensityKind
+from fvflow.fields.density_types import Truncate
+from fvflow.fields.expression import Parameters
+from fvflow.fields.number_file import ending, line_of, read_array, read_rows, shared
+from fvflow.fields.weighted_samples import WeightedSamples
+from fvflow.mesh import Array, FilePath, Mesh
+
+Bandwidth = Annotated[float, Gt(0)] | Literal["none"]
+_LEAST = 1e-3  # share of the weight outside the mesh that is cut off without being asked for
+
+
+class SampledDensity(DensityKind):
+    """What densities from samples have in common, whether the samples are in a file or in arrays."""
+
+    bandwidth: float | Literal["none"]
+    truncate: float
+
+    def samples(self) -> WeightedSamples:
+        """The samples; raises CaseError if they cannot be read."""
+        raise NotImplementedError
+
+    def outside(self, mesh: Mesh) -> int:
+        """Number of samples outside the mesh."""
+        return int((self.samples().cells(mesh) < 0).sum())
+
+    def effective_samples(self) -> float:
+        """(sum_i w_i)^2/sum_i w_i^2: the number of samples of equal weight with the same variance of a mean."""
+        return 1.0 / float((self.samples().weights ** 2).sum())
+
+    def mass_off_mesh(self, mesh: Mesh) -> float:
+        """Share of the mass outside the mesh, 0 to 1: the weight of samples there, or the part of their kernels."""
+        return _estimated(self.samples(), mesh, self.bandwidth)[1]
+
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
+        """The mass outside the mesh, and how many samples."""
+        count = self.outside(facts.mesh)
+        note = f"{count} of {len(self.samples().weights)} samples are outside the mesh" if count else ""
+        return Coverage(self.mass_off_mesh(facts.mesh), note=note)
+
+    def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
+        """Density of each cell (cell,); raises CaseError if a larger share than `truncate` lies outside the mesh."""
+        samples = self.samples()
+        density, off = _estimated(samples, mesh, self.bandwidth)
+        if off > self.truncate:
+            what = "weight" if self.bandwidth == "none" else "mass of the kernels"
+            advice = f", or allow it by truncate: {math.ceil(100 * off) / 100:g}" if off < 0.99 else ""
+            raise CaseError(
+                f"{samples.name}: {off:.3g} of the {what} is outside the mesh ({self.outside(mesh)} of "
+                f"{len(samples.weights)} samples), more than truncate: {self.truncate:g}; enlarge the mesh{advice}"
+            )
+        return density
+
+
+@dataclass(frozen=True)
+class Samples(SampledDensity):
+    """A density estimated from samples: the mass of a cell is the weight of the samples in it, over the total.
+
+    A .csv file has a header and the columns x[, y[, z]][, weight]; an .npy file holds positions (sample, dim). With a
+    bandwidth h the density is the mixture sum_i w_i N(x_i, h^2 I)/sum_i w_i. What lies outside the mesh is cut off.
+    """
+
+    file: FilePath
+    """Path of a .csv or .npy file, relative to the case file."""
+    bandwidth: Bandwidth = "none"
+    """Standard deviation h of a Gaussian kernel about each sample, a length; `none` counts the samples in each cell."""
+    truncate: Truncate = _LEAST
+    """Largest share of the mass that may lie outside the mesh, where it is cut off."""
+    mass: Annotated[float, Gt(0)] = 1.0
+    """Total mass to which the density is scaled."""
+    kind: Literal["samples"] = "samples"
+
+    def __post_init__(self) -> None:
+        if ending(self.file) not in (".csv", ".npy"):
+            raise CaseError(f"{self.file}: is neither .csv nor .npy; convert it to one of them")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Path of the file."""
+        return (self.file,)
+
+    def samples(self) -> WeightedSamples:
+        """The samples; raises CaseError if they cannot be read."""
+        return shared(self.file, ("samples",), lambda: _read(self.file))
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySamples(SampledDensity):
+    """A density estimated from samples in arrays, for a case made in Python; a case file uses `Samples` instead.
+
+    The arrays are copied. Raises CaseError as `WeightedSamples.of`.
+
+    >>> from fvflow.mesh import Box
+    >>> ArraySamples([0.1, 0.2, 0.9]).sample(Box((0.0,), (1.0,), (2,)).build(), {}).round(3)
+    array([1.333, 0.667])
+    """
+
+    positions: ArrayLike
+    """Positions (sample, dim), or (sample,) on a line."""
+    weights: ArrayLike | None = None
+    """Weights (sample,), not negative; equal by default."""
+    bandwidth: float | Literal["none"] = "none"
+    """Standard deviation h of a Gaussian kernel about each sample, a length; "none" counts the samples in each cell."""
+    truncate: float = _LEAST
+    """Largest share of the mass that may lie outside the mesh, where it is cut off."""
+    mass: float = 1.0
+    """Total mass to which the density is scaled."""
+    kind: Literal["array-samples"] = "array-samples"
+    _checked: WeightedSamples = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        checked = WeightedSamples.of("an array of samples", self.positions, self.weights)
+        number = not isinstance(self.bandwidth, str)
+        if self.bandwidth != "none" and not (number and 0 < self.bandwidth < math.inf):
+            raise CaseError(f'bandwidth {self.bandwidth}; give a number > 0, or "none"')
+        for name, value in {"positions": checked.positions, "weights": checked.weights, "_checked": checked}.items():
+            object.__setattr__(self, name, value)
+
+    def samples(self) -> WeightedSamples:
+        """The samples."""
+        return self._checked
+
+
+@lru_cache(maxsize=1)  # needed twice: for the density and for the share outside the mesh
+def _estimated(samples: WeightedSamples, mesh: Mesh, bandwidth: float | Literal["none"]) -> tuple[Array, float]:
+    """The density (cell,), and the share of the mass outside the mesh."""
+    if bandwidth == "none":
+        return samples.histogram(mesh)
+    density = samples.mixture(mesh, bandwidth)
+    return density, max(0.0, 1.0 - float(mesh.volume @ density))
+
+
+def _read(file: str) -> WeightedSamples:
+    if ending(file) == ".npy":
+        return WeightedSamples.of(file, read_array(file))
+    axes = (("x",), ("x", "y"), ("x", "y", "z"))
+    allowed = tuple(names for part in axes for names in (part, (*part, "weight")))
+    names, rows = read_rows(file, allowed, "the columns x[, y[, z]][, weight]")
+    if names[-1] != "weight":
+        return WeightedSamples.of(file, rows)
+    negative = rows[:, -1] < 0
+    if negative.any():
+        bad = int(negative.argmax())
+        raise CaseError(f"{file}: line {line_of(file, bad)} has the weight {rows[bad, -1]:g}; give weights >= 0")
+    return WeightedSamples.of(file, rows[:, :-1], rows[:, -1])

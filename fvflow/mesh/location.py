@@ -1,0 +1,106 @@
+"""The cells of a mesh in which given points lie."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fvflow.mesh.cell_geometry import FACES
+from fvflow.mesh.core import Array, Index, Mesh, freeze_index
+from fvflow.mesh.overlap import candidates, fan
+
+_ROUND_OFF = 1e-10  # distance from a wall, relative to the height of a simplex, within which a point is inside
+_CHUNK = 2**18  # points at a time
+
+
+def cells_of(mesh: Mesh, points: Array) -> Index:
+    """The cell in which each point (point, dim) lies (point,), -1 for points outside the mesh.
+
+    A point between cells belongs to one of them: on a grid to the upper one, unless it is on the wall.
+    """
+    if mesh.edges is not None:
+        return _cells_of_grid(mesh, points)
+    if mesh.point_data:  # Voronoi boxes of nodes, which no list of corners describes
+        return _nearest_nodes(mesh, points)
+    cell, corner = _simplices(mesh.points, mesh.cell_points)
+    return _in_chunks(points, cell, corner)
+
+
+def _cells_of_grid(mesh: Mesh, points: Array) -> Index:
+    assert mesh.edges is not None
+    number, stride, inside = np.zeros(len(points), np.int64), 1, np.ones(len(points), bool)
+    for edge, x in zip(mesh.edges, points.T, strict=True):
+        count = len(edge) - 1
+        inside &= (x >= edge[0]) & (x <= edge[-1])
+        number += stride * np.clip(np.searchsorted(edge, x, side="right") - 1, 0, count - 1)
+        stride *= count
+    return freeze_index(np.where(inside, number, -1))
+
+
+def _nearest_nodes(mesh: Mesh, points: Array) -> Index:
+    """The node nearest to each point in one of the elements that the nodes belong to."""
+    from scipy.spatial import cKDTree
+
+    cell, corner = _simplices(mesh.centre, mesh.plot_cells)
+    inside = _in_chunks(points, cell, corner) >= 0
+    return freeze_index(np.where(inside, cKDTree(mesh.centre).query(points)[1], -1))
+
+
+def _simplices(points: Array, cell_points: Index) -> tuple[Index, Array]:
+    """Simplices that make up star-shaped cells: the cell of each (simplex,), its corners (vertex, axis, simplex).
+
+    Polygons are cut from their first corner, which sees the others; solids from the mean of their corners to
+    triangles of their faces, which neighbours cut alike.
+    """
+    sizes, dimension = (cell_points >= 0).sum(axis=1), points.shape[1]
+    cells, corners = [], []
+    for size in np.unique(sizes):
+        same = np.flatnonzero(sizes == size)
+        nodes = cell_points[same, :size]
+        if size == dimension + 1:
+            parts = [points[nodes]]
+        elif dimension == 2:
+            parts = [points[nodes[:, [0, k, k + 1]]] for k in range(1, size - 1)]
+        else:
+            apex = points[nodes].mean(axis=1)[:, None]
+            sides = [side for face in FACES[int(size)] for side in fan(nodes[:, face])]
+            parts = [np.concatenate([apex, points[side]], axis=1) for side in sides]
+        cells += [same] * len(parts)
+        corners += parts
+    return freeze_index(np.concatenate(cells)), np.concatenate(corners).transpose(1, 2, 0)
+
+
+def _in_chunks(points: Array, cell: Index, corner: Array) -> Index:
+    """The cell of the simplex that each point lies deepest in (point,), -1 if it lies in none."""
+    from scipy.spatial import KDTree
+
+    order = KDTree(corner.mean(axis=0).T, leafsize=1).indices  # those close in space are close in memory
+    cell, corner = cell[order], np.ascontiguousarray(corner[:, :, order])
+    with np.errstate(all="ignore"):  # a flat simplex contains no point
+        frame = _inverse(np.moveaxis(corner[1:] - corner[0], 2, 0))
+    found = np.full(len(points), -1, np.int32)
+    for first in range(0, len(points), _CHUNK):
+        part = points[first : first + _CHUNK]
+        inner = KDTree(part, leafsize=1).indices
+        found[first + inner] = _located(part[inner], cell, corner, frame)
+    return freeze_index(found)
+
+
+def _inverse(edges: Array) -> Array:
+    """The inverses of matrices (simplex, axis, axis), NaN for singular ones."""
+    regular = np.linalg.det(edges) != 0
+    inverse = np.full_like(edges, np.nan)
+    inverse[regular] = np.linalg.inv(edges[regular])
+    return inverse
+
+
+def _located(points: Array, cell: Index, corner: Array, frame: Array) -> Index:
+    depth, found = np.full(len(points), -_ROUND_OFF), np.full(len(points), -1, np.int32)
+    margin = _ROUND_OFF * np.ptp(corner, axis=(0, 2))[:, None]
+    for here, there in candidates(corner, np.stack([points.T - margin, points.T + margin])):
+        local = np.einsum("pa,pac->pc", points[there] - corner[0][:, here].T, frame[here])
+        least = np.minimum(local.min(axis=1), 1.0 - local.sum(axis=1))  # of the barycentric coordinates
+        deeper = least > depth[there]  # False for NaN
+        point, least, owner = there[deeper], least[deeper], cell[here[deeper]]
+        order = np.lexsort((-owner, least))  # of equals, the lowest cell comes last and is kept
+        depth[point[order]], found[point[order]] = least[order], owner[order]
+    return found
