@@ -114,7 +114,7 @@ class ExpressionDensity(ValuedDensity):
     """The density, an expression in x, y, z that is nowhere negative."""
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
-    mass: OwnMass = None  # type: ignore[assignment]
+    mass: OwnMass = None
     """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
     kind: Literal["expression"] = "expression"
 

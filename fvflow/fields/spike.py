@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields.base import Coverage, DensityKind
 from fvflow.fields.density_types import Point, checked_point
 from fvflow.fields.expression import Parameters
-from fvflow.mesh import Array, Index, Mesh
+from fvflow.mesh import Array, Index, Mesh, cells_of
 
 _AT_CENTRE = 1e-9  # distance from a centre, in cells, that counts as none
 _NEAREST = 12  # centres per dimension among which the simplex about the point is sought
@@ -51,19 +51,21 @@ class Spike(DensityKind):
         size = float(mesh.volume[cells].max()) ** (1.0 / mesh.dimension)
         if np.linalg.norm(mean - self.at) <= _AT_CENTRE * size:
             return Coverage()
-        return Coverage(note=f"{list(self.at)} is beyond the outermost cell centres; its mean is {_listed(mean)}")
+        return Coverage(
+            note=f"{_listed(np.array(self.at))} is beyond the outermost cell centres; its mean is {_listed(mean)}"
+        )
 
     def _shares(self, mesh: Mesh) -> tuple[Index, Array]:
         """The cells that hold mass, and the share of each."""
         at = checked_point(self.at, mesh, "at")
-        if (at < mesh.points.min(axis=0)).any() or (at > mesh.points.max(axis=0)).any():
-            raise CaseError(f"at {list(self.at)} is outside the mesh; give a point inside")
+        if cells_of(mesh, at[None])[0] < 0:
+            raise CaseError(f"at {_listed(at)} is outside the mesh; give a point inside")
         distance = np.sqrt(((mesh.centre - at) ** 2).sum(axis=1))
         nearest = int(np.argmin(distance))
         on_centre = distance[nearest] <= _AT_CENTRE * mesh.volume[nearest] ** (1.0 / mesh.dimension)
         if self.cell and not on_centre:
             raise CaseError(
-                f"cell: true needs the centre of a cell and {list(self.at)} is none; the nearest is "
+                f"cell: true needs the centre of a cell and {_listed(at)} is none; the nearest is "
                 f"{_listed(mesh.centre[nearest])}"
             )
         if on_centre:

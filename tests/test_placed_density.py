@@ -1,0 +1,192 @@
+"""Where the mass of an initial or target density is: on the mesh, resolved by its cells, with its own integral."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fvflow.case import Case
+from fvflow.errors import CaseError
+from fvflow.exact import Facts
+from fvflow.fields import Drift, Gaussian, Spike
+from fvflow.mesh import Box, Graded, cells_of
+from tests.meshes import SHAPES
+
+MESHES = {
+    "line": Box((-1.0,), (2.0,), (7,)).build,
+    "plane": Graded((0.0, 0.0), (1.0, 2.0), (6, 5), (1.2, 1.0)).build,
+    "space": Box((0.0, 0.0, 0.0), (1.0, 1.0, 2.0), (4, 5, 6)).build,
+    **SHAPES,
+}
+OU = """
+mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}
+flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2}
+initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}
+times: {end: 0.1, step: 0.05}
+"""
+POROUS = """
+mesh: {kind: box, lower: [-1], upper: [1], cells: [200]}
+flow: {kind: gradient-flow, energy: [{kind: porous-medium, exponent: 2}], stepper: {kind: evbdf2}}
+initial: {kind: expression, density: "where(abs(x)<0.25, 1, 0)"}
+times: {end: 0.1, step: 0.001, save: 0.1}
+"""
+L_SHAPE = """
+mesh: {kind: gmsh, file: cases/l-shape.msh}
+flow:
+  kind: transport
+  intervals: 8
+  solver: {kind: interior-point}
+  target: {kind: gaussian, mean: [0.5, -0.5], covariance: [[0.02, 0], [0, 0.02]], sampling: centre}
+initial: {kind: gaussian, mean: [-0.5, 0.5], covariance: [[0.02, 0], [0, 0.02]]}
+"""
+
+
+def coverage(kind, mesh):
+    facts = Facts(mesh, Drift(), 1.0, 1.0, kind)
+    return kind.coverage(facts, None, float(mesh.volume @ kind.sample(mesh, {})))
+
+
+@pytest.mark.parametrize("sampling", ["average", "centre"])
+def test_half_a_gaussian_outside_is_refused_with_the_share(sampling):
+    half = Case.parse(OU).replace({"initial.mean": [6.0], "initial.sampling": sampling})
+    with pytest.raises(CaseError, match=r"50 % of the density is outside the mesh, at most 0.1 % is allowed; .*0.6"):
+        half.prepare()
+    cut = half.replace({"initial.truncate": 0.6}).prepare()
+    assert cut.densities[0].coverage.off_mesh == pytest.approx(0.5, abs=1e-12)
+    assert "50 % of the initial density is outside the mesh and cut off" in cut.remarks()
+    assert cut.initial.mass == 1.0
+
+
+@pytest.mark.parametrize(("mean", "told"), [(0.0, False), (4.0, True)])
+def test_a_share_above_1e_6_is_told(mean, told):
+    simulation = Case.parse(OU).replace({"initial.mean": [mean], "initial.truncate": 0.01}).prepare()
+    off = simulation.densities[0].coverage.off_mesh
+    assert (off > 1e-6) == told
+    assert any("outside the mesh" in remark for remark in simulation.remarks()) == told
+
+
+def test_a_target_outside_the_mesh_is_refused_for_every_sampling():
+    for sampling in ("centre", "average"):
+        with pytest.raises(CaseError, match=r"target: 100 % of the density is outside the mesh"):
+            Case.parse(L_SHAPE).replace({"flow.target.sampling": sampling}).prepare()
+
+
+@pytest.mark.parametrize(("deviation", "outcome"), [(0.05, "refused"), (0.24, "refused"), (0.5, "told"), (2.5, "")])
+def test_a_density_narrower_than_cells_is_told_or_refused(deviation, outcome):
+    case = Case.parse(OU).replace({"initial.covariance": [[(0.2 * deviation) ** 2]]})
+    if outcome == "refused":
+        with pytest.raises(CaseError, match=rf"deviation of the density is {deviation} cells, .* \{{kind: spike"):
+            case.prepare()
+        return
+    simulation = case.prepare()
+    assert simulation.densities[0].coverage.deviation == pytest.approx(deviation)
+    assert any(f"is {deviation} cells" in remark for remark in simulation.remarks()) == (outcome == "told")
+
+
+def test_the_deviation_is_measured_along_the_principal_axes():
+    flat = Box((-4.0, -4.0), (4.0, 4.0), (80, 20)).build()  # cells of 0.1 by 0.4
+    assert coverage(Gaussian((0.0, 0.0), ((0.04, 0.0), (0.0, 0.64))), flat).deviation == pytest.approx(2.0)
+    assert coverage(Gaussian((0.0, 0.0), ((0.64, 0.0), (0.0, 0.04))), flat).deviation == pytest.approx(0.5)
+    graded = Graded((-1.0,), (1.0,), (40,), (0.2,)).build()
+    width = float(np.diff(graded.edges[0])[20])
+    assert coverage(Gaussian((1e-9,), ((0.01,),)), graded).deviation == pytest.approx(0.1 / width)
+
+
+def test_a_mixture_is_as_narrow_as_its_narrowest_and_as_far_out_as_its_parts():
+    case = Case.parse(OU).replace(
+        {
+            "initial": {
+                "kind": "mixture",
+                "truncate": 0.3,
+                "components": [
+                    {"mean": [0.0], "covariance": [[0.01]], "weight": 3.0},
+                    {"mean": [6.0], "covariance": [[1.0]], "weight": 1.0},
+                ],
+            }
+        }
+    )
+    found = case.prepare().densities[0].coverage
+    assert found.off_mesh == pytest.approx(0.125, abs=1e-9)
+    assert found.deviation == pytest.approx(0.5)
+
+
+def test_what_became_of_the_density_is_stored():
+    ds = Case.parse(OU).replace({"initial.mean": [4.5], "initial.truncate": 0.01}).run()
+    assert ds.attrs["initial_off_mesh"] == pytest.approx(0.00308, rel=0.01)
+    assert ds.attrs["initial_deviation_in_cells"] == pytest.approx(0.3**0.5 / 0.2)
+    assert ds.attrs["initial_integral"] == pytest.approx(1 - ds.attrs["initial_off_mesh"])
+    assert "outside the mesh" in ds.attrs["remarks"]
+
+
+def test_values_of_an_expression_are_not_scaled_without_a_word():
+    with pytest.raises(CaseError, match=r"initial: .* write `mass: integral` to keep the values .* or `mass: M`"):
+        Case.parse(POROUS).prepare()
+    kept = Case.parse(POROUS).replace({"initial.mass": "integral"}).run()
+    assert kept.mass.values == pytest.approx(0.5, abs=1e-12)
+    assert kept.rho[-1].sel(x=0.0, method="nearest") == pytest.approx(0.47765, abs=1e-3)
+    scaled = Case.parse(POROUS).replace({"initial.mass": 1.0}).run()
+    assert scaled.rho[-1].sel(x=0.0, method="nearest") == pytest.approx(0.7675, abs=1e-3)
+
+
+def test_in_a_linear_flow_the_scaling_is_told():
+    linear = Case.parse(OU).replace({"initial": {"kind": "expression", "density": "where(abs(x)<0.25, 1, 0)"}})
+    remarks = linear.prepare().remarks()
+    assert "the initial density has the integral 0.511111 and is scaled to the mass 1" in remarks[0]
+    assert linear.replace({"initial.mass": 1.0}).prepare().remarks() == []
+    kept = linear.replace({"initial.mass": "integral"})
+    assert kept.prepare().remarks() == []
+    assert kept.prepare().initial.mass == pytest.approx(0.511111, rel=1e-5)
+
+
+def test_a_file_on_a_smaller_mesh_loses_no_mass_without_a_word(tmp_path):
+    path = tmp_path / "wide.nc"
+    Case.parse(OU).write(path)
+    smaller = Case.parse(OU).replace({"initial": {"kind": "file", "file": str(path)}, "mesh.upper": [2.9]})
+    with pytest.raises(CaseError, match="outside"):
+        smaller.prepare()
+    cut = smaller.replace({"initial.truncate": 0.01}).prepare()
+    assert 1e-5 < cut.densities[0].coverage.off_mesh < 1e-2
+    assert any("outside the mesh" in remark for remark in cut.remarks())
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_spike_keeps_its_place(name):
+    """The mean is the point, with at most 2^d cells on grids and d + 1 on other meshes."""
+    mesh = MESHES[name]()
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        part = random.dirichlet(np.ones(mesh.dimension + 1))
+        inside = mesh.centre[random.permutation(mesh.cells)[:1]]
+        near = mesh.centre[np.argsort(((mesh.centre - inside) ** 2).sum(axis=1))[: mesh.dimension + 1]]
+        at = tuple(part @ near if len(near) > mesh.dimension else inside[0])
+        if cells_of(mesh, np.array([at]))[0] < 0:  # in a hole of the mesh
+            continue
+        kind = Spike(at)
+        mass = mesh.volume * kind.sample(mesh, {})
+        assert mass.min() >= 0
+        assert mass.sum() == pytest.approx(1.0, abs=1e-14)
+        assert (mass > 0).sum() <= (2**mesh.dimension if mesh.edges is not None else mesh.dimension + 1)
+        if not coverage(kind, mesh).note:
+            np.testing.assert_allclose(mass @ mesh.centre, at, atol=1e-10 * np.ptp(mesh.points, axis=0).max())
+
+
+def test_the_mean_of_a_spike_between_two_cells_is_the_point():
+    moved = """
+mesh: {kind: box, lower: [0], upper: [10], cells: [20]}
+flow: {kind: fokker-planck, epsilon: 0.02}
+initial: {kind: spike, at: [5.0]}
+times: {end: 1, step: 0.1}
+"""
+    np.testing.assert_allclose(Case.parse(moved).run()["mean"].values, 5.0, atol=1e-13)
+    with pytest.raises(CaseError, match=r"\[5.0\] is none; the nearest is \[4.75\]"):
+        Case.parse(moved).replace({"initial.cell": True}).prepare()
+    single = Case.parse(moved).replace({"initial.cell": True, "initial.at": [4.75]}).prepare()
+    assert (single.initial.density > 0).sum() == 1
+
+
+def test_a_spike_beyond_the_outermost_centres_is_told():
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (10, 10)).build()
+    kind = Spike((0.02, 0.5))
+    assert (kind.sample(mesh, {}) > 0).sum() == 2
+    assert coverage(kind, mesh).note == ("[0.02, 0.5] is beyond the outermost cell centres; its mean is [0.05, 0.5]")
+    assert coverage(Spike((0.05, 0.5)), mesh).note == ""
