@@ -226,9 +226,12 @@ def check_density(kind: DensityKind, mesh: Mesh, finer: Mesh, parameters: Mappin
     assert values.min() >= 0
     mass = mesh.volume @ values
     assert mass > 0
-    assert kind.total_mass(mesh, parameters) == (mass if kind.mass is None else kind.mass)
-    if kind.normalised:
-        assert mass == pytest.approx(1.0, abs=1e-3)
+    assert kind.total_mass(mesh, parameters) == (mass if kind.scaled_mass is None else kind.scaled_mass)
+    facts = Facts(mesh, Drift(), 1.0, 1.0, kind, parameters=parameters)
+    coverage = kind.coverage(facts, None, mass)
+    if coverage is not None:
+        assert 0 <= coverage.off_mesh <= kind.truncate
+        assert coverage.deviation > 0
     mean = mesh.volume * values @ mesh.centre / mass
     width = np.ptp(mesh.points, axis=0) * mesh.cells ** (-1 / mesh.dimension)
     if kind.gaussian is not None:
@@ -243,7 +246,6 @@ def check_density(kind: DensityKind, mesh: Mesh, finer: Mesh, parameters: Mappin
         assert (np.abs(fine_mean - mean) <= width).all()
     assert kind.own_density
     assert not kind.is_exact
-    facts = Facts(mesh, Drift(), 1.0, 1.0, kind, parameters=parameters)
     np.testing.assert_array_equal(kind.on(facts, None, 0.0), values)
     assert all(Path(file).exists() for file in kind.files)
     assert kind.sampling in get_args(Sampling)

@@ -52,7 +52,7 @@ BAD = [  # what to set, what is said
     ("flow.epsilon", "nan", 'expected a number, got "nan"'),
     ("flow.epsilon", "'1 2'", 'expected a number, got "1 2"'),
     ("flow.flux", "{kind: upwnd}", r'unknown kind upwnd; did you mean "upwind"\? \(one of'),
-    ("flow.stepper", "{kind: ljko}", "unknown kind ljko"),
+    ("flow.stepper", "{kind: ljko}", "kind ljko is for flow gradient-flow: write flow: .kind: gradient-flow, energy"),
     ("flow.stepper.kind", "rk4", "implicit-euler, crank-nicolson, tr-bdf2"),
     ("flow.potential", "0.5*q*x**2", "unknown name q"),
     ("flow.potential", "y**2", "unknown name y"),

@@ -244,7 +244,9 @@ def test_intervals_bring_jko_to_the_recursion_at_order_two():
 def test_multigrid_takes_the_same_steps(kind, dimension, cells):
     found = []
     for solver in ("direct", "multigrid"):
-        square = case(ENERGIES["low noise"], "{kind: expression, density: exp(-9*(x - 0.3)**2) + 0.01}", 0.05, 3, cells)
+        square = case(
+            ENERGIES["low noise"], "{kind: expression, density: exp(-9*(x - 0.3)**2) + 0.01, mass: 1}", 0.05, 3, cells
+        )
         box = {"kind": "box", "lower": [0] * dimension, "upper": [1] * dimension, "cells": [cells] * dimension}
         stepper = {"kind": kind, "solver": {"kind": solver}}
         found.append(final(square.replace({"mesh": box, "flow.stepper": stepper})))

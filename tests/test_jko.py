@@ -27,7 +27,7 @@ ENERGIES = {
 }
 STARTS = {
     "vacuum": "{kind: uniform, lower: [0.3, 0.3], upper: [0.7, 0.7]}",
-    "tails": "{kind: expression, density: exp(-((x - 0.3)**2 + (y - 0.4)**2)/0.003) + 1e-12}",
+    "tails": "{kind: expression, density: exp(-((x - 0.3)**2 + (y - 0.4)**2)/0.003) + 1e-12, mass: 1}",
 }
 
 

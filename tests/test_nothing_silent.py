@@ -50,7 +50,7 @@ flow:
   kind: gradient-flow
   energy: [{kind: entropy, epsilon: 0.1}, {kind: potential, potential: x**2}]
   stepper: {kind: midpoint}
-initial: {kind: gaussian, mean: [0], covariance: [[1]]}
+initial: {kind: gaussian, mean: [0], covariance: [[0.6]]}
 times: {end: 1, step: 0.05}
 """)
     simulation = well.prepare()

@@ -88,7 +88,7 @@ def test_the_deviation_is_measured_along_the_principal_axes():
     assert coverage(Gaussian((0.0, 0.0), ((0.04, 0.0), (0.0, 0.64))), flat).deviation == pytest.approx(2.0)
     assert coverage(Gaussian((0.0, 0.0), ((0.64, 0.0), (0.0, 0.04))), flat).deviation == pytest.approx(0.5)
     graded = Graded((-1.0,), (1.0,), (40,), (0.2,)).build()
-    width = float(np.diff(graded.edges[0])[20])
+    width = np.diff(graded.edges[0])[np.searchsorted(graded.edges[0], 1e-9) - 1]
     assert coverage(Gaussian((1e-9,), ((0.01,),)), graded).deviation == pytest.approx(0.1 / width)
 
 
