@@ -35,6 +35,7 @@ SLOW = {
     "stationary": "steady states and spectra on large meshes",
     "steppers": "contracts of every stepper on every kind of mesh",
     "structure": "thousands of steps",
+    "symmetries": "hundreds of runs in every stepper",
     "transport": "geodesics by both solvers",
     "voronoi": "diagrams of many point sets, and their faults",
     "wasserstein": "bounds against linear programming",

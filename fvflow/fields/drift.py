@@ -47,7 +47,7 @@ class BaseDrift:
 
     def potential_drop(self, mesh: Mesh, time: float) -> Array:
         """w = d/|s| int_s v.n of each face (face,), V_K - V_L if v = -grad V; by three Gauss points per axis."""
-        step = 1e-3 * float(mesh.distance.min(initial=1.0))
+        step = 1e-3 * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
 
         def normal_velocity(at: Array, faces: Subset) -> Array:
             return np.asarray((self.velocity_at(at, time, step) * mesh.normal[faces]).sum(axis=1))

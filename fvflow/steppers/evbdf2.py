@@ -21,7 +21,7 @@ from fvflow.steppers.schur import MeshSystemSolver, sparse
 _LARGEST_HELD_BACK = (
     1e-2  # largest outflow that the extrapolation may ask for beyond what cells hold, relative to the mass
 )
-_VACUUM = 1e-14  # relative to the mean: faces with less density are closed in the extrapolation
+_VACUUM = 1e-10  # relative to the mean: faces with less density are closed, as round-off of masses would drive them
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class InteriorPoint:
 
     def _merit(self, continuity: Array, optimality: Array) -> float:
         mass, potential = continuity / self._mean, optimality / self._spread
-        return float((mass**2 / self._volume + self._volume * potential**2).sum())
+        return float((mass**2 / self._volume + self._volume * potential**2).sum() / self._volume.sum())
 
     def _advanced(self, point: _Point) -> _Point:
         """One predictor-corrector step."""

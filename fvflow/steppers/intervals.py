@@ -80,23 +80,27 @@ class IntervalsNewton(CentredNewton):
 
     def advance(self, continuity: Array, optimality: Array) -> None:
         """One Newton step, limited as for upwind mobility. Raises NumericsError."""
+        from scipy.sparse import diags_array
+
         count, cells = self._count, len(self.volume)
-        matrix = self._matrix()
+        unit = np.array([np.sqrt(self._scale / self._mass), self._mean / np.sqrt(self._scale * self._mass)])
+        scale = np.repeat(unit, count * cells)  # of potentials and of densities: pivots do not depend on the units
+        matrix = (diags_array(scale) @ self._matrix() @ diags_array(scale)).tocsc()
         if not np.isfinite(matrix.data).all():
             raise NumericsError("the Newton matrix overflowed")
         factors = factorise(matrix, indefinite=True)
 
         def local_step(continuity: Array, optimality: Array) -> Array:
             right = np.concatenate([continuity.ravel(), optimality.ravel()])
-            return np.asarray(factors.solve(-right)).reshape(2 * count, cells)
+            return np.asarray(scale * factors.solve(-scale * right)).reshape(2 * count, cells)
 
         step = local_step(continuity, optimality)
         if self._total.interacting:
 
             def response(last: Array) -> Array:
-                """The step for a right-hand side in the last optimality condition alone."""
+                """The step for a right-hand side in the last optimality condition alone, 0 in vacuum."""
                 shifted = np.zeros_like(optimality)
-                shifted[-1] = last
+                shifted[-1] = np.where(self._vacuum, 0.0, last)
                 return local_step(np.zeros_like(continuity), shifted)
 
             right = self._interaction(step[-1])

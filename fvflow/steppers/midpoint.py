@@ -28,6 +28,7 @@ from fvflow.steppers.mobility import UpstreamRatio
 from fvflow.steppers.newton import round_off
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import Map
+from fvflow.steppers.upwind_newton import step_length
 
 _MOST_DAMPED = 4  # first steps that are damped where data are rough
 _LARGEST_GROWTH = 1.01  # of the total variation in a step of smooth data, relative to a damped step
@@ -165,9 +166,13 @@ class Midpoint(GradientStepperBase):
         density: Array,
         tolerance: float,
     ) -> _Solution:
-        """The solution of the nonlinear system. Raises NumericsError if Newton's method does not converge."""
+        """The solution of the nonlinear system. Raises NumericsError if Newton's method does not converge.
+
+        The system has a kink where a flux turns, as that of `UpwindNewton`, and cycles about one are left as there.
+        """
         mesh, before = problem.mesh, state.density
         conductance = tau * mesh.transmissibility
+        errors: list[float] = []
         for iteration in range(self.iterations):
             phi = problem.total.secant(before, density)
             drop = phi[mesh.owner] - phi[mesh.neighbour]
@@ -179,11 +184,12 @@ class Midpoint(GradientStepperBase):
                 return _Solution(density, flux, phi, float(flux @ drop), iteration, error)
             if not np.isfinite(error):
                 break
+            errors.append(error)
             slope = problem.total.secant_slope(before, density)
             by_owner, by_neighbour = (conductance * part * drop for part in mobility.partials(drop))
             down = flow * slope[mesh.owner] + by_owner  # d flux/d rho_K
             up = flow * slope[mesh.neighbour] - by_neighbour  # -d flux/d rho_L
-            change = _newton_step(problem, down, up, flow, residual, order)
+            change = step_length(errors) * _newton_step(problem, down, up, flow, residual, order)
             density = np.maximum(density - change, _MAX_DECREASE * density)
         raise NumericsError(NO_CONVERGENCE)
 

@@ -6,21 +6,24 @@ from typing import Literal
 
 import numpy as np
 
+from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.steppers.reconstruction import reconstruction
 
 Mobility = Literal["limited", "upwind"]
 
 _LEAST, _LARGEST = 0.5, 2.0  # ratios of a face density to that of the upstream cell
+_RESOLVED = 1e-6  # relative to the mean: slopes of much smaller densities are the round-off of steps that subtract
 
 
 class UpstreamRatio:
     """theta_{K->L} with rho_s = theta_{K->L} rho_K for a face that the mass leaves K through.
 
-    `upwind`: 1. `limited`: clip((rho^n_K + rise)/rho^n_K, 1/2, 2), the rise from K to the face being that of a limited
-    reconstruction of the density before the step: second order in space where the density is smooth and neighbours
-    differ less than threefold, 1 at extrema and in empty cells. Each face has one ratio for either direction, so that
-    the transport matrix of a step remains an M-matrix and its transport cost convex.
+    `upwind`: 1. `limited`: clip(1 + rise/max(rho^n_K, 1e-6 mean), 1/2, 2), the rise from K to the face being that of a
+    limited reconstruction of the density before the step: second order in space where the density is smooth and
+    neighbours differ less than threefold, 1 at extrema and in cells that are empty but for round-off. Each face has one
+    ratio for either direction, so that the transport matrix of a step remains an M-matrix and its transport cost
+    convex.
     """
 
     def __init__(self, mesh: Mesh, mobility: Mobility) -> None:
@@ -34,14 +37,9 @@ class UpstreamRatio:
         mesh = self._mesh
         if self._upwind:
             return np.ones(mesh.faces), np.ones(mesh.faces)
-        rises = self._sides.rises(density)
+        scale = np.maximum(density, _RESOLVED * inner(mesh.volume, density) / float(mesh.volume.sum()))
         own, other = (
-            _ratio(density[cell], rise) for cell, rise in zip((mesh.owner, mesh.neighbour), rises, strict=True)
+            np.clip(1.0 + rise / scale[cell], _LEAST, _LARGEST)
+            for cell, rise in zip((mesh.owner, mesh.neighbour), self._sides.rises(density), strict=True)
         )
         return own, other
-
-
-def _ratio(density: Array, rise: Array) -> Array:
-    full = density > 0
-    ratio = np.where(full, (density + rise) / np.where(full, density, 1.0), 1.0)
-    return np.clip(ratio, _LEAST, _LARGEST)

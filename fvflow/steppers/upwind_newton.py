@@ -79,16 +79,17 @@ class UpwindNewton:
                 change = -schur.inverse(errors[-1], False)(continuity + schur.coupling(weight * optimality))
             except NumericsError:
                 break
-            length = _DAMPED if _stalled(errors) else 1.0
+            length = step_length(errors)
             phi = phi + length * change
             growth = weight * (optimality + schur.coupling_transpose(change) / volume)
             density = limited(density, length * growth, step.mean)
         raise NotConverged(iteration)
 
 
-def _stalled(errors: list[float]) -> bool:
-    """Whether the last three iterations have not halved the least error before them, after the first six."""
-    return len(errors) > _UNDAMPED and errors[-1] > 0.5 * min(errors[:-_WINDOW])
+def step_length(errors: list[float]) -> float:
+    """4/5 where the last three iterations have not halved the least error before them, after the first six; else 1."""
+    stalled = len(errors) > _UNDAMPED and errors[-1] > 0.5 * min(errors[:-_WINDOW])
+    return _DAMPED if stalled else 1.0
 
 
 def capped_weight(second: Array, density: Array, mean: float, scale: float) -> Array:
