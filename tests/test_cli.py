@@ -347,9 +347,7 @@ def test_check_estimates_what_is_then_seen(tmp_path):
     call("run", OU, cwd=tmp_path)
     assert float(report["result"].split()[1]) == pytest.approx((tmp_path / "ou-1d.nc").stat().st_size / 1024, rel=0.3)
     assert report["result"].endswith("KiB")
-    assert report["Peclet number"].startswith(
-        "at most 0.23 "
-    )  # x_f h/eps, h = 0.05, at the last face with 1e-6 of the mean mass
+    assert report["Peclet number"].startswith("at most 0.23 ")  # x_f h/eps, x_f the last with 1e-6 of the mean
     assert 100 < float(report["memory"].split()[1]) < 400
     assert 0 < float(report["time"].split()[1]) < 30
 
