@@ -61,14 +61,14 @@ _MASSLESS = 1e-6  # mass of the cells of a face, relative to the mean over the f
 RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
 
 
-def face_resolution(mesh: Mesh, density: Array, down: Array, up: Array, eps: float) -> FaceResolution:
+def face_resolution(mesh: Mesh, density: Array, flux: FluxKind, down: Array, up: Array, eps: float) -> FaceResolution:
     """The resolution for the coefficients T B(-w) and T B(w) of each face (face,) and a density (cell,).
 
-    The Peclet number is |B(-w) - B(w)|/eps and the numerical diffusion (B(-w) + B(w))/2 - eps.
+    The numerical diffusion is (B(-w) + B(w))/2 - eps.
     """
     mass = mesh.volume * density
     weight = mass[mesh.owner] + mass[mesh.neighbour]
-    peclet = np.abs(down - up) / (mesh.transmissibility * eps)
+    peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
     diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
     weight = np.where(weight > _MASSLESS * weight.mean(), weight, 0.0)
     total, present = float(weight.sum()), weight > 0
@@ -103,6 +103,10 @@ class FluxKind:
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face (face,), with B(0) = eps; raises CaseError if a Peclet number is above `max_peclet`."""
         raise NotImplementedError
+
+    def peclet(self, net: Array) -> Array:
+        """|w|/eps of each face (face,) from (B(-w) - B(w))/eps (face,)."""
+        return np.abs(net)
 
     def valid(self, peclet: float) -> bool:
         """Whether faces may have this Peclet number |w|/eps."""
@@ -185,6 +189,10 @@ class SquareRoot(FluxKind):
     keeps_gibbs = True
     requires_diffusion = True
     max_peclet = 40.0
+
+    def peclet(self, net: Array) -> Array:
+        """|w|/eps of each face (face,), as B(-w) - B(w) = 2 eps sinh(w/(2 eps))."""
+        return np.asarray(2.0 * np.arcsinh(0.5 * np.abs(net)))
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face; raises CaseError if a Peclet number |w|/eps is above 40."""

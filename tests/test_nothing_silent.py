@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
+import fvflow
 from fvflow.case import Case
+from fvflow.errors import CaseError
+from fvflow.fluxes import Flux
 from tests.scenes import every_state
 
 RINGS = """
@@ -76,3 +81,150 @@ times: {end: 0.04, step: 0.01}
     assert simulation.statistics.reasons().endswith(f"({count})")
     assert f"{count} of 4 steps were taken by a fallback method" in simulation.remarks()[0]
     assert "negative" in simulation.remarks()[0] or "convergence" in simulation.remarks()[0]
+
+
+PECLET = """
+mesh: {kind: box, lower: [0, 0], upper: [12, 12], cells: [60, 60]}
+flow:
+  kind: fokker-planck
+  velocity: ["(e**2 + x**2)/((1 + x**2)*(1 + y)) - a*x", "(b - y/(1 + c*x**2))/tau"]
+  epsilon: 0.001
+parameters: {e: 0.1, a: 0.1, b: 0.1, c: 100, tau: 5.0}
+initial: {kind: gaussian, mean: [3, 3], covariance: [[0.3, 0], [0, 0.3]]}
+times: {end: 2, step: 0.1}
+"""
+
+
+def test_cells_that_do_not_resolve_the_drift_are_told_with_the_extra_diffusion_and_the_cure():
+    case = Case.parse(PECLET)
+    report = case.check()
+    assert "order 2 in space at Peclet numbers below 2" in report["method"]
+    assert "first order in space there, with numerical diffusion" in report["Peclet number"]
+    assert "use stepper muscl, or cells" in report["Peclet number"]
+    simulation = case.prepare()
+    every_state(case, simulation)
+    (remark,) = simulation.remarks()
+    assert remark.startswith("the Peclet number |v| d/epsilon was above 2 at ")
+    assert {"peclet", "peclet_share", "numerical_diffusion"} <= simulation.figures().keys()
+    limited = case.replace({"flow.stepper": {"kind": "muscl"}}).prepare()
+    every_state(case, limited)
+    assert limited.remarks() == []
+    assert "Peclet number" not in case.replace({"flow.stepper": {"kind": "muscl"}}).check()
+
+
+@pytest.mark.parametrize("flux", get_args(Flux))
+def test_the_numerical_diffusion_of_a_flux_is_what_a_travelling_density_shows(flux):
+    """In a constant velocity the variance grows at 2 (eps + numerical diffusion), exactly, for every two-point flux."""
+    case = Case.parse(f"""
+mesh: {{kind: box, lower: [-10], upper: [14], cells: [80]}}
+flow: {{kind: fokker-planck, epsilon: 0.1, velocity: [1.5], flux: {{kind: {flux.kind}}}, stepper: {{kind: tr-bdf2}}}}
+initial: {{kind: gaussian, mean: [0], covariance: [[1]]}}
+times: {{end: 1, step: 0.01}}
+""")
+    simulation = case.prepare()
+    first, *_, last = every_state(case, simulation)
+    centre, mass = simulation.mesh.centre[:, 0], simulation.mesh.volume[0]
+    before, after = (mass * state.density @ centre**2 - (mass * state.density @ centre) ** 2 for state in (first, last))
+    found = (after - before) / (2 * 0.1) - 1.0
+    assert simulation.statistics.resolution.diffusion == pytest.approx(found, rel=1e-3, abs=1e-3)
+    assert simulation.statistics.resolution.peclet == pytest.approx(1.5 * 0.3 / 0.1)
+
+
+def test_a_drift_that_is_resolved_is_not_blamed():
+    case = Case.parse(PECLET).replace({"flow.epsilon": 1.0})
+    simulation = case.prepare()
+    every_state(case, simulation)
+    assert simulation.remarks() == []
+    assert "above" not in case.check()["Peclet number"]
+
+
+@pytest.mark.parametrize("stepper", ["implicit-euler", "crank-nicolson", "tr-bdf2"])
+@pytest.mark.parametrize(
+    "flow",
+    ["epsilon: 0.8, potential: 0.5*x**2", "epsilon: 0.3, potential: (x**2-1)**2", "epsilon: 0.1, velocity: [sin(x)/2]"],
+)
+def test_the_error_in_time_is_estimated(flow, stepper):
+    """Against the difference from a run in steps of an eighth."""
+    case = Case.parse(f"""
+mesh: {{kind: box, lower: [-5], upper: [5], cells: [100]}}
+flow: {{kind: fokker-planck, {flow}, stepper: {{kind: {stepper}}}}}
+initial: {{kind: gaussian, mean: [1], covariance: [[0.3]]}}
+times: {{end: 0.8, step: 0.005, save: 0.3}}
+""")
+    simulation = case.prepare()
+    coarse = every_state(case, simulation)[-1].density
+    fine = every_state(case.replace({"times.step": 0.005 / 8}))[-1].density
+    order = 1 if stepper == "implicit-euler" else 2
+    error = simulation.mesh.volume @ np.abs(coarse - fine) / (1 - 8.0**-order)
+    assert simulation.figures()["time_error"] == pytest.approx(error, rel=0.1)
+
+
+def test_steps_that_are_too_long_are_told():
+    case = Case.parse("""
+mesh: {kind: box, lower: [-5], upper: [5], cells: [100]}
+flow: {kind: fokker-planck, epsilon: 0.3, velocity: [1.0]}
+initial: {kind: gaussian, mean: [-2], covariance: [[0.3]]}
+times: {end: 3, step: 0.3}
+""")
+    simulation = case.prepare()
+    every_state(case, simulation)
+    assert any("error in time is estimated at" in remark for remark in simulation.remarks())
+    moving = case.replace({"flow.velocity": ["1 + 0*t"]}).prepare()
+    every_state(case, moving)
+    assert "time_error" not in moving.figures(), "the estimate needs a steady drift"
+
+
+def test_positivity_is_judged_by_the_steps_taken():
+    case = Case.parse("""
+mesh: {kind: box, lower: [-3], upper: [3], cells: [60]}
+flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2, stepper: {kind: tr-bdf2}}
+initial: {kind: gaussian, mean: [0], covariance: [[0.3]]}
+times: {end: 0.05, step: {initial: 1.0e-4, tolerance: 1.0e-7}}
+""")
+    simulation = case.prepare()
+    assert simulation.positivity().startswith("not guaranteed: step 0.05 is above")
+    every_state(case, simulation)
+    assert simulation.positivity().startswith(f"guaranteed: step {simulation.statistics.longest_step:g} is at most")
+    long = case.replace({"times.step": 0.05}).prepare()
+    every_state(case, long)
+    assert long.positivity().endswith("all the same the density stayed >= 0")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"boundary": "{a: 1}"}, "unknown key; no mass crosses a wall"),
+        ({"flow.boundary_conditions": "1"}, "unknown key; no mass crosses a wall"),
+        ({"periodic": "[x]"}, "unknown key; no axis is periodic"),
+        ({"flow.diffusion": "1"}, "the coefficient of diffusion is the number `epsilon`"),
+        ({"flow.source": "1"}, "unknown key; the mass is conserved"),
+        ({"epsilon": "3"}, r"--set epsilon=3: unknown key; did you mean flow\.epsilon\?"),
+        ({"step": "0.1"}, r"did you mean times\.step\?"),
+        (
+            {"flow.stepper": "{kind: ljko}"},
+            r"is for flow gradient-flow: write flow: \{kind: gradient-flow, energy: \.\.\.",
+        ),
+        ({"flow.stepper": "{kind: muscle}"}, 'did you mean "muscl"'),
+        ({"initial": "{kind: delta, at: [0]}"}, 'unknown kind delta; did you mean "spike"'),
+        ({"initial": "{kind: normal}"}, 'did you mean "gaussian"'),
+        ({"mesh.kind": "grid"}, 'did you mean "box"'),
+    ],
+)
+def test_what_other_programs_call_it_leads_to_what_it_is_here(setting, message):
+    with pytest.raises(CaseError, match=message):
+        Case.read("cases/ou-1d.yaml", setting)
+
+
+@pytest.mark.parametrize("text", ["mesh:\n\tkind: box\n", "mesh: {kind: box,\n\tcells: [3]}\nflow:\n\tkind: a\n"])
+def test_a_tab_is_named(text):
+    with pytest.raises(CaseError, match=r"a tab; indent by spaces"):
+        Case.parse(text)
+
+
+@pytest.mark.parametrize("grid", ["SphericalGrid1D", "CylindricalGrid1D", "CylindricalGrid2D"])
+def test_a_mesh_that_carries_another_measure_is_refused(grid):
+    import fipy
+
+    sizes = {"nr": 5, "dr": 0.2} | ({"nz": 4, "dz": 0.2} if grid.endswith("2D") else {})
+    with pytest.raises(CaseError, match="carries another measure, as in radial coordinates"):
+        fvflow.from_fipy(getattr(fipy, grid)(**sizes))

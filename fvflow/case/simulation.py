@@ -82,7 +82,7 @@ class Simulation:
     def layout(self) -> Layout:
         """The variables of the result."""
         diagnostics = dict(DIAGNOSTICS)
-        if self.problem.energy(0.0) is not None:
+        if self.problem.energy(self.initial.time) is not None:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:
             diagnostics |= STEPS

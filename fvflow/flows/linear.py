@@ -84,4 +84,4 @@ class LinearFlow(BaseFlow):
         """How well the cells resolve the drift where the mass is; None if eps is 0."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
-        return face_resolution(problem.mesh, state.density, *problem.coefficients(state.time), self.epsilon)
+        return face_resolution(problem.mesh, state.density, self.flux, *problem.coefficients(state.time), self.epsilon)
