@@ -282,7 +282,7 @@ class Times(TimeGrid):
 
     def describe(self) -> str:
         """Steps and frames, for `check`."""
-        start = f", from t = {self.origin:g} on" if self.start is not None else ""
+        start = f", from t = {self.origin:g} on" if self.origin != 0 else ""
         if self.adaptive is not None:
             return f"chosen by their error, the first {self.first:g}{start}, {self.saves + 1} frames"
         return f"{self.steps} of at most {self.first:g}{start}, {self.saves + 1} frames"

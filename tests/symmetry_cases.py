@@ -284,11 +284,12 @@ def _initial(random: Generator, mesh: Box | Graded) -> Any:
     dimension = len(mesh.cells)
     kind = random.choice(["gaussian", "mixture", "uniform", "block", "spike", "noise", "holes"])
     if kind == "gaussian":
-        return Gaussian(_point(random, dimension, 0.8), _covariance(random, dimension))
+        return Gaussian(_point(random, dimension, 0.8), _covariance(random, dimension), truncate=0.99)
     if kind == "mixture":
         weights = map(float, random.uniform(0.5, 2, 3))
         return Mixture(
-            tuple(Component(_point(random, dimension, 0.8), _covariance(random, dimension), w) for w in weights)
+            tuple(Component(_point(random, dimension, 0.8), _covariance(random, dimension), w) for w in weights),
+            truncate=0.99,
         )
     if kind == "uniform":
         return Uniform(mesh.lower, mesh.upper)

@@ -192,7 +192,8 @@ def test_midpoint_balances_the_energy_in_every_step(step):
     prepared = midpoint(200, step, end=6 * step, warmup=1).prepare()
     states = []
     list(prepared.frames(states.append))
-    assert [state.damped for state in states[1:]] == [1, 0, 0, 0, 0, 0]
+    assert [np.isfinite(state.gap) for state in states[1:]] == [True] + 5 * [False], "the first is one of ljko"
+    assert not any(state.damped or state.fallback for state in states), "as the case asks for it"
     energy = [prepared.problem.energy(0.0).value(state.density) for state in states]
     off = [
         after - before + state.dissipated for before, after, state in zip(energy, energy[1:], states[1:], strict=False)
@@ -378,10 +379,10 @@ def test_the_accuracy_chooses_the_intervals():
     assert final(unreachable)[2]["reduced"] == 2
 
 
-@pytest.mark.parametrize("kind", ["jko", "evbdf2"])
-def test_steps_of_a_front_that_keep_less_than_they_promise_are_counted(kind):
+@pytest.mark.parametrize(("kind", "steps"), [("jko", 5), ("evbdf2", 20)])
+def test_steps_of_a_front_that_keep_less_than_they_promise_are_counted(kind, steps):
     energy = "{kind: porous-medium, exponent: 3}, {kind: potential, potential: 2*(x**2 + y**2)}"
-    square = case(energy, STARTS["vacuum"], 0.01, steps=5)
+    square = case(energy, STARTS["vacuum"], 0.01, steps=steps)
     figures = final(square.replace({"flow.stepper": {"kind": kind}}))[2]
-    assert 1 <= figures["reduced"] <= 5
+    assert 1 <= figures["reduced"] <= steps
     assert ("step_gap" in figures) == bool(figures["fallbacks"]), "only ljko proves one"

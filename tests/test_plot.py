@@ -229,7 +229,7 @@ def test_no_seams_between_cells():
 @pytest.mark.parametrize("mesh", ["box", "voronoi"])
 def test_a_geodesic_shows_its_distance_and_its_velocity(mesh):
     """A translation by (0.3, 0.2): W2 is its length, and so are the arrows, where there is mass."""
-    density = {"kind": "gaussian", "covariance": [[0.02, 0], [0, 0.02]]}
+    density = {"kind": "gaussian", "covariance": [[0.02, 0], [0, 0.02]], "truncate": 0.05}
     flow = {"kind": "transport", "intervals": 4, "target": {**density, "mean": [0.65, 0.6]}, "accept": True}
     grid = {"kind": "box", "lower": [0, 0], "upper": [1, 1], "cells": [20, 20]}
     if mesh == "voronoi":

@@ -327,7 +327,12 @@ def test_densities_beyond_all_doubles():
 def test_no_initial_density_is_needed(kind):
     """Without one the mass is 1, and a density that is given counts by its mass only."""
     flow = {"kind": kind, "epsilon": 0.3, "potential": POTENTIALS[2]}
-    given = case(2, 16, flow, initial={"kind": "gaussian", "mean": [0.2, 0], "covariance": [[1, 0], [0, 1]], "mass": 3})
+    given = case(
+        2,
+        16,
+        flow,
+        initial={"kind": "gaussian", "mean": [0.2, 0], "covariance": [[1, 0], [0, 1]], "mass": 3, "truncate": 0.5},
+    )
     bare = given.replace({"initial": None})
     assert "initial" not in bare.values
     one, three = density(bare), density(given)

@@ -43,7 +43,7 @@ def even(mesh, count):
 
 def gaussian(dimension):
     mean, covariance = CENTRED["mean"][:dimension], np.array(CENTRED["covariance"])[:dimension, :dimension]
-    return Gaussian(tuple(mean), tuple(map(tuple, covariance.tolist())))
+    return Gaussian(tuple(mean), tuple(map(tuple, covariance.tolist())), truncate=0.5)
 
 
 def run(mesh, **flow):

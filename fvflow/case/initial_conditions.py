@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,6 +88,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def _rounded_up(share: float) -> float:
+    """A number of one digit above it."""
+    unit = 10.0 ** math.floor(math.log10(share))
+    return math.ceil(share / unit * (1.0 + _ROUND_OFF)) * unit
+
+
 def target_density(facts: Facts, reference: Reference | None, initial: Array) -> PlacedDensity:
     """The target density, scaled to the mass of the initial one; raises CaseError if the masses differ."""
     assert facts.target is not None
@@ -139,7 +146,7 @@ def _placed(name: str, kind: DensityKind, facts: Facts, reference: Reference | N
 def _require_covered(coverage: Coverage, truncate: float) -> None:
     """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
     if coverage.off_mesh > truncate:
-        share = min(float(f"{1.1 * coverage.off_mesh:.1g}"), 0.999)
+        share = _rounded_up(coverage.off_mesh)
         cut = f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""
         raise CaseError(
             f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "

@@ -104,7 +104,7 @@ class Midpoint(GradientStepperBase):
             return total_variation(problem.mesh, state.density)
 
         def damped(state: State, length: float) -> State:
-            return replace(in_halves(robust, state, length), damped=1)
+            return replace(in_halves(robust, state, length), damped=int(self.warmup is None))
 
         return step
 
