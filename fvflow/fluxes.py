@@ -47,16 +47,23 @@ class FaceResolution:
     largest_diffusion: float
     """Largest numerical diffusion over eps of a face with mass."""
 
-    def describe(self) -> str:
-        """What it means where the drift is not resolved, and what helps."""
-        return (
-            f"above 2 at {100 * self.share:.3g} % of the faces, weighted by mass: first order in space there, with "
-            f"numerical diffusion |v| d/2, {self.diffusion:.3g} times epsilon on average and up to "
-            f"{self.largest_diffusion:.3g} times; use stepper muscl, or cells {math.ceil(self.peclet / 2)} times as "
-            "small"
-        )
+    @property
+    def faces(self) -> str:
+        """The share in words."""
+        return f"above 2 at {100 * self.share:.3g} % of the faces, weighted by mass"
+
+    @property
+    def added(self) -> str:
+        """The numerical diffusion in words."""
+        return f"{self.diffusion:.3g} times epsilon on average and up to {self.largest_diffusion:.3g} times"
+
+    @property
+    def finer(self) -> str:
+        """The mesh that resolves the drift, in words."""
+        return f"cells {math.ceil(self.peclet / RESOLVED * (1 - 1e-9))} times as small"
 
 
+_LITTLE = 0.05  # numerical diffusion over eps of upwinding that is not worth a word
 _MASSLESS = 1e-6  # mass of the cells of a face, relative to the mean over the faces, below which it does not count
 RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
 
@@ -71,7 +78,7 @@ def face_resolution(mesh: Mesh, density: Array, flux: FluxKind, down: Array, up:
     peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
     diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
     weight = np.where(weight > _MASSLESS * weight.mean(), weight, 0.0)
-    total, present = float(weight.sum()), weight > 0
+    total, present = max(float(weight.sum()), np.finfo(float).tiny), weight > 0
     coarse = peclet > RESOLVED
     return FaceResolution(
         float(peclet[present].max(initial=0.0)),
@@ -97,6 +104,8 @@ class FluxKind:
     """Whether B(-w) = exp(w/eps) B(w), so that the discrete Gibbs state exp(-V/eps) is stationary."""
     requires_diffusion: ClassVar[bool] = False
     """Whether it is undefined or unstable at epsilon = 0, where cases with it are refused."""
+    where: ClassVar[str] = ""
+    """At which Peclet numbers it has its order, if not at all."""
     max_peclet: ClassVar[float] = math.inf
     """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
 
@@ -108,6 +117,10 @@ class FluxKind:
         """|w|/eps of each face (face,) from (B(-w) - B(w))/eps (face,)."""
         return np.abs(net)
 
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
+        return "" if resolution.share == 0 else f"{resolution.faces}; use {resolution.finer}"
+
     def valid(self, peclet: float) -> bool:
         """Whether faces may have this Peclet number |w|/eps."""
         return peclet <= self.max_peclet
@@ -115,8 +128,7 @@ class FluxKind:
     def describe(self, epsilon: float) -> str:
         """Its kind and order in space."""
         if epsilon > 0:
-            where = " at Peclet numbers below 2" if self.order == 2 and self.monotone else ""
-            return f"{self.kind} flux (order {self.order} in space{where})"
+            return f"{self.kind} flux (order {self.order} in space{self.where})"
         return f"{self.kind} flux (upwind at epsilon 0: order 1 in space)"
 
 
@@ -126,6 +138,12 @@ class Upwind(FluxKind):
 
     kind: Literal["upwind"] = "upwind"
     monotone = True
+
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """The numerical diffusion |v| d/2, which there is at any Peclet number."""
+        if resolution.diffusion < _LITTLE:
+            return ""
+        return f"such that upwinding adds a diffusion |v| d/2, {resolution.added}; use flux scharfetter-gummel"
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face (face,)."""
@@ -139,6 +157,15 @@ class Centred(FluxKind):
     kind: Literal["centred"] = "centred"
     order = 2
     requires_diffusion = True
+
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """Where it is not monotone."""
+        if resolution.share == 0:
+            return ""
+        return (
+            f"{resolution.faces}: the centred flux is not monotone there, so that the density may oscillate and become "
+            f"negative; use flux scharfetter-gummel, stepper muscl, or {resolution.finer}"
+        )
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face (face,)."""
@@ -157,6 +184,16 @@ class ScharfetterGummel(FluxKind):
     order = 2
     monotone = True
     keeps_gibbs = True
+    where = " at Peclet numbers below 2"
+
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """Where it is upwind, with the numerical diffusion of that."""
+        if resolution.share == 0:
+            return ""
+        return (
+            f"{resolution.faces}: first order in space there, with numerical diffusion up to |v| d/2, "
+            f"{resolution.added}; use stepper muscl, or {resolution.finer}"
+        )
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face (face,)."""
@@ -189,6 +226,15 @@ class SquareRoot(FluxKind):
     keeps_gibbs = True
     requires_diffusion = True
     max_peclet = 40.0
+
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """How much its rates are too large."""
+        if resolution.share == 0:
+            return ""
+        return (
+            f"{resolution.faces}, where the rates of the square-root flux are exp(P/2), too large: they add a "
+            f"diffusion of {resolution.added}; use flux scharfetter-gummel, or {resolution.finer}"
+        )
 
     def peclet(self, net: Array) -> Array:
         """|w|/eps of each face (face,), as B(-w) - B(w) = 2 eps sinh(w/(2 eps))."""

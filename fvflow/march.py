@@ -9,11 +9,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
 from fvflow.steppers import GROWTH, EmbeddedStep, Step
-from fvflow.times import ROUND_OFF, Adaptive, TimeGrid, Times
+from fvflow.times import ROUND_OFF, TimeGrid, Times
 
 _SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
 
@@ -36,10 +37,10 @@ def march(
     if times.adaptive is not None:
         yield from _adaptive(embedded or _doubled(step, volume, order), state, times, times.adaptive, order, growth)
         return
-    first = times.save_time(1) - times.save_time(0)
+    first = times.interval(1)
     for index in range(1, times.saves + 1):
         start, end, substeps = times.save_time(index - 1), times.save_time(index), times.substeps(index)
-        interval = end - start
+        interval = times.interval(index)
         if math.isclose(interval, first, rel_tol=ROUND_OFF):
             interval = first  # equal to the last bit, so that factors are reused
         length = interval / substeps

@@ -59,7 +59,7 @@ class RunStatistics:
     variation_growth: float = 0.0
     """Largest growth of the total variation in a step, relative to that after the step."""
     time_error: TimeErrorMonitor | None = None
-    """Estimate of the error in time at the end."""
+    """Estimate of the error in time."""
     resolution: FaceResolution | None = None
     """How well the cells resolve the drift where the mass is, at the frame where that is worst."""
     convexity: EviMonitor | None = None
@@ -68,6 +68,8 @@ class RunStatistics:
     """Total transport cost or dissipation."""
     length: float = 0.0
     """Length of the last step."""
+    mean_density: float = 0.0
+    """Mass over volume."""
     longest_step: float = 0.0
     """Length of the longest step."""
     residual: float = 0.0
@@ -121,6 +123,7 @@ class RunStatistics:
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
         self.mass_drift = max(self.mass_drift, abs(inner(self.mesh.volume, state.density) / state.mass - 1.0))
+        self.mean_density = state.mass / float(self.mesh.volume.sum())
         self.minimum = min(self.minimum, float(state.density.min()))
         self.correction = max(self.correction, state.correction)
         self.iterations += state.iterations
@@ -160,6 +163,8 @@ class RunStatistics:
         self, state: State, diagnostics: Mapping[str, Any], resolution: FaceResolution | None = None
     ) -> dict[str, float]:
         """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
+        if self.time_error is not None:
+            self.time_error.saved()
         if resolution is not None and (self.resolution is None or resolution.diffusion > self.resolution.diffusion):
             self.resolution = resolution
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
@@ -216,9 +221,9 @@ class RunStatistics:
             figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks.total(), "switches": self.switches}
         if self.reduced:
             figures["reduced"] = self.reduced
-        if self.time_error is not None and not np.isnan(self.time_error.estimate):
-            figures["time_error"] = self.time_error.estimate
-        if self.resolution is not None and self.resolution.share > 0:
+        if self.time_error is not None and not np.isnan(self.time_error.largest):
+            figures["time_error"] = self.time_error.largest
+        if self.resolution is not None and (self.resolution.share > 0 or self.resolution.diffusion > 0.05):
             figures |= {"peclet": self.resolution.peclet, "peclet_share": self.resolution.share}
             figures["numerical_diffusion"] = self.resolution.diffusion
         if self.may_ring:

@@ -14,7 +14,7 @@ from fvflow.problems import State
 
 @dataclass
 class TimeErrorMonitor:
-    """The error at the end of a linear method of order p for d_t rho = A rho, to leading order in the steps tau_n.
+    """The error at a time T of a linear method of order p for d_t rho = A rho, to leading order in the steps tau_n.
 
         rho_N - rho(T) = sum_n (C tau_n^(p+1)) A^(p+1) rho(T),   A^(p+1) rho = d^(p+1) rho/dt^(p+1)
 
@@ -29,6 +29,8 @@ class TimeErrorMonitor:
     """p."""
     constant: float
     """C, the error constant of the method."""
+    largest: float = np.nan
+    """The largest estimate at a saved time; nan if there is none."""
     _powers: float = 0.0  # sum_n tau_n^(p+1)
     _states: deque[State] = field(init=False, repr=False)
 
@@ -40,6 +42,10 @@ class TimeErrorMonitor:
         if self._states:
             self._powers += (state.time - self._states[-1].time) ** (self.order + 1)
         self._states.append(state)
+
+    def saved(self) -> None:
+        """Estimate the error at the time of the last state, which is saved."""
+        self.largest = float(np.fmax(self.largest, self.estimate))
 
     @property
     def estimate(self) -> float:

@@ -8,38 +8,14 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Lt
+from annotated_types import Gt
 
+from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError
 
 ROUND_OFF = 1e-9  # relative difference below which two times count as equal
 MOST_STEPS = 10**9
 _MOST_LISTED = 10**6  # saves of a list
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """Steps whose estimated error is at most `tolerance` of the mass each.
-
-    The error is estimated from two half steps y and one full step z of a method of order p, |y - z|_1/(2^p - 1), and y
-    is kept; a method with an embedded estimate (`muscl`) uses that. The next step is 0.9 (tolerance/error)^(1/(p+1))
-    times as long, between 1/5 and 4 times, or the growth that the method allows (Hairer, Norsett, Wanner, Solving
-    Ordinary Differential Equations I, 1993, section II.4).
-    """
-
-    initial: Annotated[float, Gt(0)]
-    """Length of the first step to try."""
-    tolerance: Annotated[float, Gt(0), Lt(1)]
-    """Largest estimated L1 error of a step, as a fraction of the mass."""
-    shortest: Annotated[float, Gt(0)] | None = None
-    """Length below which the run stops with an error; 1e-9 of the run by default."""
-    longest: Annotated[float, Gt(0)] | None = None
-    """Largest length of a step; that of the run by default."""
-
-    def factor(self, error: float, order: float, growth: float) -> float:
-        """Ratio of the next step to this one, at most `growth`."""
-        power = 1.0 / (order + 1)
-        return min(max(0.9 * math.pow(self.tolerance / max(error, 1e-300), power), 0.2), growth)
 
 
 class TimeGrid:
@@ -172,7 +148,7 @@ class Times(TimeGrid):
         if isinstance(self.save, GeometricSaves) and self.save.first > self.span * (1 + ROUND_OFF):
             raise CaseError(f"first {self.save.first:g} is longer than {self._run}; make it shorter")
         if self.adaptive is not None:
-            _check_adaptive(self.adaptive, self.span, self._run)
+            self.adaptive.check(self.span, self._run)
         shortest = min(self.first, self.save if isinstance(self.save, float | int) else self.first)
         if not self.span / shortest < MOST_STEPS:
             raise CaseError(f"{self._run} is more than {MOST_STEPS:.0e} steps or saves away; make them longer")
@@ -247,7 +223,7 @@ class Times(TimeGrid):
         """Number of saved times after the start."""
         if self._listed is not None:
             return len(self._listed) - 1
-        return 1 if self.save is None else math.ceil(self.span / self._interval * (1 - ROUND_OFF))
+        return 1 if self.save is None else self._count(self.span, self._interval)
 
     def save_time(self, index: int) -> float:
         """Saved time t_index; index 0 is the start."""
@@ -255,9 +231,20 @@ class Times(TimeGrid):
             return self._listed[index]
         return self.end if index == self.saves else self.origin + index * self._interval
 
+    def interval(self, index: int) -> float:
+        """The time from save index - 1 to save index, without the round-off of a start far from 0."""
+        if self._listed is not None:
+            return self._listed[index] - self._listed[index - 1]
+        return self._interval if index < self.saves else self.span - (index - 1) * self._interval
+
     def substeps(self, index: int) -> int:
         """Number of steps from saved time index - 1 to saved time index."""
-        return max(1, math.ceil((self.save_time(index) - self.save_time(index - 1)) / self.first * (1 - ROUND_OFF)))
+        return max(1, self._count(self.interval(index), self.first))
+
+    def _count(self, length: float, part: float) -> int:
+        """How many parts a length needs, up to round-off, which for a start far from 0 is that of the clock."""
+        clock = 8.0 * math.ulp(max(abs(self.origin), abs(self.end)))
+        return math.ceil(length / part * (1 - ROUND_OFF) - clock / part)
 
     def _intervals(self) -> range:
         """The saves whose intervals between them and the one before cover all lengths that occur."""
@@ -270,7 +257,7 @@ class Times(TimeGrid):
         """Length of every step; None if they differ."""
         if self.adaptive is not None:
             return None
-        lengths = [(self.save_time(i) - self.save_time(i - 1)) / self.substeps(i) for i in self._intervals()]
+        lengths = [self.interval(i) / self.substeps(i) for i in self._intervals()]
         return lengths[0] if all(math.isclose(lengths[0], other, rel_tol=ROUND_OFF) for other in lengths) else None
 
     @property
@@ -286,15 +273,3 @@ class Times(TimeGrid):
         if self.adaptive is not None:
             return f"chosen by their error, the first {self.first:g}{start}, {self.saves + 1} frames"
         return f"{self.steps} of at most {self.first:g}{start}, {self.saves + 1} frames"
-
-
-def _check_adaptive(rule: Adaptive, span: float, run: str) -> None:
-    """Raise CaseError if the lengths contradict each other."""
-    if rule.shortest is None:
-        return
-    if rule.longest is not None and rule.longest < rule.shortest:
-        raise CaseError(f"longest {rule.longest:g} is below shortest {rule.shortest:g}; exchange them")
-    if rule.shortest > span:
-        raise CaseError(f"shortest {rule.shortest:g} is longer than {run}; make it shorter")
-    if rule.initial < rule.shortest:
-        raise CaseError(f"initial {rule.initial:g} is below shortest {rule.shortest:g}; start with a longer step")

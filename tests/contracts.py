@@ -15,6 +15,7 @@ import pytest
 from fvflow.case import Case
 from fvflow.energies import EnergyKind, EnergyTerm, TotalEnergy
 from fvflow.energies.interaction import convolution
+from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.exact.facts import INGREDIENTS
@@ -25,7 +26,7 @@ from fvflow.linalg import FaceMatrix, divergence, inner
 from fvflow.mesh import Array, Box, Extent, Mesh
 from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.steppers import GradientStepperBase, LinearStepperBase, Step
-from fvflow.times import Adaptive, Times
+from fvflow.times import Times
 from fvflow.wasserstein import interpolated_1d
 from tests.scenes import final
 
@@ -232,6 +233,8 @@ def check_density(kind: DensityKind, mesh: Mesh, finer: Mesh, parameters: Mappin
     if coverage is not None:
         assert 0 <= coverage.off_mesh <= kind.truncate
         assert coverage.deviation > 0
+        if kind.scaled_mass is not None and kind.gaussian is not None:
+            assert mass == pytest.approx(1.0 - coverage.off_mesh, abs=1e-3)
     mean = mesh.volume * values @ mesh.centre / mass
     width = np.ptp(mesh.points, axis=0) * mesh.cells ** (-1 / mesh.dimension)
     if kind.gaussian is not None:

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from fvflow.case import Case
 from fvflow.energies import Entropy, Interaction, PorousMedium, Potential, PowerLaw
+from fvflow.error_control import Adaptive
 from fvflow.fields import ArrayDensity, Component, Gaussian, Mixture, Spike, Uniform
 from fvflow.flows import FokkerPlanckFlow, WassersteinFlow
 from fvflow.fluxes import Flux, ScharfetterGummel
@@ -31,7 +32,7 @@ from fvflow.steppers import (
     SplitCrankNicolson,
     TrBdf2,
 )
-from fvflow.times import Adaptive, Times
+from fvflow.times import Times
 
 STEPPERS = (*get_args(LinearStepper), *get_args(GradientStepper))
 ORDERED = ("split-euler", "split-crank-nicolson")  # the order of the axes is part of the method

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 from scipy.stats import poisson as poisson_law
 
 from fvflow.case import Case
+from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel, Upwind
@@ -21,7 +22,7 @@ from fvflow.mesh import Box, Graded, Mesh, Voronoi
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import Chebyshev, ImplicitEuler, Uniformisation
 from fvflow.steppers.exponential_sums import bessel, chebyshev_sum, poisson, poisson_sum
-from fvflow.times import Adaptive, Times
+from fvflow.times import Times
 from tests.contracts import EPS, assert_order
 from tests.scenes import final, ou, spike
 from tests.test_structure import well

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.march import at_save_times, march, observed
 from fvflow.problems import State
-from fvflow.times import Adaptive, Times
+from fvflow.times import Times
 
 
 def states(times, step=lambda state, length: replace(state, time=state.time + length, step=state.step + 1)):

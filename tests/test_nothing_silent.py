@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 
 import fvflow
 from fvflow.case import Case
@@ -149,7 +151,7 @@ def test_the_error_in_time_is_estimated(flow, stepper):
 mesh: {{kind: box, lower: [-5], upper: [5], cells: [100]}}
 flow: {{kind: fokker-planck, {flow}, stepper: {{kind: {stepper}}}}}
 initial: {{kind: gaussian, mean: [1], covariance: [[0.3]]}}
-times: {{end: 0.8, step: 0.005, save: 0.3}}
+times: {{end: 0.8, step: 0.005}}
 """)
     simulation = case.prepare()
     coarse = every_state(case, simulation)[-1].density
@@ -228,3 +230,80 @@ def test_a_mesh_that_carries_another_measure_is_refused(grid):
     sizes = {"nr": 5, "dr": 0.2} | ({"nz": 4, "dz": 0.2} if grid.endswith("2D") else {})
     with pytest.raises(CaseError, match="carries another measure, as in radial coordinates"):
         fvflow.from_fipy(getattr(fipy, grid)(**sizes))
+
+
+TRAVELLING = """
+mesh: {kind: box, lower: [-10], upper: [14], cells: [240]}
+flow: {kind: fokker-planck, epsilon: 0.1, velocity: [1.0]}
+initial: {kind: gaussian, mean: [0], covariance: [[1]]}
+times: {end: 0.5, step: 0.05}
+"""
+
+
+@pytest.mark.parametrize(
+    ("flux", "peclet", "told"),
+    [
+        ("scharfetter-gummel", 0.5, ""),
+        ("scharfetter-gummel", 1.9, ""),
+        ("scharfetter-gummel", 20, "first order in space there, with numerical diffusion up to"),
+        ("upwind", 0.05, ""),
+        ("upwind", 1.9, "upwinding adds a diffusion .v. d/2, 0.95 times epsilon on average"),
+        ("upwind", 20, "upwinding adds a diffusion .v. d/2, 10 times epsilon on average"),
+        ("centred", 1.9, ""),
+        ("centred", 20, "not monotone there, so that the density may oscillate"),
+        ("square-root", 1.9, ""),
+        ("square-root", 20, "rates of the square-root flux are exp.P/2., too large"),
+    ],
+)
+def test_every_flux_says_what_an_unresolved_drift_means_for_it(flux, peclet, told):
+    case = Case.parse(TRAVELLING).replace({"flow.flux": {"kind": flux}, "flow.velocity": [peclet]})
+    simulation = case.prepare()
+    every_state(case, simulation)
+    remarks = [remark for remark in simulation.remarks() if "Peclet" in remark]
+    assert bool(remarks) == bool(told)
+    if told:
+        assert re.search(told, remarks[0])
+        assert re.search(told, case.check()["Peclet number"])
+        assert "cells 10 times as small" in remarks[0] or flux == "upwind"
+
+
+def test_a_run_that_has_relaxed_is_not_called_exact():
+    """The estimate is the largest of all saved times."""
+    case = Case.parse("""
+mesh: {kind: box, lower: [-5], upper: [5], cells: [100]}
+flow: {kind: fokker-planck, epsilon: 0.8, potential: 0.5*x**2}
+initial: {kind: gaussian, mean: [2], covariance: [[0.3]]}
+times: {end: 20, step: 0.5, save: 0.5}
+exact: {kind: gaussian}
+""")
+    simulation = case.prepare()
+    errors = [frame.diagnostics["error_l1"] for frame in simulation.frames()]
+    assert max(errors) > 0.1
+    assert 0.5 * max(errors) < simulation.figures()["time_error"] < 5 * max(errors)
+    assert any("error in time" in remark for remark in simulation.remarks())
+
+
+def test_a_density_that_becomes_negative_is_told():
+    case = Case.parse(TRAVELLING).replace({"flow.stepper": {"kind": "crank-nicolson"}})
+    case = case.replace({"initial": {"kind": "spike", "at": [0.0]}, "times.step": 0.25})
+    simulation = case.prepare()
+    every_state(case, simulation)
+    assert any("the density became negative, down to -" in remark for remark in simulation.remarks())
+    assert not any("second order" in remark for remark in simulation.remarks()), "it is one"
+    assert simulation.figures()["variation_growth"] > 0.0
+
+
+def test_a_warm_up_that_was_asked_for_is_no_remark():
+    case = Case.parse(RINGS).replace({"flow.stepper.warmup": 3})
+    simulation = case.prepare()
+    every_state(case, simulation)
+    assert simulation.remarks() == []
+
+
+@pytest.mark.parametrize("box", [("[-18]", "[0]"), ("[-6]", "[7]"), ("[7]", "[9]")])
+def test_a_uniform_density_that_sticks_out_is_refused(box):
+    uniform = f"{{kind: uniform, lower: {box[0]}, upper: {box[1]}}}"
+    with pytest.raises(CaseError, match="% of the density is outside the mesh"):
+        Case.read("cases/ou-1d.yaml").replace({"exact": None, "checks": {}}).replace(
+            {"initial": yaml.safe_load(uniform)}
+        ).prepare()

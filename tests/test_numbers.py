@@ -10,6 +10,7 @@ import pytest
 from scipy import special
 
 from fvflow.case import Case, json_schema
+from fvflow.case.numbers import number
 from fvflow.errors import CaseError
 from fvflow.fields import Expression
 
@@ -135,3 +136,31 @@ times: {end: 1, step: 0.1}
     assert case.flow.epsilon == pytest.approx(5.125e-11, rel=1e-15)
     assert case.mesh.upper == (6.0,)
     assert case.run().mass[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["a**b", "b**a", "a/b", "b/a", "-a**2", "sqrt(a)", "a*b*a*b", "a - b", "exp(b)", "floor(a/3)"]
+)
+@pytest.mark.parametrize(("a", "b"), [(2, -1), (10, 100), (2, 70), (10**20, 3), (-3, 2), (0, 5)])
+def test_whole_numbers_are_computed_as_numbers(text, a, b):
+    """As doubles: no overflow of integers, no integer powers."""
+
+    def value(**given):
+        try:
+            return number(text, given)
+        except CaseError:
+            return "refused"
+
+    assert value(a=a, b=b) == value(a=float(a), b=float(b))
+
+
+@pytest.mark.parametrize("given", ["", "[1, 2]", "{a: 1}", "true", "~"])
+def test_a_parameter_that_is_no_number_is_refused_at_its_place(given):
+    with pytest.raises(CaseError, match=r"parameters\.D: expected a number"):
+        Case.parse(CASE.replace("parameters: {", f"parameters: {{D: {given}, ").replace("kT/zeta", "D"))
+
+
+def test_a_long_chain_of_parameters_is_refused():
+    chain = ", ".join(f"a{i}: a{i + 1}" for i in range(1200))
+    with pytest.raises(CaseError, match="need each other in a row"):
+        Case.parse(CASE.replace("parameters: {", f"parameters: {{{chain}, a1200: 1, "))

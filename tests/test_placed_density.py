@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -190,3 +192,72 @@ def test_a_spike_beyond_the_outermost_centres_is_told():
     assert (kind.sample(mesh, {}) > 0).sum() == 2
     assert coverage(kind, mesh).note == ("[0.02, 0.5] is beyond the outermost cell centres; its mean is [0.05, 0.5]")
     assert coverage(Spike((0.05, 0.5)), mesh).note == ""
+
+
+SMALL_BOX = "mesh: {kind: box, lower: [-2, -2], upper: [2, 2], cells: [20, 20]}"
+SMALL_VORONOI = "mesh: {kind: voronoi, polygon: [[-2, -2], [2, -2], [2, 2], [-2, 2]], cells: [14, 14]}"
+CUT = {
+    "gaussian": "{kind: gaussian, mean: [1.2, 0.3], covariance: [[0.3, 0.05], [0.05, 0.2]]}",
+    "mixture": "{kind: mixture, components: [{mean: [1.5, 0], covariance: [[0.3, 0], [0, 0.2]]}]}",
+    "uniform": "{kind: uniform, lower: [-1, -1], upper: [2.3, 2.4]}",
+    "samples": "{kind: samples, file: far.csv}",
+    "exact": "{kind: exact}",
+}
+
+
+@pytest.mark.parametrize("kind", CUT)
+@pytest.mark.parametrize("mesh", [SMALL_BOX, SMALL_VORONOI], ids=["box", "voronoi"])
+def test_the_advice_of_a_refusal_is_accepted(kind, mesh, tmp_path):
+    """The share that `truncate` should allow is enough, and so is it for the next three digits of luck."""
+    (tmp_path / "far.csv").write_text("x,y\n" + "\n".join(f"{0.1 * i},0" for i in range(23)))
+    exact = "exact: {kind: barenblatt, start: 3.1}" if kind == "exact" else ""
+    flow = "{kind: gradient-flow, energy: [{kind: porous-medium, exponent: 2}]}"
+    (tmp_path / "case.yaml").write_text(
+        f"{mesh}\nflow: {flow}\ninitial: {CUT[kind]}\ntimes: {{end: 1, step: 1}}\n{exact}\n"
+    )
+    if kind == "exact":
+        (tmp_path / "case.yaml").write_text((tmp_path / "case.yaml").read_text().replace("2, 2]", "1, 1]"))
+    case = Case.read(tmp_path / "case.yaml")
+    with pytest.raises(CaseError) as refused:
+        case.prepare()
+    share = re.search(
+        r"truncate: ([\d.e-]+)`? (to cut|$)|allow it by truncate: ([\d.]+)", str(refused.value).split("\n")[0]
+    )
+    assert share is not None, refused.value
+    advised = next(part for part in share.groups()[::2] if part)
+    simulation = case.replace({"initial.truncate": float(advised)}).prepare()
+    assert 1e-3 < simulation.densities[0].coverage.off_mesh <= float(advised)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("deviation", [0.3, 0.5, 2.0])
+@pytest.mark.parametrize("mesh", [SMALL_BOX, SMALL_VORONOI], ids=["box", "voronoi"])
+def test_an_error_of_quadrature_is_no_mass_outside(correlation, deviation, mesh):
+    """Narrow Gaussians in the middle, tens of standard deviations from the walls."""
+    size = deviation * (0.2 if "box" in mesh else 4 / 14)
+    root = np.array([[1.0, 0.0], [correlation, np.sqrt(1 - correlation**2)]]) * size
+    covariance = (root @ root.T).tolist()
+    case = Case.parse(
+        f"{mesh}\nflow: {{kind: fokker-planck, epsilon: 1}}\ntimes: {{end: 1, step: 1}}\n"
+        f"initial: {{kind: gaussian, mean: [0.05, 0.02], covariance: {covariance}}}"
+    )
+    if deviation <= 0.5 and correlation == 0.9:
+        with pytest.raises(CaseError, match="standard deviation"):
+            case.prepare()
+    else:
+        assert case.prepare().densities[0].coverage.off_mesh < 1e-6 or size > 0.3
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_bound_of_what_is_outside_is_one(name):
+    """Against a sum over many random points of the Gaussian."""
+    mesh = SHAPES[name]()
+    random = np.random.default_rng(3)
+    middle = mesh.centre[np.argmin(((mesh.centre - mesh.points.mean(axis=0)) ** 2).sum(axis=1))]
+    for width in (0.15, 0.4):
+        covariance = np.diag((width * np.ptp(mesh.points, axis=0)) ** 2)
+        points = random.multivariate_normal(middle, covariance, 4000)
+        outside = float((cells_of(mesh, points) < 0).mean())
+        found = coverage(Gaussian(tuple(middle), tuple(map(tuple, covariance.tolist()))), mesh)
+        if found.deviation > 0.25:
+            assert found.off_mesh == pytest.approx(outside, abs=0.04)

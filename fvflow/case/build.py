@@ -22,7 +22,7 @@ from fvflow.times import TimeGrid
 
 _UNSAID = (
     "the solution of this flow is not in proportion to its initial density: write `mass: integral` to keep the values "
-    "of the expression, or `mass: M` to scale them to the mass M"
+    "of the density, or `mass: M` to scale them to the mass M"
 )
 
 
@@ -64,7 +64,7 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     times = _times(parts, stages)
     facts, problem = _state(parts, stages, mesh, times)
     reference = _reference(parts, stages, facts)
-    if parts.start.unsaid_mass and not parts.flow.homogeneous:
+    if parts.start.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _UNSAID)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
     densities = [initial]

@@ -27,8 +27,8 @@ _COARSE, _COARSEST = 2.0, 0.25  # standard deviations, in cells, below which a d
 class PlacedDensity:
     """A density on the mesh of a case, and what became of it there."""
 
-    name: str
-    """What it is, as in "initial density"."""
+    role: str
+    """What it is in the case: "initial" or "target"."""
     values: Array
     """Cell values (cell,)."""
     mass: float
@@ -37,31 +37,31 @@ class PlacedDensity:
     """Its integral before it was scaled to the mass."""
     coverage: Coverage | None = None
     """How it lies on the mesh; None if its true total is not known."""
-    unsaid_mass: bool = False
+    mass_unspecified: bool = False
     """Whether it had values of its own and the case does not say whether they are kept."""
 
     @property
     def scaled(self) -> bool:
         """Whether it has values of its own that were scaled without a word in the case."""
-        return self.unsaid_mass and abs(self.integral / self.mass - 1.0) > _ROUND_OFF
+        return self.mass_unspecified and abs(self.integral / self.mass - 1.0) > _ROUND_OFF
 
     def remarks(self) -> Iterator[str]:
         """Sentences on what the mesh or a scaling made of it."""
         coverage = self.coverage or Coverage()
         if self.scaled:
             yield (
-                f"the {self.name} has the integral {self.integral:.6g} and is scaled to the mass {self.mass:g}; "
-                f"`mass: integral` keeps it, `mass: {self.mass:g}` says that this is meant"
+                f"the {self.role} density has the integral {self.integral:.6g} and is scaled to the mass "
+                f"{self.mass:g}; `mass: integral` keeps it, `mass: {self.mass:g}` says that this is meant"
             )
         if coverage.off_mesh > _OUTSIDE:
-            yield f"{_percent(coverage.off_mesh)} of the {self.name} is outside the mesh and cut off"
+            yield f"{_percent(coverage.off_mesh)} of the {self.role} density is outside the mesh and {coverage.fate}"
         if coverage.deviation < _COARSE:
             yield (
-                f"the smallest standard deviation of the {self.name} is {coverage.deviation:.2g} cells: the mesh "
-                "hardly resolves it"
+                f"the smallest standard deviation of the {self.role} density is {coverage.deviation:.2g} cells: the "
+                "mesh hardly resolves it"
             )
         if coverage.note:
-            yield f"the {self.name}: {coverage.note}"
+            yield f"the {self.role} density: {coverage.note}"
 
     def describe(self) -> str:
         """A sentence for `check`."""
@@ -75,12 +75,11 @@ class PlacedDensity:
 
     def attributes(self) -> dict[str, Any]:
         """For the result: the integral, the share outside the mesh and the smallest deviation in cells, if known."""
-        start = self.name.split()[0]
-        found: dict[str, Any] = {f"{start}_integral": self.integral}
+        found: dict[str, Any] = {f"{self.role}_integral": self.integral}
         if self.coverage is not None:
-            found[f"{start}_off_mesh"] = self.coverage.off_mesh
+            found[f"{self.role}_off_mesh"] = self.coverage.off_mesh
             if np.isfinite(self.coverage.deviation):
-                found[f"{start}_deviation_in_cells"] = self.coverage.deviation
+                found[f"{self.role}_deviation_in_cells"] = self.coverage.deviation
         return found
 
 
@@ -97,7 +96,7 @@ def _rounded_up(share: float) -> float:
 def target_density(facts: Facts, reference: Reference | None, initial: Array) -> PlacedDensity:
     """The target density, scaled to the mass of the initial one; raises CaseError if the masses differ."""
     assert facts.target is not None
-    target = _placed("target density", facts.target, facts, reference, 1.0)
+    target = _placed("target", facts.target, facts, reference, 1.0)
     mass = inner(facts.mesh.volume, initial)
     equal_masses(mass, target.mass, _OUTSIDE if facts.target.is_exact else _ROUND_OFF)
     return replace(target, values=target.values * (mass / target.mass), mass=mass)
@@ -119,10 +118,10 @@ def initial_density(facts: Facts, reference: Reference | None) -> PlacedDensity:
     Raises CaseError if it is negative, empty, not finite, too much of it is outside the mesh, or its width is lost
     between cells.
     """
-    return _placed("initial density", facts.initial, facts, reference, facts.start)
+    return _placed("initial", facts.initial, facts, reference, facts.start)
 
 
-def _placed(name: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
+def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
     density = np.asarray(kind.on(facts, reference, time))
     if not np.isfinite(density).all():
         raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
@@ -140,21 +139,21 @@ def _placed(name: str, kind: DensityKind, facts: Facts, reference: Reference | N
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
     mass = total if kind.scaled_mass is None else kind.scaled_mass
     values = density if kind.scaled_mass is None else density * (mass / total)
-    return PlacedDensity(name, values, mass, total, coverage, kind.unsaid_mass)
+    return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified)
 
 
 def _require_covered(coverage: Coverage, truncate: float) -> None:
     """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
+    if coverage.deviation < _COARSEST:
+        raise CaseError(
+            f"the smallest standard deviation of the density is {coverage.deviation:.2g} cells, and at least "
+            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or {{kind: spike, "
+            "at: [...]} for all mass at a point"
+        )
     if coverage.off_mesh > truncate:
         share = _rounded_up(coverage.off_mesh)
         cut = f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""
         raise CaseError(
             f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "
             f"allowed; use a mesh that holds it{cut}"
-        )
-    if coverage.deviation < _COARSEST:
-        raise CaseError(
-            f"the smallest standard deviation of the density is {coverage.deviation:.2g} cells, and at least "
-            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or {{kind: spike, "
-            "at: [...]} for all mass at a point"
         )

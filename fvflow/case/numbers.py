@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from fvflow.case.document import Fault
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError
 
+_DEEPEST = 100  # parameters that need each other in a row
 _WHOLE = 1e-9  # relative distance from a whole number that counts as round-off
 
 
@@ -23,7 +26,7 @@ def number(text: str, parameters: Mapping[str, float]) -> float:
     if expression.regions:
         raise ExpressionError("inside(...) has no meaning here: the value belongs to no cell of the mesh")
     expression.require(frozenset(parameters))
-    value = float(expression(**{name: parameters[name] for name in expression.names}))
+    value = float(expression(**{name: np.float64(parameters[name]) for name in expression.names}))
     if not math.isfinite(value):
         raise ExpressionError(f"it is {value:g}{_given(expression, parameters)}; numbers have to be finite")
     return value
@@ -51,7 +54,8 @@ def resolved(parameters: Any) -> tuple[dict[str, Any], list[Fault]]:
     """
     if not isinstance(parameters, dict):
         return {}, []
-    found = {name: value for name, value in parameters.items() if not isinstance(value, str)}
+    found = {name: float(value) if _is_number(value) else value for name, value in parameters.items()}
+    found = {name: value for name, value in found.items() if not isinstance(value, str)}
     faults: list[Fault] = []
     for name in parameters:
         _resolve(name, parameters, found, faults, ())
@@ -66,16 +70,23 @@ def _resolve(
         return
     text = parameters[name]
     try:
+        if len(path) > _DEEPEST:
+            raise ExpressionError(f"more than {_DEEPEST} parameters need each other in a row; write some as numbers")
         if name in path:
             circle = " -> ".join([*path[path.index(name) :], name])
             raise ExpressionError(f"a circle of parameters: {circle}; give one of them a number")
         for other in sorted(Expression(text).names & parameters.keys()):
             _resolve(other, parameters, found, faults, (*path, name))
         if name not in found:
-            found[name] = number(text, {key: value for key, value in found.items() if _is_number(value)})
+            found[name] = number(text, only_numbers(found))
     except CaseError as error:
         faults.append(Fault(("parameters", name), f'expected a number, got "{text[:60]}": {error}'))
         found[name] = 1.0
+
+
+def only_numbers(parameters: Any) -> dict[str, float]:
+    """The parameters that are numbers; the schema refuses the others."""
+    return {name: value for name, value in parameters.items() if _is_number(value)}
 
 
 def _is_number(value: Any) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fvflow.flows import BaseFlow
 from fvflow.run_statistics import RunStatistics
 
 _LARGE_ERROR = 0.05  # estimated error in time, relative to the mass, that is told
-_LARGE_SHARE, _LARGE_DIFFUSION = 0.05, 0.05  # share of unresolved faces and mean numerical diffusion that are told
+_NEGATIVE = 1e-6  # density below 0, over the mean, that is no round-off
+_LARGE_SHARE = 0.05  # share of unresolved faces, or mean numerical diffusion over epsilon, that is told
 
 
-def remarks(statistics: RunStatistics) -> Iterator[str]:
+def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
     """Sentences on what lowered the order, the resolution or the meaning of the result of a run."""
     dimension, steps, figures = statistics.mesh.dimension, statistics.steps, statistics.solved
     if statistics.fallbacks:
@@ -18,22 +20,29 @@ def remarks(statistics: RunStatistics) -> Iterator[str]:
         yield f"{count} of {steps} steps were taken by a fallback method, of first order: {statistics.reasons()}"
     if statistics.damped:
         yield (
-            f"the first {statistics.damped} of {steps} steps were damped, each taken in two halves by ljko, as the "
-            "data are too rough for midpoint, which would ring; `warmup` sets their number"
+            f"the first {statistics.damped} of {steps} steps were damped, each taken in two robust halves, as the data "
+            "are so rough that the density would ring"
         )
     if statistics.reduced:
         yield (
             f"{statistics.reduced} of {steps} steps kept less than the order or accuracy of their method, "
             "as at fronts in vacuum"
         )
-    if (error := statistics.time_error) is not None and error.estimate > _LARGE_ERROR:
+    if (error := statistics.time_error) is not None and error.largest > _LARGE_ERROR:
         yield (
-            f"the steps are long: their error in time is estimated at {100 * error.estimate:.2g} % of the mass; use "
-            "shorter steps or a stepper of second order"
+            f"the steps are long: their error in time is estimated at {100 * error.largest:.2g} % of the mass; use "
+            "shorter steps" + (" or a stepper of second order" if error.order == 1 else "")
         )
     resolution = statistics.resolution
-    if resolution is not None and resolution.share > _LARGE_SHARE and resolution.diffusion > _LARGE_DIFFUSION:
-        yield f"the Peclet number |v| d/epsilon was {resolution.describe()}"
+    if resolution is not None and max(resolution.share, resolution.diffusion) > _LARGE_SHARE:
+        sentence = flow.unresolved(resolution)
+        yield from [f"the Peclet number |v| d/epsilon was {sentence}"] if sentence else []
+    if statistics.minimum < -_NEGATIVE * statistics.mean_density:
+        yield (
+            f"the density became negative, down to {statistics.minimum:.3g} where its mean is "
+            f"{statistics.mean_density:.3g}: the method is not positive here; use shorter steps or a positive method "
+            "(`check` says which ones are)"
+        )
     if (share := statistics.largest_cell_share) > 0.5 ** (dimension + 1):
         yield (
             f"{100 * share:.0f} % of the mass is in one cell: the mesh does not resolve the density at the end; use "

@@ -10,7 +10,7 @@ import numpy as np
 from fvflow.case.mesh_report import about_mesh
 from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.case.simulation import Simulation
-from fvflow.errors import CaseError
+from fvflow.errors import FvflowError
 from fvflow.fields import BaseDrift
 from fvflow.mesh import Mesh, MeshDescription, coarse_proxy
 from fvflow.problems import State
@@ -32,7 +32,7 @@ def report(
     found: dict[str, Any] = {
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
-        **{density.name: density.describe() for density in simulation.densities},
+        **{f"{density.role} density": density.describe() for density in simulation.densities},
         "walls": _walls(mesh, flow.drift(parameters), simulation.initial.time),
         "steps": _steps(simulation, asked),
         "method": flow.describe(mesh.extent),
@@ -42,7 +42,7 @@ def report(
     resolution = flow.resolution(problem, simulation.initial)
     if resolution is not None:
         largest = f"at most {resolution.peclet:.3g} {start} where there is mass (|v| d/epsilon over a face)"
-        found["Peclet number"] = f"{largest}, {resolution.describe()}" if resolution.share > 0 else largest
+        found["Peclet number"] = ", ".join(filter(None, (largest, flow.unresolved(resolution))))
     diffusion = problem.numerical_diffusion()
     if diffusion is not None:
         found["numerical diffusion"] = f"up to {diffusion:.3g} {start} (|v| d/2 of upwinding)"
@@ -95,8 +95,8 @@ def _walls(mesh: Mesh, drift: BaseDrift, time: float) -> str:
     step = 1e-3 * float(mesh.volume.min()) ** (1 / mesh.dimension)
     try:
         near, far = (drift.velocity_at(centre - depth * step * outward, time, step) for depth in (2, 4))
-    except CaseError:  # a table that covers the cell centres, but not the walls
-        return "no flux"
+    except FvflowError:  # such as a table that covers the cell centres only
+        return "no flux; the drift is not defined at the walls"
     out = float(((2 * near - far) * outward).sum(axis=1).max())  # from within, where the drift is defined
     if out <= 1e-4 * float(np.abs(near).max()):
         return f"no flux; the drift does not point out of the domain at t = {time:g}"

@@ -31,7 +31,7 @@ from pydantic import (
 
 from fvflow.case.document import Fault, Path, dotted
 from fvflow.case.messages import dataclasses_in, fault, kind_of, path_of, shown
-from fvflow.case.numbers import number, resolved, whole_number
+from fvflow.case.numbers import number, only_numbers, resolved, whole_number
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark, MeshKind
@@ -201,7 +201,7 @@ def build(
             parameters, faults = resolved(values["parameters"])
             given = {**values, "parameters": parameters or values["parameters"]}
         context = names_of(given)
-        context["numbers"] = context["parameters"]
+        context["numbers"] = only_numbers(context["parameters"])
     try:
         checked = model(cls).model_validate(given, context={**context, "folder": folder})
     except ValidationError as error:

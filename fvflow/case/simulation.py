@@ -69,7 +69,10 @@ class Simulation:
 
     def remarks(self) -> list[str]:
         """Sentences on what lowered the order, the resolution or the meaning of the last run."""
-        return [*(sentence for density in self.densities for sentence in density.remarks()), *remarks(self.statistics)]
+        return [
+            *(sentence for density in self.densities for sentence in density.remarks()),
+            *remarks(self.flow, self.statistics),
+        ]
 
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative, after a run in the steps that it took."""

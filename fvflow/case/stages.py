@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fvflow.case.document import Fault, Path
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 
 T = TypeVar("T")
 
@@ -23,10 +23,10 @@ class Stages:
         self._faults += faults
 
     def run(self, path: Path, build: Callable[[], T]) -> T | None:
-        """What `build` makes, None if it refuses: a CaseError becomes a fault at the path of the case."""
+        """What `build` makes, None if it refuses: an error becomes a fault at the path of the case."""
         try:
             return build()
-        except CaseError as error:
+        except (CaseError, NumericsError) as error:
             self._faults.append(Fault(path, str(error)))
         except MemoryError:
             self._faults.append(Fault(path, "not enough memory for this many cells; use fewer"))

@@ -43,6 +43,8 @@ class Barenblatt(ClosedForm):
             yield f"exact barenblatt needs initial: {{kind: exact}}, got {facts.initial.kind}"
         if self.centre is not None and len(self.centre) != dimension:
             yield f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis"
+        if self.start + facts.start <= 0:
+            yield f"exact barenblatt begins at t = {-self.start:g}, and the run at {facts.start:g}; start later"
         for _, exponent in facts.power_laws:
             if exponent <= 1.0 - 2.0 / dimension:
                 yield f"exact barenblatt has infinite mass for exponent {exponent:g} in {dimension} dimensions"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import CaseError
 from fvflow.exact.facts import Facts
@@ -86,10 +86,12 @@ def refusal(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class FromExact(DensityKind):
-    """The density of the case's closed form: at time 0 as initial density, at time 1 as the target of a transport."""
+    """The density of the closed form: at the start as initial density, at time 1 as the target of a transport."""
 
     mass: Annotated[float, Gt(0)] | None = None
     """Total mass; 1, or that of the closed form, by default."""
+    truncate: Annotated[float, Ge(0), Lt(1)] = 1e-3
+    """Largest share of the mass that may lie outside the mesh."""
     kind: Literal["exact"] = "exact"
     is_exact = True
     own_density = False

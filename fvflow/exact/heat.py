@@ -63,7 +63,8 @@ class HeatReference(Reference):
 
     def average(self, time: float) -> Array:
         """Density of each cell (cell,)."""
-        return self.background * (1.0 + math.exp(-self.decay * time) * self.mode)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused as initial density
+            return np.asarray(self.background * (1.0 + np.exp(-self.decay * time) * self.mode))
 
 
 def _mode(edges: Array, count: int) -> Array:

@@ -58,7 +58,7 @@ class TiltedReference(Reference):
     def average(self, time: float) -> Array:
         """Density of each cell (cell,)."""
         g, pi = self.slope, math.pi
-        decay = math.exp(-(pi**2 + g**2 / 4) * time)
+        decay = np.exp(-(pi**2 + g**2 / 4) * time)
 
         def density(position: Array, part: Subset) -> Array:
             x = position[:, 0]

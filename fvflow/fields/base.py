@@ -20,6 +20,8 @@ class Coverage:
     """Share of its mass that is outside the mesh."""
     deviation: float = math.inf
     """Its smallest standard deviation in any direction, in cells."""
+    fate: str = "cut off"
+    """What became of the mass outside the mesh."""
     note: str = ""
     """What else became of it, as a sentence."""
 
@@ -57,7 +59,7 @@ class DensityKind:
         return self.mass
 
     @property
-    def unsaid_mass(self) -> bool:
+    def mass_unspecified(self) -> bool:
         """Whether the density has values of its own, and the case does not say whether they are kept."""
         return False
 
@@ -109,6 +111,6 @@ class ValuedDensity(DensityKind):
         return None if self.mass == "integral" else self.mass or 1.0
 
     @property
-    def unsaid_mass(self) -> bool:
+    def mass_unspecified(self) -> bool:
         """Whether the case leaves it open."""
         return self.mass is None

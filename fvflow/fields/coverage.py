@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fvflow.fields.base import Coverage
-from fvflow.fields.sampling import gaussian_density
-from fvflow.mesh import Array, Mesh
+from fvflow.fields.sampling import deviation_in_cells, gaussian_density
+from fvflow.mesh import Array, Mesh, cells_of
 
 
 def gaussian_coverage(mesh: Mesh, mean: Array, covariance: Array) -> Coverage:
-    """The coverage of N(mean, covariance); the mass on the mesh is that of the cell averages."""
-    inside = float(mesh.volume @ gaussian_density(mesh, mean, covariance, "average"))
-    return Coverage(max(1.0 - inside, 0.0), deviation_in_cells(mesh, mean, covariance))
+    """The coverage of N(mean, covariance).
 
-
-def deviation_in_cells(mesh: Mesh, mean: Array, covariance: Array) -> float:
-    """The smallest sigma_e/h_e of the principal axes e, with h_e = sqrt(sum_a e_a^2 h_a^2) and h the widths of a cell.
-
-    The cell is the one at the mean; on meshes that are no grids all h_a are |K|^(1/d).
+    The mass outside is that which the cell averages lack, but no more than a proved bound, so that an error of their
+    quadrature does not count as mass outside.
     """
-    width = _widths_at(mesh, mean)
-    variance, direction = np.linalg.eigh(covariance)
-    return float(np.sqrt(variance / (direction.T**2 @ width**2)).min())
+    inside = float(mesh.volume @ gaussian_density(mesh, mean, covariance, "average"))
+    outside = min(max(1.0 - inside, 0.0), _most_outside(mesh, mean, covariance))
+    return Coverage(outside, deviation_in_cells(mesh, mean, covariance))
 
 
-def _widths_at(mesh: Mesh, point: Array) -> Array:
-    """Widths (dim,) of the cell nearest to a point (dim,)."""
-    if mesh.edges is None:
-        cell = int(np.argmin(((mesh.centre - point) ** 2).sum(axis=1)))
-        return np.full(mesh.dimension, mesh.volume[cell] ** (1.0 / mesh.dimension))
-    cells = (
-        np.clip(np.searchsorted(edges, at, side="right") - 1, 0, len(edges) - 2)
-        for edges, at in zip(mesh.edges, point, strict=True)
-    )
-    return np.array([edges[cell + 1] - edges[cell] for edges, cell in zip(mesh.edges, cells, strict=True)])
+def _most_outside(mesh: Mesh, mean: Array, covariance: Array) -> float:
+    """An upper bound of the mass outside the mesh.
+
+    On a grid the sum of what lies outside along each axis. On other meshes, for a mean inside, what is farther away
+    than the nearest wall, in units of the standard deviation: a path from the mean to a point outside crosses a wall.
+    """
+    if mesh.edges is not None:
+        deviation = np.sqrt(np.diag(covariance))
+        pairs = zip(mesh.edges, mean, deviation, strict=True)
+        tails = ((edges[0] - at, at - edges[-1], sigma) for edges, at, sigma in pairs)
+        return sum(_tail(-below / sigma) + _tail(-above / sigma) for below, above, sigma in tails)
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+    if cells_of(mesh, mean[None])[0] < 0:
+        return 1.0
+    corners = (mesh.points - mean) @ whitening.T
+    faces = corners[np.where(mesh.wall_points < 0, mesh.wall_points[:, :1], mesh.wall_points)]  # (wall, corner, dim)
+    centre = faces.mean(axis=1)
+    radius = np.linalg.norm(faces - centre[:, None], axis=2).max(axis=1)
+    return _beyond(max(float((np.linalg.norm(centre, axis=1) - radius).min(initial=0.0)), 0.0), mesh.dimension)
+
+
+def _tail(deviations: float) -> float:
+    """The mass of N(0, 1) beyond a number of standard deviations on one side."""
+    return 0.5 * math.erfc(deviations * math.sqrt(0.5))
+
+
+def _beyond(radius: float, dimension: int) -> float:
+    """The mass of N(0, I) outside a ball."""
+    if dimension == 2:
+        return math.exp(-0.5 * radius**2)
+    surface = math.sqrt(2.0 / math.pi) * radius * math.exp(-0.5 * radius**2) if dimension == 3 else 0.0
+    return 2.0 * _tail(radius) + surface

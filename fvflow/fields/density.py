@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -21,6 +22,8 @@ from fvflow.fields.spike import Spike
 from fvflow.fields.table import TableDensity
 from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, stored_time, transfer
 from fvflow.mesh.core import freeze
+
+_MOVED_IN = "moved in, or lost where the whole cell is outside"
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class Uniform(DensityKind):
     """Lower corner of the box that has mass; no lower bound by default."""
     upper: Point | None = None
     """Upper corner of the box that has mass; no upper bound by default."""
+    truncate: Truncate = 1e-3
+    """Largest share of the box that may lie outside the mesh."""
     mass: Mass = 1.0
     """Total mass to which the density is scaled."""
     kind: Literal["uniform"] = "uniform"
@@ -148,6 +153,15 @@ class Uniform(DensityKind):
         if self.upper is not None:
             inside &= (mesh.centre <= checked_point(self.upper, mesh, "upper")).all(axis=1)
         return inside.astype(float)
+
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage | None:
+        """The part of the box outside that of the mesh; None if the box is not bounded on all sides."""
+        if self.lower is None or self.upper is None:
+            return None
+        points = facts.mesh.points
+        lower, upper = (checked_point(corner, facts.mesh, "") for corner in (self.lower, self.upper))
+        inside = np.minimum(upper, points.max(axis=0)) - np.maximum(lower, points.min(axis=0))
+        return Coverage(1.0 - float(np.prod(np.maximum(inside, 0.0) / (upper - lower))))
 
 
 @dataclass(frozen=True)
@@ -167,7 +181,7 @@ class FromFile(DensityKind):
     truncate: Truncate = 1e-3
     """Largest share of the mass that may lie outside the mesh."""
     mass: Mass | None = None
-    """Total mass to which the density is scaled; that of the file by default."""
+    """Total mass to which the density is scaled; that of the file by default, less what was lost outside the mesh."""
     kind: Literal["file"] = "file"
 
     @property
@@ -181,18 +195,22 @@ class FromFile(DensityKind):
 
     def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
         """The mass that was outside the mesh."""
-        return Coverage(self._transferred(facts.mesh)[1])
+        return Coverage(self._transferred(facts.mesh)[1], fate=_MOVED_IN)
 
     def stored_time(self) -> float:
         """Time of the frame."""
         return stored_time(self.file, self.time)
 
     def _transferred(self, mesh: Mesh) -> tuple[Array, float]:
-        return _transferred_density(mesh, self.file, self.field, self.time, self.truncate)
+        status = os.stat(self.file) if os.path.exists(self.file) else None
+        stamp = None if status is None else (status.st_mtime_ns, status.st_size)
+        return _transferred_density(mesh, self.file, self.field, self.time, self.truncate, stamp)
 
 
 @lru_cache(maxsize=1)  # needed for the mass, for the density and for the coverage
-def _transferred_density(mesh: Mesh, file: str, name: str, time: float | None, truncate: float) -> tuple[Array, float]:
+def _transferred_density(
+    mesh: Mesh, file: str, name: str, time: float | None, truncate: float, stamp: object
+) -> tuple[Array, float]:
     source, density = stored_field(file, name, time)
     return transfer(source, mesh, density, truncate)
 

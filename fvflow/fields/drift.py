@@ -63,9 +63,9 @@ class BaseDrift:
 class DriftFunction(BaseDrift):
     """A drift given as a Python function of positions (point, dim) and time, which returns v (point, dim).
 
-    Set `steady=False` for a function that depends on time: a steady one is evaluated at time 0 only. For use with
-    `FokkerPlanck` and any linear stepper; `potential_drop` integrates v.n over each face by three Gauss points per
-    axis. Raises CaseError if values have another shape, and as `Expression.at` if they are not finite.
+    Set `steady=False` for a function that depends on time: a steady one is evaluated at the start of a run only. For
+    use with `FokkerPlanck` and any linear stepper; `potential_drop` integrates v.n over each face by three Gauss points
+    per axis. Raises CaseError if values have another shape, and as `Expression.at` if they are not finite.
 
     >>> rotation = DriftFunction(lambda position, time: np.stack([-position[:, 1], position[:, 0]], axis=1))
     >>> rotation.velocity_at(np.array([[1.0, 2.0]]), 0.0, 0.0)

@@ -53,7 +53,31 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
         with np.errstate(over="ignore"):
             return np.asarray(np.exp(log_factor - 0.5 * (((position - mean) @ whitening) ** 2).sum(axis=1)))
 
-    return cell_values(mesh, density, sampling, 4)
+    return cell_values(mesh, density, sampling, _gauss_points(mesh, mean, covariance))
+
+
+def _gauss_points(mesh: Mesh, mean: Array, covariance: Array) -> int:
+    """Gauss points per axis of a cell: more for a density that is hardly wider than a cell."""
+    return 4 if deviation_in_cells(mesh, mean, covariance) >= 1.0 else 10
+
+
+def deviation_in_cells(mesh: Mesh, mean: Array, covariance: Array) -> float:
+    """The smallest sigma_e/h_e of the principal axes e, with h_e = sqrt(sum_a e_a^2 h_a^2) and h the widths of a cell.
+
+    The cell is the one at the mean; on meshes that are no grids all h_a are |K|^(1/d).
+    """
+    width = _widths_at(mesh, mean)
+    variance, direction = np.linalg.eigh(covariance)
+    return float(np.sqrt(variance / (direction.T**2 @ width**2)).min())
+
+
+def _widths_at(mesh: Mesh, point: Array) -> Array:
+    """Widths (dim,) of the cell nearest to a point (dim,)."""
+    if mesh.edges is None:
+        cell = int(np.argmin(((mesh.centre - point) ** 2).sum(axis=1)))
+        return np.full(mesh.dimension, mesh.volume[cell] ** (1.0 / mesh.dimension))
+    inner = (np.searchsorted(edges[1:-1], at, side="right") for edges, at in zip(mesh.edges, point, strict=True))
+    return np.array([np.diff(edges)[cell] for edges, cell in zip(mesh.edges, inner, strict=True)])
 
 
 def _root(covariance: Array) -> Array:

@@ -143,7 +143,10 @@ class ArrayTable(FunctionKind):
 
     def function(self) -> TableFunction:
         """The function."""
-        return TableFunction("a table of arrays", lambda: self._grid, self.method, self.outside)
+        return TableFunction("a table of arrays", self._load, self.method, self.outside)
+
+    def _load(self) -> GridValues:
+        return self._grid
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,10 @@ class BaseFlow:
         """How well the cells resolve the drift where the mass is; None if there is nothing to tell."""
         return None
 
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
+        return ""
+
     def error_in_time(self, problem: Any, times: TimeGrid) -> tuple[int, float] | None:
         """Order and error constant of the method, if the error of a run follows from them; see `TimeErrorMonitor`."""
         return None

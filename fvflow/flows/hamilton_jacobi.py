@@ -32,7 +32,7 @@ class HamiltonJacobiFlow(BaseFlow):
     """
 
     potential: SteadyFunction
-    """phi at time 0, an expression in x, y, z or a table."""
+    """phi at the start, an expression in x, y, z or a table."""
     hamiltonian: Hamiltonian = QuadraticHamiltonian()
     """The convex Hamiltonian H."""
     cfl: Annotated[float, Gt(0), Le(1)] = 0.9

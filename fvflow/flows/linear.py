@@ -80,6 +80,10 @@ class LinearFlow(BaseFlow):
         """The equation with two-point fluxes."""
         return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
 
+    def unresolved(self, resolution: FaceResolution) -> str:
+        """As the flux says."""
+        return self.flux.unresolved(resolution)
+
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """How well the cells resolve the drift where the mass is; None if eps is 0."""
         if self.epsilon == 0 or not problem.mesh.faces:

@@ -79,7 +79,7 @@ class TransportFlow(BaseFlow):
         if times is not None:
             raise CaseError("a geodesic runs from 0 to 1 in `intervals`; leave times out")
         step = 1.0 / self.intervals
-        return Times(1.0, step, step)
+        return Times(1.0, step, step, start=0.0)
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
         """The problem in arrays, without its target; raises CaseError if the solver does not fit the mesh."""

@@ -79,7 +79,7 @@ class LinearStepperBase:
         return None
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """The longest step that keeps every rho >= 0 non-negative, with the coefficients at time 0; 0 if none does."""
+        """The longest step that keeps every rho >= 0, with the coefficients at the start; 0 if none does."""
         return 0.0
 
     def time_grid(self, times: Times) -> Times:

@@ -106,5 +106,5 @@ class CarriedStep:
             proximity = _MORE * needed
         scale = energy.scale(energy.first(found.density), found.density)
         if not rise <= LARGEST_GAP * scale * state.mass + round_off:
-            raise NumericsError(f"the energy would rise by {rise:.1e}: the step is too long for double precision")
+            raise NumericsError("the energy would rise: the step is too long for double precision")
         return replace(found, iterations=iterations, switches=switches)

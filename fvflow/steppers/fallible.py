@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular
 from fvflow.mesh import Array, Mesh
@@ -47,7 +49,9 @@ def in_halves(step: Step, state: State, length: float) -> State:
         correction=max(half.correction, end.correction),
         dissipated=half.dissipated + end.dissipated,
         optimality=max(half.optimality, end.optimality),
-        gap=max(half.gap, end.gap),
+        gap=float(np.fmax(half.gap, end.gap)),
+        residual=max(half.residual, end.residual),
+        reduced=max(half.reduced, end.reduced),
         switches=half.switches + end.switches,
         fallback=half.fallback or end.fallback,
         halvings=half.halvings + end.halvings,

@@ -79,7 +79,7 @@ class SplitCrankNicolson(LinearStepperBase):
         return "the extrapolation subtracts; look at minimum, or use implicit-euler" if self.richardson else ""
 
     def positive_step(self, problem: FokkerPlanck) -> float:
-        """4/max_K (A_KK/|K|) along any axis at time 0; 0 with `richardson` or a flux that is not monotone."""
+        """4/max_K (A_KK/|K|) along any axis at the start; 0 with `richardson` or a flux that is not monotone."""
         if self.richardson or not problem.monotone:
             return 0.0
         return 4.0 / max(*problem.matrix(0.0, 1.0).rates(), math.ulp(0.0))
