@@ -75,7 +75,7 @@ BAD = [  # what to set, what is said
     ("initial", "{kind: expression, density: x}", r"the density is -5\.75 at x = -5\.75 \(cell 0\)"),
     ("initial", "{kind: expression, density: 0}", "mass 0 on this mesh"),
     ("initial", "{kind: expression, density: t}", "unknown name t"),
-    ("initial", "{kind: gaussian, mean: [99], covariance: [[1e-3]]}", "100 % of the density is outside the mesh"),
+    ("initial", "{kind: gaussian, mean: [99], covariance: [[0.3]]}", "100 % of the density is outside the mesh"),
     ("initial", "{kind: gaussian, mean: [0, 0], covariance: [[1, 0], [0, 1]]}", "one per axis"),
     ("initial", "{kind: exact}", "needs an exact solution"),
     ("initial", "{kind: spike, at: [9]}", "outside the mesh"),

@@ -135,9 +135,10 @@ def test_a_kernel_estimate_is_the_mixture_of_its_kernels(mesh, chunk, monkeypatc
     lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
     random = np.random.default_rng(7)
     positions, weights = random.uniform(lower, upper, (13, mesh.dimension)), random.uniform(1, 2, 13)
-    covariance = tuple(map(tuple, (0.3**2 * np.eye(mesh.dimension)).tolist()))
+    width = max(0.3, 1.05 * float(mesh.volume.max()) ** (1 / mesh.dimension))  # below, a mixture takes more points
+    covariance = tuple(map(tuple, (width**2 * np.eye(mesh.dimension)).tolist()))
     parts = [Component(tuple(x), covariance, w) for x, w in zip(positions.tolist(), weights, strict=True)]
-    estimate = ArraySamples(positions, weights, 0.3, truncate=0.99)
+    estimate = ArraySamples(positions, weights, width, truncate=0.99)
     expected = Mixture(tuple(parts)).sample(mesh, {})
     np.testing.assert_allclose(estimate.sample(mesh, {}), expected, rtol=1e-11)
     assert estimate.mass_off_mesh(mesh) == pytest.approx(1 - mesh.volume @ expected, abs=1e-12)

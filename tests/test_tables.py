@@ -294,7 +294,7 @@ def test_outside_the_table_the_nearest_value_holds(folder):
 def test_a_table_on_the_cell_centres_is_checked_without_its_walls(folder):
     axis = centres(Box((-2.0,), (2.0,), (40,)))
     write_csv(folder / "V.csv", axis, axis[0] - 0.2)
-    assert read(folder).check()["walls"] == "no flux"
+    assert read(folder).check()["walls"] == "no flux; the drift is not defined at the walls"
 
 
 def test_the_files_of_a_case_are_read_once_for_all_and_not_overwritten(folder, monkeypatch):
