@@ -59,10 +59,17 @@ class FaceResolution:
 
     @property
     def finer(self) -> str:
-        """The mesh that resolves the drift, in words."""
-        return f"cells {math.ceil(self.peclet / RESOLVED * (1 - 1e-9))} times as small"
+        """The mesh that resolves the drift, as an alternative in words; empty if no mesh does."""
+        ratio = math.ceil(self.peclet / RESOLVED * (1 - 1e-9))
+        return f", or cells {ratio} times as small" if ratio <= _FINEST else ""
+
+    @property
+    def noticeable(self) -> bool:
+        """Whether it lowers the order or adds diffusion that is worth a word."""
+        return self.share > 0 or self.diffusion > _LITTLE
 
 
+_FINEST = 100  # times smaller cells that are an advice
 _LITTLE = 0.05  # numerical diffusion over eps of upwinding that is not worth a word
 _MASSLESS = 1e-6  # mass of the cells of a face, relative to the mean over the faces, below which it does not count
 RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
@@ -119,7 +126,11 @@ class FluxKind:
 
     def unresolved(self, resolution: FaceResolution) -> str:
         """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
-        return "" if resolution.share == 0 else f"{resolution.faces}; use {resolution.finer}"
+        return "" if resolution.share == 0 else f"{resolution.faces}{self.consequence(resolution)}"
+
+    def consequence(self, resolution: FaceResolution) -> str:
+        """What this flux does at faces with a Peclet number above 2, and what helps."""
+        return "; use a finer mesh"
 
     def valid(self, peclet: float) -> bool:
         """Whether faces may have this Peclet number |w|/eps."""
@@ -158,13 +169,11 @@ class Centred(FluxKind):
     order = 2
     requires_diffusion = True
 
-    def unresolved(self, resolution: FaceResolution) -> str:
-        """Where it is not monotone."""
-        if resolution.share == 0:
-            return ""
+    def consequence(self, resolution: FaceResolution) -> str:
+        """It is not monotone there."""
         return (
-            f"{resolution.faces}: the centred flux is not monotone there, so that the density may oscillate and become "
-            f"negative; use flux scharfetter-gummel, stepper muscl, or {resolution.finer}"
+            ": the centred flux is not monotone there, so that the density may oscillate and become negative; use flux "
+            f"scharfetter-gummel, stepper muscl{resolution.finer}"
         )
 
     def weight(self, w: Array, eps: float) -> Array:
@@ -186,13 +195,11 @@ class ScharfetterGummel(FluxKind):
     keeps_gibbs = True
     where = " at Peclet numbers below 2"
 
-    def unresolved(self, resolution: FaceResolution) -> str:
-        """Where it is upwind, with the numerical diffusion of that."""
-        if resolution.share == 0:
-            return ""
+    def consequence(self, resolution: FaceResolution) -> str:
+        """It is upwind there, with the numerical diffusion of that."""
         return (
-            f"{resolution.faces}: first order in space there, with numerical diffusion up to |v| d/2, "
-            f"{resolution.added}; use stepper muscl, or {resolution.finer}"
+            f": first order in space there, with numerical diffusion up to |v| d/2, {resolution.added}; use stepper "
+            f"muscl{resolution.finer}"
         )
 
     def weight(self, w: Array, eps: float) -> Array:
@@ -227,13 +234,11 @@ class SquareRoot(FluxKind):
     requires_diffusion = True
     max_peclet = 40.0
 
-    def unresolved(self, resolution: FaceResolution) -> str:
-        """How much its rates are too large."""
-        if resolution.share == 0:
-            return ""
+    def consequence(self, resolution: FaceResolution) -> str:
+        """Its rates are too large there."""
         return (
-            f"{resolution.faces}, where the rates of the square-root flux are exp(P/2), too large: they add a "
-            f"diffusion of {resolution.added}; use flux scharfetter-gummel, or {resolution.finer}"
+            f", where the rates of the square-root flux are exp(P/2), too large: they add a diffusion of "
+            f"{resolution.added}; use flux scharfetter-gummel{resolution.finer}"
         )
 
     def peclet(self, net: Array) -> Array:

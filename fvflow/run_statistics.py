@@ -223,7 +223,7 @@ class RunStatistics:
             figures["reduced"] = self.reduced
         if self.time_error is not None and not np.isnan(self.time_error.largest):
             figures["time_error"] = self.time_error.largest
-        if self.resolution is not None and (self.resolution.share > 0 or self.resolution.diffusion > 0.05):
+        if self.resolution is not None and self.resolution.noticeable:
             figures |= {"peclet": self.resolution.peclet, "peclet_share": self.resolution.share}
             figures["numerical_diffusion"] = self.resolution.diffusion
         if self.may_ring:

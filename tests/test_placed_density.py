@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.special import erfc
 
 from fvflow.case import Case
 from fvflow.errors import CaseError
@@ -208,23 +209,17 @@ CUT = {
 @pytest.mark.parametrize("kind", CUT)
 @pytest.mark.parametrize("mesh", [SMALL_BOX, SMALL_VORONOI], ids=["box", "voronoi"])
 def test_the_advice_of_a_refusal_is_accepted(kind, mesh, tmp_path):
-    """The share that `truncate` should allow is enough, and so is it for the next three digits of luck."""
+    """The share that `truncate` should allow is enough."""
     (tmp_path / "far.csv").write_text("x,y\n" + "\n".join(f"{0.1 * i},0" for i in range(23)))
-    exact = "exact: {kind: barenblatt, start: 3.1}" if kind == "exact" else ""
+    exact = "exact: {kind: barenblatt, start: 20}" if kind == "exact" else ""
     flow = "{kind: gradient-flow, energy: [{kind: porous-medium, exponent: 2}]}"
     (tmp_path / "case.yaml").write_text(
         f"{mesh}\nflow: {flow}\ninitial: {CUT[kind]}\ntimes: {{end: 1, step: 1}}\n{exact}\n"
     )
-    if kind == "exact":
-        (tmp_path / "case.yaml").write_text((tmp_path / "case.yaml").read_text().replace("2, 2]", "1, 1]"))
     case = Case.read(tmp_path / "case.yaml")
     with pytest.raises(CaseError) as refused:
         case.prepare()
-    share = re.search(
-        r"truncate: ([\d.e-]+)`? (to cut|$)|allow it by truncate: ([\d.]+)", str(refused.value).split("\n")[0]
-    )
-    assert share is not None, refused.value
-    advised = next(part for part in share.groups()[::2] if part)
+    advised = re.findall(r"truncate: ([\d.]*\d)", str(refused.value).splitlines()[0])[-1]
     simulation = case.replace({"initial.truncate": float(advised)}).prepare()
     assert 1e-3 < simulation.densities[0].coverage.off_mesh <= float(advised)
 
@@ -233,7 +228,7 @@ def test_the_advice_of_a_refusal_is_accepted(kind, mesh, tmp_path):
 @pytest.mark.parametrize("deviation", [0.3, 0.5, 2.0])
 @pytest.mark.parametrize("mesh", [SMALL_BOX, SMALL_VORONOI], ids=["box", "voronoi"])
 def test_an_error_of_quadrature_is_no_mass_outside(correlation, deviation, mesh):
-    """Narrow Gaussians in the middle, tens of standard deviations from the walls."""
+    """Gaussians in the middle lose no more than their tails beyond the walls, however badly cells resolve them."""
     size = deviation * (0.2 if "box" in mesh else 4 / 14)
     root = np.array([[1.0, 0.0], [correlation, np.sqrt(1 - correlation**2)]]) * size
     covariance = (root @ root.T).tolist()
@@ -245,7 +240,8 @@ def test_an_error_of_quadrature_is_no_mass_outside(correlation, deviation, mesh)
         with pytest.raises(CaseError, match="standard deviation"):
             case.prepare()
     else:
-        assert case.prepare().densities[0].coverage.off_mesh < 1e-6 or size > 0.3
+        tails = [erfc((2.0 - abs(at)) / (np.sqrt(2) * size)) for at in (0.05, 0.02)]
+        assert case.prepare().densities[0].coverage.off_mesh <= sum(tails) + 1e-9
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -259,5 +255,6 @@ def test_the_bound_of_what_is_outside_is_one(name):
         points = random.multivariate_normal(middle, covariance, 4000)
         outside = float((cells_of(mesh, points) < 0).mean())
         found = coverage(Gaussian(tuple(middle), tuple(map(tuple, covariance.tolist()))), mesh)
+        assert found.deviation > 0.25 or width < 0.4
         if found.deviation > 0.25:
             assert found.off_mesh == pytest.approx(outside, abs=0.04)

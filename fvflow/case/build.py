@@ -20,7 +20,7 @@ from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
 
-_UNSAID = (
+_MASS_UNSPECIFIED = (
     "the solution of this flow is not in proportion to its initial density: write `mass: integral` to keep the values "
     "of the density, or `mass: M` to scale them to the mass M"
 )
@@ -38,7 +38,7 @@ class Parts(Protocol):
         """What runs."""
 
     @property
-    def start(self) -> DensityKind:
+    def start_density(self) -> DensityKind:
         """The density at the start, as it is described or by default."""
 
     @property
@@ -64,8 +64,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     times = _times(parts, stages)
     facts, problem = _state(parts, stages, mesh, times)
     reference = _reference(parts, stages, facts)
-    if parts.start.mass_unspecified and not parts.flow.homogeneous:
-        stages.add([Fault(("initial",), _UNSAID)])
+    if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
+        stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
     densities = [initial]
     if facts.target is not None:
@@ -99,14 +99,14 @@ def _times(parts: Parts, stages: Stages) -> TimeGrid:
     exact, drift = parts.exact, parts.flow.drift(dict(parts.parameters))
     if drift.steady and (exact is None or exact.stationary):
         return parts.schedule
-    stored = stages.require(("initial",), lambda: parts.start.stored_time() or 0.0)
+    stored = stages.require(("initial",), lambda: parts.start_density.stored_time() or 0.0)
     return stages.require(("times",), lambda: parts.schedule.starting_at(stored))
 
 
 def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
-    mass = stages.run(("initial",), lambda: parts.start.total_mass(mesh, names))
+    mass = stages.run(("initial",), lambda: parts.start_density.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
     assert mass is not None
     facts = Facts(
@@ -114,7 +114,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[F
         flow.drift(names),
         flow.diffusion(),
         mass,
-        parts.start,
+        parts.start_density,
         flow.power_laws(),
         times.length,
         flow.kernels(names),

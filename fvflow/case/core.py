@@ -98,7 +98,7 @@ class Case:
             yield Fault(("checks", name), sentence)
 
     @property
-    def start(self) -> DensityKind:
+    def start_density(self) -> DensityKind:
         """The density at the start; uniform, of mass 1, if the flow needs none and the case gives none."""
         return Uniform() if self.initial is None else self.initial
 

@@ -20,7 +20,7 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
         yield f"{count} of {steps} steps were taken by a fallback method, of first order: {statistics.reasons()}"
     if statistics.damped:
         yield (
-            f"the first {statistics.damped} of {steps} steps were damped, each taken in two robust halves, as the data "
+            f"damped at the start: {statistics.damped} of {steps} steps, each taken in two robust halves, as the data "
             "are so rough that the density would ring"
         )
     if statistics.reduced:
@@ -40,8 +40,7 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
     if statistics.minimum < -_NEGATIVE * statistics.mean_density:
         yield (
             f"the density became negative, down to {statistics.minimum:.3g} where its mean is "
-            f"{statistics.mean_density:.3g}: the method is not positive here; use shorter steps or a positive method "
-            "(`check` says which ones are)"
+            f"{statistics.mean_density:.3g}: the method is not positive in these steps; `positivity` says what is"
         )
     if (share := statistics.largest_cell_share) > 0.5 ** (dimension + 1):
         yield (

@@ -72,15 +72,8 @@ class TableFunction:
 
 
 @dataclass(frozen=True)
-class Table(FunctionKind):
-    """A function interpolated between values on a rectilinear grid of one to three dimensions, read from a file.
-
-    A .csv file has a header, the columns x[, y[, z]], value, and one row, in any order, for each node of the product
-    of the coordinates. An .npy file holds an array indexed [x, y, z] on evenly spaced nodes from `lower` to `upper`,
-    ends included. In a .nc file `field` is a variable whose dimensions have coordinate variables, named x, y, z or with
-    the attribute `axis`. Scharfetter-Gummel fluxes take a potential at cell centres, where a linear table is as good as
-    its values; a cubic one is smooth and, for smooth functions, fourth order in the spacing of the nodes.
-    """
+class TableFile:
+    """A file with values on a rectilinear grid, and how they are interpolated: what tables have in common."""
 
     file: FilePath
     """Path of a .csv, .npy or .nc file, relative to the case file."""
@@ -94,7 +87,6 @@ class Table(FunctionKind):
     """Interpolation: `linear` along each axis, or by `cubic` splines, which need four nodes per axis."""
     outside: Outside = "refuse"
     """Outside the grid: `refuse`, or take the value at the `nearest` point of its box."""
-    kind: Literal["table"] = "table"
 
     def __post_init__(self) -> None:
         check_format(self.file, self.lower, self.upper, self.field)
@@ -111,6 +103,20 @@ class Table(FunctionKind):
     def _load(self) -> GridValues:
         grid = self.lower, self.upper, self.field
         return shared(self.file, ("table", *grid), lambda: read_grid(self.file, *grid))
+
+
+@dataclass(frozen=True)
+class Table(TableFile, FunctionKind):
+    """A function interpolated between values on a rectilinear grid of one to three dimensions, read from a file.
+
+    A .csv file has a header, the columns x[, y[, z]], value, and one row, in any order, for each node of the product
+    of the coordinates. An .npy file holds an array indexed [x, y, z] on evenly spaced nodes from `lower` to `upper`,
+    ends included. In a .nc file `field` is a variable whose dimensions have coordinate variables, named x, y, z or with
+    the attribute `axis`. Scharfetter-Gummel fluxes take a potential at cell centres, where a linear table is as good as
+    its values; a cubic one is smooth and, for smooth functions, fourth order in the spacing of the nodes.
+    """
+
+    kind: Literal["table"] = "table"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,42 +156,21 @@ class ArrayTable(FunctionKind):
 
 
 @dataclass(frozen=True)
-class TableDensity(ValuedDensity):
+class TableDensity(TableFile, ValuedDensity):
     """A density interpolated between values on a rectilinear grid; cell averages by three Gauss points per axis.
 
     Files are those of `Table`. The values must not be negative, nor what cubic splines make of them.
     """
 
-    file: FilePath
-    """Path of a .csv, .npy or .nc file, relative to the case file."""
-    lower: _Corner | None = None
-    """Lower corner of the grid of an .npy file, one coordinate per axis."""
-    upper: _Corner | None = None
-    """Upper corner of the grid of an .npy file, one coordinate per axis."""
-    field: str | None = None
-    """Name of the variable in a .nc file."""
-    method: Method = "linear"
-    """Interpolation: `linear` along each axis, or by `cubic` splines, which need four nodes per axis."""
-    outside: Outside = "refuse"
-    """Outside the grid: `refuse`, or take the value at the `nearest` point of its box."""
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
     mass: OwnMass = None
     """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
     kind: Literal["table"] = "table"
 
-    def __post_init__(self) -> None:
-        check_format(self.file, self.lower, self.upper, self.field)
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Path of the file."""
-        return (self.file,)
-
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
-        table = Table(self.file, self.lower, self.upper, self.field, self.method, self.outside)
-        return _sampled(mesh, table.function(), self.sampling)
+        return _sampled(mesh, self.function(), self.sampling)
 
 
 @dataclass(frozen=True)
