@@ -242,9 +242,13 @@ class Times(TimeGrid):
         return max(1, self._count(self.interval(index), self.first))
 
     def _count(self, length: float, part: float) -> int:
-        """How many parts a length needs, up to round-off, which for a start far from 0 is that of the clock."""
-        clock = 8.0 * math.ulp(max(abs(self.origin), abs(self.end)))
-        return math.ceil(length / part * (1 - ROUND_OFF) - clock / part)
+        """How many parts a length needs, up to round-off."""
+        return math.ceil(length / part * (1 - ROUND_OFF) - self._clock_error / part)
+
+    @property
+    def _clock_error(self) -> float:
+        """The round-off of an interval between times of the clock, which matters for a start far from 0."""
+        return 8.0 * math.ulp(max(abs(self.origin), abs(self.end)))
 
     def _intervals(self) -> range:
         """The saves whose intervals between them and the one before cover all lengths that occur."""
@@ -258,7 +262,8 @@ class Times(TimeGrid):
         if self.adaptive is not None:
             return None
         lengths = [self.interval(i) / self.substeps(i) for i in self._intervals()]
-        return lengths[0] if all(math.isclose(lengths[0], other, rel_tol=ROUND_OFF) for other in lengths) else None
+        first, error = lengths[0], self._clock_error
+        return first if all(math.isclose(first, each, rel_tol=ROUND_OFF, abs_tol=error) for each in lengths) else None
 
     @property
     def steps(self) -> int:

@@ -265,6 +265,14 @@ def test_every_flux_says_what_an_unresolved_drift_means_for_it(flux, peclet, tol
         assert re.search(told, remarks[0])
         assert re.search(told, case.check()["Peclet number"])
         assert "cells 10 times as small" in remarks[0] or flux == "upwind"
+        assert simulation.figures()["numerical_diffusion"] == pytest.approx(simulation.statistics.resolution.diffusion)
+
+
+def test_a_mesh_that_nobody_can_make_is_no_advice():
+    case = Case.parse(TRAVELLING).replace({"flow.epsilon": 1e-9})
+    advice = case.check()["Peclet number"]
+    assert advice.endswith("use stepper muscl")
+    assert "times as small" not in advice
 
 
 def test_a_run_that_has_relaxed_is_not_called_exact():

@@ -40,7 +40,8 @@ def _most_outside(mesh: Mesh, mean: Array, covariance: Array) -> float:
     faces = corners[np.where(mesh.wall_points < 0, mesh.wall_points[:, :1], mesh.wall_points)]  # (wall, corner, dim)
     centre = faces.mean(axis=1)
     radius = np.linalg.norm(faces - centre[:, None], axis=2).max(axis=1)
-    return _beyond(max(float((np.linalg.norm(centre, axis=1) - radius).min(initial=0.0)), 0.0), mesh.dimension)
+    nearest = float((np.linalg.norm(centre, axis=1) - radius).min())
+    return _beyond(max(nearest, 0.0), mesh.dimension)
 
 
 def _tail(deviations: float) -> float:
