@@ -22,6 +22,7 @@ _LAZY_NAMES = {
     "Case": "case",
     "Checks": "case",
     "Output": "case",
+    "resume": "case",
     "read": "dataset",
     "save_mesh": "dataset",
     "CaseError": "errors",
@@ -58,6 +59,7 @@ __all__ = [
     "from_fipy",
     "plot",
     "read",
+    "resume",
     "save_mesh",
     "wasserstein",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
 from fvflow.wasserstein import distance_1d
+
+_KEPT = ("evi_defect", "contraction_defect", "_before", "_first", "_time")  # in a checkpoint
 
 
 @dataclass
@@ -77,6 +81,15 @@ class EviMonitor:
         elif self.has_equilibrium:
             self._first = distances[-1]
         self._before, self._time = distances, state.time
+
+    def to_tree(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name in _KEPT:
+            setattr(self, name, tree[name])
 
     def figures(self) -> dict[str, float]:
         """The modulus and the defects by name; that of contraction only if it is known."""

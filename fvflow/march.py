@@ -1,9 +1,9 @@
-"""A run as an iterator of states; saving and watching are wrappers around it."""
+"""A run as an iterator of states."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
 from fvflow.steppers import GROWTH, EmbeddedStep, Step
-from fvflow.times import ROUND_OFF, TimeGrid, Times
+from fvflow.times import ROUND_OFF, Times
 
 _SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
 
@@ -30,6 +30,7 @@ def march(
 ) -> Iterator[State]:
     """Every state of a run, the initial one first; raises NumericsError at the first density that is not finite.
 
+    A run that goes on from one of its states takes the same steps as if it had not been stopped.
     The other arguments are for error control: the cell volumes (cell,), the order of the method, the largest ratio of a
     step to the one before, and the step with an error estimate of its own, if the method has one.
     """
@@ -38,16 +39,33 @@ def march(
         yield from _adaptive(embedded or _doubled(step, volume, order), state, times, times.adaptive, order, growth)
         return
     first = times.interval(1)
-    for index in range(1, times.saves + 1):
-        start, end, substeps = times.save_time(index - 1), times.save_time(index), times.substeps(index)
-        interval = times.interval(index)
-        if math.isclose(interval, first, rel_tol=ROUND_OFF):
-            interval = first  # equal to the last bit, so that factors are reused
-        length = interval / substeps
-        for substep in range(1, substeps + 1):
+    for index in range(times.saved_until(state.time), times.saves + 1):
+        start, end, substeps, done = _steps_of(times, index, first, state.time)
+        length = (end - start if done is None else _interval(times, index, first)) / substeps
+        for substep in range(1 + (done or 0), substeps + 1):
             end_time = end if substep == substeps else start + substep * length
             state = _take(step, state, length, end_time)
             yield state
+
+
+def _interval(times: Times, index: int, first: float) -> float:
+    """The length of an interval between saves: that of the first to the last bit, if equal, so that factors serve."""
+    interval = times.interval(index)
+    return first if math.isclose(interval, first, rel_tol=ROUND_OFF) else interval
+
+
+def _steps_of(times: Times, index: int, first: float, time: float) -> tuple[float, float, int, int | None]:
+    """Start and end of the interval before save `index`, its steps, and how many of them end at `time` or before.
+
+    If none ends there, since the run was begun with other times, the rest of the interval is divided anew: then the
+    start is `time`, and the number is None.
+    """
+    start, end, substeps = times.save_time(index - 1), times.save_time(index), times.substeps(index)
+    length = _interval(times, index, first) / substeps
+    done = round((time - start) / length)
+    if time == start + done * length:
+        return start, end, substeps, done
+    return time, end, times.substeps_for(end - time), None
 
 
 def _take(step: Step, state: State, length: float, end_time: float) -> State:
@@ -78,8 +96,8 @@ def _adaptive(
 ) -> Iterator[State]:
     """Every state but the initial one, with steps chosen by error control."""
     longest, shortest = control.longest or times.span, control.shortest or _SHORTEST * times.span
-    length, rejections = min(control.initial, longest), 0
-    for index in range(1, times.saves + 1):
+    length, rejections = min(state.next_length or control.initial, longest), 0
+    for index in range(times.saved_until(state.time), times.saves + 1):
         end = times.save_time(index)
         while state.time < end:
             parts = math.ceil((end - state.time) / length * (1 - ROUND_OFF))
@@ -100,7 +118,8 @@ def _adaptive(
                 rejections += 1
                 continue
             end_time = end if parts == 1 and not shortened else taken[-1].time
-            for accepted_state in (*taken[:-1], replace(taken[-1], time=end_time)):
+            within = (replace(each, next_length=math.nan) for each in taken[:-1])
+            for accepted_state in (*within, replace(taken[-1], time=end_time, next_length=length)):
                 state, rejections = replace(accepted_state, rejections=rejections), 0
                 yield state
 
@@ -158,20 +177,3 @@ class Watchers:
         """Pass the iterations and the residual on."""
         for watch in self._iterations:
             watch(iterations, residual)
-
-
-def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:
-    """The same states, each passed to the watchers first."""
-    for state in states:
-        for watch in watchers:
-            watch(state)
-        yield state
-
-
-def at_save_times(states: Iterable[State], times: TimeGrid) -> Iterator[State]:
-    """The states at saved times only."""
-    index = 0
-    for state in states:
-        if state.time == times.save_time(index):
-            yield state
-            index += 1

@@ -13,7 +13,7 @@ from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
-from fvflow.linalg import FaceMatrix, inner
+from fvflow.linalg import FaceMatrix, SolverMemory, inner
 from fvflow.mesh import Array, Mesh
 
 T = TypeVar("T")
@@ -63,6 +63,10 @@ class State:
     """1 if the last step was damped because the data are rough, otherwise 0."""
     previous: Array | None = None
     """Density (cell,) before the last step, for two-step methods."""
+    next_length: float = 0.0
+    """Length that error control proposes for the next step; 0 if none has been proposed, nan within a step."""
+    memory: Mapping[str, SolverMemory] = field(default_factory=dict)
+    """What iterative solvers keep from step to step, by the method that uses them."""
     length: float = 0.0
     """Length of the last step, for two-step methods."""
     fields: Mapping[str, Array] = field(default_factory=dict)
@@ -187,10 +191,8 @@ class FokkerPlanck:
     _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:
-            raise CaseError(
-                f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind for the continuity equation"
-            )
+        if self.epsilon == 0.0 and (flux := self.flux_kind).requires_diffusion:
+            raise CaseError(f"flux {flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
     def coefficients(self, time: float) -> tuple[Array, Array]:
         """down = T B(-w) and up = T B(w) of each face (face,), so that F = down rho_K - up rho_L."""
@@ -215,8 +217,7 @@ class FokkerPlanck:
     def flux(self, density: Array, time: float) -> Array:
         """F of each face (face,), positive from owner to neighbour."""
         down, up = self.coefficients(time)
-        flux: Array = down * density[self.mesh.owner] - up * density[self.mesh.neighbour]
-        return flux
+        return np.asarray(down * density[self.mesh.owner] - up * density[self.mesh.neighbour])
 
     def energy(self, time: float) -> TotalEnergy:
         """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from fvflow.linalg import inner
 from fvflow.mesh import Mesh
 from fvflow.problems import Problem, State, total_variation
 from fvflow.time_error import TimeErrorMonitor
+
+_FIXED = ("mesh", "energy", "may_ring", "reference")  # known before the run
+_MONITORS = ("time_error", "convexity")
 
 
 @dataclass
@@ -173,6 +176,25 @@ class RunStatistics:
         if state.figures and not self.solved:
             self.solved = {**state.figures, **self._distance_errors(state.figures)}
         return {} if self.energy is None else self.step_diagnostics()
+
+    def to_tree(self) -> dict[str, Any]:
+        """What a checkpoint keeps: all that is not made anew by `of`."""
+        monitors = {name: getattr(self, name) for name in _MONITORS}
+        return {
+            **{item.name: getattr(self, item.name) for item in fields(self) if item.name not in (*_FIXED, *_MONITORS)},
+            **{name: None if monitor is None else monitor.to_tree() for name, monitor in monitors.items()},
+            "resolution": None if self.resolution is None else asdict(self.resolution),
+        }
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name, value in tree.items():
+            if name not in _MONITORS:
+                setattr(self, name, value)
+            elif (monitor := getattr(self, name)) is not None and value is not None:
+                monitor.restore(value)
+        self.fallbacks = Counter(tree["fallbacks"])
+        self.resolution = None if tree["resolution"] is None else FaceResolution(**tree["resolution"])
 
     def _distance_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Errors of a computed W2 distance relative to the closed form, absolute if that is 0."""

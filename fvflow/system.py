@@ -24,7 +24,9 @@ try:
 except ImportError:
     resource = None  # type: ignore[assignment]
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
+)
 """The signals that ask a process to stop."""
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +44,16 @@ class TimeErrorMonitor:
         if self._states:
             self._powers += (state.time - self._states[-1].time) ** (self.order + 1)
         self._states.append(state)
+
+    def to_tree(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        states = [[state.time, state.density, state.mass] for state in self._states]
+        return {"largest": self.largest, "powers": self._powers, "states": states}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.largest, self._powers = tree["largest"], tree["powers"]
+        self._states.extend(State(*values) for values in tree["states"])
 
     def saved(self) -> None:
         """Estimate the error at the time of the last state, which is saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,6 +55,10 @@ class TimeGrid:
     def save_times(self) -> tuple[float, ...]:
         """All saved times."""
         return tuple(self.save_time(index) for index in range(self.saves + 1))
+
+    def saved_until(self, time: float) -> int:
+        """Number of saved times up to this one, up to round-off."""
+        return bisect.bisect_right(range(self.saves + 1), time + 4.0 * math.ulp(time), key=self.save_time)
 
     @property
     def stop(self) -> float:
@@ -239,7 +244,11 @@ class Times(TimeGrid):
 
     def substeps(self, index: int) -> int:
         """Number of steps from saved time index - 1 to saved time index."""
-        return max(1, self._count(self.interval(index), self.first))
+        return self.substeps_for(self.interval(index))
+
+    def substeps_for(self, length: float) -> int:
+        """Number of steps in an interval of this length."""
+        return max(1, self._count(length, self.first))
 
     def _count(self, length: float, part: float) -> int:
         """How many parts a length needs, up to round-off."""

@@ -117,30 +117,51 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.mark.parametrize(("number", "code"), [*SIGNALS, SIGNALS[1]])
-def test_signals_stop_the_run_and_keep_its_frames(number, code, tmp_path):
+def test_signals_stop_the_run_and_its_result_goes_on(number, code, tmp_path):
     """With a frame in every step the signal mostly arrives amid a write; still no frame is half there."""
     frequent = ["--set", "times.end=100", "--set", "times.save=0.01", "--set", "checks={}"]
     process = subprocess.Popen([*RUN, "run", OU, *frequent], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for(tmp_path / "ou-1d.parts" / "part-000000.nc")
-    wait_for(tmp_path / "ou-1d.parts" / "part.tmp")
+    wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz")
     time.sleep(0.3)
     process.send_signal(number)
     _, messages = process.communicate(timeout=15)
     assert process.returncode == code
-    assert "the frames so far are in ou-1d.parts" in messages
-    assert not (tmp_path / "ou-1d.nc").exists()
-    with fvflow.read(tmp_path / "ou-1d.parts") as ds:
+    assert "the frames so far are in ou-1d.nc" in messages
+    assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
+    assert "unfinished" in call("info", "ou-1d.nc", cwd=tmp_path).stdout
+    with fvflow.read(tmp_path / "ou-1d.nc") as ds:
         count = ds.sizes["time"]
-        whole = Case.read(OU).replace({"times": {"end": 0.01 * (count - 1), "step": 0.01, "save": 0.01}}).run()
+        changes = {"times": {"end": 0.01 * (count - 1), "step": 0.01, "save": 0.01}}
+        whole = Case.read(OU).replace(changes).run()
         for name in ("time", "rho", "mass", "covariance", "iterations", "error_l1"):
             np.testing.assert_allclose(ds[name], whole[name], rtol=1e-9, atol=1e-14, err_msg=name)
+        reached = float(ds.time[-1])
+    done = call("resume", "ou-1d.nc", "--until", f"{reached + 0.1:.6g}", "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("replaces")) == (0, 0)
+    with fvflow.read(tmp_path / "ou-1d.nc") as ds:
+        assert ds.sizes["time"] in (count + 10, count + 11)
+        assert ds.attrs["checks_missed"] == "none"
 
 
-def test_a_kill_leaves_readable_frames_and_does_not_block_the_next_run(tmp_path):
+def test_a_signal_does_not_put_part_of_a_run_in_place_of_another_result(tmp_path):
+    assert call("run", OU, *SHORT, "-q", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "ou-1d.nc").read_bytes()
+    process = subprocess.Popen([*RUN, "run", OU, *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz")
+    process.send_signal(signal.SIGTERM)
+    _, messages = process.communicate(timeout=15)
+    assert process.returncode == 143
+    assert "the frames so far are in ou-1d.parts" in messages
+    assert "fvflow resume ou-1d.parts goes on at t = " in messages
+    assert (tmp_path / "ou-1d.nc").read_bytes() == before
+
+
+def test_a_kill_leaves_readable_frames_which_the_next_run_does_not_remove(tmp_path):
     process = subprocess.Popen(
         [*RUN, "run", OU, *LONG, "--set", "times.save=0.01"], cwd=tmp_path, stderr=subprocess.DEVNULL
     )
-    wait_for(tmp_path / "ou-1d.parts" / "part-000000.nc", seconds=30)
+    wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz", seconds=30)
+    time.sleep(0.2)
     process.kill()
     process.wait()
     with fvflow.read(tmp_path / "ou-1d.parts") as ds:
@@ -150,14 +171,18 @@ def test_a_kill_leaves_readable_frames_and_does_not_block_the_next_run(tmp_path)
     done = call("info", "ou-1d.parts", cwd=tmp_path)
     assert f"{frames} time" in done.stdout
     assert "unfinished" in done.stdout
-    kept = call("run", OU, *SHORT, "--keep", cwd=tmp_path)
-    assert kept.returncode == 5
+    refused = call("run", OU, *SHORT, cwd=tmp_path)
+    assert refused.returncode == 5
     s, last = "s" * (frames != 1), 0.01 * (frames - 1)
-    those = f"{frames} frame{s} up to t = {last:g} in ou-1d.parts, of an unfinished run of {time.strftime('%Y-')}"
-    assert kept.stderr.startswith(those)
-    assert "fvflow info ou-1d.parts" in kept.stderr
-    assert len(list((tmp_path / "ou-1d.parts").glob("part-*.nc"))) >= 1
-    done = call("run", OU, *SHORT, "-q", cwd=tmp_path)
+    those = (
+        f"ou-1d.parts: holds {frames} frame{s} up to t = {last:g} and a checkpoint of an unfinished run of "
+        f"{time.strftime('%Y-')}"
+    )
+    assert refused.stderr.startswith(those)
+    assert "fvflow resume ou-1d.parts" in refused.stderr
+    with fvflow.read(tmp_path / "ou-1d.parts") as ds:
+        assert ds.sizes["time"] == frames, "nothing is deleted"
+    done = call("run", OU, *SHORT, "-q", "--discard", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr.startswith(f"removes {those}")
     assert len(done.stderr.splitlines()) == 1

@@ -97,7 +97,7 @@ def test_the_layout_is_what_paraview_needs(tmp_path):
     small(2).write(tmp_path / "r.nc")
     with netCDF4.Dataset(tmp_path / "r.nc") as file:
         assert set(file.variables) == {"time", "x", "x_bnds", "y", "y_bnds", "cell_area", "rho"}
-        assert set(file.groups) == {"diagnostics", "paraview"}
+        assert set(file.groups) == {"diagnostics", "paraview", "checkpoint"}
         assert file["rho"].dtype == np.float64
         assert file["rho"].chunking() == [1, 8, 8]
         assert file["paraview/topology"].dtype == np.int32
@@ -142,7 +142,12 @@ def test_a_run_cut_short_leaves_its_frames_and_not_the_result(tmp_path):
     with fvflow.read(tmp_path / "r.parts") as ds:
         np.testing.assert_array_equal(ds.time, small().run().time[:3])
         np.testing.assert_array_equal(ds.rho, small().run().rho[:3])
-    small().write(tmp_path / "r.nc")
+    with pytest.raises(OutputError, match=r"3 frames up to t = 0\.2 and a checkpoint .* resume .* --discard"):
+        small().write(tmp_path / "r.nc")
+    told = []
+    small().write(tmp_path / "r.nc", tell=told.append, discard=True)
+    assert len(told) == 1
+    assert told[0].startswith("removes ")
     assert sorted(os.listdir(tmp_path)) == ["r.nc", "r.xmf2"]
 
 
@@ -154,16 +159,11 @@ def test_a_failed_run_does_not_touch_an_earlier_result(tmp_path):
     assert (tmp_path / "r.nc").read_bytes() == before
 
 
-def test_many_parts_become_one_result(tmp_path, monkeypatch):
-    monkeypatch.setattr("fvflow.dataset.writer._PART_BYTES", 1)
+def test_frames_are_copied_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("fvflow.dataset.netcdf._COPY_BYTES", 1)
     small(2).write(tmp_path / "r.nc")
     with fvflow.read(tmp_path / "r.nc") as ds:
         np.testing.assert_array_equal(ds.rho, small(2).run().rho)
-    with pytest.raises(_Stopped):
-        small(2).write(tmp_path / "s.nc", stop_at(5))
-    assert len(list((tmp_path / "s.parts").glob("part-*.nc"))) == 3
-    with fvflow.read(tmp_path / "s.parts") as ds:
-        np.testing.assert_array_equal(ds.rho, small(2).run().rho[:3])
 
 
 def test_a_full_disk_is_reported_before_it_is_full(tmp_path, monkeypatch):
@@ -218,40 +218,29 @@ def test_two_runs_do_not_share_an_output(tmp_path):
     small().write(tmp_path / "r.nc")
 
 
-def test_what_a_killed_run_left_is_no_obstacle_and_other_files_stay(tmp_path):
+def test_what_a_run_left_before_its_first_frame_is_no_obstacle_and_other_files_stay(tmp_path):
     parts = parts_of(tmp_path / "r.nc")
     parts.mkdir()
-    for name in ("lock", "part.tmp", "part-000000.nc", "mine.tmp", "notes.txt"):
+    for name in ("lock", "header.tmp", "whole.tmp", "mine.tmp", "notes.txt"):
         (parts / name).touch()
     small().write(tmp_path / "r.nc")
     assert sorted(os.listdir(parts)) == ["mine.tmp", "notes.txt"]
 
 
-def test_a_frame_is_readable_after_two_seconds_and_a_step(tmp_path, monkeypatch):
-    now = [0.0]
+def test_a_frame_is_readable_at_once_and_on_the_disk_after_two_seconds(tmp_path, monkeypatch):
+    now, synced = [0.0], []
     monkeypatch.setattr("fvflow.dataset.writer.time.monotonic", lambda: now[0])
-    readable = []
-
-    def watch(state):
-        now[0] += 0.7
-        readable.append(len(list((tmp_path / "r.parts").glob("part-*.nc"))))
-
-    ou(1, 8, times={"end": 1, "step": 0.1, "save": 1}).write(tmp_path / "r.nc", watch)
-    assert readable[:3] == [0, 0, 0]
-    assert readable[4] == 1, "the first frame, some three seconds old"
-
-
-def test_a_frame_that_comes_seldom_is_readable_at_once(tmp_path, monkeypatch):
-    """Steps that take long do not keep the last frame from the reader until the next step."""
-    now = [0.0]
-    monkeypatch.setattr("fvflow.dataset.writer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fvflow.dataset.frame_log.FrameLog.sync", lambda log: synced.append(log.count))
     with Writer(tmp_path / "r.nc", two_variables(), {}) as writer:
-        counts = []
-        for seconds in (0.5, 0.5, 2.5, 0.5, 2.5):
+        for count, seconds in enumerate((0.5, 0.5, 2.5, 0.5, 2.5), 1):
             now[0] += seconds
             writer.append(frame(now[0]))
-            counts.append(sum(fvflow.read(part).sizes["time"] for part in (tmp_path / "r.parts").glob("part-*.nc")))
-    assert counts == [0, 0, 3, 3, 5]
+            with fvflow.read(tmp_path / "r.parts") as ds:
+                assert ds.sizes["time"] == count
+                assert ds.time[-1] == now[0]
+        now[0] += 2.5
+        writer.tick()
+    assert synced == [3, 5, 5]
 
 
 def test_without_file_locks_results_are_refused_and_cases_run_in_memory(tmp_path, monkeypatch):
@@ -262,22 +251,27 @@ def test_without_file_locks_results_are_refused_and_cases_run_in_memory(tmp_path
     assert small().run().sizes["time"] == 4
 
 
-def test_a_part_whose_renaming_fails_is_not_lost(tmp_path, monkeypatch):
-    from fvflow.dataset import writer
+def test_a_disk_that_fills_amid_a_frame_loses_that_frame_only(tmp_path, monkeypatch):
+    from fvflow.dataset.frame_log import FrameLog
 
-    renamed = []
+    write = FrameLog._write
 
-    def fails_once(source, target):
-        renamed.append(target)
-        if len(renamed) == 1:
-            raise OSError(5, "Input/output error")
-        os.replace(source, target)
+    def filling(log, data):
+        if log.count == 2 and len(data) > 8:  # rho of the third frame, after its time
+            write(log, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        write(log, data)
 
-    monkeypatch.setattr(writer, "_flushed_rename", fails_once)
-    with pytest.raises(OutputError, match="Input/output error"):
-        small().write(tmp_path / "r.nc")
+    monkeypatch.setattr(FrameLog, "_write", filling)
+    with pytest.raises(OutputError, match="No space left on device") as caught:
+        small(2).write(tmp_path / "r.nc")
+    monkeypatch.undo()
+    assert "goes on at t = 0" in caught.value.__notes__[0]
     with fvflow.read(tmp_path / "r.parts") as ds:
-        assert ds.sizes["time"] >= 1
+        np.testing.assert_array_equal(ds.rho, small(2).run().rho[:2])
+    fvflow.resume(tmp_path / "r.parts")
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        np.testing.assert_array_equal(ds.rho, small(2).run().rho)
 
 
 def test_files_reach_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
@@ -314,7 +308,7 @@ def test_reading_anything_but_a_result_is_refused(tmp_path):
         ("text.nc", "cannot be read"),
         ("other.nc", "not a result of fvflow"),
         ("none.nc", "cannot be read"),
-        ("empty.parts", "no parts"),
+        ("empty.parts", "no frames"),
     ]:
         with pytest.raises(OutputError, match=message):
             fvflow.read(Path(tmp_path / name))

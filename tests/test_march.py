@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
-from fvflow.march import at_save_times, march, observed
+from fvflow.march import march
 from fvflow.problems import State
 from fvflow.times import Times
 
@@ -25,10 +25,10 @@ def test_every_saved_time_is_met_and_no_step_is_longer_than_asked(end, step, sav
         lengths.append(length)
         return replace(state, time=state.time + length, step=state.step + 1)
 
-    saved = list(at_save_times(states(times, recorded), times))
-    assert [state.time for state in saved] == list(times.save_times)
-    assert saved[-1].time == end
-    assert saved[-1].step == times.steps == len(lengths)
+    run = list(states(times, recorded))
+    assert set(times.save_times) <= {state.time for state in run}
+    assert run[-1].time == end
+    assert run[-1].step == times.steps == len(lengths)
     assert max(lengths) <= end * step * (1 + 1e-8)
     assert len(set(lengths)) <= 2, "one length, and another in a last interval that is shorter"
 
@@ -49,10 +49,42 @@ def test_times_that_do_not_fit_are_refused(end, step, save):
         Times(end, step, save)
 
 
-def test_watchers_see_every_state():
-    seen = []
-    assert len(list(at_save_times(observed(states(Times(1.0, 0.1, 0.5)), seen.append), Times(1.0, 0.1, 0.5)))) == 3
-    assert len(seen) == 11
+GRIDS = [Times(1.0, 0.1, 0.3), Times(1.0, 0.03, (0.01, 0.5)), Times(2.0, 0.1, 0.25, start=1.0), Times(0.9, 0.1, 0.3)]
+
+
+@pytest.mark.parametrize("times", GRIDS)
+def test_a_march_from_any_of_its_states_takes_the_same_steps(times):
+    def step(state, length):
+        return replace(state, time=state.time + length, step=state.step + 1, density=state.density * (1 - length))
+
+    run = list(march(step, State(times.origin, np.ones(3), 3.0), times, np.ones(3), 1))
+    for number, state in enumerate(run):
+        again = list(march(step, state, times, np.ones(3), 1))
+        assert [each.time for each in again] == [each.time for each in run[number:]]
+        np.testing.assert_array_equal(again[-1].density, run[-1].density)
+
+
+def test_adaptive_marches_go_on_from_the_length_that_they_had_reached():
+    times = Times(2.0, Adaptive(1e-3, 1e-4), 0.3)
+    run = list(march(decay(1, []), State(0.0, np.ones(2), 1.0), times, np.array([0.5, 0.5]), 1))
+    assert [np.isnan(state.next_length) for state in run[1:3]] == [True, False], "a step is two halves"
+    for number, state in enumerate(run):
+        if not np.isnan(state.next_length):
+            again = list(march(decay(1, []), state, times, np.array([0.5, 0.5]), 1))
+            assert [each.time for each in again] == [each.time for each in run[number:]]
+
+
+def test_with_other_saves_the_rest_of_an_interval_is_divided_anew():
+    state = State(0.35, np.ones(3), 3.0)
+    run = list(march(lambda s, length: replace(s, time=s.time + length), state, Times(1.0, 0.1, 0.5), np.ones(3), 1))
+    np.testing.assert_allclose([each.time for each in run], [0.35, 0.425, 0.5, *np.arange(0.6, 1.05, 0.1)])
+
+
+@pytest.mark.parametrize("times", GRIDS)
+def test_saved_times_are_counted(times):
+    saves = times.save_times
+    assert [times.saved_until(time) for time in saves] == list(range(1, len(saves) + 1))
+    assert [times.saved_until(time - 1e-6) for time in saves] == list(range(len(saves)))
 
 
 def test_what_is_not_finite_stops_the_march_with_its_place():
@@ -81,7 +113,7 @@ def test_adaptive_steps_keep_their_tolerance_and_meet_the_saves(order):
     rule, volume, calls = Adaptive(1e-3, 1e-4), np.array([0.5, 0.25]), []
     times = Times(2.0, rule, 0.3)
     states = list(march(decay(order, calls), State(0.0, np.array([1.0, 2.0]), 1.0), times, volume, order))
-    assert [state.time for state in at_save_times(states, times)] == list(times.save_times)
+    assert set(times.save_times) <= {state.time for state in states}
     lengths = np.diff([state.time for state in states])
     for before, after in zip(states[::2], states[2::2], strict=False):  # each pair of half steps
         exact = before.density * np.exp(before.time - after.time)

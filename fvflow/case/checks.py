@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from fvflow.flows import BaseFlow, Flow
 
@@ -117,6 +117,14 @@ def _named(kinds: Sequence[type[BaseFlow]]) -> str:
 
 
 @dataclass(frozen=True)
+class CheckpointSteps:
+    """A checkpoint every so many steps."""
+
+    steps: Annotated[int, Ge(1)]
+    """Number of steps between checkpoints."""
+
+
+@dataclass(frozen=True)
 class Output:
     """How fields are stored in the result file."""
 
@@ -124,5 +132,7 @@ class Output:
     """Floating-point format of the fields."""
     compression: Annotated[int, Ge(0), Le(9)] = 0
     """zlib level of the fields; 0 stores them uncompressed."""
+    checkpoint: Annotated[float, Gt(0)] | CheckpointSteps = 60.0
+    """Seconds of wall time between checkpoints, or `{steps: N}`; `fvflow resume` goes on from the last one."""
     fluxes: bool = False
     """Whether to store what crosses each face per unit time, in the group /faces."""

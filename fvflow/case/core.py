@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from fvflow.case import document as documents
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
+from fvflow.case.checkpoints import identity
 from fvflow.case.checks import Checks, Output, flows_that, misplaced
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
+from fvflow.case.recording import Recording
 from fvflow.case.report import report
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
@@ -27,12 +29,14 @@ from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density, DensityKind, Uniform
 from fvflow.flows import Flow
-from fvflow.march import Watch, Watchers
+from fvflow.march import Watch
 from fvflow.mesh import MeshKind
 from fvflow.times import TimeGrid, Times
 
 if TYPE_CHECKING:
     import xarray
+
+    from fvflow.dataset import Tree
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -219,28 +223,25 @@ class Case:
         watch: Watch | None = None,
         simulation: Simulation | None = None,
         tell: Callable[[str], None] = lambda sentence: None,
+        *,
+        discard: bool = False,
+        checkpoint: Tree | None = None,
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
-        `watch` is as in `run`. A run that is cut short leaves its frames in NAME.parts. `tell` is given a sentence for
-        an old result, and one for old frames, that it takes the place of.
+        `watch` is as in `run`. A run that is cut short leaves its frames and a checkpoint in NAME.parts, or, if a
+        signal asked it to stop, in NAME.nc if no other result is there; `continuation` finds them, and with its
+        `checkpoint` the run goes on. `tell` is given a sentence for an old result that it takes the place of. Frames of
+        another run that was cut short are refused, or, with `discard`, told and removed.
         Raises CaseError, NumericsError, OutputError.
         """
-        from fvflow import dataset, paraview
-
         simulation = simulation or self.prepare()
-        layout = simulation.layout()
         path = os.path.realpath(path) if os.path.islink(path) else path  # a link stays one, to the new result
         if FilePath(path).resolve() in (FilePath(file).resolve() for file in self.files):
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
-        paraview.check(FilePath(path))
-        with dataset.Writer(FilePath(path), layout, self._opening(), tell) as writer:
-            watchers = Watchers(lambda state: writer.tick(), *([] if watch is None else [watch]))
-            for frame in simulation.frames(watchers):
-                writer.append(frame)
-            paraview.remove(FilePath(path))  # so that an old one never describes a new result
-            writer.close(self._closing(simulation), simulation.statistics.solved)
-        paraview.write(FilePath(path), simulation.mesh, writer.times, tuple(layout.fields()), layout.single)
+        run = identity(self.text, "case" if self.document is None else self.document.name, self.values, self.files)
+        recording = Recording(simulation, FilePath(path), self._opening(), lambda: self._closing(simulation), run)
+        recording.run(watch, tell, discard=discard, checkpoint=checkpoint)
         return simulation.figures()
 
 

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
-from fvflow.dataset import UNTITLED, Frame, Layout
+from fvflow.dataset import UNTITLED, Frame, Layout, Tree
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
-from fvflow.march import Watch, Watchers, at_save_times, observed
+from fvflow.march import Watch, Watchers
 from fvflow.mesh import Mesh
 from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
@@ -34,6 +35,8 @@ class Simulation:
     reference: Reference | None = None
     densities: tuple[PlacedDensity, ...] = ()
     statistics: RunStatistics = field(init=False)
+    reached: tuple[State, int] | None = field(default=None, init=False)
+    """The last state and the frames up to it; None while the statistics or the frame of a state are being made."""
 
     def __post_init__(self) -> None:
         self.statistics = self._fresh_statistics()
@@ -49,19 +52,40 @@ class Simulation:
             error_in_time=flow.error_in_time(problem, self.times),
         )
 
-    def frames(self, watch: Watch | None = None) -> Iterator[Frame]:
-        """What is stored at each saved time; each call is a run of its own, and `watch` is told how far it is."""
-        statistics = self.statistics = self._fresh_statistics()
+    def frames(self, watch: Watch | None = None, checkpoint: Tree | None = None) -> Iterator[Frame]:
+        """What is stored at each saved time; each call is a run of its own, and `watch` is told how far it is.
+
+        With a checkpoint the run goes on from there; the frames up to it are not repeated.
+        """
+        statistics, count = self._fresh_statistics(), 0
+        initial, self.statistics, self.reached = self.initial, statistics, None
         progress = Watchers(*([] if watch is None else [watch]))
-        states, on_faces = self.flow.states(self.problem, self.initial, self.times, progress), self.flow.face_fields()
-        for state in at_save_times(observed(states, statistics, progress.step), self.times):
-            diagnostics = diagnostics_at(self.problem, state, self.reference)
-            diagnostics |= statistics.saved(state, diagnostics, self.flow.resolution(self.problem, state))
-            fields = {name: values for name, values in state.fields.items() if name not in on_faces}
-            face_fields = {name: state.fields[name] for name in on_faces}
-            if self.output.fluxes:
-                face_fields["flux"] = self.problem.flux(state.density, state.time)
-            yield Frame(state.time, state.density, diagnostics, fields, face_fields)
+        if checkpoint is not None:
+            initial, count = restored(checkpoint, self.mesh), checkpoint["frames"]
+            statistics.restore(checkpoint["statistics"])
+        states = self.flow.states(self.problem, initial, self.times, progress)
+        if checkpoint is not None:
+            self.reached = next(states), count
+        saves = self.times.saved_until(initial.time) if checkpoint is not None else 0
+        for state in states:
+            self.reached = None
+            statistics(state)
+            if saves <= self.times.saves and state.time == self.times.save_time(saves):
+                yield self._frame(state)
+                saves, count = saves + 1, count + 1
+            self.reached = state, count
+            progress.step(state)
+
+    def _frame(self, state: State) -> Frame:
+        """What is stored of a state."""
+        on_faces = self.flow.face_fields()
+        diagnostics = diagnostics_at(self.problem, state, self.reference)
+        diagnostics |= self.statistics.saved(state, diagnostics, self.flow.resolution(self.problem, state))
+        fields = {name: values for name, values in state.fields.items() if name not in on_faces}
+        face_fields = {name: state.fields[name] for name in on_faces}
+        if self.output.fluxes:
+            face_fields["flux"] = self.problem.flux(state.density, state.time)
+        return Frame(state.time, state.density, diagnostics, fields, face_fields)
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""

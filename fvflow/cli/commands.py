@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
 from fvflow.cli.loading import load_case
@@ -21,6 +21,9 @@ from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
+
+if TYPE_CHECKING:
+    from fvflow.case import Case
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
@@ -83,11 +86,17 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
     _add_case(run)
-    run.add_argument("-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)")
-    run.add_argument("--keep", action="store_true", help="refuse to replace an old result or frames (exit code 5)")
-    run.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
-    run.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
+    _add_output(run)
+    run.add_argument("--keep", action="store_true", help="refuse to replace an old result (exit code 5)")
+    run.add_argument("--discard", action="store_true", help="remove the frames of an unfinished run that are there")
     run.set_defaults(command=_run)
+
+    resume = commands.add_parser("resume", help="go on with a run that was stopped, or beyond its end", epilog=_EXITS)
+    resume.add_argument("file", type=Path, metavar="FILE", help="NAME.parts, NAME.nc, or the CASE.yaml of the run")
+    resume.add_argument("--until", type=float, metavar="TIME", help="a later end")
+    _add_overrides(resume)
+    _add_output(resume)
+    resume.set_defaults(command=_resume)
 
     check = commands.add_parser("check", help="validate a case and report what it would do, without running it")
     _add_case(check)
@@ -128,6 +137,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_case(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("case", type=Path, metavar="CASE.yaml")
+    _add_overrides(parser)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    parser.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
@@ -166,13 +187,27 @@ def _run(options: argparse.Namespace) -> int:
         from fvflow.dataset import require_nothing_replaced
 
         require_nothing_replaced(path)
+    return _written(options, case, path, discard=options.discard)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from fvflow.case import continuation
+
+    found = continuation(options.file, options.until, output=options.output, overrides=dict(options.overrides))
+    if found.note:
+        say(f"fvflow: {found.note}")
+    return _written(options, found.case, found.path, checkpoint=found.checkpoint, discard=found.checkpoint is None)
+
+
+def _written(options: argparse.Namespace, case: Case, path: Path, **how: Any) -> int:
+    """Run a case into a file, and say how it went."""
     from fvflow.march import Watchers
 
     started = time.perf_counter()
     simulation = case.prepare()
     signals: Signals = options.signals
     with progress_display(simulation.initial.time, simulation.times.stop, options.quiet) as display, signals.deferred():
-        figures = case.write(path, Watchers(signals, display), simulation, say)
+        figures = case.write(path, Watchers(signals, display), simulation, say, **how)
     for sentence in simulation.remarks():
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)

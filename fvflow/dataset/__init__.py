@@ -1,21 +1,28 @@
 """Results: from frames to xarray and netCDF, and back. Only this package knows the format of a result."""
 
+from fvflow.dataset.checkpoint import FORMAT, Tree
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.memory import Memory
+from fvflow.dataset.netcdf import save_mesh
 from fvflow.dataset.reader import read, title_of
-from fvflow.dataset.replacing import parts_of, require_nothing_replaced
-from fvflow.dataset.writer import Writer, save_mesh
+from fvflow.dataset.replacing import has_checkpoint, parts_of, require_nothing_replaced, resumable
+from fvflow.dataset.writer import Writer, continued
 
 __all__ = [
+    "FORMAT",
     "UNTITLED",
     "Frame",
     "Layout",
     "Memory",
+    "Tree",
     "Writer",
+    "continued",
+    "has_checkpoint",
     "parts_of",
     "read",
     "require_nothing_replaced",
+    "resumable",
     "save_mesh",
     "title_of",
 ]

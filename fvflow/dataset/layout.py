@@ -17,6 +17,7 @@ import numpy as np
 
 from fvflow.dataset import ugrid
 from fvflow.dataset.frame import Frame
+from fvflow.dataset.frame_log import Record
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
 from fvflow.mesh import Array, Mesh
@@ -89,6 +90,11 @@ class Layout:
         """The shape of what a frame adds to each variable over time, by path: rho, diagnostics/mass, faces/flux."""
         sizes = {name: size for group in self.groups.values() for name, size in group.dimensions.items()}
         return {path: tuple(sizes[name] for name in variable.dims[1:]) for path, variable in self._over_time.items()}
+
+    @cached_property
+    def record(self) -> Record:
+        """Data type and shape of what a frame consists of, by path."""
+        return {path: (np.dtype(self._over_time[path].dtype).str, shape) for path, shape in self.frame_shapes.items()}
 
     @cached_property
     def _over_time(self) -> dict[str, NetCDFVariable]:

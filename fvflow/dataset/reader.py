@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
+from fvflow.dataset.replacing import FRAMES, HEADER
 from fvflow.errors import OutputError
 
 if TYPE_CHECKING:
@@ -21,21 +23,21 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
     Values are loaded when they are first used. Raises OutputError if the file is not a result of fvflow.
     """
-    import xarray
 
     path = Path(path)
     if path.is_dir():
-        parts = sorted(path.glob("part-*.nc"))
-        if not parts:
-            raise OutputError(f"{path}: contains no parts of a run; give a .nc file or a .parts directory")
-        return xarray.concat([read(part) for part in parts], "time", data_vars="minimal", combine_attrs="override")
+        return _unfinished(path)
     root = _opened(path)
     source = str(root.attrs.get("source", "not given"))
     if not source.startswith(SOURCE):
         root.close()
         raise OutputError(f"{path}: is not a result of fvflow (its source is {source})")
     groups = [root, *(_opened(path, group=name) for name in _group_names(path))]
-    whole = merged(groups)
+    return _closing(merged(groups), groups)
+
+
+def _closing(whole: xarray.Dataset, groups: Sequence[xarray.Dataset]) -> xarray.Dataset:
+    """The dataset, which closes the groups of a file when it is closed."""
 
     def close() -> None:
         for group in groups:
@@ -43,6 +45,28 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
     whole.set_close(close)
     return whole
+
+
+def _unfinished(folder: Path) -> xarray.Dataset:
+    """The frames of a run that did not finish; their fields stay on the disk until they are used."""
+    if not (folder / FRAMES).exists():
+        raise OutputError(f"{folder}: contains no frames of a run; give a .nc file or a .parts directory")
+    try:
+        records = read_log(folder / FRAMES)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be read ({error.strerror})") from None
+    header, groups, filled = folder / HEADER, [], []
+    for name in ("", *_group_names(header)):
+        group, prefix = _opened(header, group=name or None), f"{name}/" if name else ""
+        values = {each: (group[each], f"{prefix}{each}") for each in group.variables}
+        frames = {
+            each: (variable.dims, records[path], variable.attrs)
+            for each, (variable, path) in values.items()
+            if path in records.dtype.names
+        }
+        groups.append(group)
+        filled.append(group.drop_vars(list(frames)).assign(frames))
+    return _closing(merged(filled), groups)
 
 
 def title_of(ds: xarray.Dataset, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a run into a file takes the place of: an earlier result, and the frames of a run that did not finish."""
+"""What a run into a file meets there: an earlier result, and the frames of a run that did not finish."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fvflow.dataset.checkpoint import Checkpoints, Tree, from_bytes
+from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
+from fvflow.dataset.lock import locked, unlock
 from fvflow.errors import OutputError
+
+FRAMES, HEADER, CHECKPOINT = "frames.log", "header.nc", "checkpoint"
 
 
 def parts_of(path: Path) -> Path:
@@ -17,54 +24,79 @@ def parts_of(path: Path) -> Path:
     return path.with_suffix(".parts")
 
 
-def replaced(path: Path) -> list[str]:
-    """One sentence each for the result NAME.nc and the frames in NAME.parts that a run into NAME.nc takes the place of.
+def require_nothing_replaced(path: Path) -> None:
+    """Raise OutputError if a run into NAME.nc would replace a result."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if result := replaced(path):
+        raise OutputError(f"{result}, is kept as --keep says; name another result by -o, or leave out --keep")
+
+
+def replaced(path: Path) -> str:
+    """Name, date and title, if it has one, of the result that a run into NAME.nc takes the place of; or empty.
 
     Raises OutputError if NAME.nc is there and no result of a run.
     """
-    result, frames = _result(path), _frames(parts_of(path))
-    return ([f"replaces {result}"] if result else []) + ([f"removes {frames}"] if frames else [])
-
-
-def require_nothing_replaced(path: Path) -> None:
-    """Raise OutputError if a run into NAME.nc would replace a result or remove frames."""
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if result := _result(path):
-        raise OutputError(f"{result}, is kept as --keep says; name another result by -o, or leave out --keep")
-    if frames := _frames(folder := parts_of(path)):
-        raise OutputError(
-            f"{frames}, are kept as --keep says; read them (fvflow info {folder}), name another result by -o, or leave "
-            "out --keep"
-        )
-
-
-def _result(path: Path) -> str:
-    """The name, the date and the title, if it has one, of a finished result; empty if there is no file."""
     if not path.exists():
         return ""
-    with _opened(path) as file:
+    with opened(path) as file:
         if file is None or "mass" not in getattr(file.groups.get("diagnostics"), "variables", ()):
             raise OutputError(f"{path}: is not the result of a run and would be overwritten; use another name")
         return f"{path.name} of {_date(file)}" + (f", {file.title}" if file.title != UNTITLED else "")
 
 
-def _frames(folder: Path) -> str:
-    """The frames that an unfinished run left in a directory, and its date; empty if there are none."""
-    count, last, date, damaged = 0, 0.0, "an unknown date", 0
-    for part in sorted(folder.glob("part-??????.nc")):
-        with _opened(part) as file:
-            if file is None or not len(file["time"]):
-                damaged += 1
-                continue
-            count, last, date = count + len(file["time"]), float(file["time"][-1]), _date(file)
-    found = f"{count} frame{'s' * (count != 1)} up to t = {last:g}" if count else ""
-    unread = f"{damaged} part{'s' * (damaged != 1)} that cannot be read" if damaged else ""
-    what = " and ".join(filter(None, (found, unread)))
-    return f"{what} in {folder.name}, of an unfinished run of {date}" if what else ""
+def leftovers(folder: Path) -> str:
+    """The frames and checkpoints that an unfinished run left in a directory, and its date; empty if there are none."""
+    frames, log = "", folder / FRAMES
+    if log.exists():
+        try:
+            times = read_log(log)["time"]
+            count = len(times)
+            frames = f"{count} frame{'s' * (count != 1)} up to t = {times[-1]:g}" if count else ""
+        except OutputError:
+            frames = "frames that cannot be read"
+    kept = "a checkpoint" if Checkpoints(folder).exist else ""
+    if not (frames or kept):
+        return ""
+    with opened(folder / HEADER) as file:
+        date = "an unknown date" if file is None else _date(file)
+    return f"{folder}: holds {' and '.join(filter(None, (frames, kept)))} of an unfinished run of {date}"
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether NAME.parts of NAME.nc has a checkpoint, damaged or not."""
+    return Checkpoints(parts_of(path)).exist
+
+
+def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
+    """NAME.nc, the last checkpoint of NAME.parts or NAME.nc, and a sentence if the one after it is damaged.
+
+    Frames after those of a result, in NAME.parts, come first. Raises OutputError if there is nothing to go on from, or
+    if a process still writes there.
+    """
+    result = path.with_suffix(".nc")
+    folder = parts_of(path)
+    if folder.is_dir() and (path == folder or Checkpoints(folder).exist):
+        unlock(locked(folder), folder)  # refuses while a run is under way
+        return result, *Checkpoints(folder).latest()
+    if path == folder:
+        raise OutputError(f"{path}: there is no such directory; give the .parts of a run, its .nc or its case")
+    if not result.exists():
+        raise OutputError(f"{result}: there is nothing to resume, neither this nor {folder.name}; use fvflow run")
+    with opened(result) as file:
+        if file is None or CHECKPOINT not in file.groups:
+            raise OutputError(
+                f"{result}: keeps no state to go on from; start a new run with initial: {{kind: file, file: {result}}}"
+            )
+        try:
+            return result, from_bytes(np.asarray(file[CHECKPOINT]["npz"][:]).tobytes()), ""
+        except (ValueError, KeyError, IndexError, RuntimeError, OSError):
+            raise OutputError(
+                f"{result}: its state is damaged; start a new run with initial: {{kind: file, file: {result}}}"
+            ) from None
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """The open file; None if it is not one of fvflow."""
     import netCDF4
 
@@ -74,6 +106,7 @@ def _opened(path: Path) -> Iterator[Any]:
         yield None
         return
     with file:
+        file.set_auto_mask(False)
         yield file if str(getattr(file, "source", "")).startswith(SOURCE) else None
 
 

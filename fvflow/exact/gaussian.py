@@ -19,6 +19,7 @@ from fvflow.mesh import Array, Mesh
 Corners = tuple[Array, Array]
 """Lower and upper corner of a box, each (dim,)."""
 
+_MARK_SCALES = 4.0  # times 1/|A|: time between the marks of an integration
 _LINEAR = 1e-9  # relative deviation from A x + b that is attributed to round-off
 _TERMS = 25  # of the power series: 2^24/25! is below round-off
 
@@ -81,7 +82,7 @@ class GaussianReference(Reference):
     sampling: Sampling = "average"
     attraction: Array | float = 0.0  # (dim, dim) M Q of the quadratic interactions
     start: float = 0.0  # time of N(mean, covariance)
-    _latest: dict[float, Array] = field(default_factory=dict, repr=False)  # last result of `_integrated`, by its time
+    _marks: list[Array] = field(default_factory=list, repr=False)  # moments at equidistant times, for `_integrated`
 
     @property
     def total(self) -> float:
@@ -109,10 +110,31 @@ class GaussianReference(Reference):
     def _linear(self, time: float) -> tuple[Array, Array]:
         return linear_drift(self.drift, self._box, time)
 
+    @cached_property
+    def _spacing(self) -> float:
+        """Time between the marks: some time scales of the drift at the start."""
+        return _MARK_SCALES / max(float(np.abs(self._linear(self.start)[0]).sum()), 1e-300)
+
     def _integrated(self, time: float) -> tuple[Array, Array]:
-        """The moments for a drift that depends on time, by an eighth-order Runge-Kutta method to 1e-12."""
+        """The moments for a drift that depends on time, integrated from the mark before.
+
+        So they do not depend, not even by round-off, on the times that were asked for earlier.
+        """
+        if not self._marks:
+            self._marks.append(np.concatenate([self.mean, self.covariance.ravel()]))
+        before, dimension = int((time - self.start) / self._spacing), len(self.mean)
+        while len(self._marks) <= before:
+            at = self.start + (len(self._marks) - 1) * self._spacing
+            self._marks.append(self._flow(self._marks[-1], at, self.start + len(self._marks) * self._spacing))
+        packed = self._flow(self._marks[before], self.start + before * self._spacing, time)
+        return packed[:dimension], packed[dimension:].reshape(dimension, dimension)
+
+    def _flow(self, packed: Array, start: float, time: float) -> Array:
+        """The moments, mean first (dim + dim^2,), by an eighth-order Runge-Kutta method to 1e-12."""
         from scipy.integrate import solve_ivp
 
+        if not start < time:
+            return packed
         dimension = len(self.mean)
 
         def derivative(at: float, packed: Array) -> Array:
@@ -122,18 +144,11 @@ class GaussianReference(Reference):
             change = flow + flow.T + 2 * self.epsilon * np.eye(dimension)
             return np.concatenate([matrix @ mean + shift, change.ravel()])
 
-        start, packed = next(iter(self._latest.items()), (np.inf, self.mean))
-        if start > time:
-            start, packed = self.start, np.concatenate([self.mean, self.covariance.ravel()])
-        if start < time:
-            check_linear(self.drift, self._box, time)
-            end = solve_ivp(derivative, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)
-            if not end.success:
-                raise NumericsError(f"exact gaussian: its moments have no solution at t = {time:g} ({end.message})")
-            packed = end.y[:, -1]
-        self._latest.clear()
-        self._latest[time] = packed
-        return packed[:dimension], packed[dimension:].reshape(dimension, dimension)
+        check_linear(self.drift, self._box, time)
+        end = solve_ivp(derivative, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)
+        if not end.success:
+            raise NumericsError(f"exact gaussian: its moments have no solution at t = {time:g} ({end.message})")
+        return np.asarray(end.y[:, -1])
 
 
 def steady_moments(

@@ -25,6 +25,8 @@ class BaseFlow:
     """What a case runs: an equation, its discretisation, and an iterator of states."""
 
     kind: str
+    steps_in_time: ClassVar[bool] = True
+    """Whether each state follows from the one before, so that a run can go on from any of them."""
     needs_initial: ClassVar[bool] = True
     """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
     energy_each_step: ClassVar[bool] = False

@@ -101,7 +101,8 @@ class HamiltonJacobiFlow(BaseFlow):
             after = replace(state, time=state.time + length, step=state.step + 1, density=scaled.density, potential=phi)
             return replace(after, correction=scaled.correction, fields=self._fields(mesh, phi, speed))
 
-        first = replace(initial, potential=start, fields=self._fields(mesh, start, self._speed(mesh, start)))
+        phi = start if initial.potential is None else initial.potential  # of a run that goes on
+        first = replace(initial, potential=phi, fields=self._fields(mesh, phi, self._speed(mesh, phi)))
         for state in march(step, first, times, mesh.volume, 1):
             last = state.time == times.end and self.quadratic
             yield replace(state, figures={"hopf_lax": self._error(mesh, start, state, times.span)}) if last else state

@@ -37,6 +37,7 @@ class SteadyFlow(LinearFlow):
     stream: SteadyFunction | None = None
     """Stream function psi in 2D, an expression or a table; (d_y psi, -d_x psi) is added to the drift."""
 
+    steps_in_time: ClassVar[bool] = False
     needs_initial: ClassVar[bool] = False
 
     def exact_fault(self, exact: ClosedForm) -> str:

@@ -46,6 +46,7 @@ class TransportFlow(BaseFlow):
     kind: Literal["transport"] = "transport"
     homogeneous = True
 
+    steps_in_time: ClassVar[bool] = False
     judged_at_every_time: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = dict.fromkeys(
         (

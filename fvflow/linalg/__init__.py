@@ -1,6 +1,6 @@
 """Linear solvers for `FaceMatrix`; each solve ends by restoring the total mass to round-off."""
 
-from fvflow.linalg.amg import Multigrid, ReusedAMG
+from fvflow.linalg.amg import Multigrid, ReusedAMG, SolverMemory
 from fvflow.linalg.base import LinearSolver, SymmetricSolver
 from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
@@ -31,6 +31,7 @@ __all__ = [
     "Solution",
     "Solve",
     "Solver",
+    "SolverMemory",
     "SplitSweeps",
     "SymmetricSolver",
     "Tridiagonal",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.base import symmetric_factor_memory
-from fvflow.mesh import Array, Extent
+from fvflow.mesh import Array, Extent, Index
 
 _WORN_OUT = 10  # iterations beyond which the hierarchy is rebuilt for the next matrix
 _COARSEST = 200
+_KEPT = 2  # hierarchies
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,71 @@ class Multigrid:
         return symmetric_factor_memory(extent)
 
 
+class SolverMemory(NamedTuple):
+    """What `ReusedAMG` keeps: the matrix of its hierarchy, in CSR, and the iterations of the last solve."""
+
+    data: Array
+    indices: Index
+    indptr: Index
+    last: int
+
+
 class ReusedAMG:
     """Solves a sequence of symmetric positive definite systems, each close to the one before.
 
     Ruge, Stueben, Algebraic multigrid, 1987. The hierarchy of an earlier matrix preconditions later ones until a
-    solve takes more than 10 iterations.
+    solve takes more than 10 iterations. `memory` and `recall` make a step a function of the state before it, so that
+    repeated and continued steps are equal to the last bit: a hierarchy follows from its matrix.
     """
 
     def __init__(self) -> None:
+        self._matrix: Any = None  # of the hierarchy
         self._precondition: Any = None
         self._last = 0
+        self._recent: list[tuple[Any, Any]] = []  # matrices and hierarchies, as error control returns to earlier states
+
+    def memory(self) -> SolverMemory | None:
+        """What later solves depend on; None if nothing."""
+        if self._precondition is None:
+            return None
+        matrix = self._matrix
+        return SolverMemory(matrix.data, matrix.indices, matrix.indptr, self._last)
+
+    def recall(self, memory: SolverMemory | None) -> None:
+        """Go on as after the solve that left this memory."""
+        if memory is None:
+            self._matrix, self._precondition, self._last = None, None, 0
+            return
+        self._last = memory.last
+        if self._matrix is not None and memory.data is self._matrix.data:
+            return
+        for matrix, precondition in self._recent:
+            if matrix.data is memory.data:
+                self._matrix, self._precondition = matrix, precondition
+                return
+        from scipy.sparse import csr_array
+
+        cells = len(memory.indptr) - 1
+        self._renew(csr_array((memory.data, memory.indices, memory.indptr), shape=(cells, cells)))
+
+    def _renew(self, matrix: Any) -> None:
+        """Make the hierarchy of a matrix."""
+        self._matrix, self._precondition = matrix, hierarchy(matrix)
+        self._recent = [*self._recent[-(_KEPT - 1) :], (self._matrix, self._precondition)]
 
     def solve(self, matrix: Any, right: Array, tolerance: float, most: int) -> Array:
         """x with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if it stalls."""
         fresh = self._precondition is None or self._last > _WORN_OUT
         if fresh:
-            self._precondition = hierarchy(matrix)
+            self._renew(matrix)
         x, count = _conjugate_gradients(matrix, right, self._precondition, tolerance, most)
         if x is None and not fresh:
-            fresh, self._precondition = True, hierarchy(matrix)
+            fresh = True
+            self._renew(matrix)
             x, count = _conjugate_gradients(matrix, right, self._precondition, tolerance, most)
         self._last = min(count, _WORN_OUT) if fresh else count  # a new hierarchy is kept for at least one more solve
         if x is None:
-            self._precondition = None
+            self._matrix = self._precondition = None
             raise NumericsError(f"conjugate gradients stopped after {count} iterations")
         return x
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,8 +19,7 @@ from fvflow.mesh import Array, Extent
 
 _RESTARTS = 8
 _REDUCTION = 1e-8  # of the residual between restarts
-_SETUP_COST = 300  # iterations that cost as much as setting up and using a multigrid hierarchy
-_UNPRECONDITIONED = 400  # iterations before a restart with multigrid
+_UNPRECONDITIONED = 300  # iterations that cost as much as setting up and using a multigrid hierarchy
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
@@ -28,9 +27,10 @@ _ROUND_OFF = 16 * np.finfo(float).eps
 class Krylov(LinearSolver):
     """Matrix-free iteration on a grid (`MatrixFreeSolver`); on other meshes BiCGStab on M D^-1, D the diagonal.
 
-    The iteration restarts from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. Once a
-    solve off grids has taken 300 iterations, later ones are preconditioned by a V-cycle of algebraic multigrid (Ruge,
-    Stueben, Algebraic multigrid, 1987), if M has a hierarchy.
+    The iteration restarts from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. A solve
+    off grids that has taken 300 iterations goes on with a V-cycle of algebraic multigrid as preconditioner (Ruge,
+    Stueben, Algebraic multigrid, 1987), if M has a hierarchy. The next solve begins without: it must not depend on
+    earlier ones, or a run that goes on from a checkpoint would differ from one that was never stopped.
 
     The iterate is exact only to tolerance max rho, so it may be negative in the tails. One Jacobi sweep
     D^-1(b + (D - M) x) from its non-negative part, a regular splitting, then makes it non-negative (Varga, Matrix
@@ -54,10 +54,10 @@ class Krylov(LinearSolver):
             return lambda right, total: solver(right / volume, total)
         diagonal = matrix.diagonal()
         transition = _transition(matrix, diagonal)
-        preconditioner = _DeferredMultigrid(matrix, diagonal)
+        multigrid = _DeferredMultigrid(matrix, diagonal)
 
         def solve(right: Array, total: float) -> Solution:
-            y, count = self._iterate(transition, right, diagonal / matrix.volume * right, preconditioner)
+            y, count = self._iterate(transition, right, diagonal / matrix.volume * right, multigrid)
             if matrix.monotone and right.min() >= 0 and y.min() < 0:
                 y = right + transition @ np.maximum(y, 0.0)
                 self._require(transition, right, y, count)
@@ -66,11 +66,10 @@ class Krylov(LinearSolver):
 
         return solve
 
-    def _iterate(
-        self, transition: Any, right: Array, y: Array, preconditioner: _DeferredMultigrid
-    ) -> tuple[Array, int]:
+    def _iterate(self, transition: Any, right: Array, y: Array, multigrid: _DeferredMultigrid) -> tuple[Array, int]:
         """y with M D^-1 y = b, from a first guess, and the iterations."""
         ones, count = np.ones_like(y), 0
+        cycle: Operator | None = None
 
         def scaled(vector: Array, /, *, out: Array) -> Array:
             return np.asarray(np.subtract(vector, transition @ vector, out=out))
@@ -79,21 +78,21 @@ class Krylov(LinearSolver):
             residual = right - scaled(y, out=np.empty_like(y))
             norm = float(np.abs(residual).sum())
             if norm <= self._bound(right, y):
-                preconditioner.update(count)
                 return y, count
             if count >= self.iterations:
                 break
             left = self.iterations - count
+            slow = count >= _UNPRECONDITIONED
+            cycle = multigrid.cycle if slow else None
             count += bicgstab(
                 scaled,
                 y,
                 residual,
                 goal=_REDUCTION * norm,
-                most=left if preconditioner.tried else min(left, _UNPRECONDITIONED),
+                most=left if slow else min(left, _UNPRECONDITIONED - count),
                 weight=ones,
-                precondition=preconditioner.cycle,
+                precondition=cycle,
             )[0]
-            preconditioner.update(count)
         self._require(transition, right, y, count)
         return y, count
 
@@ -115,17 +114,15 @@ class _DeferredMultigrid:
 
     def __init__(self, matrix: FaceMatrix, diagonal: Array) -> None:
         self._matrix, self._diagonal = matrix, diagonal
-        self.tried = False
-        self.cycle: Operator | None = None
 
-    def update(self, count: int) -> None:
-        """Set it up if a solve has taken so many iterations that V-cycles are cheaper; tried once."""
-        if count < _SETUP_COST or self.tried:
-            return
-        self.tried = True
-        with contextlib.suppress(NumericsError):  # if M has no hierarchy, go on without
+    @cached_property
+    def cycle(self) -> Operator | None:
+        """D times a V-cycle for M; None if M has no hierarchy."""
+        try:
             cycle, diagonal = hierarchy(self._matrix.sparse().tocsr()), self._diagonal
-            self.cycle = lambda vector, /, *, out: np.multiply(diagonal, cycle(vector), out=out)
+        except NumericsError:
+            return None
+        return lambda vector, /, *, out: np.multiply(diagonal, cycle(vector), out=out)
 
 
 def _transition(matrix: FaceMatrix, diagonal: Array) -> Any:

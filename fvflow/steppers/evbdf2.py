@@ -86,7 +86,7 @@ class EVBDF2(GradientStepperBase):
             after = jko(replace(state, density=density), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
             return replace(after, time=state.time + length, dissipated=0.0, reduced=reduced)
 
-        return step
+        return system.remembering(self.kind, step)
 
 
 def _extrapolated(

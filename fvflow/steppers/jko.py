@@ -83,7 +83,7 @@ class LJKO(CarriedStepperBase):
         def step(state: State, length: float) -> State:
             return self._divided(undivided, state, length, self.halvings, [_MAX_FAILURES])
 
-        return step
+        return system.remembering(self.kind, step)
 
     def _divided(self, undivided: Step, state: State, length: float, halvings: int, failures: list[int]) -> State:
         """The state after a step in as many parts as it needs; `failures[0]` failures are allowed, and counted down."""
@@ -201,7 +201,7 @@ class JKO(GradientStepperBase):
                     return replace(after, switches=found.switches, reduced=found.reduced)
             raise failed
 
-        return step
+        return system.remembering(self.kind, step)
 
     def _newton(
         self, system: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, length: float

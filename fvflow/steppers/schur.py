@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ from fvflow.linalg import (
     factorise,
 )
 from fvflow.mesh import Array, Index, Mesh
+from fvflow.problems import State
+from fvflow.steppers.fallible import FallibleStep
 
 NewtonSolver = Auto | Direct | Multigrid
 Map = Callable[[Array], Array]
@@ -46,6 +49,20 @@ class MeshSystemSolver:
         iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
         self._multigrid = None if iterations is None else ReusedAMG()
         self._max_iterations = (iterations or 0) * (1 if self._factorable else _EXTRA_ITERATIONS)
+
+    def remembering(self, method: str, step: FallibleStep) -> FallibleStep:
+        """The step with what this solver learns kept in the states, for the method of this name."""
+        multigrid = self._multigrid
+        if multigrid is None:
+            return step
+
+        def remembered(state: State, length: float) -> State:
+            multigrid.recall(state.memory.get(method))
+            after, memory = step(state, length), multigrid.memory()
+            others = {name: value for name, value in after.memory.items() if name != method}
+            return replace(after, memory=others if memory is None else {**others, method: memory})
+
+        return remembered
 
     def inverse(
         self,

@@ -1,0 +1,141 @@
+"""What a checkpoint of a run holds, when one is due, and whether a case may go on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from fvflow.case.checks import CheckpointSteps, Output
+from fvflow.dataset import FORMAT, Tree
+from fvflow.errors import CaseError, OutputError
+from fvflow.linalg import SolverMemory
+from fvflow.mesh import Mesh
+from fvflow.problems import State
+from fvflow.run_statistics import RunStatistics
+from fvflow.version import __version__
+
+_FREE = ("title", "output", "times.end", "times.save")  # what a run that goes on may change
+_LEFT_OUT = ("fields", "figures", "memory")  # of a state: stored with its frame, or converted
+_CHUNK = 2**20
+
+
+@dataclass
+class CheckpointSchedule:
+    """Calls `keep` with a checkpoint as often as the case says; watches a run as a function."""
+
+    output: Output
+    snapshot: Callable[[], Tree | None]
+    keep: Callable[[Tree], None]
+    clock: Callable[[], float] = time.monotonic
+    _kept: float = field(default=-np.inf, init=False)
+    _steps: float = field(default=np.inf, init=False)  # since then
+
+    def __call__(self, state: State) -> None:
+        """Count a step; the first checkpoint is that of the first state."""
+        self._steps += 1
+        every = self.output.checkpoint
+        due = self._steps >= every.steps if isinstance(every, CheckpointSteps) else self.clock() - self._kept >= every
+        if due and (tree := self.snapshot()) is not None:  # none within a step of error control
+            self.keep(tree)
+            self._steps, self._kept = 0, self.clock()
+
+
+def snapshot(
+    state: State, frames: int, statistics: RunStatistics, identity: Mapping[str, Tree]
+) -> Mapping[str, Tree] | None:
+    """All that a run needs to go on from a state after so many frames; None within a step of error control."""
+    if np.isnan(state.next_length):
+        return None
+    kept = {item.name: getattr(state, item.name) for item in fields(state) if item.name not in _LEFT_OUT}
+    memory = {name: memory._asdict() for name, memory in state.memory.items()}
+    return {
+        **identity,
+        "frames": frames,
+        "state": {**kept, "memory": memory},
+        "statistics": statistics.to_tree(),
+    }
+
+
+def identity(text: str, name: str, values: Mapping[str, Any], files: Sequence[str]) -> dict[str, Tree]:
+    """What says of which run a checkpoint is: the case, its file, the files that it reads, and the version."""
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "case": text,
+        "name": os.path.abspath(name),
+        "values": plain(values),
+        "files": {file: _digest(file) for file in files},
+    }
+
+
+def plain(values: Any) -> Any:
+    """Values as they are after a checkpoint was written and read."""
+    if isinstance(values, Mapping):
+        return {str(name): plain(value) for name, value in values.items()}
+    return [plain(value) for value in values] if isinstance(values, list | tuple) else values
+
+
+def restored(tree: Tree, mesh: Mesh) -> State:
+    """The state in a checkpoint; raises OutputError if it does not fit the mesh."""
+    given = dict(tree["state"])
+    memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
+    if given["density"].shape != (mesh.cells,):
+        raise OutputError(
+            f"the checkpoint has {len(given['density'])} cells, the mesh {mesh.cells}; run the case again"
+        )
+    return State(**given, memory=memory)
+
+
+def require_same_run(tree: Tree, values: Mapping[str, Any]) -> None:
+    """Raise CaseError or OutputError if a case, the files that it reads or fvflow are not those of a checkpoint."""
+    if tree.get("format") != FORMAT or tree.get("version") != __version__:
+        raise OutputError(
+            f"the checkpoint is of fvflow {tree.get('version')}, this is {__version__}: a run goes on with the version "
+            "that began it; install that one, or start a new run with initial: {kind: file}"
+        )
+    changed = [
+        f"{path}: {_told(old)} was, {_told(new)} is"
+        for path, old, new in _differences(tree["values"], plain(values))
+        if not any(path == free or path.startswith(f"{free}.") for free in _FREE)
+    ]
+    if changed:
+        raise CaseError(
+            "this is not the case that the run began with, so that it cannot go on: "
+            + "; ".join(changed)
+            + f". Change them back (only {', '.join(_FREE)} may differ), or start a new run"
+        )
+    for file, digest in tree["files"].items():
+        if _digest(file) != digest:
+            raise CaseError(f"{file} has changed since the run began, so that it cannot go on; start a new run")
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted path, old value, new value) of all that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            yield from _differences(old.get(name), new.get(name), f"{path}.{name}".removeprefix("."))
+    elif old != new:
+        yield path, old, new
+
+
+def _told(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _digest(file: str) -> str:
+    """A fingerprint of the contents of a file; raises OutputError."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(file, "rb") as opened:
+            while block := opened.read(_CHUNK):
+                digest.update(block)
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()

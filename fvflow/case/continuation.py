@@ -1,0 +1,82 @@
+"""Going on with a run that was stopped, or beyond its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fvflow.case.checkpoints import require_same_run
+from fvflow.case.core import Case
+from fvflow.dataset import Tree, has_checkpoint, parts_of, resumable
+from fvflow.errors import CaseError, OutputError
+from fvflow.march import Watch
+
+_ENDINGS = (".nc", ".parts")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A run that goes on: its case, its result NAME.nc, its last checkpoint, and a sentence if one is damaged.
+
+    The checkpoint is None if a case has none yet, so that its run begins anew.
+    """
+
+    case: Case
+    path: Path
+    checkpoint: Tree | None
+    note: str
+
+
+def continuation(
+    path: str | os.PathLike[str],
+    until: float | None = None,
+    *,
+    output: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Continuation:
+    """How the run of NAME.parts, NAME.nc or CASE.yaml goes on, to `until` instead of the end of its case if given.
+
+    `output` is the result of a case, by default NAME.nc in the working directory; `overrides` are those of the case.
+    Raises OutputError if there is nothing to go on from or the run is finished, CaseError if the case is another one.
+    """
+    given = Path(path)
+    is_case = given.suffix not in _ENDINGS
+    result = (output or Path(given.stem + ".nc")) if is_case else (output or given)
+    case = Case.read(given, overrides) if is_case else None
+    if case is not None and not result.exists() and not has_checkpoint(result):
+        return Continuation(_until(case, until), result, None, f"{result}: there is nothing to go on from yet")
+    result, checkpoint, note = resumable(result)
+    if case is None:
+        case = _stored_case(result, checkpoint, overrides)
+    case = _until(case, until)
+    require_same_run(checkpoint, case.values)
+    reached, end = checkpoint["state"]["time"], case.schedule.stop
+    if reached > end:
+        raise CaseError(f"{result}: the run is at t = {reached:g} already, beyond {end:g}; give a later end by --until")
+    if reached == end and result.exists() and not parts_of(result).exists():
+        raise OutputError(f"{result}: the run is finished, at t = {reached:g}; give a later end by --until")
+    return Continuation(case, result, checkpoint, note)
+
+
+def _until(case: Case, until: float | None) -> Case:
+    return case if until is None else case.replace({"times.end": until})
+
+
+def _stored_case(result: Path, checkpoint: Tree, overrides: Mapping[str, str] | None) -> Case:
+    text, name = checkpoint.get("case"), checkpoint.get("name")
+    if not isinstance(text, str) or not isinstance(name, str):
+        raise OutputError(f"{result}: its checkpoint names no case; run the case again")
+    return Case.parse(text, name, overrides)
+
+
+def resume(path: str | os.PathLike[str], until: float | None = None, watch: Watch | None = None) -> dict[str, Any]:
+    """Go on with the run of NAME.parts, NAME.nc or CASE.yaml, to the last bit as if it had not been stopped.
+
+    Returns its figures. `until` is a later end; `watch` is as in `Case.run`. Raises CaseError, NumericsError,
+    OutputError.
+    """
+    found = continuation(path, until)
+    return found.case.write(found.path, watch, checkpoint=found.checkpoint, discard=found.checkpoint is None)

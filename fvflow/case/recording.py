@@ -1,0 +1,81 @@
+"""A run into a file: frames, checkpoints, and what becomes of them however the run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fvflow import dataset, paraview
+from fvflow.case.checkpoints import CheckpointSchedule, snapshot
+from fvflow.case.simulation import Simulation
+from fvflow.dataset import Tree, continued
+from fvflow.errors import OutputError
+from fvflow.march import Watch, Watchers
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A simulation and the file that its frames go to."""
+
+    simulation: Simulation
+    path: Path
+    opening: Mapping[str, Any]
+    """Global attributes that are known before the run."""
+    closing: Callable[[], Mapping[str, Any]]
+    """Those that are known after it."""
+    identity: Mapping[str, Tree]
+    """What says of which run a checkpoint is."""
+
+    def run(self, watch: Watch | None, tell: Callable[[str], None], *, discard: bool, checkpoint: Tree | None) -> None:
+        """Run to the end; see `Case.write`."""
+        paraview.check(self.path)
+        resumed = None if checkpoint is None else checkpoint["frames"]
+        opening = dict(self.opening)
+        if checkpoint is not None:
+            opening["history"] = continued(checkpoint["history"])
+        with dataset.Writer(
+            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed
+        ) as writer:
+            schedule = CheckpointSchedule(self.simulation.output, lambda: self._snapshot(writer), writer.checkpoint)
+            watchers = Watchers(lambda state: writer.tick(), schedule, *([] if watch is None else [watch]))
+            try:
+                for frame in self.simulation.frames(watchers, checkpoint):
+                    writer.append(frame)
+            except BaseException as error:
+                self._keep(writer, error)
+                raise
+            paraview.remove(self.path)  # so that an old one never describes a new result
+            writer.complete(self.closing(), self.simulation.statistics.solved, self._snapshot(writer))
+        self._describe(writer)
+
+    def _snapshot(self, writer: dataset.Writer) -> Tree | None:
+        reached, statistics = self.simulation.reached, self.simulation.statistics
+        if reached is None or not self.simulation.flow.steps_in_time:
+            return None
+        return snapshot(*reached, statistics, {**self.identity, "history": writer.history})
+
+    def _keep(self, writer: dataset.Writer, error: BaseException) -> None:
+        """Keep the last state and, if a signal asked to stop, complete the result by the frames so far."""
+        tree = self._snapshot(writer)
+        if tree is None:
+            return
+        try:
+            writer.checkpoint(tree)
+            if isinstance(error, Exception):
+                return
+            closing = {name: value for name, value in self.closing().items() if name != "checks_missed"}
+            if writer.interrupted(closing, self.simulation.statistics.solved, tree):
+                self._describe(writer)
+                error.add_note(
+                    f"the frames so far are in {self.path}, up to t = {writer.times[-1]:g}; "
+                    f"fvflow resume {self.path} goes on at t = {tree['state']['time']:g}"
+                )
+        except OutputError as failure:
+            error.add_note(str(failure))
+
+    def _describe(self, writer: dataset.Writer) -> None:
+        """Write the file that ParaView opens."""
+        layout = writer.layout
+        paraview.write(self.path, self.simulation.mesh, writer.times, tuple(layout.fields()), layout.single)

@@ -1,0 +1,127 @@
+"""The frames of a run under way: a file to which records of one length are only ever appended.
+
+The first line names the variables; each record holds one frame and a checksum. Whatever stops the run, all records but
+the one being written stay whole, which no netCDF file promises: HDF5 rewrites its index in place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import OutputError
+from fvflow.mesh import Array
+
+_MAGIC = b"fvflow frames 1 "
+_LONGEST_LINE = 2**20
+_CHECKSUM = "checksum"
+
+Record = dict[str, tuple[str, tuple[int, ...]]]
+"""What a frame consists of: data type and shape by path, as in `Layout.values`."""
+
+
+class FrameLog:
+    """Appends frames to a file; `count` is the number of those in it. Methods raise OSError."""
+
+    def __init__(self, path: Path, record: Record, count: int | None = None) -> None:
+        """A new file, or with `count` the first frames of one that is there."""
+        self._type, self.path = _record_type(record), path
+        line = _MAGIC + json.dumps(record).encode() + b"\n"
+        self._start = len(line)
+        self.count = count or 0
+        self._file = open(path, "wb" if count is None else "r+b", buffering=0)  # noqa: SIM115 (closed by `close`)
+        if count is None:
+            self._write(line)
+        self._file.truncate(self._end)
+        self._file.seek(self._end)
+
+    @property
+    def _end(self) -> int:
+        return self._start + self.count * self._type.itemsize
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        """Append one frame; if there is no room for it, the file stays as it was."""
+        checksum = 0
+        try:
+            for name in self._names:
+                dtype = self._type[name].base
+                data = memoryview(np.ascontiguousarray(values[name], dtype).reshape(-1).view(np.uint8).data)
+                checksum = zlib.crc32(data, checksum)
+                self._write(data)
+            self._write(np.uint64(checksum).tobytes())
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
+            raise
+        self.count += 1
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self._type.names or ())[:-1]
+
+    def _write(self, data: bytes | memoryview) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def sync(self) -> None:
+        """Let all frames reach the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_log(path: Path) -> Any:
+    """The frames in a file as a structured array (frame,) that is mapped, not loaded; one cut short is left out.
+
+    Raises OutputError if the file is not a log, OSError.
+    """
+    with open(path, "rb") as file:
+        line = file.readline(_LONGEST_LINE)
+    try:
+        if not (line.startswith(_MAGIC) and line.endswith(b"\n")):
+            raise ValueError
+        dtype = _record_type(json.loads(line[len(_MAGIC) :]))
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        raise OutputError(f"{path}: is damaged: its first line names no variables; run the case again") from None
+    count = (path.stat().st_size - len(line)) // dtype.itemsize
+    if count == 0:
+        return np.empty(0, dtype)
+    records = np.memmap(path, dtype, "r", len(line), (count,))
+    return records if whole(records[-1:]) else records[:-1]
+
+
+def whole(records: Any) -> bool:
+    """Whether the checksums of all these records are right."""
+    return all(
+        zlib.crc32(memoryview(record.tobytes())[: -record.dtype[_CHECKSUM].itemsize]) == record[_CHECKSUM]
+        for record in records
+    )
+
+
+def record_of(records: Any) -> Record:
+    """What the frames of a log consist of."""
+    return {name: (records.dtype[name].base.str, records.dtype[name].shape) for name in records.dtype.names[:-1]}
+
+
+def converted(source: Mapping[str, Any], index: int, record: Record) -> dict[str, Array]:
+    """Frame `index` of arrays over time in the shapes of another record: (cell,), (face,), ...; nan if missing."""
+    return {
+        name: np.asarray(source[name][index], dtype) if name in source else np.full(shape, np.nan, dtype)
+        for name, (dtype, shape) in record.items()
+    }
+
+
+def _record_type(record: Mapping[str, Any]) -> np.dtype[Any]:
+    fields = [(name, np.dtype(dtype).newbyteorder("<"), tuple(shape)) for name, (dtype, shape) in record.items()]
+    return np.dtype([*fields, (_CHECKSUM, "<u8")])

@@ -1,0 +1,125 @@
+"""netCDF files: defining variables, appending frames, and giving a finished file its name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fvflow import system
+from fvflow.dataset.frame_log import whole
+from fvflow.dataset.groups import mesh_groups
+from fvflow.dataset.layout import Layout, header
+from fvflow.dataset.variable import Group, NetCDFVariable
+from fvflow.errors import OutputError
+from fvflow.mesh import Mesh
+
+_COPY_BYTES = 2**23  # of fields in memory while frames are copied
+_SERIES_CHUNK = 128  # frames in a chunk of times and diagnostics
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Errors of the file system and of HDF5 as OutputError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}); is there room, and may you write there?") from error
+
+
+def created(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> Any:
+    """A new netCDF file with all variables of the layout defined and those without time filled."""
+    import netCDF4
+
+    file = netCDF4.Dataset(path, "w", format="NETCDF4")
+    file.setncatts(attributes)
+    file.createDimension("time", None)
+    for name, group in layout.groups.items():
+        define(file, name, group, layout)
+    return file
+
+
+def define(file: Any, name: str, group: Group, layout: Layout | None = None) -> None:
+    """Create a group, the root if it has no name, and fill its variables as far as their values are known."""
+    target = file.createGroup(name) if name else file
+    target.setncatts(group.attributes)
+    for dimension, size in group.dimensions.items():
+        target.createDimension(dimension, size)
+    for variable_name, variable in group.variables.items():
+        path = f"{name}/{variable_name}".removeprefix("/")
+        storage = {} if layout is None or variable.values is not None else _storage(path, layout)
+        _define_variable(target, variable_name, variable, storage)
+
+
+def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: Mapping[str, Any]) -> None:
+    fill = False if variable.fill is None else variable.fill
+    created = group.createVariable(name, variable.dtype, variable.dims, fill_value=fill, **storage)
+    created.setncatts(variable.attributes)
+    if variable.values is not None:
+        created[:] = variable.values
+
+
+def _storage(path: str, layout: Layout) -> dict[str, Any]:
+    """Chunks and compression of a variable over time: a chunk is one frame of a field."""
+    shape = layout.frame_shapes[path]
+    if is_series(path):
+        return {"chunksizes": (_SERIES_CHUNK, *shape)}
+    filters = {"compression": "zlib", "complevel": layout.compression} if layout.compression else {}
+    return {"chunksizes": (1, *shape), **filters}
+
+
+def append_frames(target: Any, layout: Layout, records: Any) -> None:
+    """Append the records of a log to an open file, in blocks of a few megabytes; raises OutputError if one is damaged.
+
+    Its variables are those of the layout.
+    """
+    start = len(target.dimensions["time"])
+    block = max(1, _COPY_BYTES // records.dtype.itemsize)
+    for first in range(0, len(records), block):
+        part = records[first : first + block]
+        if not whole(part):
+            raise OutputError(f"a frame between {first} and {first + len(part)} is damaged: its checksum is wrong")
+        for path in layout.frame_shapes:
+            target[path][start + first : start + first + len(part)] = part[path]
+
+
+def flushed_rename(source: Path, target: Path) -> None:
+    """Rename after the contents, and before the directory entry, have reached the disk."""
+    with open(source, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(source, target)
+    system.sync_directory(target.parent)
+
+
+def is_series(path: str) -> bool:
+    """Whether a variable over time holds only a few numbers per frame."""
+    return path == "time" or path.startswith("diagnostics/")
+
+
+def require_name(path: Path) -> None:
+    """Refuse names that no result can have: OutputError."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"{path!r}: the name of a result has to be valid UTF-8") from None
+    if path.suffix != ".nc":
+        raise OutputError(f"{path}: the name of a result ends in .nc")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; give the name of a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no directory {path.parent}; make it first")
+
+
+def save_mesh(mesh: Mesh, path: str | os.PathLike[str]) -> None:
+    """Write a mesh to a netCDF file that `mesh: {kind: ugrid}` reads, as a result without times; raises OutputError."""
+    path = Path(path)
+    require_name(path)
+    temporary = path.with_suffix(".nc.tmp")
+    with output_errors(path):
+        with created(temporary, Layout(mesh, {}), header({"title": "a mesh"})) as file:
+            for name, group in mesh_groups(mesh).items():
+                define(file, name, group)
+        flushed_rename(temporary, path)

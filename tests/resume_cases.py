@@ -1,0 +1,191 @@
+"""Runs that are stopped at a random step and resumed: every stepper, given and adaptive steps, four kinds of mesh.
+
+    python -m tests.resume_cases --seed 1 [--each 3]
+
+compares each resumed result with that of the uninterrupted run, all arrays and attributes, to the last bit, and prints
+the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import itertools
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fvflow
+from fvflow import Case
+from fvflow.mesh.polytopes import mesh_from_cells
+from tests.meshes import acute
+
+LINEAR: list[dict[str, Any]] = [
+    *({"kind": kind} for kind in ("implicit-euler", "crank-nicolson", "tr-bdf2", "split-euler")),
+    {"kind": "split-crank-nicolson"},
+    {"kind": "split-crank-nicolson", "richardson": True},
+    {"kind": "chebyshev"},
+    {"kind": "uniformisation"},
+    {"kind": "muscl"},
+    {"kind": "tr-bdf2", "solver": {"kind": "krylov"}},
+    {"kind": "implicit-euler", "solver": {"kind": "krylov"}},
+]
+GRADIENT: list[dict[str, Any]] = [
+    *({"kind": kind} for kind in ("ljko", "jko", "midpoint", "evbdf2", "implicit-euler")),
+    {"kind": "ljko", "mobility": "upwind"},
+    {"kind": "ljko", "solver": {"kind": "multigrid"}},
+    {"kind": "jko", "solver": {"kind": "multigrid"}},
+]
+MESHES: dict[str, dict[str, Any]] = {
+    "1D": {"kind": "box", "lower": [-3], "upper": [3], "cells": [61]},
+    "2D": {"kind": "box", "lower": [-3, -3], "upper": [3, 3], "cells": [15, 12]},
+    "triangles": {},  # see `triangles`
+    "3D": {"kind": "graded", "lower": [-2] * 3, "upper": [2] * 3, "cells": [7, 6, 5], "ratio": [2, 1, 1]},
+}
+ONLY_GRIDS = ("split-euler", "split-crank-nicolson")
+
+
+class Stopped(Exception):
+    """The run is stopped."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A case, the step at which it is stopped, and the steps between its checkpoints."""
+
+    label: str
+    group: str
+    case: Case
+    stop: int
+    every: int
+
+
+def resumed_cases(seed: int, each: int = 1, meshes: tuple[str, ...] = tuple(MESHES)) -> Iterator[Resumed]:
+    """`each` random cases for every stepper, steps and mesh."""
+    flows = itertools.chain((("linear", each) for each in LINEAR), (("gradient", each) for each in GRADIENT))
+    for place, (family, stepper) in enumerate(flows):
+        for number, (steps, mesh) in enumerate(itertools.product(("fixed", "adaptive"), meshes)):
+            if mesh == "triangles" and stepper["kind"] in ONLY_GRIDS:
+                continue
+            for index in range(each):
+                random = np.random.default_rng((seed, place, number, index))
+                case = _case(random, family, stepper, steps, mesh)
+                options = "-".join(str(value) for value in stepper.values() if value != stepper["kind"])
+                label = f"{family}-{stepper['kind']}{options}-{steps}-{mesh}-{index}"
+                every = int(random.integers(1, 5))
+                stop = int(random.integers(2 * every, 12))
+                yield Resumed(label, f"{family} {stepper['kind']} {steps} {mesh}", case, stop, every)
+
+
+@cache
+def triangles() -> str:
+    """A file of 56 triangles in the unit square, there until the process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    file = Path(folder.name) / "triangles.nc"
+    fvflow.save_mesh(mesh_from_cells(*acute(1)), file)
+    return str(file)
+
+
+def _case(random: np.random.Generator, family: str, stepper: dict[str, Any], steps: str, mesh: str) -> Case:
+    dimension = {"1D": 1, "3D": 3}.get(mesh, 2)
+    axes = "xyz"[:dimension]
+    potential = " + ".join(f"{random.uniform(0.2, 1):.3f}*{axis}**2" for axis in axes) + " + sin(2*x)/3"
+    if family == "linear":
+        moving = stepper["kind"] not in ("chebyshev", "uniformisation") and random.random() < 0.5
+        shown = f"(1 + t)*({potential})" if moving else potential
+        flow = {"kind": "fokker-planck", "epsilon": float(random.uniform(0.2, 1)), "potential": shown}
+    else:
+        energy = [
+            [{"kind": "entropy", "epsilon": float(random.uniform(0.1, 1))}],
+            [{"kind": "porous-medium", "exponent": float(random.uniform(1.5, 4))}],
+        ][random.integers(2)]
+        attraction = [{"kind": "interaction", "kernel": "r**2/4"}] if mesh == "2D" and random.random() < 0.3 else []
+        flow = {
+            "kind": "gradient-flow",
+            "energy": [*energy, {"kind": "potential", "potential": potential}, *attraction],
+        }
+    step = float(10.0 ** random.uniform(-2.3, -1.2))
+    if mesh == "triangles":
+        centre, width = [0.6, 0.4], 0.02
+    else:
+        centre, width = [0.5] + [-0.3] * (dimension - 1), 0.3
+    covariance = (width * np.eye(dimension)).tolist()
+    given = {"initial": step / 4, "tolerance": 1e-3} if steps == "adaptive" else step
+    values = {
+        "mesh": {"kind": "ugrid", "file": triangles()} if mesh == "triangles" else MESHES[mesh],
+        "flow": {**flow, "stepper": stepper},
+        "initial": {"kind": "gaussian", "mean": centre, "covariance": covariance, "truncate": 0.5},
+        "times": {"end": 13 * step, "step": given, "save": float(random.uniform(1.3, 5)) * step},
+    }
+    return Case.parse(json.dumps(values))
+
+
+def differences(resumed: Resumed, folder: Path) -> list[str]:
+    """The names of the variables and attributes in which the resumed run differs from the uninterrupted one."""
+    case = resumed.case.replace({"output.checkpoint": {"steps": resumed.every}})
+    straight, stopped = folder / "straight.nc", folder / "stopped.nc"
+    case.write(straight)
+
+    def stop(state: Any) -> None:
+        if state.step >= resumed.stop:
+            raise Stopped
+
+    try:
+        case.write(stopped, stop)
+    except Stopped:
+        fvflow.resume(folder / "stopped.parts")
+    return different(straight, stopped)
+
+
+def different(one: Path, other: Path) -> list[str]:
+    """The names of the variables and attributes in which two results differ."""
+    with fvflow.read(one) as a, fvflow.read(other) as b:
+        names = [name for name in a.variables if not np.array_equal(a[name].values, b[name].values, equal_nan=True)]
+        attributes = [
+            name
+            for name in {**a.attrs, **b.attrs}
+            if name != "history"
+            and not np.array_equal(
+                a.attrs.get(name), b.attrs.get(name), equal_nan=isinstance(a.attrs.get(name), float | np.floating)
+            )
+        ]
+    return [str(name) for name in (*names, *attributes)]
+
+
+def main() -> None:
+    """Run them all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--each", type=int, default=1)
+    options = parser.parse_args()
+    equal: Counter[str] = Counter()
+    count: Counter[str] = Counter()
+    for resumed in resumed_cases(options.seed, options.each):
+        count[resumed.group] += 1
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            try:
+                names = differences(resumed, Path(folder))
+            except fvflow.FvflowError as error:
+                names = [str(error)]
+        equal[resumed.group] += not names
+        if (took := time.perf_counter() - started) > 5:
+            print(f"{resumed.label} took {took:.0f} s")
+        if names:
+            print(resumed.label, resumed.stop, resumed.every, *names)
+    for group in count:
+        print(f"{group:45s} {equal[group]} of {count[group]}")
+    print(f"{sum(equal.values())} of {sum(count.values())} equal to the last bit")
+
+
+if __name__ == "__main__":
+    main()

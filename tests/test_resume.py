@@ -1,0 +1,292 @@
+"""Runs that were stopped go on to the last bit as if they had not been, and nothing that a run left is lost."""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow.case import Case
+from fvflow.case.checkpoints import CheckpointSchedule
+from fvflow.case.checks import CheckpointSteps, Output
+from fvflow.dataset import resumable
+from fvflow.dataset.checkpoint import Checkpoints, from_bytes, to_bytes
+from fvflow.dataset.frame_log import FrameLog, read_log
+from fvflow.errors import CaseError, OutputError
+from tests.resume_cases import Stopped, differences, different, resumed_cases
+from tests.scenes import ou
+
+SMALL = {"times": {"end": 0.3, "step": 0.05, "save": 0.1}, "output": {"checkpoint": {"steps": 1}}}
+RUN = [sys.executable, "-m", "fvflow"]
+
+
+def small(**changes):
+    return ou(1, 12, **{**SMALL, **changes})
+
+
+def stopping(step):
+    def watch(state):
+        if state.step == step:
+            raise Stopped
+
+    return watch
+
+
+def stopped(path, step=4, **changes):
+    """The case of a run that was stopped at a step."""
+    case = small(**changes)
+    with pytest.raises(Stopped):
+        case.write(path, stopping(step))
+    return case
+
+
+@pytest.mark.parametrize("resumed", [pytest.param(each, id=each.label) for each in resumed_cases(0)])
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(resumed, tmp_path):
+    assert differences(resumed, tmp_path) == []
+
+
+CASES = ["hamilton-jacobi-1d", "ou-1d-evbdf2", "double-well-1d", "moving-trap-1d", "porous-medium-box-vacuum"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases_resume_to_the_last_bit(name, tmp_path):
+    case = Case.read(f"cases/{name}.yaml")
+    steps = case.times.steps if case.times.adaptive is None else 30
+    case = case.replace({"output.checkpoint": {"steps": max(1, steps // 7)}})
+    case.write(tmp_path / "straight.nc")
+    with pytest.raises(Stopped):
+        case.write(tmp_path / "stopped.nc", stopping(steps // 2))
+    fvflow.resume(tmp_path / "stopped.parts")
+    assert different(tmp_path / "straight.nc", tmp_path / "stopped.nc") == []
+
+
+def test_a_run_is_stopped_and_resumed_many_times(tmp_path):
+    case = stopped(tmp_path / "r.nc", 1)
+    for step in (2, 4, 5):
+        with pytest.raises(Stopped):
+            fvflow.resume(tmp_path / "r.parts", watch=stopping(step))
+    figures = fvflow.resume(tmp_path / "r.parts")
+    assert sorted(os.listdir(tmp_path)) == ["r.nc", "r.xmf2"]
+    assert figures == case.write(tmp_path / "s.nc")
+    assert different(tmp_path / "r.nc", tmp_path / "s.nc") == []
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        assert len(ds.attrs["history"].splitlines()) == 5
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_beyond_its_end_a_run_takes_the_steps_of_a_longer_one(precision, tmp_path):
+    times = {"end": 0.25, "step": 0.0625, "save": 0.125}  # without round-off
+    output = {"precision": precision}
+    small(times=times, output=output).write(tmp_path / "r.nc")
+    fvflow.resume(tmp_path / "r.nc", until=0.5)
+    small(times={**times, "end": 0.5}, output=output).write(tmp_path / "s.nc")
+    assert set(different(tmp_path / "r.nc", tmp_path / "s.nc")) <= {"case"}
+
+
+def test_a_result_that_goes_on_keeps_frames_that_the_new_saves_would_not_have(tmp_path):
+    small(times={"end": 0.25, "step": 0.05, "save": 0.1}).write(tmp_path / "r.nc")
+    fvflow.resume(tmp_path / "r.nc", until=0.5)
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        np.testing.assert_allclose(ds.time, [0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5])
+
+
+def test_the_case_may_change_how_it_is_stored(tmp_path):
+    case = stopped(tmp_path / "r.nc")
+    (tmp_path / "r.yaml").write_text(case.replace({"title": "Mine", "output.fluxes": True}).text)
+    found = fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+    found.case.write(found.path, checkpoint=found.checkpoint)
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        np.testing.assert_array_equal(ds.rho, case.run().rho)
+        assert ds.attrs["title"] == "Mine"
+        assert np.isnan(ds.flux[:3]).all(), "they were not stored then"
+        assert np.isfinite(ds.flux[3]).all()
+
+
+def test_another_case_is_refused_with_what_differs(tmp_path):
+    case = stopped(tmp_path / "r.nc")
+    kept = {file.name: file.read_bytes() for file in (tmp_path / "r.parts").iterdir()}
+    other = case.replace({"flow.epsilon": 0.75, "times.step": 0.025})
+    (tmp_path / "r.yaml").write_text(other.text)
+    message = r"flow\.epsilon: .* was, 0\.75 is; times\.step: 0\.05 was, 0\.025 is\. Change them back"
+    with pytest.raises(CaseError, match=message):
+        fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "r.parts").iterdir()} == kept
+
+
+def test_a_file_that_has_changed_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.linspace(-1, 1, 50))
+    case = Case.parse(
+        "mesh: {kind: box, lower: [-2], upper: [2], cells: [20]}\nflow: {kind: fokker-planck, epsilon: 1}\n"
+        f"initial: {{kind: samples, file: {tmp_path / 'x.npy'}}}\ntimes: {{end: 1, step: 0.1}}\n"
+    )
+    with pytest.raises(Stopped):
+        case.write(tmp_path / "r.nc", stopping(3))
+    np.save(tmp_path / "x.npy", np.linspace(-1, 1, 51))
+    with pytest.raises(CaseError, match=r"x\.npy has changed since the run began"):
+        fvflow.resume(tmp_path / "r.parts")
+
+
+def test_what_cannot_be_resumed_is_refused(tmp_path):
+    small().write(tmp_path / "r.nc")
+    (tmp_path / "empty.parts").mkdir()
+    (tmp_path / "text.nc").write_text("hello")
+    Case.read("cases/spectrum-double-well.yaml").write(tmp_path / "modes.nc")
+    for name, until, message in [
+        ("r.nc", None, r"the run is finished, at t = 0\.3; give a later end by --until"),
+        ("r.nc", 0.2, r"is at t = 0\.3 already, beyond 0\.2"),
+        ("r.parts", None, "there is no such directory"),
+        ("none.nc", None, "there is nothing to resume"),
+        ("none.yaml", None, "cannot be read"),
+        ("empty.parts", None, "holds no checkpoint to go on from"),
+        ("text.nc", None, "keeps no state to go on from"),
+        ("modes.nc", None, "keeps no state to go on from"),
+    ]:
+        with pytest.raises((OutputError, CaseError), match=message):
+            fvflow.resume(tmp_path / name, until)
+    assert (tmp_path / "empty.parts").is_dir()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, tmp_path):
+    case = stopped(tmp_path / "r.nc")
+    last = max((tmp_path / "r.parts").glob("checkpoint-?.npz"), key=lambda file: file.stat().st_mtime_ns)
+    spoil(last, damage)
+    assert resumable(tmp_path / "r.parts")[2] == f"{last.name} is damaged; going on from the checkpoint before it"
+    fvflow.resume(tmp_path / "r.parts")
+    case.write(tmp_path / "s.nc")
+    assert different(tmp_path / "r.nc", tmp_path / "s.nc") == []
+
+
+def spoil(file, damage):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 16
+    file.write_bytes({"cut": bytes(data[: len(data) // 2]), "flipped": bytes(data), "empty": b"", "text": b"x"}[damage])
+
+
+def test_two_damaged_checkpoints_are_told_and_kept(tmp_path):
+    stopped(tmp_path / "r.nc")
+    for file in (tmp_path / "r.parts").glob("checkpoint-?.npz"):
+        spoil(file, "flipped")
+    before = sorted(os.listdir(tmp_path / "r.parts"))
+    with pytest.raises(OutputError, match=r"checkpoint-0\.npz and checkpoint-1\.npz cannot be read; the frames can"):
+        fvflow.resume(tmp_path / "r.parts")
+    assert sorted(os.listdir(tmp_path / "r.parts")) == before
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("fvflow.case.checkpoints.__version__", "0.0.1")
+    stopped(tmp_path / "r.nc")
+    monkeypatch.undo()
+    with pytest.raises(OutputError, match=r"the checkpoint is of fvflow 0\.0\.1, this is .* install that one"):
+        fvflow.resume(tmp_path / "r.parts")
+
+
+def test_missing_and_damaged_frames_are_told_and_nothing_is_deleted(tmp_path):
+    stopped(tmp_path / "r.nc")
+    log = tmp_path / "r.parts" / "frames.log"
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-100])
+    with pytest.raises(OutputError, match="2 of 3 frames can be read, so the run cannot go on"):
+        fvflow.resume(tmp_path / "r.parts")
+    assert log.read_bytes() == whole[:-100]
+    damaged = bytearray(whole)
+    damaged[-250] ^= 1  # in the second of three frames
+    log.write_bytes(damaged)
+    with pytest.raises(OutputError, match=r"is damaged: its checksum is wrong"):
+        fvflow.resume(tmp_path / "r.parts")
+
+
+def test_locks_of_other_computers_are_not_taken_for_dead(tmp_path):
+    stopped(tmp_path / "r.nc")
+    lock = tmp_path / "r.parts" / "lock"
+    lock.write_text("process 12 on elsewhere.example.org")
+    with pytest.raises(
+        OutputError, match=r"process 12 on elsewhere\.example\.org began to write there; if it has ended"
+    ):
+        fvflow.resume(tmp_path / "r.parts")
+    assert lock.exists()
+    lock.write_text(f"process 12 on {socket.gethostname()}")
+    fvflow.resume(tmp_path / "r.parts")
+
+
+def test_checkpoints_are_taken_by_the_clock_or_by_steps():
+    now, kept = [0.0], []
+
+    def snapshot():
+        return None if now[0] == 7.0 else {"at": now[0]}
+
+    def count(every):
+        kept.clear()
+        now[0] = 0.0
+        schedule = CheckpointSchedule(Output(checkpoint=every), snapshot, kept.append, lambda: now[0])
+        for _ in range(12):
+            schedule(None)
+            now[0] += 1.0
+        return [tree["at"] for tree in kept]
+
+    assert count(3.0) == [0.0, 3.0, 6.0, 9.0]
+    assert count(3.5) == [0.0, 4.0, 8.0]
+    assert count(7.0) == [0.0, 8.0], "none within a step"
+    assert count(CheckpointSteps(5)) == [0.0, 5.0, 10.0]
+
+
+def test_trees_come_back_as_they_were():
+    tree = {"a": np.arange(6.0).reshape(2, 3), "b": [1, 0.1, None, True, "x"], "c": {"nan": np.nan, "inf": -np.inf}}
+    again = from_bytes(to_bytes(tree))
+    np.testing.assert_array_equal(again.pop("a"), tree.pop("a"))
+    assert json.dumps(again) == json.dumps(tree)
+    for data in (b"", b"PK", to_bytes(tree)[:-30], to_bytes(tree).replace(b"null", b"nill")):
+        with pytest.raises(ValueError, match=r"."):
+            from_bytes(data)
+
+
+def test_checkpoints_take_turns(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for value in range(5):
+        checkpoints.write({"value": value})
+        assert checkpoints.latest() == ({"value": value}, "")
+        assert Checkpoints(tmp_path).latest()[0] == {"value": value}
+    assert len(os.listdir(tmp_path)) == 2
+    Checkpoints(tmp_path).write({"value": 9})
+    assert checkpoints.latest()[0] == {"value": 9}
+
+
+def test_logs_hold_what_was_appended_and_are_cut(tmp_path):
+    record = {"time": ("<f8", ()), "rho": ("<f4", (3,)), "diagnostics/mean": ("<f8", (2,))}
+    log = FrameLog(tmp_path / "log", record)
+    assert len(read_log(tmp_path / "log")) == 0
+    for index in range(4):
+        log.append({"time": index, "rho": np.full(3, index), "diagnostics/mean": [index, -index]})
+    log.close()
+    records = read_log(tmp_path / "log")
+    np.testing.assert_array_equal(records["rho"][:, 1], [0, 1, 2, 3])
+    np.testing.assert_array_equal(records["diagnostics/mean"][3], [3, -3])
+    size = (tmp_path / "log").stat().st_size
+    for cut in range(1, records.dtype.itemsize):  # a write that was not finished
+        os.truncate(tmp_path / "log", size - cut)
+        assert len(read_log(tmp_path / "log")) == 3
+    again = FrameLog(tmp_path / "log", record, 2)
+    again.append({"time": 9, "rho": np.zeros(3), "diagnostics/mean": [0, 0]})
+    again.close()
+    np.testing.assert_array_equal(read_log(tmp_path / "log")["time"], [0, 1, 9])
+
+
+def test_a_log_that_is_none_is_refused(tmp_path):
+    for data in (b"", b"hello\n", b'fvflow frames 1 {"a": 3}\n', b"fvflow frames 1 [" + b"[" * 10000 + b"\n"):
+        (tmp_path / "log").write_bytes(data)
+        with pytest.raises(OutputError, match="is damaged: its first line names no variables"):
+            read_log(tmp_path / "log")
+
+
+def test_kills_at_random_moments_lose_nothing(tmp_path):
+    """Five kills of each of two runs; the driver of hundreds is `python -m tests.kills`."""
+    from tests.kills import KINDS, killed_and_resumed
+
+    random = np.random.default_rng(0)
+    for kind in ("linear", "gradient"):
+        outcomes = [killed_and_resumed(KINDS[kind], tmp_path / f"{kind}{i}", random, signal.SIGKILL) for i in range(5)]
+        assert outcomes == ["equal"] * 5
