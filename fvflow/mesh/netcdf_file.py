@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.input_files import require_regular
 from fvflow.mesh.core import Array
-from fvflow.mesh.elements import require_file
 
 _OURS = "fvflow"  # the source of a result begins with this
 
@@ -27,7 +26,7 @@ def opened(
     """
     import netCDF4
 
-    require_file(Path(path))
+    require_regular(path, wanted)
     try:
         file = netCDF4.Dataset(path)
     except (OSError, RuntimeError) as error:
