@@ -14,6 +14,7 @@ from fvflow.errors import CaseError, OutputError
 from fvflow.fields import ArrayTable, ArrayTableDensity, ExpressionDensity, Gaussian, Table
 from fvflow.fields.grid_values import GridValues
 from fvflow.flows import FokkerPlanckFlow, HamiltonJacobiFlow
+from fvflow.input_files import Admission, admitting
 from fvflow.mesh import Box, Voronoi
 from fvflow.times import Times
 from tests import meshes

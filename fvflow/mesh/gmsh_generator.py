@@ -124,12 +124,15 @@ def _open(gmsh: Any, source: Path, name: str) -> None:
         gmsh.model.occ.synchronize()
         return
     gmsh.option.setNumber("General.AbortOnError", 0)
+    verbosity = gmsh.option.getNumber("General.Verbosity")
+    gmsh.option.setNumber("General.Verbosity", 1)  # errors are logged, and only they
     gmsh.logger.start()
     try:
         gmsh.open(str(source))
     finally:
         log = gmsh.logger.get()
         gmsh.logger.stop()
+        gmsh.option.setNumber("General.Verbosity", verbosity)
     for line in log:
         if line.startswith("Error"):
             reason = line.partition(": ")[2].replace(str(source), source.name)
