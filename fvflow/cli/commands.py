@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 
 import fvflow
 from fvflow.cli.loading import load_case
-from fvflow.cli.printing import print_json, print_table, say
+from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
+from fvflow.input_files import GIB, Admission, admitting
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
@@ -39,45 +40,46 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
-        code: int = options.command(options)
+        with admitting(Admission(options.largest, options.trust)):
+            code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except FvflowError as error:
-        _report_error(str(error), error)
+        _report_error(error, *error.args)
         return error.exit_code
     except Stopped as stop:
-        _report_error("fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"), stop)
+        _report_error(stop, "fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"))
         return 128 + stop.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; discard the rest
         return 0
     except OSError as error:
-        _report_error(f"fvflow: output failed ({error.strerror})", error)
+        _report_error(error, f"fvflow: output failed ({error.strerror})")
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OutputError.exit_code
     except MemoryError as error:
-        _report_error("fvflow: not enough memory; use fewer cells, or solver krylov", error)
+        _report_error(error, "fvflow: not enough memory; use fewer cells, or solver krylov")
         return NumericsError.exit_code
     except Exception as error:
         if options.debug:
             raise
-        _report_error(
-            f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.", error
-        )
+        bug = f"fvflow: internal error: {type(error).__name__}: {error}"
+        _report_error(error, bug, "This is a bug; --debug shows where.")
         return EXIT_BUG
 
 
-def _report_error(text: str, error: BaseException) -> None:
-    """Print the error and its notes."""
-    for line in (text, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
+def _report_error(error: BaseException, *lines: str) -> None:
+    """Print the lines and the notes of an error."""
+    for line in (*lines, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
         say(line)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fvflow", description=fvflow.__doc__.splitlines()[0], epilog=_EXITS)
     parser.add_argument("--version", action="version", version=f"fvflow {fvflow.__version__}")
+    parser.set_defaults(largest=Admission.largest, trust=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -137,6 +139,18 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="set a value of the case, as in flow.epsilon=0.02; may be repeated",
     )
+    parser.add_argument(
+        "--largest",
+        type=_gibibytes,
+        metavar="GIB",
+        default=Admission.largest,
+        help=f"most GiB of a mesh, table or sample file that is read (default: {Admission.largest / GIB:g})",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run a .geo as gmsh does, which lets it run programs, read and write files",
+    )
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -144,6 +158,17 @@ def _setting(text: str) -> tuple[str, str]:
     if not equals or not path:
         raise argparse.ArgumentTypeError(f"expected PATH=VALUE, got {text!r}")
     return path.strip(), value
+
+
+def _gibibytes(text: str) -> int:
+    """A size in bytes from one in GiB."""
+    try:
+        size = float(text) * GIB
+        if not 0 < size < 2**63:
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number of GiB > 0, got {text!r}") from None
+    return round(size)
 
 
 def _frames(text: str) -> dict[str, Any]:
@@ -217,7 +242,9 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    with fvflow.read(options.file) as ds:
+    from fvflow.dataset import opened
+
+    with opened(options.file) as ds:
         summary = Summary(ds, options.file)
     if options.json:
         print_json(summary.json)
@@ -228,11 +255,11 @@ def _info(options: argparse.Namespace) -> int:
 
 def _plot(options: argparse.Namespace) -> int:
     from fvflow import plot
-    from fvflow.dataset import title_of
+    from fvflow.dataset import opened, title_of
 
     path = options.file.with_suffix(".png") if options.output is None else options.output
-    with fvflow.read(options.file) as ds:
-        title = title_of(ds, options.file)
+    with opened(options.file) as ds:
+        title = escaped(title_of(ds, options.file)).replace("$", r"\$")
         plot.save(ds, path, options.field, **options.frames, colours=options.colours, title=title)
     say(f"wrote {path}")
     return 0

@@ -3,7 +3,7 @@
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.memory import Memory
-from fvflow.dataset.reader import read, title_of
+from fvflow.dataset.reader import opened, read, title_of
 from fvflow.dataset.replacing import parts_of, require_nothing_replaced
 from fvflow.dataset.writer import Writer, save_mesh
 
@@ -13,6 +13,7 @@ __all__ = [
     "Layout",
     "Memory",
     "Writer",
+    "opened",
     "parts_of",
     "read",
     "require_nothing_replaced",

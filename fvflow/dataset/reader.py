@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fvflow.dataset.layout import SOURCE, UNTITLED
-from fvflow.errors import OutputError
+from fvflow.errors import FvflowError, OutputError
+from fvflow.input_files import require_regular
+from fvflow.mesh.netcdf_probe import damage
 
 if TYPE_CHECKING:
     import xarray
@@ -21,14 +24,41 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
     Values are loaded when they are first used. Raises OutputError if the file is not a result of fvflow.
     """
-    import xarray
-
     path = Path(path)
+    with _told_as_damage(path):
+        return _read(path)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
+    """A result, open while the context lasts, in which damage to its values raises OutputError too."""
+    with _told_as_damage(Path(path)), read(path) as ds:
+        yield ds
+
+
+@contextlib.contextmanager
+def _told_as_damage(path: Path) -> Iterator[None]:
+    """Raise OutputError for what the libraries raise where a file lacks something, or holds what cannot be."""
+    try:
+        yield
+    except FvflowError:
+        raise
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise OutputError(f"{path}: is damaged or incomplete ({reason}); write it again") from error
+
+
+def _read(path: Path) -> xarray.Dataset:
     if path.is_dir():
+        import xarray
+
         parts = sorted(path.glob("part-*.nc"))
         if not parts:
             raise OutputError(f"{path}: contains no parts of a run; give a .nc file or a .parts directory")
         return xarray.concat([read(part) for part in parts], "time", data_vars="minimal", combine_attrs="override")
+    require_regular(path, "the .nc file of a run", OutputError)
+    if reason := damage(path):
+        raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run")
     root = _opened(path)
     source = str(root.attrs.get("source", "not given"))
     if not source.startswith(SOURCE):

@@ -10,6 +10,7 @@ from typing import Any
 
 from fvflow.dataset.layout import SOURCE, UNTITLED
 from fvflow.errors import OutputError
+from fvflow.mesh.netcdf_probe import damage
 
 
 def parts_of(path: Path) -> Path:
@@ -66,6 +67,9 @@ def _frames(folder: Path) -> str:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The open file; None if it is not one of fvflow."""
+    if not path.is_file() or damage(path):  # a pipe would be waited for
+        yield None
+        return
     import netCDF4
 
     try:

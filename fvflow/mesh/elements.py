@@ -70,8 +70,8 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
     try:
         with _silence(), np.errstate(all="ignore"):
             mesh = meshio.gmsh.read(path) if file_format == "gmsh" else meshio.read(path)
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise CaseError(f"{name}: does not fit into memory, or is damaged ({error}); write it again") from None
     except ImportError as error:
         raise CaseError(f"{name}: its format needs {error.name} ({error}); install it with pip") from None
     except (Exception, SystemExit) as error:

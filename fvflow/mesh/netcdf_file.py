@@ -12,6 +12,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.input_files import require_regular
 from fvflow.mesh.core import Array
+from fvflow.mesh.netcdf_probe import damage
 
 _OURS = "fvflow"  # the source of a result begins with this
 
@@ -24,9 +25,11 @@ def opened(
 
     `wanted` and `fault` are for messages: what to give instead, and what is wrong if something is missing.
     """
+    require_regular(path, wanted)
+    if reason := damage(path):
+        raise CaseError(f"{path}: cannot be read ({reason}); give {wanted}")
     import netCDF4
 
-    require_regular(path, wanted)
     try:
         file = netCDF4.Dataset(path)
     except (OSError, RuntimeError) as error:
