@@ -2,9 +2,15 @@
 
 
 class FvflowError(Exception):
-    """A refusal in one sentence: what was got, what is allowed, what to do."""
+    """A refusal in one sentence: what was got, what is allowed, what to do.
+
+    Of several arguments each is a line of its own; a line break within one came from what is quoted.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class CaseError(FvflowError):

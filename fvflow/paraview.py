@@ -37,9 +37,10 @@ def check(path: Path) -> None:
     """Raise OutputError, before the run, if the .xmf2 of a result cannot be written or belongs to something else."""
     if not path.suffix or not (target := path.with_suffix(".xmf2")).exists():
         return
-    if target.is_dir():
+    if not target.is_file():
+        what = "a directory" if target.is_dir() else "no regular file"
         raise OutputError(
-            f"{target}: is a directory, but the file for ParaView needs this name; use another name for the result"
+            f"{target}: is {what}, but the file for ParaView needs this name; use another name for the result"
         )
     try:
         with open(target, encoding="ascii", errors="replace") as file:

@@ -105,10 +105,10 @@ def test_no_fault_is_told_twice_and_many_are_cut_short(monkeypatch):
     with pytest.raises(CaseError) as caught:
         Case.parse(GOOD, "f.yaml", {"flow.potential": "[1]"})
     assert len(str(caught.value).splitlines()) == 1
-    many = GOOD + "".join(f"k{index}: 1\n" for index in range(9000))
+    many = GOOD + "".join(f"k{index}: 1\n" for index in range(900))
     guesses = []
     monkeypatch.setattr(difflib, "get_close_matches", lambda *arguments, **options: guesses.append(1) or [])
-    with pytest.raises(CaseError, match="and 8970 more errors"):
+    with pytest.raises(CaseError, match="and 870 more errors"):
         Case.parse(many, "f.yaml")
     assert len(guesses) <= 100
 
@@ -281,7 +281,7 @@ def test_checks_tell_what_was_missed():
 def test_unreadable_files_are_told():
     with pytest.raises(OutputError, match="cannot be read"):
         Case.read("no/such/case.yaml")
-    with pytest.raises(OutputError, match="cannot be read"):
+    with pytest.raises(OutputError, match="is a directory and no regular file; give the path of a case file"):
         Case.read(Path())
 
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
         ("none.nc", None, "there is nothing to resume"),
         ("none.yaml", None, "cannot be read"),
         ("empty.parts", None, "holds no checkpoint to go on from"),
-        ("text.nc", None, "keeps no state to go on from"),
+        ("text.nc", None, "cannot be read"),
         ("modes.nc", None, "keeps no state to go on from"),
     ]:
         with pytest.raises((OutputError, CaseError), match=message):

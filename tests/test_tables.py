@@ -11,9 +11,10 @@ import pytest
 from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, OutputError
-from fvflow.fields import ArrayTable, ArrayTableDensity, ExpressionDensity, Gaussian, Table, number_file
+from fvflow.fields import ArrayTable, ArrayTableDensity, ExpressionDensity, Gaussian, Table
 from fvflow.fields.grid_values import GridValues
 from fvflow.flows import FokkerPlanckFlow, HamiltonJacobiFlow
+from fvflow.input_files import Admission, admitting
 from fvflow.mesh import Box, Voronoi
 from fvflow.times import Times
 from tests import meshes
@@ -442,8 +443,8 @@ BAD = [  # where, the table without its kind, what is said
     (V, "file: plane.csv", r"is a table over x, y, the mesh has 1 dimension\(s\); give a table with one axis for each"),
     (V, "file: empty.csv", r"empty\.csv: is empty"),
     (V, "file: bytes.csv", r"is not UTF-8 text \(byte 8\)"),
-    (V, "file: pipe.csv", r"pipe\.csv: is not a file"),
-    (V, "file: folder.csv", r"folder\.csv: is not a file"),
+    (V, "file: pipe.csv", r"pipe\.csv: is a pipe and no regular file"),
+    (V, "file: folder.csv", r"folder\.csv: is a directory and no regular file"),
     (V, "file: missing.csv", r"missing\.csv: cannot be read \(No such file or directory\); give the path of a file"),
     (V, 'file: "a\\0b.csv"', r"cannot be read \(.*null"),
     (V, "file: V.txt", r"V\.txt: is none of \.csv, \.npy and \.nc; convert it"),
@@ -514,13 +515,13 @@ def test_values_that_overflow_between_the_nodes_are_refused(folder):
         read(folder, flow__potential="{kind: table, file: huge.csv, method: cubic}").prepare()
 
 
-def test_files_and_arrays_beyond_the_limit_are_not_read(folder, monkeypatch):
-    monkeypatch.setattr(number_file, "LARGEST", 300)
-    with pytest.raises(CaseError, match=r"V\.csv: has .* GiB; at most .* are read"):
-        read(folder).prepare()
+def test_files_and_arrays_beyond_the_limit_are_not_read(folder):
     np.save(folder / "small.npy", np.zeros(100, np.int8))
-    with pytest.raises(CaseError, match="holds 100 values of type int8; write it with numpy"):
-        read(folder, flow__potential=f"{{kind: table, file: small.npy, {NPY}}}").prepare()
+    with admitting(Admission(largest=300)):
+        with pytest.raises(CaseError, match=r"V\.csv: has .* GiB; at most .* are read \(--largest allows more\)"):
+            read(folder).prepare()
+        with pytest.raises(CaseError, match="holds 100 values of type int8; write it with numpy"):
+            read(folder, flow__potential=f"{{kind: table, file: small.npy, {NPY}}}").prepare()
 
 
 def test_a_potential_may_be_left_out_or_null(folder):

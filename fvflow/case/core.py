@@ -29,6 +29,7 @@ from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density, DensityKind, Uniform
 from fvflow.flows import Flow
+from fvflow.input_files import require_regular
 from fvflow.march import Watch
 from fvflow.mesh import MeshKind
 from fvflow.times import TimeGrid, Times
@@ -117,11 +118,14 @@ class Case:
 
         Raises CaseError with file:line:column of all that is wrong, OutputError if the file cannot be read.
         """
+        wanted = "the path of a case file"
+        if (size := require_regular(path, wanted, OutputError)) > documents.LARGEST:
+            raise documents.too_large(os.fspath(path), size)
         try:
             with open(path, "rb") as file:
                 text = file.read(documents.LARGEST + 1)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be read ({error.strerror}); give the path of a case file") from None
+            raise OutputError(f"{path}: cannot be read ({error.strerror}); give {wanted}") from None
         return Case.parse(text, os.fspath(path), overrides)
 
     @staticmethod
@@ -191,7 +195,7 @@ class Case:
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:
             return self.document.refusal(faults)
-        return CaseError("\n".join(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
+        return CaseError(*(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
 
     def _opening(self) -> dict[str, Any]:
         return opening_attributes(self.title, self.flow, self.text, self.values)

@@ -12,6 +12,7 @@ import yaml
 from fvflow.errors import CaseError
 
 LARGEST, DEEPEST, MOST_NODES, MOST_FAULTS = 2**20, 32, 200_000, 30
+MOST_KEYS, MOST_PARTS = 1_000, 3_000  # of a mapping; mappings in a list
 Path = tuple[str | int, ...]
 
 # YAML 1.2.2, section 10.3.2, without its octal, hexadecimal and infinite numbers.
@@ -63,40 +64,44 @@ class Document:
     def refusal(self, faults: Sequence[Fault]) -> CaseError:
         """One error for all faults: file:line:column: path: message, then the line and a caret."""
         ordered = sorted(_without_consequences(faults), key=self._order)
-        messages = [self._message(fault) for fault in ordered[:MOST_FAULTS]]
+        lines = [line for fault in ordered[:MOST_FAULTS] for line in self._lines(fault)]
         if len(ordered) > MOST_FAULTS:
-            messages.append(f"{self.name}: and {len(ordered) - MOST_FAULTS} more errors")
-        return CaseError("\n".join(messages))
+            lines.append(f"{self.name}: and {len(ordered) - MOST_FAULTS} more errors")
+        return CaseError(*lines)
 
     def _order(self, fault: Fault) -> tuple[int, int]:
         place = fault.place or self.place(fault.path, fault.of_key)
         return place.line, place.column
 
-    def _message(self, fault: Fault) -> str:
+    def _lines(self, fault: Fault) -> list[str]:
+        """The message for a fault, then the line where it is and a caret, if it is in the file."""
         where = f"{dotted(fault.path)}: " if fault.path else ""
         for path, text in reversed(self.overrides.items()):  # the last override of a value is the one in effect
             if fault.path[: len(path)] == path:
-                return f"--set {dotted(path)}={text}: {'' if path == fault.path else where}{fault.message}"
+                return [f"--set {dotted(path)}={text}: {'' if path == fault.path else where}{fault.message}"]
         within = ", ".join(
             f"--set {dotted(path)}={text}"
             for path, text in self.overrides.items()
             if path[: len(fault.path)] == fault.path
         )
         if within and fault.path and fault.path not in self.keys | self.places:  # overrides created the value
-            return f"{within}: {where}{fault.message}"
+            return [f"{within}: {where}{fault.message}"]
         place = fault.place or self.place(fault.path, fault.of_key)
         # The cause may be a value further in, from the file or from an override: name them all, blame none.
         note = f" (with {within})" if within else ""
-        return f"{self.name}:{place.line}:{place.column}: {where}{fault.message}{note}{self._excerpt(place)}"
+        return [
+            f"{self.name}:{place.line}:{place.column}: {where}{fault.message}{note}",
+            *self._excerpt(place),
+        ]
 
-    def _excerpt(self, place: Place) -> str:
-        """The line of a place with a caret below, each after a newline; nothing if the text has no such line."""
+    def _excerpt(self, place: Place) -> list[str]:
+        """The line of a place and a caret below; nothing if the text has no such line."""
         lines = self.text.splitlines()
         if place.line > len(lines):
-            return ""
+            return []
         start = max(0, place.column - 60)
         line = lines[place.line - 1][start : start + 100]
-        return f"\n    {line}\n    {' ' * (place.column - 1 - start)}^"
+        return [f"    {line}", f"    {' ' * (place.column - 1 - start)}^"]
 
 
 def _without_consequences(faults: Sequence[Fault]) -> list[Fault]:
@@ -142,9 +147,14 @@ def _indented_by_tab(text: str, line: int) -> bool:
     return any("\t" in each[: len(each) - len(each.lstrip())] for each in found)
 
 
+def too_large(name: str, size: int) -> CaseError:
+    """The error for a case of more bytes than are read."""
+    return CaseError(f"{name}: {size} bytes; a case file has at most {LARGEST}: keep data in files that the case names")
+
+
 def _decoded(text: str | bytes, name: str) -> str:
     if len(text) > LARGEST:
-        raise CaseError(f"{name}: {len(text)} bytes; a case file has at most {LARGEST}")
+        raise too_large(name, len(text))
     if isinstance(text, str):
         try:
             text.encode()
@@ -207,6 +217,9 @@ class _Builder:
     def _sequence(self, path: Path) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            if len(items) >= MOST_PARTS and isinstance(event, yaml.MappingStartEvent):
+                advice = f"a list has at most {MOST_PARTS} mappings; give many points as a file ({{kind: samples}})"
+                raise self._refusal(event, path, advice)
             items.append(self._value(event, (*path, len(items))))
         return items
 
@@ -221,6 +234,8 @@ class _Builder:
             if key in values:
                 first = self._keys[(*path, key)]
                 raise self._refusal(event, (*path, key), f"given twice, first in line {first.line}; keep one")
+            if len(values) >= MOST_KEYS:
+                raise self._refusal(event, path, f"a mapping has at most {MOST_KEYS} keys; remove those after {key}")
             self._keys[(*path, key)] = _place(event)
             values[key] = self._value(next(self._events), (*path, key))
         return values

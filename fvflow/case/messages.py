@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic_core import ErrorDetails
@@ -16,6 +17,12 @@ def dataclasses_in(hint: Any) -> list[type]:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return [hint]
     return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
+
+
+@cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """The type hints of a dataclass, evaluated once: a case may have thousands of components."""
+    return get_type_hints(cls, include_extras=True)
 
 
 def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
@@ -159,7 +166,7 @@ def _classes(cls: type, values: Any, path: Path) -> list[type]:
     for step in path:
         here = _at(here, (step,))
         if isinstance(step, str):
-            hints = [get_type_hints(owner, include_extras=True).get(step) for owner in classes]
+            hints = [hints_of(owner).get(step) for owner in classes]
             classes = [inner for hint in hints for inner in dataclasses_in(hint)]
         if isinstance(here, dict):
             classes = [inner for inner in classes if kind_of(inner) == here.get("kind")] or classes
@@ -185,7 +192,7 @@ def _owner_of(cls: type, path: Path, kind: str) -> str:
         return ""
     *above, place, field = path
     for owner in _classes(cls, {}, (*above, place)):
-        hints = get_type_hints(owner, include_extras=True)
+        hints = hints_of(owner)
         kinds = [kind_of(inner) for inner in dataclasses_in(hints.get(str(field)))]
         if kind in kinds:
             name, needed = kind_of(owner), "".join(f"{key}: ..., " for key in _needed(owner))
@@ -207,7 +214,7 @@ def _kinds(cls: type, values: Any, path: Path) -> list[str]:
 
 def kind_of(cls: type) -> str:
     """The kind of a dataclass; empty if it has none."""
-    hint = get_type_hints(cls).get("kind")
+    hint = hints_of(cls).get("kind")
     return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""
 
 

@@ -12,7 +12,7 @@ import os
 import types
 from collections.abc import Callable, Hashable, Mapping
 from functools import cache, reduce
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata
 from pydantic import (
@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from fvflow.case.document import Fault, Path, dotted
-from fvflow.case.messages import dataclasses_in, fault, kind_of, path_of, shown
+from fvflow.case.messages import dataclasses_in, fault, hints_of, kind_of, path_of, shown
 from fvflow.case.numbers import number, only_numbers, resolved, whole_number
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
@@ -50,14 +50,14 @@ class ValidationFaults(CaseError):
     """Several faults of one dataclass, each with its own path; a constructor may raise it instead of CaseError."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(f"{dotted(each.path)}: {each.message}" for each in faults))
+        super().__init__(*(f"{dotted(each.path)}: {each.message}" for each in faults))
         self.faults = faults
 
 
 @cache
 def _model(cls: Hashable) -> type[BaseModel]:
     assert isinstance(cls, type)
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         if field.init:
@@ -245,7 +245,7 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
 def _with_hints(values: dict[str, Any], hint: Any) -> list[tuple[Any, Any]]:
     """Each value of a mapping with the type hint of its field in the dataclass that the mapping stands for."""
     owner = next((cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))), None)
-    hints = {} if owner is None else get_type_hints(owner, include_extras=True)
+    hints = {} if owner is None else hints_of(owner)
     return [(value, hints[name]) for name, value in values.items() if name in hints]
 
 
@@ -253,7 +253,7 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
     """The value with models turned back into dataclasses; refusals of their constructors are added to `faults`."""
     if isinstance(value, BaseModel):
         cls = _class_of(hint, type(value))
-        hints, before = get_type_hints(cls, include_extras=True), len(faults)
+        hints, before = hints_of(cls), len(faults)
         given = {
             name: _constructed(hints[name], getattr(value, name), (*path, name), faults)
             for name in type(value).model_fields

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
+from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times
 from fvflow.cli.loading import load_case
-from fvflow.cli.printing import print_json, print_table, say
+from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
+from fvflow.input_files import Admission, admitting
 
 if TYPE_CHECKING:
     from fvflow.case import Case
@@ -42,51 +44,52 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
-        code: int = options.command(options)
+        with admitting(Admission(options.largest, options.trust)):
+            code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except FvflowError as error:
-        _report_error(str(error), error)
+        _report_error(error, *error.args)
         return error.exit_code
     except Stopped as stop:
-        _report_error("fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"), stop)
+        _report_error(stop, "fvflow: " + ("interrupted" if stop.number == signal.SIGINT else "terminated"))
         return 128 + stop.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; discard the rest
         return 0
     except OSError as error:
-        _report_error(f"fvflow: output failed ({error.strerror})", error)
+        _report_error(error, f"fvflow: output failed ({error.strerror})")
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OutputError.exit_code
     except MemoryError as error:
-        _report_error("fvflow: not enough memory; use fewer cells, or solver krylov", error)
+        _report_error(error, "fvflow: not enough memory; use fewer cells, or solver krylov")
         return NumericsError.exit_code
     except Exception as error:
         if options.debug:
             raise
-        _report_error(
-            f"fvflow: internal error: {type(error).__name__}: {error}\nThis is a bug; --debug shows where.", error
-        )
+        bug = f"fvflow: internal error: {type(error).__name__}: {error}"
+        _report_error(error, bug, "This is a bug; --debug shows where.")
         return EXIT_BUG
 
 
-def _report_error(text: str, error: BaseException) -> None:
-    """Print the error and its notes."""
-    for line in (text, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
+def _report_error(error: BaseException, *lines: str) -> None:
+    """Print the lines and the notes of an error."""
+    for line in (*lines, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
         say(line)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fvflow", description=fvflow.__doc__.splitlines()[0], epilog=_EXITS)
     parser.add_argument("--version", action="version", version=f"fvflow {fvflow.__version__}")
+    parser.set_defaults(largest=Admission.largest, trust=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="run a case; writes NAME.nc and NAME.xmf2", epilog=_EXITS)
-    _add_case(run)
-    _add_output(run)
+    add_case(run)
+    add_output(run)
     run.add_argument("--keep", action="store_true", help="refuse to replace an old result (exit code 5)")
     run.add_argument("--discard", action="store_true", help="remove the frames of an unfinished run that are there")
     run.set_defaults(command=_run)
@@ -94,12 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on with a run that was stopped, or beyond its end", epilog=_EXITS)
     resume.add_argument("file", type=Path, metavar="FILE", help="NAME.parts, NAME.nc, or the CASE.yaml of the run")
     resume.add_argument("--until", type=float, metavar="TIME", help="a later end")
-    _add_overrides(resume)
-    _add_output(resume)
+    add_reading(resume)
+    add_output(resume)
     resume.set_defaults(command=_resume)
 
     check = commands.add_parser("check", help="validate a case and report what it would do, without running it")
-    _add_case(check)
+    add_case(check)
     check.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     check.set_defaults(command=_check)
 
@@ -118,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("--field", help="the field to draw (default: rho, phi of hamilton-jacobi, modes of a spectrum)")
     plot.add_argument(
         "--frames",
-        type=_frames,
+        type=frames_or_times,
         default={},
         metavar="N|TIMES",
         help="a number of frames, or times as in 0,0.5,1 (default: about 5; .gif: all)",
@@ -133,46 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="the JSON schema of case files, for editors")
     schema.set_defaults(command=_schema)
     return parser
-
-
-def _add_case(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("case", type=Path, metavar="CASE.yaml")
-    _add_overrides(parser)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE.nc", help="the result (default: the case's name, here)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
-    parser.add_argument("-q", "--quiet", action="store_true", help="neither progress nor table")
-
-
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=_setting,
-        metavar="PATH=VALUE",
-        dest="overrides",
-        help="set a value of the case, as in flow.epsilon=0.02; may be repeated",
-    )
-
-
-def _setting(text: str) -> tuple[str, str]:
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise argparse.ArgumentTypeError(f"expected PATH=VALUE, got {text!r}")
-    return path.strip(), value
-
-
-def _frames(text: str) -> dict[str, Any]:
-    """The number of frames or the times that a picture is to show, as arguments of `plot.save`."""
-    try:
-        return {"frames": int(text)} if text.isdecimal() else {"times": [float(time) for time in text.split(",")]}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number of frames, or times as in 0,0.5,1; got {text!r}") from None
 
 
 # run
@@ -252,7 +215,9 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    with fvflow.read(options.file) as ds:
+    from fvflow.dataset import opened
+
+    with opened(options.file) as ds:
         summary = Summary(ds, options.file)
     if options.json:
         print_json(summary.json)
@@ -263,11 +228,11 @@ def _info(options: argparse.Namespace) -> int:
 
 def _plot(options: argparse.Namespace) -> int:
     from fvflow import plot
-    from fvflow.dataset import title_of
+    from fvflow.dataset import opened, title_of
 
     path = options.file.with_suffix(".png") if options.output is None else options.output
-    with fvflow.read(options.file) as ds:
-        title = title_of(ds, options.file)
+    with opened(options.file) as ds:
+        title = escaped(title_of(ds, options.file)).replace("$", r"\$")
         plot.save(ds, path, options.field, **options.frames, colours=options.colours, title=title)
     say(f"wrote {path}")
     return 0

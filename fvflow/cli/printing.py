@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+
+
+def escaped(text: str) -> str:
+    """A line with its control characters, line breaks and marks of direction as escapes: what a terminal would obey.
+
+    Whatever a command prints of a case, a result or a name of a file goes through here.
+
+    >>> print(escaped("a title \x1b[2J\nof two lines"))
+    a title \\x1b[2J\\nof two lines
+    """
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
+
 
 def say(text: str) -> None:
-    """Print a line on stderr; a closed stderr is no reason to stop."""
+    """Print a line on stderr, escaped; a closed stderr is no reason to stop."""
     if sys.stderr is None:
         return
     with suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(escaped(text), file=sys.stderr, flush=True)
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -30,11 +46,11 @@ def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table = Table(title=escaped(title), title_justify="left", show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(escaped(name), escaped(value))
     width = None if sys.stdout.isatty() else 120
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 

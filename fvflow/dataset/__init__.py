@@ -5,7 +5,7 @@ from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
-from fvflow.dataset.reader import read, title_of
+from fvflow.dataset.reader import opened, read, title_of
 from fvflow.dataset.replacing import has_checkpoint, parts_of, require_nothing_replaced, resumable
 from fvflow.dataset.writer import Writer, continued
 
@@ -19,6 +19,7 @@ __all__ = [
     "Writer",
     "continued",
     "has_checkpoint",
+    "opened",
     "parts_of",
     "read",
     "require_nothing_replaced",

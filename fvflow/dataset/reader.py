@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
 from fvflow.dataset.replacing import FRAMES, HEADER
-from fvflow.errors import OutputError
+from fvflow.errors import FvflowError, OutputError
+from fvflow.input_files import require_regular
+from fvflow.mesh.netcdf_probe import damage
 
 if TYPE_CHECKING:
     import xarray
@@ -23,10 +26,40 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
     Values are loaded when they are first used. Raises OutputError if the file is not a result of fvflow.
     """
-
     path = Path(path)
+    with _told_as_damage(path):
+        return _read(path)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
+    """A result, open while the context lasts, in which damage to its values raises OutputError too.
+
+    Unlike `read` it finds out in a process of its own whether the file makes the libraries crash or hang.
+    """
+    file = Path(path) / HEADER if Path(path).is_dir() else Path(path)
+    if file.is_file() and (reason := damage(file)):
+        raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run")
+    with _told_as_damage(Path(path)), read(path) as ds:
+        yield ds
+
+
+@contextlib.contextmanager
+def _told_as_damage(path: Path) -> Iterator[None]:
+    """Raise OutputError for what the libraries raise where a file lacks something, or holds what cannot be."""
+    try:
+        yield
+    except FvflowError:
+        raise
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise OutputError(f"{path}: is damaged or incomplete ({reason}); write it again") from error
+
+
+def _read(path: Path) -> xarray.Dataset:
     if path.is_dir():
         return _unfinished(path)
+    require_regular(path, "the .nc file of a run", OutputError)
     root = _opened(path)
     source = str(root.attrs.get("source", "not given"))
     if not source.startswith(SOURCE):

@@ -15,6 +15,7 @@ from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
 from fvflow.dataset.lock import locked, unlock
 from fvflow.errors import OutputError
+from fvflow.mesh.netcdf_probe import damage
 
 FRAMES, HEADER, CHECKPOINT = "frames.log", "header.nc", "checkpoint"
 
@@ -82,6 +83,8 @@ def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
         raise OutputError(f"{path}: there is no such directory; give the .parts of a run, its .nc or its case")
     if not result.exists():
         raise OutputError(f"{result}: there is nothing to resume, neither this nor {folder.name}; use fvflow run")
+    if reason := damage(result):
+        raise OutputError(f"{result}: cannot be read ({reason}); run the case again")
     with opened(result) as file:
         if file is None or CHECKPOINT not in file.groups:
             raise OutputError(
@@ -98,6 +101,9 @@ def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The open file; None if it is not one of fvflow."""
+    if not path.is_file():  # a pipe would be waited for
+        yield None
+        return
     import netCDF4
 
     try:

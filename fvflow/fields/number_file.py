@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, TypeVar
@@ -12,9 +11,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.input_files import admission, require_input
 from fvflow.mesh import Array
 
-LARGEST = 2**31  # bytes of a file, and of its numbers as doubles
 _SHOWN = 40  # characters of a value that are quoted in a message
 T = TypeVar("T")
 _in_use: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
@@ -40,20 +39,8 @@ def shared(file: str, how: tuple[object, ...], read: Callable[[], T]) -> T:
 
 
 def require_readable(file: str) -> None:
-    """Raise CaseError if there is no such file, or if it is no file, empty or larger than `LARGEST`."""
-    try:
-        status = os.stat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise CaseError(f"{file}: is not a file; give the path of one")
-        with open(file, "rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CaseError(f"{file}: cannot be read ({reason}); give the path of a file, relative to the case") from None
-    if not status.st_size:
-        raise CaseError(f"{file}: is empty; give a file with numbers")
-    if status.st_size > LARGEST:
-        raise CaseError(f"{file}: has {status.st_size / 2**30:.1f} GiB; at most {LARGEST / 2**30:g} are read")
+    """Raise CaseError unless it is a regular file with something in it, not larger than the user allows."""
+    require_input(file, "the path of a file with numbers, relative to the case")
 
 
 def read_array(file: str) -> Array:
@@ -69,8 +56,9 @@ def read_array(file: str) -> Array:
         reason = "it holds pickled objects" if "Python objects" in str(error) else str(error).splitlines()[:1]
         shown = reason if isinstance(reason, str) else " ".join(reason)
         raise CaseError(f"{file}: cannot be read ({shown[:200]}); {advice}") from None
-    if stored.dtype.kind not in "iuf" or 8 * stored.size > LARGEST:
-        raise CaseError(f"{file}: holds {stored.size} values of type {stored.dtype}; {advice}, at most {LARGEST // 8}")
+    if stored.dtype.kind not in "iuf" or 8 * stored.size > admission().largest:
+        most = admission().largest // 8
+        raise CaseError(f"{file}: holds {stored.size} values of type {stored.dtype}; {advice}, at most {most}")
     return np.array(stored, float)
 
 

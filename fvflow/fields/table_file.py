@@ -9,7 +9,8 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.fields.grid_values import GridValues, format_node
-from fvflow.fields.number_file import LARGEST, ending, line_of, read_array, read_rows, require_readable
+from fvflow.fields.number_file import ending, line_of, read_array, read_rows, require_readable
+from fvflow.input_files import admission
 from fvflow.mesh import Array
 from fvflow.mesh.netcdf_file import NetCDFFile, opened
 
@@ -132,6 +133,6 @@ def _letter(data: NetCDFFile, name: str) -> str:
 def _bounded(data: NetCDFFile, name: str) -> Array:
     """All values of a variable (..., dim), NaN where they are missing; raises CaseError if there are too many."""
     count = prod(data.shape_of(name))
-    if 8 * count > LARGEST:
-        raise CaseError(f"{data.path}: {name} has {count} values; at most {LARGEST // 8} are read")
+    if 8 * count > admission().largest:
+        raise CaseError(f"{data.path}: {name} has {count} values; at most {admission().largest // 8} are read")
     return data.numbers_or_nan(name)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.input_files import require_input
 from fvflow.mesh.core import Array, Index
 
 _SUPPORTED = ("triangle", "quad", "polygon", "tetra", "pyramid", "wedge", "hexahedron")
@@ -57,16 +58,6 @@ def import_library(name: str) -> Any:
         raise CaseError(f"this mesh needs {name}, which does not load ({error}); install that system library") from None
 
 
-def require_file(path: Path) -> None:
-    """Raise CaseError if a file is missing, empty or not readable."""
-    try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise CaseError(f"{path}: is empty; give a mesh file")
-    except OSError as error:
-        raise CaseError(f"{path}: cannot be read ({error.strerror}); give a mesh file") from None
-
-
 def read_elements(path: Path, file_format: str | None = None, name: str | None = None) -> Elements:
     """The elements in a file, which messages call `name` instead of its path.
 
@@ -75,12 +66,12 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
     """
     name = str(path) if name is None else name
     meshio = import_library("meshio")
-    require_file(path)
+    require_input(path, "a mesh file")
     try:
         with _silence(), np.errstate(all="ignore"):
             mesh = meshio.gmsh.read(path) if file_format == "gmsh" else meshio.read(path)
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise CaseError(f"{name}: does not fit into memory, or is damaged ({error}); write it again") from None
     except ImportError as error:
         raise CaseError(f"{name}: its format needs {error.name} ({error}); install it with pip") from None
     except (Exception, SystemExit) as error:

@@ -58,7 +58,7 @@ class Gmsh(MeshDescription):
 
     @property
     def _is_geometry(self) -> bool:
-        return self.geometry is not None or Path(str(self.file)).suffix != ".msh"
+        return self.geometry is not None or Path(str(self.file)).suffix.lower() != ".msh"
 
     @property
     def files(self) -> tuple[str, ...]:

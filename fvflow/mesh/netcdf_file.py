@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.input_files import require_regular
 from fvflow.mesh.core import Array
-from fvflow.mesh.elements import require_file
+from fvflow.mesh.netcdf_probe import damage
 
 _OURS = "fvflow"  # the source of a result begins with this
 
@@ -25,9 +25,11 @@ def opened(
 
     `wanted` and `fault` are for messages: what to give instead, and what is wrong if something is missing.
     """
+    require_regular(path, wanted)
+    if reason := damage(path):
+        raise CaseError(f"{path}: cannot be read ({reason}); give {wanted}")
     import netCDF4
 
-    require_file(Path(path))
     try:
         file = netCDF4.Dataset(path)
     except (OSError, RuntimeError) as error:
