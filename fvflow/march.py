@@ -1,9 +1,9 @@
-"""A run as an iterator of states."""
+"""A run as an iterator of states; saving and watching are wrappers around it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
 from fvflow.steppers import GROWTH, EmbeddedStep, Step
-from fvflow.times import ROUND_OFF, Times
+from fvflow.times import ROUND_OFF, TimeGrid, Times
 
 _SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
 
@@ -177,3 +177,20 @@ class Watchers:
         """Pass the iterations and the residual on."""
         for watch in self._iterations:
             watch(iterations, residual)
+
+
+def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:
+    """The same states, each passed to the watchers first."""
+    for state in states:
+        for watch in watchers:
+            watch(state)
+        yield state
+
+
+def at_save_times(states: Iterable[State], times: TimeGrid) -> Iterator[State]:
+    """The states at saved times only."""
+    index = 0
+    for state in states:
+        if state.time == times.save_time(index):
+            yield state
+            index += 1

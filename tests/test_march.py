@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
-from fvflow.march import march
+from fvflow.march import at_save_times, march, observed
 from fvflow.problems import State
 from fvflow.times import Times
 
@@ -47,6 +47,12 @@ def test_without_save_the_start_and_the_end_are_kept():
 def test_times_that_do_not_fit_are_refused(end, step, save):
     with pytest.raises(CaseError):
         Times(end, step, save)
+
+
+def test_watchers_see_every_state():
+    seen = []
+    assert len(list(at_save_times(observed(states(Times(1.0, 0.1, 0.5)), seen.append), Times(1.0, 0.1, 0.5)))) == 3
+    assert len(seen) == 11
 
 
 GRIDS = [Times(1.0, 0.1, 0.3), Times(1.0, 0.03, (0.01, 0.5)), Times(2.0, 0.1, 0.25, start=1.0), Times(0.9, 0.1, 0.3)]
