@@ -140,16 +140,18 @@ class Problem(Protocol):
 def dissipation(problem: Problem, density: Array, time: float) -> float:
     """sum_s F_s (mu_K - mu_L), mu = E'(rho): the rate -dE/dt with the potential held fixed.
 
-    Infinite if mass flows into a cell where mu = -infinity, such as an empty cell under the entropy.
+    Infinite if the energy is, and if mass flows to where mu = -infinity, as in an empty cell under the entropy.
     """
     energy = problem.energy(time)
     assert energy is not None
-    chemical = energy.first(density)
+    if not math.isfinite(energy.value(density)):
+        return math.inf
     with np.errstate(invalid="ignore", over="ignore"):
+        chemical = energy.first(density)
         flux = problem.flux(density, time)
-        jump = chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]
         moving = flux != 0
-        return float(flux[moving] @ jump[moving])
+        rates = (flux * (chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]))[moving]
+        return math.inf if (rates == np.inf).any() else float(rates.sum())
 
 
 def total_variation(mesh: Mesh, density: Array) -> float:
@@ -295,5 +297,5 @@ class Transport:
         """None: it is not computed."""
 
     def flux(self, density: Array, time: float) -> Array:
-        """Not available, because the face fluxes are part of the result."""
+        """Not available: the face fluxes are part of the result."""
         raise NotImplementedError

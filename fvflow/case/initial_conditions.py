@@ -15,6 +15,7 @@ from fvflow.fields import Coverage, DensityKind
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
+from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
 _ELSEWHERE = 0.01  # L1 distance of a closed form from the target, of the mass, beyond which it is another
@@ -157,3 +158,22 @@ def _require_covered(coverage: Coverage, truncate: float) -> None:
             f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "
             f"allowed; use a mesh that holds it{cut}"
         )
+
+
+def require_finite_energy(problem: Problem, density: Array, time: float) -> None:
+    """Raise CaseError unless the energy of a density (cell,) and its variations in occupied cells are finite."""
+    energy = problem.energy(time)
+    if energy is None:
+        return
+    with np.errstate(all="ignore"):
+        variations = np.abs(energy.first(density)) + np.abs(density * energy.second(density))
+        bad = (density > 0) & ~np.isfinite(variations)
+        finite = math.isfinite(energy.value(density))
+    if finite and not bad.any():
+        return
+    cell = int(np.argmax(bad)) if bad.any() else int(np.argmax(density))
+    place = ", ".join(f"{axis} = {part:.4g}" for axis, part in zip("xyz", problem.mesh.centre[cell], strict=False))
+    raise CaseError(
+        f"the energy or its variation is not finite at the initial density {density[cell]:.3g} at {place}; use a "
+        "smaller exponent or coefficient, or a density nearer to 1"
+    )

@@ -17,15 +17,32 @@ _STEPS = 10
 _UNSHRUNK = 0.02  # share of the mutants whose mesh is left as large as it is, mostly to be refused
 _WILD = 0.3  # share of the mutants that may be nonsense; the others are built so that most of them run
 POSITIVE: list[Any] = [
-    *(1, 2, 3, 0.5, 1e-3, 0.01, 0.1, 10, 1e3, 1e-8, 1e8, 1e-16, 1e16, 1e-150, 1e150, 1e-300, 1e300, 5e-324, 1e308),
-    *(2e6, 700, 1.0 + 1e-12, 1.0 - 1e-12, "pi"),
+    *(1, 2, 3, 0.5, 1e-3, 0.01, 0.1, 10, 1e3, 1e-8, 1e8, 1e-16, 1e16, 1e-20, 1e20, 1e-30, 1e30, 1e-25, 1e25, 1e-12),
+    *(2e6, 700, 1.0 + 1e-12, 1.0 - 1e-12, 1.001, "pi"),
 ]
-NUMBERS = [*POSITIVE, 0, -1, -0.5, -1e308, 10**30, "nan", "inf", "-inf", "1/0", "1e400", "k", True, None, [], {}, "x"]
+EXTREMES = [1e-150, 1e150, 1e-300, 1e300, 5e-324, 1e308, -1e308, 10**30, 10**400]
+NUMBERS = [*POSITIVE, *EXTREMES, 0, -1, -0.5, "nan", "inf", "-inf", "1/0", "1e400", "k", True, None, [], {}, "x"]
 EXPRESSIONS = [
     *("0", "1/x", "log(x)", "log(abs(x))", "x**-2", "exp(x**8)", "1e308*x", "1e155*x**2", "abs(x)**0.5", "-x**4"),
     *("tan(x)", "1e-320", "where(x < 0, 1e300, -1e300)", "gamma(x)", "t", "exp(1e3*t)", "1/(t - 0.1)", "t/t", "x/0"),
     *("exp(-1e3*x**2)", "1e200*x", "1e8*x**2", "heaviside(x)", "where(x < 0, 0, 1e308)", "exp(700*x)", "sqrt(t)"),
-    *("1e-200*x", "floor(5*x)", "x*y", "y", "inside(room)", "sin(1e6*x)", "1e20", "-1e20*x**2", "x**0.5", "1/t"),
+    *(
+        "1e-200*x",
+        "1e90*x",
+        "-1e60*x**2",
+        "1e99*x",
+        "1e99",
+        "1e50*x*t",
+        "floor(5*x)",
+        "x*y",
+        "y",
+        "inside(room)",
+        "sin(1e6*x)",
+        "1e20",
+        "-1e20*x**2",
+        "x**0.5",
+        "1/t",
+    ),
 ]
 KERNELS = [
     *("r**2/2", "log(r)", "-log(r)", "r**-0.5", "-r**-1", "r**-3", "x**3", "1e200*r**2", "exp(-r)", "1/r", "1e308"),
