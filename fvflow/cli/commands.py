@@ -21,6 +21,7 @@ from fvflow.cli.progress import progress_display
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
+from fvflow.interruptible import threads_left_working
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
@@ -33,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     options.signals = Signals()
-    sys.exit(_guarded(options))
+    code = _guarded(options)
+    if threads_left_working():  # in compiled code, which a shutdown in order would wait for
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _guarded(options: argparse.Namespace) -> int:
