@@ -27,10 +27,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="run one mutant here, without limits of memory, and show its text")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.seed)
+    if options.serve is not None:
+        serve(options.seed, options.serve)
         return 0
     if options.only is not None:
         return _one(options.seed, options.only)

@@ -7,7 +7,8 @@ import resource
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -21,15 +22,15 @@ _START = 60.0  # seconds in which a child starts
 _ADDRESS_SPACE = 3 * 2**30  # bytes beyond those of a child that has just started
 
 
-def serve(seed: int) -> None:
-    """Judge the mutants whose numbers come in on stdin, a line of JSON for each."""
+def serve(seed: int, seconds: float) -> None:
+    """Judge the mutants whose numbers come in on stdin, in so many seconds each, a line of JSON for each."""
     with open("/proc/self/statm", encoding="ascii") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESS_SPACE, resource.RLIM_INFINITY))
     _report({"ready": True})
     for line in sys.stdin:
         name, text = mutant(seed, int(line))
-        verdict = judge(text, name, SECONDS)
+        verdict = judge(text, name, seconds)
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if peak > MEMORY:
             verdict.add("memory", f"{peak / 2**30:.2g} GiB resident")
@@ -43,17 +44,18 @@ def _report(values: dict[str, Any]) -> None:
 class Child:
     """A process that judges mutants of a seed, replaced when one hangs, crashes or has grown."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, seconds: float = SECONDS) -> None:
+        self._seed, self._seconds = seed, seconds
         self._process: subprocess.Popen[str] | None = None
 
     def judge(self, number: int) -> Verdict:
         """The verdict on one mutant."""
         process = self._process = self._process or self._started()
         assert process.stdin is not None
-        process.stdin.write(f"{number}\n")
-        process.stdin.flush()
-        answer = self._answer(process, SECONDS + HANG)
+        with suppress(BrokenPipeError):  # it has ended, which shows in the answer
+            process.stdin.write(f"{number}\n")
+            process.stdin.flush()
+        answer = self._answer(process, self._seconds + HANG)
         if answer is None:
             code = process.poll()
             self.close()
@@ -65,7 +67,7 @@ class Child:
         return verdict
 
     def _started(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.fuzz", "--serve", "--seed", str(self._seed)]
+        command = [sys.executable, "-m", "tests.fuzz", "--serve", str(self._seconds), "--seed", str(self._seed)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         assert self._answer(process, _START) is not None, "the child did not start"
         return process
@@ -74,6 +76,8 @@ class Child:
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], seconds)
         line = process.stdout.readline() if ready else ""
+        if ready and not line:
+            process.wait()
         return json.loads(line) if line else None
 
     def close(self) -> None:
@@ -84,9 +88,9 @@ class Child:
             self._process = None
 
 
-def verdicts(seed: int, numbers: range | list[int]) -> Iterator[tuple[int, Verdict]]:
-    """The verdict on each mutant."""
-    child = Child(seed)
+def verdicts(seed: int, numbers: Iterable[int], seconds: float = SECONDS) -> Iterator[tuple[int, Verdict]]:
+    """The verdict on each mutant, run for so many seconds at most."""
+    child = Child(seed, seconds)
     try:
         for number in numbers:
             yield number, child.judge(number)
