@@ -131,3 +131,9 @@ def test_runs_look_at_every_step(flow, stepper, monkeypatch):
         NumericsError, match=r"nan in cell 5 \(x = 0\.6875\) at t = 0\.1, step 1: .* from t = 0 to 0\.1"
     ):
         Case.parse(CASE % flow).run()
+
+
+def test_a_closed_form_that_overflows_is_refused():
+    case = Case.read("cases/published-fokker-planck.yaml").replace({"flow.energy.1.potential": "-1e6*x"})
+    with pytest.raises(CaseError, match=r"the closed form is (inf|nan) in cell \d+ at t = 0: it overflows for these"):
+        case.prepare()
