@@ -72,7 +72,7 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
         values["energy"] = energy.value(density)
         values["dissipation"] = dissipation(problem, density, state.time)
     if reference is not None:
-        values |= errors(mesh, density, reference.average(state.time))
+        values |= errors(mesh, density, reference.finite_average(state.time))
     return values
 
 

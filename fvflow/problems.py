@@ -17,6 +17,7 @@ from fvflow.linalg import FaceMatrix, SolverMemory, inner
 from fvflow.mesh import Array, Mesh
 
 T = TypeVar("T")
+_CACHE_SIZE = 4
 
 
 @dataclass(frozen=True)
@@ -144,24 +145,23 @@ class Problem(Protocol):
 def dissipation(problem: Problem, density: Array, time: float) -> float:
     """sum_s F_s (mu_K - mu_L), mu = E'(rho): the rate -dE/dt with the potential held fixed.
 
-    Infinite if mass flows into a cell where mu = -infinity, such as an empty cell under the entropy.
+    Infinite if the energy is, and if mass flows to where mu = -infinity, as in an empty cell under the entropy.
     """
     energy = problem.energy(time)
     assert energy is not None
-    chemical = energy.first(density)
+    if not math.isfinite(energy.value(density)):
+        return math.inf
     with np.errstate(invalid="ignore", over="ignore"):
+        chemical = energy.first(density)
         flux = problem.flux(density, time)
-        jump = chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]
         moving = flux != 0
-        return float(flux[moving] @ jump[moving])
+        rates = (flux * (chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]))[moving]
+        return math.inf if (rates == np.inf).any() else float(rates.sum())
 
 
 def total_variation(mesh: Mesh, density: Array) -> float:
     """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
     return float(mesh.area @ np.abs(density[mesh.owner] - density[mesh.neighbour]))
-
-
-_CACHE_SIZE = 4
 
 
 def _cached(cache: dict[tuple[str, float], Any], name: str, time: float, compute: Callable[[float], T]) -> T:
@@ -296,5 +296,5 @@ class Transport:
         """None: it is not computed."""
 
     def flux(self, density: Array, time: float) -> Array:
-        """Not available, because the face fluxes are part of the result."""
+        """Not available: the face fluxes are part of the result."""
         raise NotImplementedError

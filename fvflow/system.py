@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from fvflow.errors import OutputError
@@ -28,6 +30,19 @@ STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
 )
 """The signals that ask a process to stop."""
+
+
+def start_alarm(handler: Callable[[int, FrameType | None], None], seconds: float, again: float) -> None:
+    """Call the handler in so many seconds and then every `again` seconds; without alarms in the system, never."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds, again)
+
+
+def stop_alarm() -> None:
+    """Call off the alarm, if there is one."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def require_file_locks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,9 +62,14 @@ class TimeErrorMonitor:
 
     @property
     def estimate(self) -> float:
-        """Its L1 norm over the mass; nan before step p + 1."""
+        """Its L1 norm over the mass; nan before step p + 1, infinite if it overflows."""
         if len(self._states) < self.order + 2:
             return np.nan
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            error = self._estimate()
+        return math.inf if math.isnan(error) else error
+
+    def _estimate(self) -> float:
         times = [state.time for state in self._states]
         differences = [state.density for state in self._states]
         for level in range(1, self.order + 2):  # level! times the divided difference is the derivative

@@ -8,7 +8,13 @@ from typing import Any, Protocol
 
 from fvflow.case.checks import Output
 from fvflow.case.document import Fault, Path
-from fvflow.case.initial_conditions import PlacedDensity, initial_density, require_end, target_density
+from fvflow.case.initial_conditions import (
+    PlacedDensity,
+    initial_density,
+    require_end,
+    require_finite_energy,
+    target_density,
+)
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
@@ -67,6 +73,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
+    stages.run(("flow",), lambda: require_finite_energy(problem, initial.values, times.save_time(0)))
+    stages.finish()
     densities = [initial]
     if facts.target is not None:
         densities.append(_target(stages, facts, initial.values, reference))

@@ -15,9 +15,11 @@ from fvflow.fields import Coverage, DensityKind
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
+from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
 _ELSEWHERE = 0.01  # L1 distance of a closed form from the target, of the mass, beyond which it is another
+_OCCUPIED = 1e-100  # of the largest density, below which E'' may overflow as in vacuum
 _OUTSIDE = 1e-6  # share of the mass outside the mesh that is told
 _MOST_CUT = 0.9  # share outside the mesh beyond which cutting it off is no advice
 _COARSE, _COARSEST = 2.0, 0.25  # standard deviations, in cells, below which a density is told and refused
@@ -104,7 +106,7 @@ def target_density(facts: Facts, reference: Reference | None, initial: Array) ->
 
 def require_end(mesh: Mesh, reference: Reference, target: Array) -> None:
     """Refuse a closed form that does not end at the target: CaseError."""
-    off = float(mesh.volume @ np.abs(reference.average(1.0) - target)) / float(mesh.volume @ target)
+    off = float(mesh.volume @ np.abs(reference.finite_average(1.0) - target)) / float(mesh.volume @ target)
     if off > _ELSEWHERE:
         raise CaseError(
             f"the closed form at t = 1 is off the target by {off:.2g} of the mass: give the target as "
@@ -157,3 +159,22 @@ def _require_covered(coverage: Coverage, truncate: float) -> None:
             f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "
             f"allowed; use a mesh that holds it{cut}"
         )
+
+
+def require_finite_energy(problem: Problem, density: Array, time: float) -> None:
+    """Raise CaseError unless the energy of a density (cell,) and its variations in occupied cells are finite."""
+    energy = problem.energy(time)
+    if energy is None:
+        return
+    with np.errstate(all="ignore"):
+        variations = np.abs(energy.first(density)) + np.abs(density * energy.second(density))
+        bad = (density > _OCCUPIED * density.max()) & ~np.isfinite(variations)
+        finite = math.isfinite(energy.value(density))
+    if finite and not bad.any():
+        return
+    cell = int(np.argmax(bad)) if bad.any() else int(np.argmax(density))
+    place = ", ".join(f"{axis} = {part:.4g}" for axis, part in zip("xyz", problem.mesh.centre[cell], strict=False))
+    raise CaseError(
+        f"the energy or its variation is not finite at the initial density {density[cell]:.3g} at {place}; use a "
+        "smaller exponent or coefficient, or a density nearer to 1"
+    )

@@ -13,6 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError
 
 _DEEPEST = 100  # parameters that need each other in a row
+LARGEST = 1e30  # size of a number that is computed with: the sixth power of it is finite, that of its inverse is not 0
 _WHOLE = 1e-9  # relative distance from a whole number that counts as round-off
 
 
@@ -30,6 +31,16 @@ def number(text: str, parameters: Mapping[str, float]) -> float:
     if not math.isfinite(value):
         raise ExpressionError(f"it is {value:g}{_given(expression, parameters)}; numbers have to be finite")
     return value
+
+
+def require_size(value: float) -> float:
+    """The value; raises ValueError if products of a few numbers of its size overflow, or underflow to 0."""
+    if value == 0 or 1.0 / LARGEST <= abs(value) <= LARGEST:
+        return value
+    raise ValueError(
+        f"expected 0 or a number between {1.0 / LARGEST:g} and {LARGEST:g} in size, got {float(value):g}: products of "
+        "a few such numbers are beyond double precision; choose other units"
+    )
 
 
 def whole_number(text: str, parameters: Mapping[str, float]) -> int:

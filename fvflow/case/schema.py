@@ -31,7 +31,7 @@ from pydantic import (
 
 from fvflow.case.document import Fault, Path, dotted
 from fvflow.case.messages import dataclasses_in, fault, hints_of, kind_of, path_of, shown
-from fvflow.case.numbers import number, only_numbers, resolved, whole_number
+from fvflow.case.numbers import number, only_numbers, require_size, resolved, whole_number
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark, MeshKind
@@ -81,10 +81,10 @@ def _summary(cls: type) -> str:
     return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
 
-def _converted(hint: Any) -> Any:
+def _converted(hint: Any, parameter: bool = False) -> Any:
     """The type hint for pydantic: models for dataclasses, discriminated unions, strict scalars, checked formulas."""
     if hint in _EVALUATED:
-        return _number(hint)
+        return _number(hint, ranged=not parameter)
     if hint is str:
         return Annotated[str, Strict()]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -97,7 +97,7 @@ def _converted(hint: Any) -> Any:
     if origin is tuple:
         return tuple.__class_getitem__((_converted(arguments[0]), ...))
     if origin in (dict, Mapping):
-        return dict.__class_getitem__((str, _converted(arguments[1])))
+        return dict.__class_getitem__((str, _converted(arguments[1], parameter=True)))
     return hint
 
 
@@ -112,8 +112,11 @@ def _annotated(inner: Any, *marks: Any) -> Any:
     return _number(inner, *bounds) if inner in _EVALUATED else Annotated[_converted(inner), *bounds]
 
 
-def _number(base: Any, *bounds: BaseMetadata) -> Any:
-    """A number within bounds, or an expression of the parameters for one."""
+def _number(base: Any, *bounds: BaseMetadata, ranged: bool = True) -> Any:
+    """A number within bounds, or an expression of the parameters for one; a `ranged` one is of a size to compute with.
+
+    Parameters are not ranged, since what is computed from them is.
+    """
 
     def evaluated(value: Any, info: ValidationInfo) -> Any:
         parameters = (info.context or {}).get("numbers")
@@ -127,7 +130,8 @@ def _number(base: Any, *bounds: BaseMetadata) -> Any:
 
     shape = Annotated[base, *bounds] if bounds else base
     strict = Annotated[base, Strict(), *([AllowInfNan(False)] if base is float else []), *bounds]
-    return Annotated[strict, BeforeValidator(evaluated, json_schema_input_type=shape | str)]
+    before = BeforeValidator(evaluated, json_schema_input_type=shape | str)
+    return Annotated[strict, before, AfterValidator(require_size)] if ranged else Annotated[strict, before]
 
 
 def _union(members: tuple[Any, ...]) -> Any:

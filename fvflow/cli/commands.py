@@ -23,6 +23,7 @@ from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
+from fvflow.interruptible import threads_left_working
 
 if TYPE_CHECKING:
     from fvflow.case import Case
@@ -38,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     options.signals = Signals()
-    sys.exit(_guarded(options))
+    code = _guarded(options)
+    if threads_left_working():  # in compiled code, which a shutdown in order would wait for
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _guarded(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,10 +27,28 @@ def progress_display(start: float, end: float, quiet: bool) -> Iterator[Progress
     if quiet or sys.stderr is None:
         yield Reporter(start, end, lambda label, reached: None, math.inf, math.inf)
     elif sys.stderr.isatty():
-        with _bar(end - start) as show:
-            yield Reporter(start, end, show, 0.0, _BAR_UPDATE)
+        with _bar(end - start) as show, _heartbeat(Reporter(start, end, show, 0.0, _BAR_UPDATE)) as reporter:
+            yield reporter
     else:
-        yield Reporter(start, end, lambda label, reached: say(label), _FIRST_LINE, _NEXT_LINE)
+        reporter = Reporter(start, end, lambda label, reached: say(label), _FIRST_LINE, _NEXT_LINE)
+        with _heartbeat(reporter):
+            yield reporter
+
+
+@contextmanager
+def _heartbeat(reporter: Reporter) -> Iterator[Reporter]:
+    """Lets the reporter say every ten seconds that a step is still under way, from a thread of its own."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_NEXT_LINE):
+            reporter.waiting(_NEXT_LINE)
+
+    threading.Thread(target=beat, name="fvflow-progress", daemon=True).start()
+    try:
+        yield reporter
+    finally:
+        over.set()
 
 
 @contextmanager
@@ -62,10 +81,21 @@ class Reporter:
         self._start, self._end, self._show, self._interval, self._clock = start, end, show, interval, clock
         self._due = clock() + first
         self._remaining = RemainingTime(end - start)
+        self._heard = clock()  # when the run last said something
+        self._reached = start
+
+    def waiting(self, seconds: float) -> None:
+        """Show for how long the step under way has taken, if it has taken so many seconds and nothing was shown."""
+        now = self._clock()
+        if now - self._heard >= seconds and now >= self._due:
+            where = f"t = {self._reached:.4g} of {self._end:g}" if self._end > self._start else "solving"
+            self._show(f"{where}: the step under way has taken {now - self._heard:.0f} s", self._reached - self._start)
+            self._due = now + self._interval
 
     def step(self, state: State) -> None:
         """Show the time reached."""
-        now = self._clock()
+        now = self._heard = self._clock()
+        self._reached = state.time
         elapsed, span = state.time - self._start, self._end - self._start
         left = self._remaining.seconds(now, elapsed)
         if now >= self._due and span:
@@ -75,7 +105,7 @@ class Reporter:
 
     def iteration(self, iterations: int, residual: float) -> None:
         """Show how far a solver is."""
-        now = self._clock()
+        now = self._heard = self._clock()
         if now >= self._due:
             self._show(f"iteration {iterations}, residual {residual:.1e}", 0.0)
             self._due = now + self._interval

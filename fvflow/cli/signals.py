@@ -5,12 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
-from fvflow.system import STOP_SIGNALS
+from fvflow.system import STOP_SIGNALS, start_alarm, stop_alarm
 
 if TYPE_CHECKING:
     from fvflow.problems import State
+
+
+_PATIENCE = 3.0  # seconds that a run has to come to the end of a step
+_AGAIN = 0.5  # seconds between attempts to stop it afterwards: it may be writing, or in compiled code
+_WRITERS = ("fvflow.dataset", "fvflow.paraview")  # modules that are not interrupted
 
 
 class Stopped(BaseException):
@@ -24,6 +30,8 @@ class Stopped(BaseException):
 class Signals:
     """Handles the signals that ask to stop: at once, or during a run between two steps unless repeated.
 
+    A step that takes longer than 3 s is stopped in its midst, though never a write.
+
     It watches a run as a `Progress`.
     """
 
@@ -33,18 +41,25 @@ class Signals:
         for number in STOP_SIGNALS:
             signal.signal(number, self._handle)
 
-    def _handle(self, number: int, frame: Any) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._deferred or self._received:
             raise Stopped(number)
         self._received = number
+        start_alarm(self._overdue, _PATIENCE, _AGAIN)
+
+    def _overdue(self, number: int, frame: FrameType | None) -> None:
+        """Stop a step that goes on after a signal, unless a result is being written."""
+        if not _writing(frame):
+            raise Stopped(self._received)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """While the block runs, a first signal takes effect only in `step` and `iteration`: never during a write."""
+        """While the block runs, a first signal takes effect in `step`, in `iteration` or later: never in a write."""
         self._deferred = True
         try:
             yield
         finally:
+            stop_alarm()
             self._deferred = False
 
     def step(self, state: State) -> None:
@@ -57,4 +72,14 @@ class Signals:
 
     def _check(self) -> None:
         if self._received:
+            stop_alarm()  # the run is at the end of a step; what is kept of it takes the time that it takes
             raise Stopped(self._received)
+
+
+def _writing(frame: FrameType | None) -> bool:
+    """Whether a function that writes results is among the callers of a frame."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith(_WRITERS):
+            return True
+        frame = frame.f_back
+    return False

@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.energies.base import EnergyTerm
 from fvflow.errors import CaseError
-from fvflow.fields import Kernel
+from fvflow.fields import LARGEST_VALUE, Kernel
 from fvflow.mesh import Array, Mesh
 
 LARGEST_DENSE = 2**13  # most cells for which the matrix is stored: it takes half a GiB
@@ -172,14 +172,18 @@ def _require_even(kernel: Kernel, value: Array, mirrored: Array, largest: float,
     """Raise CaseError if the kernel is not finite or not even; `at` gives the displacement of an index."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(value - mirrored)
-        bad = ~(difference <= _SYMMETRIC * largest) | ~np.isfinite(value)
+        finite = np.abs(value) <= LARGEST_VALUE
+        bad = ~(difference <= _SYMMETRIC * largest) | ~finite
     if not bad.any():
         return
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), value.shape))
     place = ", ".join(f"{axis} = {part:.4g}" for axis, part in zip(_AXES, at(index), strict=False))
     text = kernel.expression.text
-    if not np.isfinite(value).all():
-        raise CaseError(f"the kernel {text} is not finite at {place}; it may have a pole at 0 only")
+    if not finite.all():
+        raise CaseError(
+            f"the kernel {text} is not finite at {place}, or above {LARGEST_VALUE:g}: it is {value[index]:g} there; it "
+            "may have a pole at 0 only"
+        )
     raise CaseError(
         f"the kernel {text} is {value[index]:g} at {place} and {mirrored[index]:g} at the opposite displacement; only "
         "the even part has an energy: write (W(d) + W(-d))/2, or a function of r"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from fvflow.energies.base import EnergyKind
 from fvflow.energies.interaction import InteractionTerm, convolution
@@ -23,6 +23,10 @@ from fvflow.fields import (
     files_of,
 )
 from fvflow.mesh import Extent, Mesh
+
+LARGEST_EXPONENT = 1000.0
+"""Exponent beyond which powers of densities near 1 overflow or vanish."""
+_CLOSEST = 1e-6  # distance of an exponent from 1 below which it is the entropy up to round-off
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class PorousMedium(EnergyKind):
     convexity principle for interacting gases, Adv. Math. 128 (1997)).
     """
 
-    exponent: Annotated[float, Gt(0)]
+    exponent: Annotated[float, Gt(0), Le(LARGEST_EXPONENT)]
     """Exponent m, not 1 and at least 1 - 1/dimension."""
     coefficient: Annotated[float, Gt(0)] = 1.0
     """Coefficient c."""
@@ -89,6 +93,11 @@ class PorousMedium(EnergyKind):
     def __post_init__(self) -> None:
         if self.exponent == 1.0:
             raise CaseError("porous-medium with exponent 1 is linear diffusion; use {kind: entropy, epsilon: ...}")
+        if abs(self.exponent - 1.0) < _CLOSEST:
+            raise CaseError(
+                f"exponent {self.exponent:.12g} differs from 1 by less than {_CLOSEST:g}: differences of "
+                "rho^(m - 1)/(m - 1) are lost to round-off; use {kind: entropy, epsilon: ...}"
+            )
 
     def on(self, mesh: Mesh, parameters: Parameters) -> PowerTerm:
         """c rho^m/(m - 1) in each cell; raises CaseError if the energy is not convex along geodesics."""
@@ -110,7 +119,7 @@ class PorousMedium(EnergyKind):
 class PowerLaw(EnergyKind):
     """E(rho) = c int rho^m, m > 1: the energy porous-medium with coefficient c (m - 1)."""
 
-    exponent: Annotated[float, Gt(1)]
+    exponent: Annotated[float, Gt(1), Le(LARGEST_EXPONENT)]
     """Exponent m > 1."""
     coefficient: Annotated[float, Gt(0)] = 1.0
     """Coefficient c."""

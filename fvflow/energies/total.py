@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,10 @@ class TotalEnergy:
     terms: tuple[EnergyTerm, ...]
 
     def value(self, density: Array) -> float:
-        """E(rho)."""
-        return float(sum(self.volume @ term.value(density) for term in self.terms))
+        """E(rho); infinite if the value of a term is, as at a density below 0."""
+        with np.errstate(over="ignore"):
+            values = [float(self.volume @ term.value(density)) for term in self.terms]
+        return math.inf if math.inf in values else math.fsum(values)
 
     def round_off(self, density: Array) -> float:
         """Bound on the round-off of `value`: 1e-14 of the sum of the magnitudes of its parts."""

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.facts import Facts
 from fvflow.fields import Coverage, DensityKind
 from fvflow.mesh import Array
@@ -39,6 +40,19 @@ class Reference:
     def average(self, time: float) -> Array:
         """Density of each cell (cell,) at a time: its cell averages, or its values at the centres if so sampled."""
         raise NotImplementedError
+
+    def finite_average(self, time: float) -> Array:
+        """`average` (cell,); raises NumericsError if it overflows."""
+        with np.errstate(all="ignore"):  # a value that is not finite is reported here
+            values = self.average(time)
+        finite = np.isfinite(values)
+        if not finite.all():
+            cell = int(np.argmin(finite))
+            raise NumericsError(
+                f"the closed form is {values[cell]:g} in cell {cell} at t = {time:g}: it overflows for these "
+                "parameters; use less extreme ones, or leave out exact"
+            )
+        return values
 
 
 class ClosedForm:
@@ -71,9 +85,10 @@ class ClosedForm:
 
     def on(self, facts: Facts) -> Reference:
         """The solution on the mesh of the case; raises CaseError with the first of its `faults`."""
-        for fault in self.faults(facts):
-            raise CaseError(fault)
-        return self.reference(facts)
+        with np.errstate(all="ignore"):  # `finite_average` reports a value that is not finite
+            for fault in self.faults(facts):
+                raise CaseError(fault)
+            return self.reference(facts)
 
 
 def refusal(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
@@ -104,7 +119,7 @@ class FromExact(DensityKind):
         """Cell values (cell,) of the closed form at a time; raises CaseError if the case has none."""
         if reference is None:
             raise CaseError("kind exact needs an exact solution; add exact: {kind: ...}")
-        return reference.average(time)
+        return reference.finite_average(time)
 
     def coverage(self, facts: Facts, reference: Reference | None, integral: float) -> Coverage | None:
         """The mass outside the mesh, if the closed form is that of the whole space."""

@@ -110,6 +110,8 @@ class AffineGeodesic(ClosedForm):
             yield "exact affine needs flow transport with target: {kind: exact}"
         if scale.min() <= 0 or facts.mesh.edges is None:
             yield "exact affine needs scales > 0 and a mesh of kind box, graded or fipy"
+        elif len(self.shift) == len(scale) == dimension and not self._resolved(facts.mesh.edges):
+            yield "exact affine moves the density so far that cells vanish in round-off; use a smaller shift or scale"
         if not facts.initial.own_density:
             yield f"exact affine needs an initial density that is given independently of it, got {facts.initial.kind}"
         if not facts.initial.any_mesh:
@@ -118,6 +120,11 @@ class AffineGeodesic(ClosedForm):
     def reference(self, facts: Facts) -> AffineGeodesicReference:
         """The geodesic on the mesh of the case."""
         return AffineGeodesicReference(facts, np.array(self.shift), self._scales(facts.mesh.dimension))
+
+    def _resolved(self, edges: tuple[Array, ...]) -> bool:
+        """Whether the cells still have a width when they are moved back from the end."""
+        moved = [(edge - b) / a for edge, a, b in zip(edges, self._scales(len(edges)), self.shift, strict=True)]
+        return all(bool((np.diff(edge) > 0).all()) for edge in moved)
 
     def _scales(self, dimension: int) -> Array:
         return np.ones(dimension) if self.scale is None else np.array(self.scale)

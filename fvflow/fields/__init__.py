@@ -13,7 +13,15 @@ from fvflow.fields.density import (
 )
 from fvflow.fields.density_types import Point
 from fvflow.fields.drift import BaseDrift, Drift, DriftFunction
-from fvflow.fields.expression import Expression, Formula, FormulaMark, KernelFormula, Parameters, SteadyFormula
+from fvflow.fields.expression import (
+    LARGEST_VALUE,
+    Expression,
+    Formula,
+    FormulaMark,
+    KernelFormula,
+    Parameters,
+    SteadyFormula,
+)
 from fvflow.fields.function import FunctionKind, ScalarFunction, SumFunction, as_function, files_of, sum_of
 from fvflow.fields.grammar import RESERVED, ExpressionError
 from fvflow.fields.kernel import Kernel
@@ -23,6 +31,7 @@ from fvflow.fields.spike import Spike
 from fvflow.fields.table import ArrayTable, ArrayTableDensity, Function, SteadyFunction, Table, TableDensity
 
 __all__ = [
+    "LARGEST_VALUE",
     "RESERVED",
     "ArrayDensity",
     "ArraySamples",

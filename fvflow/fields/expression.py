@@ -22,6 +22,9 @@ from fvflow.fields.grammar import (
 )
 from fvflow.mesh import Array, Subset
 
+LARGEST_VALUE = 1e100
+"""Size beyond which the values of a function are refused."""
+
 
 @dataclass(frozen=True)
 class FormulaMark:
@@ -117,14 +120,21 @@ class Expression:
 def require_finite(value: Array, position: Array, time: float, name: str) -> None:
     """Raise at the first of the positions (point, dim) where a value (point,) is not finite.
 
-    At time 0, before the run, the error is a CaseError; later it is a NumericsError.
+    A value beyond LARGEST_VALUE, whose products overflow, counts as not finite. At time 0, before the run, the error is
+    a CaseError; later it is a NumericsError.
     """
-    finite = np.isfinite(value)
+    finite = np.abs(value) <= LARGEST_VALUE
     if not finite.all():
         bad = int(np.argmin(finite))
         place = ", ".join(f"{axis} = {value:.6g}" for axis, value in zip("xyz", position[bad], strict=False))
         refusal = CaseError if time == 0.0 else NumericsError
-        raise refusal(f"{name} is {value[bad]:g} at {place}, t = {time:g}; it has to be finite everywhere")
+        raise refusal(
+            f"{name} is {value[bad]:g} at {place}, t = {time:g}; it has to be finite everywhere{_too_large(value[bad])}"
+        )
+
+
+def _too_large(value: float) -> str:
+    return f", and at most {LARGEST_VALUE:g} in size: products of larger values overflow" if np.isfinite(value) else ""
 
 
 def _region(name: str, regions: Mapping[str, Array] | None) -> Array:

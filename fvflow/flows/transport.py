@@ -145,8 +145,9 @@ class TransportFlow(BaseFlow):
             proved = bounds(problem.mesh, *ends, phi, width=self.width)
             figures["w2"] = min(max(geodesic.w2, proved.lower), proved.upper)
             figures |= {"w2_lower": proved.lower, "w2_upper": proved.upper, "gap": proved.width}
+        if not math.isnan(geodesic.gap):  # nan: the scheme proves none
+            figures["duality_gap"] = geodesic.gap
         return figures | {
-            "duality_gap": geodesic.gap,
             "residual": geodesic.residual,
             "repair": geodesic.repair,
             "continuity": geodesic.continuity(),

@@ -22,6 +22,7 @@ _RATIO = 0.02  # initial sigma/tau_m, in units in which the mean density and the
 _RELAXATION = 1.9
 _EVERY = 10  # iterations between two evaluations of the residuals
 _COARSE = 10.0  # factor of the tolerance on each coarser grid
+_LEAST_TOLERANCE = 1e-15  # below which a gap that remains is round-off
 _TIGHTER = 3.0  # divisor of the tolerance as long as the gap is too wide
 _FLOOR = 1e-5  # least density, relative to the mean, of the path whose action is the upper bound
 _LEVELS = 10  # largest number of coarser grids
@@ -90,7 +91,7 @@ class PrimalDual(BaseTransportSolver):
             upper = units.upper(iteration) if self.certified else np.nan
             path = units.path(iteration, residual, coarser + iteration.count, converged)
             gap = units.gap(upper, path)
-            if not converged or not gap > self.gap:
+            if not converged or not gap > self.gap or tolerance < _LEAST_TOLERANCE:
                 return replace(path, gap=gap)
             tolerance /= _TIGHTER
             residual, converged = iteration.run(tolerance, self.iterations, _EVERY, report)

@@ -56,13 +56,17 @@ def pivot(
     flow: Any,
     price: Any,
     arc: Any,
+    cursor: Any,
     tolerance: float,
     limit: int,
-) -> int:
-    """Pivot until no arc has a reduced cost below -tolerance, at most `limit` times; returns the number of pivots."""
+) -> Any:
+    """Pivot until no arc has a reduced cost below -tolerance, at most `limit` times; returns the number of pivots.
+
+    `cursor[0]` is the arc at which the pricing goes on, so that calls in a row pivot as one call would.
+    """
     arcs = tail.size
     block = max(min(arcs, 64), int(2.0 * np.sqrt(arcs)))
-    start, seen, done = 0, 0, 0
+    start, seen, done = cursor[0], 0, 0
     stack = np.empty(parent.size, np.int64)
     while seen < arcs and done < limit:
         best, entering = -tolerance, -1
@@ -125,6 +129,7 @@ def pivot(
                 stack[size] = k
                 size += 1
                 k = after[k]
+    cursor[0] = start
     return done
 
 

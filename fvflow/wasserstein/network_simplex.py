@@ -17,6 +17,9 @@ import numpy as np
 from fvflow.mesh import Array
 from fvflow.wasserstein.legendre import Indices
 
+_MOST_PIVOTS = 1000  # per node; transport between images takes about ten
+_PORTION = 10**8  # pivots at a time, times nodes: a second, if each pivot moves half of the tree
+
 
 @dataclass(frozen=True)
 class NetworkFlow:
@@ -65,14 +68,24 @@ class NetworkSimplex:
         self.head = np.concatenate([self.head, head + self.supplies])
         self.cost = np.concatenate([self.cost, cost])
 
-    def solve(self, tolerance: float, pivots: int = 1 << 60) -> NetworkFlow:
-        """Pivot, at most `pivots` times, until no arc has a reduced cost below -tolerance; any flow is feasible."""
+    def solve(self, tolerance: float, pivots: int | None = None) -> NetworkFlow:
+        """Pivot, at most `pivots` times, until no arc has a reduced cost below -tolerance; any flow is feasible.
+
+        By default at most 1000 times per node. The pivots are made some at a time, so that signals are heard.
+        """
         from fvflow.wasserstein.kernels import pivot
 
-        self.pivots += pivot(
-            self.tail, self.head, self.cost, self.parent, self.depth, self.child, self.after, self.before,
-            self.upward, self.flow, self.price, self.arc, tolerance, pivots,
-        )  # fmt: skip
+        left = _MOST_PIVOTS * len(self.parent) if pivots is None else pivots
+        portion = max(1, _PORTION // len(self.parent))
+        cursor, made = np.zeros(1, np.int64), portion
+        while made == portion and left > 0:
+            portion = min(portion, left)
+            made = pivot(
+                self.tail, self.head, self.cost, self.parent, self.depth, self.child, self.after, self.before,
+                self.upward, self.flow, self.price, self.arc, cursor, tolerance, portion,
+            )  # fmt: skip
+            self.pivots += made
+            left -= made
         carrying = (self.arc >= 0) & (self.flow > 0)
         arc = self.arc[carrying]
         spare = np.where(self.arc[:-1] < 0, self._artificial(), 0)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fvflow.errors import NumericsError
+from fvflow.interruptible import interruptible
 from fvflow.linalg.base import LinearSolver, factor_memory, symmetric_factor_memory
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
+
+_LONG = 10**5  # entries of a matrix from which its factorisation may take a second
 
 
 def factorise(matrix: Any, ordered: bool = False, indefinite: bool = False) -> Any:
@@ -28,8 +31,12 @@ def factorise(matrix: Any, ordered: bool = False, indefinite: bool = False) -> A
         "relax": 1,
         "options": {"SymmetricMode": True, "Equil": False},
     }
+    if indefinite:
+        options = {"permc_spec": "COLAMD"}
     try:
-        return splu(matrix, **({"permc_spec": "COLAMD"} if indefinite else options))
+        if matrix.nnz < _LONG:
+            return splu(matrix, **options)
+        return interruptible(lambda: splu(matrix, **options))
     except RuntimeError as error:
         raise NumericsError(f"the factorisation failed ({error}); use a smaller step") from None
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
+from fvflow.interruptible import interruptible
 from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
@@ -32,8 +33,8 @@ def null_vector(matrix: FaceMatrix) -> Array:
     """
     cells = len(matrix.volume)
     first, row, rate, order = _columns(matrix)
-    parent, start, below = structure(first, row)
-    pivot, column, reach, value = schur_reduce(first, row, rate, parent, start, below)
+    parent, start, below = interruptible(structure, first, row)
+    pivot, column, reach, value = interruptible(schur_reduce, first, row, rate, parent, start, below)
     if not (pivot[:-1] > 0).all():
         raise NumericsError(_PIVOTS)
     x = np.empty(cells)
@@ -64,11 +65,9 @@ def _minimum_degree(rows: Index, columns: Index, cells: int) -> Index:
     every = np.arange(cells, dtype=np.int32)
     values = np.concatenate([np.full(len(rows), -1.0), 1.0 + np.bincount(rows, minlength=cells)])
     places = np.concatenate([rows, every]), np.concatenate([columns, every])
-    empty: Any = spilu(
-        coo_array((values, places), shape=(cells, cells)).tocsc(),
-        drop_tol=1.0,
-        fill_factor=1.0,
-        permc_spec="MMD_AT_PLUS_A",
+    matrix = coo_array((values, places), shape=(cells, cells)).tocsc()
+    empty: Any = interruptible(
+        lambda: spilu(matrix, drop_tol=1.0, fill_factor=1.0, permc_spec="MMD_AT_PLUS_A"),
     )
     return np.argsort(empty.perm_c).astype(np.int32)
 
