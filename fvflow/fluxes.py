@@ -11,7 +11,7 @@ and the scheme keeps rho >= 0 (Chatard, Asymptotic behavior of the Scharfetter-G
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -63,6 +63,10 @@ class FaceResolution:
         ratio = math.ceil(self.peclet / RESOLVED * (1 - 1e-9))
         return f", or cells {ratio} times as small" if ratio <= _FINEST else ""
 
+    def largest(self, other: FaceResolution) -> FaceResolution:
+        """The larger of each number."""
+        return FaceResolution(*map(max, astuple(self), astuple(other)))
+
     @property
     def noticeable(self) -> bool:
         """Whether it lowers the order or adds diffusion that is worth a word."""
@@ -71,28 +75,56 @@ class FaceResolution:
 
 _FINEST = 100  # times smaller cells that are an advice
 _LITTLE = 0.05  # numerical diffusion over eps of upwinding that is not worth a word
-_MASSLESS = 1e-6  # mass of the cells of a face, relative to the mean over the faces, below which it does not count
+_MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
 
 
-def face_resolution(mesh: Mesh, density: Array, flux: FluxKind, down: Array, up: Array, eps: float) -> FaceResolution:
-    """The resolution for the coefficients T B(-w) and T B(w) of each face (face,) and a density (cell,).
+@dataclass(frozen=True, eq=False)
+class CellResolution:
+    """What a drift does at the faces of each cell, from which any density on them is judged in a few operations."""
 
-    The numerical diffusion is (B(-w) + B(w))/2 - eps.
-    """
-    mass = mesh.volume * density
-    weight = mass[mesh.owner] + mass[mesh.neighbour]
-    peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
-    diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
-    weight = np.where(weight > _MASSLESS * weight.mean(), weight, 0.0)
-    total, present = max(float(weight.sum()), np.finfo(float).tiny), weight > 0
-    coarse = peclet > RESOLVED
-    return FaceResolution(
-        float(peclet[present].max(initial=0.0)),
-        float(weight[coarse].sum()) / total,
-        float(weight @ diffusion) / total,
-        float(diffusion[present].max(initial=0.0)),
-    )
+    faces: Array
+    """Number of faces (cell,)."""
+    coarse: Array
+    """Number of those with a Peclet number above 2 (cell,)."""
+    peclet: Array
+    """Largest Peclet number (cell,)."""
+    diffusion: Array
+    """Numerical diffusion over eps, summed over the faces (cell,)."""
+    largest_diffusion: Array
+    """Largest numerical diffusion over eps (cell,)."""
+
+    @staticmethod
+    def of(mesh: Mesh, flux: FluxKind, down: Array, up: Array, eps: float) -> CellResolution:
+        """From the coefficients T B(-w) and T B(w) of each face (face,); numerical diffusion is their mean less eps."""
+        peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
+        diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
+        sides = mesh.owner, mesh.neighbour
+
+        def sums(values: Array) -> Array:
+            return np.asarray(sum(np.bincount(side, values, mesh.cells) for side in sides))
+
+        def largest(values: Array) -> Array:
+            found = np.zeros(mesh.cells)
+            for side in sides:
+                np.maximum.at(found, side, values)
+            return found
+
+        coarse = (peclet > RESOLVED).astype(float)
+        return CellResolution(
+            sums(np.ones(mesh.faces)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
+        )
+
+    def seen_by(self, mass: Array) -> FaceResolution:
+        """The resolution where the mass (cell,) is: each face counts with the mass of its two cells."""
+        weights = float((self.faces * mass).sum())
+        total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self.faces.sum()
+        return FaceResolution(
+            float(self.peclet.max(where=present, initial=0.0)),
+            float((self.coarse * mass).sum()) / total,
+            float((self.diffusion * mass).sum()) / total,
+            float(self.largest_diffusion.max(where=present, initial=0.0)),
+        )
 
 
 class FluxKind:

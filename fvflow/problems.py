@@ -12,7 +12,7 @@ import numpy as np
 from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
-from fvflow.fluxes import Flux
+from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix, inner
 from fvflow.mesh import Array, Mesh
 
@@ -152,11 +152,6 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
         return float(flux[moving] @ jump[moving])
 
 
-def total_variation(mesh: Mesh, density: Array) -> float:
-    """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
-    return float(mesh.area @ np.abs(density[mesh.owner] - density[mesh.neighbour]))
-
-
 _CACHE_SIZE = 4
 
 
@@ -188,9 +183,7 @@ class FokkerPlanck:
 
     def __post_init__(self) -> None:
         if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:
-            raise CaseError(
-                f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind for the continuity equation"
-            )
+            raise CaseError(f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind, which allows epsilon 0")
 
     def coefficients(self, time: float) -> tuple[Array, Array]:
         """down = T B(-w) and up = T B(w) of each face (face,), so that F = down rho_K - up rho_L."""
@@ -201,6 +194,14 @@ class FokkerPlanck:
         conductance = self.mesh.transmissibility
         down = conductance * self.flux_kind.weight(-w, self.epsilon)
         return down, conductance * self.flux_kind.weight(w, self.epsilon)
+
+    def resolution(self, time: float) -> CellResolution:
+        """How well the faces of each cell resolve the drift, for eps > 0."""
+
+        def compute(at: float) -> CellResolution:
+            return CellResolution.of(self.mesh, self.flux_kind, *self.coefficients(at), self.epsilon)
+
+        return _cached(self._cache, "resolution", self._drift_time(time), compute)
 
     def _drift_time(self, time: float) -> float:
         """The time at which the drift is evaluated: that of the start if it is steady."""

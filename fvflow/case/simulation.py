@@ -47,6 +47,7 @@ class Simulation:
             energy_each_step=flow.energy_each_step,
             may_ring=flow.may_ring(problem),
             error_in_time=flow.error_in_time(problem, self.times),
+            span=self.times.stop - self.initial.time,
         )
 
     def frames(self, watch: Watch | None = None) -> Iterator[Frame]:
@@ -54,14 +55,19 @@ class Simulation:
         statistics = self.statistics = self._fresh_statistics()
         progress = Watchers(*([] if watch is None else [watch]))
         states, on_faces = self.flow.states(self.problem, self.initial, self.times, progress), self.flow.face_fields()
-        for state in at_save_times(observed(states, statistics, progress.step), self.times):
+        for state in at_save_times(observed(states, statistics, self._look, progress.step), self.times):
             diagnostics = diagnostics_at(self.problem, state, self.reference)
-            diagnostics |= statistics.saved(state, diagnostics, self.flow.resolution(self.problem, state))
+            diagnostics |= statistics.saved(state, diagnostics)
             fields = {name: values for name, values in state.fields.items() if name not in on_faces}
             face_fields = {name: state.fields[name] for name in on_faces}
             if self.output.fluxes:
                 face_fields["flux"] = self.problem.flux(state.density, state.time)
             yield Frame(state.time, state.density, diagnostics, fields, face_fields)
+
+    def _look(self, state: State) -> None:
+        """See how well the cells resolve the drift, if it is time."""
+        if self.statistics.due(state):
+            self.statistics.resolved(state, self.flow.resolution(self.problem, state))
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""
