@@ -55,9 +55,9 @@ class PlacedDensity:
             )
         if coverage.off_mesh > _OUTSIDE:
             yield f"{_percent(coverage.off_mesh)} of the {self.role} density is outside the mesh and {coverage.fate}"
-        if coverage.deviation < _COARSE:
+        if coverage.deviation < _COARSE * (1.0 - _ROUND_OFF):
             yield (
-                f"the smallest standard deviation of the {self.role} density is {coverage.deviation:.2g} cells: the "
+                f"the smallest {coverage.measure} of the {self.role} density is {coverage.deviation:.3g} cells: the "
                 "mesh hardly resolves it"
             )
         if coverage.note:
@@ -69,7 +69,7 @@ class PlacedDensity:
         if self.coverage is not None:
             clauses.append(f"{_percent(self.coverage.off_mesh)} outside the mesh" if self.coverage.off_mesh else "")
             if np.isfinite(self.coverage.deviation):
-                clauses.append(f"smallest standard deviation {self.coverage.deviation:.3g} cells")
+                clauses.append(f"smallest {self.coverage.measure} {self.coverage.deviation:.3g} cells")
             clauses.append(self.coverage.note)
         return "; ".join(filter(None, clauses))
 
@@ -144,16 +144,17 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
 
 def _require_covered(coverage: Coverage, truncate: float) -> None:
     """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
-    if coverage.deviation < _COARSEST:
+    if coverage.deviation < _COARSEST * (1.0 - _ROUND_OFF):
         raise CaseError(
-            f"the smallest standard deviation of the density is {coverage.deviation:.2g} cells, and at least "
-            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or {{kind: spike, "
-            "at: [...]} for all mass at a point"
+            f"the smallest {coverage.measure} of the density is {coverage.deviation:.2g} cells, and at least "
+            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or "
+            f"{coverage.instead}"
         )
     if coverage.off_mesh > truncate:
         share = _rounded_up(coverage.off_mesh)
         cut = f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""
+        note = f" ({coverage.note})" if coverage.note else ""
         raise CaseError(
-            f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "
+            f"{_percent(coverage.off_mesh)} of the density is outside the mesh{note}, at most {_percent(truncate)} is "
             f"allowed; use a mesh that holds it{cut}"
         )
