@@ -362,3 +362,108 @@ def test_a_uniform_density_that_sticks_out_is_refused(box):
         Case.read("cases/ou-1d.yaml").replace({"exact": None, "checks": {}}).replace(
             {"initial": yaml.safe_load(uniform)}
         ).prepare()
+
+
+STEADY = """
+mesh: {kind: box, lower: [-3], upper: [3], cells: [60]}
+flow: {kind: stationary, potential: x**4/4, epsilon: 0.05}
+"""
+
+
+@pytest.mark.parametrize("kind", ["stationary", "spectrum"])
+def test_a_case_without_an_initial_density_is_told_nothing_of_one(kind):
+    case = Case.parse(STEADY).replace({"flow.kind": kind})
+    report = case.check()
+    assert "initial density" not in report
+    assert re.fullmatch(
+        r"at most [\d.]+ \(\|v\| d/epsilon over a face\), above 2 in places; .*", report["Peclet number"]
+    )
+    ds = case.run()
+    assert not [name for name in ds.attrs if name.startswith("initial")]
+    assert "initial density" in case.replace({"initial": {"kind": "uniform"}}).check()
+
+
+@pytest.mark.parametrize("flux", get_args(Flux))
+@pytest.mark.parametrize("kind", ["stationary", "fokker-planck"])
+def test_a_cure_can_be_followed(flux, kind):
+    """Only a flow in steps has a stepper, and no flux is its own cure."""
+    text = f"""
+mesh: {{kind: box, lower: [-3], upper: [3], cells: [24]}}
+flow: {{kind: {kind}, potential: 10*x, epsilon: 0.9, flux: {{kind: {flux.kind}}}}}
+initial: {{kind: uniform}}
+"""
+    case = Case.parse(text + ("times: {end: 0.1, step: 0.1}" if kind == "fokker-planck" else ""))
+    if kind == "stationary" and not flux.monotone:
+        with pytest.raises(CaseError, match="use flux scharfetter-gummel or a finer mesh"):
+            case.prepare()
+        return
+    sentence = case.check()["Peclet number"]
+    assert ("stepper muscl" in sentence) == (kind == "fokker-planck" and flux.kind != "upwind")
+    assert f"use flux {flux.kind}" not in sentence
+    assert "; use " in sentence
+
+
+def test_the_drift_of_the_square_root_flux_is_told():
+    """At P = 5 the density travels at sinh(2.5)/2.5 = 2.42 times the velocity."""
+    case = Case.parse("""
+mesh: {kind: box, lower: [-10], upper: [20], cells: [60]}
+flow: {kind: fokker-planck, epsilon: 0.2, velocity: [2], flux: {kind: square-root}, stepper: {kind: tr-bdf2}}
+initial: {kind: gaussian, mean: [0], covariance: [[2]]}
+times: {end: 1, step: 0.01}
+""")
+    simulation = case.prepare()
+    first, *_, last = every_state(case, simulation)
+    mean = [simulation.mesh.volume @ (state.density * simulation.mesh.centre[:, 0]) for state in (first, last)]
+    assert (mean[1] - mean[0]) / 2 == pytest.approx(np.sinh(2.5) / 2.5, rel=1e-3)
+    assert "the drift is (2 epsilon/d) sinh(P/2) for v, up to 2.42 times it" in simulation.remarks()[0]
+
+
+@pytest.mark.parametrize(
+    ("stepper", "velocity", "told"),
+    [
+        ("implicit-euler", "1", "estimated during the run"),
+        ("implicit-euler", "t", "not estimated, as the drift depends on t"),
+        ("split-euler", "1", "not estimated with this method"),
+        ("split-crank-nicolson", "1", "not estimated with this method"),
+        ("muscl", "1", "not estimated with this method"),
+        ("chebyshev", "1", "none: the method is exact in time"),
+    ],
+)
+def test_check_says_whether_the_error_in_time_is_estimated(stepper, velocity, told):
+    case = Case.parse(f"""
+mesh: {{kind: box, lower: [-6], upper: [6], cells: [60]}}
+flow: {{kind: fokker-planck, epsilon: 1, velocity: ["{velocity}"], stepper: {{kind: {stepper}}}}}
+initial: {{kind: gaussian, mean: [0], covariance: [[1]]}}
+times: {{end: 0.4, step: 0.02}}
+""")
+    assert case.check()["error in time"].startswith(told)
+    simulation = case.prepare()
+    list(simulation.frames())
+    assert ("time_error" in simulation.figures()) == (told == "estimated during the run")
+
+
+def test_the_uncertainty_of_a_gap_is_at_least_that_of_a_double():
+    spectrum = Case.parse(STEADY).replace({"flow.kind": "spectrum", "flow.epsilon": 1.0}).run()
+    assert np.finfo(float).eps <= spectrum.attrs["gap_error"] < 1e-8
+
+
+def test_the_advice_to_keep_the_integral_of_a_target_can_be_followed():
+    case = Case.parse("""
+mesh: {kind: box, lower: [0], upper: [1], cells: [20]}
+flow: {kind: transport, intervals: 8, target: {kind: expression, density: 2 + x - x}}
+initial: {kind: gaussian, mean: [0.5], covariance: [[0.01]]}
+""")
+    (remark,) = case.prepare().remarks()
+    assert "`mass: integral`, with `mass: 2` in the initial density, keeps it" in remark
+    with pytest.raises(CaseError, match="transport needs equal ones: set the same mass in both"):
+        case.replace({"flow.target.mass": "integral"}).prepare()
+    assert case.replace({"flow.target.mass": "integral", "initial.mass": 2}).prepare().remarks() == []
+
+
+def test_a_time_that_a_file_lacks_is_named_with_all_its_digits(tmp_path):
+    changes = {"flow.kind": "fokker-planck", "initial": {"kind": "uniform"}, "times": {"end": 1, "step": 0.5}}
+    case = Case.parse(STEADY).replace(changes)
+    case.write(tmp_path / "one.nc")
+    start = {"kind": "file", "file": str(tmp_path / "one.nc"), "time": 1.0000001}
+    with pytest.raises(CaseError, match=r"has no time 1.0000001; the nearest is 1,"):
+        case.replace({"initial": start}).prepare()

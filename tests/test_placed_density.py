@@ -220,7 +220,9 @@ def test_a_file_on_a_smaller_mesh_loses_no_mass_without_a_word(tmp_path):
     path = tmp_path / "wide.nc"
     Case.parse(OU).write(path)
     smaller = Case.parse(OU).replace({"initial": {"kind": "file", "file": str(path)}, "mesh.upper": [2.9]})
-    with pytest.raises(CaseError, match=r"% of the density is outside the mesh, .* or `truncate: [\d.]+` to cut it off"):
+    with pytest.raises(
+        CaseError, match=r"% of the density is outside the mesh, .* or `truncate: [\d.]+` to cut it off"
+    ):
         smaller.prepare()
     cut = smaller.replace({"initial.truncate": 0.01}).prepare()
     assert 1e-5 < cut.densities[0].coverage.off_mesh < 1e-2

@@ -42,6 +42,10 @@ class Parts(Protocol):
         """The density at the start, as it is described or by default."""
 
     @property
+    def initial(self) -> DensityKind | None:
+        """The density at the start; None if the flow needs none and none is given."""
+
+    @property
     def exact(self) -> ClosedForm | None:
         """The closed form that it is compared with."""
 
@@ -67,7 +71,7 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
-    densities = [initial]
+    densities = [initial] if parts.initial is not None else []
     if facts.target is not None:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)

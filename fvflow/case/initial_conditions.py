@@ -39,11 +39,20 @@ class PlacedDensity:
     """How it lies on the mesh; None if its true total is not known."""
     mass_unspecified: bool = False
     """Whether it had values of its own and the case does not say whether they are kept."""
+    partner: str = ""
+    """The role of the density that has to have the same mass; empty if none has."""
 
     @property
     def scaled(self) -> bool:
         """Whether it has values of its own that were scaled without a word in the case."""
         return self.mass_unspecified and abs(self.integral / self.mass - 1.0) > _ROUND_OFF
+
+    @property
+    def _keeping(self) -> str:
+        """How its integral is kept."""
+        if not self.partner:
+            return "`mass: integral` keeps it"
+        return f"`mass: integral`, with `mass: {self.integral:.6g}` in the {self.partner} density, keeps it"
 
     def remarks(self) -> Iterator[str]:
         """Sentences on what the mesh or a scaling made of it."""
@@ -51,7 +60,7 @@ class PlacedDensity:
         if self.scaled:
             yield (
                 f"the {self.role} density has the integral {self.integral:.6g} and is scaled to the mass "
-                f"{self.mass:g}; `mass: integral` keeps it, `mass: {self.mass:g}` says that this is meant"
+                f"{self.mass:g}; {self._keeping}, `mass: {self.mass:g}` says that this is meant"
             )
         if coverage.off_mesh > _OUTSIDE:
             yield f"{_percent(coverage.off_mesh)} of the {self.role} density is outside the mesh and {coverage.fate}"
@@ -139,7 +148,8 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
     mass = total if kind.scaled_mass is None else kind.scaled_mass
     values = density if kind.scaled_mass is None else density * (mass / total)
-    return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified)
+    partner = "" if facts.target is None else {"initial": "target", "target": "initial"}[role]
+    return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified, partner)
 
 
 def _require_covered(coverage: Coverage, truncate: float) -> None:

@@ -30,6 +30,8 @@ class LinearFlow(BaseFlow):
     flux: Flux = ScharfetterGummel()
     """The two-point flux."""
 
+    sharp_stepper: ClassVar[str] = ""
+    """The stepper that needs no resolved drift, as "stepper ..."; empty if the flow has none."""
     stores_fluxes: ClassVar[bool] = True
     homogeneous = True
 
@@ -82,7 +84,7 @@ class LinearFlow(BaseFlow):
 
     def unresolved(self, resolution: FaceResolution) -> str:
         """As the flux says."""
-        return self.flux.unresolved(resolution)
+        return self.flux.unresolved(resolution, self.sharp_stepper)
 
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """How well the cells resolve the drift where the mass is; None if eps is 0."""
