@@ -11,7 +11,7 @@ and the scheme keeps rho >= 0 (Chatard, Asymptotic behavior of the Scharfetter-G
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -59,9 +59,13 @@ class FaceResolution:
 
     @property
     def finer(self) -> str:
-        """The mesh that resolves the drift, as an alternative in words; empty if no mesh does."""
+        """The mesh that resolves the drift, in words; empty if no mesh of a reasonable size does."""
         ratio = math.ceil(self.peclet / RESOLVED * (1 - 1e-9))
-        return f", or cells {ratio} times as small" if ratio <= _FINEST else ""
+        return f"cells {ratio} times as small" if ratio <= _FINEST else ""
+
+    def largest(self, other: FaceResolution) -> FaceResolution:
+        """The larger of each number."""
+        return FaceResolution(*map(max, astuple(self), astuple(other)))
 
     @property
     def noticeable(self) -> bool:
@@ -71,28 +75,56 @@ class FaceResolution:
 
 _FINEST = 100  # times smaller cells that are an advice
 _LITTLE = 0.05  # numerical diffusion over eps of upwinding that is not worth a word
-_MASSLESS = 1e-6  # mass of the cells of a face, relative to the mean over the faces, below which it does not count
+_MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
 
 
-def face_resolution(mesh: Mesh, density: Array, flux: FluxKind, down: Array, up: Array, eps: float) -> FaceResolution:
-    """The resolution for the coefficients T B(-w) and T B(w) of each face (face,) and a density (cell,).
+@dataclass(frozen=True, eq=False)
+class CellResolution:
+    """What a drift does at the faces of each cell, from which any density on them is judged in a few operations."""
 
-    The numerical diffusion is (B(-w) + B(w))/2 - eps.
-    """
-    mass = mesh.volume * density
-    weight = mass[mesh.owner] + mass[mesh.neighbour]
-    peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
-    diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
-    weight = np.where(weight > _MASSLESS * weight.mean(), weight, 0.0)
-    total, present = max(float(weight.sum()), np.finfo(float).tiny), weight > 0
-    coarse = peclet > RESOLVED
-    return FaceResolution(
-        float(peclet[present].max(initial=0.0)),
-        float(weight[coarse].sum()) / total,
-        float(weight @ diffusion) / total,
-        float(diffusion[present].max(initial=0.0)),
-    )
+    faces: Array
+    """Number of faces (cell,)."""
+    coarse: Array
+    """Number of those with a Peclet number above 2 (cell,)."""
+    peclet: Array
+    """Largest Peclet number (cell,)."""
+    diffusion: Array
+    """Numerical diffusion over eps, summed over the faces (cell,)."""
+    largest_diffusion: Array
+    """Largest numerical diffusion over eps (cell,)."""
+
+    @staticmethod
+    def of(mesh: Mesh, flux: FluxKind, down: Array, up: Array, eps: float) -> CellResolution:
+        """From the coefficients T B(-w) and T B(w) of each face (face,); numerical diffusion is their mean less eps."""
+        peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
+        diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
+        sides = mesh.owner, mesh.neighbour
+
+        def sums(values: Array) -> Array:
+            return np.asarray(sum(np.bincount(side, values, mesh.cells) for side in sides))
+
+        def largest(values: Array) -> Array:
+            found = np.zeros(mesh.cells)
+            for side in sides:
+                np.maximum.at(found, side, values)
+            return found
+
+        coarse = (peclet > RESOLVED).astype(float)
+        return CellResolution(
+            sums(np.ones(mesh.faces)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
+        )
+
+    def seen_by(self, mass: Array) -> FaceResolution:
+        """The resolution where the mass (cell,) is: each face counts with the mass of its two cells."""
+        weights = float((self.faces * mass).sum())
+        total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self.faces.sum()
+        return FaceResolution(
+            float(self.peclet.max(where=present, initial=0.0)),
+            float((self.coarse * mass).sum()) / total,
+            float((self.diffusion * mass).sum()) / total,
+            float(self.largest_diffusion.max(where=present, initial=0.0)),
+        )
 
 
 class FluxKind:
@@ -113,6 +145,8 @@ class FluxKind:
     """Whether it is undefined or unstable at epsilon = 0, where cases with it are refused."""
     where: ClassVar[str] = ""
     """At which Peclet numbers it has its order, if not at all."""
+    instead: ClassVar[str] = ""
+    """A flux that does better where the cells do not resolve the drift, as "flux ..."; empty if none does."""
     max_peclet: ClassVar[float] = math.inf
     """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
 
@@ -124,13 +158,20 @@ class FluxKind:
         """|w|/eps of each face (face,) from (B(-w) - B(w))/eps (face,)."""
         return np.abs(net)
 
-    def unresolved(self, resolution: FaceResolution) -> str:
-        """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
-        return "" if resolution.share == 0 else f"{resolution.faces}{self.consequence(resolution)}"
+    def unresolved(self, resolution: FaceResolution, stepper: str = "") -> str:
+        """What it means that the cells do not resolve the drift, and what helps; empty if they do.
+
+        `stepper` names one that needs no resolved drift, if the flow has one.
+        """
+        if resolution.share == 0:
+            return ""
+        cures = [cure for cure in (self.instead, stepper, resolution.finer) if cure]
+        use = f"; use {', or '.join(filter(None, (', '.join(cures[:-1]), cures[-1])))}" if cures else ""
+        return f"{resolution.faces}{self.consequence(resolution)}{use}"
 
     def consequence(self, resolution: FaceResolution) -> str:
-        """What this flux does at faces with a Peclet number above 2, and what helps."""
-        return "; use a finer mesh"
+        """What this flux does at faces with a Peclet number above 2."""
+        return ""
 
     def valid(self, peclet: float) -> bool:
         """Whether faces may have this Peclet number |w|/eps."""
@@ -150,7 +191,7 @@ class Upwind(FluxKind):
     kind: Literal["upwind"] = "upwind"
     monotone = True
 
-    def unresolved(self, resolution: FaceResolution) -> str:
+    def unresolved(self, resolution: FaceResolution, stepper: str = "") -> str:
         """The numerical diffusion |v| d/2, which there is at any Peclet number."""
         if resolution.diffusion < _LITTLE:
             return ""
@@ -166,15 +207,13 @@ class Centred(FluxKind):
     """B(w) = eps - w/2: second order; negative, hence not monotone, where the Peclet number |w|/eps exceeds 2."""
 
     kind: Literal["centred"] = "centred"
+    instead = "flux scharfetter-gummel"
     order = 2
     requires_diffusion = True
 
     def consequence(self, resolution: FaceResolution) -> str:
         """It is not monotone there."""
-        return (
-            ": the centred flux is not monotone there, so that the density may oscillate and become negative; use flux "
-            f"scharfetter-gummel, stepper muscl{resolution.finer}"
-        )
+        return ": the centred flux is not monotone there, so that the density may oscillate and become negative"
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face (face,)."""
@@ -197,10 +236,7 @@ class ScharfetterGummel(FluxKind):
 
     def consequence(self, resolution: FaceResolution) -> str:
         """It is upwind there, with the numerical diffusion of that."""
-        return (
-            f": first order in space there, with numerical diffusion up to |v| d/2, {resolution.added}; use stepper "
-            f"muscl{resolution.finer}"
-        )
+        return f": first order in space there, with numerical diffusion up to |v| d/2, {resolution.added}"
 
     def weight(self, w: Array, eps: float) -> Array:
         """B(w) of each face (face,)."""
@@ -228,6 +264,7 @@ class SquareRoot(FluxKind):
     """
 
     kind: Literal["square-root"] = "square-root"
+    instead = "flux scharfetter-gummel"
     order = 2
     monotone = True
     keeps_gibbs = True
@@ -236,9 +273,10 @@ class SquareRoot(FluxKind):
 
     def consequence(self, resolution: FaceResolution) -> str:
         """Its rates are too large there."""
+        half = 0.5 * resolution.peclet
         return (
-            f", where the rates of the square-root flux are exp(P/2), too large: they add a diffusion of "
-            f"{resolution.added}; use flux scharfetter-gummel{resolution.finer}"
+            ", where the rates of the square-root flux are exp(P/2), too large: the drift is (2 epsilon/d) sinh(P/2) "
+            f"for v, up to {math.sinh(half) / half:.3g} times it, with a diffusion of {resolution.added}"
         )
 
     def peclet(self, net: Array) -> Array:

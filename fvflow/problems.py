@@ -12,7 +12,7 @@ import numpy as np
 from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
-from fvflow.fluxes import Flux
+from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix, SolverMemory, inner
 from fvflow.mesh import Array, Mesh
 
@@ -142,28 +142,6 @@ class Problem(Protocol):
         """Mass through each face per unit time (face,), positive from owner to neighbour."""
 
 
-def dissipation(problem: Problem, density: Array, time: float) -> float:
-    """sum_s F_s (mu_K - mu_L), mu = E'(rho): the rate -dE/dt with the potential held fixed.
-
-    Infinite if the energy is, and if mass flows to where mu = -infinity, as in an empty cell under the entropy.
-    """
-    energy = problem.energy(time)
-    assert energy is not None
-    if not math.isfinite(energy.value(density)):
-        return math.inf
-    with np.errstate(invalid="ignore", over="ignore"):
-        chemical = energy.first(density)
-        flux = problem.flux(density, time)
-        moving = flux != 0
-        rates = (flux * (chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]))[moving]
-        return math.inf if (rates == np.inf).any() else float(rates.sum())
-
-
-def total_variation(mesh: Mesh, density: Array) -> float:
-    """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
-    return float(mesh.area @ np.abs(density[mesh.owner] - density[mesh.neighbour]))
-
-
 def _cached(cache: dict[tuple[str, float], Any], name: str, time: float, compute: Callable[[float], T]) -> T:
     """compute(time), from a cache of the last few results."""
     if (name, time) not in cache:
@@ -191,8 +169,8 @@ class FokkerPlanck:
     _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.epsilon == 0.0 and (flux := self.flux_kind).requires_diffusion:
-            raise CaseError(f"flux {flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
+        if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:
+            raise CaseError(f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind, which allows epsilon 0")
 
     def coefficients(self, time: float) -> tuple[Array, Array]:
         """down = T B(-w) and up = T B(w) of each face (face,), so that F = down rho_K - up rho_L."""
@@ -203,6 +181,14 @@ class FokkerPlanck:
         conductance = self.mesh.transmissibility
         down = conductance * self.flux_kind.weight(-w, self.epsilon)
         return down, conductance * self.flux_kind.weight(w, self.epsilon)
+
+    def resolution(self, time: float) -> CellResolution:
+        """How well the faces of each cell resolve the drift, for eps > 0."""
+
+        def compute(at: float) -> CellResolution:
+            return CellResolution.of(self.mesh, self.flux_kind, *self.coefficients(at), self.epsilon)
+
+        return _cached(self._cache, "resolution", self._drift_time(time), compute)
 
     def _drift_time(self, time: float) -> float:
         """The time at which the drift is evaluated: that of the start if it is steady."""

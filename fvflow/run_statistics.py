@@ -13,13 +13,14 @@ from fvflow.diagnostics import ERRORS, STEPS
 from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
-from fvflow.linalg import inner
+from fvflow.linalg import inner, total_variation
 from fvflow.mesh import Mesh
-from fvflow.problems import Problem, State, total_variation
+from fvflow.problems import Problem, State
 from fvflow.time_error import TimeErrorMonitor
 
-_FIXED = ("mesh", "energy", "may_ring", "reference")  # known before the run
+_FIXED = ("mesh", "energy", "may_ring", "reference", "look_interval")  # known before the run
 _MONITORS = ("time_error", "convexity")
+_LOOKS = 100  # at how many times of a run the resolution is looked at
 
 
 @dataclass
@@ -64,7 +65,9 @@ class RunStatistics:
     time_error: TimeErrorMonitor | None = None
     """Estimate of the error in time."""
     resolution: FaceResolution | None = None
-    """How well the cells resolve the drift where the mass is, at the frame where that is worst."""
+    """How well the cells resolve the drift where the mass is: each number at the time when it is largest."""
+    look_interval: float = 0.0
+    """Time between two looks at the resolution."""
     convexity: EviMonitor | None = None
     """Monitor of the inequalities that follow from convexity along geodesics."""
     cost: float = 0.0
@@ -86,6 +89,7 @@ class RunStatistics:
     largest_cell_share: float = 0.0
     """Largest part of the mass in one cell, after the last step."""
     _variation: float = field(default=np.inf, repr=False)
+    _next_look: float = field(default=-np.inf, repr=False)
     _energy: float = field(default=np.inf, repr=False)
     _initial_energy: float = field(default=np.nan, repr=False)
     reference: Reference | None = None
@@ -106,11 +110,17 @@ class RunStatistics:
         energy_each_step: bool,
         may_ring: bool = False,
         error_in_time: tuple[int, float] | None = None,
+        span: float = 0.0,
     ) -> RunStatistics:
         """The statistics at the start of a run."""
         time_error = None if error_in_time is None else TimeErrorMonitor(problem.mesh.volume, *error_in_time)
         made = RunStatistics(
-            problem.mesh, time=initial.time, may_ring=may_ring, time_error=time_error, reference=reference
+            problem.mesh,
+            time=initial.time,
+            may_ring=may_ring,
+            time_error=time_error,
+            reference=reference,
+            look_interval=span / _LOOKS,
         )
         energy = problem.energy(initial.time)
         if not energy_each_step or energy is None:
@@ -162,14 +172,20 @@ class RunStatistics:
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
 
-    def saved(
-        self, state: State, diagnostics: Mapping[str, Any], resolution: FaceResolution | None = None
-    ) -> dict[str, float]:
+    def due(self, state: State) -> bool:
+        """Whether the resolution has to be looked at: at evenly spaced times, a hundred at most."""
+        return state.time >= self._next_look
+
+    def resolved(self, state: State, resolution: FaceResolution | None) -> None:
+        """Update the statistics with how well the cells resolve the drift where the mass of a state is."""
+        self._next_look = state.time + self.look_interval
+        if resolution is not None:
+            self.resolution = resolution if self.resolution is None else self.resolution.largest(resolution)
+
+    def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
         """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
         if self.time_error is not None:
             self.time_error.saved()
-        if resolution is not None and (self.resolution is None or resolution.diffusion > self.resolution.diffusion):
-            self.resolution = resolution
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
         for name in (name for name in ERRORS if name in self.last):
             self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from fvflow.diagnostics import diagnostics_at, errors, moments
+from fvflow.diagnostics import diagnostics_at, dissipation, errors, moments
 from fvflow.mesh import Box
-from fvflow.problems import State, dissipation
+from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from tests.scenes import final, ou
 

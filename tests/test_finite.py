@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from fvflow import Box, Case
+from fvflow.diagnostics import dissipation
 from fvflow.energies import EntropyTerm, PotentialTerm, PowerTerm, TotalEnergy
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel
-from fvflow.problems import FokkerPlanck, GradientFlow, State, dissipation
+from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.steppers import LJKO, ImplicitEuler, finite_embedded_step, finite_step
 from fvflow.time_error import TimeErrorMonitor
 

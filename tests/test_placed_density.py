@@ -11,8 +11,9 @@ from scipy.special import erfc
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from fvflow.exact import Facts
-from fvflow.fields import Drift, Gaussian, Spike
-from fvflow.mesh import Box, Graded, cells_of
+from fvflow.fields import Drift, Gaussian, Spike, Uniform
+from fvflow.fields.sampling import deviation_in_cells
+from fvflow.mesh import Box, Graded, box_outside, cells_of
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.voronoi_dual import dual_mesh
 from tests.meshes import SHAPES, acute
@@ -97,6 +98,78 @@ def test_the_deviation_is_measured_along_the_principal_axes():
     assert coverage(Gaussian((1e-9,), ((0.01,),)), graded).deviation == pytest.approx(0.1 / width)
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.4])
+def test_the_shape_of_a_cell_counts_on_every_mesh(turn):
+    """Stretched cells as a grid and as polygons, turned with the Gaussian."""
+    flat = Box((-4.0, -4.0), (4.0, 4.0), (40, 800)).build()  # cells of 0.2 by 0.01
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    turned = mesh_from_cells(flat.points @ rotation.T, flat.cell_points)
+    for covariance in (np.diag([4e-4, 4e-4]), np.array([[4e-2, 9e-4], [9e-4, 1e-4]])):
+        there = rotation @ covariance @ rotation.T
+        there = 0.5 * (there + there.T)
+        assert deviation_in_cells(turned, np.array([0.01, 0.01]), there) == pytest.approx(
+            deviation_in_cells(flat, np.array([0.01, 0.01]), covariance), rel=1e-9
+        )
+    assert deviation_in_cells(turned, np.zeros(2), 4e-4 * np.eye(2)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("bandwidth", [0.01, 0.1])
+def test_a_kernel_narrower_than_a_cell_is_told_or_refused(bandwidth, tmp_path):
+    (tmp_path / "x.csv").write_text("x\n0.37\n")
+    case = Case.parse(OU).replace(
+        {"initial": {"kind": "samples", "file": str(tmp_path / "x.csv"), "bandwidth": bandwidth}}
+    )
+    if bandwidth < 0.05:
+        with pytest.raises(CaseError, match=r"bandwidth of the density is 0.05 cells, .* or bandwidth: none"):
+            case.prepare()
+        assert case.replace({"initial.bandwidth": "none"}).prepare().remarks() == []
+    else:
+        (remark,) = case.prepare().remarks()
+        assert remark == "the smallest bandwidth of the initial density is 0.5 cells: the mesh hardly resolves it"
+
+
+def test_two_cells_but_for_round_off_are_two_cells():
+    exactly = Case.parse(OU).replace({"initial.covariance": [[(0.4 * (1 - 1e-13)) ** 2]]})
+    assert exactly.prepare().densities[0].coverage.deviation < 2.0
+    assert exactly.prepare().remarks() == []
+
+
+@pytest.mark.parametrize("name", [name for name in MESHES if name != "tetrahedra_nodes"])
+def test_a_uniform_density_fills_the_part_of_each_cell_in_its_box(name):
+    """Mass and mean of the box, wherever its faces are; nothing is rounded to whole cells."""
+    mesh = MESHES[name]()
+    low, size = mesh.points.min(axis=0), np.ptp(mesh.points, axis=0)
+    lower, upper = low + 0.21 * size, low + 0.83 * size
+    share = Uniform(tuple(lower), tuple(upper)).sample(mesh, {})
+    assert 0.0 <= share.min() <= share.max() <= 1.0
+
+    def inside(at, cells):
+        return ((at >= lower) & (at <= upper)).all(axis=1).astype(float)
+
+    sampled = mesh.integral(inside, 40) / mesh.volume
+    np.testing.assert_allclose(share, sampled, atol=0.08)
+    assert mesh.volume @ share == pytest.approx(mesh.volume @ sampled, rel=0.03)
+
+
+def test_a_uniform_density_within_one_cell_has_its_mass():
+    line = Case.parse(OU).replace({"initial": {"kind": "uniform", "lower": [0.31], "upper": [0.34]}}).prepare()
+    assert line.initial.mass == 1.0
+    assert (line.initial.density > 0).sum() == 1
+    with pytest.raises(CaseError, match=r"the box from \[0.4\] to \[0.3\] is empty .*; give lower < upper"):
+        Case.parse(OU).replace({"initial": {"kind": "uniform", "lower": [0.4], "upper": [0.3]}}).prepare()
+
+
+def test_a_uniform_box_over_a_missing_corner_is_refused():
+    box = {"kind": "uniform", "lower": [-0.5, -0.5], "upper": [0.5, 0.5]}
+    heat = "mesh: {kind: gmsh, file: cases/l-shape.msh}\nflow: {kind: fokker-planck, epsilon: 1}\n"
+    case = Case.parse(heat + "initial: {kind: uniform}\ntimes: {end: 0.1, step: 0.1}").replace({"initial": box})
+    with pytest.raises(CaseError, match="25 % of the density is outside the mesh"):
+        case.prepare()
+    nodes = SHAPES["tetrahedra_nodes"]()
+    assert box_outside(nodes, np.full(3, 0.1), np.full(3, 0.9)) == 0.0
+    assert box_outside(nodes, np.full(3, 0.5), np.array([1.5, 1.0, 1.0])) == pytest.approx(0.5)
+
+
 def test_a_mixture_is_as_narrow_as_its_narrowest_and_as_far_out_as_its_parts():
     case = Case.parse(OU).replace(
         {
@@ -147,7 +220,9 @@ def test_a_file_on_a_smaller_mesh_loses_no_mass_without_a_word(tmp_path):
     path = tmp_path / "wide.nc"
     Case.parse(OU).write(path)
     smaller = Case.parse(OU).replace({"initial": {"kind": "file", "file": str(path)}, "mesh.upper": [2.9]})
-    with pytest.raises(CaseError, match="outside"):
+    with pytest.raises(
+        CaseError, match=r"% of the density is outside the mesh, .* or `truncate: [\d.]+` to cut it off"
+    ):
         smaller.prepare()
     cut = smaller.replace({"initial.truncate": 0.01}).prepare()
     assert 1e-5 < cut.densities[0].coverage.off_mesh < 1e-2

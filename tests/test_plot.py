@@ -286,3 +286,32 @@ def test_results_say_what_is_drawn():
     assert plot.figure(made(1, 20, {"kind": "spectrum", "epsilon": 1, "count": 9}), colours="each").axes[6:] == []
     del ds.attrs["drawn"]
     assert maps(plot.figure(ds))[0][0].get_title() == "rho", "as in results that do not say it"
+
+
+@pytest.mark.parametrize("mesh", ["grid", "tetrahedra"])
+def test_the_section_shows_where_the_mass_is(mesh):
+    """A spike near the lowest wall; a density all over is shown half-way."""
+    cells = "{kind: box, lower: [0, 0, 0], upper: [1, 1, 1], cells: [4, 5, 6]}"
+    if mesh == "tetrahedra":
+        cells = "{kind: gmsh, file: cases/ball.msh, control_volumes: nodes, delaunay: true}"
+    case = Case.parse(f"""
+mesh: {cells}
+flow: {{kind: fokker-planck, epsilon: 1}}
+initial: {{kind: spike, at: [0.2, 0.3, {0.1 if mesh == "grid" else -0.8}]}}
+times: {{end: 1.0e-5, step: 1.0e-5}}
+""")
+    spike = plot.figure(case.run())
+    level = float(re.search(r"section z = (-?[\d.]+), where most of the mass is", spike.get_suptitle())[1])
+    assert level == pytest.approx(1 / 12 if mesh == "grid" else -0.8, abs=0.01 if mesh == "grid" else 0.2)
+    shown = [float(np.max(child.get_array())) for child in (panel.collections[0] for panel in maps(spike)[0])]
+    assert min(shown) > 1.0
+    flat = plot.figure(case.replace({"initial": {"kind": "uniform"}}).run())
+    assert "where most" not in flat.get_suptitle()
+
+
+def test_a_frame_is_drawn_once():
+    times = np.linspace(0, 1, 11)
+    for choice in (chosen(times, None, [0.3, 0.31]), chosen(times, [3, 3, -8], None)):
+        assert choice.indices == [3]
+        assert "frames asked for, 1 of them different" in choice.note
+    assert chosen(times, [-1, 0], None).indices == [10, 0]

@@ -135,7 +135,7 @@ def test_a_kernel_estimate_is_the_mixture_of_its_kernels(mesh, chunk, monkeypatc
     lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
     random = np.random.default_rng(7)
     positions, weights = random.uniform(lower, upper, (13, mesh.dimension)), random.uniform(1, 2, 13)
-    width = max(0.3, 1.05 * float(mesh.volume.max()) ** (1 / mesh.dimension))  # below, a mixture takes more points
+    width = max(0.3, 1.05 * sampling.widest(mesh, np.arange(mesh.cells)))  # below, a mixture takes more points
     covariance = tuple(map(tuple, (width**2 * np.eye(mesh.dimension)).tolist()))
     parts = [Component(tuple(x), covariance, w) for x, w in zip(positions.tolist(), weights, strict=True)]
     estimate = ArraySamples(positions, weights, width, truncate=0.99)
@@ -147,7 +147,7 @@ def test_a_kernel_estimate_is_the_mixture_of_its_kernels(mesh, chunk, monkeypatc
 def test_a_kernel_that_the_quadrature_does_not_resolve_is_refused():
     """On a grid it is exact, however narrow; elsewhere the narrowest that is allowed keeps its mass to 1e-3."""
     mesh = meshes.SHAPES["polygons"]()
-    middle, widest = [[0.5, 0.5]], np.sqrt(mesh.volume.max())
+    middle, widest = [[0.5, 0.5]], sampling.widest(mesh, np.arange(mesh.cells))
     with pytest.raises(
         CaseError, match=r"bandwidth 0\.01 is not resolved by .*; use 0\.0\d+ or more, a finer mesh, or"
     ):
@@ -217,7 +217,9 @@ def test_weights_are_those_of_repeated_samples(folder):
 def test_what_is_cut_off_may_be_allowed(folder):
     """The rest is scaled to the mass."""
     (folder / "O.csv").write_text("x\n" + "0.31\n" * 99 + "7\n")
-    with pytest.raises(CaseError, match=r"0\.01 of the weight is outside the mesh \(1 of 100 samples\)"):
+    with pytest.raises(
+        CaseError, match=r"1 % of the density is outside the mesh \(1 of 100 samples are outside the mesh\)"
+    ):
         read(folder, "file: O.csv").prepare()
     case = read(folder, "file: O.csv, truncate: 0.01, mass: 3")
     assert case.run().mass[0] == pytest.approx(3.0, rel=1e-14)
@@ -275,11 +277,12 @@ BAD = [  # the samples without their kind, what is said
     ("file: pickle.npy", r"is not an \.npy file \(pickled objects are not read\)"),
     ("file: missing.npy", r"missing\.npy: cannot be read \(No such file or directory\)"),
     ("file: S.nc", r"S\.nc: is neither \.csv nor \.npy; convert it"),
-    ("file: off.csv", r"off\.csv: 0\.5 of the weight is outside the mesh \(1 of 2 samples\), more than truncate: 0\.001"
-                      r"; enlarge the mesh, or allow it by truncate: 0\.5$"),
-    ("file: off.csv, truncate: 0.4", r"0\.5 of the weight is outside the mesh .* more than truncate: 0\.4"),
-    ("file: far.csv", r"1 of the weight is outside the mesh \(1 of 1 samples\), more than truncate: 0\.001; enlarge t"),
-    ("file: S.csv, bandwidth: 1.5", r"0\.1\d+ of the mass of the kernels is outside the mesh \(0 of 1000 samples\)"),
+    ("file: off.csv", r"initial: 50 % of the density is outside the mesh \(1 of 2 samples are outside the mesh\), at mo"
+                      r"st 0\.1 % is allowed; use a mesh that holds it, or `truncate: 0\.6` to cut it off$"),
+    ("file: off.csv, truncate: 0.4", r"50 % of the density is outside the mesh .* at most 40 % is allowed"),
+    ("file: far.csv", r"100 % of the density is outside the mesh \(1 of 1 samples .* use a mesh that holds it$"),
+    ("file: S.csv, bandwidth: 1.5", r"19\.5 % of the density is outside the mesh, at most 0\.1 % is allowed; .*0\.2"),
+    ("file: S.csv, bandwidth: 0.001", r"smallest bandwidth of the density is 0\.\d+ cells, .* or bandwidth: none$"),
     ("file: S.csv, bandwidth: 0", r"expected a number > 0, got 0"),
     ("file: S.csv, bandwidth: broad", r"expected a number, got \"broad\""),
     ("file: S.csv, truncate: 1", r"expected a number < 1, got 1"),

@@ -412,6 +412,7 @@ def _write_bad(folder):
     (folder / "text.nc").write_text("no netCDF")
     line = [np.linspace(-2, 2, 5)]
     write_nc(folder / "degrees.nc", line, line[0], units="degrees_east")
+    write_nc(folder / "nanometres.nc", line, line[0], units="nm")
     write_nc(folder / "twice.nc", [np.array([-2.0, 1.0, 1.0, 2.0])], np.arange(4.0))
     with netCDF4.Dataset(folder / "other.nc", "w") as file:
         for name in ("q", "t", "x", "many"):
@@ -437,6 +438,7 @@ BAD = [  # where, the table without its kind, what is said
     (V, "file: columns.csv", r'its header is "x,z,value"; give the columns x, value or x, y, value or'),
     (V, "file: semicolons.csv", r'its header is "x;value"'),
     (V, "file: none.csv", r"has a header and no rows"),
+    (V, "file: nanometres.nc, field: V", r"x is in nm, and coordinates are .* convert .* units: 1 \(1, m and none"),
     (V, "file: one.csv", r"has 1 node\(s\) along x; give two or more"),
     (V, "file: three.csv, method: cubic", r"has 3 nodes along x; method cubic needs 4 or more"),
     (V, "file: small.csv", r"covers -1 <= x <= 1.5, and the point x = -1.95 is outside; give a larger table, or out"),

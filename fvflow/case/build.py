@@ -48,6 +48,10 @@ class Parts(Protocol):
         """The density at the start, as it is described or by default."""
 
     @property
+    def initial(self) -> DensityKind | None:
+        """The density at the start; None if the flow needs none and none is given."""
+
+    @property
     def exact(self) -> ClosedForm | None:
         """The closed form that it is compared with."""
 
@@ -75,7 +79,7 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
     stages.run(("flow",), lambda: require_finite_energy(problem, initial.values, times.save_time(0)))
     stages.finish()
-    densities = [initial]
+    densities = [initial] if parts.initial is not None else []
     if facts.target is not None:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)

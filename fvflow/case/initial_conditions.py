@@ -41,11 +41,20 @@ class PlacedDensity:
     """How it lies on the mesh; None if its true total is not known."""
     mass_unspecified: bool = False
     """Whether it had values of its own and the case does not say whether they are kept."""
+    partner: str = ""
+    """The role of the density that has to have the same mass; empty if none has."""
 
     @property
     def scaled(self) -> bool:
         """Whether it has values of its own that were scaled without a word in the case."""
         return self.mass_unspecified and abs(self.integral / self.mass - 1.0) > _ROUND_OFF
+
+    @property
+    def _keeping(self) -> str:
+        """How its integral is kept."""
+        if not self.partner:
+            return "`mass: integral` keeps it"
+        return f"`mass: integral`, with `mass: {self.integral:.6g}` in the {self.partner} density, keeps it"
 
     def remarks(self) -> Iterator[str]:
         """Sentences on what the mesh or a scaling made of it."""
@@ -53,13 +62,13 @@ class PlacedDensity:
         if self.scaled:
             yield (
                 f"the {self.role} density has the integral {self.integral:.6g} and is scaled to the mass "
-                f"{self.mass:g}; `mass: integral` keeps it, `mass: {self.mass:g}` says that this is meant"
+                f"{self.mass:g}; {self._keeping}, `mass: {self.mass:g}` says that this is meant"
             )
         if coverage.off_mesh > _OUTSIDE:
             yield f"{_percent(coverage.off_mesh)} of the {self.role} density is outside the mesh and {coverage.fate}"
-        if coverage.deviation < _COARSE:
+        if coverage.deviation < _COARSE * (1.0 - _ROUND_OFF):
             yield (
-                f"the smallest standard deviation of the {self.role} density is {coverage.deviation:.2g} cells: the "
+                f"the smallest {coverage.measure} of the {self.role} density is {coverage.deviation:.3g} cells: the "
                 "mesh hardly resolves it"
             )
         if coverage.note:
@@ -71,7 +80,7 @@ class PlacedDensity:
         if self.coverage is not None:
             clauses.append(f"{_percent(self.coverage.off_mesh)} outside the mesh" if self.coverage.off_mesh else "")
             if np.isfinite(self.coverage.deviation):
-                clauses.append(f"smallest standard deviation {self.coverage.deviation:.3g} cells")
+                clauses.append(f"smallest {self.coverage.measure} {self.coverage.deviation:.3g} cells")
             clauses.append(self.coverage.note)
         return "; ".join(filter(None, clauses))
 
@@ -141,22 +150,24 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
     mass = total if kind.scaled_mass is None else kind.scaled_mass
     values = density if kind.scaled_mass is None else density * (mass / total)
-    return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified)
+    partner = "" if facts.target is None else {"initial": "target", "target": "initial"}[role]
+    return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified, partner)
 
 
 def _require_covered(coverage: Coverage, truncate: float) -> None:
     """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
-    if coverage.deviation < _COARSEST:
+    if coverage.deviation < _COARSEST * (1.0 - _ROUND_OFF):
         raise CaseError(
-            f"the smallest standard deviation of the density is {coverage.deviation:.2g} cells, and at least "
-            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or {{kind: spike, "
-            "at: [...]} for all mass at a point"
+            f"the smallest {coverage.measure} of the density is {coverage.deviation:.2g} cells, and at least "
+            f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or "
+            f"{coverage.instead}"
         )
     if coverage.off_mesh > truncate:
         share = _rounded_up(coverage.off_mesh)
         cut = f", or `truncate: {share:g}` to cut it off" if share < _MOST_CUT else ""
+        note = f" ({coverage.note})" if coverage.note else ""
         raise CaseError(
-            f"{_percent(coverage.off_mesh)} of the density is outside the mesh, at most {_percent(truncate)} is "
+            f"{_percent(coverage.off_mesh)} of the density is outside the mesh{note}, at most {_percent(truncate)} is "
             f"allowed; use a mesh that holds it{cut}"
         )
 

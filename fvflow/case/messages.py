@@ -181,6 +181,8 @@ def _known(cls: type, values: Any, path: Path) -> list[str]:
 def _place_of(cls: type, values: Any, path: Path) -> str:
     """Where a key that stands at the top of a case belongs, as a question; empty if nowhere."""
     name = str(path[-1])
+    if len(path) == 1 and name in (_at(values, ("parameters",)) or {}):
+        return f"; did you mean parameters.{name}?"
     owners = [key for key in values if len(path) == 1 and isinstance(values[key], dict)]
     places = [f"{key}.{name}" for key in owners if name in _known(cls, values, (key,))]
     return f"; did you mean {places[0]}?" if places else ""

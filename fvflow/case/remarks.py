@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from fvflow.flows import BaseFlow
@@ -37,10 +38,12 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
     if resolution is not None and max(resolution.share, resolution.diffusion) > _LARGE_SHARE:
         sentence = flow.unresolved(resolution)
         yield from [f"the Peclet number |v| d/epsilon was {sentence}"] if sentence else []
-    if statistics.minimum < -_NEGATIVE * statistics.mean_density:
+    infinite = statistics.minimum < 0 and statistics.last.get("energy") == math.inf
+    if infinite or statistics.minimum < -_NEGATIVE * statistics.mean_density:
         yield (
             f"the density became negative, down to {statistics.minimum:.3g} where its mean is "
-            f"{statistics.mean_density:.3g}: the method is not positive in these steps; `positivity` says what is"
+            f"{statistics.mean_density:.3g}{', so that its energy is infinite' if infinite else ''}: the method is not "
+            "positive in these steps; `positivity` says what is"
         )
     if (share := statistics.largest_cell_share) > 0.5 ** (dimension + 1):
         yield (

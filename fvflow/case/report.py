@@ -35,12 +35,16 @@ def report(
         **{f"{density.role} density": density.describe() for density in simulation.densities},
         "walls": _walls(mesh, flow.drift(parameters), simulation.initial.time),
         "steps": _steps(simulation, asked),
+        "error in time": flow.error_in_time_note(problem, simulation.times),
         "method": flow.describe(mesh.extent),
         "positivity": simulation.positivity(),
     }
     start = f"at t = {simulation.initial.time:g}"
     resolution = flow.resolution(problem, simulation.initial)
-    if resolution is not None:
+    if resolution is not None and not simulation.densities:  # only the run tells where its mass is
+        where = ", above 2 in places; the run tells what that does if mass is there" if resolution.share else ""
+        found["Peclet number"] = f"at most {resolution.peclet:.3g} (|v| d/epsilon over a face){where}"
+    elif resolution is not None:
         largest = f"at most {resolution.peclet:.3g} {start} where there is mass (|v| d/epsilon over a face)"
         found["Peclet number"] = ", ".join(filter(None, (largest, flow.unresolved(resolution))))
     diffusion = problem.numerical_diffusion()
@@ -52,7 +56,7 @@ def report(
     found["result"] = f"about {_sized(_file_bytes(simulation))}"
     if flow.can_be_timed:
         found["time"] = runtime(simulation, parameters).describe()
-    return found
+    return {name: sentence for name, sentence in found.items() if sentence}
 
 
 def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEstimate:

@@ -50,6 +50,7 @@ class Simulation:
             energy_each_step=flow.energy_each_step,
             may_ring=flow.may_ring(problem),
             error_in_time=flow.error_in_time(problem, self.times),
+            span=self.times.stop - self.initial.time,
         )
 
     def frames(self, watch: Watch | None = None, checkpoint: Tree | None = None) -> Iterator[Frame]:
@@ -70,6 +71,7 @@ class Simulation:
         for state in states:
             self.reached = None
             statistics(state)
+            self._look(state)
             if saves <= self.times.saves and state.time == self.times.save_time(saves):
                 yield self._frame(state)
                 saves, count = saves + 1, count + 1
@@ -80,12 +82,17 @@ class Simulation:
         """What is stored of a state."""
         on_faces = self.flow.face_fields()
         diagnostics = diagnostics_at(self.problem, state, self.reference)
-        diagnostics |= self.statistics.saved(state, diagnostics, self.flow.resolution(self.problem, state))
+        diagnostics |= self.statistics.saved(state, diagnostics)
         fields = {name: values for name, values in state.fields.items() if name not in on_faces}
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = self.problem.flux(state.density, state.time)
         return Frame(state.time, state.density, diagnostics, fields, face_fields)
+
+    def _look(self, state: State) -> None:
+        """See how well the cells resolve the drift, if it is time."""
+        if self.statistics.due(state):
+            self.statistics.resolved(state, self.flow.resolution(self.problem, state))
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""

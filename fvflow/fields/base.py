@@ -24,6 +24,10 @@ class Coverage:
     """What became of the mass outside the mesh."""
     note: str = ""
     """What else became of it, as a sentence."""
+    measure: str = "standard deviation"
+    """What `deviation` is of it, in words."""
+    instead: str = "{kind: spike, at: [...]} for all mass at a point"
+    """What to write if its width does not matter."""
 
 
 class DensityKind:

@@ -20,7 +20,7 @@ from fvflow.fields.samples import Samples
 from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
 from fvflow.fields.spike import Spike
 from fvflow.fields.table import TableDensity
-from fvflow.mesh import Array, FilePath, Mesh, Subset, stored_field, stored_time, transfer
+from fvflow.mesh import Array, FilePath, Mesh, Subset, box_outside, box_share, stored_field, stored_time, transfer
 from fvflow.mesh.core import freeze
 
 _MOVED_IN = "moved in, or lost where the whole cell is outside"
@@ -133,7 +133,7 @@ class ExpressionDensity(ValuedDensity):
 
 @dataclass(frozen=True)
 class Uniform(DensityKind):
-    """A constant density in all cells, or in those whose centre lies between `lower` and `upper`."""
+    """A constant density, everywhere or between `lower` and `upper`: in each cell by the part of it in that box."""
 
     lower: Point | None = None
     """Lower corner of the box that has mass; no lower bound by default."""
@@ -147,21 +147,27 @@ class Uniform(DensityKind):
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
-        inside = np.ones(mesh.cells, dtype=bool)
-        if self.lower is not None:
-            inside &= (mesh.centre >= checked_point(self.lower, mesh, "lower")).all(axis=1)
-        if self.upper is not None:
-            inside &= (mesh.centre <= checked_point(self.upper, mesh, "upper")).all(axis=1)
-        return inside.astype(float)
+        if self.lower is None and self.upper is None:
+            return np.ones(mesh.cells)
+        return box_share(mesh, *self._corners(mesh))
 
     def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage | None:
-        """The part of the box outside that of the mesh; None if the box is not bounded on all sides."""
+        """The part of the box outside the mesh; None if the box is not bounded on all sides."""
         if self.lower is None or self.upper is None:
             return None
-        points = facts.mesh.points
-        lower, upper = (checked_point(corner, facts.mesh, "") for corner in (self.lower, self.upper))
-        inside = np.minimum(upper, points.max(axis=0)) - np.maximum(lower, points.min(axis=0))
-        return Coverage(1.0 - float(np.prod(np.maximum(inside, 0.0) / (upper - lower))))
+        return Coverage(box_outside(facts.mesh, *self._corners(facts.mesh)))
+
+    def _corners(self, mesh: Mesh) -> tuple[Array, Array]:
+        """The corners of the box (dim,), those of the mesh where it has none; raises CaseError if they are swapped."""
+        least, most = mesh.points.min(axis=0), mesh.points.max(axis=0)
+        lower = least if self.lower is None else checked_point(self.lower, mesh, "lower")
+        upper = most if self.upper is None else checked_point(self.upper, mesh, "upper")
+        if not (lower < upper).all():
+            raise CaseError(
+                f"the box from {lower.tolist()} to {upper.tolist()} is empty (the mesh: {least.tolist()} to "
+                f"{most.tolist()}); give lower < upper along every axis"
+            )
+        return lower, upper
 
 
 @dataclass(frozen=True)
@@ -204,15 +210,13 @@ class FromFile(DensityKind):
     def _transferred(self, mesh: Mesh) -> tuple[Array, float]:
         status = os.stat(self.file) if os.path.exists(self.file) else None
         stamp = None if status is None else (status.st_mtime_ns, status.st_size)
-        return _transferred_density(mesh, self.file, self.field, self.time, self.truncate, stamp)
+        return _transferred_density(mesh, self.file, self.field, self.time, stamp)
 
 
 @lru_cache(maxsize=1)  # needed for the mass, for the density and for the coverage
-def _transferred_density(
-    mesh: Mesh, file: str, name: str, time: float | None, truncate: float, stamp: object
-) -> tuple[Array, float]:
+def _transferred_density(mesh: Mesh, file: str, name: str, time: float | None, stamp: object) -> tuple[Array, float]:
     source, density = stored_field(file, name, time)
-    return transfer(source, mesh, density, truncate)
+    return transfer(source, mesh, density, truncate=1.0)  # what is outside is judged with that of other kinds
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,10 +15,12 @@ from fvflow.fields.base import Coverage, DensityKind
 from fvflow.fields.density_types import Truncate
 from fvflow.fields.expression import Parameters
 from fvflow.fields.number_file import ending, line_of, read_array, read_rows, shared
+from fvflow.fields.sampling import widest
 from fvflow.fields.weighted_samples import WeightedSamples
 from fvflow.mesh import Array, FilePath, Mesh
 
 Bandwidth = Annotated[float, Gt(0)] | Literal["none"]
+_NONE = 1e-300  # width of no cell
 _LEAST = 1e-3  # share of the weight outside the mesh that is cut off without being asked for
 
 
@@ -46,22 +48,15 @@ class SampledDensity(DensityKind):
 
     def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage:
         """The mass outside the mesh, and how many samples."""
-        count = self.outside(facts.mesh)
-        note = f"{count} of {len(self.samples().weights)} samples are outside the mesh" if count else ""
-        return Coverage(self.mass_off_mesh(facts.mesh), note=note)
+        mesh, cells = facts.mesh, self.samples().cells(facts.mesh)
+        count = int((cells < 0).sum())
+        note = f"{count} of {len(cells)} samples are outside the mesh" if count else ""
+        width = math.inf if self.bandwidth == "none" else self.bandwidth / max(widest(mesh, cells[cells >= 0]), _NONE)
+        return Coverage(self.mass_off_mesh(mesh), width, note=note, measure="bandwidth", instead="bandwidth: none")
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
-        """Density of each cell (cell,); raises CaseError if a larger share than `truncate` lies outside the mesh."""
-        samples = self.samples()
-        density, off = _estimated(samples, mesh, self.bandwidth)
-        if off > self.truncate:
-            what = "weight" if self.bandwidth == "none" else "mass of the kernels"
-            advice = f", or allow it by truncate: {math.ceil(100 * off) / 100:g}" if off < 0.99 else ""
-            raise CaseError(
-                f"{samples.name}: {off:.3g} of the {what} is outside the mesh ({self.outside(mesh)} of "
-                f"{len(samples.weights)} samples), more than truncate: {self.truncate:g}; enlarge the mesh{advice}"
-            )
-        return density
+        """Density of each cell (cell,)."""
+        return _estimated(self.samples(), mesh, self.bandwidth)[0]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields.base import Sampling
-from fvflow.mesh import EVERY, Array, Mesh, Subset
+from fvflow.mesh import EVERY, Array, Index, Mesh, Subset
 
 _MANY = 10**6  # values of erfc for which importing scipy.special pays
 _erfc = np.frompyfunc(math.erfc, 1, 1)
@@ -62,22 +63,46 @@ def _gauss_points(mesh: Mesh, mean: Array, covariance: Array) -> int:
 
 
 def deviation_in_cells(mesh: Mesh, mean: Array, covariance: Array) -> float:
-    """The smallest sigma_e/h_e of the principal axes e, with h_e = sqrt(sum_a e_a^2 h_a^2) and h the widths of a cell.
+    """min_e sigma_e/h_e over all directions e, with sigma_e^2 = e.S e and h_e^2 = e.H e of the cell at the mean.
 
-    The cell is the one at the mean; on meshes that are no grids all h_a are |K|^(1/d).
+    S is the covariance and H the `squared_widths` of the cell: the smallest eigenvalue of H^-1 S is the square.
     """
-    width = _widths_at(mesh, mean)
-    variance, direction = np.linalg.eigh(covariance)
-    return float(np.sqrt(variance / (direction.T**2 @ width**2)).min())
+    cell = np.argmin(((mesh.centre - mean) ** 2).sum(axis=1), keepdims=True)
+    inverse = np.linalg.inv(np.linalg.cholesky(squared_widths(mesh, cell)[0]))
+    return math.sqrt(max(float(np.linalg.eigvalsh(inverse @ covariance @ inverse.T).min()), 0.0))
 
 
-def _widths_at(mesh: Mesh, point: Array) -> Array:
-    """Widths (dim,) of the cell nearest to a point (dim,)."""
+def widest(mesh: Mesh, cells: Index) -> float:
+    """The largest width in any direction of some cells (part,); 0 of none."""
+    return math.sqrt(float(np.linalg.eigvalsh(squared_widths(mesh, cells)).max(initial=0.0)))
+
+
+def squared_widths(mesh: Mesh, cells: Any) -> Array:
+    """H (part, dim, dim) of some cells: 12 times the covariance of the uniform density on each.
+
+    e.H e is the square of the width along e: for a box diag(h_a^2), whatever the shape a measure of its extent.
+    """
     if mesh.edges is None:
-        cell = int(np.argmin(((mesh.centre - point) ** 2).sum(axis=1)))
-        return np.full(mesh.dimension, mesh.volume[cell] ** (1.0 / mesh.dimension))
-    inner = (np.searchsorted(edges[1:-1], at, side="right") for edges, at in zip(mesh.edges, point, strict=True))
-    return np.array([np.diff(edges)[cell] for edges, cell in zip(mesh.edges, inner, strict=True)])
+        return np.asarray(_second_moments(mesh)[cells])
+    widths = [np.diff(edges) for edges in mesh.edges]
+    index = np.unravel_index(cells, mesh.shape)[::-1]  # cells are numbered with x fastest
+    squares = np.stack([width[at] ** 2 for width, at in zip(widths, index, strict=True)], axis=-1)
+    return np.asarray(squares[:, :, None] * np.eye(mesh.dimension))
+
+
+@lru_cache(maxsize=1)  # several densities on one mesh
+def _second_moments(mesh: Mesh) -> Array:
+    def moment(a: int, b: int | None = None) -> Array:
+        def integrand(at: Array, cells: Subset) -> Array:
+            off = at - mesh.centre[cells]
+            return np.asarray(off[:, a] if b is None else off[:, a] * off[:, b])
+
+        return mesh.integral(integrand, 3) / mesh.volume
+
+    axes = range(mesh.dimension)
+    mean = np.stack([moment(a) for a in axes], axis=-1)
+    second = np.stack([np.stack([moment(a, b) for b in axes], axis=-1) for a in axes], axis=-1)
+    return 12.0 * (second - mean[:, :, None] * mean[:, None, :])
 
 
 def _root(covariance: Array) -> Array:

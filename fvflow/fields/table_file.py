@@ -113,6 +113,9 @@ def _grid_of_variable(file: str, field: str) -> GridValues:
     return GridValues.of(file, nodes, values)
 
 
+_UNITS = ("", "1", "m")  # of coordinates: none, or those of the mesh
+
+
 def _coordinate(data: NetCDFFile, field: str, name: str) -> Array:
     """The coordinates (node,) of a dimension; raises CaseError if there are none or if they are degrees."""
     if data.dimensions_of(name) != (name,):
@@ -122,6 +125,11 @@ def _coordinate(data: NetCDFFile, field: str, name: str) -> Array:
     units = data.text(name, "units") if data.has_attribute(name, "units") else ""
     if units.lower().startswith("deg"):
         raise CaseError(f"{data.path}: {name} is in {units}; project the coordinates to lengths, as angles are no grid")
+    if units.strip() not in _UNITS:
+        raise CaseError(
+            f"{data.path}: {name} is in {units}, and coordinates are taken in the unit of the mesh as they are; "
+            "convert them to it and give the attribute units: 1 (1, m and none are allowed)"
+        )
     return _bounded(data, name)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fvflow.errors import CaseError
 from fvflow.fields.grid_values import format_node
-from fvflow.fields.sampling import cell_values, interval_mass
+from fvflow.fields.sampling import cell_values, interval_mass, widest
 from fvflow.mesh import Array, Index, Mesh, Subset, cells_of
 from fvflow.mesh.core import freeze
 
@@ -128,7 +128,7 @@ class WeightedSamples:
     def _require_resolved(self, mesh: Mesh, bandwidth: float) -> None:
         """Raise CaseError if a cell with samples is so wide that its mean of a kernel is wrong by 1e-3 or more."""
         cell = self.cells(mesh)
-        least = _NARROWEST * float(mesh.volume[cell[cell >= 0]].max(initial=0.0)) ** (1 / mesh.dimension)
+        least = _NARROWEST * widest(mesh, cell[cell >= 0])
         if bandwidth < least:
             raise CaseError(
                 f"bandwidth {bandwidth:g} is not resolved by the cells of this mesh; use {least:.2g} or more, a finer "

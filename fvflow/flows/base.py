@@ -129,6 +129,14 @@ class BaseFlow:
         """Order and error constant of the method, if the error of a run follows from them; see `TimeErrorMonitor`."""
         return None
 
+    def error_in_time_note(self, problem: Any, times: TimeGrid) -> str:
+        """What a run tells of its error in time, for `check`; empty if there is nothing to tell."""
+        if times.adaptive is not None or times.steps == 0:
+            return ""
+        if self.error_in_time(problem, times) is not None:
+            return "estimated during the run"
+        return "not estimated with this method; compare with a run in steps half as long"
+
     def may_ring(self, problem: Any) -> bool:
         """Whether the method may make new oscillations, so that the total variation is watched at every step."""
         return False

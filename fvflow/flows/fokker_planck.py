@@ -27,6 +27,7 @@ class FokkerPlanckFlow(LinearFlow):
     kind: Literal["fokker-planck"] = "fokker-planck"
 
     can_be_timed: ClassVar[bool] = True
+    sharp_stepper: ClassVar[str] = "stepper muscl"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +79,14 @@ class FokkerPlanckFlow(LinearFlow):
         if constant is None or not problem.drift.steady or times.adaptive is not None:
             return None
         return int(self.stepper.order), constant
+
+    def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
+        """Also why there is no estimate."""
+        if self.stepper.order == math.inf:
+            return "none: the method is exact in time" if problem.drift.steady else ""
+        if times.adaptive is None and not problem.drift.steady:
+            return "not estimated, as the drift depends on t; compare with a run in steps half as long"
+        return super().error_in_time_note(problem, times)
 
     def may_ring(self, problem: FokkerPlanck) -> bool:
         """Whether the stepper or the flux is not monotone."""

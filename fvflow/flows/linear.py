@@ -10,7 +10,7 @@ from annotated_types import Ge, MaxLen, MinLen
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Function, Parameters, as_function, files_of
 from fvflow.flows.base import BaseFlow
-from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel, face_resolution
+from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel
 from fvflow.mesh import Mesh
 from fvflow.problems import FokkerPlanck, State
 
@@ -30,6 +30,8 @@ class LinearFlow(BaseFlow):
     flux: Flux = ScharfetterGummel()
     """The two-point flux."""
 
+    sharp_stepper: ClassVar[str] = ""
+    """The stepper that needs no resolved drift, as "stepper ..."; empty if the flow has none."""
     stores_fluxes: ClassVar[bool] = True
     homogeneous = True
 
@@ -82,10 +84,10 @@ class LinearFlow(BaseFlow):
 
     def unresolved(self, resolution: FaceResolution) -> str:
         """As the flux says."""
-        return self.flux.unresolved(resolution)
+        return self.flux.unresolved(resolution, self.sharp_stepper)
 
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """How well the cells resolve the drift where the mass is; None if eps is 0."""
         if self.epsilon == 0 or not problem.mesh.faces:
             return None
-        return face_resolution(problem.mesh, state.density, self.flux, *problem.coefficients(state.time), self.epsilon)
+        return problem.resolution(state.time).seen_by(problem.mesh.volume * state.density)

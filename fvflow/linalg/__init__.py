@@ -10,7 +10,7 @@ from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, Sp
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.markov.stationary import LARGEST_ELIMINATION
 from fvflow.linalg.markov.uniformization import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step
-from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, divergence, inner, rescale_to_mass
+from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, divergence, inner, rescale_to_mass, total_variation
 from fvflow.linalg.second_kind import solve_second_kind
 from fvflow.linalg.selection import LARGEST_DIRECT, Auto, Solver, describe_solver, resolve_solver
 from fvflow.linalg.upwind_triangular import UpwindTriangular
@@ -47,4 +47,5 @@ __all__ = [
     "rescale_to_mass",
     "resolve_solver",
     "solve_second_kind",
+    "total_variation",
 ]

@@ -107,6 +107,11 @@ def divergence(graph: Any, flux: Array) -> Array:
     return np.asarray(np.bincount(graph.owner, flux, cells) - np.bincount(graph.neighbour, flux, cells), np.float64)
 
 
+def total_variation(graph: Any, density: Array) -> float:
+    """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
+    return float(graph.area @ np.abs(density[graph.owner] - density[graph.neighbour]))
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """Result of a linear solve: the density, the iterations, and the relative correction of its mass."""

@@ -6,6 +6,7 @@
 from fvflow.mesh.admissibility import Admissibility
 from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.box import Box, Graded
+from fvflow.mesh.box_overlap import box_outside, box_share
 from fvflow.mesh.coarse_proxy import coarse_proxy
 from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Subset
 from fvflow.mesh.elements import FileMark, FilePath
@@ -41,6 +42,8 @@ __all__ = [
     "Subset",
     "Ugrid",
     "Voronoi",
+    "box_outside",
+    "box_share",
     "cells_of",
     "coarse_proxy",
     "from_fipy",

@@ -92,7 +92,7 @@ def _frame(times: Array, time: float | None, path: str) -> int:
     nearest = int(np.argmin(np.abs(times - time)))
     if abs(times[nearest] - time) > _SAME_TIME * max(abs(times[-1]), abs(time)):
         raise CaseError(
-            f"{path}: has no time {time:g}; the nearest is {times[nearest]:.10g}, the last {times[-1]:.10g}"
+            f"{path}: has no time {time:.15g}; the nearest is {times[nearest]:.15g}, the last {times[-1]:.15g}"
         )
     return nearest
 

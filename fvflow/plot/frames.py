@@ -40,7 +40,7 @@ def chosen(times: Array, frames: int | Sequence[int] | None, at: Sequence[float]
     for index in frames:
         if not -len(times) <= index < len(times):
             raise CaseError(f"frame {index}: the result has {len(times)}; give them from 0 to {len(times) - 1}")
-    return Choice(list(frames))
+    return _without_repeats([index % len(times) for index in frames], "")
 
 
 def _evenly(times: Array, count: int) -> Choice:
@@ -66,7 +66,14 @@ def _nearest_to(times: Array, at: Sequence[float]) -> Choice:
             raise CaseError(f"time {time:g}: the result runs from {times[0]:g} to {times[-1]:g}; give times of it")
     indices = [int(np.abs(times - time).argmin()) for time in at]
     exact = np.abs(times[indices] - at).max() <= slack
-    return Choice(indices, "" if exact else "the saved times nearest to those asked for")
+    return _without_repeats(indices, "" if exact else "the saved times nearest to those asked for")
+
+
+def _without_repeats(indices: list[int], note: str) -> Choice:
+    """Each frame once, which is told."""
+    once = list(dict.fromkeys(indices))
+    told = "" if len(once) == len(indices) else f"{len(indices)} frames asked for, {len(once)} of them different"
+    return Choice(once, "; ".join(filter(None, (note, told))))
 
 
 def labels(times: Array) -> list[str]:

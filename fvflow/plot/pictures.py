@@ -34,8 +34,8 @@ def figure(
     evenly spaced as far as they were saved so, or the indices of some; `times` are those to which the nearest are
     taken. Scales are "shared" by all panels, "each" panel's own, or "log"; by default they are shared by the times of a
     field, and different fields have their own. Shows profiles in one dimension, maps in two, with arrows of the
-    velocity if there is one, and in three maps of the section half-way along z. Raises CaseError if the result lacks
-    the field or a frame.
+    velocity if there is one, and in three maps of a section, half-way along z if mass is there. Raises CaseError if
+    the result lacks the field or a frame.
     """
     from matplotlib.figure import Figure
 

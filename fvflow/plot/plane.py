@@ -12,11 +12,16 @@ from fvflow.plot.colours import Scale
 
 _ARROWS = 10  # along the longer side of the domain
 _LONGEST = 1.3  # length of the longest arrow, in distances between arrows
+_SLICES = 21  # of a mesh that is no grid, among which the fullest is found
+_ENOUGH = 0.1  # of the mass of the fullest layer, for the section half-way to show the density
 _OCCUPIED = 0.01  # of the largest density of a frame: where arrows are drawn
 
 
 class Plane:
-    """The cells of a result as shapes in the plane, in 3D those of the section half-way along z."""
+    """The cells of a result as shapes in the plane, in 3D those of a section.
+
+    The section is half-way along z, unless at the start or the end there is hardly any mass: then where most of it is.
+    """
 
     def __init__(self, ds: Any) -> None:
         self.ds = ds
@@ -36,17 +41,41 @@ class Plane:
         return *section(points, nodes, 2, self._level), nodes
 
     @cached_property
+    def _layers(self) -> tuple[Array, Array]:
+        """Heights (layer,) of the layers of a grid, or of slices of another mesh, and the mass (frame, layer) in each.
+
+        The frames are the first and the last.
+        """
+        mass = self.ds["rho"][[0, -1]].values * self.ds["cell_volume"].values
+        if self._grid:
+            return self.ds["z"].values, mass.sum(axis=(2, 3))
+        height, nodes = self.ds["mesh_node_z"].values, self.ds["mesh_volume_nodes"].values
+        edges = np.linspace(height.min(), height.max(), _SLICES + 1)
+        if "mesh_node" not in self.ds["rho"].dims:
+            height = np.where(nodes >= 0, height[nodes], 0.0).sum(axis=1) / (nodes >= 0).sum(axis=1)
+        parts = [np.histogram(height, edges, weights=part)[0] for part in mass]
+        return 0.5 * (edges[1:] + edges[:-1]), np.array(parts)
+
+    @cached_property
+    def _layer(self) -> int:
+        """The layer that the section is in."""
+        mass = self._layers[1]
+        middle = mass.shape[1] // 2
+        enough = (mass[:, middle] >= _ENOUGH * mass.max(axis=1)).all()
+        return middle if enough else int(mass.sum(axis=0).argmax())
+
+    @property
     def _level(self) -> float:
         """The height of the section; on a grid that of the centres of the cells that it shows."""
-        if self._grid:
-            return float(self.ds["z"].values[self.ds.sizes["z"] // 2])
-        height = self.ds["mesh_node_z"].values
-        return 0.5 * float(height.min() + height.max())
+        return float(self._layers[0][self._layer])
 
     @property
     def note(self) -> str:
         """Which section is shown; empty in two dimensions."""
-        return f"section z = {self._level:.3g}" if {"z", "mesh_node_z"} & set(map(str, self.ds.variables)) else ""
+        if not {"z", "mesh_node_z"} & set(map(str, self.ds.variables)):
+            return ""
+        moved = self._layer != len(self._layers[0]) // 2
+        return f"section z = {self._level:.3g}" + (", where most of the mass is" if moved else "")
 
     @cached_property
     def _edges(self) -> list[Array]:
@@ -66,7 +95,7 @@ class Plane:
     def layer(self, values: Any) -> Array:
         """The values to draw: (y, x) on a grid, else (piece,), averaged over the nodes of each if nodal."""
         if self._grid:
-            return np.asarray(values if values.ndim == 2 else values[values.shape[0] // 2], float)
+            return np.asarray(values if values.ndim == 2 else values[self._layer], float)
         _, cell, nodes = self._pieces
         field = np.asarray(values, float)
         return np.asarray(field[nodes[cell]].mean(axis=1) if values.dims == ("mesh_node",) else field[cell])

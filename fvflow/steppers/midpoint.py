@@ -11,9 +11,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind
+from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind, total_variation
 from fvflow.mesh import Array, Index, Mesh
-from fvflow.problems import GradientFlow, State, total_variation
+from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.fallible import (
     NO_CONVERGENCE,
@@ -30,8 +30,9 @@ from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import Map
 from fvflow.steppers.upwind_newton import step_length
 
-_MOST_DAMPED = 4  # first steps that are damped where data are rough
-_LARGEST_GROWTH = 1.01  # of the total variation in a step of smooth data, relative to a damped step
+_LEAST_DAMPED, _MOST_DAMPED = 2, 4  # first steps that are damped where data are rough
+_EXCESS = 0.01  # largest excess of total variation over that of a damped step from smooth data, relative to that,
+_EXCESS_OF_GROWTH = 0.5  # and relative to its growth in the damped step, of which the two see different parts
 _PREDICTED = 1e-8  # residual of the prediction, as a fraction of the mass
 _LARGEST_WEIGHT = 2.0  # of the density within a step over that at its end; reached if two thirds leave a cell
 _MAX_DECREASE = 0.1  # smallest ratio of a cell's new density to its old one in a Newton step
@@ -56,10 +57,13 @@ class Midpoint(GradientStepperBase):
         centred   the mean of the densities of the two cells before and after the step
 
     `limited` falls to first order at maxima, where the limiter switches, and in cells that lose more than two thirds of
-    their mass in a step. The rule damps the fastest modes hardly at all, so that rough data would ring: if the total
-    variation grows in the first step, beyond that of `ljko`, up to four steps are damped, each taken in two halves by
-    `ljko` (Rannacher, Finite element solution of diffusion problems with irregular data, Numer. Math. 43, 1984). A
-    later step that does not converge, or whose density would be negative, is taken by `ljko` and counted as a fallback.
+    their mass in a step. The rule damps the fastest modes hardly at all, so that rough data would ring, or keep what
+    should vanish. The first step is therefore taken twice: if the total variation after it is above that after two
+    halves by `ljko`, these are kept, and so in two to four steps, until the two agree (Rannacher, Finite element
+    solution of diffusion problems with irregular data, Numer. Math. 43, 1984). That it grows is no criterion: it may
+    fall too little, as from a saw-tooth, or grow from smooth data in a well, where both steps have most of the growth.
+    A later step that does not converge, or whose density would be negative, is taken by `ljko` and counted as a
+    fallback.
     """
 
     mobility: Literal["limited", "centred"] = "limited"  # type: ignore[misc]
@@ -89,16 +93,16 @@ class Midpoint(GradientStepperBase):
             starting = state.step == 0 or (state.damped and state.step < _MOST_DAMPED)
             if not starting:
                 return safe(state, length)
+            if 0 < state.step < _LEAST_DAMPED:
+                return damped(state, length)
             try:
                 after = midpoint(state, length)
             except Negative:
                 return damped(state, length)
             except NumericsError as failure:
                 return replace(robust(state, length), fallback=str(failure))
-            if variation(after) <= _LARGEST_GROWTH * variation(state):
-                return after
             calm = damped(state, length)
-            return calm if variation(after) > _LARGEST_GROWTH * variation(calm) else after
+            return calm if _is_rough(*map(variation, (state, calm, after))) else after
 
         def variation(state: State) -> float:
             return total_variation(problem.mesh, state.density)
@@ -283,3 +287,8 @@ def _with_interaction(problem: GradientFlow, inverse: Map, local: Array, flow: A
         return inverse(divergence(mesh, flow * (potential[mesh.owner] - potential[mesh.neighbour])))
 
     return local - response(solve_second_kind(lambda z: 0.5 * hessian(response(z)), 0.5 * hessian(local)))
+
+
+def _is_rough(before: float, damped: float, undamped: float) -> bool:
+    """Whether data are rough, from the total variation before a step and after it, damped and not."""
+    return undamped - damped > max(_EXCESS * damped, _EXCESS_OF_GROWTH * (damped - before))

@@ -107,7 +107,8 @@ def _gap_error(rates: Array, residual: float, largest: float) -> float:
     """
     apart = len(rates) > 1 and rates[1] > 2 * rates[0]
     error = residual**2 / float(rates[1] - rates[0]) if apart else residual
-    return float((error + 4 * np.finfo(float).eps ** 2 * largest) / max(rates[0], 1e-300))
+    round_off = float(np.finfo(float).eps)  # of the rate as a number
+    return max(float((error + 4 * round_off**2 * largest) / max(rates[0], 1e-300)), round_off)
 
 
 def _with_fixed_sign(vector: Array) -> Array:

@@ -1,0 +1,51 @@
+"""The parts of cells that lie in a box."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from fvflow.mesh.core import Array, Mesh, Subset
+from fvflow.mesh.grid import Grid
+from fvflow.mesh.location import cells_of
+from fvflow.mesh.overlap import overlaps
+
+_EDGE = 1e-9  # share of a cell that round-off of the corners of a box may make
+_GAUSS_POINTS = 4  # per axis of a part of a cell whose corners are not stored
+_SAMPLES = 20  # points per axis of the box, where its overlap with the mesh is not computed
+
+
+def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
+    """|K cap B|/|K| of each cell K (cell,) and the box B between two corners (dim,).
+
+    A share that differs from 0 or 1 by round-off is 0 or 1. Voronoi boxes of tetrahedra, whose corners are not stored,
+    are sampled at Gauss points.
+    """
+    if mesh.edges is not None:
+        parts = [
+            np.maximum(np.minimum(edge[1:], high) - np.maximum(edge[:-1], low), 0.0) / np.diff(edge)
+            for edge, low, high in zip(mesh.edges, lower, upper, strict=True)
+        ]
+        share = reduce(lambda so_far, part: np.multiply.outer(part, so_far).ravel(), parts)
+    elif mesh.point_data:
+
+        def inside(at: Array, cells: Subset) -> Array:
+            return np.asarray(((at >= lower) & (at <= upper)).all(axis=1).astype(float))
+
+        share = mesh.integral(inside, _GAUSS_POINTS) / mesh.volume
+    else:
+        box = Grid(tuple(np.array([low, high]) for low, high in zip(lower, upper, strict=True)))
+        _, cell, volume = overlaps(box, mesh)
+        share = np.bincount(cell, volume, mesh.cells) / mesh.volume
+    return np.where(share < _EDGE, 0.0, np.where(share > 1.0 - _EDGE, 1.0, share))
+
+
+def box_outside(mesh: Mesh, lower: Array, upper: Array) -> float:
+    """The part of a box between two corners (dim,) that is outside the mesh."""
+    if mesh.point_data:
+        shares = (np.stack(np.meshgrid(*[np.arange(_SAMPLES)] * mesh.dimension), axis=-1) + 0.5) / _SAMPLES
+        points = lower + shares.reshape(-1, mesh.dimension) * (upper - lower)
+        return float((cells_of(mesh, points) < 0).mean())
+    inside = float(mesh.volume @ box_share(mesh, lower, upper)) / float(np.prod(upper - lower))
+    return max(1.0 - inside, 0.0)
