@@ -97,6 +97,24 @@ times: {end: 1, step: 0.05}
     assert simulation.remarks() == []
 
 
+def test_smooth_data_whose_variation_grows_faster_in_the_undamped_step_are_not_damped():
+    case = Case.parse("""
+mesh: {kind: box, lower: [-1], upper: [1], cells: [100]}
+flow:
+  kind: gradient-flow
+  energy: [{kind: porous-medium, exponent: 2, coefficient: 0.042}, {kind: potential, potential: 3*x**2}]
+  stepper: {kind: midpoint}
+initial: {kind: expression, density: exp(-(x - 0.2)**2/0.28), mass: 1}
+times: {end: 0.172, step: 0.043}
+""")
+    simulation = case.prepare()
+    first, second, *_ = every_state(case, simulation)
+    robust = every_state(case, case.replace({"flow.stepper": {"kind": "ljko"}, "times.step": 0.0215}).prepare())[2]
+    variations = [np.abs(np.diff(state.density)).sum() for state in (first, robust, second)]
+    assert variations[0] < variations[1] < variations[2] / 1.01
+    assert simulation.statistics.damped == 0
+
+
 def test_each_fallback_has_its_reason():
     simulation = Case.parse("""
 mesh: {kind: box, lower: [-3], upper: [3], cells: [60]}
