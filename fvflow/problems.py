@@ -149,8 +149,7 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         chemical = energy.first(density)
         flux = problem.flux(density, time)
-        moving = flux != 0
-        rates = (flux * (chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]))[moving]
+        rates = (flux * (chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]))[flux != 0]
         return math.inf if (rates == np.inf).any() else float(rates.sum())
 
 
