@@ -180,6 +180,8 @@ def child_of(program, monkeypatch):
 
 
 def test_a_child_that_hangs_or_crashes_is_found(monkeypatch):
+    assert child_of("while True: pass", monkeypatch).judge(0).findings == {"hang": "no ear for 0.5 s"}
+    monkeypatch.setattr("tests.fuzz.child._IDLE", 0.5)
     assert child_of("import time; time.sleep(60)", monkeypatch).judge(0).findings == {"hang": "no ear for 0.5 s"}
     assert child_of("exit(7)", monkeypatch).judge(0).findings["traceback"] == "exit code 7"
 

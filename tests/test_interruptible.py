@@ -66,7 +66,11 @@ def run_until_signal(setup, number, cwd, *arguments):
     time.sleep(0.3)
     begun = time.monotonic()
     process.send_signal(number)
-    _, messages = process.communicate(timeout=60)
+    try:
+        _, messages = process.communicate(timeout=30)
+    finally:
+        process.kill()  # if it hangs, which fails the test
+        process.communicate()
     return process.returncode, time.monotonic() - begun, messages
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,8 +18,10 @@ from tests.fuzz.judge import Verdict, judge
 from tests.fuzz.mutations import mutant
 
 SECONDS = 2.0  # after which a run is stopped as by Ctrl-C
-HANG = 5.0  # seconds within which it has to hear that
+HANG = 5.0  # seconds of work within which it has to hear that; more pass if it waits for a core
 MEMORY = 2**30  # resident bytes
+_IDLE = 60.0  # seconds after which a child that does not even work hangs
+_TICK = os.sysconf("SC_CLK_TCK")
 _START = 60.0  # seconds in which a child starts
 _ADDRESS_SPACE = 3 * 2**30  # bytes beyond those of a child that has just started
 
@@ -39,6 +43,13 @@ def serve(seed: int, seconds: float) -> None:
 
 def _report(values: dict[str, Any]) -> None:
     print(json.dumps(values), flush=True)
+
+
+def _worked(process: int) -> float:
+    """Seconds for which a process has had a core."""
+    with open(f"/proc/{process}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
 
 
 class Child:
@@ -74,7 +85,9 @@ class Child:
 
     def _answer(self, process: subprocess.Popen[str], seconds: float) -> dict[str, Any] | None:
         assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], seconds)
+        begun, worked, ready = time.monotonic(), _worked(process.pid), []
+        while not ready and time.monotonic() - begun < _IDLE and _worked(process.pid) - worked < seconds:
+            ready, _, _ = select.select([process.stdout], [], [], min(seconds, 1.0))
         line = process.stdout.readline() if ready else ""
         if ready and not line:
             process.wait()
