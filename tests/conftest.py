@@ -32,6 +32,7 @@ SLOW = {
     "plot": "draws with matplotlib",
     "proximal": "splittings against other implementations",
     "readme": "runs the examples of the README",
+    "resume": "runs every stepper twice, and kills processes",
     "runtime_estimate": "times runs",
     "shapes": "cells of every shape, in VTK",
     "split": "orders of split steppers",
