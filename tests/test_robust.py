@@ -102,3 +102,27 @@ def test_a_step_beyond_double_precision_is_refused_and_ends():
         problem = GradientFlow(mesh, TotalEnergy(mesh.volume, terms))
         with pytest.raises(NumericsError):
             LJKO(halvings=1).start(problem)(state, length)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(0, 57), (0, 143), (0, 388)])
+def test_close_to_equilibrium_the_round_off_of_the_potential_does_not_hide_the_minimum(seed, number):
+    """tau T rho is so large that differences of phi count to 1e-16: without the shift of the energy all fall back."""
+    (found,) = outcomes(LJKO(), iter([sample(seed, number)]))
+    assert (found["failure"], found["fallbacks"]) == ("", 0)
+    assert max(found["iterations"]) <= 60
+
+
+@pytest.mark.parametrize(("seed", "number", "most"), [(2, 146, 500), (1, 34, 250), (2, 353, 250)])
+def test_large_exponents_need_no_long_continuation(seed, number, most):
+    """m up to 20 from a spike or tails: 500 to 3000 iterations by continuation in the length alone."""
+    (found,) = outcomes(LJKO(), iter([sample(seed, number)]))
+    assert (found["failure"], found["halvings"]) == ("", 0)
+    assert max(found["iterations"]) <= most
+
+
+def test_few_steps_take_long():
+    """Of 180 steps; the 99th percentile of the 1200 steps of this seed is 54."""
+    found = summary(list(outcomes(LJKO(), (sample(0, number) for number in range(100, 160)))))
+    assert (found["failures"], found["halvings"], found["fallbacks"]) == (0, 0, 0)
+    assert found["mean"] <= 12
+    assert found["p99"] <= 60

@@ -236,6 +236,8 @@ class JKO(GradientStepperBase):
         mesh = problem.mesh
         step = CentredTransportStep(mesh, state.density, state.mass, length * mesh.transmissibility)
         energy = ContinuedEnergy(problem.total, step.mean)
+        level = energy.level(step.mass)
+        energy = energy.shifted(level)
         interior = InteriorPoint(system, step, energy)
         errors = np.inf, np.inf
 
@@ -244,14 +246,14 @@ class JKO(GradientStepperBase):
             errors = errors_of(step, energy, point)
             return errors[0] <= self.tolerance and errors[1] <= OPTIMAL
 
-        point, iterations, solved = interior.solve(accepted, _INTERIOR_ITERATIONS)
+        point, iterations, solved = interior.solve(interior.start(), accepted, _INTERIOR_ITERATIONS)
         if not solved:
             raise NotConverged(iterations)
         drop = step.faces(point.phi)
         flux = step.flow(point.density) * drop
         result = NewtonResult(iterations, *errors)
         reduced = int(self.intervals is None)
-        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
+        return _Minimum(point.phi + level, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
 
 
 class _Minimum(NamedTuple):

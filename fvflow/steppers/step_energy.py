@@ -79,6 +79,10 @@ class ContinuedEnergy:
         self.largest = 2.0 * mean * float(total.volume.sum() / total.volume.min())  # density of all mass in one cell
         self.stiffness = total.stiffness(mean)
 
+    def shifted(self, constant: float) -> ContinuedEnergy:
+        """The same energy less a constant times the mass."""
+        return ContinuedEnergy(self._total.shifted(constant), self.mean)
+
     def first(self, density: Array) -> Array:
         """E' (cell,)."""
         below = np.minimum(density - self._floor, 0.0)
