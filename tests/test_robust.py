@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fvflow.energies import Entropy, Interaction, PorousMedium, Potential, TotalEnergy
+from fvflow.energies import Entropy, EntropyTerm, Interaction, PorousMedium, Potential, PotentialTerm, TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, inner
 from fvflow.mesh import Box
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import LJKO, GradientImplicitEuler
+from fvflow.steppers import EVBDF2, JKO, LJKO, GradientImplicitEuler, Midpoint
 from fvflow.steppers.optimality import OPTIMAL, certificate
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
@@ -92,6 +92,30 @@ def test_a_constant_in_the_potential_changes_nothing(kind):
         densities.append(state.density)
     np.testing.assert_allclose(densities[1], densities[0], rtol=1e-5)
     assert counts[1] <= counts[0] + 2
+
+
+@pytest.mark.parametrize(
+    "stepper",
+    [LJKO(), GradientImplicitEuler(), JKO(intervals=1), JKO(), Midpoint(), Midpoint(mobility="centred"), EVBDF2()],
+    ids=lambda stepper: f"{stepper.kind}-{stepper.mobility}",
+)
+def test_an_exact_constant_in_the_potential_changes_no_bit(stepper):
+    """V of multiples of 2^-10 and V + 2^30 are both exact, and so are the differences that a flow is made of."""
+    mesh = Box((-2.0,), (2.0,), (64,)).build()
+    start = np.exp(-5 * (mesh.centre[:, 0] - 0.3) ** 2)
+    counts, densities = [], []
+    for constant in (0.0, 2.0**30):
+        potential = np.round(512 * mesh.centre[:, 0] ** 2) / 1024 + constant
+        terms = (EntropyTerm(0.1), PotentialTerm(potential))
+        state = State.initial(mesh, start / inner(mesh.volume, start))
+        step = stepper.start(GradientFlow(mesh, TotalEnergy(mesh.volume, terms)))
+        for _ in range(5):
+            state = step(state, 0.1)
+            assert (state.fallback, state.halvings) == ("", 0)
+            counts.append(state.iterations)
+        densities.append(state.density)
+    assert counts[:5] == counts[5:]
+    np.testing.assert_array_equal(*densities)
 
 
 def test_a_step_beyond_double_precision_is_refused_and_ends():

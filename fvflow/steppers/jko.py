@@ -30,7 +30,7 @@ from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, ru
 from fvflow.steppers.optimality import OPTIMAL, errors_of
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
-from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.step_energy import ContinuedEnergy, grounded
 from fvflow.steppers.transport_step import CentredTransportStep, Point
 
 _MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
@@ -171,6 +171,7 @@ class JKO(GradientStepperBase):
 
     def start_fallible(self, problem: GradientFlow) -> FallibleStep:
         """The step as a function that raises NumericsError if it does not converge to a density >= 0."""
+        problem, constant = grounded(problem)
         mesh, system = problem.mesh, MeshSystemSolver(problem.mesh, self.solver)
         predict, triangular = Predictor(problem, self.solver), UpwindTriangular(mesh)
 
@@ -196,7 +197,7 @@ class JKO(GradientStepperBase):
                 if density is None:
                     failed = Negative()
                 else:
-                    phi, cost, result = found.phi, found.cost, found.result._replace(iterations=spent)
+                    phi, cost, result = found.phi + constant, found.cost, found.result._replace(iterations=spent)
                     after = state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
                     return replace(after, switches=found.switches, reduced=found.reduced)
             raise failed
