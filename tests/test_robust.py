@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fvflow.energies import Entropy, Interaction, PorousMedium, Potential, TotalEnergy
+from fvflow.energies import Entropy, EntropyTerm, Interaction, PorousMedium, Potential, PotentialTerm, TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, inner
 from fvflow.mesh import Box
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import LJKO, GradientImplicitEuler
+from fvflow.steppers import EVBDF2, JKO, LJKO, GradientImplicitEuler, Midpoint
 from fvflow.steppers.optimality import OPTIMAL, certificate
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import TransportStep
@@ -94,6 +94,30 @@ def test_a_constant_in_the_potential_changes_nothing(kind):
     assert counts[1] <= counts[0] + 2
 
 
+@pytest.mark.parametrize(
+    "stepper",
+    [LJKO(), GradientImplicitEuler(), JKO(intervals=1), JKO(), Midpoint(), Midpoint(mobility="centred"), EVBDF2()],
+    ids=lambda stepper: f"{stepper.kind}-{stepper.mobility}",
+)
+def test_an_exact_constant_in_the_potential_changes_no_bit(stepper):
+    """V of multiples of 2^-10 and V + 2^30 are both exact, and so are the differences that a flow is made of."""
+    mesh = Box((-2.0,), (2.0,), (64,)).build()
+    start = np.exp(-5 * (mesh.centre[:, 0] - 0.3) ** 2)
+    counts, densities = [], []
+    for constant in (0.0, 2.0**30):
+        potential = np.round(512 * mesh.centre[:, 0] ** 2) / 1024 + constant
+        terms = (EntropyTerm(0.1), PotentialTerm(potential))
+        state = State.initial(mesh, start / inner(mesh.volume, start))
+        step = stepper.start(GradientFlow(mesh, TotalEnergy(mesh.volume, terms)))
+        for _ in range(5):
+            state = step(state, 0.1)
+            assert (state.fallback, state.halvings) == ("", 0)
+            counts.append(state.iterations)
+        densities.append(state.density)
+    assert counts[:5] == counts[5:]
+    np.testing.assert_array_equal(*densities)
+
+
 def test_a_step_beyond_double_precision_is_refused_and_ends():
     mesh = Box((-2.0,), (2.0,), (40,)).build()
     state = State.initial(mesh, np.ones(40) + mesh.centre[:, 0] / 4)
@@ -102,3 +126,27 @@ def test_a_step_beyond_double_precision_is_refused_and_ends():
         problem = GradientFlow(mesh, TotalEnergy(mesh.volume, terms))
         with pytest.raises(NumericsError):
             LJKO(halvings=1).start(problem)(state, length)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(0, 57), (0, 143), (0, 388)])
+def test_close_to_equilibrium_the_round_off_of_the_potential_does_not_hide_the_minimum(seed, number):
+    """tau T rho is so large that differences of phi count to 1e-16: without the shift of the energy all fall back."""
+    (found,) = outcomes(LJKO(), iter([sample(seed, number)]))
+    assert (found["failure"], found["fallbacks"]) == ("", 0)
+    assert max(found["iterations"]) <= 60
+
+
+@pytest.mark.parametrize(("seed", "number", "most"), [(2, 146, 500), (1, 34, 250), (2, 353, 250)])
+def test_large_exponents_need_no_long_continuation(seed, number, most):
+    """m up to 20 from a spike or tails: 500 to 3000 iterations by continuation in the length alone."""
+    (found,) = outcomes(LJKO(), iter([sample(seed, number)]))
+    assert (found["failure"], found["halvings"]) == ("", 0)
+    assert max(found["iterations"]) <= most
+
+
+def test_few_steps_take_long():
+    """Of 180 steps; the 99th percentile of the 1200 steps of this seed is 54."""
+    found = summary(list(outcomes(LJKO(), (sample(0, number) for number in range(100, 160)))))
+    assert (found["failures"], found["halvings"], found["fallbacks"]) == (0, 0, 0)
+    assert found["mean"] <= 12
+    assert found["p99"] <= 60

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fvflow.energies.base import EnergyTerm
+from fvflow.energies.terms import PotentialTerm
 from fvflow.mesh import Array
 
 _CANCELLATION = 1e-4  # relative change below which a difference of variations is lost to cancellation
@@ -80,3 +81,10 @@ class TotalEnergy:
         """V + W*rho (cell,): the external potentials and those of the interactions."""
         potentials = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
         return np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)
+
+    def shifted(self, constant: float) -> TotalEnergy:
+        """The energy with V - constant in place of the external potential V; its gradient flow is the same."""
+        others = tuple(term for term in self.terms if not term.external)
+        external = [term.first(np.zeros_like(self.volume)) for term in self.terms if term.external]
+        potential = np.sum(external, axis=0) if external else np.zeros_like(self.volume)
+        return TotalEnergy(self.volume, (*others, PotentialTerm(potential - constant)))

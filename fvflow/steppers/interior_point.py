@@ -26,7 +26,7 @@ _SHORTENINGS = 8
 _Direction = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
 
 
-class _Point(NamedTuple):
+class Iterate(NamedTuple):
     """phi, rho > 0 and the multiplier s > 0 of rho >= 0 (cell,)."""
 
     phi: Array
@@ -42,56 +42,50 @@ class InteriorPoint:
     with predictor and corrector (Mehrotra, On the implementation of a primal-dual interior point method, SIAM J. Optim.
     2, 1992). Eliminating rho and s leaves the same Schur complement in phi as in `UpwindNewton`, with the weight
     1/(E'' + s/rho) instead of 1/E''. It starts from phi = 0 and the density of constant E' + barrier, not from rho^n:
-    vacuum, spikes and steps of any length look alike to it. The potential is shifted so that a constant of the right
-    mass is 0; otherwise the round-off of large constants is left in r1.
+    vacuum, spikes and steps of any length look alike to it. The energy is shifted so that the density of E' = 0 has the
+    mass (`ContinuedEnergy.level`); otherwise the round-off of large constants is left in r1.
     """
 
     def __init__(self, solver: MeshSystemSolver, step: MinimisingTransport, energy: ContinuedEnergy) -> None:
         self._solver, self._step, self._energy = solver, step, energy
         self._volume, self._mean = step.mesh.volume, step.mean
         self._spread = energy.scale(energy.potential(step.before), step.before)  # scale of the potential
-        self._level = energy.level(step.mass)
 
-    def start(self) -> Point:
-        """The first iterate for Newton's method without a barrier: E' is constant up to the barrier."""
-        return self._without_barrier(self._start())
+    def start(self) -> Iterate:
+        """The first iterate: E' is constant up to the barrier."""
+        barrier = _START_BARRIER * self._spread * self._mean
+        density = self._energy.inverse(np.zeros(len(self._volume)), barrier)
+        density = np.maximum(density, _START_DENSITY * self._mean)
+        density *= self._step.mass / float(self._volume @ density)
+        multiplier = np.maximum(self._energy.first(density), barrier / density)
+        return Iterate(np.zeros(len(density)), density, multiplier)
 
-    def solve(self, accepted: Callable[[Point], bool], iterations: int) -> tuple[Point, int, bool]:
-        """The last iterate, the iterations, and whether it is accepted; if not, its barrier has been taken off."""
-        point = self._start()
+    def solve(self, point: Iterate, accepted: Callable[[Point], bool], iterations: int) -> tuple[Iterate, int, bool]:
+        """The last iterate from a point, the iterations, and whether the iterate is accepted."""
         for iteration in range(iterations + 1):
-            candidate = Point(point.phi + self._level, point.density)
-            if accepted(candidate):
-                return candidate, iteration, True
+            if accepted(Point(point.phi, point.density)):
+                return point, iteration, True
             if iteration == iterations or not np.isfinite(point.phi.sum()):
                 break
             point = self._advanced(point)
-        return self._without_barrier(point), iteration, False
+        return point, iteration, False
 
-    def _without_barrier(self, point: _Point) -> Point:
+    def without_barrier(self, point: Iterate) -> Point:
         """The iterate with q raised to E'(rho): where s > 0 there is no mass that the higher phi would move."""
-        return Point(point.phi + self._level + point.multiplier, np.maximum(point.density, self._energy.floor))
+        return Point(point.phi + point.multiplier, np.maximum(point.density, self._energy.floor))
 
-    def _start(self) -> _Point:
-        barrier = _START_BARRIER * self._spread * self._mean
-        density = self._energy.inverse(np.full(len(self._volume), self._level), barrier)
-        density = np.maximum(density, _START_DENSITY * self._mean)
-        density *= self._step.mass / float(self._volume @ density)
-        multiplier = np.maximum(self._energy.first(density) - self._level, barrier / density)
-        return _Point(np.zeros(len(density)), density, multiplier)
-
-    def _residuals(self, point: _Point) -> tuple[Array, Array]:
+    def _residuals(self, point: Iterate) -> tuple[Array, Array]:
         """r1 and r2 (cell,)."""
         faces = self._step.faces(point.phi)
         q = self._step.hamilton_jacobi(point.phi, faces)
         continuity = self._step.continuity(point.density, faces)
-        return continuity, self._energy.first(point.density) - self._level - point.multiplier - q
+        return continuity, self._energy.first(point.density) - point.multiplier - q
 
     def _merit(self, continuity: Array, optimality: Array) -> float:
         mass, potential = continuity / self._mean, optimality / self._spread
         return float((mass**2 / self._volume + self._volume * potential**2).sum() / self._volume.sum())
 
-    def _advanced(self, point: _Point) -> _Point:
+    def _advanced(self, point: Iterate) -> Iterate:
         """One predictor-corrector step."""
         r1, r2 = self._residuals(point)
         density, multiplier = point.density, point.multiplier
@@ -106,14 +100,14 @@ class InteriorPoint:
         step = direction(*corrected, r3)
         return self._accepted(point, step, _TO_BOUNDARY * self._boundary(point, step), self._merit(r1, r2))
 
-    def _second_order(self, after: _Point, length: float, r1: Array, r2: Array) -> tuple[Array, Array]:
+    def _second_order(self, after: Iterate, length: float, r1: Array, r2: Array) -> tuple[Array, Array]:
         """r1 and r2 plus what the predictor leaves of them beyond its linear model, if that is small beside them."""
         n1, n2 = (part - (1.0 - length) * r for part, r in zip(self._residuals(after), (r1, r2), strict=True))
         if length > 0.1 and self._merit(n1, n2) <= _CORRECTED * self._merit(r1, r2):
             return r1 + n1, r2 + n2
         return r1, r2
 
-    def _accepted(self, point: _Point, step: tuple[Array, Array, Array], length: float, merit: float) -> _Point:
+    def _accepted(self, point: Iterate, step: tuple[Array, Array, Array], length: float, merit: float) -> Iterate:
         """The next point: the step is halved only while the merit grows a hundredfold, as monotone search stalls."""
         for _ in range(_SHORTENINGS):
             after = self._moved(point, step, length)
@@ -122,7 +116,7 @@ class InteriorPoint:
             length *= 0.5
         return after
 
-    def _boundary(self, point: _Point, step: tuple[Array, Array, Array]) -> float:
+    def _boundary(self, point: Iterate, step: tuple[Array, Array, Array]) -> float:
         """The longest step, at most 1, that keeps rho and s positive where they are not close to 0."""
         scales = (point.density, step[1], self._mean), (point.multiplier, step[2], self._spread)
         length = 1.0
@@ -131,15 +125,15 @@ class InteriorPoint:
             length = min(length, float((-value[falling] / change[falling]).min(initial=np.inf)))
         return length
 
-    def _moved(self, point: _Point, step: tuple[Array, Array, Array], length: float) -> _Point:
+    def _moved(self, point: Iterate, step: tuple[Array, Array, Array], length: float) -> Iterate:
         density = np.maximum(point.density + length * step[1], _KEPT * point.density)
-        return _Point(
+        return Iterate(
             point.phi + length * step[0],
             density,
             np.maximum(point.multiplier + length * step[2], _KEPT * point.multiplier),
         )
 
-    def _direction(self, point: _Point) -> _Direction:
+    def _direction(self, point: Iterate) -> _Direction:
         """(r1, r2, r3) -> the Newton step in phi, rho and s, refined once."""
         volume, density, multiplier = self._volume, point.density, point.multiplier
         regular = _REGULARISATION * self._spread / np.maximum(density, self._mean)

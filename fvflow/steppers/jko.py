@@ -30,7 +30,7 @@ from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, ru
 from fvflow.steppers.optimality import OPTIMAL, errors_of
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
-from fvflow.steppers.step_energy import ContinuedEnergy
+from fvflow.steppers.step_energy import ContinuedEnergy, grounded
 from fvflow.steppers.transport_step import CentredTransportStep, Point
 
 _MAX_FAILURES = 100  # failed Newton solves in one step, over all of its parts
@@ -171,6 +171,7 @@ class JKO(GradientStepperBase):
 
     def start_fallible(self, problem: GradientFlow) -> FallibleStep:
         """The step as a function that raises NumericsError if it does not converge to a density >= 0."""
+        problem, constant = grounded(problem)
         mesh, system = problem.mesh, MeshSystemSolver(problem.mesh, self.solver)
         predict, triangular = Predictor(problem, self.solver), UpwindTriangular(mesh)
 
@@ -196,7 +197,7 @@ class JKO(GradientStepperBase):
                 if density is None:
                     failed = Negative()
                 else:
-                    phi, cost, result = found.phi, found.cost, found.result._replace(iterations=spent)
+                    phi, cost, result = found.phi + constant, found.cost, found.result._replace(iterations=spent)
                     after = state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
                     return replace(after, switches=found.switches, reduced=found.reduced)
             raise failed
@@ -236,6 +237,8 @@ class JKO(GradientStepperBase):
         mesh = problem.mesh
         step = CentredTransportStep(mesh, state.density, state.mass, length * mesh.transmissibility)
         energy = ContinuedEnergy(problem.total, step.mean)
+        level = energy.level(step.mass)
+        energy = energy.shifted(level)
         interior = InteriorPoint(system, step, energy)
         errors = np.inf, np.inf
 
@@ -244,14 +247,14 @@ class JKO(GradientStepperBase):
             errors = errors_of(step, energy, point)
             return errors[0] <= self.tolerance and errors[1] <= OPTIMAL
 
-        point, iterations, solved = interior.solve(accepted, _INTERIOR_ITERATIONS)
+        point, iterations, solved = interior.solve(interior.start(), accepted, _INTERIOR_ITERATIONS)
         if not solved:
             raise NotConverged(iterations)
         drop = step.faces(point.phi)
         flux = step.flow(point.density) * drop
         result = NewtonResult(iterations, *errors)
         reduced = int(self.intervals is None)
-        return _Minimum(point.phi, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
+        return _Minimum(point.phi + level, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
 
 
 class _Minimum(NamedTuple):

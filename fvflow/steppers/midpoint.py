@@ -28,6 +28,7 @@ from fvflow.steppers.mobility import UpstreamRatio
 from fvflow.steppers.newton import round_off
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import Map
+from fvflow.steppers.step_energy import grounded
 from fvflow.steppers.upwind_newton import step_length
 
 _LEAST_DAMPED, _MOST_DAMPED = 2, 4  # first steps that are damped where data are rough
@@ -114,7 +115,7 @@ class Midpoint(GradientStepperBase):
 
     def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
         mesh = problem.mesh
-        solve, triangular = self._solver(problem), UpwindTriangular(mesh)
+        solve, triangular = self._solver(grounded(problem)[0]), UpwindTriangular(mesh)
 
         def step(state: State, length: float) -> State:
             with np.errstate(all="ignore"):  # an overflow shows in the residual

@@ -21,7 +21,8 @@ from fvflow.steppers.transport_step import Point, TransportStep
 from fvflow.steppers.upwind_newton import UpwindNewton
 
 _REASON = "neither Newton's method nor the interior point converged"
-_PATIENCE = 45  # iterations of Newton's method from a density of constant E'
+_ROUND = 15  # iterations of the interior point after which Newton's method is tried from its iterate
+_PATIENCE = 35  # largest number of iterations of Newton's method from any start but the prediction
 
 
 def _patient(iteration: int) -> float:
@@ -33,12 +34,15 @@ class Minimiser:
     """(state, length, step, energy) -> the minimum of energy plus transport cost, for `LJKO`.
 
     1. Newton's method from the prediction, while it gains half a digit an iteration.
-    2. Newton's method from the density of constant E', where no cell is empty, which knows nothing of the step before.
-    3. A primal-dual interior point, at most `iterations`, and Newton's method from its last iterate.
-    4. The implicit upwind step by continuation in the length: of the same order, with a solution for any data.
+    2. A primal-dual interior point, which knows nothing of the step before: at most `iterations`, and after each
+       fifteen Newton's method from there.
+    3. The implicit upwind step by continuation in the length, of the same order and with a solution for any data, and
+       Newton's method from that.
 
-    The potential of the first three has to pass one strict test, `Certificate.accepted`; the density is the one that
-    the potential carries. The last does not minimise: its certificate says how far it is from that.
+    A potential of Newton's method or of the interior point has to pass one strict test, `Certificate.accepted`; the
+    density is the one that the potential carries. If none does, the step is the implicit upwind one, which does not
+    minimise: its certificate says how far it is from that. From 2. on the energy is shifted so that E' = 0 has the
+    mass: where the density is close to equilibrium, phi is then close to 0, and its differences are free of round-off.
     """
 
     tolerance: float
@@ -48,53 +52,87 @@ class Minimiser:
 
     def __call__(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
         """The density and its potential; raises NumericsError if every method fails."""
-        newton, test = UpwindNewton(self.system, step, energy), _Test(step, energy)
-        spent, switches = 0, 0
-
-        def attempt(start: Point, pace: Callable[[int], float]) -> Carried | None:
-            """Newton's method; None if it failed."""
-            nonlocal spent, switches
-            try:
-                count = newton.solve(start, test, self.tolerance, pace)
-                return _carried(step, test.phi, test.last, spent + count, switches)
-            except NotConverged as failure:
-                spent, switches = spent + failure.iterations, switches + 1
-            return None
-
-        if found := attempt(newton.from_density(self.predict(state, length)), brisk):
+        attempts = _Attempts(self.system, self.tolerance, step, energy)
+        if found := attempts.newton(attempts.start(self.predict(state, length)), brisk):
             return found
         try:
-            interior = InteriorPoint(self.system, step, energy)
-            if found := attempt(interior.start(), _patient):
-                return found
-            point, count, solved = interior.solve(test, self.iterations)
-            spent += count
-            if solved:
-                return _carried(step, test.phi, test.last, spent, switches)
-            switches += 1
-            if found := attempt(point, _patient):
+            attempts.shift()
+            if found := attempts.interior(self.iterations):
                 return found
         except NumericsError:
-            switches += 1
+            attempts.switches += 1
+        return attempts.implicit_upwind(lambda part: self.predict(state, part * length))
+
+
+class _Attempts:
+    """The methods of `Minimiser` for one step, with the iterations and the changes of method so far."""
+
+    def __init__(
+        self, system: MeshSystemSolver, tolerance: float, step: TransportStep, energy: ContinuedEnergy
+    ) -> None:
+        self._system, self._tolerance, self._step = system, tolerance, step
+        self.spent, self.switches = 0, 0
+        self._level = 0.0
+        self._set(energy)
+
+    def _set(self, energy: ContinuedEnergy) -> None:
+        self._energy, self._test = energy, _Test(self._step, energy)
+        self._newton = UpwindNewton(self._system, self._step, energy)
+
+    def shift(self) -> None:
+        """Shift the energy so that the density of E' = 0 has the mass; raises NumericsError if round-off hides it."""
+        self._level = self._energy.level(self._step.mass)
+        self._set(self._energy.shifted(self._level))
+
+    def start(self, density: Array) -> Point:
+        """The first iterate of Newton's method from a density (cell,)."""
+        return self._newton.from_density(density)
+
+    def newton(self, start: Point, pace: Callable[[int], float]) -> Carried | None:
+        """By Newton's method; None if it failed."""
         try:
-            phi, _, count = implicit_upwind.solve(step, energy, lambda part: self.predict(state, part * length))
+            self.spent += self._newton.solve(start, self._test, self._tolerance, pace)
+            return self._carried(self._test.phi, self._test.last)
         except NotConverged as failure:
-            raise NotConverged(spent + failure.iterations, str(failure)) from None
-        last = certificate(step, energy, phi)
-        minimum = _carried(step, phi, last, spent + count, switches)
-        return replace(minimum, dissipated=2.0 * minimum.dissipated, fallback=_REASON)
+            self.spent, self.switches = self.spent + failure.iterations, self.switches + 1
+        return None
 
+    def interior(self, iterations: int) -> Carried | None:
+        """By the interior point in rounds of 15 iterations, and Newton's method after each; None if all failed."""
+        method = InteriorPoint(self._system, self._step, self._energy)
+        point = method.start()
+        for done in range(0, iterations, _ROUND):
+            point, count, solved = method.solve(point, self._test, min(_ROUND, iterations - done))
+            self.spent += count
+            if solved:
+                return self._carried(self._test.phi, self._test.last)
+            self.switches += 1
+            if found := self.newton(method.without_barrier(point), _patient):
+                return found
+        return None
 
-def _carried(step: TransportStep, phi: Array, last: Certificate, iterations: int, switches: int) -> Carried:
-    return Carried(
-        phi=phi,
-        density=last.density,
-        dissipated=step.cost(phi, last.density),
-        iterations=iterations,
-        optimality=last.optimality,
-        gap=last.gap,
-        switches=switches,
-    )
+    def implicit_upwind(self, predict: Callable[[float], Array]) -> Carried:
+        """By Newton's method from the implicit upwind step, or else that step itself; raises NotConverged."""
+        try:
+            phi, density, count = implicit_upwind.solve(self._step, self._energy, predict)
+        except NotConverged as failure:
+            raise NotConverged(self.spent + failure.iterations, str(failure)) from None
+        self.spent += count
+        if found := self.newton(Point(phi, np.maximum(density, self._energy.floor)), _patient):
+            return found
+        other = self._carried(phi, certificate(self._step, self._energy, phi))
+        return replace(other, dissipated=2.0 * other.dissipated, fallback=_REASON)
+
+    def _carried(self, phi: Array, last: Certificate) -> Carried:
+        return Carried(
+            phi=phi + self._level,
+            density=last.density,
+            dissipated=self._step.cost(phi, last.density),
+            iterations=self.spent,
+            optimality=last.optimality,
+            gap=last.gap,
+            switches=self.switches,
+        )
 
 
 class _Test:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fvflow.energies import EnergyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array
+from fvflow.problems import GradientFlow
 
 VACUUM = 1e-16  # relative to the mean density: below it E' is continued linearly
 OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
@@ -36,6 +37,18 @@ class _Proximity(EnergyTerm):
     def second(self, density: Array) -> Array:
         """c."""
         return np.full_like(density, self.coefficient)
+
+
+def grounded(problem: GradientFlow) -> tuple[GradientFlow, float]:
+    """The problem with V - min V in place of the external potential V, and min V: the flow is the same.
+
+    A large constant would hide differences of E' in its round-off.
+    """
+    external = TotalEnergy(problem.total.volume, tuple(term for term in problem.total.terms if term.external))
+    if not external.terms:
+        return problem, 0.0
+    constant = float(external.first(np.zeros(problem.mesh.cells)).min())
+    return replace(problem, total=problem.total.shifted(constant)), constant
 
 
 def linearised(total: TotalEnergy, before: Array, proximity: float) -> TotalEnergy:
@@ -78,6 +91,10 @@ class ContinuedEnergy:
         self._empty = self._at_floor - self._slope * self._floor  # E'(0)
         self.largest = 2.0 * mean * float(total.volume.sum() / total.volume.min())  # density of all mass in one cell
         self.stiffness = total.stiffness(mean)
+
+    def shifted(self, constant: float) -> ContinuedEnergy:
+        """The same energy less a constant times the mass."""
+        return ContinuedEnergy(self._total.shifted(constant), self.mean)
 
     def first(self, density: Array) -> Array:
         """E' (cell,)."""
