@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -138,3 +139,10 @@ def test_a_closed_form_that_overflows_is_refused():
     case = Case.read("cases/published-fokker-planck.yaml").replace({"flow.energy.1.potential": "-1e6*x"})
     with pytest.raises(CaseError, match=r"the closed form is (inf|nan) in cell \d+ at t = 0: it overflows for these"):
         case.prepare()
+
+
+def test_a_density_that_is_lost_when_it_is_scaled_is_refused():
+    density = "{kind: expression, density: 'where(x < 0.5, 1e-320, 0)'}"
+    tiny = re.sub("{kind: uniform.*", density, CASE % "fokker-planck, epsilon: 1")
+    with pytest.raises(CaseError, match="too small for doubles; scale it up"):
+        Case.parse(tiny).prepare()

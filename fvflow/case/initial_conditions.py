@@ -19,6 +19,7 @@ from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
 _ELSEWHERE = 0.01  # L1 distance of a closed form from the target, of the mass, beyond which it is another
+_LEAST_TOTAL = 1e-280  # smaller masses have lost digits, and their inverse overflows
 _OCCUPIED = 1e-100  # of the largest density, below which E'' may overflow as in vacuum
 _OUTSIDE = 1e-6  # share of the mass outside the mesh that is told
 _MOST_CUT = 0.9  # share outside the mesh beyond which cutting it off is no advice
@@ -148,6 +149,8 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
         _require_covered(coverage, kind.truncate)
     if not total > 0:
         raise CaseError(f"the density has the mass {total:g} on this mesh; it has to be > 0: is it inside the box?")
+    if total < _LEAST_TOTAL:
+        raise CaseError(f"the mass of the density, {total:.3g}, is too small for doubles; scale it up")
     mass = total if kind.scaled_mass is None else kind.scaled_mass
     values = density if kind.scaled_mass is None else density * (mass / total)
     partner = "" if facts.target is None else {"initial": "target", "target": "initial"}[role]
