@@ -24,6 +24,7 @@ from fvflow.exact import (
     HeatBall,
     HeatBox,
     LogGas,
+    MeanFieldGibbs,
     Quantiles,
     TiltedBox,
 )
@@ -94,6 +95,7 @@ LINE = box(-5.0, 5.0)
 START = Gaussian((0.8,), ((0.5,),))
 ENTROPY = Entropy(0.8)
 LEFT, RIGHT = Gaussian((-0.6,), ((1.0,),)), Gaussian((0.7,), ((1.5,),))
+SEVENTH = 2 ** (1 / 7) - 1
 HEAT = FokkerPlanckFlow(0.1, stepper=TrBdf2())
 EXAMPLES: dict[type, list[Example]] = {
     GaussianSolution: [
@@ -150,6 +152,17 @@ EXAMPLES: dict[type, list[Example]] = {
             (50, 100, 200),
             1,
             (Times(8.0, 0.1),) * 3,
+        ),
+    ],
+    MeanFieldGibbs: [  # the mean relaxes like (1 + tau)^-n = 2^-n/7
+        Example(
+            MeanFieldGibbs(),
+            box(-4.0, 4.0),
+            lambda n: WassersteinFlow((ENTROPY, Potential("x**2/2"), Interaction("r**2/2"))),
+            Gaussian((0.8,), ((0.4,),)),
+            (50, 100, 200),
+            1,
+            tuple(Times(SEVENTH * (21 + 7 * level), SEVENTH) for level in range(3)),
         ),
     ],
     Barenblatt: [

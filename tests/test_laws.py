@@ -48,6 +48,15 @@ def test_mckean_vlasov_particles_choose_a_side_below_the_critical_diffusion(frac
     assert figures["halvings"] == figures["fallbacks"] == 0
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_mean_field_gibbs_state_is_on_the_side_of_the_initial_mean(side):
+    changes = {"initial.mean": [0.1 * side], "checks": {}}
+    simulation = Case.read("cases/mckean-vlasov-transition.yaml").replace(changes).prepare()
+    equilibrium = simulation.reference.average(0.0)
+    found = simulation.mesh.volume * equilibrium @ simulation.mesh.centre[:, 0]
+    assert found == pytest.approx(0.557037 * side, abs=2e-4)
+
+
 @pytest.mark.parametrize(
     ("potential", "square"),
     [("(x**2 + y**2)/2", 0.5), ("(x**2 + y**2)/2 - log(x**2 + y**2)/8", 0.75)],

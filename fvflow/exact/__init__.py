@@ -12,6 +12,7 @@ from fvflow.exact.geodesic import AffineGeodesic, GaussianGeodesic, Quantiles
 from fvflow.exact.gibbs import AtEquilibrium, Gibbs
 from fvflow.exact.heat import HeatBox
 from fvflow.exact.log_gas import LogGas
+from fvflow.exact.mean_field_gibbs import MeanFieldGibbs
 from fvflow.exact.tilted import TiltedBox
 
 Exact = (
@@ -21,6 +22,7 @@ Exact = (
     | HeatBall
     | Gibbs
     | LogGas
+    | MeanFieldGibbs
     | Barenblatt
     | TiltedBox
     | GaussianGeodesic
@@ -45,6 +47,7 @@ __all__ = [
     "HeatBall",
     "HeatBox",
     "LogGas",
+    "MeanFieldGibbs",
     "Quantiles",
     "Reference",
     "TiltedBox",
