@@ -203,7 +203,9 @@ class RunStatistics:
         }
 
     def restore(self, tree: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint; raises ValueError if it does not hold what `to_tree` gives."""
+        if tree.keys() != (own := self.to_tree()).keys():
+            raise ValueError(f"the statistics lack or have {', '.join(sorted(tree.keys() ^ own.keys()))}")
         for name, value in tree.items():
             if name not in _MONITORS:
                 setattr(self, name, value)

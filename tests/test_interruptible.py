@@ -105,7 +105,7 @@ module._LONG = 0
 def test_a_long_step_is_stopped(number, code, tmp_path):
     got, seconds, messages = run_until_signal(LONG_STEP, number, tmp_path)
     assert (got, seconds < 5.0) == (code, True), (seconds, messages)
-    assert messages.splitlines()[-1].startswith("fvflow: the frames so far are in ou-1d.parts")
+    assert messages.splitlines()[-1].startswith("fvflow: the frames so far are in ou-1d.nc, up to t = 0")
 
 
 def test_a_long_factorisation_is_left(tmp_path):
@@ -120,20 +120,21 @@ def test_a_write_is_not_interrupted(tmp_path):
     setup = """
     import time
     from fvflow.dataset import writer
-    create = writer._created
+    create = writer.created
     def slow(*arguments):
         print("deaf", flush=True)
         end = time.monotonic() + 4.5
         while time.monotonic() < end:
             pass
+        writer.created = create
         return create(*arguments)
-    writer._created = slow
+    writer.created = slow
     """
     got, seconds, messages = run_until_signal(setup, signal.SIGTERM, tmp_path)
     assert got == 143
     assert seconds > 3.5  # until the write was over, beyond the patience with steps
-    assert "the frames so far are in ou-1d.parts" in messages
-    assert os.listdir(tmp_path / "ou-1d.parts") == ["part-000000.nc"]
+    assert "the frames so far are in ou-1d.nc" in messages
+    assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
 
 
 def test_a_step_that_takes_long_is_told(monkeypatch):

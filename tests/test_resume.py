@@ -126,7 +126,7 @@ def test_a_file_that_has_changed_is_refused(tmp_path):
     with pytest.raises(Stopped):
         case.write(tmp_path / "r.nc", stopping(3))
     np.save(tmp_path / "x.npy", np.linspace(-1, 1, 51))
-    with pytest.raises(CaseError, match=r"x\.npy has changed since the run began"):
+    with pytest.raises(CaseError, match=r"initial\.file: x\.npy, fingerprint \w+ was, x\.npy, fingerprint \w+ is"):
         fvflow.resume(tmp_path / "r.parts")
 
 
@@ -196,7 +196,7 @@ def test_missing_and_damaged_frames_are_told_and_nothing_is_deleted(tmp_path):
     damaged = bytearray(whole)
     damaged[-250] ^= 1  # in the second of three frames
     log.write_bytes(damaged)
-    with pytest.raises(OutputError, match=r"is damaged: its checksum is wrong"):
+    with pytest.raises(OutputError, match=r"1 of 3 frames can be read"):
         fvflow.resume(tmp_path / "r.parts")
 
 
@@ -257,7 +257,7 @@ def test_checkpoints_take_turns(tmp_path):
 
 def test_logs_hold_what_was_appended_and_are_cut(tmp_path):
     record = {"time": ("<f8", ()), "rho": ("<f4", (3,)), "diagnostics/mean": ("<f8", (2,))}
-    log = FrameLog(tmp_path / "log", record)
+    log = FrameLog(tmp_path / "log", "a", record)
     assert len(read_log(tmp_path / "log")) == 0
     for index in range(4):
         log.append({"time": index, "rho": np.full(3, index), "diagnostics/mean": [index, -index]})
@@ -269,7 +269,7 @@ def test_logs_hold_what_was_appended_and_are_cut(tmp_path):
     for cut in range(1, records.dtype.itemsize):  # a write that was not finished
         os.truncate(tmp_path / "log", size - cut)
         assert len(read_log(tmp_path / "log")) == 3
-    again = FrameLog(tmp_path / "log", record, 2)
+    again = FrameLog(tmp_path / "log", "a", record, 2)
     again.append({"time": 9, "rho": np.zeros(3), "diagnostics/mean": [0, 0]})
     again.close()
     np.testing.assert_array_equal(read_log(tmp_path / "log")["time"], [0, 1, 9])
@@ -280,6 +280,154 @@ def test_a_log_that_is_none_is_refused(tmp_path):
         (tmp_path / "log").write_bytes(data)
         with pytest.raises(OutputError, match="is damaged: its first line names no variables"):
             read_log(tmp_path / "log")
+
+
+def test_links_to_results_are_followed(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "r.nc").symlink_to(tmp_path / "far" / "real.nc")
+    case = stopped(tmp_path / "r.nc")
+    (tmp_path / "r.yaml").write_text(case.text)
+    found = fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+    assert found.checkpoint["state"]["step"] == 4
+    fvflow.resume(tmp_path / "r.nc")
+    assert os.listdir(tmp_path / "far") == ["real.nc", "real.xmf2"]
+
+
+def test_frames_of_another_run_are_not_taken_for_those_of_a_result(tmp_path):
+    small().write(tmp_path / "r.nc")
+    stopped(tmp_path / "other.nc", flow__epsilon=0.5)
+    for file in (tmp_path / "other.parts").glob("checkpoint-?.npz"):
+        file.unlink()
+    (tmp_path / "other.parts").rename(tmp_path / "r.parts")
+    before = (tmp_path / "r.parts" / "frames.log").read_bytes()
+    with pytest.raises(OutputError, match=r"of an unfinished run of .* another one than that of"):
+        fvflow.resume(tmp_path / "r.nc", until=0.5)
+    assert (tmp_path / "r.parts" / "frames.log").read_bytes() == before
+
+
+def test_frames_without_a_checkpoint_are_not_removed_by_a_resume(tmp_path):
+    case = stopped(tmp_path / "r.nc")
+    (tmp_path / "r.yaml").write_text(case.text)
+    for file in (tmp_path / "r.parts").glob("checkpoint-?.npz"):
+        file.unlink()
+    found = fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+    with pytest.raises(OutputError, match=r"3 frames up to t = 0\.2 .* look at them"):
+        found.case.write(found.path, checkpoint=found.checkpoint)
+    with fvflow.read(tmp_path / "r.parts") as ds:
+        assert ds.sizes["time"] == 3
+
+
+def test_a_kill_before_the_second_run_has_computed_anything_leaves_the_result_resumable(tmp_path, monkeypatch):
+    small().write(tmp_path / "r.nc")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "fvflow.dataset.writer.Writer._release", lambda writer: (writer._log.close(), writer._lock.close())
+        )
+        patch.setattr("fvflow.case.recording.Recording._keep", lambda *arguments: None)
+        patch.setattr("fvflow.case.simulation.Simulation.frames", raising)
+        with pytest.raises(Stopped):
+            small().write(tmp_path / "r.nc")
+    assert (tmp_path / "r.parts" / "frames.log").exists()
+    fvflow.resume(tmp_path / "r.nc", until=0.5)
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        assert ds.sizes["time"] == 6
+
+
+def raising(*arguments):
+    raise Stopped
+
+
+class Interrupted(BaseException):
+    """As at a signal."""
+
+
+def test_an_interrupted_resume_does_not_replace_the_result_of_another_run(tmp_path):
+    small().write(tmp_path / "r.nc")
+    before = (tmp_path / "r.nc").read_bytes()
+    stopped(tmp_path / "r.nc", 3, flow__epsilon=0.5)
+
+    def interrupt(state):
+        if state.step == 5:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fvflow.resume(tmp_path / "r.parts", watch=interrupt)
+    assert (tmp_path / "r.nc").read_bytes() == before
+    fvflow.resume(tmp_path / "r.parts")
+    assert (tmp_path / "r.nc").read_bytes() != before
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_files_of_the_case_are_told_apart_by_their_contents(moved, tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    fvflow.save_mesh(fvflow.Box((-5.0,), (5.0,), (12,)).build(), tmp_path / "sub" / "m.nc")
+    text = (
+        "mesh: {kind: ugrid, file: m.nc}\nflow: {kind: fokker-planck, epsilon: 1}\n"
+        "initial: {kind: uniform}\ntimes: {end: 1, step: 0.1}\n"
+    )
+    (tmp_path / "sub" / "c.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Stopped):
+        Case.read("sub/c.yaml").write("sub/c.nc", stopping(3))
+    folder = "sub"
+    if moved:
+        (tmp_path / "sub").rename(tmp_path / "elsewhere")
+        folder = "elsewhere"
+    fvflow.resume(f"{folder}/c.parts")
+    assert sorted(os.listdir(tmp_path / folder)) == ["c.nc", "c.xmf2", "c.yaml", "m.nc"]
+
+
+def paths_of(tree, path=()):
+    yield path
+    if isinstance(tree, dict):
+        for name in tree:
+            yield from paths_of(tree[name], (*path, name))
+
+
+def changed(tree, path, value):
+    """The tree with the value at a path exchanged, or removed if it is `...`."""
+    if not path:
+        return value
+    copy = dict(tree)
+    if value is ... and len(path) == 1:
+        del copy[path[0]]
+    else:
+        copy[path[0]] = changed(tree[path[0]], path[1:], value)
+    return copy
+
+
+def test_checkpoints_with_wrong_contents_are_refused_in_a_sentence(tmp_path):
+    stopped(tmp_path / "r.nc")
+    tree = resumable(tmp_path / "r.parts")[1]
+    frames = (tmp_path / "r.parts" / "frames.log").read_bytes()
+    told = 0
+    for path in list(paths_of(tree))[1:]:
+        if path[0] in ("case", "values") and len(path) > 1:
+            continue
+        for value in (..., "x", True, {}):
+            Checkpoints(tmp_path / "r.parts").write(changed(tree, path, value))
+            Checkpoints(tmp_path / "r.parts").write(changed(tree, path, value))
+            try:
+                fvflow.resume(tmp_path / "r.parts", watch=stopping(5))
+            except (OutputError, CaseError):
+                told += 1
+            except Stopped:
+                assert path[0] in ("name", "statistics", "state") or value is True, (path, value)
+            assert (tmp_path / "r.parts" / "frames.log").read_bytes() == frames, (path, value)
+    assert told > 100
+
+
+def test_a_flipped_bit_is_damage_and_never_another_error(tmp_path):
+    Checkpoints(tmp_path).write({"a": np.arange(9.0), "b": 1})
+    file = next(tmp_path.iterdir())
+    data = file.read_bytes()
+    for bit in range(0, 8 * len(data), 3):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            np.testing.assert_array_equal(from_bytes(bytes(flipped))["a"], np.arange(9.0))
+        except (ValueError, KeyError):
+            continue
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path):

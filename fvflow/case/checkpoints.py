@@ -22,6 +22,7 @@ from fvflow.version import __version__
 
 _FREE = ("title", "output", "times.end", "times.save")  # what a run that goes on may change
 _LEFT_OUT = ("fields", "figures", "memory")  # of a state: stored with its frame, or converted
+_NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 
 
@@ -69,22 +70,44 @@ def identity(text: str, name: str, values: Mapping[str, Any], files: Sequence[st
         "version": __version__,
         "case": text,
         "name": os.path.abspath(name),
-        "values": plain(values),
-        "files": {file: _digest(file) for file in files},
+        "values": by_content(values, files),
     }
 
 
-def plain(values: Any) -> Any:
-    """Values as they are after a checkpoint was written and read."""
+def by_content(values: Any, files: Sequence[str]) -> Any:
+    """Values as they are after a checkpoint was written and read, with fingerprints in place of paths of files."""
     if isinstance(values, Mapping):
-        return {str(name): plain(value) for name, value in values.items()}
-    return [plain(value) for value in values] if isinstance(values, list | tuple) else values
+        return {str(name): by_content(value, files) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [by_content(value, files) for value in values]
+    return f"{os.path.basename(values)}, fingerprint {_digest(values)}" if values in files else values
+
+
+def require_sound(tree: Tree, mesh: Mesh, statistics: RunStatistics) -> None:
+    """Raise OutputError if a checkpoint is not what `snapshot` makes for such a mesh and such statistics."""
+    try:
+        state, fresh = restored(tree, mesh), State(0.0, np.zeros(1), 0.0)
+        for name in _NUMBERS:
+            if type(getattr(state, name)) is not type(getattr(fresh, name)):
+                raise ValueError(f"{name} is {getattr(state, name)!r}")
+        if not (type(tree["frames"]) is int and tree["frames"] >= 0):
+            raise ValueError(f"frames is {tree['frames']!r}")
+        if not all(isinstance(tree[name], str) for name in ("run", "history")):
+            raise ValueError("run or history is no text")
+        statistics.restore(tree["statistics"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"the checkpoint does not hold what it has to ({error}); run the case again") from None
 
 
 def restored(tree: Tree, mesh: Mesh) -> State:
     """The state in a checkpoint; raises OutputError if it does not fit the mesh."""
     given = dict(tree["state"])
     memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
+    if missing := {item.name for item in fields(State)} - {*given, *_LEFT_OUT}:
+        raise KeyError(", ".join(sorted(missing)))
+    for name in ("density", "potential", "previous"):
+        if given[name] is not None and getattr(given[name], "dtype", None) != np.float64:
+            raise ValueError(f"{name} is no array of numbers")
     if given["density"].shape != (mesh.cells,):
         raise OutputError(
             f"the checkpoint has {len(given['density'])} cells, the mesh {mesh.cells}; run the case again"
@@ -93,7 +116,7 @@ def restored(tree: Tree, mesh: Mesh) -> State:
 
 
 def require_same_run(tree: Tree, values: Mapping[str, Any]) -> None:
-    """Raise CaseError or OutputError if a case, the files that it reads or fvflow are not those of a checkpoint."""
+    """Raise CaseError or OutputError if a case, given by `by_content`, or fvflow are not those of a checkpoint."""
     if tree.get("format") != FORMAT or tree.get("version") != __version__:
         raise OutputError(
             f"the checkpoint is of fvflow {tree.get('version')}, this is {__version__}: a run goes on with the version "
@@ -101,7 +124,7 @@ def require_same_run(tree: Tree, values: Mapping[str, Any]) -> None:
         )
     changed = [
         f"{path}: {_told(old)} was, {_told(new)} is"
-        for path, old, new in _differences(tree["values"], plain(values))
+        for path, old, new in _differences(tree.get("values"), values)
         if not any(path == free or path.startswith(f"{free}.") for free in _FREE)
     ]
     if changed:
@@ -110,9 +133,6 @@ def require_same_run(tree: Tree, values: Mapping[str, Any]) -> None:
             + "; ".join(changed)
             + f". Change them back (only {', '.join(_FREE)} may differ), or start a new run"
         )
-    for file, digest in tree["files"].items():
-        if _digest(file) != digest:
-            raise CaseError(f"{file} has changed since the run began, so that it cannot go on; start a new run")
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fvflow.case.checkpoints import require_same_run
+from fvflow.case.checkpoints import by_content, require_same_run
 from fvflow.case.core import Case
 from fvflow.dataset import Tree, has_checkpoint, parts_of, resumable
 from fvflow.errors import CaseError, OutputError
@@ -44,7 +45,12 @@ def continuation(
     """
     given = Path(path)
     is_case = given.suffix not in _ENDINGS
-    result = (output or Path(given.stem + ".nc")) if is_case else (output or given)
+    if output is not None and not is_case:
+        raise OutputError(f"{given}: goes on in its own file; leave out -o, or give the case")
+    if until is not None and not math.isfinite(until):
+        raise CaseError(f"--until {until}: the end has to be a finite time")
+    result = (output or Path(given.stem + ".nc")) if is_case else given
+    result = Path(os.path.realpath(result)) if result.is_symlink() else result
     case = Case.read(given, overrides) if is_case else None
     if case is not None and not result.exists() and not has_checkpoint(result):
         return Continuation(_until(case, until), result, None, f"{result}: there is nothing to go on from yet")
@@ -52,13 +58,20 @@ def continuation(
     if case is None:
         case = _stored_case(result, checkpoint, overrides)
     case = _until(case, until)
-    require_same_run(checkpoint, case.values)
-    reached, end = checkpoint["state"]["time"], case.schedule.stop
+    require_same_run(checkpoint, by_content(case.values, case.files))
+    reached, end = _reached(result, checkpoint), case.schedule.stop
     if reached > end:
         raise CaseError(f"{result}: the run is at t = {reached:g} already, beyond {end:g}; give a later end by --until")
     if reached == end and result.exists() and not parts_of(result).exists():
         raise OutputError(f"{result}: the run is finished, at t = {reached:g}; give a later end by --until")
     return Continuation(case, result, checkpoint, note)
+
+
+def _reached(result: Path, checkpoint: Tree) -> float:
+    try:
+        return float(checkpoint["state"]["time"])
+    except (LookupError, TypeError, ValueError):
+        raise OutputError(f"{result}: its checkpoint has no time; run the case again") from None
 
 
 def _until(case: Case, until: float | None) -> Case:
@@ -69,6 +82,8 @@ def _stored_case(result: Path, checkpoint: Tree, overrides: Mapping[str, str] | 
     text, name = checkpoint.get("case"), checkpoint.get("name")
     if not isinstance(text, str) or not isinstance(name, str):
         raise OutputError(f"{result}: its checkpoint names no case; run the case again")
+    if not os.path.exists(name):  # moved, perhaps with its result
+        name = os.fspath(result.parent / os.path.basename(name))
     return Case.parse(text, name, overrides)
 
 
@@ -79,4 +94,4 @@ def resume(path: str | os.PathLike[str], until: float | None = None, watch: Watc
     OutputError.
     """
     found = continuation(path, until)
-    return found.case.write(found.path, watch, checkpoint=found.checkpoint, discard=found.checkpoint is None)
+    return found.case.write(found.path, watch, checkpoint=found.checkpoint)

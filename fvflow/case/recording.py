@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fvflow import dataset, paraview
-from fvflow.case.checkpoints import CheckpointSchedule, snapshot
+from fvflow.case.checkpoints import CheckpointSchedule, require_sound, snapshot
 from fvflow.case.simulation import Simulation
 from fvflow.dataset import Tree, continued
 from fvflow.errors import OutputError
@@ -32,11 +32,12 @@ class Recording:
         """Run to the end; see `Case.write`."""
         paraview.check(self.path)
         resumed = None if checkpoint is None else checkpoint["frames"]
-        opening = dict(self.opening)
+        opening, run = dict(self.opening), ""
         if checkpoint is not None:
-            opening["history"] = continued(checkpoint["history"])
+            require_sound(checkpoint, self.simulation.mesh, self.simulation.statistics)
+            opening["history"], run = continued(checkpoint["history"]), checkpoint["run"]
         with dataset.Writer(
-            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed
+            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run
         ) as writer:
             schedule = CheckpointSchedule(self.simulation.output, lambda: self._snapshot(writer), writer.checkpoint)
             watchers = Watchers(lambda state: writer.tick(), schedule, *([] if watch is None else [watch]))
@@ -54,7 +55,7 @@ class Recording:
         reached, statistics = self.simulation.reached, self.simulation.statistics
         if reached is None or not self.simulation.flow.steps_in_time:
             return None
-        return snapshot(*reached, statistics, {**self.identity, "history": writer.history})
+        return snapshot(*reached, statistics, {**self.identity, "history": writer.history, "run": writer.run})
 
     def _keep(self, writer: dataset.Writer, error: BaseException) -> None:
         """Keep the last state and, if a signal asked to stop, complete the result by the frames so far."""

@@ -165,7 +165,7 @@ def _resume(options: argparse.Namespace) -> int:
     found = continuation(options.file, options.until, output=options.output, overrides=dict(options.overrides))
     if found.note:
         say(f"fvflow: {found.note}")
-    return _written(options, found.case, found.path, checkpoint=found.checkpoint, discard=found.checkpoint is None)
+    return _written(options, found.case, found.path, checkpoint=found.checkpoint)
 
 
 def _written(options: argparse.Namespace, case: Case, path: Path, **how: Any) -> int:

@@ -16,12 +16,12 @@ _CONTROL = re.compile(
 
 
 def escaped(text: str) -> str:
-    """A line with its control characters, line breaks and marks of direction as escapes: what a terminal would obey.
+    r"""A line with its control characters, line breaks and marks of direction as escapes: what a terminal would obey.
 
     Whatever a command prints of a case, a result or a name of a file goes through here.
 
     >>> print(escaped("a title \x1b[2J\nof two lines"))
-    a title \\x1b[2J\\nof two lines
+    a title \x1b[2J\nof two lines
     """
     return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
 

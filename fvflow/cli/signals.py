@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 3.0  # seconds that a run has to come to the end of a step
 _AGAIN = 0.5  # seconds between attempts to stop it afterwards: it may be writing, or in compiled code
-_WRITERS = ("fvflow.dataset", "fvflow.paraview")  # modules that are not interrupted
+_WRITERS = ("fvflow.dataset", "fvflow.paraview", "fvflow.case.checkpoints")  # modules that are not interrupted
 
 
 class Stopped(BaseException):
@@ -50,6 +51,7 @@ class Signals:
     def _overdue(self, number: int, frame: FrameType | None) -> None:
         """Stop a step that goes on after a signal, unless a result is being written."""
         if not _writing(frame):
+            stop_alarm()
             raise Stopped(self._received)
 
     @contextmanager
@@ -63,8 +65,9 @@ class Signals:
             self._deferred = False
 
     def step(self, state: State) -> None:
-        """Stop here if a signal has arrived."""
-        self._check()
+        """Stop here if a signal has arrived; not within a step of error control, of which no checkpoint can be made."""
+        if not math.isnan(state.next_length):
+            self._check()
 
     def iteration(self, iterations: int, residual: float) -> None:
         """Stop here if a signal has arrived."""

@@ -26,7 +26,10 @@ Tree = Any
 FORMAT = 1
 _NAMES = ("checkpoint-0.npz", "checkpoint-1.npz")
 _TREE, _ARRAY, _SEQUENCE = "tree", "$array", "sequence"
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError)
+_DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError),
+    *(ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError),
+)
 
 
 class Checkpoints:

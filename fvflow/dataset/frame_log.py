@@ -21,19 +21,20 @@ from fvflow.mesh import Array
 
 _MAGIC = b"fvflow frames 1 "
 _LONGEST_LINE = 2**20
-_CHECKSUM = "checksum"
+_CHECKSUM, _RUN = "checksum", "run"
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 
 Record = dict[str, tuple[str, tuple[int, ...]]]
 """What a frame consists of: data type and shape by path, as in `Layout.values`."""
 
 
 class FrameLog:
-    """Appends frames to a file; `count` is the number of those in it. Methods raise OSError."""
+    """Appends frames of a run to a file; `count` is the number of those in it. Methods raise OSError."""
 
-    def __init__(self, path: Path, record: Record, count: int | None = None) -> None:
+    def __init__(self, path: Path, run: str, record: Record, count: int | None = None) -> None:
         """A new file, or with `count` the first frames of one that is there."""
         self._type, self.path = _record_type(record), path
-        line = _MAGIC + json.dumps(record).encode() + b"\n"
+        line = _MAGIC + json.dumps({_RUN: run, "record": record}).encode() + b"\n"
         self._start = len(line)
         self.count = count or 0
         self._file = open(path, "wb" if count is None else "r+b", buffering=0)  # noqa: SIM115 (closed by `close`)
@@ -86,19 +87,38 @@ def read_log(path: Path) -> Any:
 
     Raises OutputError if the file is not a log, OSError.
     """
+    head, size = _head(path)
+    try:
+        dtype = _record_type(head["record"])
+    except _DAMAGE:
+        raise _damaged(path) from None
+    count = (path.stat().st_size - size) // dtype.itemsize
+    if count == 0:
+        return np.empty(0, dtype)
+    records = np.memmap(path, dtype, "r", size, (count,))
+    return records if whole(records[-1:]) else records[:-1]
+
+
+def run_of_log(path: Path) -> str:
+    """The run that a log belongs to; raises OutputError if the file is not a log, OSError."""
+    return str(_head(path)[0].get(_RUN))
+
+
+def _head(path: Path) -> tuple[dict[str, Any], int]:
+    """What the first line says, and its length."""
     with open(path, "rb") as file:
         line = file.readline(_LONGEST_LINE)
     try:
         if not (line.startswith(_MAGIC) and line.endswith(b"\n")):
             raise ValueError
-        dtype = _record_type(json.loads(line[len(_MAGIC) :]))
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise OutputError(f"{path}: is damaged: its first line names no variables; run the case again") from None
-    count = (path.stat().st_size - len(line)) // dtype.itemsize
-    if count == 0:
-        return np.empty(0, dtype)
-    records = np.memmap(path, dtype, "r", len(line), (count,))
-    return records if whole(records[-1:]) else records[:-1]
+        head = json.loads(line[len(_MAGIC) :])
+        return dict(head), len(line)
+    except _DAMAGE:
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> OutputError:
+    return OutputError(f"{path}: is damaged: its first line names no variables; run the case again, with --discard")
 
 
 def whole(records: Any) -> bool:
@@ -107,6 +127,11 @@ def whole(records: Any) -> bool:
         zlib.crc32(memoryview(record.tobytes())[: -record.dtype[_CHECKSUM].itemsize]) == record[_CHECKSUM]
         for record in records
     )
+
+
+def whole_frames(records: Any) -> int:
+    """How many frames there are before the first with a wrong checksum."""
+    return next((index for index in range(len(records)) if not whole(records[index : index + 1])), len(records))
 
 
 def record_of(records: Any) -> Record:

@@ -68,6 +68,20 @@ def has_checkpoint(path: Path) -> bool:
     return Checkpoints(parts_of(path)).exist
 
 
+def holds_only_the_start(folder: Path) -> bool:
+    """Whether a run ended before its first checkpoint, with one frame at most: nothing that was computed is there."""
+    try:
+        return not Checkpoints(folder).exist and len(read_log(folder / FRAMES)) <= 1
+    except FileNotFoundError:
+        return True
+
+
+def run_of_result(path: Path) -> str:
+    """The run that NAME.nc is the result of; empty if it is unknown."""
+    with opened(path) as file:
+        return "" if file is None or CHECKPOINT not in file.groups else str(getattr(file[CHECKPOINT], "run", ""))
+
+
 def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
     """NAME.nc, the last checkpoint of NAME.parts or NAME.nc, and a sentence if the one after it is damaged.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -14,12 +15,22 @@ import numpy as np
 from fvflow import system
 from fvflow.dataset.assembly import Assembly
 from fvflow.dataset.checkpoint import Checkpoints, Tree, to_bytes
-from fvflow.dataset.frame_log import FrameLog, converted, read_log, record_of
+from fvflow.dataset.frame_log import FrameLog, converted, read_log, record_of, run_of_log, whole, whole_frames
 from fvflow.dataset.groups import mesh_groups, paraview_group
 from fvflow.dataset.layout import Layout, header
 from fvflow.dataset.lock import locked, unlock
 from fvflow.dataset.netcdf import append_frames, created, define, flushed_rename, output_errors, require_name
-from fvflow.dataset.replacing import CHECKPOINT, FRAMES, HEADER, leftovers, opened, parts_of, replaced
+from fvflow.dataset.replacing import (
+    CHECKPOINT,
+    FRAMES,
+    HEADER,
+    holds_only_the_start,
+    leftovers,
+    opened,
+    parts_of,
+    replaced,
+    run_of_result,
+)
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.errors import OutputError
 from fvflow.mesh import Array
@@ -35,7 +46,8 @@ class Writer(Assembly[None]):
     Whatever stops the run, the frames in NAME.parts stay readable (`fvflow.read`, `fvflow info`), but for the one that
     was being written, and `checkpoint` keeps what is needed to go on. They reach the disk when they are two seconds
     old: call `tick` after every step. `tell` is given a sentence for an old result that it takes the place of, and for
-    old frames if those are to be discarded. With `resumed` it goes on after so many frames of NAME.parts or NAME.nc.
+    old frames if those are to be discarded. With `resumed` it goes on after so many frames of
+    `run`, in NAME.parts or NAME.nc.
     Raises OutputError, also if NAME.nc is there and no result of a run, and if frames of another run are.
     """
 
@@ -48,9 +60,11 @@ class Writer(Assembly[None]):
         *,
         discard: bool = False,
         resumed: int | None = None,
+        run: str = "",
     ) -> None:
         super().__init__(layout, {"history": f"{_now()} fvflow run", **attributes})
         self.history: str = self._attributes["history"]
+        self.run = run or uuid.uuid4().hex
         self.path, self._tell, self._discard, self._resumed = path, tell, discard, resumed
         self._folder: Path
         self._checkpoints: Checkpoints
@@ -70,7 +84,7 @@ class Writer(Assembly[None]):
             sentence = replaced(self.path)  # refuses other files before there is a directory to clean up
             self._lock = locked(self._folder)
             try:
-                self._replaces = bool(sentence) and self._resumed is None
+                self._replaces = bool(sentence) and run_of_result(self.path) != self.run
                 if self._resumed is None:
                     self._clear(sentence)
                 self._begin()
@@ -82,7 +96,7 @@ class Writer(Assembly[None]):
     def _clear(self, sentence: str) -> None:
         """Make room for a new run."""
         left = leftovers(self._folder)
-        if left and not self._discard:
+        if left and not (self._discard or holds_only_the_start(self._folder)):
             way = f"go on with it (fvflow resume {self._folder})"
             if not self._checkpoints.exist:
                 way = f"look at them (fvflow info {self._folder})"
@@ -99,36 +113,54 @@ class Writer(Assembly[None]):
         flushed_rename(temporary, self._folder / HEADER)
         if self._resumed is None:
             self._begun = True
-            self._log = FrameLog(self._folder / FRAMES, record)
+            self._log = FrameLog(self._folder / FRAMES, self.run, record)
             return
-        stored = read_log(self._folder / FRAMES) if (self._folder / FRAMES).exists() else None
+        stored = self._frames_of_run()
         if stored is not None and record_of(stored) == record:
-            self._require_frames(len(stored))
+            self._require_frames(stored)
             self.times += [float(value) for value in stored["time"][: self._resumed]]
-            self._log = FrameLog(self._folder / FRAMES, record, self._resumed)
+            self._log = FrameLog(self._folder / FRAMES, self.run, record, self._resumed)
             return
-        self._log = FrameLog(self._folder / "frames.tmp", record)
+        self._log = FrameLog(self._folder / "frames.tmp", self.run, record)
         if stored is not None:
+            self._require_frames(stored)
             self._adopt({name: stored[name] for name in stored.dtype.names})
         else:
             with opened(self.path) as file:
+                if file is None or run_of_result(self.path) != self.run:
+                    raise OutputError(f"{self._folder}: its frames are missing, so the run cannot go on; run it again")
                 self._adopt({path: file[path] for path in record if path.rpartition("/")[2] in _names(file, path)})
         self._log.sync()
         (self._folder / "frames.tmp").replace(self._folder / FRAMES)
 
+    def _frames_of_run(self) -> Any:
+        """The frames in NAME.parts, if they are of this run; None if they are in NAME.nc. Raises OutputError."""
+        file = self._folder / FRAMES
+        if not file.exists():
+            return None
+        if run_of_log(file) == self.run:
+            return read_log(file)
+        if not holds_only_the_start(self._folder):
+            raise OutputError(
+                f"{leftovers(self._folder)}, another one than that of {self.path}: go on with that (fvflow resume "
+                f"{self._folder}), or move it away"
+            )
+        return None
+
     def _adopt(self, source: Mapping[str, Any]) -> None:
         """Append the first frames of arrays over time to the log."""
-        self._require_frames(len(source["time"]))
         for index in range(self._resumed or 0):
             values = converted(source, index, self.layout.record)
             self._log.append(values)
             self.times.append(float(values["time"]))
 
-    def _require_frames(self, count: int) -> None:
-        if count < (self._resumed or 0):
+    def _require_frames(self, stored: Any) -> None:
+        needed = self._resumed or 0
+        count = len(stored) if len(stored) < needed or whole(stored[:needed]) else whole_frames(stored)
+        if count < needed:
             raise OutputError(
-                f"{self._folder}: {count} of {self._resumed} frames can be read, so the run cannot go on; those are "
-                f"kept (fvflow info {self._folder}); run the case again with --discard"
+                f"{self._folder}: {count} of {needed} frames can be read, so the run cannot go on; those are kept "
+                f"(fvflow info {self._folder}); run the case again with --discard"
             )
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -193,7 +225,7 @@ class Writer(Assembly[None]):
         """Write the frames to NAME.nc, which appears complete or not at all."""
         self._require_room(len(self.times) * self.layout.frame_bytes)
         temporary, mesh = self._folder / _WHOLE, self.layout.mesh
-        kept = {} if self._tree is None else {CHECKPOINT: _as_group(to_bytes(self._tree))}
+        kept = {} if self._tree is None else {CHECKPOINT: _as_group(to_bytes(self._tree), self.run)}
         with output_errors(self.path):
             with created(temporary, self.layout, attributes) as target:
                 for name, group in {**paraview_group(mesh), **mesh_groups(mesh), **groups, **kept}.items():
@@ -221,11 +253,11 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _as_group(data: bytes) -> Group:
-    """Bytes as a variable of a group."""
+def _as_group(data: bytes, run: str) -> Group:
+    """Bytes as a variable of a group that names the run."""
     values = np.frombuffer(data, "i1")
     meaning = {"long_name": "state and statistics at the end, for fvflow resume: a zip archive of numpy arrays"}
-    return Group({"npz": NetCDFVariable(("byte",), meaning, values, dtype="i1")}, {"byte": len(values)})
+    return Group({"npz": NetCDFVariable(("byte",), meaning, values, dtype="i1")}, {"byte": len(values)}, {"run": run})
 
 
 def _names(file: Any, path: str) -> Any:
