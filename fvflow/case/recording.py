@@ -31,11 +31,11 @@ class Recording:
     def run(self, watch: Watch | None, tell: Callable[[str], None], *, discard: bool, checkpoint: Tree | None) -> None:
         """Run to the end; see `Case.write`."""
         paraview.check(self.path)
-        resumed = None if checkpoint is None else checkpoint["frames"]
-        opening, run = dict(self.opening), ""
+        opening, run, resumed = dict(self.opening), "", None
         if checkpoint is not None:
             require_sound(checkpoint, self.simulation.mesh, self.simulation.statistics)
-            opening["history"], run = continued(checkpoint["history"]), checkpoint["run"]
+            opening["history"] = continued(checkpoint["history"])
+            run, resumed = checkpoint["run"], checkpoint["frames"]
         with dataset.Writer(
             self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run
         ) as writer:
