@@ -94,9 +94,21 @@ def require_sound(tree: Tree, mesh: Mesh, statistics: RunStatistics) -> None:
             raise ValueError(f"frames is {tree['frames']!r}")
         if not all(isinstance(tree[name], str) for name in ("run", "history")):
             raise ValueError("run or history is no text")
+        _require_kinds(tree["statistics"], statistics.to_tree(), "statistics")
         statistics.restore(tree["statistics"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise OutputError(f"the checkpoint does not hold what it has to ({error}); run the case again") from None
+
+
+def _require_kinds(given: Any, fresh: Any, name: str) -> None:
+    """Raise ValueError unless numbers, lists and mappings are where they are in another tree, which may have fewer."""
+    if isinstance(given, Mapping) and (fresh is None or isinstance(fresh, Mapping)):
+        for part in {**(fresh or {}), **given}:
+            _require_kinds(given.get(part), (fresh or {}).get(part, 0.0), f"{name}.{part}")
+        return
+    number = type(given) in (int, float) if isinstance(fresh, int | float) else not isinstance(given, bool | str)
+    if not number or isinstance(fresh, Mapping) or isinstance(fresh, list) > isinstance(given, list):
+        raise ValueError(f"{name} is {given!r}")
 
 
 def restored(tree: Tree, mesh: Mesh) -> State:
