@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError
 
 _DEEPEST = 100  # parameters that need each other in a row
-LARGEST = 1e30  # size of a number that is computed with: the sixth power of it is finite, that of its inverse is not 0
+LARGEST = 1e70  # size of a number that is computed with: its fourth power is finite, and that of its inverse is not 0
 _WHOLE = 1e-9  # relative distance from a whole number that counts as round-off
 
 

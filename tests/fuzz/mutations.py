@@ -17,7 +17,29 @@ _STEPS = 10
 _UNSHRUNK = 0.02  # share of the mutants whose mesh is left as large as it is, mostly to be refused
 _WILD = 0.3  # share of the mutants that may be nonsense; the others are built so that most of them run
 POSITIVE: list[Any] = [
-    *(1, 2, 3, 0.5, 1e-3, 0.01, 0.1, 10, 1e3, 1e-8, 1e8, 1e-16, 1e16, 1e-20, 1e20, 1e-30, 1e30, 1e-25, 1e25, 1e-12),
+    *(
+        1,
+        2,
+        3,
+        0.5,
+        1e-3,
+        0.01,
+        0.1,
+        10,
+        1e3,
+        1e-8,
+        1e8,
+        1e-16,
+        1e16,
+        1e-20,
+        1e20,
+        1e-30,
+        1e30,
+        1e-25,
+        1e25,
+        1e-60,
+        1e60,
+    ),
     *(2e6, 700, 1.0 + 1e-12, 1.0 - 1e-12, 1.001, "pi"),
 ]
 EXTREMES = [1e-150, 1e150, 1e-300, 1e300, 5e-324, 1e308, -1e308, 10**30, 10**400]
