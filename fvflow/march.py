@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,7 @@ from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
-from fvflow.steppers import GROWTH, EmbeddedStep, Step
+from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
 from fvflow.times import ROUND_OFF, TimeGrid, Times
 
 _SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
@@ -27,16 +28,20 @@ def march(
     order: float,
     growth: float = GROWTH,
     embedded: EmbeddedStep | None = None,
+    check: FiniteCheck | None = None,
 ) -> Iterator[State]:
     """Every state of a run, the initial one first; raises NumericsError at the first density that is not finite.
 
     A run that goes on from one of its states takes the same steps as if it had not been stopped.
     The other arguments are for error control: the cell volumes (cell,), the order of the method, the largest ratio of a
-    step to the one before, and the step with an error estimate of its own, if the method has one.
+    step to the one before, and the step with an error estimate of its own, if the method has one. `check` is what
+    raises, by default `finite_check`.
     """
+    check = check or finite_check()
     yield state
     if times.adaptive is not None:
-        yield from _adaptive(embedded or _doubled(step, volume, order), state, times, times.adaptive, order, growth)
+        estimated = _checked(embedded, check) if embedded else _doubled(step, volume, order, check)
+        yield from _adaptive(estimated, state, times, times.adaptive, order, growth)
         return
     first = times.interval(1)
     for index in range(times.saved_until(state.time), times.saves + 1):
@@ -44,7 +49,7 @@ def march(
         length = (end - start if done is None else _interval(times, index, first)) / substeps
         for substep in range(1 + (done or 0), substeps + 1):
             end_time = end if substep == substeps else start + substep * length
-            state = _take(step, state, length, end_time)
+            state = _take(step, state, length, end_time, check)
             yield state
 
 
@@ -68,24 +73,36 @@ def _steps_of(times: Times, index: int, first: float, time: float) -> tuple[floa
     return time, end, times.substeps_for(end - time), None
 
 
-def _take(step: Step, state: State, length: float, end_time: float) -> State:
+def _take(step: Step, state: State, length: float, end_time: float, check: FiniteCheck) -> State:
     """The state after a step; its time is exactly `end_time`."""
     try:
         after = replace(step(state, length), time=end_time, rejections=0)
+        check(state, after)
     except (CaseError, NumericsError) as error:  # CaseError: the drift has grown beyond what the flux allows
         raise type(error)(f"{error} (step {state.step + 1}, from t = {state.time:g} to {end_time:g})") from error
-    _require_finite(after)
     return after
 
 
-def _doubled(step: Step, volume: Array, order: float) -> EmbeddedStep:
+def _checked(step: EmbeddedStep, check: FiniteCheck) -> EmbeddedStep:
+    """The step with every state that it takes checked."""
+
+    def checked(state: State, length: float) -> tuple[tuple[State, ...], float]:
+        taken, error = step(state, length)
+        for before, after in pairwise((state, *taken)):
+            check(before, after)
+        return taken, error
+
+    return checked
+
+
+def _doubled(step: Step, volume: Array, order: float, check: FiniteCheck) -> EmbeddedStep:
     """Step doubling: two half steps, with an error estimate from a full step."""
 
     def doubled(state: State, length: float) -> tuple[tuple[State, ...], float]:
         half, end_time = 0.5 * length, state.time + length
-        full = _take(step, state, length, end_time)
-        middle = _take(step, state, half, state.time + half)
-        last = _take(step, middle, half, end_time)
+        full = _take(step, state, length, end_time, check)
+        middle = _take(step, state, half, state.time + half, check)
+        last = _take(step, middle, half, end_time, check)
         return (middle, last), float(volume @ np.abs(last.density - full.density)) / state.mass / (2**order - 1)
 
     return doubled
@@ -128,23 +145,11 @@ def _try_step(step: EmbeddedStep, state: State, length: float, required: bool) -
     """The states of a step and its error, which is infinite if the step failed; a `required` step raises instead."""
     try:
         taken, error = step(state, length)
-        _require_finite(taken[-1])
     except NumericsError:
         if required:
             raise
         return (), math.inf
     return taken, error
-
-
-def _require_finite(state: State) -> None:
-    with np.errstate(all="ignore"):
-        total = state.density.sum()
-    if not np.isfinite(total):
-        cell = int(np.argmin(np.isfinite(state.density)))
-        raise NumericsError(
-            f"the density became {state.density[cell]} in cell {cell} at t = {state.time:g} (step {state.step}); "
-            "use a shorter step or an implicit method"
-        )
 
 
 @runtime_checkable

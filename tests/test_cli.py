@@ -175,7 +175,7 @@ def test_a_kill_leaves_readable_frames_which_the_next_run_does_not_remove(tmp_pa
     assert refused.returncode == 5
     s, last = "s" * (frames != 1), 0.01 * (frames - 1)
     those = (
-        f"ou-1d.parts: holds {frames} frame{s} up to t = {last:g} and a checkpoint of an unfinished run of "
+        f"{frames} frame{s} up to t = {last:g} and a checkpoint in ou-1d.parts, of an unfinished run of "
         f"{time.strftime('%Y-')}"
     )
     assert refused.stderr.startswith(those)

@@ -10,12 +10,15 @@ import pytest
 from fvflow import Box, Case
 from fvflow.diagnostics import dissipation
 from fvflow.energies import EntropyTerm, PotentialTerm, PowerTerm, TotalEnergy
+from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import Centred, ScharfetterGummel
+from fvflow.march import march
 from fvflow.problems import FokkerPlanck, GradientFlow, State
-from fvflow.steppers import LJKO, ImplicitEuler, finite_embedded_step, finite_step
+from fvflow.steppers import LJKO, ImplicitEuler, finite_check
 from fvflow.time_error import TimeErrorMonitor
+from fvflow.times import Times
 
 MESH = Box((0.0,), (1.0,), (8,)).build()
 ENERGY = "gradient-flow, energy: [{kind: porous-medium, exponent: %s}]"
@@ -95,17 +98,24 @@ def broken(value):
 def test_a_density_that_is_not_finite_is_found_with_its_place(value):
     message = rf"became {value} in cell 5 \(x = 0\.6875\) at t = 0\.75, step 1: all terms are finite before the step"
     with pytest.raises(NumericsError, match=message):
-        finite_step(equation(), broken(value))(STATE, 0.25)
-    with pytest.raises(NumericsError, match=message):
-        finite_embedded_step(equation(), lambda state, length: ((broken(value)(state, length),), 0.0))(STATE, 0.25)
+        finite_check(equation())(STATE, broken(value)(STATE, 0.25))
+
+
+def test_every_state_of_a_step_with_an_estimate_of_its_own_is_checked():
+    def embedded(state, length):
+        return (state.advanced(0.5 * length, state.density), broken(np.nan)(state, length)), 0.0
+
+    times = Times(1.0, Adaptive(0.25, 1e-3, shortest=0.2))
+    run = march(
+        lambda state, length: state, STATE, times, MESH.volume, 1, embedded=embedded, check=finite_check(equation())
+    )
+    with pytest.raises(NumericsError, match="became nan in cell 5"):
+        list(run)
 
 
 def test_a_sum_that_overflows_is_found():
-    def step(state, length):
-        return state.advanced(length, np.full(8, 1e308))
-
     with pytest.raises(NumericsError, match="too large for a sum over the cells in cell 0"):
-        finite_step(equation(), step)(STATE, 0.25)
+        finite_check(equation())(STATE, STATE.advanced(0.25, np.full(8, 1e308)))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +129,7 @@ def test_a_sum_that_overflows_is_found():
 def test_the_term_that_is_not_finite_is_named(problem, term):
     start = dataclasses.replace(STATE, density=np.linspace(2.0, 3e10, 8))
     with pytest.raises(NumericsError, match=f"{term} is not finite before the step"):
-        finite_step(problem, broken(np.nan))(start, 0.25)
+        finite_check(problem)(start, broken(np.nan)(start, 0.25))
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,9 @@ def test_libraries_that_hang_crash_or_are_greedy_do_so_elsewhere(program, reason
     from fvflow.mesh import netcdf_probe
 
     text = Path(netcdf_probe.__file__).read_text()
-    text = text.replace("with netCDF4.Dataset(path) as file:", f"if True:\n        {program}\n        file = None")
+    opening = "with netCDF4.Dataset(path) as file:"
+    assert text.count(opening) == 1
+    text = text.replace(opening, f"if True:\n        {program}\n        file = None")
     (tmp_path / "probe.py").write_text(text)
     monkeypatch.setattr(netcdf_probe, "__file__", str(tmp_path / "probe.py"))
     copy = tmp_path / "copy.nc"

@@ -98,7 +98,9 @@ def test_the_case_may_change_how_it_is_stored(tmp_path):
     case = stopped(tmp_path / "r.nc")
     (tmp_path / "r.yaml").write_text(case.replace({"title": "Mine", "output.fluxes": True}).text)
     found = fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
-    found.case.write(found.path, checkpoint=found.checkpoint)
+    told = []
+    found.case.write(found.path, tell=told.append, checkpoint=found.checkpoint)
+    assert told == ["flux: nan in the first 3 frames, which were stored without"]
     with fvflow.read(tmp_path / "r.nc") as ds:
         np.testing.assert_array_equal(ds.rho, case.run().rho)
         assert ds.attrs["title"] == "Mine"
@@ -282,6 +284,23 @@ def test_a_log_that_is_none_is_refused(tmp_path):
             read_log(tmp_path / "log")
 
 
+def test_an_end_that_fails_leaves_the_old_result_and_its_description(tmp_path, monkeypatch):
+    small().write(tmp_path / "r.nc")
+    before = {name: (tmp_path / name).read_bytes() for name in ("r.nc", "r.xmf2")}
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fvflow.dataset.writer.append_frames", full)
+        with pytest.raises(OutputError, match="No space left"):
+            small(title="New").write(tmp_path / "r.nc")
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    fvflow.resume(tmp_path / "r.parts")
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        assert ds.attrs["title"] == "New"
+
+
 def test_links_to_results_are_followed(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "r.nc").symlink_to(tmp_path / "far" / "real.nc")
@@ -300,7 +319,7 @@ def test_frames_of_another_run_are_not_taken_for_those_of_a_result(tmp_path):
         file.unlink()
     (tmp_path / "other.parts").rename(tmp_path / "r.parts")
     before = (tmp_path / "r.parts" / "frames.log").read_bytes()
-    with pytest.raises(OutputError, match=r"of an unfinished run of .* another one than that of"):
+    with pytest.raises(OutputError, match=r"of an unfinished run of .* which is not that of"):
         fvflow.resume(tmp_path / "r.nc", until=0.5)
     assert (tmp_path / "r.parts" / "frames.log").read_bytes() == before
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.case.checks import CheckpointSteps, Output
+from fvflow.case.checks import Output
 from fvflow.dataset import FORMAT, Tree
 from fvflow.errors import CaseError, OutputError
 from fvflow.linalg import SolverMemory
@@ -40,8 +40,7 @@ class CheckpointSchedule:
     def __call__(self, state: State) -> None:
         """Count a step; the first checkpoint is that of the first state."""
         self._steps += 1
-        every = self.output.checkpoint
-        due = self._steps >= every.steps if isinstance(every, CheckpointSteps) else self.clock() - self._kept >= every
+        due = self.output.checkpoint_due(self._steps, self.clock() - self._kept)
         if due and (tree := self.snapshot()) is not None:  # none within a step of error control
             self.keep(tree)
             self._steps, self._kept = 0, self.clock()
@@ -112,7 +111,7 @@ def _require_kinds(given: Any, fresh: Any, name: str) -> None:
 
 
 def restored(tree: Tree, mesh: Mesh) -> State:
-    """The state in a checkpoint; raises OutputError if it does not fit the mesh."""
+    """The state in a checkpoint; raises OutputError if it does not fit the mesh, see `require_sound` for the rest."""
     given = dict(tree["state"])
     memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
     if missing := {item.name for item in fields(State)} - {*given, *_LEFT_OUT}:

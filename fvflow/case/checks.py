@@ -136,3 +136,8 @@ class Output:
     """Seconds of wall time between checkpoints, or `{steps: N}`; `fvflow resume` goes on from the last one."""
     fluxes: bool = False
     """Whether to store what crosses each face per unit time, in the group /faces."""
+
+    def checkpoint_due(self, steps: float, seconds: float) -> bool:
+        """Whether a checkpoint is due so many steps and seconds after the last one."""
+        every = self.checkpoint
+        return steps >= every.steps if isinstance(every, CheckpointSteps) else seconds >= every

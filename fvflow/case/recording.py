@@ -47,8 +47,8 @@ class Recording:
             except BaseException as error:
                 self._keep(writer, error)
                 raise
-            paraview.remove(self.path)  # so that an old one never describes a new result
-            writer.complete(self.closing(), self.simulation.statistics.solved, self._snapshot(writer))
+            solved, tree = self.simulation.statistics.solved, self._snapshot(writer)
+            writer.complete(self.closing(), solved, tree, self._remove_description)
         self._describe(writer)
 
     def _snapshot(self, writer: dataset.Writer) -> Tree | None:
@@ -67,7 +67,7 @@ class Recording:
             if isinstance(error, Exception):
                 return
             closing = {name: value for name, value in self.closing().items() if name != "checks_missed"}
-            if writer.interrupted(closing, self.simulation.statistics.solved, tree):
+            if writer.interrupted(closing, self.simulation.statistics.solved, tree, self._remove_description):
                 self._describe(writer)
                 error.add_note(
                     f"the frames so far are in {self.path}, up to t = {writer.times[-1]:g}; "
@@ -75,6 +75,10 @@ class Recording:
                 )
         except OutputError as failure:
             error.add_note(str(failure))
+
+    def _remove_description(self) -> None:
+        """Remove the file that ParaView opens, so that an old one never describes a new result."""
+        paraview.remove(self.path)
 
     def _describe(self, writer: dataset.Writer) -> None:
         """Write the file that ParaView opens."""

@@ -20,7 +20,9 @@ def locked(folder: Path) -> IO[str]:
     A file that a process of another computer left is no proof that it has ended, as not all network file systems pass
     locks on. Raises OutputError if the folder is in use or may be.
     """
-    folder.mkdir(exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        system.sync_directory(folder.parent)
     lock = open(folder / NAME, "a+")  # noqa: SIM115 (the caller holds it)
     lock.seek(0)
     holder = lock.read(1000).strip() or "another process"

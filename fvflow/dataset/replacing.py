@@ -60,7 +60,7 @@ def leftovers(folder: Path) -> str:
         return ""
     with opened(folder / HEADER) as file:
         date = "an unknown date" if file is None else _date(file)
-    return f"{folder}: holds {' and '.join(filter(None, (frames, kept)))} of an unfinished run of {date}"
+    return f"{' and '.join(filter(None, (frames, kept)))} in {folder}, of an unfinished run of {date}"
 
 
 def has_checkpoint(path: Path) -> bool:

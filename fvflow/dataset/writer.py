@@ -46,9 +46,8 @@ class Writer(Assembly[None]):
     Whatever stops the run, the frames in NAME.parts stay readable (`fvflow.read`, `fvflow info`), but for the one that
     was being written, and `checkpoint` keeps what is needed to go on. They reach the disk when they are two seconds
     old: call `tick` after every step. `tell` is given a sentence for an old result that it takes the place of, and for
-    old frames if those are to be discarded. With `resumed` it goes on after so many frames of
-    `run`, in NAME.parts or NAME.nc.
-    Raises OutputError, also if NAME.nc is there and no result of a run, and if frames of another run are.
+    old frames if those are to be discarded. With `resumed` it goes on after so many frames of `run`, in NAME.parts or
+    NAME.nc. Raises OutputError, also if NAME.nc is there and no result of a run, and if frames of another run are.
     """
 
     def __init__(
@@ -71,8 +70,10 @@ class Writer(Assembly[None]):
         self._log: FrameLog
         self._lock: IO[str] | None = None
         self._replaces = False  # whether NAME.nc is the result of another run
-        self._synced = self._appended = self._kept = time.monotonic()
-        self._kept_time = np.nan
+        self._synced = self._appended = time.monotonic()
+        self._kept_time = np.nan  # of the last checkpoint
+        self._tree: Tree = None  # what the result keeps to go on from
+        self._about_to_replace: Callable[[], None] = lambda: None
         self._begun = self._done = False
 
     def __enter__(self) -> Writer:
@@ -97,12 +98,15 @@ class Writer(Assembly[None]):
         """Make room for a new run."""
         left = leftovers(self._folder)
         if left and not (self._discard or holds_only_the_start(self._folder)):
-            way = f"go on with it (fvflow resume {self._folder})"
-            if not self._checkpoints.exist:
-                way = f"look at them (fvflow info {self._folder})"
-            raise OutputError(f"{left}: {way}, name another result by -o, or remove what is there by --discard")
-        for told in filter(None, (f"replaces {sentence}" * bool(sentence), f"removes {left}" * bool(left))):
-            self._tell(told)
+            verb, way = ("resume", "go on with it") if self._checkpoints.exist else ("info", "look at them")
+            raise OutputError(
+                f"{left}: {way} (fvflow {verb} {self._folder}), name another result by -o, or remove what is there by "
+                "--discard"
+            )
+        if sentence:
+            self._tell(f"replaces {sentence}")
+        if left:
+            self._tell(f"removes {left}")
         _remove_parts(self._folder)
 
     def _begin(self) -> None:
@@ -129,7 +133,7 @@ class Writer(Assembly[None]):
             with opened(self.path) as file:
                 if file is None or run_of_result(self.path) != self.run:
                     raise OutputError(f"{self._folder}: its frames are missing, so the run cannot go on; run it again")
-                self._adopt({path: file[path] for path in record if path.rpartition("/")[2] in _names(file, path)})
+                self._adopt({path: file[path] for path in record if _has(file, path)})
         self._log.sync()
         (self._folder / "frames.tmp").replace(self._folder / FRAMES)
 
@@ -142,13 +146,15 @@ class Writer(Assembly[None]):
             return read_log(file)
         if not holds_only_the_start(self._folder):
             raise OutputError(
-                f"{leftovers(self._folder)}, another one than that of {self.path}: go on with that (fvflow resume "
+                f"{leftovers(self._folder)}, which is not that of {self.path}: go on with it (fvflow resume "
                 f"{self._folder}), or move it away"
             )
         return None
 
     def _adopt(self, source: Mapping[str, Any]) -> None:
-        """Append the first frames of arrays over time to the log."""
+        """Append the first frames of arrays over time to the log; what they lack is nan, which is told."""
+        if lacking := [name.rpartition("/")[2] for name in self.layout.record if name not in source]:
+            self._tell(f"{', '.join(lacking)}: nan in the first {self._resumed} frames, which were stored without")
         for index in range(self._resumed or 0):
             values = converted(source, index, self.layout.record)
             self._log.append(values)
@@ -207,19 +213,32 @@ class Writer(Assembly[None]):
             self._checkpoints.write(tree)
         self._kept_time = tree["state"]["time"]
 
-    def complete(self, attributes: Mapping[str, Any], figures: Mapping[str, float], tree: Tree = None) -> None:
-        """Complete the result as `close` does, with what is needed to go on beyond its end, if that is given."""
-        self._tree = tree
+    def complete(
+        self,
+        attributes: Mapping[str, Any],
+        figures: Mapping[str, float],
+        tree: Tree = None,
+        about_to_replace: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Complete the result as `close` does, with what is needed to go on beyond its end, if that is given.
+
+        `about_to_replace` is called once the result is on the disk and only has to get its name.
+        """
+        self._tree, self._about_to_replace = tree, about_to_replace
         self.close(attributes, figures)
 
-    def interrupted(self, attributes: Mapping[str, Any], figures: Mapping[str, float], tree: Tree) -> bool:
-        """Complete NAME.nc by the frames so far, unless another run's result is there; returns whether it did."""
+    def interrupted(
+        self,
+        attributes: Mapping[str, Any],
+        figures: Mapping[str, float],
+        tree: Tree,
+        about_to_replace: Callable[[], None],
+    ) -> bool:
+        """As `complete` by the frames so far, unless another run's result is there; returns whether it did."""
         if self._replaces or not self.times:
             return False
-        self.complete(attributes, figures, tree)
+        self.complete(attributes, figures, tree, about_to_replace)
         return True
-
-    _tree: Tree = None
 
     def _complete(self, attributes: Mapping[str, Any], groups: Mapping[str, Group]) -> None:
         """Write the frames to NAME.nc, which appears complete or not at all."""
@@ -231,6 +250,7 @@ class Writer(Assembly[None]):
                 for name, group in {**paraview_group(mesh), **mesh_groups(mesh), **groups, **kept}.items():
                     define(target, name, group)
                 append_frames(target, self.layout, read_log(self._folder / FRAMES))
+            self._about_to_replace()
             flushed_rename(temporary, self.path)
             self._done = True
             _remove_parts(self._folder)
@@ -260,10 +280,13 @@ def _as_group(data: bytes, run: str) -> Group:
     return Group({"npz": NetCDFVariable(("byte",), meaning, values, dtype="i1")}, {"byte": len(values)}, {"run": run})
 
 
-def _names(file: Any, path: str) -> Any:
-    """The variables of the group of a path."""
-    group = path.rpartition("/")[0]
-    return () if group and group not in file.groups else (file[group] if group else file).variables
+def _has(file: Any, path: str) -> bool:
+    """Whether a file has a variable at this path."""
+    try:
+        file[path]
+    except IndexError:
+        return False
+    return True
 
 
 def _remove_parts(folder: Path) -> None:

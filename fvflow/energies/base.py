@@ -54,6 +54,8 @@ class EnergyTerm:
     The defaults hold for an energy about which nothing is known.
     """
 
+    label: ClassVar[str] = "the variation of an energy"
+    """What `first` is, in messages."""
     nonlocal_: ClassVar[bool] = False
     """Whether the Hessian has entries off the diagonal; `first` is then linear in the density."""
     external: ClassVar[bool] = False

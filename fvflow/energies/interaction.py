@@ -31,6 +31,7 @@ class InteractionTerm(EnergyTerm):
 
     volume: Array  # (cell,)
     convolved: Callable[[Array], Array]  # masses of the cells (cell,) to W*rho (cell,)
+    label = "the variation of the interaction"
     nonlocal_ = True
 
     def value(self, density: Array) -> Array:

@@ -18,6 +18,7 @@ class EntropyTerm(EnergyTerm):
     """e(rho) = eps rho log rho."""
 
     epsilon: float
+    label = "the variation of the entropy"
     displacement_convex = True
 
     @property
@@ -56,6 +57,7 @@ class PowerTerm(EnergyTerm):
 
     coefficient: float
     exponent: float
+    label = "the variation of the power energy"
     displacement_convex = True  # for m >= 1 - 1/d, which the kind requires
 
     def value(self, density: Array) -> Array:
@@ -92,6 +94,7 @@ class PotentialTerm(EnergyTerm):
     """e_K(rho) = V_K rho."""
 
     potential: Array  # (cell,)
+    label = "the potential"
     external = True
 
     @property

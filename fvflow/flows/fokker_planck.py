@@ -14,7 +14,7 @@ from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers import ImplicitEuler, LinearStepper, finite_embedded_step, finite_step
+from fvflow.steppers import ImplicitEuler, LinearStepper, finite_check
 from fvflow.times import TimeGrid, Times
 
 
@@ -61,9 +61,8 @@ class FokkerPlanckFlow(LinearFlow):
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume
-        step = finite_step(problem, stepper.start(problem))
-        embedded = finite_embedded_step(problem, stepper.embedded(problem))
-        return march(step, initial, times, volume, stepper.order, stepper.growth, embedded)
+        step, embedded, check = stepper.start(problem), stepper.embedded(problem), finite_check(problem)
+        return march(step, initial, times, volume, stepper.order, stepper.growth, embedded, check)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""

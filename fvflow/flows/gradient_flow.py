@@ -17,7 +17,7 @@ from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers import LJKO, GradientStepper, finite_step
+from fvflow.steppers import LJKO, GradientStepper, finite_check
 from fvflow.times import Times
 
 _LEAST_DIFFUSION = 1e-16  # smallest epsilon that double precision sees, relative to the range of the potential
@@ -105,8 +105,8 @@ class WassersteinFlow(BaseFlow):
     ) -> Iterator[State]:
         """Every state of the run."""
         stepper, volume = self.stepper, problem.mesh.volume
-        step = finite_step(problem, stepper.start(problem))
-        return march(step, initial, times, volume, stepper.order, stepper.growth)
+        step, check = stepper.start(problem), finite_check(problem)
+        return march(step, initial, times, volume, stepper.order, stepper.growth, check=check)
 
     def positive_step(self, problem: GradientFlow) -> float:
         """The longest step that keeps every density non-negative; 0 if there is none."""

@@ -77,6 +77,7 @@ class ReusedAMG:
             return
         self._last = memory.last
         if self._matrix is not None and memory.data is self._matrix.data:
+            self._recent = self._recent[-1:]  # no earlier state is in use
             return
         for matrix, precondition in self._recent:
             if matrix.data is memory.data:

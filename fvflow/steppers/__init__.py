@@ -3,7 +3,7 @@
 from fvflow.steppers.base import GROWTH, EmbeddedStep, GradientStepperBase, LinearStepperBase, Step
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.exponential import Chebyshev, Uniformisation
-from fvflow.steppers.finite import finite_embedded_step, finite_step
+from fvflow.steppers.finite import FiniteCheck, finite_check
 from fvflow.steppers.gradient_euler import GradientImplicitEuler
 from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, TrBdf2
@@ -24,6 +24,7 @@ __all__ = [
     "Chebyshev",
     "CrankNicolson",
     "EmbeddedStep",
+    "FiniteCheck",
     "GradientImplicitEuler",
     "GradientStepper",
     "GradientStepperBase",
@@ -38,6 +39,5 @@ __all__ = [
     "Step",
     "TrBdf2",
     "Uniformisation",
-    "finite_embedded_step",
-    "finite_step",
+    "finite_check",
 ]

@@ -11,7 +11,8 @@ from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
-from fvflow.steppers.base import EmbeddedStep, Step
+
+FiniteCheck = Callable[[State, State], None]
 
 
 class Terms(Protocol):
@@ -28,46 +29,33 @@ class Terms(Protocol):
         """Mass through each face per unit time (face,)."""
 
 
-def finite_step(problem: Terms, step: Step) -> Step:
-    """The step as a function that raises NumericsError at the first density that is not finite."""
+def finite_check(problem: Terms | None = None) -> FiniteCheck:
+    """A function of the states before and after a step that raises NumericsError if the density is not finite.
 
-    def checked(state: State, length: float) -> State:
-        after = step(state, length)
-        _require_finite(problem, state, after)
-        return after
+    With a problem it says where in space, and at which term.
+    """
 
-    return checked
+    def check(before: State, after: State) -> None:
+        with np.errstate(all="ignore"):
+            if np.isfinite(after.density.sum()):
+                return
+        finite = np.isfinite(after.density)
+        if finite.all():  # each value is finite and their sum is not
+            cell, became = int(np.argmax(np.abs(after.density))), "too large for a sum over the cells"
+        else:
+            cell = int(np.argmin(finite))
+            became = f"{after.density[cell]}"
+        place = term = ""
+        if problem is not None:
+            at = zip("xyz", problem.mesh.centre[cell], strict=False)
+            place = f" ({', '.join(f'{axis} = {part:.6g}' for axis, part in at)})"
+            term = f": {_culprit(problem, before, after.time)}"
+        raise NumericsError(
+            f"the density became {became} in cell {cell}{place} at t = {after.time:g}, step {after.step}{term}; use a "
+            "shorter step or an implicit method"
+        )
 
-
-def finite_embedded_step(problem: Terms, step: EmbeddedStep | None) -> EmbeddedStep | None:
-    """The step with an error estimate as a function that raises NumericsError as `finite_step`; None if it is None."""
-    if step is None:
-        return None
-
-    def checked(state: State, length: float) -> tuple[tuple[State, ...], float]:
-        taken, error = step(state, length)
-        for before, after in zip((state, *taken), taken, strict=False):
-            _require_finite(problem, before, after)
-        return taken, error
-
-    return checked
-
-
-def _require_finite(problem: Terms, before: State, after: State) -> None:
-    with np.errstate(all="ignore"):
-        if np.isfinite(after.density.sum()):
-            return
-    finite = np.isfinite(after.density)
-    if finite.all():  # each value is finite and their sum is not
-        cell, became = int(np.argmax(np.abs(after.density))), "too large for a sum over the cells"
-    else:
-        cell = int(np.argmin(finite))
-        became = f"{after.density[cell]}"
-    place = ", ".join(f"{axis} = {part:.6g}" for axis, part in zip("xyz", problem.mesh.centre[cell], strict=False))
-    raise NumericsError(
-        f"the density became {became} in cell {cell} ({place}) at t = {after.time:g}, step {after.step}: "
-        f"{_culprit(problem, before, after.time)}; use a shorter step or an implicit method"
-    )
+    return check
 
 
 def _culprit(problem: Terms, before: State, time: float) -> str:
@@ -85,7 +73,5 @@ def _terms(problem: Terms, density: Array, time: float) -> Iterator[tuple[str, C
     energy = problem.energy(time)
     occupied = density > 0
     for term in () if energy is None else energy.terms:
-        kind = type(term).__name__.removesuffix("Term").lower()
-        name = "the potential" if term.external else f"the variation of the {kind} energy"
-        yield name, lambda term=term: term.first(density)[occupied]  # type: ignore[misc]
+        yield term.label, lambda term=term: term.first(density)[occupied]  # type: ignore[misc]
     yield "the flux", lambda: problem.flux(density, time)
