@@ -113,7 +113,11 @@ def test_another_case_is_refused_with_what_differs(tmp_path):
     kept = {file.name: file.read_bytes() for file in (tmp_path / "r.parts").iterdir()}
     other = case.replace({"flow.epsilon": 0.75, "times.step": 0.025})
     (tmp_path / "r.yaml").write_text(other.text)
-    message = r"flow\.epsilon: .* was, 0\.75 is; times\.step: 0\.05 was, 0\.025 is\. Change them back"
+    other = other.replace({"initial.mean": [0.25]})
+    message = (
+        r"flow\.epsilon: 0\.8 was, 0\.75 is; initial\.mean\.0: 0\.8 was, 0\.25 is; "
+        r"times\.step: 0\.05 was, 0\.025 is\. Change them back"
+    )
     with pytest.raises(CaseError, match=message):
         fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
     assert {file.name: file.read_bytes() for file in (tmp_path / "r.parts").iterdir()} == kept
