@@ -137,6 +137,34 @@ def test_a_write_is_not_interrupted(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
 
 
+LONG_COMPILATION = """
+import ctypes, time, types
+from fvflow.steppers import ImplicitEuler
+compiled = []
+def notify():
+    print("deaf", flush=True)
+    end = time.monotonic() + 4.5
+    while time.monotonic() < end:
+        pass
+    compiled.append(True)
+notify = types.FunctionType(notify.__code__, {**globals(), "__name__": "llvmlite.binding"})
+callback = ctypes.CFUNCTYPE(None)(notify)
+whole = ImplicitEuler.start
+def start(self, problem):
+    callback()
+    assert compiled
+    return whole(self, problem)
+ImplicitEuler.start = start
+"""
+
+
+def test_the_compilation_of_a_kernel_is_not_interrupted(tmp_path):
+    """An exception in a function that C calls is lost, and with it what the compiler was to be told."""
+    got, seconds, messages = run_until_signal(LONG_COMPILATION, signal.SIGTERM, tmp_path)
+    assert got == 143, messages
+    assert seconds > 3.5  # until it was compiled, beyond the patience with steps
+
+
 def test_a_step_that_takes_long_is_told(monkeypatch):
     lines, now = [], [0.0]
     reporter = Reporter(0.0, 2.0, lambda label, reached: lines.append((label, reached)), 0.0, 10.0, lambda: now[0])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3.0  # seconds that a run has to come to the end of a step
 _AGAIN = 0.5  # seconds between attempts to stop it afterwards: it may be writing, or in compiled code
 _WRITERS = ("fvflow.dataset", "fvflow.paraview", "fvflow.case.checkpoints")  # modules that are not interrupted
+_COMPILERS = ("numba", "llvmlite")  # they call Python back from C, where an exception is printed and lost
 
 
 class Stopped(BaseException):
@@ -31,7 +32,7 @@ class Stopped(BaseException):
 class Signals:
     """Handles the signals that ask to stop: at once, or during a run between two steps unless repeated.
 
-    A step that takes longer than 3 s is stopped in its midst, though never a write.
+    A step that takes longer than 3 s is stopped in its midst, though never a write, nor the compilation of a kernel.
 
     It watches a run as a `Progress`.
     """
@@ -43,14 +44,15 @@ class Signals:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._deferred or self._received:
-            raise Stopped(number)
+        at_once = not self._deferred or bool(self._received)
         self._received = number
-        start_alarm(self._overdue, _PATIENCE, _AGAIN)
+        if at_once and not compiling(frame):
+            raise Stopped(number)
+        start_alarm(self._overdue, _AGAIN if at_once else _PATIENCE, _AGAIN)
 
     def _overdue(self, number: int, frame: FrameType | None) -> None:
-        """Stop a step that goes on after a signal, unless a result is being written."""
-        if not _writing(frame):
+        """Stop a step that goes on after a signal, unless a result is being written or a kernel compiled."""
+        if not _called_from(frame, _WRITERS + _COMPILERS):
             stop_alarm()
             raise Stopped(self._received)
 
@@ -79,10 +81,15 @@ class Signals:
             raise Stopped(self._received)
 
 
-def _writing(frame: FrameType | None) -> bool:
-    """Whether a function that writes results is among the callers of a frame."""
+def compiling(frame: FrameType | None) -> bool:
+    """Whether a kernel is being compiled in a frame: an exception that a signal handler raises there may be lost."""
+    return _called_from(frame, _COMPILERS)
+
+
+def _called_from(frame: FrameType | None, modules: tuple[str, ...]) -> bool:
+    """Whether a function of some modules or packages is among the callers of a frame."""
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_WRITERS):
+        if str(frame.f_globals.get("__name__")).startswith(modules):
             return True
         frame = frame.f_back
     return False

@@ -16,6 +16,7 @@ import numpy as np
 
 from fvflow.case import Case
 from fvflow.case.simulation import Simulation
+from fvflow.cli.signals import compiling
 from fvflow.dataset import Frame, Memory
 from fvflow.errors import FvflowError, NumericsError
 
@@ -46,8 +47,9 @@ class Clock:
         """The block, in which the end is enforced by a signal."""
 
         def cut(number: int, frame: Any) -> None:
-            self.forced = True
-            raise Cut
+            if not compiling(frame):  # tried again a moment later
+                self.forced = True
+                raise Cut
 
         before = signal.signal(signal.SIGALRM, cut)
         signal.setitimer(signal.ITIMER_REAL, self._end - time.monotonic() + GRACE, _AGAIN)
