@@ -21,7 +21,7 @@ from fvflow.fields.sampling import cell_values, check_gaussian, gaussian_density
 from fvflow.fields.spike import Spike
 from fvflow.fields.table import TableDensity
 from fvflow.mesh import Array, FilePath, Mesh, Subset, box_outside, box_share, stored_field, stored_time, transfer
-from fvflow.mesh.core import freeze
+from fvflow.mesh.arrays import freeze
 
 _MOVED_IN = "moved in, or lost where the whole cell is outside"
 

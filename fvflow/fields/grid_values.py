@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Array
-from fvflow.mesh.core import freeze
+from fvflow.mesh.arrays import freeze
 
 Method = Literal["linear", "cubic"]
 """How values between the nodes are computed: multilinear, or by cubic splines (not-a-knot) along each axis."""

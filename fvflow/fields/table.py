@@ -21,7 +21,7 @@ from fvflow.fields.number_file import ending, shared
 from fvflow.fields.sampling import cell_values
 from fvflow.fields.table_file import read_grid
 from fvflow.mesh import Array, FilePath, Mesh, Subset
-from fvflow.mesh.core import freeze
+from fvflow.mesh.arrays import freeze
 
 _Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 _GAUSS_POINTS = 3  # per axis of a cell, as for a density by an expression

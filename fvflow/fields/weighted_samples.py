@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields.grid_values import format_node
 from fvflow.fields.sampling import cell_values, interval_mass, widest
 from fvflow.mesh import Array, Index, Mesh, Subset, cells_of
-from fvflow.mesh.core import freeze
+from fvflow.mesh.arrays import freeze
 
 _CHUNK = 2**22  # numbers in an array of samples by cells
 _BLOCK = 512  # samples at a time

@@ -4,11 +4,12 @@
 """
 
 from fvflow.mesh.admissibility import Admissibility
+from fvflow.mesh.arrays import EVERY, Array, Index, Subset
 from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.box import Box, Graded
 from fvflow.mesh.box_overlap import box_outside, box_share
 from fvflow.mesh.coarse_proxy import coarse_proxy
-from fvflow.mesh.core import EVERY, Array, Extent, Index, Mesh, Subset
+from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy

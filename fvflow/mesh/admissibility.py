@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array
 from fvflow.mesh.cell_geometry import format_point
-from fvflow.mesh.core import Array, Mesh
+from fvflow.mesh.core import Mesh
 
 _COINCIDENT = 1e-6  # distance below which two centres coincide, in cell sizes
 

@@ -11,8 +11,9 @@ import numpy as np
 from annotated_types import Ge, Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array
 from fvflow.mesh.base import MAX_DIMENSION, MeshDescription, entries_per_axis
-from fvflow.mesh.core import Array, Extent, Mesh
+from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.grid import Grid
 
 Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(MAX_DIMENSION)]

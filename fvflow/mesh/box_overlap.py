@@ -6,7 +6,8 @@ from functools import reduce
 
 import numpy as np
 
-from fvflow.mesh.core import Array, Mesh, Subset
+from fvflow.mesh.arrays import Array, Subset
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.location import cells_of
 from fvflow.mesh.overlap import overlaps

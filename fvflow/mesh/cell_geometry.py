@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import Array, Index
+from fvflow.mesh.arrays import Array, Index
 
 # The faces of each solid by its number of corners, both in VTK's order, with outward normals.
 FACES = {

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from fvflow.mesh.core import Array, Index, Mesh, freeze, freeze_index
+from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.grid import Grid
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array
 from fvflow.mesh.cell_geometry import format_point
-from fvflow.mesh.core import Array, Mesh
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.overlap import overlaps
 
 _ON_WALL = 1e-6  # distance from a wall face below which a node lies on it, relative to the size of the face

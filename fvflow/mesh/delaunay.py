@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import Array, Index
+from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.elements import Elements
 
 _FLIP_BELOW = -1e-12  # sum of the opposite cotangents below which an edge is flipped

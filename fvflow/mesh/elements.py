@@ -15,7 +15,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.input_files import require_input
-from fvflow.mesh.core import Array, Index
+from fvflow.mesh.arrays import Array, Index
 
 _SUPPORTED = ("triangle", "quad", "polygon", "tetra", "pyramid", "wedge", "hexahedron")
 _PLANAR = {"triangle", "quad", "polygon"}

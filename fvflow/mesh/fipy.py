@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.box import Corner, Counts, GridDescription
-from fvflow.mesh.core import Array, Index, Mesh
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.files import ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells

@@ -9,7 +9,9 @@ from itertools import product
 
 import numpy as np
 
-from fvflow.mesh.core import EVERY, REFERENCE_CORNERS, Array, Index, Mesh, Subset, freeze, freeze_index
+from fvflow.mesh.arrays import EVERY, Array, Index, Subset, freeze, freeze_index
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.quadrature import REFERENCE_CORNERS
 
 _Along = Callable[[int, Array], Array]
 _Across = Callable[[Array], Array]

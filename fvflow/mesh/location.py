@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fvflow.mesh.arrays import Array, Index, freeze_index
 from fvflow.mesh.cell_geometry import FACES
-from fvflow.mesh.core import Array, Index, Mesh, freeze_index
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.overlap import candidates, fan
 
 _ROUND_OFF = 1e-10  # distance from a wall, relative to the height of a simplex, within which a point is inside

@@ -11,7 +11,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.input_files import require_regular
-from fvflow.mesh.core import Array
+from fvflow.mesh.arrays import Array
 from fvflow.mesh.netcdf_probe import damage
 
 _OURS = "fvflow"  # the source of a result begins with this

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES, format_point
-from fvflow.mesh.core import Array, Index, Mesh, freeze, freeze_index
+from fvflow.mesh.core import Mesh
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fvflow.mesh.core import Index, Mesh, freeze_index
+from fvflow.mesh.arrays import Index, freeze_index
+from fvflow.mesh.core import Mesh
 
 _UNIFORM = {
     (1, 2): "Polyline",

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES, consistently_oriented, format_point, without_repeated_corners
-from fvflow.mesh.core import Array, Index, Mesh, along, freeze, freeze_index, gauss, integrated, outward_normals
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.quadrature import along, gauss, integrated, outward_normals
 
 _SPHERICAL = 1e-6  # spread of the distances from circumcentre to corners, relative, above which there is none
 _COINCIDENT = 1e-10  # distance below which nodes coincide, relative to the size of the mesh

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import Array, Index
+from fvflow.mesh.arrays import Array, Index
 
 Number = TypeVar("Number", np.int32, np.intp)
 

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array, Index, freeze
 from fvflow.mesh.base import MeshDescription
-from fvflow.mesh.core import Array, Index, Mesh, freeze
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.elements import FilePath, planar_points
 from fvflow.mesh.files import Centres, ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import Grid

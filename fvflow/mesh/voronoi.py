@@ -11,9 +11,10 @@ import numpy as np
 from annotated_types import Ge, Lt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array
 from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.box import check_box
-from fvflow.mesh.core import Array, Extent, Mesh
+from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.voronoi_cells import Walls, centroids, clipped_voronoi, cross
 

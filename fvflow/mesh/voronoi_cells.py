@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import Array, Index
+from fvflow.mesh.arrays import Array, Index
 
 _Numbers = NDArray[np.intp]
 _Flags = NDArray[np.bool_]

@@ -9,9 +9,11 @@ from itertools import combinations, permutations
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.cell_geometry import format_point
-from fvflow.mesh.core import Array, Index, Mesh, Subset, freeze, freeze_index, gauss
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
+from fvflow.mesh.quadrature import gauss
 
 _ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
 _COINCIDENT = 1e-9  # distance below which circumcentres coincide, relative to the size of the mesh

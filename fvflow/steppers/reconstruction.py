@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Array, Index, Mesh
-from fvflow.mesh.core import along
+from fvflow.mesh.quadrature import along
 
 Limiter = Literal["monotonised-central", "minmod", "van-leer", "superbee"]
 _MIN_MOMENT = 1e-8  # relative to the largest: neighbours on a line or in a plane determine no slope across it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.mesh import Index, Mesh
-from fvflow.mesh.core import freeze_index
+from fvflow.mesh.arrays import freeze_index
 
 _LEAF = 4
 

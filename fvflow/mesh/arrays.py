@@ -1,0 +1,26 @@
+"""The arrays that meshes are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int32]
+EVERY = slice(None)
+Subset = Index | slice
+"""A subset of the cells or faces."""
+
+
+def freeze(values: ArrayLike) -> Array:
+    """The values as a read-only contiguous array of doubles, of the same shape."""
+    array = np.ascontiguousarray(values, np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def freeze_index(values: ArrayLike) -> Index:
+    """The values as a read-only contiguous array of 32-bit integers, the widest that VTK reads."""
+    array = np.ascontiguousarray(values, np.int32)
+    array.flags.writeable = False
+    return array
