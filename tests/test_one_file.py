@@ -20,7 +20,7 @@ import numpy as np
 # family: (module of the union, its name, the new kind)
 KINDS = {
     "flux": (
-        "fvflow/fluxes.py",
+        "fvflow/fluxes/kinds.py",
         "Flux",
         """
 @dataclass(frozen=True)

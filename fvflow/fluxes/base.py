@@ -1,0 +1,119 @@
+"""The contract of a two-point flux."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fvflow.fluxes.resolution import RESOLVED, FaceResolution
+from fvflow.mesh import Array, Mesh
+
+_MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
+
+
+class FluxKind:
+    """A two-point flux as a case specifies it; the defaults hold for a flux about which nothing is known.
+
+    A new flux is a frozen dataclass derived from this class with `kind: Literal[...]` and `weight`, joined to the union
+    `Flux` at the foot of `fvflow/fluxes/kinds.py`.
+    """
+
+    kind: str
+    order: ClassVar[int] = 1
+    """Order in space for epsilon > 0."""
+    monotone: ClassVar[bool] = False
+    """Whether B >= 0 for all w, so that the matrix of implicit Euler is an M-matrix."""
+    keeps_gibbs: ClassVar[bool] = False
+    """Whether B(-w) = exp(w/eps) B(w), so that the discrete Gibbs state exp(-V/eps) is stationary."""
+    requires_diffusion: ClassVar[bool] = False
+    """Whether it is undefined or unstable at epsilon = 0, where cases with it are refused."""
+    where: ClassVar[str] = ""
+    """At which Peclet numbers it has its order, if not at all."""
+    instead: ClassVar[str] = ""
+    """A flux that does better where the cells do not resolve the drift, as "flux ..."; empty if none does."""
+    max_peclet: ClassVar[float] = math.inf
+    """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
+
+    def weight(self, w: Array, eps: float) -> Array:
+        """B(w) of each face (face,), with B(0) = eps; raises CaseError if a Peclet number is above `max_peclet`."""
+        raise NotImplementedError
+
+    def peclet(self, net: Array) -> Array:
+        """|w|/eps of each face (face,) from (B(-w) - B(w))/eps (face,)."""
+        return np.abs(net)
+
+    def unresolved(self, resolution: FaceResolution, stepper: str = "") -> str:
+        """What it means that the cells do not resolve the drift, and what helps; empty if they do.
+
+        `stepper` names one that needs no resolved drift, if the flow has one.
+        """
+        if resolution.share == 0:
+            return ""
+        cures = [cure for cure in (self.instead, stepper, resolution.finer) if cure]
+        use = f"; use {', or '.join(filter(None, (', '.join(cures[:-1]), cures[-1])))}" if cures else ""
+        return f"{resolution.faces}{self.consequence(resolution)}{use}"
+
+    def consequence(self, resolution: FaceResolution) -> str:
+        """What this flux does at faces with a Peclet number above 2."""
+        return ""
+
+    def valid(self, peclet: float) -> bool:
+        """Whether faces may have this Peclet number |w|/eps."""
+        return peclet <= self.max_peclet
+
+    def describe(self, epsilon: float) -> str:
+        """Its kind and order in space."""
+        if epsilon > 0:
+            return f"{self.kind} flux (order {self.order} in space{self.where})"
+        return f"{self.kind} flux (upwind at epsilon 0: order 1 in space)"
+
+
+@dataclass(frozen=True, eq=False)
+class CellResolution:
+    """What a drift does at the faces of each cell, from which any density on them is judged in a few operations."""
+
+    faces: Array
+    """Number of faces (cell,)."""
+    coarse: Array
+    """Number of those with a Peclet number above 2 (cell,)."""
+    peclet: Array
+    """Largest Peclet number (cell,)."""
+    diffusion: Array
+    """Numerical diffusion over eps, summed over the faces (cell,)."""
+    largest_diffusion: Array
+    """Largest numerical diffusion over eps (cell,)."""
+
+    @staticmethod
+    def of(mesh: Mesh, flux: FluxKind, down: Array, up: Array, eps: float) -> CellResolution:
+        """From the coefficients T B(-w) and T B(w) of each face (face,); numerical diffusion is their mean less eps."""
+        peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
+        diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
+        sides = mesh.owner, mesh.neighbour
+
+        def sums(values: Array) -> Array:
+            return np.asarray(sum(np.bincount(side, values, mesh.cells) for side in sides))
+
+        def largest(values: Array) -> Array:
+            found = np.zeros(mesh.cells)
+            for side in sides:
+                np.maximum.at(found, side, values)
+            return found
+
+        coarse = (peclet > RESOLVED).astype(float)
+        return CellResolution(
+            sums(np.ones(mesh.faces)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
+        )
+
+    def seen_by(self, mass: Array) -> FaceResolution:
+        """The resolution where the mass (cell,) is: each face counts with the mass of its two cells."""
+        weights = float((self.faces * mass).sum())
+        total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self.faces.sum()
+        return FaceResolution(
+            float(self.peclet.max(where=present, initial=0.0)),
+            float((self.coarse * mass).sum()) / total,
+            float((self.diffusion * mass).sum()) / total,
+            float(self.largest_diffusion.max(where=present, initial=0.0)),
+        )

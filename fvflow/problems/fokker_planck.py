@@ -1,0 +1,113 @@
+"""The Fokker-Planck equation in arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
+from fvflow.errors import CaseError
+from fvflow.fields import BaseDrift
+from fvflow.fluxes import CellResolution, Flux
+from fvflow.linalg import FaceMatrix
+from fvflow.mesh import Array, Mesh
+
+T = TypeVar("T")
+_CACHE_SIZE = 4
+
+
+def _cached(cache: dict[tuple[str, float], Any], name: str, time: float, compute: Callable[[float], T]) -> T:
+    """compute(time), from a cache of the last few results."""
+    if (name, time) not in cache:
+        while len(cache) >= _CACHE_SIZE:
+            cache.pop(next(iter(cache)))
+        cache[name, time] = compute(time)
+    value: T = cache[name, time]
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class FokkerPlanck:
+    """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
+
+    mesh: Mesh
+    """The mesh."""
+    drift: BaseDrift
+    """The drift v."""
+    epsilon: float
+    """Diffusion coefficient eps, length^2/time."""
+    flux_kind: Flux
+    """The two-point flux."""
+    start: float = field(default=0.0, kw_only=True)
+    """Time at which a run starts."""
+    _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:
+            raise CaseError(f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind, which allows epsilon 0")
+
+    def coefficients(self, time: float) -> tuple[Array, Array]:
+        """down = T B(-w) and up = T B(w) of each face (face,), so that F = down rho_K - up rho_L."""
+        return _cached(self._cache, "coefficients", self._drift_time(time), self._coefficients)
+
+    def _coefficients(self, time: float) -> tuple[Array, Array]:
+        w = self.drift.potential_drop(self.mesh, time)
+        conductance = self.mesh.transmissibility
+        down = conductance * self.flux_kind.weight(-w, self.epsilon)
+        return down, conductance * self.flux_kind.weight(w, self.epsilon)
+
+    def resolution(self, time: float) -> CellResolution:
+        """How well the faces of each cell resolve the drift, for eps > 0."""
+
+        def compute(at: float) -> CellResolution:
+            return CellResolution.of(self.mesh, self.flux_kind, *self.coefficients(at), self.epsilon)
+
+        return _cached(self._cache, "resolution", self._drift_time(time), compute)
+
+    def _drift_time(self, time: float) -> float:
+        """The time at which the drift is evaluated: that of the start if it is steady."""
+        return self.start if self.drift.steady else time
+
+    def matrix(self, time: float, step: float) -> FaceMatrix:
+        """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
+        down, up = self.coefficients(time)
+        shape = None if self.mesh.edges is None else self.mesh.shape
+        return FaceMatrix(self.mesh.volume, self.mesh.owner, self.mesh.neighbour, step * down, step * up, shape)
+
+    def flux(self, density: Array, time: float) -> Array:
+        """F of each face (face,), positive from owner to neighbour."""
+        down, up = self.coefficients(time)
+        return np.asarray(down * density[self.mesh.owner] - up * density[self.mesh.neighbour])
+
+    def energy(self, time: float) -> TotalEnergy:
+        """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute."""
+        return _cached(self._cache, "energy", self._drift_time(time), self._energy)
+
+    def _energy(self, time: float) -> TotalEnergy:
+        terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.cell_potential(self.mesh, time)))
+        return TotalEnergy(self.mesh.volume, terms)
+
+    @property
+    def monotone(self) -> bool:
+        """Whether the matrix of implicit Euler is an M-matrix at all times.
+
+        A monotone flux guarantees it. With a flux that is not monotone it holds if the drift is steady and all
+        coefficients are non-negative, for centred fluxes if no Peclet number exceeds 2.
+        """
+        if self.flux_kind.monotone or not self.drift.steady:
+            return self.flux_kind.monotone
+        down, up = self.coefficients(self.start)
+        return bool((down >= 0).all() and (up >= 0).all())
+
+    def numerical_diffusion(self) -> float | None:
+        """Largest numerical diffusion |v| d/2 of upwinding at the start if epsilon = 0; None if epsilon > 0."""
+        if self.epsilon > 0 or not self.mesh.faces:
+            return None
+        return float(np.abs(self.drift.potential_drop(self.mesh, self.start)).max() / 2)
+
+    def max_outflow_rate(self, time: float) -> float:
+        """max_K A_KK/|K|, 1/time: the largest outflow rate of a cell, which bounds conditionally positive steps."""
+        return float((self.matrix(time, 1.0).diagonal() / self.mesh.volume - 1.0).max())

@@ -1,0 +1,111 @@
+"""The state of a run, and what is stored of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fvflow.linalg import SolverMemory, inner
+from fvflow.mesh import Array, Mesh
+
+
+@dataclass(frozen=True)
+class OutputVariable:
+    """How a quantity is stored: its dimensions besides time, a long name, units; `signed` if 0 is the middle of it."""
+
+    dims: tuple[str, ...]
+    long_name: str
+    units: str = "1"
+    signed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The state of a run after a step: everything that the next step needs, and statistics of the last one."""
+
+    time: float
+    """Time t."""
+    density: Array
+    """rho (cell,)."""
+    mass: float
+    """Conserved total mass sum_K |K| rho_K."""
+    step: int = 0
+    """Number of steps so far."""
+    potential: Array | None = None
+    """phi (cell,) of the last step; None if the stepper does not compute one."""
+    iterations: int = 0
+    """Iterations of the linear or nonlinear solver in the last step."""
+    correction: float = 0.0
+    """Largest relative correction of the mass after the linear solves of the last step."""
+    residual: float = 0.0
+    """Final residual of the continuity equation in the last step, as a fraction of the mass."""
+    optimality: float = 0.0
+    """Final residual max |phi + kinetic - E'(rho)| of the last step outside vacuum, relative to the range of E'."""
+    gap: float = math.nan
+    """Bound on energy plus transport cost of the last step above their minimum, over range of E' times mass; or nan."""
+    halvings: int = 0
+    """Number of times that the last step was halved because it did not converge."""
+    rejections: int = 0
+    """Number of longer attempts that error control rejected before the last step."""
+    fallback: str = ""
+    """Why the last step was taken by a fallback method; empty if it was not."""
+    damped: int = 0
+    """1 if the last step was damped because the data are rough, otherwise 0."""
+    previous: Array | None = None
+    """Density (cell,) before the last step, for two-step methods."""
+    next_length: float = 0.0
+    """Length that error control proposes for the next step; 0 if none has been proposed, nan within a step."""
+    memory: Mapping[str, SolverMemory] = field(default_factory=dict)
+    """What iterative solvers keep from step to step, by the method that uses them."""
+    length: float = 0.0
+    """Length of the last step, for two-step methods."""
+    fields: Mapping[str, Array] = field(default_factory=dict)
+    """Further arrays to store at this time, by name."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Scalar results of the whole run, as far as they are known."""
+    dissipated: float = 0.0
+    """Transport cost or dissipation of the last step: the part of the energy decrease that the scheme accounts for."""
+    switches: int = 0
+    """Number of methods that failed before one solved the last step."""
+    reduced: int = 0
+    """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
+
+    @staticmethod
+    def initial(mesh: Mesh, density: Array, time: float = 0.0) -> State:
+        """The state at the start."""
+        return State(time, density, inner(mesh.volume, density))
+
+    def advanced(
+        self,
+        length: float,
+        density: Array,
+        *,
+        potential: Array | None = None,
+        iterations: int = 0,
+        correction: float = 0.0,
+        residual: float = 0.0,
+        optimality: float = 0.0,
+        gap: float = math.nan,
+        dissipated: float = 0.0,
+    ) -> State:
+        """The state after one more step of this length; statistics of the step that are not given are reset."""
+        return replace(
+            self,
+            time=self.time + length,
+            density=density,
+            step=self.step + 1,
+            potential=potential,
+            iterations=iterations,
+            correction=correction,
+            residual=residual,
+            optimality=optimality,
+            gap=gap,
+            dissipated=dissipated,
+            halvings=0,
+            switches=0,
+            reduced=0,
+            rejections=0,
+            damped=0,
+            fallback="",
+        )
