@@ -10,7 +10,7 @@ import numpy as np
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
 from fvflow.linalg import inner
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
 
 DENSITY = OutputVariable(("cell",), "density")
@@ -46,6 +46,19 @@ STEPS = {  # of a flow whose energy is computed at every step
     "fallbacks": OutputVariable((), "steps taken by a fallback method so far: ljko, for ljko the implicit upwind step"),
     "switches": OutputVariable((), "methods so far that failed before another one solved a step"),
 }
+
+
+def of_openings(openings: Openings | None) -> dict[str, OutputVariable]:
+    """What is stored of a problem with openings."""
+    if openings is None:
+        return {}
+    variables = {"survival": OutputVariable((), "part of the initial mass that has not been absorbed")}
+    for name in openings.names:
+        variables[f"absorbed_{name}"] = OutputVariable((), f"mass absorbed by {name} so far")
+        variables[f"outflow_{name}"] = OutputVariable((), f"mass absorbed by {name} per unit time")
+    return variables
+
+
 ERRORS = {  # of a run with a closed form
     "error_l1": OutputVariable((), "sum |K| |rho_K - exact|"),
     "error_l2": OutputVariable((), "square root of sum |K| |rho_K - exact|^2"),
@@ -68,6 +81,11 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
         "steps": state.step,
         "iterations": state.iterations,
     }
+    if problem.openings is not None and state.absorbed is not None:
+        rates = problem.outflow_rates(density, state.time)
+        values["survival"] = state.remaining / state.mass
+        for name, absorbed, rate in zip(problem.openings.names, state.absorbed, rates, strict=True):
+            values |= {f"absorbed_{name}": float(absorbed), f"outflow_{name}": float(rate)}
     energy = problem.energy(state.time)
     if energy is not None:
         values["energy"] = energy.value(density)

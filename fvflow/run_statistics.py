@@ -31,7 +31,7 @@ class RunStatistics:
     energy: Callable[[State], float] | None = None
     """The energy of a state; None if it is not computed at every step."""
     mass_drift: float = 0.0
-    """Largest |m(t)/m(0) - 1|."""
+    """Largest |m(t)/m(0) - 1|, what has been absorbed included."""
     minimum: float = np.inf
     """Smallest density."""
     energy_increase: float = -np.inf
@@ -135,7 +135,9 @@ class RunStatistics:
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
-        self.mass_drift = max(self.mass_drift, abs(inner(self.mesh.volume, state.density) / state.mass - 1.0))
+        absorbed = 0.0 if state.absorbed is None else float(state.absorbed.sum())
+        total = inner(self.mesh.volume, state.density) + absorbed
+        self.mass_drift = max(self.mass_drift, abs(total / state.mass - 1.0))
         self.mean_density = state.mass / float(self.mesh.volume.sum())
         self.minimum = min(self.minimum, float(state.density.min()))
         self.correction = max(self.correction, state.correction)

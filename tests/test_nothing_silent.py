@@ -261,8 +261,8 @@ times: {end: 0.05, step: {initial: 1.0e-4, tolerance: 1.0e-7}}
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"boundary": "{a: 1}"}, "unknown key; no mass crosses a wall"),
-        ({"flow.boundary_conditions": "1"}, "unknown key; no mass crosses a wall"),
+        ({"boundary": "{a: 1}"}, "unknown key; walls are closed unless"),
+        ({"flow.boundary_conditions": "1"}, "unknown key; walls are closed unless"),
         ({"periodic": "[x]"}, "unknown key; no axis is periodic"),
         ({"flow.diffusion": "1"}, "the coefficient of diffusion is the number `epsilon`"),
         ({"flow.source": "1"}, "unknown key; the mass is conserved"),

@@ -25,6 +25,7 @@ from fvflow.mesh import Array, Extent, Mesh, MeshDescription
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
+from fvflow.walls import CellSet, Wall, case_openings
 
 _MASS_UNSPECIFIED = (
     "the solution of this flow is not in proportion to its initial density: write `mass: integral` to keep the values "
@@ -64,6 +65,14 @@ class Parts(Protocol):
         """The names that expressions use."""
 
     @property
+    def walls(self) -> Mapping[str, Wall]:
+        """What each wall does with mass, by name."""
+
+    @property
+    def absorbing_sets(self) -> tuple[CellSet, ...]:
+        """The sets of cells that absorb."""
+
+    @property
     def output(self) -> Output:
         """How the result is stored."""
 
@@ -73,6 +82,10 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     mesh = _mesh(parts, stages)
     times = _times(parts, stages)
     facts, problem = _state(parts, stages, mesh, times)
+    openings = stages.run(("walls",), lambda: case_openings(mesh, parts.walls, parts.absorbing_sets, facts.parameters))
+    if openings is not None:
+        opened = openings
+        problem = stages.require(("walls",), lambda: parts.flow.opened(problem, opened))
     reference = _reference(parts, stages, facts)
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
@@ -83,7 +96,7 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     if facts.target is not None:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)
-    start = State.initial(mesh, initial.values, times.save_time(0))
+    start = State.initial(mesh, initial.values, times.save_time(0), openings)
     return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities))
 
 

@@ -33,6 +33,7 @@ from fvflow.input_files import require_regular
 from fvflow.march import Watch
 from fvflow.mesh import MeshKind
 from fvflow.times import TimeGrid, Times
+from fvflow.walls import CellSet, Wall
 
 if TYPE_CHECKING:
     import xarray
@@ -72,6 +73,10 @@ class Case:
     """Bounds that the finished run has to keep."""
     output: Output = Output()
     """How the result is stored."""
+    walls: Mapping[str, Wall] = field(default_factory=dict)
+    """What each wall does with mass, by name: a side of a box, a boundary of the mesh, or `rest`. Default: no-flux."""
+    absorbing: CellSet | tuple[CellSet, ...] = ()
+    """Cells that absorb all that reaches them."""
     document: Document | None = field(default=None, init=False, repr=False, compare=False)
     """The file that it was read from."""
 
@@ -93,6 +98,10 @@ class Case:
                     yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
         elif sentence := self.flow.exact_fault(self.exact):
             yield Fault(("exact",), sentence)
+        if not self.flow.takes_openings:
+            for name in ("walls", "absorbing"):
+                if getattr(self, name):
+                    yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
         if self.output.fluxes and not self.flow.stores_fluxes:
             yield Fault(("output", "fluxes"), f"is for {flows_that(lambda kind: kind.stores_fluxes)}; leave it out")
         try:
@@ -106,6 +115,11 @@ class Case:
     def start_density(self) -> DensityKind:
         """The density at the start; uniform, of mass 1, if the flow needs none and the case gives none."""
         return Uniform() if self.initial is None else self.initial
+
+    @property
+    def absorbing_sets(self) -> tuple[CellSet, ...]:
+        """The sets of cells that absorb."""
+        return (self.absorbing,) if isinstance(self.absorbing, CellSet) else self.absorbing
 
     @property
     def schedule(self) -> TimeGrid:

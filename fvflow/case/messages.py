@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -69,8 +70,8 @@ _EXPECTED = {  # what was expected, by the type of an error: formatted with pyda
 
 
 _WALLS = (
-    "; no mass crosses a wall, and fvflow has no other boundary condition: leave it out (`check` says how hard the "
-    "drift pushes against the walls)"
+    "; walls are closed unless `walls: {left: absorbing, outlet: {kind: partial, rate: 2}}` says otherwise, with the "
+    "sides of a box (left, right, bottom, top, back, front), the boundaries of a mesh, or rest"
 )
 _INSTEAD = {  # keys that other programs have, and what fvflow has in their place
     **dict.fromkeys(("boundary", "boundaries", "boundary_conditions", "boundary_condition", "bc", "bcs"), _WALLS),
@@ -162,12 +163,15 @@ def _guess(name: str, known: list[str]) -> str:
 
 def _classes(cls: type, values: Any, path: Path) -> list[type]:
     """The dataclasses that are allowed at a path, only that of the kind if one is given."""
-    classes, here = [cls], values
+    classes, here, named = [cls], values, False
     for step in path:
         here = _at(here, (step,))
-        if isinstance(step, str):
+        if named:  # the step is a name that the case chose
+            named = False
+        elif isinstance(step, str):
             hints = [hints_of(owner).get(step) for owner in classes]
             classes = [inner for hint in hints for inner in dataclasses_in(hint)]
+            named = any(get_origin(hint) in (dict, Mapping) for hint in hints)
         if isinstance(here, dict):
             classes = [inner for inner in classes if kind_of(inner) == here.get("kind")] or classes
     return classes

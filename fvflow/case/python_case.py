@@ -82,9 +82,11 @@ def _members(part: Any) -> Iterator[tuple[Path, Any, Any]]:
 
 
 def _entries(name: str, value: Any) -> Iterator[tuple[Path, Any]]:
-    """The entries of a tuple, or the value itself, each with its path."""
+    """The entries of a tuple or a mapping, or the value itself, each with its path."""
     if isinstance(value, tuple):
         yield from (((name, index), entry) for index, entry in enumerate(value))
+    elif isinstance(value, Mapping):
+        yield from (((name, key), entry) for key, entry in value.items())
     else:
         yield (name,), value
 

@@ -136,8 +136,13 @@ def _number(base: Any, *bounds: BaseMetadata, ranged: bool = True) -> Any:
 
 def _union(members: tuple[Any, ...]) -> Any:
     """The union of the converted members; one of several dataclasses is discriminated by `kind`."""
-    rest = [_converted(member) for member in members if member is not type(None)]
-    is_model = [isinstance(part, type) and issubclass(part, BaseModel) for part in rest]
+    kinds = tuple(member for member in members if dataclasses.is_dataclass(member))
+    if 1 < len(kinds) < len(members) - (type(None) in members):  # kinds beside a scalar or a list
+        others = tuple(member for member in members if member not in kinds)
+        return _union((*others, reduce(operator.or_, kinds)))
+    given = [member for member in members if member is not type(None)]
+    rest = [_converted(member) for member in given]
+    is_model = [_all_kinds(member) for member in given]
     shapes = ["<mapping>" if mapping else _shape(part) for part, mapping in zip(rest, is_model, strict=True)]
     if sum(is_model) == 1 and len(rest) == len(set(shapes)) > 1:  # a scalar, a list or a mapping, at most one of each
         known = frozenset(shapes)
@@ -148,6 +153,11 @@ def _union(members: tuple[Any, ...]) -> Any:
     if len(rest) > 1 and all(dataclasses.is_dataclass(member) for member in members if member is not type(None)):
         union = Annotated[union, Discriminator("kind")]
     return union | None if len(rest) < len(members) else union
+
+
+def _all_kinds(hint: Any) -> bool:
+    """Whether a hint is a dataclass, or a union of dataclasses."""
+    return all(dataclasses.is_dataclass(part) for part in get_args(hint) or (hint,))
 
 
 def _shape(hint: Any) -> str:
@@ -273,6 +283,8 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
         return None
     if isinstance(value, tuple):
         return tuple(_constructed(hint, item, (*path, index), faults) for index, item in enumerate(value))
+    if isinstance(value, dict):
+        return {name: _constructed(hint, item, (*path, name), faults) for name, item in value.items()}
     return value
 
 

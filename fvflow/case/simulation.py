@@ -12,7 +12,7 @@ from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
 from fvflow.dataset import UNTITLED, Frame, Layout, Tree
-from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at
+from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at, of_openings
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Watch, Watchers
@@ -120,6 +120,7 @@ class Simulation:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
+        diagnostics |= of_openings(self.problem.openings)
         if self.reference is not None:
             diagnostics |= ERRORS
         return Layout(

@@ -10,7 +10,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.fields.expression import Parameters, require_finite, restrict_regions
 from fvflow.fields.function import ScalarFunction
-from fvflow.mesh import Array, Mesh, Subset
+from fvflow.mesh import Array, Mesh, Openings, Subset
 
 _GAUSS_POINTS = 3  # per axis of a face
 
@@ -53,6 +53,12 @@ class BaseDrift:
             return np.asarray((self.velocity_at(at, time, step) * mesh.normal[faces]).sum(axis=1))
 
         return mesh.face_integral(normal_velocity, _GAUSS_POINTS) / mesh.transmissibility
+
+    def drop_to_openings(self, mesh: Mesh, openings: Openings, time: float) -> Array:
+        """w = (v.n) d of each opening (opening,), V_K - V on the face if v = -grad V; v is that on the face."""
+        step = 1e-3 * float(openings.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
+        at = self.velocity_at(openings.position, time, step)
+        return np.asarray((at * openings.normal).sum(axis=1) * openings.distance)
 
     def velocity_at(self, position: Array, time: float, step: float) -> Array:
         """v (point, dim) at positions (point, dim); derivatives may be taken by central differences of a step."""
@@ -138,6 +144,23 @@ class Drift(BaseDrift):
             w += _velocity_flux(mesh, self.velocity, self.parameters, time) / mesh.transmissibility
         if self.stream is not None:
             w += _stream_flux(mesh, self.stream, self.parameters, time) / mesh.transmissibility
+        return w
+
+    def drop_to_openings(self, mesh: Mesh, openings: Openings, time: float) -> Array:
+        """w = V_K - V on the face + (v.n) d of each opening (opening,); regions count as in the cell."""
+        w = np.zeros(len(openings.cell))
+        regions = restrict_regions(mesh.regions, openings.cell)
+        if self.potential is not None:
+            on_face = self.potential.at(openings.position, self.parameters, time, regions)
+            w += self.cell_potential(mesh, time)[openings.cell] - on_face
+        for axis, component in enumerate(self.velocity or ()):
+            at = component.at(openings.position, self.parameters, time, regions)
+            w += at * openings.normal[:, axis] * openings.distance
+        if self.stream is not None:
+            step = 1e-3 * float(openings.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
+            slope = _gradient(self.stream, self.parameters, openings.position, time, step)
+            v = np.stack([slope[:, 1], -slope[:, 0]], axis=1)
+            w += (v * openings.normal).sum(axis=1) * openings.distance
         return w
 
     def velocity_at(self, position: Array, time: float, step: float) -> Array:

@@ -16,7 +16,7 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.fluxes import FaceResolution
 from fvflow.march import Progress
-from fvflow.mesh import Extent, Mesh
+from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.times import TimeGrid, Times
 
@@ -33,6 +33,8 @@ class BaseFlow:
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
+    takes_openings: ClassVar[bool] = False
+    """Whether mass may leave the domain for good: through absorbing walls, and into absorbing cells."""
     stores_fluxes: ClassVar[bool] = False
     """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
     can_be_timed: ClassVar[bool] = False
@@ -96,6 +98,10 @@ class BaseFlow:
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Problem:
         """The problem in arrays, for a run from `start` on; raises CaseError if it is not defined on the mesh."""
         raise NotImplementedError
+
+    def opened(self, problem: Any, openings: Openings) -> Problem:
+        """The problem on a mesh with openings; raises CaseError if it is not defined there."""
+        raise CaseError(f"flow {self.kind} takes no absorbing walls or cells; leave out walls and absorbing")
 
     def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
         """Every state of the run, the initial one first; `progress` is called with the iterations of a solver."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Parameters
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.march import Progress, march
-from fvflow.mesh import Extent, Mesh
+from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper, finite_check
 from fvflow.times import TimeGrid, Times
@@ -27,6 +27,7 @@ class FokkerPlanckFlow(LinearFlow):
     kind: Literal["fokker-planck"] = "fokker-planck"
 
     can_be_timed: ClassVar[bool] = True
+    takes_openings: ClassVar[bool] = True
     sharp_stepper: ClassVar[str] = "stepper muscl"
 
     def __post_init__(self) -> None:
@@ -49,6 +50,21 @@ class FokkerPlanckFlow(LinearFlow):
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift fits neither mesh nor stepper."""
         problem = super().problem(mesh, parameters, start)
+        self.stepper.check(problem)
+        return problem
+
+    def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
+        """The problem on a mesh with openings; raises CaseError if the stepper does not suit them."""
+        if not self.stepper.takes_openings:
+            raise CaseError(
+                f"stepper {self.stepper.kind} takes no absorbing walls or cells; use implicit-euler, tr-bdf2 or "
+                "crank-nicolson"
+            )
+        problem = replace(problem, openings=openings)
+        try:
+            problem.leaks(problem.start)
+        except NumericsError as error:
+            raise CaseError(str(error)) from None
         self.stepper.check(problem)
         return problem
 

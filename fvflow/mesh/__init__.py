@@ -15,6 +15,7 @@ from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.location import cells_of
+from fvflow.mesh.openings import Openings, openings, unknown_name
 from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology
 from fvflow.mesh.section import polygons, section
@@ -40,6 +41,7 @@ __all__ = [
     "MeshDescription",
     "MeshKind",
     "Meshio",
+    "Openings",
     "Subset",
     "Ugrid",
     "Voronoi",
@@ -48,6 +50,7 @@ __all__ = [
     "cells_of",
     "coarse_proxy",
     "from_fipy",
+    "openings",
     "overlaps",
     "polygons",
     "section",
@@ -56,4 +59,5 @@ __all__ = [
     "topology",
     "transfer",
     "transferred",
+    "unknown_name",
 ]

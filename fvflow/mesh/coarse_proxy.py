@@ -53,5 +53,6 @@ def _submesh(mesh: Mesh, kept: Index) -> Mesh:
         cell_points=freeze_index(mesh.cell_points[kept]),
         face_points=freeze_index(mesh.face_points[inside]),
         wall_points=freeze_index(mesh.wall_points[:0]),
+        wall_cell=freeze_index(mesh.wall_cell[:0]),
         regions={name: freeze(part[kept]) for name, part in mesh.regions.items()},
     )

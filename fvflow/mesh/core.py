@@ -13,6 +13,10 @@ import numpy as np
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.quadrature import along, gauss, integrated, outward_normals
 
+SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
+"""Names of the lower and the upper side of a box, by axis."""
+_ON_SIDE = 1e-9  # distance from a side, relative to the size of the mesh, that counts as lying in it
+
 
 class Extent(NamedTuple):
     """The size of a mesh, which may be known before the mesh is built."""
@@ -63,6 +67,8 @@ class Mesh:
     """Nodes of each interior face (face, corner), in VTK's order, padded as `cell_points`."""
     wall_points: Index
     """Nodes of each wall face, a face of one cell only (wall, corner), padded as `cell_points`."""
+    wall_cell: Index
+    """The cell of each wall face (wall,)."""
     edges: tuple[Array, ...] | None = None
     """Cell boundaries of a grid along x, y, z, each (cells along the axis + 1,); None if the mesh is not a grid."""
     regions: Mapping[str, Array] = field(default_factory=dict)
@@ -132,6 +138,32 @@ class Mesh:
         for position, _, part in rule:
             centre[part] = position
         return centre, outward
+
+    @cached_property
+    def named_walls(self) -> Mapping[str, Index]:
+        """Rows of `wall_points` (wall,) by name: the boundaries of the mesh, and the sides of its bounding box.
+
+        left and right are the lower and upper x, bottom and top y, back and front z. A side holds the wall faces that
+        lie in it.
+        """
+        lower, upper = self.points.min(axis=0), self.points.max(axis=0)
+        corners = self.points[np.where(self.wall_points < 0, self.wall_points[:, :1], self.wall_points)]
+        sides = {}
+        for axis, names in enumerate(SIDES[: self.dimension]):
+            for name, end in zip(names, (lower[axis], upper[axis]), strict=True):
+                near = np.abs(corners[:, :, axis] - end) <= _ON_SIDE * (upper[axis] - lower[axis])
+                sides[name] = freeze_index(np.flatnonzero(near.all(axis=1)))
+        return {**{name: rows for name, rows in sides.items() if len(rows)}, **self.boundaries}
+
+    @cached_property
+    def wall_area(self) -> Array:
+        """Measures |s| of the wall faces (wall,); 1 in one dimension."""
+        rule = gauss(self.points, self.wall_points, self.dimension - 1, 2)
+        return freeze(integrated(rule, lambda at, part: np.ones(len(at)), len(self.wall_points)))
+
+    def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
+        """The wall face, the cell and the area (contact,) of each contact between some wall faces and the cells."""
+        return walls, self.wall_cell[walls], self.wall_area[walls]
 
     @cached_property
     def components(self) -> Index:

@@ -124,6 +124,13 @@ class Grid(Mesh):
         return freeze_index(np.concatenate(parts))
 
     @cached_property
+    def wall_cell(self) -> Index:
+        """The cell of each wall face (wall,), in the order of `wall_points`."""
+        number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
+        layers = [number.take(layer, self.dimension - 1 - axis).ravel() for axis in self._axes for layer in (0, -1)]
+        return freeze_index(np.concatenate(layers))
+
+    @cached_property
     def walls(self) -> tuple[Array, Array]:
         """Centres and outward unit normals of the wall faces, each (wall, dim), in the order of `wall_points`."""
         midpoints, centres, normals = self._midpoints, [], []

@@ -28,6 +28,8 @@ class Faces(NamedTuple):
     """Nodes of each interior face (face, corner)."""
     walls: Index
     """Nodes of each wall face (wall, corner)."""
+    wall_cell: Index
+    """Cell of each wall face (wall,)."""
 
 
 def mesh_from_cells(
@@ -74,6 +76,7 @@ def mesh_from_cells(
         cell_points=freeze_index(cell_points),
         face_points=faces.corners,
         wall_points=faces.walls,
+        wall_cell=faces.wall_cell,
         regions={name: freeze(part) for name, part in (regions or {}).items()},
         boundaries={name: _matching_walls(faces.walls, number[nodes]) for name, nodes in (boundaries or {}).items()},
     )
@@ -147,7 +150,7 @@ def _faces(points: Array, cell_points: Index) -> Faces:
     near, far = near[sort], far[sort]
     _require_connected(points, cell_points, cell[near], cell[far])
     walls = np.sort(order[first[count == 1]])
-    return Faces(*map(freeze_index, (cell[near], cell[far], corners[near], corners[walls])))
+    return Faces(*map(freeze_index, (cell[near], cell[far], corners[near], corners[walls], cell[walls])))
 
 
 def _sides(cell_points: Index, dimension: int) -> tuple[Index, Index]:

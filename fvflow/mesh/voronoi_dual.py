@@ -242,6 +242,10 @@ class TetrahedralDual(Mesh):
         """True: values belong to the nodes."""
         return True
 
+    def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
+        """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes, by a third each."""
+        return np.repeat(walls, 3), self.wall_points[walls].ravel(), np.repeat(self.wall_area[walls] / 3.0, 3)
+
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
         assert self.parts is not None
@@ -262,8 +266,7 @@ class TetrahedralDual(Mesh):
     def _blocks(self, corners: Index, part: Index) -> Iterator[tuple[Index, Array, Index]]:
         """Corners and signs of the sub-simplices and the cell or face of each, in blocks over all elements."""
         assert self.parts is not None
-        assert self.elements is not None
-        size = len(self.elements)
+        size = len(self.plot_cells)
         for first in range(0, len(part), size):
             rows = slice(first, first + size)
             yield corners[rows], np.sign(self.parts.area[rows]), part[rows]
@@ -289,6 +292,7 @@ def _polyhedra(elements: Mesh, parts: _SubSimplices, area: Array) -> Tetrahedral
         cell_points=freeze_index(np.empty((len(points), 0))),
         face_points=freeze_index(np.empty((int(kept.sum()), 0))),
         wall_points=elements.wall_points,
+        wall_cell=elements.wall_points[:, 0],
         boundaries=elements.boundaries,
         elements=elements.cell_points,
         parts=parts,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
+
+import numpy as np
 
 from fvflow.energies import TotalEnergy
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, Openings
 
 
 class Problem(Protocol):
@@ -14,6 +16,13 @@ class Problem(Protocol):
     @property
     def mesh(self) -> Mesh:
         """The mesh."""
+
+    @property
+    def openings(self) -> Openings | None:
+        """Where mass leaves for good; None if it does not."""
+
+    def outflow_rates(self, density: Array, time: float) -> Array:
+        """What leaves through each group of openings per unit time (group,)."""
 
     def energy(self, time: float) -> TotalEnergy | None:
         """The energy functional at this time; None if the problem has none."""
@@ -27,3 +36,14 @@ class Problem(Protocol):
 
     def flux(self, density: Array, time: float) -> Array:
         """Mass through each face per unit time (face,), positive from owner to neighbour."""
+
+
+class Closed:
+    """A problem that no mass leaves."""
+
+    openings: ClassVar[None] = None
+    """None: all walls are closed."""
+
+    def outflow_rates(self, density: Array, time: float) -> Array:
+        """Nothing: an empty array (0,)."""
+        return np.zeros(0)

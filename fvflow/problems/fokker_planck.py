@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, Openings
 
 T = TypeVar("T")
 _CACHE_SIZE = 4
@@ -31,7 +31,7 @@ def _cached(cache: dict[tuple[str, float], Any], name: str, time: float, compute
 
 @dataclass(frozen=True, eq=False)
 class FokkerPlanck:
-    """d_t rho + div(rho v) = eps Lap rho with no flux through the walls; notes, equation (40)."""
+    """d_t rho + div(rho v) = eps Lap rho with no flux through the walls but their openings; notes, equation (40)."""
 
     mesh: Mesh
     """The mesh."""
@@ -43,6 +43,8 @@ class FokkerPlanck:
     """The two-point flux."""
     start: float = field(default=0.0, kw_only=True)
     """Time at which a run starts."""
+    openings: Openings | None = field(default=None, kw_only=True)
+    """Where mass leaves for good; None if it does not."""
     _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +59,25 @@ class FokkerPlanck:
         w = self.drift.potential_drop(self.mesh, time)
         conductance = self.mesh.transmissibility
         down = conductance * self.flux_kind.weight(-w, self.epsilon)
-        return down, conductance * self.flux_kind.weight(w, self.epsilon)
+        up = conductance * self.flux_kind.weight(w, self.epsilon)
+        if self.openings is not None and (closed := self.openings.closed >= 0).any():
+            shut = closed[self.mesh.owner] | closed[self.mesh.neighbour]
+            down[shut] = up[shut] = 0.0
+        return down, up
+
+    def leaks(self, time: float) -> Array:
+        """The coefficient (opening,) of the density in what leaves through each opening per unit time."""
+        return _cached(self._cache, "leaks", self._drift_time(time), self._leaks)
+
+    def _leaks(self, time: float) -> Array:
+        assert self.openings is not None
+        w = self.drift.drop_to_openings(self.mesh, self.openings, time)
+        return self.openings.leaks(lambda drop: self.flux_kind.weight(drop, self.epsilon), w)
+
+    def outflow_rates(self, density: Array, time: float) -> Array:
+        """What leaves through each group of openings per unit time (group,)."""
+        assert self.openings is not None
+        return self.openings.by_group(self.leaks(time) * density[self.openings.cell])
 
     def resolution(self, time: float) -> CellResolution:
         """How well the faces of each cell resolve the drift, for eps > 0."""
@@ -73,9 +93,10 @@ class FokkerPlanck:
 
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
-        down, up = self.coefficients(time)
-        shape = None if self.mesh.edges is None else self.mesh.shape
-        return FaceMatrix(self.mesh.volume, self.mesh.owner, self.mesh.neighbour, step * down, step * up, shape)
+        mesh, (down, up) = self.mesh, self.coefficients(time)
+        shape = None if mesh.edges is None else mesh.shape
+        leak = None if self.openings is None else step * self.openings.by_cell(self.leaks(time))
+        return FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, step * down, step * up, shape, leak)
 
     def flux(self, density: Array, time: float) -> Array:
         """F of each face (face,), positive from owner to neighbour."""

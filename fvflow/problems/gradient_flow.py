@@ -8,10 +8,11 @@ import numpy as np
 
 from fvflow.energies import TotalEnergy
 from fvflow.mesh import Array, Mesh
+from fvflow.problems.base import Closed
 
 
 @dataclass(frozen=True, eq=False)
-class GradientFlow:
+class GradientFlow(Closed):
     """d_t rho = div(rho grad E'(rho)) with no flux through the walls; notes, equation (139)."""
 
     mesh: Mesh

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from fvflow.linalg import SolverMemory, inner
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, Openings
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class State:
     density: Array
     """rho (cell,)."""
     mass: float
-    """Conserved total mass sum_K |K| rho_K."""
+    """Conserved total mass: sum_K |K| rho_K, and what has been absorbed."""
     step: int = 0
     """Number of steps so far."""
     potential: Array | None = None
@@ -52,6 +54,8 @@ class State:
     """Why the last step was taken by a fallback method; empty if it was not."""
     damped: int = 0
     """1 if the last step was damped because the data are rough, otherwise 0."""
+    absorbed: Array | None = None
+    """Mass absorbed so far (group,), by the groups of the mesh's openings; None if it has no openings."""
     previous: Array | None = None
     """Density (cell,) before the last step, for two-step methods."""
     next_length: float = 0.0
@@ -71,10 +75,19 @@ class State:
     reduced: int = 0
     """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
 
+    @property
+    def remaining(self) -> float:
+        """The mass that has not been absorbed."""
+        return self.mass if self.absorbed is None else self.mass - float(self.absorbed.sum())
+
     @staticmethod
-    def initial(mesh: Mesh, density: Array, time: float = 0.0) -> State:
-        """The state at the start."""
-        return State(time, density, inner(mesh.volume, density))
+    def initial(mesh: Mesh, density: Array, time: float = 0.0, openings: Openings | None = None) -> State:
+        """The state at the start, at which the mass in absorbing cells is absorbed."""
+        mass = inner(mesh.volume, density)
+        if openings is None:
+            return State(time, density, mass)
+        absorbed = openings.initially_absorbed(mesh, density)
+        return State(time, np.where(openings.closed < 0, density, 0.0), mass, absorbed=absorbed)
 
     def advanced(
         self,
@@ -88,6 +101,7 @@ class State:
         optimality: float = 0.0,
         gap: float = math.nan,
         dissipated: float = 0.0,
+        absorbed: Array | None = None,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
         return replace(
@@ -102,6 +116,7 @@ class State:
             optimality=optimality,
             gap=gap,
             dissipated=dissipated,
+            absorbed=absorbed,
             halvings=0,
             switches=0,
             reduced=0,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fvflow.mesh import Array, Mesh
+from fvflow.problems.base import Closed
 
 
 @dataclass(frozen=True, eq=False)
-class Transport:
+class Transport(Closed):
     """Transport without an energy: to a target density, or along a potential."""
 
     mesh: Mesh

@@ -52,6 +52,8 @@ class LinearStepperBase:
     """Whether steps of any length keep the order of two densities, with a monotone flux, so that nothing can ring."""
     error_constant: ClassVar[float | None] = None
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
+    takes_openings: ClassVar[bool] = False
+    """Whether mass may leave the domain for good; the method then gives `advanced` what is `absorbed`."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 

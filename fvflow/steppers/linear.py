@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+import numpy as np
+
 from fvflow.linalg import (
     Auto,
     FaceMatrix,
@@ -23,6 +25,7 @@ from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.base import LinearStepperBase, Step
 
 T = TypeVar("T")
+_NOTHING = np.zeros(0)
 
 
 class Inverse(Generic[T]):
@@ -43,17 +46,37 @@ def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
 
 def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
     """A rho, the outflow of each cell per unit time (cell,)."""
-    return divergence(problem.mesh, problem.flux(density, time))
+    outflow = divergence(problem.mesh, problem.flux(density, time))
+    if problem.openings is not None:
+        outflow += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
+    return outflow
 
 
-def state_after(state: State, length: float, *solutions: Solution) -> State:
-    """The state after a step of one or more linear solves, the last of which gives the density."""
+def state_after(state: State, length: float, *solutions: Solution, absorbed: Array | None = None) -> State:
+    """The state after a step of one or more linear solves, the last of which gives the density.
+
+    `absorbed` is the mass (group,) that the openings of the mesh absorb in the step; None if there are none.
+    """
     return state.advanced(
         length,
         solutions[-1].density,
         iterations=sum(solution.iterations for solution in solutions),
         correction=max(solution.correction for solution in solutions),
+        absorbed=None if absorbed is None or state.absorbed is None else state.absorbed + absorbed,
     )
+
+
+class _Absorption:
+    """What the openings of a mesh absorb; zero if there are none."""
+
+    def __init__(self, problem: FokkerPlanck) -> None:
+        self._problem = problem
+
+    def __call__(self, density: Array, time: float, length: float) -> Array:
+        """The mass (group,) that a density held for a time of this length loses; empty without openings."""
+        if self._problem.openings is None:
+            return _NOTHING
+        return length * self._problem.outflow_rates(density, time)
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,7 @@ class ImplicitEuler(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["implicit-euler"] = "implicit-euler"
+    takes_openings = True
     error_constant = 0.5
     monotone = True
     order = 1
@@ -73,11 +97,12 @@ class ImplicitEuler(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse = _inverse(problem, self.solver)
+        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
 
         def step(state: State, length: float) -> State:
-            solve = inverse(state.time + length, length)
-            return state_after(state, length, solve(problem.mesh.volume * state.density, state.mass))
+            end = state.time + length
+            after = inverse(end, length)(problem.mesh.volume * state.density, state.remaining)
+            return state_after(state, length, after, absorbed=absorbed(after.density, end, length))
 
         return step
 
@@ -92,6 +117,7 @@ class CrankNicolson(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["crank-nicolson"] = "crank-nicolson"
+    takes_openings = True
     error_constant = 1.0 / 12.0
     order = 2
 
@@ -101,13 +127,15 @@ class CrankNicolson(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse = _inverse(problem, self.solver)
+        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
 
         def step(state: State, length: float) -> State:
             middle, half = state.time + 0.5 * length, 0.5 * length
             solve = inverse(middle, half)
             right = problem.mesh.volume * state.density - half * _outflow(problem, state.density, middle)
-            return state_after(state, length, solve(right, state.mass))
+            gone = absorbed(state.density, middle, half)
+            after = solve(right, state.remaining - float(gone.sum()))
+            return state_after(state, length, after, absorbed=gone + absorbed(after.density, middle, half))
 
         return step
 
@@ -131,6 +159,7 @@ class TrBdf2(LinearStepperBase):
     solver: Solver = Auto()
     """The linear solver of both stages."""
     kind: Literal["tr-bdf2"] = "tr-bdf2"
+    takes_openings = True
     error_constant = math.sqrt(0.5) - 2.0 / 3.0
     order = 2
 
@@ -141,16 +170,18 @@ class TrBdf2(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse = _inverse(problem, self.solver)
+        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
         volume = problem.mesh.volume
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
         def step(state: State, length: float) -> State:
-            scale = 0.5 * _GAMMA * length
+            scale, middle, end = 0.5 * _GAMMA * length, state.time + _GAMMA * length, state.time + length
             right = volume * state.density - scale * _outflow(problem, state.density, state.time)
-            stage = inverse(state.time + _GAMMA * length, scale)(right, state.mass)
+            gone = absorbed(state.density, state.time, scale)
+            stage = inverse(middle, scale)(right, state.remaining - float(gone.sum()))
             right = volume * (weight * stage.density + (1.0 - weight) * state.density)
-            last = inverse(state.time + length, scale)(right, state.mass)
-            return state_after(state, length, stage, last)
+            gone = weight * (gone + absorbed(stage.density, middle, scale))
+            last = inverse(end, scale)(right, state.remaining - float(gone.sum()))
+            return state_after(state, length, stage, last, absorbed=gone + absorbed(last.density, end, scale))
 
         return step

@@ -20,12 +20,13 @@ _ONE_DIMENSION = "solver tridiagonal works in one space dimension; use direct, k
 class Tridiagonal(LinearSolver):
     """Subtraction-free elimination on a chain of cells (one space dimension).
 
-        c_0 = V_0,  p_i = c_i + down_i,  c_{i+1} = V_{i+1} + up_i c_i/p_i;
+        c_0 = s_0,  p_i = c_i + down_i,  c_{i+1} = s_{i+1} + up_i c_i/p_i;
         y_{i+1} = b_{i+1} + (down_i/p_i) y_i;  x_i = (y_i + up_i x_{i+1})/p_i
 
-    Every entry of the solution is accurate to a few ulp times the number of cells, at any step size. Grassmann, Taksar,
-    Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33 (1985). With a centred
-    flux beyond its Peclet number M is not an M-matrix; the recursion still solves it, without that guarantee.
+    s being the column sums of M. Every entry of the solution is accurate to a few ulp times the number of cells, at any
+    step size. Grassmann, Taksar, Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper.
+    Res. 33 (1985). With a centred flux beyond its Peclet number M is not an M-matrix; the recursion still solves it,
+    without that guarantee.
     """
 
     kind: Literal["tridiagonal"] = "tridiagonal"
@@ -39,7 +40,7 @@ class Tridiagonal(LinearSolver):
         """Eliminate; raises CaseError if the cells do not form a chain."""
         if not matrix.tridiagonal:
             raise CaseError(_ONE_DIMENSION)
-        pivot = eliminate(matrix.volume, matrix.down, matrix.up)
+        pivot = eliminate(matrix.column_sums, matrix.down, matrix.up)
 
         def solve(right: Array, total: float) -> Solution:
             return rescale_to_mass(matrix, substitute(pivot, matrix.down, matrix.up, right), total)
@@ -48,13 +49,13 @@ class Tridiagonal(LinearSolver):
 
 
 @kernel(budget=INTERPRETER_BUDGET)
-def eliminate(volume: Any, down: Any, up: Any) -> Any:
+def eliminate(sums: Any, down: Any, up: Any) -> Any:
     """The pivots p (cell,)."""
-    pivot = np.empty_like(volume)
-    carried = volume[0]
+    pivot = np.empty_like(sums)
+    carried = sums[0]
     for i in range(len(down)):
         pivot[i] = carried + down[i]
-        carried = volume[i + 1] + up[i] * (carried / pivot[i])
+        carried = sums[i + 1] + up[i] * (carried / pivot[i])
     pivot[-1] = carried
     return pivot
 

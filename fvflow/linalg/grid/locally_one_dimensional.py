@@ -53,7 +53,7 @@ class SplitSweeps:
 
     def __init__(self, matrix: FaceMatrix) -> None:
         assert matrix.shape is not None
-        self.volume, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
+        self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
         self._factors = []
         for place, *rates in matrix.along():
             lines = _as_three_axes(matrix.shape, place)

@@ -1,0 +1,187 @@
+"""Openings of a mesh: faces through which mass leaves for good."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
+from fvflow.mesh.core import Mesh
+
+_ON_WALL = 1e-9  # distance of a centre from its wall, relative to the size of the mesh, that counts as 0
+
+
+@dataclass(frozen=True, eq=False)
+class Openings:
+    """Absorbing walls, partly absorbing walls and the faces of absorbing cells, in groups by name.
+
+    What leaves the cell K of an opening through its face s at the distance d never comes back. A partly absorbing wall
+    of permeability kappa lets |s| kappa rho pass per unit time, rho being the density at the wall.
+    """
+
+    names: tuple[str, ...]
+    """Names of the groups: of a wall, or of a set of absorbing cells."""
+    group: Index
+    """The group of each opening (opening,)."""
+    cell: Index
+    """The cell K that it is an opening of (opening,)."""
+    area: Array
+    """Measures |s| (opening,)."""
+    distance: Array
+    """Distances (opening,) from the centre of K to the face along its normal, > 0."""
+    normal: Array
+    """Unit normals (opening, dim) that leave K."""
+    position: Array
+    """Points of the faces (opening, dim) straight ahead of the centres of their cells."""
+    permeability: Array
+    """kappa (opening,), length/time; infinite where all that reaches the face is absorbed."""
+    closed: Any
+    """The group of each absorbing cell (cell,), in which there is no density; -1 for all other cells."""
+
+    def leaks(self, toward: Callable[[Array], Array], w: Array) -> Array:
+        """The coefficient (opening,) of rho_K in what leaves per unit time, for the B-function `toward` of a flux.
+
+            T B(-w) |s| kappa/(T B(w) + |s| kappa),    T = |s|/d,    w = V_K - V on the face,
+
+        which is T B(-w) where kappa is infinite and |s| kappa where d is 0: with the density rho_s at the wall,
+        T (B(-w) rho_K - B(w) rho_s) = |s| kappa rho_s.
+        """
+        through = self.area * self.permeability
+        with np.errstate(divide="ignore", invalid="ignore"):
+            conductance = self.area / self.distance
+            down, up = conductance * toward(-w), conductance * toward(w)
+            partly = down / (1.0 + up / through)
+            partly = np.where(up < through, partly, through * (down / up) / (1.0 + through / up))
+        return np.where(self.distance > 0, np.where(np.isinf(through), down, partly), through)
+
+    def by_group(self, values: Array) -> Array:
+        """The sum (group,) of values (opening,) over the openings of each group."""
+        return np.asarray(np.bincount(self.group, values, len(self.names)))
+
+    def by_cell(self, values: Array) -> Array:
+        """The sum (cell,) of values (opening,) over the openings of each cell."""
+        return np.asarray(np.bincount(self.cell, values, len(self.closed)))
+
+    def initially_absorbed(self, mesh: Mesh, density: Array) -> Array:
+        """The mass (group,) of a density (cell,) in the absorbing cells."""
+        inside = self.closed >= 0
+        masses = (mesh.volume * density)[inside]
+        return np.asarray(np.bincount(self.closed[inside], masses, len(self.names)), float)
+
+
+def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -> Openings:
+    """The openings of a mesh: walls by name with their permeability, sets of absorbing cells (cell,) by name.
+
+    A cell whose centre lies on an absorbing wall, as Voronoi boxes at walls have them, absorbs as a whole. Raises
+    CaseError for names that the mesh does not have, sets that are empty or overlap, and centres outside of the domain.
+    """
+    names = (*walls, *cells)
+    closed = np.full(mesh.cells, -1)
+    for name, chosen in cells.items():
+        _close(closed, np.asarray(chosen, bool), names, names.index(name))
+    contacts = {name: _contacts(mesh, name) for name in walls}
+    for name, contact in contacts.items():
+        on_wall = contact.distance <= _ON_WALL * np.ptp(mesh.points, axis=0).max()
+        if math.isinf(walls[name]):
+            closed[contact.cell[on_wall & (closed[contact.cell] < 0)]] = names.index(name)
+    parts = [_of_wall(contact, names.index(name), walls[name], closed) for name, contact in contacts.items()]
+    parts.append(_of_cells(mesh, closed, np.isin(closed, [names.index(name) for name in walls])))
+    if (closed >= 0).all():
+        raise CaseError(f"{', '.join(names)} absorb in every cell of the mesh; leave some")
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    group, cell, area, distance, normal, permeability = columns
+    return Openings(
+        names,
+        freeze_index(group),
+        freeze_index(cell),
+        freeze(area),
+        freeze(distance),
+        freeze(normal),
+        freeze(mesh.centre[cell] + distance[:, None] * normal),
+        freeze(permeability),
+        closed,
+    )
+
+
+def _close(closed: Any, chosen: Any, names: tuple[str, ...], group: int) -> None:
+    """Mark the chosen cells as absorbing, in place."""
+    if not chosen.any():
+        raise CaseError(f"{names[group]} holds the centre of no cell; choose a larger set, or a finer mesh")
+    if (closed[chosen] >= 0).any():
+        first = names[int(closed[chosen].max())]
+        raise CaseError(f"{first} and {names[group]} overlap; let each cell belong to one of them")
+    closed[chosen] = group
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """A sentence on a name that the mesh does not have."""
+    import difflib
+
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    it_has = f"did you mean {close[0]}? It has" if close else "it has"
+    return f"the mesh has no {what} {name}; {it_has} {', '.join(names) or 'none'}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Contacts:
+    """Where the faces of a wall touch cells, as columns (contact,)."""
+
+    cell: Index
+    area: Array
+    distance: Array
+    normal: Array
+
+
+def _contacts(mesh: Mesh, name: str) -> _Contacts:
+    """The contacts of a named wall; raises CaseError if there is no such wall, or a centre lies behind it."""
+    if name not in mesh.named_walls:
+        raise CaseError(unknown_name("wall", name, mesh.named_walls))
+    centre, outward = mesh.walls
+    wall, cell, area = mesh.wall_contacts(mesh.named_walls[name])
+    distance = ((centre[wall] - mesh.centre[cell]) * outward[wall]).sum(axis=1)
+    behind = distance < -_ON_WALL * np.ptp(mesh.points, axis=0).max()
+    if behind.any():
+        raise CaseError(
+            f"the centres of {behind.sum()} cells lie behind wall {name}, so that its distance is not defined; use "
+            "control_volumes: nodes, or a mesh without obtuse cells there"
+        )
+    return _Contacts(cell, area, np.maximum(distance, 0.0), outward[wall])
+
+
+_Columns = tuple[Any, Index, Array, Array, Array, Array]
+
+
+def _of_wall(contact: _Contacts, group: int, permeability: float, closed: Any) -> _Columns:
+    """The openings of the cells at a wall, without those that absorb as a whole."""
+    kept = closed[contact.cell] < 0
+    count = int(kept.sum())
+    return (
+        np.full(count, group),
+        contact.cell[kept],
+        contact.area[kept],
+        contact.distance[kept],
+        contact.normal[kept],
+        np.full(count, permeability),
+    )
+
+
+def _of_cells(mesh: Mesh, closed: Any, on_wall: Any) -> _Columns:
+    """The openings between cells that absorb as a whole and the others.
+
+    The density is 0 on the face, or, if the centre of the absorbing cell lies on a wall, at that centre.
+    """
+    parts = []
+    for inside, outside, sign in ((mesh.owner, mesh.neighbour, -1.0), (mesh.neighbour, mesh.owner, 1.0)):
+        face = np.flatnonzero((closed[inside] >= 0) & (closed[outside] < 0))
+        cell, absorbing = outside[face], inside[face]
+        to_face = np.abs(((mesh.face_centre[face] - mesh.centre[cell]) * mesh.normal[face]).sum(axis=1))
+        distance = np.where(on_wall[absorbing], mesh.distance[face], to_face)
+        parts.append((closed[absorbing], cell, mesh.area[face], distance, sign * mesh.normal[face]))
+    group, cell, area, distance, normal = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return group, cell, area, distance, normal, np.full(len(group), math.inf)
