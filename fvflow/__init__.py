@@ -13,7 +13,7 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import plot, wasserstein
-    from fvflow.case import Case, Checks, Output
+    from fvflow.case import Case, Checks, Output, duality, resume
     from fvflow.dataset import read, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
@@ -22,6 +22,7 @@ _LAZY_NAMES = {
     "Case": "case",
     "Checks": "case",
     "Output": "case",
+    "duality": "case",
     "resume": "case",
     "read": "dataset",
     "save_mesh": "dataset",
@@ -56,6 +57,7 @@ __all__ = [
     "OutputError",
     "Ugrid",
     "Voronoi",
+    "duality",
     "from_fipy",
     "plot",
     "read",

@@ -43,14 +43,20 @@ def march(
         estimated = _checked(embedded, check) if embedded else _doubled(step, volume, order, check)
         yield from _adaptive(estimated, state, times, times.adaptive, order, growth)
         return
+    for length, end_time in given_steps(times, state.time):
+        state = _take(step, state, length, end_time, check)
+        yield state
+
+
+def given_steps(times: Times, time: float) -> Iterator[tuple[float, float]]:
+    """Length and end of every step of a run in given steps that goes on from a time."""
     first = times.interval(1)
-    for index in range(times.saved_until(state.time), times.saves + 1):
-        start, end, substeps, done = _steps_of(times, index, first, state.time)
+    for index in range(times.saved_until(time), times.saves + 1):
+        start, end, substeps, done = _steps_of(times, index, first, time)
         length = (end - start if done is None else _interval(times, index, first)) / substeps
         for substep in range(1 + (done or 0), substeps + 1):
-            end_time = end if substep == substeps else start + substep * length
-            state = _take(step, state, length, end_time, check)
-            yield state
+            time = end if substep == substeps else start + substep * length
+            yield length, time
 
 
 def _interval(times: Times, index: int, first: float) -> float:

@@ -3,6 +3,18 @@
 from fvflow.case.checks import Checks, MissedCheck, Output
 from fvflow.case.continuation import continuation, resume
 from fvflow.case.core import Case, json_schema
+from fvflow.case.pairing import Duality, duality
 from fvflow.case.simulation import Simulation
 
-__all__ = ["Case", "Checks", "MissedCheck", "Output", "Simulation", "continuation", "json_schema", "resume"]
+__all__ = [
+    "Case",
+    "Checks",
+    "Duality",
+    "MissedCheck",
+    "Output",
+    "Simulation",
+    "continuation",
+    "duality",
+    "json_schema",
+    "resume",
+]

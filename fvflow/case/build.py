@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from fvflow.case.checks import Output
@@ -19,9 +20,10 @@ from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Facts, Reference
-from fvflow.fields import DensityKind
+from fvflow.fields import DensityKind, Expression
 from fvflow.flows import BaseFlow
 from fvflow.mesh import Array, Extent, Mesh, MeshDescription
+from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
@@ -73,6 +75,10 @@ class Parts(Protocol):
         """The sets of cells that absorb."""
 
     @property
+    def observe(self) -> Mapping[str, str | float]:
+        """Functions whose mean and variance are recorded, by name."""
+
+    @property
     def output(self) -> Output:
         """How the result is stored."""
 
@@ -97,7 +103,13 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)
     start = State.initial(mesh, initial.values, times.save_time(0), openings)
-    return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities))
+    observables = Observables(
+        mesh, {name: Expression(text) for name, text in parts.observe.items()}, dict(parts.parameters)
+    )
+    for name in parts.observe:
+        stages.run(("observe", name), partial(observables.values, name, start.time))
+    stages.finish()
+    return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities), observables)
 
 
 def _mesh(parts: Parts, stages: Stages) -> Mesh:

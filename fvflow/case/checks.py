@@ -82,6 +82,8 @@ class Checks:
     """Relative residual of a geodesic's optimality, of a steady state's balance, or of the modes of a spectrum."""
     gap_error: Bound = None
     """Relative error of the spectral gap through round-off and iteration; the discretisation error is not in it."""
+    duality: Bound = None
+    """Largest change of sum |K| rho phi between a backward and a forward run, relative to sum |K| rho |phi|."""
     hopf_lax: Bound = None
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 

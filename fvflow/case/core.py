@@ -27,7 +27,7 @@ from fvflow.case.stages import Stages
 from fvflow.diagnostics import ERRORS, W2_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
-from fvflow.fields import RESERVED, Density, DensityKind, Uniform
+from fvflow.fields import RESERVED, Density, DensityKind, Formula, Uniform
 from fvflow.flows import Flow
 from fvflow.input_files import require_regular
 from fvflow.march import Watch
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import Tree
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OBSERVABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Case:
     """What each wall does with mass, by name: a side of a box, a boundary of the mesh, or `rest`. Default: no-flux."""
     absorbing: CellSet | tuple[CellSet, ...] = ()
     """Cells that absorb all that reaches them."""
+    observe: Mapping[str, Formula] = field(default_factory=dict)
+    """Functions of x, y, z, t by name, whose mean and variance are recorded at each saved time."""
     document: Document | None = field(default=None, init=False, repr=False, compare=False)
     """The file that it was read from."""
 
@@ -87,9 +90,7 @@ class Case:
 
     def _faults(self) -> Iterator[Fault]:
         """What the parts of the case require of each other."""
-        for name in self.parameters:
-            if not _NAME.fullmatch(name) or name in RESERVED:
-                yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
+        yield from self._name_faults()
         if self.initial is None and self.flow.needs_initial:
             yield Fault(("initial",), "is missing")
         if self.exact is None:
@@ -110,6 +111,15 @@ class Case:
             yield Fault(("times",), str(error))
         for name, sentence in misplaced(self.checks, self.flow):
             yield Fault(("checks", name), sentence)
+
+    def _name_faults(self) -> Iterator[Fault]:
+        """The names that are none, or taken."""
+        for name in self.parameters:
+            if not _NAME.fullmatch(name) or name in RESERVED:
+                yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
+        for name in self.observe:
+            if not _OBSERVABLE.fullmatch(name):
+                yield Fault(("observe", name), f"{name} is no name; use letters, digits, _ and -")
 
     @property
     def start_density(self) -> DensityKind:

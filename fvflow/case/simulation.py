@@ -17,6 +17,7 @@ from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Watch, Watchers
 from fvflow.mesh import Mesh
+from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
@@ -34,6 +35,7 @@ class Simulation:
     output: Output = Output()
     reference: Reference | None = None
     densities: tuple[PlacedDensity, ...] = ()
+    observables: Observables | None = None
     statistics: RunStatistics = field(init=False)
     reached: tuple[State, int] | None = field(default=None, init=False)
     """The last state and the frames up to it; None while the statistics or the frame of a state are being made."""
@@ -83,7 +85,11 @@ class Simulation:
         on_faces = self.flow.face_fields()
         diagnostics = diagnostics_at(self.problem, state, self.reference)
         diagnostics |= self.statistics.saved(state, diagnostics)
-        fields = {name: values for name, values in state.fields.items() if name not in on_faces}
+        if self.observables is not None:
+            diagnostics |= self.observables.at(state)
+        scalars = self.flow.scalars()
+        diagnostics |= {name: float(state.fields[name]) for name in scalars}
+        fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = self.problem.flux(state.density, state.time)
@@ -120,7 +126,9 @@ class Simulation:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
-        diagnostics |= of_openings(self.problem.openings)
+        diagnostics |= of_openings(self.problem.openings) | self.flow.scalars()
+        if self.observables is not None:
+            diagnostics |= self.observables.variables()
         if self.reference is not None:
             diagnostics |= ERRORS
         return Layout(

@@ -28,6 +28,7 @@ FIGURES = {
     "converged": "1 if the solver converged, else 0",
     "w2_error": "relative error of w2 against the closed form",
     "w2_solver_error": "relative error of w2_solver against the closed form",
+    "duality": "largest change of sum |K| phi rho between saved times, relative to sum |K| |phi| rho at the start",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
 }
 

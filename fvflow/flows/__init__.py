@@ -1,5 +1,6 @@
 """The flows that a case can run; each defines an equation, its discretisation and an iterator of states."""
 
+from fvflow.flows.backward import BackwardFlow
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
@@ -7,9 +8,18 @@ from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
 from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
 from fvflow.flows.transport import TransportFlow, equal_masses
 
-Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow | HamiltonJacobiFlow | StationaryFlow | SpectrumFlow
+Flow = (
+    FokkerPlanckFlow
+    | BackwardFlow
+    | StationaryFlow
+    | SpectrumFlow
+    | WassersteinFlow
+    | TransportFlow
+    | HamiltonJacobiFlow
+)
 
 __all__ = [
+    "BackwardFlow",
     "BaseFlow",
     "Flow",
     "FokkerPlanckFlow",

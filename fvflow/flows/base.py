@@ -115,6 +115,10 @@ class BaseFlow:
         """Face fields that are stored at each saved time."""
         return {}
 
+    def scalars(self) -> dict[str, OutputVariable]:
+        """Numbers that are stored at each saved time, from the fields of the state."""
+        return {}
+
     def positivity(self, problem: Any, longest_step: float) -> str:
         """A sentence on whether the method keeps densities non-negative in steps of at most this length."""
         return "unconditional" if self.positive_step(problem) == math.inf else "not guaranteed; look at minimum"

@@ -10,7 +10,16 @@ from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, Sp
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.markov.stationary import LARGEST_ELIMINATION
 from fvflow.linalg.markov.uniformization import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step
-from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, divergence, inner, rescale_to_mass, total_variation
+from fvflow.linalg.matrix import (
+    FaceMatrix,
+    Solution,
+    Solve,
+    TransposedSolve,
+    divergence,
+    inner,
+    rescale_to_mass,
+    total_variation,
+)
 from fvflow.linalg.second_kind import solve_second_kind
 from fvflow.linalg.selection import LARGEST_DIRECT, Auto, Solver, describe_solver, resolve_solver
 from fvflow.linalg.upwind_triangular import UpwindTriangular
@@ -34,6 +43,7 @@ __all__ = [
     "SolverMemory",
     "SplitSweeps",
     "SymmetricSolver",
+    "TransposedSolve",
     "Tridiagonal",
     "UpwindTriangular",
     "chebyshev_growth_bound",

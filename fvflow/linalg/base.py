@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from fvflow.linalg.matrix import FaceMatrix, Solve
+from fvflow.errors import CaseError
+from fvflow.linalg.matrix import FaceMatrix, Solve, TransposedSolve
 from fvflow.mesh import Extent
 
 
@@ -21,6 +22,14 @@ class LinearSolver:
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Set up for one matrix: returns (right-hand side (cell,), its exact total) -> Solution."""
         raise NotImplementedError
+
+    def prepare_transpose(self, matrix: FaceMatrix) -> TransposedSolve:
+        """Set up for the transpose of one matrix, for a solver that `resolve_transpose` gives."""
+        raise NotImplementedError
+
+    def resolve_transpose(self, extent: Extent) -> LinearSolver:
+        """The solver with an exact transpose on a mesh of this extent; raises CaseError if there is none."""
+        raise CaseError(f"solver {self.kind} iterates and has no exact transpose; use direct, or auto")
 
     def fits(self, extent: Extent) -> None:
         """Raises CaseError if the solver does not work on a mesh of this extent."""

@@ -88,6 +88,15 @@ class FaceMatrix:
             self, self.down * density[self.owner] - self.up * density[self.neighbour]
         )
 
+    def apply_transpose(self, values: Array) -> Array:
+        """M' phi (cell,): the sums of down (phi_K - phi_L) and up (phi_L - phi_K), plus (volume + leak) phi.
+
+        Differences are taken first, so that a constant phi gives exactly 1'M times it.
+        """
+        drop, cells = values[self.owner] - values[self.neighbour], len(values)
+        leaving = np.bincount(self.owner, self.down * drop, cells) - np.bincount(self.neighbour, self.up * drop, cells)
+        return np.asarray(self.column_sums * values + leaving)
+
     def sparse(self) -> Any:
         """M as a scipy CSC array."""
         from scipy.sparse import coo_array
@@ -128,6 +137,7 @@ class Solution:
 
 
 Solve = Callable[[Array, float], Solution]  # (right-hand side, its exact total) -> Solution
+TransposedSolve = Callable[[Array], Array]  # right-hand side of a system with the transposed matrix -> its solution
 
 
 _BLOCK = 4096

@@ -41,6 +41,10 @@ class Auto(LinearSolver):
         small = extent.cells <= _largest_direct(extent, steady)
         return Direct() if small or (extent.dimension == 2 and not extent.grid) else Krylov()
 
+    def resolve_transpose(self, extent: Extent) -> LinearSolver:
+        """`tridiagonal` in one dimension, else `direct`: iterations have no exact transpose."""
+        return Tridiagonal() if extent.dimension == 1 else Direct()
+
     def reason(self, extent: Extent, steady: bool = True) -> str:
         """Why this solver was chosen, as a clause."""
         if extent.dimension == 1:

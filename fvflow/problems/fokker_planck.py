@@ -45,6 +45,8 @@ class FokkerPlanck:
     """Time at which a run starts."""
     openings: Openings | None = field(default=None, kw_only=True)
     """Where mass leaves for good; None if it does not."""
+    final: Array | None = field(default=None, kw_only=True)
+    """phi (cell,) at the end of a run of the backward equation; None if there is none."""
     _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import Direct, LinearSolver, SymmetricSolver, describe_solver, resolve_solver
-from fvflow.mesh import Extent, Mesh
+from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.times import Times
 
@@ -34,6 +34,10 @@ The last state may be earlier than asked if the method allows no longer step.
 
 GROWTH = 4.0
 """Largest ratio of an adaptive step to the one before, by default."""
+
+
+AdjointStep = Callable[[Array, float, float], Array]
+"""(phi (cell,) after a step, time before it, its length) -> phi before it."""
 
 
 class LinearStepperBase:
@@ -75,6 +79,20 @@ class LinearStepperBase:
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; everything that all steps share is prepared here. May raise CaseError."""
         raise NotImplementedError
+
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """The exact adjoint of the step in the pairing sum_K |K| phi_K rho_K, for the backward equation.
+
+        It solves the step's transposed systems in reverse order. Raises CaseError if the method has none.
+        """
+        raise CaseError(
+            f"stepper {self.kind} has no exact adjoint; use implicit-euler, crank-nicolson, tr-bdf2, split-euler or "
+            "split-crank-nicolson"
+        )
+
+    def for_adjoint(self, extent: Extent) -> Self:
+        """The method with a solver that has an exact transpose on a mesh of this extent."""
+        return self
 
     def embedded(self, problem: FokkerPlanck) -> EmbeddedStep | None:
         """A step with an error estimate of its own; None if error control has to estimate it by step doubling."""

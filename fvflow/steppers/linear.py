@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from fvflow.linalg import (
     Solution,
     Solve,
     Solver,
+    TransposedSolve,
     divergence,
     resolve_solver,
 )
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Extent
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.base import LinearStepperBase, Step
+from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
 
 T = TypeVar("T")
 _NOTHING = np.zeros(0)
@@ -42,6 +43,10 @@ class Inverse(Generic[T]):
 
 def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
     return Inverse(problem, resolve_solver(solver, problem.mesh.extent, problem.drift.steady).prepare)
+
+
+def _transposed(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[TransposedSolve]:
+    return Inverse(problem, resolve_solver(solver, problem.mesh.extent, problem.drift.steady).prepare_transpose)
 
 
 def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
@@ -79,8 +84,17 @@ class _Absorption:
         return length * self._problem.outflow_rates(density, time)
 
 
+class _WithSolver(LinearStepperBase):
+    """A method whose linear systems are solved by a solver of the case."""
+
+    def for_adjoint(self, extent: Extent) -> Self:
+        """The method with a solver that has an exact transpose on a mesh of this extent."""
+        assert self.solver is not None
+        return replace(self, solver=self.solver.resolve_transpose(extent))  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class ImplicitEuler(LinearStepperBase):
+class ImplicitEuler(_WithSolver):
     """(|K| + dt A) rho^{n+1} = |K| rho^n: first order; positive and stable at any step if the matrix is an M-matrix."""
 
     solver: Solver = Auto()
@@ -106,9 +120,14 @@ class ImplicitEuler(LinearStepperBase):
 
         return step
 
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """phi^n = (|K| + dt A)'^-1 |K| phi^{n+1}."""
+        inverse, volume = _transposed(problem, self.solver), problem.mesh.volume
+        return lambda phi, time, length: inverse(time + length, length)(volume * phi)
+
 
 @dataclass(frozen=True)
-class CrankNicolson(LinearStepperBase):
+class CrankNicolson(_WithSolver):
     """(|K| + dt/2 A) rho^{n+1} = (|K| - dt/2 A) rho^n, A at the middle of the step: second order, A-stable.
 
     Positive only if dt max_K A_KK/|K| <= 2.
@@ -139,12 +158,22 @@ class CrankNicolson(LinearStepperBase):
 
         return step
 
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """phi^n = |K|^-1 (|K| - dt/2 A)' (|K| + dt/2 A)'^-1 |K| phi^{n+1}."""
+        inverse, volume = _transposed(problem, self.solver), problem.mesh.volume
+
+        def step(phi: Array, time: float, length: float) -> Array:
+            middle, half = time + 0.5 * length, 0.5 * length
+            return problem.matrix(middle, -half).apply_transpose(inverse(middle, half)(volume * phi)) / volume
+
+        return step
+
 
 _GAMMA = 2.0 - math.sqrt(2.0)
 
 
 @dataclass(frozen=True)
-class TrBdf2(LinearStepperBase):
+class TrBdf2(_WithSolver):
     """A trapezoidal stage over gamma dt, then BDF2 over the whole step, gamma = 2 - sqrt(2): second order, L-stable.
 
         (|K| + c A(t + gamma dt)) u = (|K| - c A(t)) rho^n,                        c = gamma dt/2
@@ -183,5 +212,19 @@ class TrBdf2(LinearStepperBase):
             gone = weight * (gone + absorbed(stage.density, middle, scale))
             last = inverse(end, scale)(right, state.remaining - float(gone.sum()))
             return state_after(state, length, stage, last, absorbed=gone + absorbed(last.density, end, scale))
+
+        return step
+
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """The adjoints of both stages in reverse order; the weights of u and rho^n in the second sum up theirs."""
+        inverse, volume = _transposed(problem, self.solver), problem.mesh.volume
+        weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
+
+        def step(phi: Array, time: float, length: float) -> Array:
+            scale = 0.5 * _GAMMA * length
+            last = inverse(time + length, scale)(volume * phi)
+            stage = inverse(time + _GAMMA * length, scale)(volume * last)
+            explicit = problem.matrix(time, -scale).apply_transpose(stage) / volume
+            return weight * explicit + (1.0 - weight) * last
 
         return step

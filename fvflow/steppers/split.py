@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from fvflow.linalg import LocallyOneDimensional, SplitSweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers.base import LinearStepperBase, Step
+from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
 from fvflow.steppers.linear import Inverse, state_after
 
 
@@ -44,6 +45,16 @@ class SplitEuler(LinearStepperBase):
         def step(state: State, length: float) -> State:
             sweeps = inverse(state.time + length, length)
             return state_after(state, length, sweeps.rescaled(sweeps(state.density), state.mass))
+
+        return step
+
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """The adjoint sweeps, the last axis first."""
+        inverse = Inverse(problem, partial(SplitSweeps, adjoint=True))
+
+        def step(phi: Array, time: float, length: float) -> Array:
+            sweeps = inverse(time + length, length)
+            return sweeps(phi, tuple(reversed(sweeps.axes)))
 
         return step
 
@@ -97,6 +108,20 @@ class SplitCrankNicolson(LinearStepperBase):
                 fine = _symmetric_step(half, fine, middle, 0.5 * length)
                 after = fine + (fine - after) / 3.0
             return state_after(state, length, full(middle, 0.25 * length).rescaled(after, state.mass))
+
+        return step
+
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """The adjoint sweeps: their order is its own reverse; half steps of the extrapolation change places."""
+        full, half = (Inverse(problem, partial(SplitSweeps, adjoint=True)) for _ in range(2))
+
+        def step(phi: Array, time: float, length: float) -> Array:
+            after = _symmetric_step(full, phi, time, length)
+            if self.richardson:
+                fine = _symmetric_step(half, phi, time + 0.5 * length, 0.5 * length)
+                fine = _symmetric_step(half, fine, time, 0.5 * length)
+                after = fine + (fine - after) / 3.0
+            return after
 
         return step
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fvflow.errors import NumericsError
 from fvflow.interruptible import interruptible
 from fvflow.linalg.base import LinearSolver, factor_memory, symmetric_factor_memory
-from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
+from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, TransposedSolve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
 _LONG = 10**5  # entries of a matrix from which its factorisation may take a second
@@ -61,6 +61,15 @@ class Direct(LinearSolver):
     def symmetric_memory(self, extent: Extent) -> int:
         """Estimated bytes of a run: mesh, and matrix and factors of a Newton system, twice those of a FaceMatrix."""
         return symmetric_factor_memory(extent)
+
+    def resolve_transpose(self, extent: Extent) -> Direct:
+        """The solver itself."""
+        return self
+
+    def prepare_transpose(self, matrix: FaceMatrix) -> TransposedSolve:
+        """Factorise M and solve with the transposed factors."""
+        factors = factorise(matrix.sparse())
+        return lambda right: factors.solve(right, trans="T")
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Factorise M."""

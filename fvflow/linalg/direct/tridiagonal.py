@@ -10,7 +10,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.jit import INTERPRETER_BUDGET, kernel
 from fvflow.linalg.base import LinearSolver
-from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
+from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, TransposedSolve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
 _ONE_DIMENSION = "solver tridiagonal works in one space dimension; use direct, krylov or auto"
@@ -38,14 +38,30 @@ class Tridiagonal(LinearSolver):
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Eliminate; raises CaseError if the cells do not form a chain."""
-        if not matrix.tridiagonal:
-            raise CaseError(_ONE_DIMENSION)
-        pivot = eliminate(matrix.column_sums, matrix.down, matrix.up)
+        pivot = self._pivots(matrix)
 
         def solve(right: Array, total: float) -> Solution:
             return rescale_to_mass(matrix, substitute(pivot, matrix.down, matrix.up, right), total)
 
         return solve
+
+    def resolve_transpose(self, extent: Extent) -> Tridiagonal:
+        """The solver itself."""
+        return self
+
+    def prepare_transpose(self, matrix: FaceMatrix) -> TransposedSolve:
+        """Eliminate; the transposed system is solved with the same pivots, without subtraction too.
+
+        z_i = (b_i + up_{i-1} z_{i-1})/p_i;  x_i = z_i + (down_i/p_i) x_{i+1}
+        """
+        pivot = self._pivots(matrix)
+        return lambda right: substitute_transposed(pivot, matrix.down, matrix.up, right)
+
+    def _pivots(self, matrix: FaceMatrix) -> Array:
+        if not matrix.tridiagonal:
+            raise CaseError(_ONE_DIMENSION)
+        pivots: Array = eliminate(matrix.column_sums, matrix.down, matrix.up)
+        return pivots
 
 
 @kernel(budget=INTERPRETER_BUDGET)
@@ -69,4 +85,16 @@ def substitute(pivot: Any, down: Any, up: Any, right: Any) -> Any:
     x[-1] /= pivot[-1]
     for i in range(len(down) - 1, -1, -1):
         x[i] = (x[i] + up[i] * x[i + 1]) / pivot[i]
+    return x
+
+
+@kernel(budget=INTERPRETER_BUDGET)
+def substitute_transposed(pivot: Any, down: Any, up: Any, right: Any) -> Any:
+    """The solution (cell,) of the transposed system."""
+    x = right.copy()
+    x[0] /= pivot[0]
+    for i in range(len(down)):
+        x[i + 1] = (x[i + 1] + up[i] * x[i]) / pivot[i + 1]
+    for i in range(len(down) - 1, -1, -1):
+        x[i] += down[i] / pivot[i] * x[i + 1]
     return x

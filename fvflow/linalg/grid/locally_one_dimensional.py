@@ -51,14 +51,16 @@ class SplitSweeps:
     multiplies and adds (`sweep_kernels`). If all lines along an axis have the same rates, they share the multipliers.
     """
 
-    def __init__(self, matrix: FaceMatrix) -> None:
+    def __init__(self, matrix: FaceMatrix, adjoint: bool = False) -> None:
+        """With `adjoint`, S* = |K|^-1 S' |K| in place of S, so that sum |K| phi (S rho) = sum |K| (S* phi) rho."""
         assert matrix.shape is not None
         self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
         self._factors = []
         for place, *rates in matrix.along():
             lines = _as_three_axes(matrix.shape, place)
             faces = (lines[0], lines[1] - 1, lines[2])
-            self._factors.append(_Factor(matrix.volume.reshape(lines), *(part.reshape(faces) for part in rates)))
+            down, up = (part.reshape(faces) for part in rates)
+            self._factors.append(_Factor(matrix.volume.reshape(lines), down, up, adjoint))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -99,7 +101,7 @@ class _Factor:
     Those of rows, inner = 1, are stored by groups (group, along, lane), unless there are few rows.
     """
 
-    def __init__(self, volume: Array, down: Array, up: Array) -> None:
+    def __init__(self, volume: Array, down: Array, up: Array, adjoint: bool) -> None:
         self._shape = volume.shape
         outer, _, inner = volume.shape
         self._few = inner == 1 and outer < sweep_kernels.LANES // 2
@@ -107,6 +109,8 @@ class _Factor:
             volume, down, up = (_middle_line(part) for part in (volume, down, up))
         self._parts: list[Array] = [np.empty(volume.shape) for _ in range(3)]
         sweep_kernels.multipliers(volume, down, up, *self._parts)
+        if adjoint:
+            _transpose(volume, self._parts[0], self._parts[2])
         if inner == 1 and len(volume) > 1 and not self._few:
             self._parts = [_interleaved(part[:, :, 0]) for part in self._parts]
 
@@ -131,6 +135,14 @@ class _Factor:
         else:
             rows = partial(sweep_kernels.sweep_rows, before, after, *parts, reflected)
             parallel_for(rows, -(-outer // sweep_kernels.LANES), len(source))
+
+
+def _transpose(volume: Array, forward: Array, backward: Array) -> None:
+    """Exchange the multipliers of the two sweeps along the middle axis, weighted by the volumes, in place."""
+    ratio = volume[:, :-1] / volume[:, 1:]
+    behind = forward[:, 1:] / ratio
+    forward[:, 1:] = backward[:, :-1] * ratio
+    backward[:, :-1] = behind
 
 
 def _as_three_axes(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:

@@ -1,0 +1,133 @@
+"""The backward equation, the exact adjoint of the forward one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.exact import ClosedForm
+from fvflow.fields import Drift, Function, Parameters, as_function, files_of
+from fvflow.flows.fokker_planck import FokkerPlanckFlow
+from fvflow.linalg import inner
+from fvflow.march import Progress, given_steps
+from fvflow.mesh import Array, Extent, Mesh, Openings
+from fvflow.problems import FokkerPlanck, OutputVariable, State
+from fvflow.times import Times
+
+
+@dataclass(frozen=True)
+class BackwardFlow(FokkerPlanckFlow):
+    """d_t phi + v . grad phi + epsilon Lap phi = 0, phi(end) given, with the forward equation beside it.
+
+    phi(x, t) is the mean of the final values over the paths that start in x at t; at absorbing walls it is 0. It runs
+    backward by the adjoint of each forward step, so that sum_K |K| phi_K rho_K, stored as `pairing`, is the same at all
+    times but for round-off, for every rho that the forward equation carries: rho of the result, which starts from
+    `initial`. The notes, equations (30)-(38). Steps are those that are given; phi of all saved times is in memory.
+    """
+
+    final: Function = field(kw_only=True)
+    """phi at the end of the run, an expression in x, y, z or a table."""
+    kind: Literal["backward"] = "backward"  # type: ignore[assignment]
+
+    needs_initial: ClassVar[bool] = False
+    figures: ClassVar[Mapping[str, str]] = {"duality": ""}
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """phi, which the equation is about."""
+        return ("phi",)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the tables that drift and final values are made of."""
+        return (*super().files, *files_of(self.final))
+
+    def exact_fault(self, exact: ClosedForm) -> str:
+        """Why it cannot be compared with a closed form: those that there are are densities."""
+        return "flow backward has no closed form; leave out exact and check duality instead"
+
+    def schedule(self, times: Times | None) -> Times:
+        """The times of the run; raises CaseError if the case has none, or steps chosen by their error."""
+        found = super().schedule(times)
+        if found.adaptive is not None:
+            raise CaseError("the backward equation goes back over steps that are given: write step: 0.01, say")
+        return found
+
+    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
+        """The problem in arrays; raises CaseError if the stepper has no exact adjoint or phi is not finite."""
+        problem = super().problem(mesh, parameters, start)
+        self.stepper.for_adjoint(mesh.extent).adjoint(problem)
+        final = as_function(self.final).at(mesh.centre, parameters, 0.0, mesh.regions)
+        return replace(problem, final=final)
+
+    def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
+        """The problem on a mesh with openings, where phi is 0 in absorbing cells."""
+        problem = super().opened(problem, openings)
+        assert problem.final is not None
+        return replace(problem, final=np.where(openings.closed < 0, problem.final, 0.0))
+
+    def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
+        """The equation as the stepper discretises it, with a solver that has an exact transpose."""
+        return self.stepper.for_adjoint(mesh.extent).discretise(mesh, drift, self.epsilon, self.flux)
+
+    def states(
+        self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
+    ) -> Iterator[State]:
+        """Every state of the forward run, with phi at the saved times."""
+        forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
+        saved = dict(forward.values(problem, times, progress))
+        volume, pairings = problem.mesh.volume, []
+        for state in FokkerPlanckFlow.states(forward, problem, initial, times, progress):
+            if state.time not in saved:
+                yield state
+                continue
+            phi = saved[state.time]
+            pairing, size = inner(volume * state.density, phi), inner(volume * state.density, np.abs(phi))
+            pairings.append((pairing, size))
+            fields = {"phi": phi, "pairing": np.asarray(pairing)}
+            last = state.time == times.stop
+            yield replace(state, fields=fields, figures={"duality": _change(pairings)} if last else {})
+
+    def values(
+        self, problem: FokkerPlanck, times: Times, progress: Progress | None = None
+    ) -> Iterator[tuple[float, Array]]:
+        """(time, phi (cell,)) of every saved time, the last one first."""
+        steps = list(given_steps(times, times.save_time(0)))
+        begins = [times.save_time(0), *(end for _, end in steps[:-1])]
+        back, saves = self.stepper.adjoint(problem), set(times.save_times)
+        phi = problem.final
+        assert phi is not None
+        yield times.stop, phi
+        for count, ((length, _), begin) in enumerate(zip(reversed(steps), reversed(begins), strict=True), 1):
+            phi = back(phi, begin, length)
+            if progress is not None:
+                progress.iteration(count, count / len(steps))
+            if begin in saves:
+                yield begin, phi
+
+    def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
+        """phi."""
+        return {"phi": OutputVariable(("cell",), "solution of the backward equation", signed=True)}
+
+    def scalars(self) -> dict[str, OutputVariable]:
+        """The pairing of phi and rho."""
+        return {"pairing": OutputVariable((), "sum |K| phi rho, which does not depend on time")}
+
+    def describe(self, extent: Extent) -> str:
+        """A phrase that describes the scheme."""
+        return f"exact adjoint of {replace(self, stepper=self.stepper.for_adjoint(extent)).forward_method(extent)}"
+
+    def forward_method(self, extent: Extent) -> str:
+        """The scheme of the forward equation."""
+        return super().describe(extent)
+
+
+def _change(pairings: list[tuple[float, float]]) -> float:
+    """The largest difference between two pairings, relative to the size (pairing of rho and |phi|) of the first."""
+    values = [value for value, _ in pairings]
+    size = pairings[0][1]
+    return (max(values) - min(values)) / size if size > 0 else max(values) - min(values)

@@ -1,0 +1,196 @@
+"""The backward equation: the exact adjoint of each forward step, closed forms, maximum principle; observables."""
+
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow.case import Case
+from fvflow.errors import CaseError
+
+STEPPERS = {
+    "implicit-euler": "{kind: implicit-euler}",
+    "crank-nicolson": "{kind: crank-nicolson}",
+    "tr-bdf2": "{kind: tr-bdf2}",
+    "split-euler": "{kind: split-euler}",
+    "split-crank-nicolson": "{kind: split-crank-nicolson}",
+    "richardson": "{kind: split-crank-nicolson, richardson: true}",
+}
+LINE = "{kind: graded, lower: [-2], upper: [2], cells: [50], ratio: [3]}"
+PLANE = "{kind: graded, lower: [-2, -1], upper: [1, 2], cells: [14, 17], ratio: [0.4, 2]}"
+SPACE = "{kind: box, lower: [-1, -1, -1], upper: [1, 1, 1], cells: [6, 7, 5]}"
+TRIANGLES = (
+    "{kind: gmsh, geometry: 'SetFactory(\"OpenCASCADE\"); Rectangle(1) = {-2, -2, 0, 4, 4}; Mesh.MeshSizeMax = 0.5;'}"
+)
+AXES = {LINE: 1, PLANE: 2, SPACE: 3, TRIANGLES: 2}
+TEXT = """
+mesh: {mesh}
+flow:
+  kind: backward
+  final: {final}
+  potential: {potential}
+  velocity: {velocity}
+  epsilon: 0.3
+  stepper: {stepper}
+initial: {{kind: expression, density: 1 + 0.5*sin(3*x)}}
+times: {{start: 0.2, end: 1.2, step: 0.03, save: 0.31}}
+{more}
+"""
+
+
+def case(mesh, stepper, more="", final="sin(3*x) - 0.2"):
+    axes = AXES[mesh]
+    potential = ["x**4/4 - x", "x*y + x**2 + y**2", "x*y + z**2"][axes - 1]
+    velocity = [["sin(t)"], ["-y*cos(t)", "x + t"], ["-y", "x", "cos(t)"]][axes - 1]
+    return Case.parse(
+        TEXT.format(mesh=mesh, final=final, potential=potential, velocity=velocity, stepper=stepper, more=more)
+    )
+
+
+@pytest.mark.parametrize(
+    ("mesh", "stepper"),
+    [(mesh, stepper) for mesh in AXES for stepper in STEPPERS if mesh != TRIANGLES or "split" not in STEPPERS[stepper]],
+)
+def test_the_pairing_is_the_same_after_every_step(mesh, stepper):
+    """<phi, rho> for a drift that moves and circulates; no single step changes it by more than round-off."""
+    found = fvflow.duality(case(mesh, STEPPERS[stepper]))
+    assert len(found.times) == 1 + 11 + 11 + 11 + 3
+    assert found.step_change <= 1e-14
+    assert found.change <= 5e-14
+    assert abs(found.pairing[0]) > 1e-3
+
+
+@pytest.mark.parametrize("stepper", ["implicit-euler", "crank-nicolson", "tr-bdf2"])
+@pytest.mark.parametrize("mesh", [LINE, PLANE, TRIANGLES], ids=["line", "plane", "triangles"])
+def test_absorbing_walls_and_cells_keep_the_pairing(mesh, stepper):
+    more = "walls: {left: absorbing, right: {kind: partial, rate: 2}}\nabsorbing: {where: x**2 < 0.09}"
+    found = fvflow.duality(case(mesh, STEPPERS[stepper], more))
+    assert found.step_change <= 1e-14
+    assert found.change <= 2e-14
+
+
+def test_a_density_of_mass_zero_where_phi_is_constant_gives_nothing():
+    """phi = 1 stays 1 to round-off: the pairing is the mass."""
+    for mesh in (LINE, PLANE, TRIANGLES):
+        ds = case(mesh, STEPPERS["tr-bdf2"], final="1").run()
+        assert float(abs(ds.phi - 1).max()) <= 1e-13
+        assert float(abs(ds.pairing - ds.mass).max()) <= 1e-13
+
+
+@pytest.mark.parametrize("stepper", ["implicit-euler", "split-euler"])
+def test_the_maximum_principle_holds(stepper):
+    """phi stays between the least and the largest final value, and its range shrinks backward in time."""
+    ds = case(PLANE, STEPPERS[stepper]).run()
+    low, high = ds.phi.min(("x", "y")).values, ds.phi.max(("x", "y")).values
+    assert (np.diff(low) <= 1e-15).all()
+    assert (np.diff(high) >= -1e-15).all()
+
+
+def test_phi_of_an_ornstein_uhlenbeck_process_is_the_conditional_mean():
+    """phi(x, t) = E[X_end^2 | X_t = x] = x^2 e^{-2 s} + eps (1 - e^{-2 s}), s = end - t; second order in h and dt."""
+    errors = []
+    for cells in (80, 160, 320):
+        ds = Case.parse(f"""
+mesh: {{kind: box, lower: [-8], upper: [8], cells: [{cells}]}}
+flow: {{kind: backward, final: x**2, potential: 0.5*x**2, epsilon: 0.5, stepper: {{kind: tr-bdf2}}}}
+times: {{end: 0.5, step: {2 / cells}}}
+""").run()
+        x, s = ds.x.values, 0.5
+        exact = x**2 * np.exp(-2 * s) + 0.5 * (1 - np.exp(-2 * s))
+        near = abs(x) < 2
+        errors.append(float(abs(ds.phi.values[0] - exact)[near].max()))
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (abs(orders - 2) < 0.15).all(), (errors, orders)
+
+
+def test_transport_without_diffusion_is_constant_along_paths():
+    """d_t phi + v phi_x = 0: phi(x, 0) = final(x + v end), with first-order upwind error that shrinks with h."""
+    errors = []
+    for cells in (200, 400, 800):
+        ds = Case.parse(f"""
+mesh: {{kind: box, lower: [0], upper: [4], cells: [{cells}]}}
+flow: {{kind: backward, final: exp(-8*(x - 3)**2), velocity: [1], epsilon: 0}}
+times: {{end: 1, step: {1 / cells}}}
+""").run()
+        inside = ds.x.values < 2.5
+        errors.append(float(abs(ds.phi.values[0] - np.exp(-8 * (ds.x.values - 2) ** 2))[inside].max()))
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (orders > 0.8).all(), (errors, orders)
+
+
+def test_a_backward_run_goes_on_after_a_kill(tmp_path):
+    from fvflow.dataset import read
+
+    whole, part = tmp_path / "whole.nc", tmp_path / "part.nc"
+    case(PLANE, STEPPERS["tr-bdf2"]).write(whole)
+
+    def stop(state):
+        if state.step == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        case(PLANE, STEPPERS["tr-bdf2"], "output: {checkpoint: {steps: 4}}").write(part, stop)
+    fvflow.resume(part)
+    a, b = read(whole), read(part)
+    assert all((a[name].values == b[name].values).all() for name in ("rho", "phi", "pairing"))
+
+
+BAD = [
+    ("flow.stepper={kind: muscl}", "stepper muscl has no exact adjoint"),
+    ("flow.stepper={kind: chebyshev}", "stepper chebyshev has no exact adjoint"),
+    ("flow.stepper={kind: tr-bdf2, solver: {kind: krylov}}", "solver krylov iterates and has no exact transpose"),
+    ("times.step={initial: 0.1, tolerance: 1e-3}", "goes back over steps that are given"),
+    ("flow.final=1/(x - x)", "has to be finite"),
+    ("exact={kind: gaussian}", "flow backward has no closed form"),
+    ("flow.final=null", "final"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_bad_backward_cases_are_refused(change, message):
+    path, _, value = change.partition("=")
+    text = case(PLANE, "{kind: tr-bdf2}").text.replace("['-y*cos(t)', 'x + t']", "['-y', 'x']")
+    with pytest.raises(CaseError) as caught:
+        Case.parse(text, overrides={path: value}).prepare()
+    assert message in str(caught.value)
+
+
+def test_duality_is_for_backward_flows():
+    with pytest.raises(CaseError, match="duality is for flow backward"):
+        fvflow.duality(Case.read("cases/ou-1d.yaml"))
+
+
+def test_observables_are_means_and_variances():
+    """Of an Ornstein-Uhlenbeck process from a Gaussian: mean of x, and the share on the right, an error function."""
+    from math import erf, exp, sqrt
+
+    ds = Case.parse("""
+mesh: {kind: box, lower: [-8], upper: [8], cells: [1600]}
+flow: {kind: fokker-planck, potential: 0.5*x**2, epsilon: 0.5, stepper: {kind: tr-bdf2}}
+initial: {kind: gaussian, mean: [1], covariance: [[0.2]]}
+times: {end: 0.5, step: 0.005}
+observe: {x: x, right-side: x > 0, clock: t}
+""").run()
+    mean, variance = exp(-0.5), 0.5 + (0.2 - 0.5) * exp(-1)
+    share = 0.5 * (1 + erf(mean / sqrt(2 * variance)))
+    assert float(ds["mean_x"][-1]) == pytest.approx(mean, rel=3e-5)
+    assert float(ds["variance_x"][-1]) == pytest.approx(variance, rel=1e-4)
+    assert float(ds["mean_right-side"][-1]) == pytest.approx(share, rel=1e-4)
+    assert float(ds["variance_right-side"][-1]) == pytest.approx(share * (1 - share), rel=1e-4)
+    assert ds["mean_clock"].values.tolist() == [0.0, 0.5]
+    assert ds["variance_x"].values == pytest.approx(ds.covariance.values[:, 0, 0], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("observe", "message"),
+    [
+        ("{a b: x}", "a b is no name"),
+        ("{q: y}", "unknown name y"),
+        ("{q: 1/(x - x)}", "has to be finite everywhere"),
+        ("{q: inside(A)}", "the mesh has no region A"),
+        ("{q: w}", "unknown name w"),
+    ],
+)
+def test_bad_observables_are_refused(observe, message):
+    with pytest.raises(CaseError) as caught:
+        Case.parse(Case.read("cases/ou-1d.yaml").text, overrides={"observe": observe}).prepare()
+    assert message in str(caught.value)
