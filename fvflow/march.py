@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -159,8 +159,12 @@ class Progress(Protocol):
     def step(self, state: State) -> None:
         """Called with the initial state and after every step."""
 
-    def iteration(self, iterations: int, residual: float) -> None:
-        """Called during a solve that does not advance in time: the iterations so far, the relative residual."""
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
+        """Called during a solve that does not advance in time.
+
+        The iterations so far, the relative residual (infinite if not known yet), and all that the solver needs to go
+        on, in arrays that hold until the call returns.
+        """
 
 
 Watch = Progress | Callable[[State], None]
@@ -178,10 +182,10 @@ class Watchers:
         for watch in self._steps:
             watch(state)
 
-    def iteration(self, iterations: int, residual: float) -> None:
-        """Pass the iterations and the residual on."""
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
+        """Pass the iterations, the residual and the iterate on."""
         for watch in self._iterations:
-            watch(iterations, residual)
+            watch(iterations, residual, iterate)
 
 
 def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:

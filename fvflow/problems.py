@@ -80,6 +80,8 @@ class State:
     """Number of methods that failed before one solved the last step."""
     reduced: int = 0
     """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
+    iterate: Mapping[str, Any] | None = None
+    """What a solver that does not advance in time goes on from, in the midst of its iteration; else None."""
 
     @staticmethod
     def initial(mesh: Mesh, density: Array, time: float = 0.0) -> State:

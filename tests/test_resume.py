@@ -17,7 +17,7 @@ from fvflow.dataset import resumable
 from fvflow.dataset.checkpoint import Checkpoints, from_bytes, to_bytes
 from fvflow.dataset.frame_log import FrameLog, read_log
 from fvflow.errors import CaseError, OutputError
-from tests.resume_cases import Stopped, differences, different, resumed_cases
+from tests.resume_cases import Stopped, differences, different, resumed_cases, solved_cases
 from tests.scenes import ou
 
 SMALL = {"times": {"end": 0.3, "step": 0.05, "save": 0.1}, "output": {"checkpoint": {"steps": 1}}}
@@ -44,7 +44,9 @@ def stopped(path, step=4, **changes):
     return case
 
 
-@pytest.mark.parametrize("resumed", [pytest.param(each, id=each.label) for each in resumed_cases(0)])
+@pytest.mark.parametrize(
+    "resumed", [pytest.param(each, id=each.label) for each in (*resumed_cases(0), *solved_cases(0))]
+)
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(resumed, tmp_path):
     assert differences(resumed, tmp_path) == []
 

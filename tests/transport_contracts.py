@@ -44,7 +44,9 @@ def check_transport_solver(solver: BaseTransportSolver) -> None:
         counts: list[int] = []
         residuals: list[float] = []
 
-        def progress(count: int, residual: float, counts: Any = counts, residuals: Any = residuals) -> None:
+        def progress(
+            count: int, residual: float, iterate: Any, counts: Any = counts, residuals: Any = residuals
+        ) -> None:
             counts.append(count)
             residuals.append(residual)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fvflow import dataset, paraview
-from fvflow.case.checkpoints import CheckpointSchedule, require_sound, snapshot
+from fvflow.case.checkpoints import CheckpointSchedule, place, require_sound, snapshot
 from fvflow.case.simulation import Simulation
 from fvflow.dataset import Tree, continued
 from fvflow.errors import OutputError
@@ -39,7 +39,11 @@ class Recording:
         with dataset.Writer(
             self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run
         ) as writer:
-            schedule = CheckpointSchedule(self.simulation.output, lambda: self._snapshot(writer), writer.checkpoint)
+            schedule = CheckpointSchedule(
+                self.simulation.output,
+                lambda: self._snapshot(writer),
+                lambda tree: writer.checkpoint(tree, place(tree)),
+            )
             watchers = Watchers(lambda state: writer.tick(), schedule, *([] if watch is None else [watch]))
             try:
                 for frame in self.simulation.frames(watchers, checkpoint):
@@ -53,7 +57,7 @@ class Recording:
 
     def _snapshot(self, writer: dataset.Writer) -> Tree | None:
         reached, statistics = self.simulation.reached, self.simulation.statistics
-        if reached is None or not self.simulation.flow.steps_in_time:
+        if reached is None or not (self.simulation.flow.steps_in_time or reached[0].iterate is not None):
             return None
         return snapshot(*reached, statistics, {**self.identity, "history": writer.history, "run": writer.run})
 
@@ -63,7 +67,7 @@ class Recording:
         if tree is None:
             return
         try:
-            writer.checkpoint(tree)
+            writer.checkpoint(tree, place(tree))
             if isinstance(error, Exception):
                 return
             closing = {name: value for name, value in self.closing().items() if name != "checks_missed"}
@@ -71,7 +75,7 @@ class Recording:
                 self._describe(writer)
                 error.add_note(
                     f"the frames so far are in {self.path}, up to t = {writer.times[-1]:g}; "
-                    f"fvflow resume {self.path} goes on at t = {tree['state']['time']:g}"
+                    f"fvflow resume {self.path} goes on {place(tree)}"
                 )
         except OutputError as failure:
             error.add_note(str(failure))

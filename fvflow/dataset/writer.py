@@ -71,7 +71,7 @@ class Writer(Assembly[None]):
         self._lock: IO[str] | None = None
         self._replaces = False  # whether NAME.nc is the result of another run
         self._synced = self._appended = time.monotonic()
-        self._kept_time = np.nan  # of the last checkpoint
+        self._goes_on = ""  # where, with the last checkpoint
         self._tree: Tree = None  # what the result keeps to go on from
         self._about_to_replace: Callable[[], None] = lambda: None
         self._begun = self._done = False
@@ -170,20 +170,24 @@ class Writer(Assembly[None]):
             )
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and not self._done and self.times:
-            ago = time.monotonic() - self._appended
-            kept = "" if np.isnan(self._kept_time) else f"; fvflow resume {self._folder} goes on at t = "
-            kept += f"{self._kept_time:g}" if kept else ""
-            error.add_note(
-                f"the frames so far are in {self._folder} (fvflow info {self._folder}, fvflow.read), the last one of "
-                f"t = {self.times[-1]:g}, {ago:.0f} s ago{kept}"
-            )
+        if error is not None and not self._done:
+            told = [self._frames_so_far()] if self.times else []
+            told += [self._goes_on] if self._goes_on else []
+            if told:
+                error.add_note("; ".join(told))
         self._release()
+
+    def _frames_so_far(self) -> str:
+        ago = time.monotonic() - self._appended
+        return (
+            f"the frames so far are in {self._folder} (fvflow info {self._folder}, fvflow.read), the last one of "
+            f"t = {self.times[-1]:g}, {ago:.0f} s ago"
+        )
 
     def _release(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             self._log.close()
-        if self._begun and not self.times:  # nothing that is worth keeping
+        if self._begun and not (self.times or self._goes_on):  # nothing that is worth keeping
             with contextlib.suppress(OSError):
                 _remove_parts(self._folder)
         if self._lock is not None:
@@ -206,12 +210,12 @@ class Writer(Assembly[None]):
                 self._log.sync()
             self._synced = now
 
-    def checkpoint(self, tree: Mapping[str, Tree]) -> None:
-        """Keep what is needed to go on after the frames so far."""
+    def checkpoint(self, tree: Mapping[str, Tree], place: str) -> None:
+        """Keep what is needed to go on after the frames so far; `place` says where, as "at t = 3" does."""
         with output_errors(self.path):
             self._log.sync()
             self._checkpoints.write(tree)
-        self._kept_time = tree["state"]["time"]
+        self._goes_on = f"fvflow resume {self._folder} goes on {place}"
 
     def complete(
         self,
