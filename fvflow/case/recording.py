@@ -10,7 +10,7 @@ from typing import Any
 from fvflow import dataset, paraview
 from fvflow.case.checkpoints import CheckpointSchedule, place, require_sound, snapshot
 from fvflow.case.simulation import Simulation
-from fvflow.dataset import Tree, continued
+from fvflow.dataset import Lock, Tree, continued
 from fvflow.errors import OutputError
 from fvflow.march import Watch, Watchers
 
@@ -28,7 +28,15 @@ class Recording:
     identity: Mapping[str, Tree]
     """What says of which run a checkpoint is."""
 
-    def run(self, watch: Watch | None, tell: Callable[[str], None], *, discard: bool, checkpoint: Tree | None) -> None:
+    def run(
+        self,
+        watch: Watch | None,
+        tell: Callable[[str], None],
+        *,
+        discard: bool,
+        checkpoint: Tree | None,
+        lock: Lock | None,
+    ) -> None:
         """Run to the end; see `Case.write`."""
         paraview.check(self.path)
         opening, run, resumed = dict(self.opening), "", None
@@ -37,7 +45,7 @@ class Recording:
             opening["history"] = continued(checkpoint["history"])
             run, resumed = checkpoint["run"], checkpoint["frames"]
         with dataset.Writer(
-            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run
+            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run, lock=lock
         ) as writer:
             schedule = CheckpointSchedule(
                 self.simulation.output,
