@@ -17,7 +17,7 @@ from fvflow.problems import State
 from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
 from fvflow.times import ROUND_OFF, TimeGrid, Times
 
-_SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
+_SHORTEST = 1e-6  # relative to the first step to try: the shortest adaptive step by default
 
 
 def march(
@@ -112,11 +112,12 @@ def _adaptive(
     step: EmbeddedStep, state: State, times: Times, control: Adaptive, order: float, growth: float
 ) -> Iterator[State]:
     """Every state but the initial one, with steps chosen by error control."""
-    longest, shortest = control.longest or times.span, control.shortest or _SHORTEST * times.span
+    longest, shortest = control.longest or math.inf, control.shortest or _SHORTEST * control.initial
     length, rejections = min(state.next_length or control.initial, longest), 0
     for index in range(times.saved_until(state.time), times.saves + 1):
         end = times.save_time(index)
         while state.time < end:
+            shortest = max(shortest, 8.0 * math.ulp(state.time))  # a shorter one would not move the clock
             parts = math.ceil((end - state.time) / length * (1 - ROUND_OFF))
             tau = (end - state.time) / parts
             at_shortest = tau <= shortest * (1 + 4 * ROUND_OFF)  # `parts` is rounded

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tracemalloc
 
 import netCDF4
 import numpy as np
@@ -88,6 +89,17 @@ def test_beyond_its_end_a_run_takes_the_steps_of_a_longer_one(precision, tmp_pat
     small(times=times, output=output).write(tmp_path / "r.nc")
     fvflow.resume(tmp_path / "r.nc", until=0.5)
     small(times={**times, "end": 0.5}, output=output).write(tmp_path / "s.nc")
+    assert set(different(tmp_path / "r.nc", tmp_path / "s.nc")) <= {"case"}
+
+
+def test_beyond_its_end_error_control_is_that_of_a_longer_run(tmp_path):
+    """Also where the saves are further apart than the end was, so that a step may be longer than the run before."""
+    saves = {"kind": "geometric", "first": 0.0625, "ratio": 4}
+    times = {"end": 0.25, "step": {"initial": 0.02, "tolerance": 0.5}, "save": saves}
+    small(times=times).write(tmp_path / "r.nc")
+    fvflow.resume(tmp_path / "r.nc", until=4)
+    figures = small(times={**times, "end": 4}).write(tmp_path / "s.nc")
+    assert figures["steps"] < 40
     assert set(different(tmp_path / "r.nc", tmp_path / "s.nc")) <= {"case"}
 
 
@@ -351,6 +363,37 @@ def test_a_damaged_group_is_told(tmp_path):
             read_group(tmp_path / "g.nc")
 
 
+def test_writing_a_checkpoint_takes_no_memory_for_a_copy(tmp_path):
+    """Neither that of a run under way nor the one in a result."""
+    tree = {"state": {name: np.random.default_rng(0).normal(size=(512, 1024)) for name in ("density", "previous")}}
+    size = sum(array.nbytes for array in tree["state"].values())
+
+    def extra(write):
+        tracemalloc.start()
+        write()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / size
+
+    def result():
+        with netCDF4.Dataset(tmp_path / "g.nc", "w") as file:
+            define(file, "checkpoint", to_group(tree, {}))
+
+    assert extra(lambda: Checkpoints(tmp_path).write(tree)) < 0.1
+    assert extra(result) < 0.1
+    np.testing.assert_array_equal(read_group(tmp_path / "g.nc")["state"]["previous"], tree["state"]["previous"])
+
+
+def test_reading_a_checkpoint_does_not_load_the_other_one(tmp_path):
+    for value in (1.0, 2.0):
+        Checkpoints(tmp_path).write({"array": np.full((1024, 1024), value)})
+    tracemalloc.start()
+    tree = Checkpoints(tmp_path).latest()[0]
+    assert tracemalloc.get_traced_memory()[1] < 1.1 * tree["array"].nbytes
+    tracemalloc.stop()
+    assert tree["array"][0, 0] == 2
+
+
 def test_checkpoints_take_turns(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     for value in range(5):
@@ -554,10 +597,10 @@ def test_a_flipped_bit_is_damage_and_never_another_error(tmp_path):
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path):
-    """Three kills of each of two runs; the driver of hundreds is `python -m tests.kills`."""
+    """Three kills of each of three runs; the driver of hundreds is `python -m tests.kills`."""
     from tests.kills import KINDS, killed_and_resumed
 
     random = np.random.default_rng(0)
-    for kind in ("linear", "gradient"):
+    for kind in ("linear", "gradient", "transport"):
         outcomes = [killed_and_resumed(KINDS[kind], tmp_path / f"{kind}{i}", random, signal.SIGKILL) for i in range(3)]
         assert outcomes == ["equal"] * 3
