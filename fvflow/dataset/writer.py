@@ -172,14 +172,14 @@ class Writer(Assembly[None]):
             )
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and not self._done:
-            told = [self._frames_so_far()] if self.times else []
-            told += [self._goes_on] if self._goes_on else []
-            if told:
-                error.add_note("; ".join(told))
+        if error is not None and not self._done and (self.times or self._goes_on):
+            error.add_note("; ".join(filter(None, (self._frames_so_far(), self._goes_on))))
         self._release()
 
     def _frames_so_far(self) -> str:
+        """Where the frames are, as a phrase."""
+        if not self.times:
+            return "there is no frame yet"
         ago = time.monotonic() - self._appended
         return (
             f"the frames so far are in {self._folder} (fvflow info {self._folder}, fvflow.read), the last one of "
