@@ -26,9 +26,9 @@ class Adaptive:
     tolerance: Annotated[float, Gt(0), Lt(1)]
     """Largest estimated L1 error of a step, as a fraction of the mass."""
     shortest: Annotated[float, Gt(0)] | None = None
-    """Length below which the run stops with an error; 1e-9 of the run by default."""
+    """Length below which the run stops with an error; 1e-6 of `initial` by default."""
     longest: Annotated[float, Gt(0)] | None = None
-    """Largest length of a step; that of the run by default."""
+    """Largest length of a step; by default any, up to the next save."""
 
     def factor(self, error: float, order: float, growth: float) -> float:
         """Ratio of the next step to this one, at most `growth`."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fvflow.problems import State
 from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
 from fvflow.times import ROUND_OFF, TimeGrid, Times
 
-_SHORTEST = 1e-9  # relative to the run: the shortest adaptive step by default
+_SHORTEST = 1e-6  # relative to the first step to try: the shortest adaptive step by default
 
 
 def march(
@@ -118,11 +118,12 @@ def _adaptive(
     step: EmbeddedStep, state: State, times: Times, control: Adaptive, order: float, growth: float
 ) -> Iterator[State]:
     """Every state but the initial one, with steps chosen by error control."""
-    longest, shortest = control.longest or times.span, control.shortest or _SHORTEST * times.span
+    longest, shortest = control.longest or math.inf, control.shortest or _SHORTEST * control.initial
     length, rejections = min(state.next_length or control.initial, longest), 0
     for index in range(times.saved_until(state.time), times.saves + 1):
         end = times.save_time(index)
         while state.time < end:
+            shortest = max(shortest, 8.0 * math.ulp(state.time))  # a shorter one would not move the clock
             parts = math.ceil((end - state.time) / length * (1 - ROUND_OFF))
             tau = (end - state.time) / parts
             at_shortest = tau <= shortest * (1 + 4 * ROUND_OFF)  # `parts` is rounded
@@ -165,8 +166,12 @@ class Progress(Protocol):
     def step(self, state: State) -> None:
         """Called with the initial state and after every step."""
 
-    def iteration(self, iterations: int, residual: float) -> None:
-        """Called during a solve that does not advance in time: the iterations so far, the relative residual."""
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
+        """Called during a solve that does not advance in time.
+
+        The iterations so far, the relative residual (infinite if not known yet), and all that the solver needs to go
+        on, in arrays that hold until the call returns.
+        """
 
 
 Watch = Progress | Callable[[State], None]
@@ -184,10 +189,10 @@ class Watchers:
         for watch in self._steps:
             watch(state)
 
-    def iteration(self, iterations: int, residual: float) -> None:
-        """Pass the iterations and the residual on."""
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
+        """Pass the iterations, the residual and the iterate on."""
         for watch in self._iterations:
-            watch(iterations, residual)
+            watch(iterations, residual, iterate)
 
 
 def observed(states: Iterable[State], *watchers: Callable[[State], None]) -> Iterator[State]:

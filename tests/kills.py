@@ -1,6 +1,6 @@
 """Runs that are killed at random moments, and resumed to their end.
 
-    python -m tests.kills --count 100 [--signal KILL | TERM] [--seed 0]
+    python -m tests.kills --count 100 [--kind linear] [--signal KILL | TERM] [--seed 0]
 
 compares each result with that of an uninterrupted run, all arrays and attributes to the last bit, and prints how many
 were equal, and how many runs ended before the signal reached them.
@@ -26,6 +26,7 @@ from tests.resume_cases import different
 
 _RUN = [sys.executable, "-m", "fvflow"]
 _DRIFT = "{kind: fokker-planck, epsilon: 0.5, potential: (1 + t)*(x**2 + y**2)/2%s}"
+_BUMP = "{kind: gaussian, mean: [%s], covariance: [[0.01, 0], [0, 0.01]], truncate: 0.1, mass: 1}"
 _GRID = "mesh: {kind: box, lower: [-3, -3], upper: [3, 3], cells: [40, 40]}\n"
 _START = "initial: {kind: gaussian, mean: [0.5, 0.2], covariance: [[0.3, 0], [0, 0.3]]}\n"
 _EVERY = "output: {checkpoint: {steps: 5}}\n"
@@ -45,6 +46,12 @@ KINDS = {
     "flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 0.5}, {kind: potential, potential: x**2 + y**2}], "
     "stepper: {kind: ljko, solver: {kind: multigrid}}}\n"
     f"{_START}times: {{end: 0.5, step: {{initial: 0.01, tolerance: 1e-3}}, save: 0.1}}\n{_EVERY}",
+    "transport": "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [32, 32]}\n"
+    f"flow: {{kind: transport, target: {_BUMP % '0.6, 0.7'}, intervals: 16, solver: {{kind: primal-dual}}}}\n"
+    f"initial: {_BUMP % '0.3, 0.4'}\noutput: {{checkpoint: {{steps: 20}}}}\n",
+    "interior-point": "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [16, 16]}\n"
+    f"flow: {{kind: transport, target: {_BUMP % '0.6, 0.7'}, intervals: 12, solver: {{kind: interior-point}}}}\n"
+    f"initial: {_BUMP % '0.3, 0.4'}\noutput: {{checkpoint: {{steps: 1}}}}\n",
 }
 
 
@@ -96,11 +103,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--signal", default="KILL")
+    parser.add_argument("--kind", choices=KINDS)
     options = parser.parse_args()
     number: Any = getattr(signal, f"SIG{options.signal}")
     random, outcomes = np.random.default_rng(options.seed), Counter[str]()
+    kinds = [options.kind] if options.kind else list(KINDS)
     for index in range(options.count):
-        kind = list(KINDS)[index % len(KINDS)]
+        kind = kinds[index % len(kinds)]
         with tempfile.TemporaryDirectory() as folder:
             outcome = killed_and_resumed(KINDS[kind], Path(folder) / "r", random, number)
         outcomes[outcome] += 1

@@ -1,5 +1,7 @@
 """Runs that are stopped at a random step and resumed: every stepper, given and adaptive steps, four kinds of mesh.
 
+And solvers without steps in time, stopped in a random iteration.
+
     python -m tests.resume_cases --seed 1 [--each 3]
 
 compares each resumed result with that of the uninterrupted run, all arrays and attributes, to the last bit, and prints
@@ -50,6 +52,13 @@ MESHES: dict[str, dict[str, Any]] = {
     "triangles": {},  # see `triangles`
     "3D": {"kind": "graded", "lower": [-2] * 3, "upper": [2] * 3, "cells": [7, 6, 5], "ratio": [2, 1, 1]},
 }
+TRANSPORT: list[dict[str, Any]] = [
+    {"kind": "primal-dual", "tolerance": 1e-4},
+    {"kind": "primal-dual", "scheme": "cell", "tolerance": 1e-4},
+    {"kind": "primal-dual", "gap": 2e-4, "tolerance": 1e-2},  # tightened until the gap is closed
+    {"kind": "primal-dual", "iterations": 70},  # stopped by the cap on each grid
+    {"kind": "interior-point"},
+]
 ONLY_GRIDS = ("split-euler", "split-crank-nicolson")
 
 
@@ -59,13 +68,31 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Resumed:
-    """A case, the step at which it is stopped, and the steps between its checkpoints."""
+    """A case, the step or the fraction of the iterations at which it is stopped, and the steps between checkpoints."""
 
     label: str
     group: str
     case: Case
-    stop: int
+    stop: float
     every: int
+
+
+class Stop:
+    """A `Progress` that stops a run at a step, or in an iteration, and counts iterations."""
+
+    def __init__(self, step: float = np.inf, iteration: float = np.inf) -> None:
+        self._step, self._iteration, self.iterations = step, iteration, 0
+
+    def step(self, state: Any) -> None:
+        """Stop there."""
+        if state.step >= self._step:
+            raise Stopped
+
+    def iteration(self, iterations: int, residual: float, iterate: Any) -> None:
+        """Count them, and stop there."""
+        self.iterations += 1
+        if iterations >= self._iteration:
+            raise Stopped
 
 
 def resumed_cases(seed: int, each: int = 1, meshes: tuple[str, ...] = tuple(MESHES)) -> Iterator[Resumed]:
@@ -83,6 +110,49 @@ def resumed_cases(seed: int, each: int = 1, meshes: tuple[str, ...] = tuple(MESH
                 every = int(random.integers(1, 5))
                 stop = int(random.integers(2 * every, 12))
                 yield Resumed(label, f"{family} {stepper['kind']} {steps} {mesh}", case, stop, every)
+
+
+def solved_cases(seed: int, each: int = 1) -> Iterator[Resumed]:
+    """`each` random cases for every solver of optimal transport and mesh."""
+    for number, (solver, mesh) in enumerate(itertools.product(TRANSPORT, ("1D", "2D", "triangles"))):
+        if mesh == "triangles" and solver["kind"] == "primal-dual":
+            continue
+        for index in range(each):
+            random = np.random.default_rng((seed, number, index))
+            options = "-".join(str(value) for value in solver.values() if value != solver["kind"])
+            group = f"transport {solver['kind']} {options} {mesh}"
+            yield Resumed(
+                f"transport-{solver['kind']}-{options}-{mesh}-{index}",
+                group,
+                _transport(random, solver, mesh),
+                float(random.uniform(0, 1)),
+                int(random.integers(1, 20 if solver["kind"] == "primal-dual" else 4)),
+            )
+
+
+def _transport(random: np.random.Generator, solver: dict[str, Any], mesh: str) -> Case:
+    dimension = 1 if mesh == "1D" else 2
+    cells = [[32], [16, 16]][dimension - 1]
+    box = {"kind": "box", "lower": [0] * dimension, "upper": [1] * dimension, "cells": cells}
+
+    def bump() -> dict[str, Any]:
+        mean = [float(x) for x in random.uniform(0.3, 0.7, dimension)]
+        width = float(random.uniform(0.01, 0.03))
+        return {
+            "kind": "gaussian",
+            "mean": mean,
+            "covariance": (width * np.eye(dimension)).tolist(),
+            "truncate": 0.5,
+            "mass": 1,
+        }
+
+    flow = {"kind": "transport", "target": bump(), "intervals": 8, "solver": solver, "accept": True}
+    values = {
+        "mesh": {"kind": "ugrid", "file": triangles()} if mesh == "triangles" else box,
+        "flow": flow,
+        "initial": bump(),
+    }
+    return Case.parse(json.dumps(values))
 
 
 @cache
@@ -133,16 +203,13 @@ def differences(resumed: Resumed, folder: Path) -> list[str]:
     """The names of the variables and attributes in which the resumed run differs from the uninterrupted one."""
     case = resumed.case.replace({"output.checkpoint": {"steps": resumed.every}})
     straight, stopped = folder / "straight.nc", folder / "stopped.nc"
-    case.write(straight)
-
-    def stop(state: Any) -> None:
-        if state.step >= resumed.stop:
-            raise Stopped
-
+    case.write(straight, whole := Stop())
+    stop = Stop(resumed.stop) if case.flow.steps_in_time else Stop(iteration=resumed.stop * whole.iterations)
     try:
         case.write(stopped, stop)
     except Stopped:
-        fvflow.resume(folder / "stopped.parts")
+        fvflow.resume(folder / "stopped.parts", watch=(rest := Stop()))
+        assert rest.iterations <= whole.iterations - stop.iterations + 1, "it began anew"
     return different(straight, stopped)
 
 
@@ -169,7 +236,7 @@ def main() -> None:
     options = parser.parse_args()
     equal: Counter[str] = Counter()
     count: Counter[str] = Counter()
-    for resumed in resumed_cases(options.seed, options.each):
+    for resumed in itertools.chain(resumed_cases(options.seed, options.each), solved_cases(options.seed, options.each)):
         count[resumed.group] += 1
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()

@@ -10,7 +10,8 @@ import xarray
 
 import fvflow
 from fvflow.case import Case
-from fvflow.dataset import Frame, Layout, Memory, Writer, parts_of
+from fvflow.dataset import Frame, Layout, Memory, Writer
+from fvflow.dataset.replacing import parts_of
 from fvflow.errors import NumericsError, OutputError
 from fvflow.problems import OutputVariable
 from tests.scenes import ou

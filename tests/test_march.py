@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from fvflow.times import Times
 
 
 def states(times, step=lambda state, length: replace(state, time=state.time + length, step=state.step + 1)):
-    return march(step, State(0.0, np.ones(3), 3.0), times, np.ones(3), 1)
+    return march(step, State(times.origin, np.ones(3), 3.0), times, np.ones(3), 1)
 
 
 @given(end=st.floats(1e-3, 1e3), step=st.floats(1e-2, 1), save=st.floats(1e-2, 1))
@@ -207,12 +208,17 @@ def lengths_tried(times):
 
 
 @pytest.mark.parametrize("end", [1e-3, 1.0, 1e3])
-def test_the_shortest_step_is_a_part_of_the_end_unless_given(end):
-    """A step that always fails is tried down to 1e-9 of the end, in whatever units time is."""
+def test_the_shortest_step_is_a_part_of_the_first_unless_given(end):
+    """A step that always fails is tried down to 1e-6 of the first, in whatever units time is."""
     lengths = lengths_tried(Times(end, Adaptive(1e-3 * end, 1e-3), save=end / 700.7))
     assert min(lengths) == pytest.approx(1e-9 * end, rel=1e-5)
     assert lengths == sorted(lengths, reverse=True)
 
 
 def test_a_step_that_always_fails_ends_the_run_without_saves_too():
-    assert min(lengths_tried(Times(1.0, Adaptive(0.1, 1e-3)))) == pytest.approx(1e-9, rel=1e-8)
+    assert min(lengths_tried(Times(1.0, Adaptive(0.1, 1e-3)))) == pytest.approx(1e-7, rel=1e-8)
+
+
+def test_no_step_is_too_short_to_move_the_clock():
+    times = Times(1.0 + 1e-9, Adaptive(1e-10, 1e-3, shortest=1e-30), start=1.0)
+    assert min(lengths_tried(times)) >= 2.0 * math.ulp(1.0)

@@ -60,10 +60,10 @@ def test_labels_say_what_they_show_and_come_when_they_are_due():
     clock, lines = Clock(), []
     reporter = Reporter(0.0, 2.0, lambda label, reached: lines.append((label, reached)), 2.0, 10.0, clock)
     assert isinstance(reporter, Progress)
-    reporter.iteration(7, 3e-4)
+    reporter.iteration(7, 3e-4, {})
     assert lines == []
     clock.now += 2.5
-    reporter.iteration(8, 2e-4)
+    reporter.iteration(8, 2e-4, {})
     reporter.step(state(0.0))
     assert lines == [("iteration 8, residual 2.0e-04", 0.0)]
     for step in range(1, 31):
@@ -88,7 +88,7 @@ def test_a_plain_function_sees_states_alone_and_a_progress_the_iterations_too():
         def step(self, state):
             seen.append(state.time)
 
-        def iteration(self, count, residual):
+        def iteration(self, count, residual, iterate):
             iterations.append((count, residual))
 
     case = Case.read("cases/transport-mixture-1d.yaml").replace({"mesh.cells": [32], "flow.intervals": 4, "checks": {}})
@@ -114,7 +114,7 @@ def test_a_watcher_can_stop_a_solver():
         def step(self, state):
             raise AssertionError("there is no state yet")
 
-        def iteration(self, count, residual):
+        def iteration(self, count, residual, iterate):
             raise KeyboardInterrupt
 
     case = Case.read("cases/transport-mixture-1d.yaml").replace({"mesh.cells": [32], "flow.intervals": 4, "checks": {}})

@@ -18,7 +18,7 @@ from fvflow.transport.proximal import ParaboloidProjection
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import distance_1d
 from tests.scenes import final
-from tests.transport_contracts import check_transport_solver
+from tests.transport_contracts import check_goes_on, check_transport_solver
 
 
 def box(cells, dimension=2):
@@ -67,6 +67,20 @@ def test_interior_point_gives_the_published_values(name, cells, intervals, value
 )
 def test_solvers_keep_their_contract(solver):
     check_transport_solver(solver)
+
+
+def test_a_solve_goes_on_from_within_every_grid_and_every_tolerance():
+    """The gap is closed by tolerances that are tightened; the first iterations of each one are those at stake."""
+    mesh, solver, places = box(16), PrimalDual(gap=1e-3, tolerance=1e-2), {}
+
+    def look(count, residual, iterate):
+        places.setdefault((iterate["level"], iterate["tolerance"]), count)
+
+    path = solver.solve(mesh, *published(16, "sin"), 8, look)
+    assert len({level for level, _ in places}) == 2
+    assert len(places) > 3
+    for count in places.values():
+        check_goes_on(solver, mesh, published(16, "sin"), path, count + 3)
 
 
 def test_which_solvers_are_certified():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, OutputError
 from fvflow.mesh import Box, Extent, Graded, Mesh
 from fvflow.transport import BaseTransportSolver, Geodesic
 from fvflow.wasserstein import distance_1d
@@ -23,6 +24,8 @@ _INTERVALS = 8
 
 def check_transport_solver(solver: BaseTransportSolver) -> None:
     """Refusals agree, paths are admissible, W2 is inside its certificate and right, the speed is constant.
+
+    From an iterate on, the path is the same to the last bit.
 
     Tolerances follow from the solver's own `tolerance` and from the mesh, never from its kind.
     """
@@ -44,7 +47,9 @@ def check_transport_solver(solver: BaseTransportSolver) -> None:
         counts: list[int] = []
         residuals: list[float] = []
 
-        def progress(count: int, residual: float, counts: Any = counts, residuals: Any = residuals) -> None:
+        def progress(
+            count: int, residual: float, iterate: Any, counts: Any = counts, residuals: Any = residuals
+        ) -> None:
             counts.append(count)
             residuals.append(residual)
 
@@ -56,10 +61,39 @@ def check_transport_solver(solver: BaseTransportSolver) -> None:
         _check_admissible(path, one, other)
         _check_value(solver, path)
         _check_constant_speed(path)
+        for count in {counts[0], counts[len(counts) // 2], counts[-1]}:
+            check_goes_on(solver, mesh, (one, other), path, count)
     assert fitting > 0
     mesh = _MESHES["line"].build()
     rest = solver.solve(mesh, one := _bumps(mesh)[0], one, _INTERVALS)
     assert (rest.w2, rest.continuity(), rest.converged) == (0.0, 0.0, True)
+
+
+class _Reached(Exception):
+    """The iteration is reached."""
+
+
+def check_goes_on(
+    solver: BaseTransportSolver, mesh: Mesh, ends: tuple[np.ndarray, np.ndarray], path: Geodesic, count: int
+) -> None:
+    """From its iterate after so many iterations the solver finds the same path; another mesh's iterate is refused."""
+    kept: dict[str, Any] = {}
+
+    def stop(iterations: int, residual: float, iterate: Any) -> None:
+        if iterations == count:
+            kept.update(copy.deepcopy(iterate))
+            raise _Reached
+
+    with pytest.raises(_Reached):
+        solver.solve(mesh, *ends, _INTERVALS, stop)
+    for wrong in ({}, {**kept, "rho": np.zeros(3)}, {**kept, "extra": 1}, {**kept, "phi": None}):
+        with pytest.raises(OutputError, match=r"does not hold an iterate of this problem: .* run the case again"):
+            solver.solve(mesh, *ends, _INTERVALS, start=wrong)
+    counts: list[int] = []
+    again = solver.solve(mesh, *ends, _INTERVALS, lambda iterations, *_: counts.append(iterations), kept)
+    assert all(iterations >= count for iterations in counts), "it began anew"
+    for name, value in vars(path).items():
+        np.testing.assert_array_equal(getattr(again, name), value, err_msg=name) if name != "mesh" else None
 
 
 def _bumps(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:

@@ -28,17 +28,26 @@ _CHUNK = 2**20
 
 @dataclass
 class CheckpointSchedule:
-    """Calls `keep` with a checkpoint as often as the case says; watches a run as a function."""
+    """Calls `keep` with a checkpoint as often as the case says; watches a run as a `Progress`."""
 
     output: Output
     snapshot: Callable[[], Tree | None]
     keep: Callable[[Tree], None]
     clock: Callable[[], float] = time.monotonic
     _kept: float = field(default=-np.inf, init=False)
-    _steps: float = field(default=np.inf, init=False)  # since then
+    _steps: float = field(default=np.inf, init=False)  # since then, iterations included
 
-    def __call__(self, state: State) -> None:
+    def step(self, state: State) -> None:
         """Count a step; the first checkpoint is that of the first state."""
+        self._count()
+
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
+        """Count an iteration; before the first there is nothing to keep."""
+        if np.isinf(self._kept):
+            self._steps, self._kept = 0, self.clock()
+        self._count()
+
+    def _count(self) -> None:
         self._steps += 1
         due = self.output.checkpoint_due(self._steps, self.clock() - self._kept)
         if due and (tree := self.snapshot()) is not None:  # none within a step of error control
@@ -71,6 +80,12 @@ def identity(text: str, name: str, values: Mapping[str, Any], files: Sequence[st
         "name": os.path.abspath(name),
         "values": by_content(values, files),
     }
+
+
+def place(tree: Tree) -> str:
+    """Where a run goes on from a checkpoint, as a phrase."""
+    state = tree["state"]
+    return f"at t = {state['time']:g}" if state["iterate"] is None else f"after iteration {state['iterations']}"
 
 
 def by_content(values: Any, files: Sequence[str]) -> Any:

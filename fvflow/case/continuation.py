@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fvflow.case.checkpoints import by_content, require_same_run
 from fvflow.case.core import Case
-from fvflow.dataset import Tree, has_checkpoint, parts_of, resumable
+from fvflow.dataset import Lock, Resumable, Tree, has_checkpoint, resumable
 from fvflow.errors import CaseError, OutputError
 from fvflow.march import Watch
 
@@ -22,13 +22,22 @@ _ENDINGS = (".nc", ".parts")
 class Continuation:
     """A run that goes on: its case, its result NAME.nc, its last checkpoint, and a sentence if one is damaged.
 
-    The checkpoint is None if a case has none yet, so that its run begins anew.
+    The checkpoint is None if a case has none yet, so that its run begins anew. As a context it keeps other runs away,
+    by the `lock` under which the checkpoint was read.
     """
 
     case: Case
     path: Path
     checkpoint: Tree | None
     note: str
+    lock: Lock | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.release()
 
 
 def continuation(
@@ -54,17 +63,25 @@ def continuation(
     case = Case.read(given, overrides) if is_case else None
     if case is not None and not result.exists() and not has_checkpoint(result):
         return Continuation(_until(case, until), result, None, f"{result}: there is nothing to go on from yet")
-    result, checkpoint, note = resumable(result)
-    if case is None:
-        case = _stored_case(result, checkpoint, overrides)
-    case = _until(case, until)
-    require_same_run(checkpoint, by_content(case.values, case.files))
-    reached, end = _reached(result, checkpoint), case.schedule.stop
+    found = resumable(result)
+    try:
+        case = _until(case or _stored_case(found.path, found.checkpoint, overrides), until)
+        _require_goes_on(case, found)
+    except BaseException:
+        found.lock.release()
+        raise
+    return Continuation(case, *found)
+
+
+def _require_goes_on(case: Case, found: Resumable) -> None:
+    """Raise CaseError or OutputError if the run is of another case, finished, or beyond its end."""
+    result = found.path
+    require_same_run(found.checkpoint, by_content(case.values, case.files))
+    reached, end = _reached(result, found.checkpoint), case.schedule.stop
     if reached > end:
         raise CaseError(f"{result}: the run is at t = {reached:g} already, beyond {end:g}; give a later end by --until")
-    if reached == end and result.exists() and not parts_of(result).exists():
+    if reached == end and found.lock.made:  # no NAME.parts was left
         raise OutputError(f"{result}: the run is finished, at t = {reached:g}; give a later end by --until")
-    return Continuation(case, result, checkpoint, note)
 
 
 def _reached(result: Path, checkpoint: Tree) -> float:
@@ -93,5 +110,5 @@ def resume(path: str | os.PathLike[str], until: float | None = None, watch: Watc
     Returns its figures. `until` is a later end; `watch` is as in `Case.run`. Raises CaseError, NumericsError,
     OutputError.
     """
-    found = continuation(path, until)
-    return found.case.write(found.path, watch, checkpoint=found.checkpoint)
+    with continuation(path, until) as found:
+        return found.case.write(found.path, watch, checkpoint=found.checkpoint, lock=found.lock)

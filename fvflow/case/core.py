@@ -38,7 +38,7 @@ from fvflow.walls import CellSet, Wall
 if TYPE_CHECKING:
     import xarray
 
-    from fvflow.dataset import Tree
+    from fvflow.dataset import Lock, Tree
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OBSERVABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -254,13 +254,14 @@ class Case:
         *,
         discard: bool = False,
         checkpoint: Tree | None = None,
+        lock: Lock | None = None,
     ) -> dict[str, Any]:
         """Run into NAME.nc and NAME.xmf2, frame by frame; returns the figures of the whole run.
 
         `watch` is as in `run`. A run that is cut short leaves its frames and a checkpoint in NAME.parts, or, if a
         signal asked it to stop, in NAME.nc if no other result is there; `continuation` finds them, and with its
-        `checkpoint` the run goes on. `tell` is given a sentence for an old result that it takes the place of. Frames of
-        another run that was cut short are refused, or, with `discard`, told and removed.
+        `checkpoint` and `lock` the run goes on. `tell` is given a sentence for an old result that it takes the place
+        of. Frames of another run that was cut short are refused, or, with `discard`, told and removed.
         Raises CaseError, NumericsError, OutputError.
         """
         simulation = simulation or self.prepare()
@@ -269,7 +270,7 @@ class Case:
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         run = identity(self.text, "case" if self.document is None else self.document.name, self.values, self.files)
         recording = Recording(simulation, FilePath(path), self._opening(), lambda: self._closing(simulation), run)
-        recording.run(watch, tell, discard=discard, checkpoint=checkpoint)
+        recording.run(watch, tell, discard=discard, checkpoint=checkpoint, lock=lock)
         return simulation.figures()
 
 

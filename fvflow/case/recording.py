@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fvflow import dataset, paraview
-from fvflow.case.checkpoints import CheckpointSchedule, require_sound, snapshot
+from fvflow.case.checkpoints import CheckpointSchedule, place, require_sound, snapshot
 from fvflow.case.simulation import Simulation
-from fvflow.dataset import Tree, continued
+from fvflow.dataset import Lock, Tree, continued
 from fvflow.errors import OutputError
 from fvflow.march import Watch, Watchers
 
@@ -28,7 +28,15 @@ class Recording:
     identity: Mapping[str, Tree]
     """What says of which run a checkpoint is."""
 
-    def run(self, watch: Watch | None, tell: Callable[[str], None], *, discard: bool, checkpoint: Tree | None) -> None:
+    def run(
+        self,
+        watch: Watch | None,
+        tell: Callable[[str], None],
+        *,
+        discard: bool,
+        checkpoint: Tree | None,
+        lock: Lock | None,
+    ) -> None:
         """Run to the end; see `Case.write`."""
         paraview.check(self.path)
         opening, run, resumed = dict(self.opening), "", None
@@ -37,9 +45,13 @@ class Recording:
             opening["history"] = continued(checkpoint["history"])
             run, resumed = checkpoint["run"], checkpoint["frames"]
         with dataset.Writer(
-            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run
+            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run, lock=lock
         ) as writer:
-            schedule = CheckpointSchedule(self.simulation.output, lambda: self._snapshot(writer), writer.checkpoint)
+            schedule = CheckpointSchedule(
+                self.simulation.output,
+                lambda: self._snapshot(writer),
+                lambda tree: writer.checkpoint(tree, place(tree)),
+            )
             watchers = Watchers(lambda state: writer.tick(), schedule, *([] if watch is None else [watch]))
             try:
                 for frame in self.simulation.frames(watchers, checkpoint):
@@ -53,7 +65,7 @@ class Recording:
 
     def _snapshot(self, writer: dataset.Writer) -> Tree | None:
         reached, statistics = self.simulation.reached, self.simulation.statistics
-        if reached is None or not self.simulation.flow.steps_in_time:
+        if reached is None or not (self.simulation.flow.steps_in_time or reached[0].iterate is not None):
             return None
         return snapshot(*reached, statistics, {**self.identity, "history": writer.history, "run": writer.run})
 
@@ -63,7 +75,7 @@ class Recording:
         if tree is None:
             return
         try:
-            writer.checkpoint(tree)
+            writer.checkpoint(tree, place(tree))
             if isinstance(error, Exception):
                 return
             closing = {name: value for name, value in self.closing().items() if name != "checks_missed"}
@@ -71,7 +83,7 @@ class Recording:
                 self._describe(writer)
                 error.add_note(
                     f"the frames so far are in {self.path}, up to t = {writer.times[-1]:g}; "
-                    f"fvflow resume {self.path} goes on at t = {tree['state']['time']:g}"
+                    f"fvflow resume {self.path} goes on {place(tree)}"
                 )
         except OutputError as failure:
             error.add_note(str(failure))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fvflow.case.checkpoints import restored
@@ -15,7 +15,7 @@ from fvflow.dataset import UNTITLED, Frame, Layout, Tree
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at, of_openings
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
-from fvflow.march import Watch, Watchers
+from fvflow.march import Progress, Watch, Watchers
 from fvflow.mesh import Mesh
 from fvflow.observables import Observables
 from fvflow.problems import State
@@ -38,7 +38,10 @@ class Simulation:
     observables: Observables | None = None
     statistics: RunStatistics = field(init=False)
     reached: tuple[State, int] | None = field(default=None, init=False)
-    """The last state and the frames up to it; None while the statistics or the frame of a state are being made."""
+    """The last state and the frames up to it; None while the statistics or the frame of a state are being made.
+
+    In the midst of an iteration it is the initial state with the iterate.
+    """
 
     def __post_init__(self) -> None:
         self.statistics = self._fresh_statistics()
@@ -66,10 +69,10 @@ class Simulation:
         if checkpoint is not None:
             initial, count = restored(checkpoint, self.mesh), checkpoint["frames"]
             statistics.restore(checkpoint["statistics"])
-        states = self.flow.states(self.problem, initial, self.times, progress)
-        if checkpoint is not None:
-            self.reached = next(states), count
-        saves = self.times.saved_until(initial.time) if checkpoint is not None else 0
+        states = self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
+        saves = 0
+        if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
+            self.reached, saves = (next(states), count), self.times.saved_until(initial.time)
         for state in states:
             self.reached = None
             statistics(state)
@@ -139,6 +142,25 @@ class Simulation:
             self.flow.fields(self.mesh),
             self.flow.face_fields() | ({"flux": FLUX} if self.output.fluxes else {}),
         )
+
+
+@dataclass(frozen=True)
+class _Solving:
+    """A `Progress` for which the run has reached each iterate while that is passed on; the solver then changes it."""
+
+    simulation: Simulation
+    progress: Progress
+
+    def step(self, state: State) -> None:
+        """Pass the state on."""
+        self.progress.step(state)
+
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
+        """Pass the iterate on."""
+        state = replace(self.simulation.initial, iterations=iterations, iterate=iterate)
+        self.simulation.reached = state, 0
+        self.progress.iteration(iterations, residual, iterate)
+        self.simulation.reached = None
 
 
 def opening_attributes(title: str, flow: BaseFlow, text: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -162,10 +162,10 @@ def _run(options: argparse.Namespace) -> int:
 def _resume(options: argparse.Namespace) -> int:
     from fvflow.case import continuation
 
-    found = continuation(options.file, options.until, output=options.output, overrides=dict(options.overrides))
-    if found.note:
-        say(f"fvflow: {found.note}")
-    return _written(options, found.case, found.path, checkpoint=found.checkpoint)
+    with continuation(options.file, options.until, output=options.output, overrides=dict(options.overrides)) as found:
+        if found.note:
+            say(f"fvflow: {found.note}")
+        return _written(options, found.case, found.path, checkpoint=found.checkpoint, lock=found.lock)
 
 
 def _written(options: argparse.Namespace, case: Case, path: Path, **how: Any) -> int:

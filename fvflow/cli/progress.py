@@ -6,9 +6,9 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fvflow.cli.printing import say
 
@@ -103,11 +103,12 @@ class Reporter:
             self._show(label if left is None else f"{label}, about {left:.0f} s left", elapsed)
             self._due = now + self._interval
 
-    def iteration(self, iterations: int, residual: float) -> None:
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
         """Show how far a solver is."""
         now = self._heard = self._clock()
         if now >= self._due:
-            self._show(f"iteration {iterations}, residual {residual:.1e}", 0.0)
+            known = f", residual {residual:.1e}" if math.isfinite(residual) else ""
+            self._show(f"iteration {iterations}{known}", 0.0)
             self._due = now + self._interval
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fvflow.system import STOP_SIGNALS, start_alarm, stop_alarm
 
@@ -71,7 +71,7 @@ class Signals:
         if not math.isnan(state.next_length):
             self._check()
 
-    def iteration(self, iterations: int, residual: float) -> None:
+    def iteration(self, iterations: int, residual: float, iterate: Mapping[str, Any]) -> None:
         """Stop here if a signal has arrived."""
         self._check()
 

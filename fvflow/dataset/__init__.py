@@ -3,10 +3,11 @@
 from fvflow.dataset.checkpoint import FORMAT, Tree
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import UNTITLED, Layout
+from fvflow.dataset.lock import Lock
 from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
 from fvflow.dataset.reader import opened, read, title_of
-from fvflow.dataset.replacing import has_checkpoint, parts_of, require_nothing_replaced, resumable
+from fvflow.dataset.replacing import Resumable, has_checkpoint, require_nothing_replaced, resumable
 from fvflow.dataset.writer import Writer, continued
 
 __all__ = [
@@ -14,13 +15,14 @@ __all__ = [
     "UNTITLED",
     "Frame",
     "Layout",
+    "Lock",
     "Memory",
+    "Resumable",
     "Tree",
     "Writer",
     "continued",
     "has_checkpoint",
     "opened",
-    "parts_of",
     "read",
     "require_nothing_replaced",
     "resumable",

@@ -123,7 +123,7 @@ def _damaged(path: Path) -> OutputError:
 
 def whole(records: Any) -> bool:
     """Whether the checksums of all these records are right."""
-    rows = records.view(np.uint8).reshape(len(records), -1)
+    rows = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
     content = rows[:, : -records.dtype[_CHECKSUM].itemsize]
     return all(zlib.crc32(row) == checksum for row, checksum in zip(content, records[_CHECKSUM], strict=True))
 

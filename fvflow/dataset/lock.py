@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,15 +16,42 @@ from fvflow.errors import OutputError
 NAME = "lock"
 
 
-def locked(folder: Path) -> IO[str]:
-    """The folder's lock file, locked until it is closed; the system releases it however the process ends.
+@dataclass
+class Lock:
+    """A locked folder, until the lock is released; the system releases it however the process ends."""
+
+    folder: Path
+    made: bool
+    """Whether the folder was made for it."""
+    _file: IO[str]
+
+    def release(self) -> None:
+        """Release it and remove its file, and the folder if that was made for it and is empty."""
+        if self._file.closed:
+            return
+        try:
+            (self.folder / NAME).unlink(missing_ok=True)
+        finally:
+            self._file.close()
+        if self.made:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+
+
+def locked(folder: Path) -> Lock:
+    """The lock on a folder, which is made if it is not there.
 
     A file that a process of another computer left is no proof that it has ended, as not all network file systems pass
-    locks on. Raises OutputError if the folder is in use or may be.
+    locks on. Raises OutputError if the folder is in use or may be, or is none.
     """
-    if not folder.is_dir():
+    made = not folder.exists()
+    if made:
         folder.mkdir(exist_ok=True)
         system.sync_directory(folder.parent)
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, but a run keeps its frames in a directory of that name; move it away")
+    if (folder / NAME).is_dir():
+        raise OutputError(f"{folder / NAME}: is a directory, but a run keeps a file of that name; move it away")
     lock = open(folder / NAME, "a+")  # noqa: SIM115 (the caller holds it)
     lock.seek(0)
     holder = lock.read(1000).strip() or "another process"
@@ -43,10 +72,4 @@ def locked(folder: Path) -> IO[str]:
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()
-    return lock
-
-
-def unlock(lock: IO[str], folder: Path) -> None:
-    """Release a lock and remove its file."""
-    (folder / NAME).unlink(missing_ok=True)
-    lock.close()
+    return Lock(folder, made, lock)

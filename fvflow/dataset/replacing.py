@@ -6,15 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from fvflow.dataset.checkpoint import Checkpoints, Tree, from_bytes
+from fvflow.dataset.checkpoint import Checkpoints, Tree, from_group
 from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
-from fvflow.dataset.lock import locked, unlock
+from fvflow.dataset.lock import Lock, locked
+from fvflow.dataset.netcdf import output_errors
 from fvflow.errors import OutputError
+from fvflow.input_files import require_regular
 from fvflow.mesh.netcdf_probe import damage
 
 FRAMES, HEADER, CHECKPOINT = "frames.log", "header.nc", "checkpoint"
@@ -82,31 +82,61 @@ def run_of_result(path: Path) -> str:
         return "" if file is None or CHECKPOINT not in file.groups else str(getattr(file[CHECKPOINT], "run", ""))
 
 
-def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
-    """NAME.nc, the last checkpoint of NAME.parts or NAME.nc, and a sentence if the one after it is damaged.
+class Resumable(NamedTuple):
+    """A run that can go on: NAME.nc, its last checkpoint, a sentence if the one after it is damaged, and its lock."""
+
+    path: Path
+    checkpoint: dict[str, Tree]
+    note: str
+    lock: Lock
+
+
+def resumable(path: Path) -> Resumable:
+    """How the run of NAME.parts or NAME.nc can go on, locked from before its checkpoint is read.
 
     Frames after those of a result, in NAME.parts, come first. Raises OutputError if there is nothing to go on from, or
     if a process still writes there.
     """
-    result = path.with_suffix(".nc")
-    folder = parts_of(path)
-    if folder.is_dir() and (path == folder or Checkpoints(folder).exist):
-        unlock(locked(folder), folder)  # refuses while a run is under way
-        return result, *Checkpoints(folder).latest()
-    if path == folder:
+    result, folder = path.with_suffix(".nc"), parts_of(path)
+    if path == folder and not folder.exists():
         raise OutputError(f"{path}: there is no such directory; give the .parts of a run, its .nc or its case")
-    if not result.exists():
+    if not (result.exists() or folder.exists()):
         raise OutputError(f"{result}: there is nothing to resume, neither this nor {folder.name}; use fvflow run")
+    if result.exists():
+        require_regular(result, "the .nc file of a run", OutputError)
+    with output_errors(folder):
+        lock = locked(folder)  # refuses while a run is under way
+        try:
+            require_files(folder)
+            inside = path == folder or Checkpoints(folder).exist
+            return Resumable(result, *(Checkpoints(folder).latest() if inside else (_checkpoint_in(result), "")), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+
+def require_files(folder: Path) -> None:
+    """Raise OutputError if there are directories where a run keeps its files."""
+    for file in (folder / FRAMES, folder / HEADER, *Checkpoints(folder).files):
+        if file.is_dir():
+            raise OutputError(f"{file}: is a directory, but a run keeps a file of that name; move it away")
+
+
+def _checkpoint_in(result: Path) -> dict[str, Tree]:
+    """What a result keeps to go on from; raises OutputError."""
+    if not result.exists():
+        raise OutputError(f"{result}: there is nothing to resume; run the case again")
     if reason := damage(result):
         raise OutputError(f"{result}: cannot be read ({reason}); run the case again")
     with opened(result) as file:
         if file is None or CHECKPOINT not in file.groups:
             raise OutputError(
-                f"{result}: keeps no state to go on from; start a new run with initial: {{kind: file, file: {result}}}"
+                f"{result}: its run is finished and keeps no state to go on from; run the case again, or start a new "
+                f"run with initial: {{kind: file, file: {result}}}"
             )
         try:
-            return result, from_bytes(np.asarray(file[CHECKPOINT]["npz"][:]).tobytes()), ""
-        except (ValueError, KeyError, IndexError, RuntimeError, OSError):
+            return from_group(file[CHECKPOINT])
+        except ValueError:
             raise OutputError(
                 f"{result}: its state is damaged; start a new run with initial: {{kind: file, file: {result}}}"
             ) from None

@@ -8,17 +8,15 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from fvflow import system
 from fvflow.dataset.assembly import Assembly
-from fvflow.dataset.checkpoint import Checkpoints, Tree, to_bytes
+from fvflow.dataset.checkpoint import Checkpoints, Tree, to_group
 from fvflow.dataset.frame_log import FrameLog, converted, read_log, record_of, run_of_log, whole, whole_frames
 from fvflow.dataset.groups import mesh_groups, paraview_group
 from fvflow.dataset.layout import Layout, header
-from fvflow.dataset.lock import locked, unlock
+from fvflow.dataset.lock import Lock, locked
 from fvflow.dataset.netcdf import append_frames, created, define, flushed_rename, output_errors, require_name
 from fvflow.dataset.replacing import (
     CHECKPOINT,
@@ -29,9 +27,10 @@ from fvflow.dataset.replacing import (
     opened,
     parts_of,
     replaced,
+    require_files,
     run_of_result,
 )
-from fvflow.dataset.variable import Group, NetCDFVariable
+from fvflow.dataset.variable import Group
 from fvflow.errors import OutputError
 from fvflow.mesh import Array
 
@@ -47,7 +46,8 @@ class Writer(Assembly[None]):
     was being written, and `checkpoint` keeps what is needed to go on. They reach the disk when they are two seconds
     old: call `tick` after every step. `tell` is given a sentence for an old result that it takes the place of, and for
     old frames if those are to be discarded. With `resumed` it goes on after so many frames of `run`, in NAME.parts or
-    NAME.nc. Raises OutputError, also if NAME.nc is there and no result of a run, and if frames of another run are.
+    NAME.nc, under the `lock` of those who read its checkpoint. Raises OutputError, also if NAME.nc is there and no
+    result of a run, and if frames of another run are.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Writer(Assembly[None]):
         discard: bool = False,
         resumed: int | None = None,
         run: str = "",
+        lock: Lock | None = None,
     ) -> None:
         super().__init__(layout, {"history": f"{_now()} fvflow run", **attributes})
         self.history: str = self._attributes["history"]
@@ -68,10 +69,10 @@ class Writer(Assembly[None]):
         self._folder: Path
         self._checkpoints: Checkpoints
         self._log: FrameLog
-        self._lock: IO[str] | None = None
+        self._lock = lock
         self._replaces = False  # whether NAME.nc is the result of another run
         self._synced = self._appended = time.monotonic()
-        self._kept_time = np.nan  # of the last checkpoint
+        self._goes_on = ""  # where, with the last checkpoint
         self._tree: Tree = None  # what the result keeps to go on from
         self._about_to_replace: Callable[[], None] = lambda: None
         self._begun = self._done = False
@@ -83,8 +84,9 @@ class Writer(Assembly[None]):
             self._folder = parts_of(self.path)
             self._checkpoints = Checkpoints(self._folder)
             sentence = replaced(self.path)  # refuses other files before there is a directory to clean up
-            self._lock = locked(self._folder)
+            self._lock = self._lock or locked(self._folder)
             try:
+                require_files(self._folder)
                 self._replaces = bool(sentence) and run_of_result(self.path) != self.run
                 if self._resumed is None:
                     self._clear(sentence)
@@ -170,25 +172,29 @@ class Writer(Assembly[None]):
             )
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and not self._done and self.times:
-            ago = time.monotonic() - self._appended
-            kept = "" if np.isnan(self._kept_time) else f"; fvflow resume {self._folder} goes on at t = "
-            kept += f"{self._kept_time:g}" if kept else ""
-            error.add_note(
-                f"the frames so far are in {self._folder} (fvflow info {self._folder}, fvflow.read), the last one of "
-                f"t = {self.times[-1]:g}, {ago:.0f} s ago{kept}"
-            )
+        if error is not None and not self._done and (self.times or self._goes_on):
+            error.add_note("; ".join(filter(None, (self._frames_so_far(), self._goes_on))))
         self._release()
+
+    def _frames_so_far(self) -> str:
+        """Where the frames are, as a phrase."""
+        if not self.times:
+            return "there is no frame yet"
+        ago = time.monotonic() - self._appended
+        return (
+            f"the frames so far are in {self._folder} (fvflow info {self._folder}, fvflow.read), the last one of "
+            f"t = {self.times[-1]:g}, {ago:.0f} s ago"
+        )
 
     def _release(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             self._log.close()
-        if self._begun and not self.times:  # nothing that is worth keeping
+        if self._begun and not (self.times or self._goes_on):  # nothing that is worth keeping
             with contextlib.suppress(OSError):
                 _remove_parts(self._folder)
         if self._lock is not None:
             with contextlib.suppress(OSError):
-                unlock(self._lock, self._folder)
+                self._lock.release()
                 self._folder.rmdir()  # only if it is empty: after success, or before the first frame
 
     def _store(self, values: Mapping[str, Array]) -> None:
@@ -206,12 +212,12 @@ class Writer(Assembly[None]):
                 self._log.sync()
             self._synced = now
 
-    def checkpoint(self, tree: Mapping[str, Tree]) -> None:
-        """Keep what is needed to go on after the frames so far."""
+    def checkpoint(self, tree: Mapping[str, Tree], place: str) -> None:
+        """Keep what is needed to go on after the frames so far; `place` says where, as "at t = 3" does."""
         with output_errors(self.path):
             self._log.sync()
             self._checkpoints.write(tree)
-        self._kept_time = tree["state"]["time"]
+        self._goes_on = f"fvflow resume {self._folder} goes on {place}"
 
     def complete(
         self,
@@ -244,7 +250,7 @@ class Writer(Assembly[None]):
         """Write the frames to NAME.nc, which appears complete or not at all."""
         self._require_room(len(self.times) * self.layout.frame_bytes)
         temporary, mesh = self._folder / _WHOLE, self.layout.mesh
-        kept = {} if self._tree is None else {CHECKPOINT: _as_group(to_bytes(self._tree), self.run)}
+        kept = {} if self._tree is None else {CHECKPOINT: to_group(self._tree, {"run": self.run})}
         with output_errors(self.path):
             with created(temporary, self.layout, attributes) as target:
                 for name, group in {**paraview_group(mesh), **mesh_groups(mesh), **groups, **kept}.items():
@@ -271,13 +277,6 @@ def continued(history: str) -> str:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _as_group(data: bytes, run: str) -> Group:
-    """Bytes as a variable of a group that names the run."""
-    values = np.frombuffer(data, "i1")
-    meaning = {"long_name": "state and statistics at the end, for fvflow resume: a zip archive of numpy arrays"}
-    return Group({"npz": NetCDFVariable(("byte",), meaning, values, dtype="i1")}, {"byte": len(values)}, {"run": run})
 
 
 def _has(file: Any, path: str) -> bool:

@@ -79,9 +79,9 @@ class BackwardFlow(FokkerPlanckFlow):
     ) -> Iterator[State]:
         """Every state of the forward run, with phi at the saved times."""
         forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
-        saved = dict(forward.values(problem, times, progress))
+        saved = forward._values(problem, initial, times, progress)
         volume, pairings = problem.mesh.volume, []
-        for state in FokkerPlanckFlow.states(forward, problem, initial, times, progress):
+        for state in FokkerPlanckFlow.states(forward, problem, replace(initial, iterate=None), times, progress):
             if state.time not in saved:
                 yield state
                 continue
@@ -92,22 +92,26 @@ class BackwardFlow(FokkerPlanckFlow):
             last = state.time == times.stop
             yield replace(state, fields=fields, figures={"duality": _change(pairings)} if last else {})
 
-    def values(
-        self, problem: FokkerPlanck, times: Times, progress: Progress | None = None
-    ) -> Iterator[tuple[float, Array]]:
-        """(time, phi (cell,)) of every saved time, the last one first."""
+    def _values(
+        self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None
+    ) -> dict[float, Array]:
+        """phi (cell,) at every saved time; a run that is stopped before its first step goes on from `iterate`."""
         steps = list(given_steps(times, times.save_time(0)))
         begins = [times.save_time(0), *(end for _, end in steps[:-1])]
         back, saves = self.stepper.adjoint(problem), set(times.save_times)
-        phi = problem.final
-        assert phi is not None
-        yield times.stop, phi
-        for count, ((length, _), begin) in enumerate(zip(reversed(steps), reversed(begins), strict=True), 1):
+        assert problem.final is not None
+        done = (
+            {"count": 0, "phi": problem.final, "saved": [problem.final]} if initial.iterate is None else initial.iterate
+        )
+        phi, saved = done["phi"], list(done["saved"])
+        for count in range(done["count"] + 1, len(steps) + 1):
+            (length, _), begin = steps[-count], begins[-count]
             phi = back(phi, begin, length)
-            if progress is not None:
-                progress.iteration(count, count / len(steps))
             if begin in saves:
-                yield begin, phi
+                saved.append(phi)
+            if progress is not None and initial.step == 0:
+                progress.iteration(count, 1.0 - count / len(steps), {"count": count, "phi": phi, "saved": saved})
+        return dict(zip(reversed(times.save_times), saved, strict=True))
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi."""

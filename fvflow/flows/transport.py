@@ -121,7 +121,7 @@ class TransportFlow(BaseFlow):
         assert problem.target is not None
         mesh, start, end = problem.mesh, initial.density, problem.target
         report = None if progress is None else progress.iteration
-        geodesic = self.solver.solve(mesh, start, end, self.intervals, report)
+        geodesic = self.solver.solve(mesh, start, end, self.intervals, report, initial.iterate)
         if not (geodesic.converged or self.accept):
             raise NumericsError(
                 f"solver {self.solver.kind} stopped after {geodesic.iterations} iterations at the residual "
@@ -138,6 +138,7 @@ class TransportFlow(BaseFlow):
                 iterations=geodesic.iterations if index == 1 else 0,
                 fields=fields,
                 figures=figures,
+                iterate=None,
             )
 
     def _figures(self, problem: Transport, geodesic: Geodesic) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,9 @@ class State:
     """Number of methods that failed before one solved the last step."""
     reduced: int = 0
     """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
+
+    iterate: Mapping[str, Any] | None = None
+    """What a solver that does not advance in time goes on from, in the midst of its iteration; else None."""
 
     @property
     def remaining(self) -> float:

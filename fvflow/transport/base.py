@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
+
+from fvflow.errors import OutputError
 from fvflow.linalg import Direct
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.transport.geodesic import Geodesic
 
-Progress = Callable[[int, float], None]  # (iterations, relative residual)
+Iterate = Mapping[str, Any]
+"""All that a solver needs to go on from an iteration: numbers and arrays in double precision, by name."""
+
+Progress = Callable[[int, float, Iterate], None]  # (iterations, relative residual, iterate)
 
 
 class BaseTransportSolver:
@@ -26,12 +33,21 @@ class BaseTransportSolver:
         """Raise CaseError if the solver does not work on this mesh; by default it works on any."""
 
     def solve(
-        self, mesh: Mesh, initial: Array, target: Array, intervals: int, progress: Progress | None = None
+        self,
+        mesh: Mesh,
+        initial: Array,
+        target: Array,
+        intervals: int,
+        progress: Progress | None = None,
+        start: Iterate | None = None,
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass; the path is made admissible (`admissible_path`).
 
-        `progress` is called with the number of iterations and the relative residual. Raises CaseError as `fits` does.
-        A solver that stops before its tolerance returns its last path with `converged` False.
+        `progress` is called in every iteration with their number, the relative residual as it was last evaluated, and
+        the iterate, whose arrays hold until it returns. With such an iterate as `start`, whose arrays become its own,
+        the solver goes on to the last bit as if it had not been stopped. Raises CaseError as `fits` does, OutputError
+        if `start` is not an iterate of this problem. A solver that stops before its tolerance returns its last path
+        with `converged` False.
         """
         raise NotImplementedError
 
@@ -50,3 +66,27 @@ class BaseTransportSolver:
     def describe(self) -> str:
         """The kind and the settings that matter, as a phrase for `check`."""
         return f"{self.kind}, to the tolerance {self.tolerance:g}"
+
+
+def require_iterate(given: Iterate, own: Iterate) -> None:
+    """Raise OutputError unless an iterate has the names, kinds and shapes of another one of the same problem."""
+    for name in {**own, **given}:
+        if _kind(given.get(name)) != _kind(own.get(name)):
+            raise OutputError(
+                f"the checkpoint does not hold an iterate of this problem: {name} is {_kind(given.get(name))}, not "
+                f"{_kind(own.get(name))}; run the case again"
+            )
+
+
+def require_count(count: int, most: int) -> None:
+    """Raise OutputError unless a number of an iterate is from 0 to `most`."""
+    if not 0 <= count <= most:
+        raise OutputError(
+            f"the checkpoint does not hold an iterate of this problem: {count} is not from 0 to {most}; run the case "
+            "again"
+        )
+
+
+def _kind(value: Any) -> str:
+    """What a part of an iterate is."""
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

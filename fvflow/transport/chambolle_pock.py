@@ -32,6 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fvflow.mesh import Array
+from fvflow.transport.base import Iterate, require_iterate
 from fvflow.transport.prolongation import prolonged
 from fvflow.transport.space_time_grid import PrimalDualIterate, Scheme, SpaceTimeGrid, eigenvalues
 
@@ -45,14 +46,19 @@ class Residual(NamedTuple):
     primal: float
 
 
-ResidualCallback = Callable[[int, Residual], None]  # (iterations, residual)
-
-
 class ChambollePock:
-    """The iteration on one grid."""
+    """The iteration on one grid; stopping and going on, it is that of an uninterrupted run to the last bit."""
 
     def __init__(
-        self, grid: SpaceTimeGrid, initial: Array, target: Array, scheme: Scheme, ratio: float, relaxation: float
+        self,
+        grid: SpaceTimeGrid,
+        initial: Array,
+        target: Array,
+        scheme: Scheme,
+        ratio: float,
+        relaxation: float,
+        tolerance: float,
+        every: int,
     ):
         from fvflow.transport import kernels
 
@@ -60,7 +66,8 @@ class ChambollePock:
         self.grid, self.scheme, self.relaxation = grid, scheme, relaxation
         self.ends = initial.reshape(grid.rows, -1), target.reshape(grid.rows, -1)
         self.norm = 2.0 if scheme == "cell" else 1.0 + len(grid.shape)  # |K_rho|^2
-        self.ratio, self.count = ratio, 0
+        self.ratio, self.count, self._every = ratio, 0, every
+        self.aim_at(tolerance)
         axes, shape = len(grid.shape), (grid.rows, grid.shape[-1])
         self.w_rho = np.zeros((grid.intervals + 1, *shape))
         self.w_rho[0], self.w_rho[-1] = self.ends
@@ -70,19 +77,42 @@ class ChambollePock:
         space = [eigenvalues(n, h) for n, h in zip(grid.shape, grid.spacing, strict=True)]
         self._space = sum(np.ix_(*space)[i] for i in range(axes))
 
+    def aim_at(self, tolerance: float) -> None:
+        """Go on until both relative residuals, evaluated anew, are at most this tolerance."""
+        self.tolerance = tolerance
+        self.residual, self._next_balance = Residual(np.inf, np.inf), 4 * self._every
+
     def start(self, coarse: PrimalDualIterate | None) -> None:
         """Start from the linear interpolation in time, or from the iterate of the next coarser grid."""
         grid = self.grid
         t = np.linspace(0.0, 1.0, grid.intervals + 1)[:, None, None]
         if coarse is None:
-            rho = (1.0 - t) * self.ends[0] + t * self.ends[1]
-            m = np.zeros_like(self.w_m)
-            alpha = np.zeros_like(m if self.scheme == "face" else m[0])
-            self.iterate = PrimalDualIterate(rho, m, alpha, np.zeros_like(m), np.zeros_like(rho), np.zeros_like(m[0]))
+            self.iterate = PrimalDualIterate.zero(grid, self.scheme)
+            self.iterate.rho = (1.0 - t) * self.ends[0] + t * self.ends[1]
         else:
             self.iterate = prolonged(coarse, grid, self.scheme)
             self.iterate.rho[0], self.iterate.rho[-1] = self.ends
         self._project()
+
+    def to_tree(self) -> Iterate:
+        """All that the iteration needs to go on; the arrays are its own."""
+        return {
+            **vars(self.iterate),
+            **self.residual._asdict(),
+            "tolerance": self.tolerance,
+            "ratio": self.ratio,
+            "count": self.count,
+            "next_balance": self._next_balance,
+        }
+
+    def restore(self, tree: Iterate) -> None:
+        """Go on from an iterate; raises OutputError if it is not one of this problem."""
+        self.iterate = PrimalDualIterate.zero(self.grid, self.scheme)
+        require_iterate(tree, self.to_tree())
+        self.iterate = PrimalDualIterate(**{name: tree[name] for name in vars(self.iterate)})
+        self.residual = Residual(tree["dual"], tree["primal"])
+        self.tolerance, self.ratio = tree["tolerance"], tree["ratio"]
+        self.count, self._next_balance = tree["count"], tree["next_balance"]
 
     def _project(self) -> None:
         """Put u on the constraint; the over-relaxed steps would only approach it, as (relaxation - 1)^count."""
@@ -125,27 +155,25 @@ class ChambollePock:
             hat[k] /= eigen
         right[...] = idctn(hat, type=2, workers=1, overwrite_x=True).reshape(right.shape)
 
-    def run(
-        self, tolerance: float, iterations: int, every: int, report: ResidualCallback | None
-    ) -> tuple[Residual, bool]:
-        """Iterate until both relative residuals are at most `tolerance`; returns them, and whether they are.
+    def run(self, iterations: int, report: Callable[[], None]) -> bool:
+        """Iterate until both relative residuals are at most the tolerance, at most so many times; whether they are.
 
-        They are evaluated and reported `every` so many iterations, and balanced by the ratio of the steps.
+        They are evaluated in every so many iterations, and balanced by the ratio of the steps. `report` is called after
+        each iteration.
         """
-        next_balance, relative = 4 * every, Residual(np.inf, np.inf)
-        while self.count < iterations:
+        while max(self.residual) > self.tolerance and self.count < iterations:
             raw = self.step()
-            if self.count % every and self.count < iterations:
-                continue
-            relative = self._relative(raw)
-            if report:
-                report(self.count, relative)
-            if max(relative) <= tolerance:
-                return relative, True
-            if self.count >= next_balance:  # at geometrically growing intervals: the ratio settles, theory applies
-                self.ratio *= min(max((relative.primal / max(relative.dual, 1e-300)) ** _BALANCE, 0.2), 5.0)
-                next_balance = int(self.count * 1.3) + every
-        return relative, False
+            if self.count % self._every == 0 or self.count == iterations:
+                self.residual = self._relative(raw)
+                self._balance()
+            report()
+        return max(self.residual) <= self.tolerance
+
+    def _balance(self) -> None:
+        """Balance the residuals at geometrically growing intervals, so that the ratio settles and theory applies."""
+        if max(self.residual) > self.tolerance and self.count >= self._next_balance:
+            self.ratio *= min(max((self.residual.primal / max(self.residual.dual, 1e-300)) ** _BALANCE, 0.2), 5.0)
+            self._next_balance = int(self.count * 1.3) + self._every
 
     def _relative(self, raw: Residual) -> Residual:
         """The residuals over the norms of y and u."""

@@ -27,7 +27,7 @@ from annotated_types import Ge, Gt, Lt
 from fvflow.linalg import factorise
 from fvflow.mesh import Array, Mesh
 from fvflow.transport.admissible import MeshOperators, admissible_path
-from fvflow.transport.base import BaseTransportSolver, Progress
+from fvflow.transport.base import BaseTransportSolver, Iterate, Progress, require_count, require_iterate
 from fvflow.transport.geodesic import Geodesic, constant_geodesic, owner_share
 
 _CENTERING = 0.15  # mu is set to this fraction of the mean of rho z
@@ -55,12 +55,18 @@ class InteriorPoint(BaseTransportSolver):
         return True
 
     def solve(
-        self, mesh: Mesh, initial: Array, target: Array, intervals: int, progress: Progress | None = None
+        self,
+        mesh: Mesh,
+        initial: Array,
+        target: Array,
+        intervals: int,
+        progress: Progress | None = None,
+        start: Iterate | None = None,
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass, on any mesh."""
         if (constant := constant_geodesic(mesh, initial, target, intervals)) is not None:
             return constant
-        return _Newton(mesh, initial, target, intervals, self).run(progress)
+        return _Newton(mesh, initial, target, intervals, self).run(progress, start)
 
 
 class _Residuals(NamedTuple):
@@ -94,23 +100,34 @@ class _Newton:
         self.D = kron(change / self.dt, diags(mesh.volume)).tocsr()
         self.M = kron(mean, eye(cells)).tocsr()
 
-    def run(self, progress: Progress | None) -> Geodesic:
-        """Newton steps until gap and residuals are at most the tolerance, then the repair."""
-        g, s, n = self.mesh, self.settings, self.count
-        weight = np.tile(g.volume, n - 1)
+    def _begin(self) -> dict[str, Any]:
+        """The first iterate: rho and z of the inner nodes (N - 1, cell), phi of the intervals (N, cell)."""
+        g, n = self.mesh, self.count
         t = self.dt * np.arange(1, n)[:, None]
         rho = 0.5 * ((1.0 - t) * self.ends[0] + t * self.ends[1] + 1.0)
         # phi moves one density to the other if both meet a rho of 1: -div grad phi = rho^N - rho^0
         phi = np.tile(self.space.solve_poisson(self.ends[1] - self.ends[0]), (n, 1))
         z = float(phi[0] @ (g.volume * (self.ends[1] - self.ends[0]))) / float(g.volume.sum()) / rho
-        for iteration in range(s.iterations + 1):
+        return {"rho": rho, "z": z, "phi": phi, "iteration": 0}
+
+    def run(self, progress: Progress | None, start: Iterate | None) -> Geodesic:
+        """Newton steps until gap and residuals are at most the tolerance, then the repair."""
+        g, s = self.mesh, self.settings
+        weight = np.tile(g.volume, self.count - 1)
+        begin = self._begin()
+        if start is not None:
+            require_iterate(start, begin)
+            begin = dict(start)
+            require_count(begin["iteration"], s.iterations)
+        rho, z, phi = begin["rho"], begin["z"], begin["phi"]
+        for iteration in range(begin["iteration"], s.iterations + 1):
             left = self._residuals(rho, phi)
             action = self.dt * float((0.5 * g.transmissibility * left.face_density * left.difference**2).sum())
             gap = self.dt * float(weight @ (rho * z).ravel())
             relative, residual = gap / max(action, 1e-300), self._relative(left, rho, phi, z)
             error = max(relative, residual)
             if progress is not None:
-                progress(iteration, error)
+                progress(iteration, error, {"rho": rho, "z": z, "phi": phi, "iteration": iteration})
             if error <= s.tolerance or iteration == s.iterations:
                 break
             mean = gap / (self.dt * weight.sum())

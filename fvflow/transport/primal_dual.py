@@ -12,11 +12,11 @@ from annotated_types import Ge, Gt, Lt
 
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.transport.admissible import GridOperators, admissible_path, inner_faces
-from fvflow.transport.base import BaseTransportSolver, Progress
-from fvflow.transport.chambolle_pock import ChambollePock, Residual, ResidualCallback
+from fvflow.transport.base import BaseTransportSolver, Iterate, Progress, require_count, require_iterate
+from fvflow.transport.chambolle_pock import ChambollePock, Residual
 from fvflow.transport.geodesic import Geodesic, constant_geodesic
 from fvflow.transport.prolongation import restricted
-from fvflow.transport.space_time_grid import PrimalDualIterate, Scheme, SpaceTimeGrid
+from fvflow.transport.space_time_grid import Scheme, SpaceTimeGrid
 
 _RATIO = 0.02  # initial sigma/tau_m, in units in which the mean density and the displacement are 1
 _RELAXATION = 1.9
@@ -26,6 +26,7 @@ _LEAST_TOLERANCE = 1e-15  # below which a gap that remains is round-off
 _TIGHTER = 3.0  # divisor of the tolerance as long as the gap is too wide
 _FLOOR = 1e-5  # least density, relative to the mean, of the path whose action is the upper bound
 _LEVELS = 10  # largest number of coarser grids
+_LEVEL, _COARSER = "level", "coarser"  # in an iterate: the grid, 0 being the finest, and the iterations before it
 _ARRAYS = 25  # space-time arrays held at once
 
 
@@ -70,31 +71,77 @@ class PrimalDual(BaseTransportSolver):
         SpaceTimeGrid.of(mesh, 2)
 
     def solve(
-        self, mesh: Mesh, initial: Array, target: Array, intervals: int, progress: Progress | None = None
+        self,
+        mesh: Mesh,
+        initial: Array,
+        target: Array,
+        intervals: int,
+        progress: Progress | None = None,
+        start: Iterate | None = None,
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass; raises CaseError as `fits` does."""
         grid = SpaceTimeGrid.of(mesh, intervals)
         if (constant := constant_geodesic(mesh, initial, target, intervals)) is not None:
             return constant
         units = _Units.of(mesh, grid, initial, target)
-        iterate: PrimalDualIterate | None = None
-        ratio, count = _RATIO, 0
-        for level, (grid, first, last) in reversed(list(enumerate(units.cascade()))):
-            iteration = ChambollePock(grid, first, last, self.scheme, ratio, _RELAXATION)
-            iteration.start(iterate)
-            report = None if progress is None else _counting_from(count, progress)
-            tolerance = self.tolerance * _COARSE**level
-            residual, converged = iteration.run(tolerance, self.iterations, _EVERY, report)
-            iterate, ratio, count = iteration.iterate, iteration.ratio, count + iteration.count
-        coarser = count - iteration.count
+        cascade = _Cascade(units.cascade(), self, progress)
+        cascade.begin(start)
+        converged = cascade.run()
+        iteration, coarser = cascade.iteration, cascade.coarser
         while True:
             upper = units.upper(iteration) if self.certified else np.nan
-            path = units.path(iteration, residual, coarser + iteration.count, converged)
+            path = units.path(iteration, iteration.residual, coarser + iteration.count, converged)
             gap = units.gap(upper, path)
-            if not converged or not gap > self.gap or tolerance < _LEAST_TOLERANCE:
+            if not converged or not gap > self.gap or iteration.tolerance < _LEAST_TOLERANCE:
                 return replace(path, gap=gap)
-            tolerance /= _TIGHTER
-            residual, converged = iteration.run(tolerance, self.iterations, _EVERY, report)
+            iteration.aim_at(iteration.tolerance / _TIGHTER)
+            converged = cascade.run()
+
+
+class _Cascade:
+    """The iterations from the coarsest grid to the finest."""
+
+    def __init__(
+        self, levels: Sequence[tuple[SpaceTimeGrid, Array, Array]], settings: PrimalDual, progress: Progress | None
+    ) -> None:
+        self._levels, self._settings, self._progress = levels, settings, progress
+        self._level, self.coarser = len(levels) - 1, 0  # where it is, and the iterations on coarser grids
+        self.iteration = self._on_level(_RATIO)
+
+    def _on_level(self, ratio: float) -> ChambollePock:
+        settings, tolerance = self._settings, self._settings.tolerance * _COARSE**self._level
+        return ChambollePock(*self._levels[self._level], settings.scheme, ratio, _RELAXATION, tolerance, _EVERY)
+
+    def begin(self, start: Iterate | None) -> None:
+        """Begin on the coarsest grid, or go on from an iterate; raises OutputError if it is not one of this problem."""
+        if start is None:
+            self.iteration.start(None)
+            return
+        place = {_LEVEL: 0, _COARSER: 0}
+        require_iterate({name: start.get(name) for name in place}, place)
+        require_count(start[_LEVEL], len(self._levels) - 1)
+        self._level, self.coarser = start[_LEVEL], start[_COARSER]
+        self.iteration = self._on_level(_RATIO)
+        self.iteration.restore({name: value for name, value in start.items() if name not in place})
+
+    def run(self) -> bool:
+        """Iterate to the tolerance of each grid, down to the finest; whether that of the finest is met."""
+        while True:
+            converged = self.iteration.run(self._settings.iterations, self._report)
+            if self._level == 0:
+                return converged
+            self._refine(self.iteration)
+
+    def _refine(self, coarse: ChambollePock) -> None:
+        self._level, self.coarser = self._level - 1, self.coarser + coarse.count
+        self.iteration = self._on_level(coarse.ratio)
+        self.iteration.start(coarse.iterate)
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            now = self.iteration
+            place = {_LEVEL: self._level, _COARSER: self.coarser}
+            self._progress(self.coarser + now.count, max(now.residual), {**now.to_tree(), **place})
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,11 +195,6 @@ class _Units:
         lower = sqrt(2.0 * max(path.dual_value(), 0.0))
         cell = min(self.grid.spacing) * self.scale * sqrt(float(self.mesh.volume @ self.ends[0]))
         return (upper - lower) / max(upper, cell)
-
-
-def _counting_from(before: int, progress: Progress) -> ResidualCallback:
-    """The progress on one grid, after `before` iterations on coarser ones."""
-    return lambda count, residual: progress(before + count, max(residual))
 
 
 def displacement_scale(initial: Array, target: Array, spacing: Sequence[float]) -> float:

@@ -68,6 +68,15 @@ class PrimalDualIterate:
     gamma: Array
     phi: Array
 
+    @staticmethod
+    def zero(grid: SpaceTimeGrid, scheme: Scheme) -> PrimalDualIterate:
+        """That of a grid, filled with zeros."""
+        axes, shape = len(grid.shape), (grid.intervals, grid.rows, grid.shape[-1])
+        rho, gamma = (np.zeros((grid.intervals + 1, *shape[1:])) for _ in range(2))
+        m, beta = (np.zeros((axes, *shape)) for _ in range(2))
+        alpha, phi = np.zeros(m.shape if scheme == "face" else shape), np.zeros(shape)
+        return PrimalDualIterate(rho, m, alpha, beta, gamma, phi)
+
 
 def eigenvalues(n: int, h: float) -> Array:
     """(2 - 2 cos(pi k/n))/h^2 of the negative Laplacian between walls (n,), evaluated without cancellation."""

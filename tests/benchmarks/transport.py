@@ -57,7 +57,9 @@ def step_cost(side: int, intervals: int, scheme: Any, steps: int = 20) -> float:
     """Nanoseconds CPU of one iteration for each cell and interval."""
     random = np.random.default_rng(0)
     one, other = 1.0 + random.random((2, side, side))
-    iteration = ChambollePock(SpaceTimeGrid((side, side), (1 / side,) * 2, intervals), one, other, scheme, 0.02, 1.9)
+    iteration = ChambollePock(
+        SpaceTimeGrid((side, side), (1 / side,) * 2, intervals), one, other, scheme, 0.02, 1.9, 0.0, 10
+    )
     iteration.start(None)
     iteration.step()
     begun = time.process_time()
