@@ -26,6 +26,7 @@ from fvflow.exact import (
     LogGas,
     MeanFieldGibbs,
     Quantiles,
+    SecondMoment,
     TiltedBox,
 )
 from fvflow.fields import DensityKind, Gaussian, Uniform
@@ -164,6 +165,17 @@ EXAMPLES: dict[type, list[Example]] = {
             1,
             tuple(Times(SEVENTH * (21 + 7 * level), SEVENTH) for level in range(3)),
         ),
+    ],
+    SecondMoment: [  # limiters and the pole of the kernel cost half an order
+        Example(
+            SecondMoment(),
+            box(-8.0, 8.0),
+            lambda n: WassersteinFlow((Entropy(1.0), Interaction("-log(r)/2")), Midpoint()),
+            Gaussian((0.5,), ((0.4,),)),
+            (80, 160, 320),
+            1.5,
+            (Times(0.4, 0.01),) * 3,
+        )
     ],
     Barenblatt: [
         Example(

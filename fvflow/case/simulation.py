@@ -121,7 +121,7 @@ class Simulation:
         if self.flow.energy_each_step:
             diagnostics |= STEPS
         if self.reference is not None:
-            diagnostics |= ERRORS
+            diagnostics |= {name: ERRORS[name] for name in self.reference.figures}
         return Layout(
             self.mesh,
             diagnostics,
