@@ -46,6 +46,14 @@ STEPS = {  # of a flow whose energy is computed at every step
     "fallbacks": OutputVariable((), "steps taken by a fallback method so far: ljko, for ljko the implicit upwind step"),
     "switches": OutputVariable((), "methods so far that failed before another one solved a step"),
 }
+ERRORS = {  # of runs with a closed form: its `figures`
+    "error_l1": OutputVariable((), "sum |K| |rho_K - exact|"),
+    "error_l2": OutputVariable((), "square root of sum |K| |rho_K - exact|^2"),
+    "error_linf": OutputVariable((), "largest |rho_K - exact|"),
+    "second_moment_error": OutputVariable((), "relative error of int |x - m|^2 rho, m the initial mean"),
+    "mean_error": OutputVariable((), "distance of the mean from the exact one, relative to the standard deviation"),
+}
+W2_ERRORS = ("w2_error", "w2_solver_error")  # figures of a geodesic against its closed form
 
 
 def of_openings(openings: Openings | None) -> dict[str, OutputVariable]:
@@ -57,14 +65,6 @@ def of_openings(openings: Openings | None) -> dict[str, OutputVariable]:
         variables[f"absorbed_{name}"] = OutputVariable((), f"mass absorbed by {name} so far")
         variables[f"outflow_{name}"] = OutputVariable((), f"mass absorbed by {name} per unit time")
     return variables
-
-
-ERRORS = {  # of a run with a closed form
-    "error_l1": OutputVariable((), "sum |K| |rho_K - exact|"),
-    "error_l2": OutputVariable((), "square root of sum |K| |rho_K - exact|^2"),
-    "error_linf": OutputVariable((), "largest |rho_K - exact|"),
-}
-W2_ERRORS = ("w2_error", "w2_solver_error")  # figures of a geodesic against its closed form
 
 
 def diagnostics_at(problem: Problem, state: State, reference: Reference | None) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
         values["energy"] = energy.value(density)
         values["dissipation"] = dissipation(problem, density, state.time)
     if reference is not None:
-        values |= errors(mesh, density, reference.finite_average(state.time))
+        values |= reference.errors(mesh, density, state.time)
     return values
 
 
@@ -102,16 +102,6 @@ def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
     mean = weight @ mesh.centre
     offset = mesh.centre - mean
     return mean, (offset * weight[:, None]).T @ offset
-
-
-def errors(mesh: Mesh, density: Array, exact: Array) -> dict[str, float]:
-    """L1, L2 and L-infinity distance of two densities (cell,)."""
-    error = np.abs(density - exact)
-    return {
-        "error_l1": float(mesh.volume @ error),
-        "error_l2": float(np.sqrt(mesh.volume @ error**2)),
-        "error_linf": float(error.max()),
-    }
 
 
 def dissipation(problem: Problem, density: Array, time: float) -> float:

@@ -262,9 +262,9 @@ def check_exact(exact: ClosedForm, cases: Sequence[Case], sizes: Any, order: flo
     errors = []
     for case in cases:
         simulation, last, figures = final(case)
-        errors.append(figures["error_l1"])
+        errors.append(figures[exact.figures[0]])
         assert figures["mass_drift"] <= 1e-13
-        for time in (0.0, last.time):
+        for time in (0.0, last.time) if "error_l1" in exact.figures else ():
             density = simulation.reference.average(time)
             assert density.min() >= 0
             assert simulation.mesh.volume @ density == pytest.approx(last.mass, rel=2e-3)

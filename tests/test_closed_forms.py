@@ -9,7 +9,7 @@ import pytest
 
 from fvflow.case import Case
 from fvflow.energies import EnergyKind, EnergyTerm, Entropy, Interaction, PorousMedium, Potential
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import (
     AffineGeodesic,
     AtEquilibrium,
@@ -26,6 +26,7 @@ from fvflow.exact import (
     LogGas,
     MeanFieldGibbs,
     Quantiles,
+    SecondMoment,
     TiltedBox,
 )
 from fvflow.fields import DensityKind, Gaussian, Uniform
@@ -37,6 +38,7 @@ from fvflow.steppers import JKO, LJKO, Midpoint, TrBdf2
 from fvflow.times import Times
 from fvflow.transport import PrimalDual
 from tests.contracts import check_exact
+from tests.scenes import final
 
 
 class Disc(MeshDescription):
@@ -165,6 +167,17 @@ EXAMPLES: dict[type, list[Example]] = {
             tuple(Times(SEVENTH * (21 + 7 * level), SEVENTH) for level in range(3)),
         ),
     ],
+    SecondMoment: [  # limiters and the pole of the kernel cost half an order
+        Example(
+            SecondMoment(),
+            box(-8.0, 8.0),
+            lambda n: WassersteinFlow((Entropy(1.0), Interaction("-log(r)/2")), Midpoint()),
+            Gaussian((0.5,), ((0.4,),)),
+            (80, 160, 320),
+            1.5,
+            (Times(0.4, 0.01),) * 3,
+        )
+    ],
     Barenblatt: [
         Example(
             Barenblatt(0.2),
@@ -258,3 +271,29 @@ def test_a_gas_that_the_mesh_does_not_hold_is_refused():
     Case(box(-1.5, 1.5)(40), flow, cut, Times(0.1, 0.1), exact=LogGas()).prepare()
     with pytest.raises(CaseError, match=r"fills a radius of 1\.41 about the origin"):
         Case(box(-1.0, 1.0)(40), flow, cut, Times(0.1, 0.1), exact=LogGas()).prepare()
+
+
+KELLER_SEGEL = Case.read("cases/keller-segel-subcritical.yaml").replace({"mesh.cells": [32, 32], "checks": {}})
+
+
+def test_the_second_moment_is_for_less_than_the_critical_mass():
+    heavy = KELLER_SEGEL.replace({"initial.mass": 26.0})
+    with pytest.raises(CaseError, match=r"less than the critical mass 25\.13[0-9]*, got 26: solutions blow up"):
+        heavy.prepare()
+
+
+def test_the_second_moment_is_for_logarithms():
+    other = KELLER_SEGEL.replace({"flow.energy.1.kernel": "r/4"})
+    with pytest.raises(CaseError, match=r"second-moment needs epsilon > 0 and the kernel c\*log\(r\)"):
+        other.prepare()
+
+
+def test_the_second_moment_ends_at_the_walls():
+    near = KELLER_SEGEL.replace({"mesh.lower": [-3.5, -3.5], "mesh.upper": [3.5, 3.5], "initial.mass": 5.0})
+    with pytest.raises(NumericsError, match=r"mass has reached the walls at t = 0\.3, where .* law of the whole space"):
+        final(near.replace({"times": {"end": 0.3, "step": 0.05}}))
+
+
+def test_a_check_of_another_error_than_that_of_the_closed_form_is_refused():
+    with pytest.raises(CaseError, match="error_l1: is no error of exact second-moment; it gives second_moment_error"):
+        KELLER_SEGEL.replace({"checks": {"error_l1": 0.1}})

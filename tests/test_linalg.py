@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 from typing import get_args
 
@@ -21,6 +22,7 @@ from fvflow.linalg import (
     Tridiagonal,
     UpwindTriangular,
     amg,
+    assemble_symmetric,
     describe_solver,
     divergence,
     factorise,
@@ -398,3 +400,23 @@ def test_long_iterations_off_grids_get_a_multigrid_preconditioner(monkeypatch):
     exact = Direct().prepare(matrix)(right, right.sum())
     np.testing.assert_allclose(second.density, exact.density, rtol=1e-8)
     assert second.density.min() > 0
+
+
+def test_a_symmetric_matrix_is_the_sum_of_its_entries_in_the_new_order() -> None:
+    random = np.random.default_rng(0)
+    cells, count = 7, 40
+    rows = random.integers(0, cells, count).astype(np.int32)
+    columns = ((rows + random.integers(1, cells, count)) % cells).astype(np.int32)  # repeated, in either order
+    values, scale, place = random.normal(size=count), random.uniform(1, 2, cells), random.permutation(cells)
+    scaled = scale[rows] * scale[columns] * values
+    least = float(np.sort(np.abs(scaled))[count // 4])
+    expected = 3.0 * np.eye(cells)
+    for row, column, value in zip(place[rows], place[columns], scaled, strict=True):
+        if abs(value) > least:
+            expected[row, column] += value
+            expected[column, row] += value
+    matrix = assemble_symmetric(rows, columns, values, scale, place.astype(np.int32), 3.0, least)
+    np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-14, atol=1e-15)
+    assert all(np.all(np.diff(matrix.indices[a:b]) > 0) for a, b in itertools.pairwise(matrix.indptr))
+    values[3] = np.nan
+    assert np.isnan(assemble_symmetric(rows, columns, values, scale, place.astype(np.int32), 3.0, least).data.sum())

@@ -52,6 +52,10 @@ class Checks:
     """(sum |K| |rho_K - exact|^2)^(1/2) against the closed form."""
     error_linf: Bound = None
     """max |rho_K - exact| against the closed form."""
+    second_moment_error: Bound = None
+    """Relative error of the second moment against its law."""
+    mean_error: Bound = None
+    """Distance of the mean from the exact one, relative to the standard deviation."""
     energy_increase: Bound = None
     """Largest E^{n+1} - E^n of all steps of a gradient flow."""
     energy_defect: Bound = None

@@ -93,11 +93,13 @@ class Case:
         yield from self._name_faults()
         if self.initial is None and self.flow.needs_initial:
             yield Fault(("initial",), "is missing")
-        if self.exact is None:
-            for name in (*ERRORS, *W2_ERRORS):
-                if getattr(self.checks, name) is not None:
-                    yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
-        elif sentence := self.flow.exact_fault(self.exact):
+        for name in (name for name in (*ERRORS, *W2_ERRORS) if getattr(self.checks, name) is not None):
+            if self.exact is None:
+                yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
+            elif name in ERRORS and name not in self.exact.figures:
+                allowed = ", ".join(self.exact.figures)
+                yield Fault(("checks", name), f"is no error of exact {self.exact.kind}; it gives {allowed}")
+        if self.exact is not None and (sentence := self.flow.exact_fault(self.exact)):
             yield Fault(("exact",), sentence)
         if not self.flow.takes_openings:
             for name in ("walls", "absorbing"):

@@ -133,7 +133,7 @@ class Simulation:
         if self.observables is not None:
             diagnostics |= self.observables.variables()
         if self.reference is not None:
-            diagnostics |= ERRORS
+            diagnostics |= {name: ERRORS[name] for name in self.reference.figures}
         return Layout(
             self.mesh,
             diagnostics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fvflow.exact.ball import HeatBall
 from fvflow.exact.barenblatt import Barenblatt
-from fvflow.exact.base import ClosedForm, FromExact, Reference
+from fvflow.exact.base import ClosedForm, FromExact, Reference, density_errors
 from fvflow.exact.facts import Facts
 from fvflow.exact.gaussian import GaussianReference, GaussianSolution, check_linear, linear_drift, steady_moments
 from fvflow.exact.gaussian_jko import GaussianJKO
@@ -13,6 +13,7 @@ from fvflow.exact.gibbs import AtEquilibrium, Gibbs
 from fvflow.exact.heat import HeatBox
 from fvflow.exact.log_gas import LogGas
 from fvflow.exact.mean_field_gibbs import MeanFieldGibbs
+from fvflow.exact.second_moment import SecondMoment
 from fvflow.exact.tilted import TiltedBox
 
 Exact = (
@@ -23,6 +24,7 @@ Exact = (
     | Gibbs
     | LogGas
     | MeanFieldGibbs
+    | SecondMoment
     | Barenblatt
     | TiltedBox
     | GaussianGeodesic
@@ -50,8 +52,10 @@ __all__ = [
     "MeanFieldGibbs",
     "Quantiles",
     "Reference",
+    "SecondMoment",
     "TiltedBox",
     "check_linear",
+    "density_errors",
     "linear_drift",
     "steady_moments",
 ]

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Lt
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.facts import Facts
 from fvflow.fields import Coverage, DensityKind
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 
 FOKKER_PLANCK = frozenset(
     {"linear diffusion", "a drift", "a drift that is not a gradient", "a drift that depends on t"}
@@ -27,6 +27,9 @@ FOKKER_PLANCK = frozenset(
 class Reference:
     """A closed form evaluated on one mesh."""
 
+    figures: ClassVar[tuple[str, ...]] = ("error_l1", "error_l2", "error_linf")
+    """The names of its `errors`."""
+
     @property
     def distance(self) -> float | None:
         """W2 between the end points of a geodesic; None for other closed forms."""
@@ -36,6 +39,10 @@ class Reference:
     def total(self) -> float | None:
         """Its mass in the whole space; None if it is one of the domain."""
         return None
+
+    def errors(self, mesh: Mesh, density: Array, time: float) -> dict[str, float]:
+        """The `figures` of a density (cell,) at a time; raises NumericsError if they cannot be computed."""
+        return density_errors(mesh, density, self.finite_average(time))
 
     def average(self, time: float) -> Array:
         """Density of each cell (cell,) at a time: its cell averages, or its values at the centres if so sampled."""
@@ -61,6 +68,8 @@ class ClosedForm:
     kind: str
     derived_for: ClassVar[frozenset[str]] = frozenset()
     """The `Facts.ingredients` of the equation that it solves; a case with any other is refused."""
+    figures: ClassVar[tuple[str, ...]] = Reference.figures
+    """The names of the errors of its `reference`."""
     stationary: ClassVar[bool] = False
     """Whether it is a stationary state, the only closed form that steady flows can be compared with."""
 
@@ -89,6 +98,16 @@ class ClosedForm:
             for fault in self.faults(facts):
                 raise CaseError(fault)
             return self.reference(facts)
+
+
+def density_errors(mesh: Mesh, density: Array, exact: Array) -> dict[str, float]:
+    """L1, L2 and L-infinity distance of two densities (cell,)."""
+    error = np.abs(density - exact)
+    return {
+        "error_l1": float(mesh.volume @ error),
+        "error_l2": float(np.sqrt(mesh.volume @ error**2)),
+        "error_linf": float(error.max()),
+    }
 
 
 def refusal(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:

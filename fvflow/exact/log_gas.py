@@ -85,17 +85,20 @@ def _gas(facts: Facts) -> _Gas | None:
     stiffness, charge = float(fitted[0]), float(fitted[2]) if len(fitted) == 3 else 0.0
     if np.abs(np.stack(terms, axis=1) @ fitted - potential).max() > _FIT * np.ptp(potential):
         return None
-    repulsion = [_repulsion(kernel, mesh.dimension) for kernel in facts.kernels]
-    if len(repulsion) != 1 or repulsion[0] is None or stiffness <= 0 or charge < -_FIT * stiffness:
+    attraction = [logarithmic_coefficient(kernel, mesh.dimension) for kernel in facts.kernels]
+    if len(attraction) != 1 or attraction[0] is None or attraction[0] >= 0:
         return None
-    return _Gas(stiffness, max(charge, 0.0), repulsion[0])
+    if stiffness <= 0 or charge < -_FIT * stiffness:
+        return None
+    return _Gas(stiffness, max(charge, 0.0), -attraction[0])
 
 
-def _repulsion(kernel: Kernel, dimension: int) -> float | None:
-    """c of a kernel -c log r up to a constant; None if it is another one."""
-    radius, angle = np.array([0.3, 1.0, 2.0, 0.7]), np.array([0.0, 0.0, 1.0, 2.5])
-    place = [radius * np.cos(angle), radius * np.sin(angle)] if dimension == 2 else [radius]
+def logarithmic_coefficient(kernel: Kernel, dimension: int) -> float | None:
+    """c of a kernel c log r up to a constant; None if it is another one."""
+    radius, angle, height = np.array([0.3, 1.0, 2.0, 0.7]), np.array([0.0, 0.0, 1.0, 2.5]), np.array([0, 0.5, -0.3, 1])
+    level = radius * np.sqrt(1.0 - height**2) if dimension == 3 else radius
+    place = [level * np.cos(angle), level * np.sin(angle), radius * height][:dimension] if dimension > 1 else [radius]
     value = np.broadcast_to(kernel(*place), radius.shape)
-    slope = -(value[2] - value[1]) / np.log(radius[2] / radius[1])
-    expected = value[1] - slope * np.log(radius)
-    return float(slope) if slope > 0 and np.abs(value - expected).max() <= _FIT * np.ptp(value) else None
+    slope = (value[2] - value[1]) / np.log(radius[2] / radius[1])
+    expected = value[1] + slope * np.log(radius)
+    return float(slope) if np.abs(value - expected).max() <= _FIT * np.ptp(value) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -100,9 +100,8 @@ class BackwardFlow(FokkerPlanckFlow):
         begins = [times.save_time(0), *(end for _, end in steps[:-1])]
         back, saves = self.stepper.adjoint(problem), set(times.save_times)
         assert problem.final is not None
-        done = (
-            {"count": 0, "phi": problem.final, "saved": [problem.final]} if initial.iterate is None else initial.iterate
-        )
+        fresh: Mapping[str, Any] = {"count": 0, "phi": problem.final, "saved": [problem.final]}
+        done = fresh if initial.iterate is None else initial.iterate
         phi, saved = done["phi"], list(done["saved"])
         for count in range(done["count"] + 1, len(steps) + 1):
             (length, _), begin = steps[-count], begins[-count]

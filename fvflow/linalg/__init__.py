@@ -4,6 +4,7 @@ from fvflow.linalg.amg import Multigrid, ReusedAMG, SolverMemory
 from fvflow.linalg.base import LinearSolver, SymmetricSolver
 from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
+from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.factor_cache import FactorCache
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
@@ -46,6 +47,7 @@ __all__ = [
     "TransposedSolve",
     "Tridiagonal",
     "UpwindTriangular",
+    "assemble_symmetric",
     "chebyshev_growth_bound",
     "describe_solver",
     "divergence",

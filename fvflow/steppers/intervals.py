@@ -74,7 +74,8 @@ class IntervalsNewton(CentredNewton):
 
     def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
         """The largest errors of all intervals."""
-        parts = zip(continuity, optimality, self._flows(), self._potentials, strict=True)
+        required = np.concatenate([optimality[:-1], self._required(optimality[-1])[None]])
+        parts = zip(continuity, required, self._flows(), self._potentials, strict=True)
         mass_error, potential_error = np.max([self._relative_errors(*part) for part in parts], axis=0)
         return float(mass_error), float(potential_error)
 

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.linalg import inner, solve_second_kind
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.schur import CentredSchurComplement, Map, MeshSystemSolver
+from fvflow.steppers.step_energy import OCCUPIED
 from fvflow.steppers.transport_step import CentredTransportStep
 
 _VACUUM = 1e-14  # relative to the mean: cells predicted below it are excluded if E'(0) is infinite
@@ -33,6 +35,7 @@ class CentredNewton:
         self.volume, self.owner, self.neighbour = mesh.volume, mesh.owner, mesh.neighbour
         self._solver, self._total, self._before = solver, total, state.density
         self._mass, self._mean = state.mass, mean
+        self._local = TotalEnergy(total.volume, tuple(term for term in total.terms if not term.nonlocal_))
         if np.isfinite(total.first(np.zeros_like(start))).all():  # empty cells are regular
             self.density = np.maximum(start, FLOOR * mean)
             self.density *= state.mass / inner(mesh.volume, self.density)
@@ -73,11 +76,21 @@ class CentredNewton:
     def errors(self, continuity: Array, optimality: Array) -> tuple[float, float]:
         """Norms of the residuals relative to the mass and to the range of E'; infinite if a value is not finite.
 
-        The round-off in differences of phi is subtracted from the first.
+        The round-off in differences of phi is subtracted from the first. The second counts cells below 1e-12 of the
+        mean density only where phi would fill them to that.
         """
-        errors = self._relative_errors(continuity, optimality, self.flow(), self.phi)
+        errors = self._relative_errors(continuity, self._required(optimality), self.flow(), self.phi)
         self._error = max(errors)
         return errors
+
+    def _required(self, optimality: Array) -> Array:
+        """The residual of Hamilton-Jacobi (cell,) as far as it has to vanish: in empty cells it may be negative."""
+        least = OCCUPIED * self._mean
+        empty = ~self._vacuum & (self.density <= least)
+        if not empty.any():
+            return optimality
+        filled = self._local.first(np.where(empty, least, self.density)) - self._local.first(self.density)
+        return np.where(empty, np.maximum(optimality - self.volume * filled, 0.0), optimality)
 
     def _relative_errors(self, continuity: Array, optimality: Array, flow: Array, phi: Array) -> tuple[float, float]:
         mass_error = max(float(np.abs(continuity).sum()) - round_off(self, flow, phi, self._mass), 0.0) / self._mass

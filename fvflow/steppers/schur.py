@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fvflow.errors import NumericsError
+from fvflow.jit import kernel
 from fvflow.linalg import (
     LARGEST_DIRECT,
     Auto,
@@ -16,6 +17,7 @@ from fvflow.linalg import (
     Multigrid,
     ReusedAMG,
     SymmetricSolver,
+    assemble_symmetric,
     divergence,
     elimination_order,
     factorise,
@@ -44,7 +46,8 @@ class MeshSystemSolver:
     def __init__(self, mesh: Mesh, solver: SymmetricSolver = Auto()) -> None:
         self.first, self.second, self.shared_cell = _face_pairs(mesh)
         self._order = elimination_order(mesh)
-        self._place = None if self._order is None else np.argsort(self._order).astype(np.int32)
+        cells = np.arange(mesh.cells, dtype=np.int32)
+        self._place = cells if self._order is None else np.argsort(self._order).astype(np.int32)
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
         iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
         self._multigrid = None if iterations is None else ReusedAMG()
@@ -79,20 +82,22 @@ class MeshSystemSolver:
         iterate before this step. Raises NumericsError if M is singular or not finite.
         """
         scale = 1.0 / np.sqrt(diagonal)
-        values = values * scale[rows] * scale[columns]
-        if not np.isfinite(values.sum() + scale.sum() + newton_error):
-            raise NumericsError("the Newton matrix overflowed")
-        kept = np.abs(values) > _MIN_COUPLING
-        entries = rows[kept], columns[kept], values[kept]
+
+        def assembled(place: Index) -> Any:
+            matrix = assemble_symmetric(rows, columns, values, scale, place, 1.0 + _SHIFT, _MIN_COUPLING)
+            if not np.isfinite(matrix.data.sum() + scale.sum() + newton_error):
+                raise NumericsError("the Newton matrix overflowed")
+            return matrix
+
         if self._multigrid is None or (self._factorable and newton_error > _TRANSPORT_DOMINATED):
-            return self._factorised(*entries, scale)
-        return self._iterative(self._multigrid, *entries, scale, _cg_tolerance(newton_error, accurate))
+            return self._factorised(assembled, scale)
+        return self._iterative(self._multigrid, assembled, scale, _cg_tolerance(newton_error, accurate))
 
     def _iterative(
-        self, multigrid: ReusedAMG, rows: Index, columns: Index, values: Array, scale: Array, tolerance: float
+        self, multigrid: ReusedAMG, assembled: Callable[[Index], Any], scale: Array, tolerance: float
     ) -> Map:
         """x -> M^-1 x by CG; if it stalls, by factorisation where that is possible."""
-        matrix = _symmetric(rows, columns, values, len(scale)).tocsr()
+        matrix = assembled(np.arange(len(scale), dtype=np.int32)).T  # symmetric: now in rows
 
         def solve(x: Array) -> Array:
             try:
@@ -100,16 +105,15 @@ class MeshSystemSolver:
             except NumericsError:
                 if not self._factorable:
                     raise
-            return self._factorised(rows, columns, values, scale)(x)
+            return self._factorised(assembled, scale)(x)
 
         return solve
 
-    def _factorised(self, rows: Index, columns: Index, values: Array, scale: Array) -> Map:
+    def _factorised(self, assembled: Callable[[Index], Any], scale: Array) -> Map:
         order, place = self._order, self._place
-        if order is None or place is None:
-            factors = factorise(_symmetric(rows, columns, values, len(scale)).tocsc())
+        factors = factorise(assembled(place), ordered=order is not None)
+        if order is None:
             return lambda x: np.asarray(scale * factors.solve(scale * x))
-        factors = factorise(_symmetric(place[rows], place[columns], values, len(scale)).tocsc(), ordered=True)
         return lambda x: np.asarray(scale * factors.solve((scale * x)[order])[place])
 
 
@@ -117,15 +121,6 @@ def _cg_tolerance(newton_error: float, accurate: bool) -> float:
     if accurate:
         return _ACCURATE_TOLERANCE
     return _LATE_TOLERANCE if newton_error < _NEAR_CONVERGENCE else _EARLY_TOLERANCE
-
-
-def _symmetric(rows: Index, columns: Index, values: Array, cells: int) -> Any:
-    from scipy.sparse import coo_array
-
-    own = np.arange(cells, dtype=np.int32)
-    entries = np.concatenate([np.full(cells, 1.0 + _SHIFT), values, values])
-    places = (np.concatenate([own, rows, columns]), np.concatenate([own, columns, rows]))
-    return coo_array((entries, places), shape=(cells, cells))
 
 
 def _face_pairs(mesh: Mesh) -> tuple[Index, Index, Index]:
@@ -202,13 +197,28 @@ class SchurComplement:
         diagonal += np.bincount(source, flow, self._cells) + inflow
         diagonal[diagonal == 0.0] = 1.0
         solver = self._solver
-        both = (source[solver.first] == solver.shared_cell) & (source[solver.second] == solver.shared_cell)
-        first, second, shared_cell = solver.first[both], solver.second[both], solver.shared_cell[both]
-        rows = np.concatenate([source, target[first]])
-        columns = np.concatenate([target, target[second]])
+        pairs = solver.first, solver.second, solver.shared_cell
+        rows, columns, products = _downstream_pairs(source, target, speed, weight, *pairs)
         direct = -(flow + upstream_weight * self._own[source] * speed)
-        values = np.concatenate([direct, weight[shared_cell] * speed[first] * speed[second]])
+        rows, columns = np.concatenate([source, rows]), np.concatenate([target, columns])
+        values = np.concatenate([direct, products])
         return solver.inverse(rows, columns, values, diagonal, newton_error, accurate)
+
+
+@kernel()
+def _downstream_pairs(
+    source: Any, target: Any, speed: Any, weight: Any, first: Any, second: Any, shared_cell: Any
+) -> Any:
+    """The pairs of cells downstream of one cell u, of all `_face_pairs`, and w_u g_s g_s' of each."""
+    rows, columns = np.empty(len(first), np.int32), np.empty(len(first), np.int32)
+    products, found = np.empty(len(first)), 0
+    for pair in range(len(first)):
+        s, other, cell = first[pair], second[pair], shared_cell[pair]
+        if source[s] == cell and source[other] == cell:
+            rows[found], columns[found] = target[s], target[other]
+            products[found] = weight[cell] * speed[s] * speed[other]
+            found += 1
+    return rows[:found], columns[:found], products[:found]
 
 
 class CentredSchurComplement:

@@ -109,7 +109,8 @@ SAMPLES: dict[str, list[Any]] = {  # what may stand at a key, each valid somewhe
     "initial": _DENSITIES,
     "target": _DENSITIES,
     "exact": [
-        *({"kind": kind} for kind in ("gaussian", "gibbs", "gaussian-jko", "log-gas", "tilted-box", "quantiles")),
+        *({"kind": kind} for kind in ("gaussian", "gibbs", "gaussian-jko", "log-gas", "second-moment")),
+        *({"kind": kind} for kind in ("tilted-box", "quantiles")),
         *({"kind": "heat-box", "modes": [1]}, {"kind": "barenblatt", "start": 0.1}, {"kind": "gaussian-geodesic"}),
         *({"kind": "affine", "shift": [0.1]}, {"kind": "heat-ball", "radius": 1}),
     ],
