@@ -39,6 +39,8 @@ def replaced(path: Path) -> str:
     """
     if not path.exists():
         return ""
+    if path.is_file() and (reason := damage(path)):
+        raise OutputError(f"{path}: cannot be read ({reason}), and would be overwritten; remove it or use another name")
     with opened(path) as file:
         if file is None or "mass" not in getattr(file.groups.get("diagnostics"), "variables", ()):
             raise OutputError(f"{path}: is not the result of a run and would be overwritten; use another name")
@@ -114,8 +116,8 @@ def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The open file; None if it is not one of fvflow."""
-    if not path.is_file():  # a pipe would be waited for
+    """The open file; None if it is not one of fvflow, or damaged."""
+    if not path.is_file() or damage(path):  # a pipe would be waited for
         yield None
         return
     import netCDF4
