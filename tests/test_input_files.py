@@ -78,6 +78,63 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(kind, tmp_path, 
             fvflow.read(odd)
 
 
+DIRECTORIES = [
+    "check d.yaml",
+    "run d.yaml",
+    "run case.yaml -o d.nc",
+    "run case.yaml -o d.yaml/",
+    "run case.yaml -o e.nc",  # e.xmf2 is one
+    "run case.yaml -o f.nc",  # f.parts/frames.log is one
+    "run case.yaml -o no/such.nc",
+    "run case.yaml -o case.yaml/r.nc",
+    "resume d.nc",
+    "resume d.yaml",
+    "resume d.parts",
+    "info d.nc",
+    "plot d.nc",
+    "plot r.nc -o d.png",
+    "xmf d.nc",
+    "new d.yaml",
+    "check case.yaml --set mesh={kind: gmsh, file: d.msh}",
+    "check case.yaml --set mesh={kind: gmsh, file: d.geo}",
+    "check case.yaml --set mesh={kind: meshio, file: d.vtu}",
+    "check case.yaml --set mesh={kind: ugrid, file: d.nc}",
+    "check case.yaml --set initial={kind: file, file: d.nc}",
+    "check case.yaml --set initial={kind: table, file: d.csv}",
+    "check case.yaml --set initial={kind: samples, file: d.npy}",
+    "check case.yaml --set flow.potential={kind: table, file: d.nc, field: V}",
+]
+
+
+@pytest.mark.parametrize("command", DIRECTORIES)
+def test_directories_in_the_place_of_files_are_told(command, result, tmp_path, monkeypatch, capsys):
+    """One sentence that names it, and the directory stays."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("yaml", "nc", "parts", "png", "msh", "geo", "vtu", "csv", "npy"):
+        Path(f"d.{kind}").mkdir()
+    Path("e.xmf2").mkdir()
+    Path("f.parts/frames.log").mkdir(parents=True)
+    Path("r.nc").write_bytes(result.read_bytes())
+    case = written(tmp_path).name
+    assert run(*command.split(" ", 3)) == (3 if "--set" in command else 5)
+    told = capsys.readouterr().err
+    assert len([line for line in told.splitlines() if not line.startswith("    ")]) == 1, told
+    assert "Errno" not in told
+    reasons = ("is a directory", "Is a directory", "no directory", "contains no frames", "holds no checkpoint")
+    assert any(reason in told for reason in (*reasons, "ends in .nc", "exists already")), told
+    assert all(Path(name).is_dir() for name in ("d.nc", "d.yaml", "d.png", "e.xmf2", "f.parts/frames.log"))
+    assert Path(case).is_file()
+
+
+def test_what_is_in_the_way_is_named(tmp_path, monkeypatch, capsys):
+    """When it is not the result itself that cannot be written."""
+    monkeypatch.chdir(tmp_path)
+    case = written(tmp_path)
+    Path("case.parts").touch()
+    assert run("run", case) == 5
+    assert capsys.readouterr().err.startswith("case.nc: cannot be written (File exists: case.parts); ")
+
+
 @pytest.mark.parametrize("name", ["case.nc", "case.xmf2"])
 def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

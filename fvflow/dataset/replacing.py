@@ -15,6 +15,7 @@ from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
 from fvflow.dataset.lock import locked, unlock
 from fvflow.errors import OutputError
+from fvflow.input_files import require_regular
 from fvflow.mesh.netcdf_probe import damage
 
 FRAMES, HEADER, CHECKPOINT = "frames.log", "header.nc", "checkpoint"
@@ -99,6 +100,7 @@ def resumable(path: Path) -> tuple[Path, dict[str, Tree], str]:
         raise OutputError(f"{path}: there is no such directory; give the .parts of a run, its .nc or its case")
     if not result.exists():
         raise OutputError(f"{result}: there is nothing to resume, neither this nor {folder.name}; use fvflow run")
+    require_regular(result, "the .nc of a run, its .parts or its case", OutputError)
     if reason := damage(result):
         raise OutputError(f"{result}: cannot be read ({reason}); run the case again")
     with opened(result) as file:
