@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -79,8 +80,6 @@ def test_an_open_result_keeps_its_data_when_another_takes_its_place(tmp_path):
 
 
 def test_a_folder_that_vanishes_ends_a_run_with_a_sentence(tmp_path):
-    import shutil
-
     from fvflow.errors import OutputError
 
     (tmp_path / "gone").mkdir()
@@ -100,3 +99,28 @@ def test_without_a_home_and_a_place_to_cache_a_run_is_the_same(tmp_path):
     command = [sys.executable, "-m", "fvflow", "run", "case.yaml", "-q", "-o", "r.nc"]
     assert subprocess.run(command, cwd=tmp_path, env=surroundings).returncode == 0
     np.testing.assert_array_equal(fvflow.read(tmp_path / "r.nc").rho[-1], last())
+
+
+def test_a_disk_that_fills_keeps_its_frames_and_the_run_goes_on(tmp_path):
+    """A tmpfs of 4 MiB, half full, where this may be mounted."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    (tmp_path / "disk").mkdir()
+    text = TEXT.replace("[12, 12]", "[60, 60]").replace("end: 0.2, step: 0.1", "end: 10, step: 0.1, save: 0.1")
+    (tmp_path / "case.yaml").write_text(text)
+    script = f"""
+    mount -t tmpfs -o size=4m none disk && head -c 2000000 /dev/zero > disk/other || exit 77
+    {sys.executable} -m fvflow run case.yaml -q -o disk/r.nc; echo $?
+    {sys.executable} -m fvflow info disk/r.parts | grep unfinished
+    rm disk/other; mount -o remount,size=64m disk
+    {sys.executable} -m fvflow resume disk/r.parts -q && cp disk/r.nc .
+    """
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], cwd=tmp_path, env=surroundings, capture_output=True, text=True
+    )
+    if done.returncode == 77:
+        pytest.skip("no tmpfs may be mounted here")
+    assert done.stdout.startswith("5\n"), done.stderr
+    assert "the run was cut short" in done.stdout
+    np.testing.assert_array_equal(fvflow.read(tmp_path / "r.nc").rho, Case.parse(text).run().rho)
