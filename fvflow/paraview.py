@@ -3,18 +3,98 @@
 from __future__ import annotations
 
 import html
+import math
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fvflow.errors import OutputError
-from fvflow.mesh import Mesh, topology
+from fvflow.errors import CaseError, OutputError
+from fvflow.mesh import Mesh, topology, topology_kind
+from fvflow.mesh.netcdf_file import NetCDFFile, opened
 
 _COLLECTION = '<Grid Name="fvflow" GridType="Collection" CollectionType="Temporal">'
 _HEAD = 300  # characters within which that stands
+_UNFOLLOWED = re.compile(r"^ |[:\\]|[^ -~]")  # in names: XDMF ends them at a colon and drops blanks in front
+_MEASURES = {"cell_length": 1, "cell_area": 2, "cell_volume": 3}
 
 
-def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Path:
+@dataclass(frozen=True)
+class Description:
+    """What NAME.xmf2 says of the arrays in NAME.nc."""
+
+    kind: str
+    """XDMF's type of the topology."""
+    topology: tuple[int, ...]
+    """Shape of /paraview/topology."""
+    elements: int
+    """Number of cells that are drawn."""
+    nodes: int
+    """Number of nodes, with three coordinates each."""
+    shape: tuple[int, ...]
+    """Shape of a field at one time."""
+    at_nodes: bool
+    """Whether a field has its values at the nodes, not in the cells."""
+    times: tuple[float, ...]
+    """The saved times."""
+    fields: tuple[str, ...]
+    """Names of the fields, the one that is coloured at first in front."""
+    precision: int
+    """Bytes of a value of a field."""
+
+    @classmethod
+    def of(cls, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Description:
+        """That of a run on a mesh."""
+        kind, cells = topology(mesh)
+        return cls(
+            kind,
+            cells.shape,
+            len(mesh.plot_cells),
+            len(mesh.points),
+            mesh.shape,
+            mesh.point_data,
+            tuple(times),
+            tuple(fields),
+            4 if single else 8,
+        )
+
+    @classmethod
+    def stored(cls, path: Path) -> Description:
+        """That of a result; raises OutputError if the file is not one or is damaged."""
+        try:
+            with opened(str(path), fault="it is not complete") as file:
+                return cls._of_file(path, file)
+        except CaseError as error:
+            raise OutputError(*error.args) from None
+
+    @classmethod
+    def _of_file(cls, path: Path, file: NetCDFFile) -> Description:
+        if not file.is_result:
+            raise OutputError(f"{path}: is not a result of fvflow (its source is {file.source or 'not given'})")
+        fields, cells = tuple(file.fields_in_time()), file.shape_of("paraview/topology")
+        if "rho" not in fields:
+            raise file.incomplete("it has no rho over time")
+        shape = file.shape_of("rho")[1:]
+        dimension = next((axes for measure, axes in _MEASURES.items() if measure in file.variables), 0)
+        kind = topology_kind(dimension, cells)
+        if kind is None:
+            raise file.incomplete(f"its cells have the shape {cells} in {dimension} dimensions")
+        return cls(
+            kind,
+            cells,
+            math.prod(shape) if kind == "Mixed" else cells[0],
+            file.shape_of("paraview/points")[0],
+            shape,
+            file.dimensions_of("rho")[-1] == "mesh_node",
+            tuple(file.numbers("time", 1).tolist()),
+            fields,
+            file.itemsize_of("rho"),
+        )
+
+
+def write(path: Path, description: Description) -> Path:
     """Write NAME.xmf2 for the result NAME.nc; raises OutputError.
 
     .xmf2 is the extension for which ParaView offers exactly one reader.
@@ -22,8 +102,8 @@ def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
     target = path.with_suffix(".xmf2")
     temporary = target.with_suffix(".xmf2.tmp")
     try:
-        with open(temporary, "w", encoding="ascii", errors="xmlcharrefreplace") as file:
-            for line in _lines(path.name, mesh, times, fields, 4 if single else 8):
+        with open(temporary, "w", encoding="ascii") as file:
+            for line in _lines(path.name, description):
                 file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -33,8 +113,23 @@ def write(path: Path, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
     return target
 
 
+def rewrite(path: Path) -> Path:
+    """Write NAME.xmf2 anew for a result that was renamed, moved, or lost it; raises OutputError."""
+    description = Description.stored(path)
+    check(path)
+    return write(path, description)
+
+
 def check(path: Path) -> None:
-    """Raise OutputError, before the run, if the .xmf2 of a result cannot be written or belongs to something else."""
+    """Raise OutputError, before the run, if ParaView cannot follow the name of a result.
+
+    Also if its .xmf2 cannot be written or belongs to something else.
+    """
+    if odd := _UNFOLLOWED.search(path.name):
+        raise OutputError(
+            f"{path}: ParaView opens no result with {odd.group()!r} there in its name; use another name, such as "
+            f"{path.with_name(_proposed(path.name))}"
+        )
     if not path.suffix or not (target := path.with_suffix(".xmf2")).exists():
         return
     if not target.is_file():
@@ -62,42 +157,48 @@ def remove(path: Path) -> None:
         raise OutputError(f"{target}: cannot be replaced ({error.strerror})") from error
 
 
-def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str], precision: int) -> Iterator[str]:
+def _proposed(name: str) -> str:
+    """A name like this one that ParaView can follow: letters without accents, and - for what is left."""
+    letters = (each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    stem, dot, ending = _UNFOLLOWED.sub("-", "".join(letters)).rpartition(".")
+    return f"{stem.strip(' -') or 'result'}{dot}{ending}"
+
+
+def _lines(name: str, described: Description) -> Iterator[str]:
     source = html.escape(name, quote=False)
-    kind, cells = topology(mesh)
-    extra = ' NodesPerElement="2"' if kind == "Polyline" else ""
+    extra = ' NodesPerElement="2"' if described.kind == "Polyline" else ""
     geometry = [
-        f'    <Topology TopologyType="{kind}"{extra} NumberOfElements="{len(mesh.plot_cells)}">',
-        f'     <DataItem Dimensions="{" ".join(map(str, cells.shape))}" NumberType="Int" Precision="4" Format="HDF">'
+        f'    <Topology TopologyType="{described.kind}"{extra} NumberOfElements="{described.elements}">',
+        f'     <DataItem Dimensions="{_spaced(described.topology)}" NumberType="Int" Precision="4" Format="HDF">'
         f"{source}:/paraview/topology</DataItem>",
         "    </Topology>",
         '    <Geometry GeometryType="XYZ">',
-        f'     <DataItem Dimensions="{len(mesh.points)} 3" NumberType="Float" Precision="8" Format="HDF">'
+        f'     <DataItem Dimensions="{described.nodes} 3" NumberType="Float" Precision="8" Format="HDF">'
         f"{source}:/paraview/points</DataItem>",
         "    </Geometry>",
     ]
-    centre = "Node" if mesh.point_data else "Cell"
-    whole = " ".join(map(str, (len(times), *mesh.shape)))
-    rank = 1 + len(mesh.shape)
+    centre = "Node" if described.at_nodes else "Cell"
+    whole = _spaced((len(described.times), *described.shape))
+    rank = 1 + len(described.shape)
     yield '<?xml version="1.0" ?>'
     yield '<Xdmf Version="2.0">'
     yield " <Domain>"
     yield f"  {_COLLECTION}"
-    for index, time in enumerate(times):
+    for index, time in enumerate(described.times):
         yield f'   <Grid Name="mesh" GridType="Uniform"><Time Value="{time!r}"/>'
         yield from geometry
         start = " ".join(["0"] * (rank - 1))
-        count = " ".join(map(str, mesh.shape))
-        for field in fields:
+        count = _spaced(described.shape)
+        for field in described.fields:
             yield f'    <Attribute Name="{field}" AttributeType="Scalar" Center="{centre}">'
-            yield f'     <DataItem ItemType="HyperSlab" Dimensions="{mesh.cells}">'
+            yield f'     <DataItem ItemType="HyperSlab" Dimensions="{math.prod(described.shape)}">'
             yield (
                 f'      <DataItem Dimensions="3 {rank}" NumberType="Int" Format="XML">'
                 f"{index} {start} {' '.join(['1'] * rank)} 1 {count}</DataItem>"
             )
             yield (
-                f'      <DataItem Dimensions="{whole}" NumberType="Float" Precision="{precision}" Format="HDF">'
-                f"{source}:/{field}</DataItem>"
+                f'      <DataItem Dimensions="{whole}" NumberType="Float" Precision="{described.precision}" '
+                f'Format="HDF">{source}:/{field}</DataItem>'
             )
             yield "     </DataItem>"
             yield "    </Attribute>"
@@ -105,3 +206,7 @@ def _lines(name: str, mesh: Mesh, times: Sequence[float], fields: Sequence[str],
     yield "  </Grid>"
     yield " </Domain>"
     yield "</Xdmf>"
+
+
+def _spaced(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))

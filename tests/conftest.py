@@ -17,6 +17,7 @@ SLOW = {
     "dataset": "writes results and reads them with several libraries",
     "endurance": "thousands of steps and hundreds of runs",
     "exponential": "long sums of products, against dense exponentials",
+    "faults": "starts processes, compiles kernels anew",
     "fuzz": "hundreds of mutated case files",
     "gaussian_jko": "recursions and their orders",
     "geo_script": "meshes a dozen geometries twice",

@@ -145,6 +145,42 @@ def test_runs_look_at_every_step(flow, stepper, monkeypatch):
         Case.parse(CASE % flow).run()
 
 
+POTENTIAL = "hamilton-jacobi, potential: 'x**2'"
+
+
+def test_a_potential_that_is_not_finite_is_found_with_its_place(monkeypatch):
+    """In the third of ten steps, as a NaN of phi alone: every comparison with it is false."""
+    from fvflow.flows import hamilton_jacobi
+    from fvflow.transport import solve
+
+    steps = []
+
+    def breaking(mesh, phi, hamiltonian, times, cfl):
+        ((time, phi),) = solve(mesh, phi, hamiltonian, times, cfl)
+        steps.append(time)
+        return iter([(time, np.where(np.arange(8) == 6, np.nan, phi) if len(steps) == 3 else phi)])
+
+    monkeypatch.setattr(hamilton_jacobi, "solve", breaking)
+    message = r"phi became nan in cell 6 \(x = 0\.8125\) at t = 0\.3, step 3; .* \(step 3, from t = 0\.2 to 0\.3\)$"
+    with pytest.raises(NumericsError, match=message):
+        Case.parse(CASE % POTENTIAL).run()
+    assert len(steps) == 3
+
+
+def test_a_velocity_that_is_not_finite_is_named(monkeypatch):
+    from fvflow.transport import QuadraticHamiltonian
+
+    def speed(self, mesh, slope):
+        return np.where(np.arange(len(slope)) == 4, np.inf, slope)
+
+    monkeypatch.setattr(QuadraticHamiltonian, "face_speed", speed)
+    message = (
+        r"density became nan in cell 4 \(x = 0\.5625\) at t = 0\.1, step 1: the velocity grad_p H\(grad phi\) is not"
+    )
+    with pytest.raises(NumericsError, match=message):
+        Case.parse(CASE % POTENTIAL).run()
+
+
 def test_a_closed_form_that_overflows_is_refused():
     case = Case.read("cases/published-fokker-planck.yaml").replace({"flow.energy.1.potential": "-1e6*x"})
     with pytest.raises(CaseError, match=r"the closed form is (inf|nan) in cell \d+ at t = 0: it overflows for these"):

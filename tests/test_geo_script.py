@@ -1,6 +1,12 @@
 """Geometries of strangers: what may stand in one, and that nothing in one runs, reads or writes anything."""
 
+import contextlib
+import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,8 +90,8 @@ def test_there_are_more_than_forty_attempts():
 
 @pytest.mark.parametrize("name", HARMFUL)
 def test_nothing_in_a_geometry_runs_reads_or_writes(name, tmp_path, monkeypatch):
-    """Refused with line and column in one sentence with a remedy, as a text and as a file, before gmsh is there."""
-    monkeypatch.setattr("fvflow.mesh.gmsh_generator.import_library", lambda library: pytest.fail("gmsh is imported"))
+    """Refused with line and column in one sentence with a remedy, as a text and as a file, before gmsh is started."""
+    monkeypatch.setattr("subprocess.run", lambda *command, **options: pytest.fail("gmsh is started"))
     text = harmful(name, tmp_path)
     (tmp_path / "g.geo").write_bytes(text.encode())
     for kind in (Gmsh(geometry=text), Gmsh(file=str(tmp_path / "g.geo"))):
@@ -347,3 +353,81 @@ def test_geometries_in_the_style_of_the_tutorials_mesh(name):
 def test_the_geometries_of_the_cases_are_admitted(file):
     text = file.read_text()
     assert harmless_script(text, str(file)).count("Physical") == text.count("Physical") > 0
+
+
+# what takes too much
+
+
+ENDLESS = {
+    "a loop": "For i In {1:1000000000}\nx = i;\nEndFor\n",
+    "loops in loops": "For i In {1:100000}\nFor j In {1:100000}\nx = i;\nEndFor\nEndFor\n",
+    "points": "For i In {10:1000000000}\nPoint(i) = {i, 0, 0, 1};\nEndFor\n",
+    "a fine mesh": "Mesh.MeshSizeMax = 1e-6;\n",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_takes_too_long_is_left(name, monkeypatch):
+    """After seconds of work, whatever else the machine does."""
+    monkeypatch.setattr("fvflow.mesh.gmsh_generator.SECONDS", 1)
+    with pytest.raises(CaseError, match="gmsh works for more than 1 s on the geometry; shorten its loops"):
+        Gmsh(geometry=SQUARE + ENDLESS[name]).build()
+
+
+def test_what_takes_too_much_memory_is_left(monkeypatch):
+    monkeypatch.setattr("fvflow.system.available_memory", lambda: 2.0**29)
+    with pytest.raises(CaseError, match=r"gives up on the geometry, or needs more than the 0\.5 GiB of memory that"):
+        Gmsh(geometry=SQUARE + "Transfinite Curve {1} = 1000000000;\n").build()
+
+
+def test_a_mesh_that_takes_too_much_room_is_left():
+    with (
+        admitting(Admission(largest=2**14)),
+        pytest.raises(CaseError, match=r"more than 1\.53e-05 GiB; --largest all"),
+    ):
+        Gmsh(geometry=SQUARE + "Mesh.MeshSizeMax = 0.02;\n").build()
+
+
+def test_without_processes_the_way_out_is_told(monkeypatch):
+    monkeypatch.setattr("sys.executable", "")
+    with pytest.raises(
+        CaseError, match=r"no process can be started to mesh the geometry .*; mesh it beforehand by gmsh"
+    ):
+        Gmsh(geometry=SQUARE).build()
+
+
+def children(process):
+    """Processes whose parent is this one."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == process and state != "Z":
+                yield int(stat.parent.name)
+
+
+def works(process):
+    """Whether a process is there and has not ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_meshing_is_left_at_a_signal_and_ends_with_its_parent(number, code, tmp_path):
+    mesh = json.dumps({"kind": "gmsh", "geometry": SQUARE + ENDLESS["a loop"]})
+    rest = "flow: {kind: fokker-planck, epsilon: 1}\ninitial: {kind: uniform}\ntimes: {end: 1, step: 1}\n"
+    (tmp_path / "case.yaml").write_text(f"mesh: {mesh}\n{rest}")
+    run = subprocess.Popen([sys.executable, "-m", "fvflow", "check", tmp_path / "case.yaml"], stderr=subprocess.PIPE)
+    while not (started := list(children(run.pid))):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(number)
+    told = run.communicate(timeout=60)[1].decode()
+    assert run.returncode == code
+    assert told == {143: "fvflow: terminated\n", 130: "fvflow: interrupted\n", -9: ""}[code]
+    for _ in range(600):
+        if not any(map(works, started)):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("gmsh goes on")

@@ -1,11 +1,14 @@
 """Files of strangers: pipes, sizes, control characters, damage and long lists; all that comes of them is one line."""
 
+import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import netCDF4
@@ -21,6 +24,7 @@ from fvflow.errors import CaseError, OutputError
 from fvflow.input_files import Admission, admission, require_input, require_regular
 from fvflow.mesh import Gmsh, Meshio, stored_field
 from fvflow.mesh.netcdf_probe import damage
+from tests.damage import damaged
 
 CASE = """
 title: {title}
@@ -72,6 +76,63 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(kind, tmp_path, 
     if kind != "folder":
         with pytest.raises(OutputError, match=r"and no regular file; give the \.nc file of a run"):
             fvflow.read(odd)
+
+
+DIRECTORIES = [
+    "check d.yaml",
+    "run d.yaml",
+    "run case.yaml -o d.nc",
+    "run case.yaml -o d.yaml/",
+    "run case.yaml -o e.nc",  # e.xmf2 is one
+    "run case.yaml -o f.nc",  # f.parts/frames.log is one
+    "run case.yaml -o no/such.nc",
+    "run case.yaml -o case.yaml/r.nc",
+    "resume d.nc",
+    "resume d.yaml",
+    "resume d.parts",
+    "info d.nc",
+    "plot d.nc",
+    "plot r.nc -o d.png",
+    "xmf d.nc",
+    "new d.yaml",
+    "check case.yaml --set mesh={kind: gmsh, file: d.msh}",
+    "check case.yaml --set mesh={kind: gmsh, file: d.geo}",
+    "check case.yaml --set mesh={kind: meshio, file: d.vtu}",
+    "check case.yaml --set mesh={kind: ugrid, file: d.nc}",
+    "check case.yaml --set initial={kind: file, file: d.nc}",
+    "check case.yaml --set initial={kind: table, file: d.csv}",
+    "check case.yaml --set initial={kind: samples, file: d.npy}",
+    "check case.yaml --set flow.potential={kind: table, file: d.nc, field: V}",
+]
+
+
+@pytest.mark.parametrize("command", DIRECTORIES)
+def test_directories_in_the_place_of_files_are_told(command, result, tmp_path, monkeypatch, capsys):
+    """One sentence that names it, and the directory stays."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("yaml", "nc", "parts", "png", "msh", "geo", "vtu", "csv", "npy"):
+        Path(f"d.{kind}").mkdir()
+    Path("e.xmf2").mkdir()
+    Path("f.parts/frames.log").mkdir(parents=True)
+    Path("r.nc").write_bytes(result.read_bytes())
+    case = written(tmp_path).name
+    assert run(*command.split(" ", 3)) == (3 if "--set" in command else 5)
+    told = capsys.readouterr().err
+    assert len([line for line in told.splitlines() if not line.startswith("    ")]) == 1, told
+    assert "Errno" not in told
+    reasons = ("is a directory", "Is a directory", "no directory", "contains no frames", "holds no checkpoint")
+    assert any(reason in told for reason in (*reasons, "ends in .nc", "exists already")), told
+    assert all(Path(name).is_dir() for name in ("d.nc", "d.yaml", "d.png", "e.xmf2", "f.parts/frames.log"))
+    assert Path(case).is_file()
+
+
+def test_what_is_in_the_way_is_named(tmp_path, monkeypatch, capsys):
+    """When it is not the result itself that cannot be written."""
+    monkeypatch.chdir(tmp_path)
+    case = written(tmp_path)
+    Path("case.parts").touch()
+    assert run("run", case) == 5
+    assert capsys.readouterr().err.startswith("case.nc: cannot be written (File exists: case.parts); ")
 
 
 @pytest.mark.parametrize("name", ["case.nc", "case.xmf2"])
@@ -152,44 +213,59 @@ def test_control_characters_are_shown_escaped_wherever_they_are_printed(tmp_path
 # damage
 
 
-def damaged(data, seed):
-    """Bits flipped, cut off, a block zeroed, or bytes of the head replaced."""
-    chance, data = random.Random(seed), bytearray(data)
-    size = len(data)
-    if seed % 4 == 0:
-        for _ in range(chance.choice([1, 3, 10, 50])):
-            data[chance.randrange(size)] ^= 1 << chance.randrange(8)
-    elif seed % 4 == 1:
-        del data[chance.randrange(1, size) :]
-    elif seed % 4 == 2:
-        start = chance.randrange(size)
-        length = min(size - start, chance.choice([8, 64, 512, 4096]))
-        data[start : start + length] = bytes(length)
-    else:
-        for _ in range(chance.choice([1, 4, 16])):
-            data[chance.randrange(min(size, 2000))] = chance.randrange(256)
-    return bytes(data)
+def test_damaged_results_give_their_answer_or_one_line():
+    """Through every command that reads one, in seconds and memory as promised; more of them by hand, with --count."""
+    command = [sys.executable, "-m", "tests.damage", "--count", "20", "--seed", "10"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^(?:info|plot|xmf|resume|initial|onto|read) ", done.stdout, re.MULTILINE)) == 7
 
 
-@pytest.mark.parametrize("seed", range(24))
-def test_damaged_results_give_one_line(seed, result, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "d.nc").write_bytes(damaged(result.read_bytes(), seed))
-    case = written(tmp_path, initial="{kind: file, file: d.nc}")
-    for command, allowed in ((("info", "d.nc"), 5), (("plot", "d.nc"), 5), (("check", case), 3)):
-        code = run(*command)
-        told = capsys.readouterr().err
-        assert code in (0, allowed), told
-        if code:
-            assert len([line for line in told.splitlines() if not line.startswith("    ")]) == 1, told
-            assert "d.nc" in told
+@pytest.fixture
+def broken(tmp_path):
+    """A compressed result, of which a frame in the middle is no longer what zlib wrote; nothing else is wrong."""
+    case = Case.parse(CASE.format(title="a title", initial="{kind: uniform}"))
+    case = case.replace({"mesh.cells": [4000], "output": {"compression": 1}, "times.save": 0.1})
+    case.write(tmp_path / "broken.nc")
+    data = (tmp_path / "broken.nc").read_bytes()
+    starts = [found.start() for found in re.finditer(rb"\x78\x01", data)]
+    frames = [start for start in starts if _inflated(data[start:]) == 8 * 4000]
+    assert len(frames) == 3
+    damage_at = frames[1] + 50
+    (tmp_path / "broken.nc").write_bytes(data[:damage_at] + bytes(200) + data[damage_at + 200 :])
+    return tmp_path / "broken.nc"
+
+
+def _inflated(data):
+    with contextlib.suppress(zlib.error):
+        return len(zlib.decompressobj().decompress(data))
+    return 0
+
+
+def test_values_that_are_damaged_are_told_when_they_are_loaded(broken):
+    """In Python, where a result is opened in the process itself and its values are loaded when they are used."""
+    with fvflow.read(broken) as ds:
+        assert ds.rho[0].values.sum() > 0
+        assert ds.mass.values.shape == (3,)
+        for load in (lambda: ds.rho[1].values, ds.load, lambda: ds.rho.max()):
+            with pytest.raises(OutputError, match=r"broken\.nc: rho is damaged \(.*\); write it again$"):
+                load()
+
+
+def test_a_damaged_result_is_not_opened_by_a_run_in_its_place(broken, monkeypatch, capsys):
+    (broken.parent / "case.yaml").write_text(CASE.format(title="a title", initial="{kind: uniform}"))
+    monkeypatch.setattr("netCDF4.Dataset", lambda *arguments, **options: pytest.fail("it is opened"))
+    before = broken.read_bytes()
+    assert run("run", broken.parent / "case.yaml", "-q", "-o", broken) == 5
+    assert "), and would be overwritten; remove it or use another name" in capsys.readouterr().err
+    assert broken.read_bytes() == before
 
 
 @pytest.mark.parametrize("seed", range(24))
 def test_damaged_meshes_give_one_line(seed, tmp_path):
     told = ""
     for source in ("disc.msh", "ball.msh"):
-        (tmp_path / "d.msh").write_bytes(damaged(Path("cases", source).read_bytes(), seed))
+        (tmp_path / "d.msh").write_bytes(damaged(Path("cases", source).read_bytes(), random.Random(seed))[1])
         try:
             Gmsh(file=f"{tmp_path}/d.msh", centres="centroids").build()
         except CaseError as refused:

@@ -1,5 +1,8 @@
 """Meshes from gmsh, meshio and UGRID files: groups, control volumes, and files that cannot be used."""
 
+import os
+import sys
+
 import meshio
 import netCDF4
 import numpy as np
@@ -680,20 +683,23 @@ def test_a_mesh_is_no_result_to_draw_or_to_overwrite(tmp_path):
     ("error", "message"),
     [
         (
-            ImportError("No module named 'gmsh'"),
-            r"needs gmsh .*; install it with pip install -e '\.\[mesh\]' in .* pip install gmsh$",
+            "ImportError('no such module')",
+            r"needs {} \(no such module\); install it with pip install -e '\.\[mesh\]' in .* pip install {}$",
         ),
-        (OSError("libGLU.so.1: cannot open"), r"needs gmsh, which does not load \(libGLU.*; install that system"),
+        (
+            "OSError('libGLU.so.1: cannot open')",
+            r"needs {}, which does not load \(libGLU.*; install that system library$",
+        ),
     ],
 )
-def test_a_library_that_is_missing_is_told_with_a_remedy_that_works(monkeypatch, error, message):
+@pytest.mark.parametrize("name", ["gmsh", "meshio"])
+def test_a_library_that_is_missing_is_told_with_a_remedy_that_works(name, error, message, tmp_path, monkeypatch):
     """fvflow is on no index, so that `pip install 'fvflow[mesh]'` finds nothing."""
-
-    def fails(name):
-        raise error
-
-    monkeypatch.setattr("importlib.import_module", fails)
-    with pytest.raises(CaseError, match=message):
+    (tmp_path / f"{name}.py").write_text(f"raise {error}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(CaseError, match=message.format(name, name)):
         two().build()
 
 

@@ -95,4 +95,5 @@ class Recording:
     def _describe(self, writer: dataset.Writer) -> None:
         """Write the file that ParaView opens."""
         layout = writer.layout
-        paraview.write(self.path, self.simulation.mesh, writer.times, tuple(layout.fields()), layout.single)
+        fields, mesh = tuple(layout.fields()), self.simulation.mesh
+        paraview.write(self.path, paraview.Description.of(mesh, writer.times, fields, layout.single))

@@ -139,6 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     plot.set_defaults(command=_plot)
 
+    xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
+    xmf.add_argument("file", type=Path, metavar="FILE.nc", help="the result; NAME.xmf2 is written beside it")
+    xmf.set_defaults(command=_xmf)
+
     schema = commands.add_parser("schema", help="the JSON schema of case files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -192,7 +196,7 @@ def _written(options: argparse.Namespace, case: Case, path: Path, **how: Any) ->
     return EXIT_CHECK if missed else 0
 
 
-# check, new, info, plot, schema
+# check, new, info, plot, xmf, schema
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -241,6 +245,13 @@ def _plot(options: argparse.Namespace) -> int:
         title = escaped(title_of(ds, options.file)).replace("$", r"\$")
         plot.save(ds, path, options.field, **options.frames, colours=options.colours, title=title)
     say(f"wrote {path}")
+    return 0
+
+
+def _xmf(options: argparse.Namespace) -> int:
+    from fvflow import paraview
+
+    say(f"wrote {paraview.rewrite(options.file)}")
     return 0
 
 

@@ -26,7 +26,9 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason, place = getattr(error, "strerror", None) or str(error), getattr(error, "filename", None)
+        if place is not None and os.fspath(place) != str(path):
+            reason += f": {os.fspath(place)}"
         raise OutputError(f"{path}: cannot be written ({reason}); is there room, and may you write there?") from error
 
 

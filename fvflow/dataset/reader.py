@@ -24,7 +24,8 @@ _GROUPS = ("diagnostics", "faces", "transport", "figures")  # those that hold re
 def read(path: str | os.PathLike[str]) -> xarray.Dataset:
     """A result as one xarray.Dataset: NAME.nc, or NAME.parts of a run that did not finish, diagnostics included.
 
-    Values are loaded when they are first used. Raises OutputError if the file is not a result of fvflow.
+    Values are loaded when they are first used. Raises OutputError if the file is not a result of fvflow, and if it is
+    damaged where it is read, then or later.
     """
     path = Path(path)
     with _told_as_damage(path):
@@ -126,11 +127,13 @@ def _group_names(path: Path) -> list[str]:
 
 
 def _opened(path: Path, **options: Any) -> xarray.Dataset:
-    """A group of a file as it is stored."""
+    """A group of a file as it is stored; values that turn out to be damaged raise OutputError when they are loaded."""
     import xarray
 
+    from fvflow.dataset.guarded import guarded
+
     try:
-        return xarray.open_dataset(path, engine="netcdf4", decode_cf=False, **options)
+        return guarded(path, xarray.open_dataset(path, engine="netcdf4", decode_cf=False, **options))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run") from None

@@ -39,6 +39,8 @@ def replaced(path: Path) -> str:
     """
     if not path.exists():
         return ""
+    if path.is_file() and (reason := damage(path)):
+        raise OutputError(f"{path}: cannot be read ({reason}), and would be overwritten; remove it or use another name")
     with opened(path) as file:
         if file is None or "mass" not in getattr(file.groups.get("diagnostics"), "variables", ()):
             raise OutputError(f"{path}: is not the result of a run and would be overwritten; use another name")
@@ -103,7 +105,7 @@ def resumable(path: Path) -> Resumable:
     if not (result.exists() or folder.exists()):
         raise OutputError(f"{result}: there is nothing to resume, neither this nor {folder.name}; use fvflow run")
     if result.exists():
-        require_regular(result, "the .nc file of a run", OutputError)
+        require_regular(result, "the .nc of a run, its .parts or its case", OutputError)
     with output_errors(folder):
         lock = locked(folder)  # refuses while a run is under way
         try:
@@ -144,8 +146,8 @@ def _checkpoint_in(result: Path) -> dict[str, Tree]:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The open file; None if it is not one of fvflow."""
-    if not path.is_file():  # a pipe would be waited for
+    """The open file; None if it is not one of fvflow, or damaged."""
+    if not path.is_file() or damage(path):  # a pipe would be waited for
         yield None
         return
     import netCDF4

@@ -18,6 +18,7 @@ from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
+from fvflow.steppers import require_finite
 from fvflow.times import Times
 from fvflow.transport import Hamiltonian, QuadraticHamiltonian, cell_vectors, hopf_lax, solve
 
@@ -93,13 +94,16 @@ class HamiltonJacobiFlow(BaseFlow):
         def step(state: State, length: float) -> State:
             assert state.potential is not None
             ((_, phi),) = solve(mesh, state.potential, self.hamiltonian, [length], self.cfl)
+            taken = replace(state, time=state.time + length, step=state.step + 1, potential=phi)
+            require_finite("phi", phi, taken, mesh, lambda: "; use a shorter step or a less steep phi")
             speed = self._speed(mesh, phi)
             flow = length * mesh.area * speed
             matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, np.maximum(flow, 0), np.maximum(-flow, 0))
             density = solver.solve(matrix, -phi, mesh.volume * state.density)
+            require_finite("the density", density, taken, mesh, lambda: self._culprit(speed))
             scaled = rescale_to_mass(matrix, density, state.mass)
-            after = replace(state, time=state.time + length, step=state.step + 1, density=scaled.density, potential=phi)
-            return replace(after, correction=scaled.correction, fields=self._fields(mesh, phi, speed))
+            fields = self._fields(mesh, phi, speed)
+            return replace(taken, density=scaled.density, correction=scaled.correction, fields=fields)
 
         phi = start if initial.potential is None else initial.potential  # of a run that goes on
         first = replace(initial, potential=phi, fields=self._fields(mesh, phi, self._speed(mesh, phi)))
@@ -112,6 +116,11 @@ class HamiltonJacobiFlow(BaseFlow):
         assert state.potential is not None
         exact = hopf_lax(mesh, start, time)
         return float(np.abs(state.potential - exact).max() / max(float(np.ptp(exact)), 1e-300))
+
+    def _culprit(self, speed: Array) -> str:
+        """What makes the density not finite, and what helps."""
+        what = "finite" if np.isfinite(speed).all() else "not finite"
+        return f": the velocity grad_p H(grad phi) is {what}; use a shorter step or a less steep phi"
 
     def _speed(self, mesh: Mesh, phi: Array) -> Array:
         """grad_p H(grad phi).n of each face (face,)."""

@@ -17,7 +17,7 @@ from fvflow.mesh.grid import Grid
 from fvflow.mesh.location import cells_of
 from fvflow.mesh.openings import Openings, openings, unknown_name
 from fvflow.mesh.overlap import overlaps, transfer, transferred
-from fvflow.mesh.plot_cells import topology
+from fvflow.mesh.plot_cells import topology, topology_kind
 from fvflow.mesh.section import polygons, section
 from fvflow.mesh.ugrid_reader import Ugrid, stored_field, stored_time
 from fvflow.mesh.voronoi import Voronoi
@@ -57,6 +57,7 @@ __all__ = [
     "stored_field",
     "stored_time",
     "topology",
+    "topology_kind",
     "transfer",
     "transferred",
     "unknown_name",

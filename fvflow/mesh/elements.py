@@ -51,11 +51,16 @@ def import_library(name: str) -> Any:
 
     try:
         return import_module(name)
-    except ImportError as error:
-        remedy = f"install it with pip install -e '.[mesh]' in the folder of fvflow, or with pip install {name}"
-        raise CaseError(f"this mesh needs {name} ({error}); {remedy}") from None
-    except OSError as error:  # the library is installed, but a system library that it links to is not
-        raise CaseError(f"this mesh needs {name}, which does not load ({error}); install that system library") from None
+    except (ImportError, OSError) as error:
+        raise missing_library(name, error) from None
+
+
+def missing_library(name: str, error: ImportError | OSError) -> CaseError:
+    """The error for a library that cannot be imported, with the command that installs it."""
+    if isinstance(error, OSError):  # it is installed, but a system library that it links to is not
+        return CaseError(f"this mesh needs {name}, which does not load ({error}); install that system library")
+    remedy = f"install it with pip install -e '.[mesh]' in the folder of fvflow, or with pip install {name}"
+    return CaseError(f"this mesh needs {name} ({error}); {remedy}")
 
 
 def read_elements(path: Path, file_format: str | None = None, name: str | None = None) -> Elements:

@@ -2,40 +2,89 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from subprocess import DEVNULL
 
+from fvflow import system
 from fvflow.errors import CaseError
-from fvflow.input_files import admission, require_input
-from fvflow.mesh.elements import Elements, import_library, read_elements
+from fvflow.input_files import GIB, admission, require_input
+from fvflow.mesh import gmsh_program
+from fvflow.mesh.elements import Elements, missing_library, read_elements
 from fvflow.mesh.geo import harmless_script
 
 _CAD = (".step", ".stp", ".brep", ".iges", ".igs")  # gmsh imports these without its language
+SECONDS = 600
+"""Seconds of work in which gmsh has to mesh a geometry."""
+_LIBRARY_ERRORS = {gmsh_program.NO_LIBRARY: ImportError, gmsh_program.BROKEN_LIBRARY: OSError}
+_MOST = 2**62
+_BEFOREHAND = "mesh it beforehand by gmsh and give the .msh"
 _WANTED = "a .geo file, or a .msh file meshed before"
 
 
 def mesh_geometry(file: str | None, geometry: str | None, size: float) -> Elements:
     """The elements that gmsh generates from a .geo file, or from the text of one if `file` is None.
 
-    `size` is a factor on the mesh size. Imports gmsh and meshio; raises CaseError if gmsh cannot mesh the geometry, or
-    if the geometry does more than describe one (unless files are trusted, see `fvflow.input_files`).
+    `size` is a factor on the mesh size. Runs gmsh in a process of its own, which any signal can leave. It may take
+    `SECONDS` of work, the memory that is available, and as many bytes as the `Admission` allows. Imports meshio; raises
+    CaseError if gmsh cannot mesh the geometry within these limits, or if the geometry does more than describe one
+    (unless files are trusted, see `fvflow.input_files`).
     """
     name = "the geometry" if file is None else file
     with tempfile.TemporaryDirectory() as folder:
+        target, reason = Path(folder) / "mesh.msh", Path(folder) / "reason"
         source = _source(file, geometry, Path(folder))
-        gmsh = import_library("gmsh")
-        target = Path(folder) / "mesh.msh"
-        with _session(gmsh):
-            try:
-                _generate(gmsh, source, target, size, name)
-            except CaseError:
-                raise
-            except Exception as error:
-                raise CaseError(f"gmsh cannot mesh {name} ({str(error).strip() or 'no reason given'})") from None
+        free = system.available_memory()
+        memory = _MOST if math.isinf(free) else int(free)
+        task = {
+            "source": str(source),
+            "target": str(target),
+            "reason": str(reason),
+            "size": size,
+            "language": source.suffix.lower() not in _CAD or admission().trust,
+            "seconds": SECONDS,
+            "memory": memory,
+            "largest": admission().largest,
+            "parent": os.getpid(),
+        }
+        command = [
+            sys.executable,
+            "-P",
+            gmsh_program.__file__,
+            json.dumps(task),
+        ]  # -P: nothing of the working directory
+        try:
+            code = subprocess.run(command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL).returncode
+        except OSError as error:
+            raise CaseError(f"no process can be started to mesh {name} ({error.strerror}); {_BEFOREHAND}") from None
+        if code:
+            told = reason.read_text(encoding="utf-8") if reason.exists() else ""
+            raise _failure(name, code, told, memory)
         return read_elements(target, "gmsh", name)
+
+
+def _failure(name: str, code: int, told: str, memory: int) -> CaseError:
+    """The error for an exit code of the process and for what it told."""
+    if code in _LIBRARY_ERRORS:
+        return missing_library("gmsh", _LIBRARY_ERRORS[code](told))
+    if code == gmsh_program.REFUSED and told != gmsh_program.UNTOLD:
+        return CaseError(f"gmsh cannot mesh {name} ({told})")
+    if code == -getattr(signal, "SIGXCPU", 0):
+        return CaseError(
+            f"gmsh works for more than {SECONDS} s on {name}; shorten its loops, take a larger mesh size, or "
+            f"{_BEFOREHAND}"
+        )
+    if code == -getattr(signal, "SIGXFSZ", 0):
+        return CaseError(f"the mesh of {name} has more than {admission().largest / GIB:.3g} GiB; --largest allows more")
+    return CaseError(
+        f"gmsh gives up on {name}, or needs more than the {memory / GIB:.3g} GiB of memory that are free; {_BEFOREHAND}"
+    )
 
 
 def _source(file: str | None, geometry: str | None, folder: Path) -> Path:
@@ -78,62 +127,3 @@ def _trusted(file: str | None, geometry: str | None, folder: Path) -> Path:
     if source.suffix == ".geo" and not source.read_bytes().endswith(b"\n"):
         raise CaseError(f"{source}: its last line has no line end, so gmsh would ignore it; end it")
     return source
-
-
-@contextlib.contextmanager
-def _session(gmsh: Any) -> Iterator[None]:
-    """A session of gmsh: one of our own, or another model in the session that the caller has open."""
-    if not gmsh.isInitialized():
-        gmsh.initialize(["gmsh", "-v", "0"], readConfigFiles=False, interruptible=False)
-        try:
-            yield
-        finally:
-            gmsh.finalize()
-        return
-    current = gmsh.model.getCurrent()
-    try:
-        yield
-    finally:
-        gmsh.model.remove()
-        gmsh.model.setCurrent(current)
-
-
-def _generate(gmsh: Any, source: Path, target: Path, size: float, name: str) -> None:
-    """Mesh the geometry in `source` and write the mesh to `target`."""
-    gmsh.option.setNumber("General.Terminal", 0)
-    _open(gmsh, source, name)
-    gmsh.option.setNumber("General.AbortOnError", 2)
-    if gmsh.model.getDimension() < 2:
-        raise CaseError(f"{name} has neither surfaces nor volumes; add some to mesh")
-    gmsh.option.setNumber("Mesh.MeshSizeFactor", size * gmsh.option.getNumber("Mesh.MeshSizeFactor"))
-    gmsh.option.setNumber("Mesh.Binary", 1)
-    gmsh.option.setNumber("Mesh.MshFileVersion", 4.1)
-    gmsh.option.setNumber("Mesh.SaveAll", 0)
-    gmsh.model.mesh.generate(gmsh.model.getDimension())
-    gmsh.write(str(target))
-
-
-def _open(gmsh: Any, source: Path, name: str) -> None:
-    """Read the geometry; raises CaseError with the first error of gmsh.
-
-    gmsh may not stop at it: its parser would take what it left unread for the beginning of the next file.
-    """
-    if source.suffix.lower() in _CAD and not admission().trust:
-        gmsh.model.add("geometry")
-        gmsh.model.occ.importShapes(str(source))
-        gmsh.model.occ.synchronize()
-        return
-    gmsh.option.setNumber("General.AbortOnError", 0)
-    verbosity = gmsh.option.getNumber("General.Verbosity")
-    gmsh.option.setNumber("General.Verbosity", 1)  # errors are logged, and only they
-    gmsh.logger.start()
-    try:
-        gmsh.open(str(source))
-    finally:
-        log = gmsh.logger.get()
-        gmsh.logger.stop()
-        gmsh.option.setNumber("General.Verbosity", verbosity)
-    for line in log:
-        if line.startswith("Error"):
-            reason = line.partition(": ")[2].replace(str(source), source.name)
-            raise CaseError(f"gmsh cannot mesh {name} ({reason})")

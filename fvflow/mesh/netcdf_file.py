@@ -89,6 +89,13 @@ class NetCDFFile:
         """The lengths of the dimensions of a variable."""
         return tuple(self._variable(name).shape)
 
+    def itemsize_of(self, name: str) -> int:
+        """Bytes of a value of a variable, which has to hold numbers."""
+        kind = np.dtype(self._variable(name).dtype)
+        if kind.kind not in "iuf":
+            raise self.incomplete(f"{name} does not hold numbers")
+        return int(kind.itemsize)
+
     def has_attribute(self, variable: str, name: str) -> bool:
         """Whether a variable has an attribute."""
         return name in self._variable(variable).ncattrs()

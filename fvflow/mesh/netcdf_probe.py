@@ -99,7 +99,7 @@ if __name__ == "__main__":
     except ImportError:
         sys.exit(0)  # the caller will find out
     except BaseException as fault:
-        text = " ".join(str(fault).split())[:200]
+        text = " ".join(str(getattr(fault, "strerror", None) or fault).split())[:200]
         os.write(1, (text or type(fault).__name__).encode("ascii", "backslashreplace"))
         os._exit(_DAMAGED)
     os._exit(0)  # the libraries may crash when they close a damaged file

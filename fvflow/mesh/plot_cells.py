@@ -37,6 +37,11 @@ def topology(mesh: Mesh) -> tuple[str, Index]:
     return "Mixed", freeze_index(rows[rows >= 0])
 
 
+def topology_kind(dimension: int, shape: tuple[int, ...]) -> str | None:
+    """The XDMF topology type that belongs to the shape of an array of `topology`; None if there is none."""
+    return "Mixed" if len(shape) == 1 else _UNIFORM.get((dimension, *shape[1:]))  # type: ignore[arg-type]
+
+
 def _without_wedges(corners: Index) -> Index:
     """The cells (cell, corner), wedges as degenerate hexahedra."""
     sizes = (corners >= 0).sum(axis=1)

@@ -3,7 +3,7 @@
 from fvflow.steppers.base import GROWTH, EmbeddedStep, GradientStepperBase, LinearStepperBase, Step
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.exponential import Chebyshev, Uniformisation
-from fvflow.steppers.finite import FiniteCheck, finite_check
+from fvflow.steppers.finite import FiniteCheck, finite_check, require_finite
 from fvflow.steppers.gradient_euler import GradientImplicitEuler
 from fvflow.steppers.jko import JKO, LJKO
 from fvflow.steppers.linear import CrankNicolson, ImplicitEuler, TrBdf2
@@ -40,4 +40,5 @@ __all__ = [
     "TrBdf2",
     "Uniformisation",
     "finite_check",
+    "require_finite",
 ]

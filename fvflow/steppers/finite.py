@@ -1,4 +1,4 @@
-"""Densities that are not finite, found in the step where they appear and traced to a term of the equation."""
+"""Cell values that are not finite, found in the step where they appear and traced to a term of the equation."""
 
 from __future__ import annotations
 
@@ -36,26 +36,34 @@ def finite_check(problem: Terms | None = None) -> FiniteCheck:
     """
 
     def check(before: State, after: State) -> None:
-        with np.errstate(all="ignore"):
-            if np.isfinite(after.density.sum()):
-                return
-        finite = np.isfinite(after.density)
-        if finite.all():  # each value is finite and their sum is not
-            cell, became = int(np.argmax(np.abs(after.density))), "too large for a sum over the cells"
-        else:
-            cell = int(np.argmin(finite))
-            became = f"{after.density[cell]}"
-        place = term = ""
-        if problem is not None:
-            at = zip("xyz", problem.mesh.centre[cell], strict=False)
-            place = f" ({', '.join(f'{axis} = {part:.6g}' for axis, part in at)})"
-            term = f": {_culprit(problem, before, after.time)}"
-        raise NumericsError(
-            f"the density became {became} in cell {cell}{place} at t = {after.time:g}, step {after.step}{term}; use a "
-            "shorter step or an implicit method"
-        )
+        def why() -> str:
+            term = "" if problem is None else f": {_culprit(problem, before, after.time)}"
+            return f"{term}; use a shorter step or an implicit method"
+
+        require_finite("the density", after.density, after, None if problem is None else problem.mesh, why)
 
     return check
+
+
+def require_finite(name: str, values: Array, after: State, mesh: Mesh | None, why: Callable[[], str]) -> None:
+    """Raise NumericsError if the values (cell,) after a step are not finite, or their sum is not.
+
+    The error tells the cell, its centre if there is a mesh, time and step, and ends in what `why` returns.
+    """
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    finite = np.isfinite(values)
+    if finite.all():  # each value is finite and their sum is not
+        cell, became = int(np.argmax(np.abs(values))), "too large for a sum over the cells"
+    else:
+        cell = int(np.argmin(finite))
+        became = f"{values[cell]}"
+    place = ""
+    if mesh is not None:
+        at = zip("xyz", mesh.centre[cell], strict=False)
+        place = f" ({', '.join(f'{axis} = {part:.6g}' for axis, part in at)})"
+    raise NumericsError(f"{name} became {became} in cell {cell}{place} at t = {after.time:g}, step {after.step}{why()}")
 
 
 def _culprit(problem: Terms, before: State, time: float) -> str:
