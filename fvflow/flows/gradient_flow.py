@@ -10,8 +10,8 @@ import numpy as np
 from annotated_types import MinLen
 
 from fvflow.energies import Energy, TotalEnergy
-from fvflow.errors import CaseError
-from fvflow.fields import Drift, Kernel, Parameters, sum_of
+from fvflow.errors import CaseError, placed
+from fvflow.fields import Drift, Kernel, Parameters, as_function, sum_of
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
@@ -59,8 +59,9 @@ class WassersteinFlow(BaseFlow):
 
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""
-        parts = [part.external_potential for part in self.energy]
-        return Drift(sum_of([part for part in parts if part is not None]), parameters=parameters)
+        parts = [(index, part.external_potential) for index, part in enumerate(self.energy)]
+        given = (as_function(part, "flow", "energy", index) for index, part in parts if part is not None)
+        return Drift(sum_of(tuple(given)), parameters=parameters)
 
     def diffusion(self) -> float:
         """Sum of the eps of the entropies."""
@@ -83,7 +84,11 @@ class WassersteinFlow(BaseFlow):
 
         Without diffusion the mass may gather in a point. The least entropy that keeps it about a cell wide is told.
         """
-        total = TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy))
+        terms = []
+        for index, part in enumerate(self.energy):
+            with placed("flow", "energy", index):
+                terms.append(part.on(mesh, parameters))
+        total = TotalEnergy(mesh.volume, tuple(terms))
         if not any(part.strictly_convex for part in self.energy):
             least = _resolved_entropy(mesh, total)
             advice = f" ({least:.2g} keeps a mass of 1 about a cell of this mesh wide)" if least > 0 else ""
