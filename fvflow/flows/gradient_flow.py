@@ -18,7 +18,8 @@ from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientStepper, finite_check
-from fvflow.times import Times
+from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
+from fvflow.times import TimeGrid, Times
 
 _LEAST_DIFFUSION = 1e-16  # smallest epsilon that double precision sees, relative to the range of the potential
 _AT_WALL = 0.5  # h |Lap x| of a cell beside a wall, which is 0 inside and 1 at the walls of a grid
@@ -116,6 +117,13 @@ class WassersteinFlow(BaseFlow):
     def positive_step(self, problem: GradientFlow) -> float:
         """The longest step that keeps every density non-negative; 0 if there is none."""
         return self.stepper.positive_step(problem)
+
+    def error_in_time(self, problem: GradientFlow, times: TimeGrid) -> TimeErrorMonitor | None:
+        """By halved steps, if the steps are given and this is known to hold for the stepper."""
+        stepper = self.stepper
+        if not stepper.halves_tell_error or times.adaptive is not None:
+            return None
+        return HalvedStepMonitor(problem.mesh.volume, int(stepper.order), lambda: stepper.start(problem), times.stop)
 
     def may_ring(self, problem: GradientFlow) -> bool:
         """Whether the stepper is not monotone."""

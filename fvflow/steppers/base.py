@@ -52,6 +52,8 @@ class LinearStepperBase:
     """Whether steps of any length keep the order of two densities, with a monotone flux, so that nothing can ring."""
     error_constant: ClassVar[float | None] = None
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
+    halves_tell_error: ClassVar[bool] = False
+    """Whether the last step and two of half its length tell the error of a run in steps of given length."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 
@@ -135,6 +137,8 @@ class GradientStepperBase:
     """The density on a face, for `describe`: limited, upwind or centred."""
     monotone: ClassVar[bool] = False
     """Whether no step of any length makes a density ring."""
+    halves_tell_error: ClassVar[bool] = False
+    """Whether the last step and two of half its length tell the error of a run in steps of given length."""
     certified: ClassVar[bool] = False
     """Whether it proves how far each step is from its minimum: the figure `step_gap`."""
 

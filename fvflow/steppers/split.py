@@ -25,6 +25,7 @@ class SplitEuler(LinearStepperBase):
 
     kind: Literal["split-euler"] = "split-euler"
     monotone = True
+    halves_tell_error = True
     order = 1
 
     @property
