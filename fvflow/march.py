@@ -14,8 +14,9 @@ from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
+from fvflow.saves import ROUND_OFF
 from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
-from fvflow.times import ROUND_OFF, TimeGrid, Times
+from fvflow.times import TimeGrid, Times
 
 _SHORTEST = 1e-6  # relative to the first step to try: the shortest adaptive step by default
 

@@ -109,11 +109,10 @@ class RunStatistics:
         *,
         energy_each_step: bool,
         may_ring: bool = False,
-        error_in_time: tuple[int, float] | None = None,
+        time_error: TimeErrorMonitor | None = None,
         span: float = 0.0,
     ) -> RunStatistics:
         """The statistics at the start of a run."""
-        time_error = None if error_in_time is None else TimeErrorMonitor(problem.mesh.volume, *error_in_time)
         made = RunStatistics(
             problem.mesh,
             time=initial.time,

@@ -7,16 +7,15 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Gt
 
 from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError
+from fvflow.saves import ROUND_OFF, GeometricSaves, Saves
 
-ROUND_OFF = 1e-9  # relative difference below which two times count as equal
 MOST_STEPS = 10**9
-_MOST_LISTED = 10**6  # saves of a list
 
 
 class TimeGrid:
@@ -102,24 +101,6 @@ class SingleFrame(TimeGrid):
 
 
 @dataclass(frozen=True)
-class GeometricSaves:
-    """Saves at the start plus `first`, `first` ratio, `first` ratio^2, ..., and at the end."""
-
-    first: Annotated[float, Gt(0)]
-    """Time from the start to the first save."""
-    ratio: Annotated[float, Gt(1)]
-    """Ratio of the time from the start to a save to that of the one before."""
-    kind: Literal["geometric"] = "geometric"
-
-    def times(self, start: float, end: float) -> tuple[float, ...]:
-        """The saved times between start and end."""
-        count = math.ceil(math.log((end - start) / self.first * (1 - ROUND_OFF)) / math.log(self.ratio))
-        if count > _MOST_LISTED:
-            raise CaseError(f"ratio {self.ratio:g} makes {count} saves; use one further above 1")
-        return tuple(start + self.first * self.ratio**power for power in range(max(count, 0)))
-
-
-@dataclass(frozen=True)
 class Times(TimeGrid):
     """From `start` to `end` in steps of at most `step`, or in steps chosen by their error, saved every `save`.
 
@@ -148,13 +129,10 @@ class Times(TimeGrid):
             raise CaseError(f"end {self.end:g} has to be above start {self.origin:g}: both are times of the clock")
         if self.first > self.span * (1 + ROUND_OFF):
             raise CaseError(f"step {self.first:g} is longer than {self._run}; make it shorter")
-        if isinstance(self.save, float | int) and self.save > self.span * (1 + ROUND_OFF):
-            raise CaseError(f"save {self.save:g} is longer than {self._run}; make it shorter or leave it out")
-        if isinstance(self.save, GeometricSaves) and self.save.first > self.span * (1 + ROUND_OFF):
-            raise CaseError(f"first {self.save.first:g} is longer than {self._run}; make it shorter")
+        self._saves.check(self.span, self._run)
         if self.adaptive is not None:
             self.adaptive.check(self.span, self._run)
-        shortest = min(self.first, self.save if isinstance(self.save, float | int) else self.first)
+        shortest = min(self.first, self._interval)
         if not self.span / shortest < MOST_STEPS:
             raise CaseError(f"{self._run} is more than {MOST_STEPS:.0e} steps or saves away; make them longer")
         _ = self._listed  # refuses times that are out of order
@@ -178,20 +156,15 @@ class Times(TimeGrid):
         """The same with this start, unless a start is given."""
         return self if self.start is not None else replace(self, start=time)
 
+    @property
+    def _saves(self) -> Saves:
+        return Saves.of(self.save)
+
     @cached_property
     def _listed(self) -> tuple[float, ...] | None:
         """All saved times if they are not equally spaced, else None; raises CaseError if they are out of order."""
-        if isinstance(self.save, GeometricSaves):
-            between = self.save.times(self.origin, self.end)
-        elif isinstance(self.save, tuple):
-            between = self.save
-            if not all(before < after for before, after in pairwise(between)):
-                raise CaseError(f"the times in save {list(between)} have to rise")
-            if between and not (self.origin <= between[0] and between[-1] <= self.end):
-                raise CaseError(
-                    f"the times in save {list(between)} have to be between {self.origin:g} and {self.end:g}"
-                )
-        else:
+        between = self._saves.listed(self.origin, self.end)
+        if between is None:
             return None
         inner = tuple(float(time) for time in between if self.origin < time < self.end)
         return (self.origin, *inner, float(self.end))
@@ -221,14 +194,14 @@ class Times(TimeGrid):
     @property
     def _interval(self) -> float:
         """The time between equally spaced saves."""
-        return self.save if isinstance(self.save, float | int) else self.span
+        return self._saves.interval(self.span)
 
     @property
     def saves(self) -> int:
         """Number of saved times after the start."""
         if self._listed is not None:
             return len(self._listed) - 1
-        return 1 if self.save is None else self._count(self.span, self._interval)
+        return max(1, self._count(self.span, self._interval))
 
     def save_time(self, index: int) -> float:
         """Saved time t_index; index 0 is the start."""

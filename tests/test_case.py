@@ -144,11 +144,50 @@ def test_an_override_at_fault_is_told_with_the_key(overrides, message):
 
 
 def test_an_override_that_may_be_innocent_is_not_blamed():
-    """The potential is at fault, but the flow is where that is found."""
-    text = GOOD.replace("0.5*k*x**2", "log(x)")
+    """The mean is at fault, but the density is where that is found."""
+    text = re.sub(r"initial: .*", "initial: {kind: gaussian, mean: [50], covariance: [[0.3]]}", GOOD)
     with pytest.raises(CaseError) as caught:
-        Case.parse(text, "f.yaml", {"flow.epsilon": "0.5", "times.end": "2"}).prepare()
-    assert re.match(r"f\.yaml:\d+:\d+: flow: log\(x\) is nan .* \(with --set flow\.epsilon=0\.5\)\n", str(caught.value))
+        Case.parse(text, "f.yaml", {"initial.mass": "2", "times.end": "2"}).prepare()
+    assert re.match(r"f\.yaml:\d+:\d+: initial: 100 % .* \(with --set initial\.mass=2\)\n", str(caught.value))
+
+
+PLACES = {
+    "potential: log(x)": "log(x) is nan",
+    "velocity: [1 + log(x)]": "1 + log(x) is nan",
+    "velocity: [1, 2]": "velocity has 2 components",
+    "stream: x": "a stream function needs two dimensions",
+    "potential: {kind: table, file: none.csv}": "none.csv: ",
+}
+
+
+@pytest.mark.parametrize("line", PLACES)
+def test_what_is_found_on_the_mesh_is_placed_at_its_key(line, tmp_path):
+    """Not at the flow, whose other keys are innocent."""
+    text = re.sub(r"potential: .*\}", line + "}", GOOD)
+    assert line in text
+    with pytest.raises(CaseError) as caught:
+        Case.parse(text, str(tmp_path / "f.yaml"), {"flow.epsilon": "0.5"}).prepare()
+    key, value = line.split(": ", 1)
+    key, value = (key + ".0", value[1:]) if PLACES[line].startswith("1 +") else (key, value)
+    row = next(number for number, each in enumerate(text.splitlines(), 1) if line in each)
+    column = text.splitlines()[row - 1].index(value) + 1
+    assert f"f.yaml:{row}:{column}: flow.{key}: " in str(caught.value)
+    assert PLACES[line] in str(caught.value)
+    assert "--set" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [("potential", "potential: log(x)"), ("interaction", "kernel: x"), ("porous-medium", "exponent: 0.1")],
+)
+def test_what_is_found_of_an_energy_is_placed_at_its_key(kind, line):
+    mesh = "mesh: {kind: box, lower: [-1, -1], upper: [1, 1], cells: [8, 8]}\n"
+    flow = f"flow: {{kind: gradient-flow, energy: [{{kind: entropy, epsilon: 1}}, {{kind: {kind}, {line}}}]}}\n"
+    rest = "initial: {kind: uniform}\ntimes: {end: 1, step: 1}\n"
+    with pytest.raises(CaseError) as caught:
+        Case.parse(mesh + flow + rest, "f.yaml").prepare()
+    key = line.partition(": ")[0]
+    assert str(caught.value).startswith(f"f.yaml:2:{flow.index(line) + len(key) + 3}: flow.energy.1.{key}: ")
 
 
 @pytest.mark.parametrize(

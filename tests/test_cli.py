@@ -116,6 +116,16 @@ def test_a_directory_that_may_not_be_written_exits_5(tmp_path):
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
+def test_the_steps_before_a_resume_are_told_apart(tmp_path):
+    """The seconds beside them are those since then."""
+    short = ("--set", "times={end: 0.1, step: 0.01}", "--set", "checks={}")
+    assert re.search(r"steps +10 to t = 0\.1 in \d", call("run", OU, *short, cwd=tmp_path).stdout)
+    resumed = call("resume", "ou-1d.nc", "--until", "0.25", cwd=tmp_path).stdout
+    assert re.search(r"steps +25 to t = 0\.25, 15 of them since the resume, in \d", resumed)
+    last = json.loads(call("resume", "ou-1d.nc", "--until", "0.3", "--json", cwd=tmp_path).stdout)
+    assert (last["steps"], last["steps_since_resume"]) == (30, 5)
+
+
 @pytest.mark.parametrize(("number", "code"), [*SIGNALS, SIGNALS[1]])
 def test_signals_stop_the_run_and_its_result_goes_on(number, code, tmp_path):
     """With a frame in every step the signal mostly arrives amid a write; still no frame is half there."""
@@ -335,6 +345,11 @@ def test_plot_draws_what_it_is_asked_for(tmp_path):
     assert [text for text in texts if text.startswith("t = ")] == ["t = 0", "t = 0.5", "t = 2"]
     assert call("plot", "mine.nc", "--frames", "2", cwd=tmp_path).returncode == 0
     assert (tmp_path / "mine.png").stat().st_size > 3000
+    early = ("--set", "checks={}", "--set", "times={start: -1.5, end: 0, step: 0.1, save: 0.5}", "-o", "early.nc")
+    call("run", "mine.yaml", *early, cwd=tmp_path)
+    assert call("plot", "early.nc", "--frames", "-1.5,-.5e0,0", "-o", "p.svg", cwd=tmp_path).returncode == 0
+    texts = re.findall(r"<!-- (.*) -->", (tmp_path / "p.svg").read_text())
+    assert [text for text in texts if text.startswith("t = ")] == ["t = -1.5", "t = -0.5", "t = 0"]
     for wrong, code in (("x", 2), ("0,", 2), ("0", 3), ("0,9", 3)):
         refused = call("plot", "mine.nc", "--frames", wrong, cwd=tmp_path)
         assert (refused.returncode, "Traceback" in refused.stderr) == (code, False), wrong

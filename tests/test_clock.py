@@ -8,7 +8,8 @@ import pytest
 import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
-from fvflow.times import GeometricSaves, Times
+from fvflow.saves import GeometricSaves
+from fvflow.times import Times
 
 DRIVEN = """
 mesh: {kind: box, lower: [-2.5], upper: [2.5], cells: [100]}

@@ -229,9 +229,18 @@ def test_a_file_on_a_smaller_mesh_loses_no_mass_without_a_word(tmp_path):
     assert any("outside the mesh" in remark for remark in cut.remarks())
 
 
+def off_sphere(points):
+    """How far points (point, dim) are from one sphere, relative to its radius: |p|^2 - 2 p.m = r^2 - |m|^2."""
+    near = points - points.mean(axis=0)
+    matrix = np.column_stack([2 * near, np.ones(len(near))])
+    solution = np.linalg.lstsq(matrix, (near**2).sum(axis=1), rcond=None)[0]
+    distance = np.linalg.norm(near - solution[:-1], axis=1)
+    return np.ptp(distance) / distance.max()
+
+
 @pytest.mark.parametrize("name", MESHES)
 def test_a_spike_keeps_its_place(name):
-    """The mean is the point, with at most 2^d cells on grids and d + 1 on other meshes."""
+    """The mean is the point, with at most 2^d cells on grids, and on other meshes d + 1 or the cells on one sphere."""
     mesh = MESHES[name]()
     random = np.random.default_rng(5)
     for _ in range(20):
@@ -245,7 +254,10 @@ def test_a_spike_keeps_its_place(name):
         mass = mesh.volume * kind.sample(mesh, {})
         assert mass.min() >= 0
         assert mass.sum() == pytest.approx(1.0, abs=1e-14)
-        assert (mass > 0).sum() <= (2**mesh.dimension if mesh.edges is not None else mesh.dimension + 1)
+        corners = mesh.centre[mass > 0]
+        if len(corners) > (2**mesh.dimension if mesh.edges is not None else mesh.dimension + 1):
+            assert mesh.edges is None
+            assert off_sphere(corners) <= 1e-8, "corners that no simplex may be chosen of"
         if not coverage(kind, mesh).note:
             np.testing.assert_allclose(mass @ mesh.centre, at, atol=1e-10 * np.ptp(mesh.points, axis=0).max())
 
@@ -344,3 +356,29 @@ def test_the_bound_of_what_is_outside_is_one(name):
         assert found.deviation > 0.25 or width < 0.4
         if found.deviation > 0.25:
             assert found.off_mesh == pytest.approx(outside, abs=0.04)
+
+
+@pytest.mark.parametrize("at", [(-0.9997, -0.9860), (-1.0, -1.0), (0.3, 0.2), (0.0, 0.0), (0.5, 0.0)])
+def test_round_off_chooses_no_triangulation_of_a_spike(at):
+    """Four centres on a circle have two; a translation of the mesh once chose the other one."""
+    points, cells = acute(1)
+    meshes = [mesh_from_cells(-2 + 4 * points + shift, cells) for shift in ((0.0, 0.0), (58.0, 61.0), (-7.1, 3.3))]
+    first, *others = (
+        mesh.volume * Spike(tuple(np.add(at, mesh.points.min(axis=0) + 2.0))).sample(mesh, {}) for mesh in meshes
+    )
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=0, atol=1e-9)
+    assert first @ meshes[0].centre == pytest.approx(at, abs=1e-12)
+
+
+def test_centres_on_one_circle_share_a_spike_alike():
+    """A ring of cells about the point: each of them, by symmetry, has the same part."""
+    side = np.linspace(0, 2 * np.pi, 9)[:-1]
+    ring = np.concatenate([radius * np.stack([np.cos(side), np.sin(side)], axis=1) for radius in (1.0, 2.0)])
+    cells = [[i, (i + 1) % 8, 8 + (i + 1) % 8, 8 + i] for i in range(8)]
+    cells.append([0, 1, 2, 3, 4, 5, 6, 7])
+    padded = np.array([cell + [-1] * (8 - len(cell)) for cell in cells])
+    mesh = mesh_from_cells(ring, padded, centroids=True)
+    mesh_mass = mesh.volume * Spike((0.4, 0.0)).sample(mesh, {})
+    assert mesh_mass @ mesh.centre == pytest.approx((0.4, 0.0), abs=1e-12)
+    assert mesh_mass[0] == pytest.approx(mesh_mass[7], abs=1e-12)

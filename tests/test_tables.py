@@ -11,7 +11,8 @@ import pytest
 from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, OutputError
-from fvflow.fields import ArrayTable, ArrayTableDensity, ExpressionDensity, Gaussian, Table
+from fvflow.exact import Facts
+from fvflow.fields import ArrayTable, ArrayTableDensity, Drift, ExpressionDensity, Gaussian, Table
 from fvflow.fields.grid_values import GridValues
 from fvflow.flows import FokkerPlanckFlow, HamiltonJacobiFlow
 from fvflow.input_files import Admission, admitting
@@ -528,3 +529,62 @@ def test_files_and_arrays_beyond_the_limit_are_not_read(folder):
 
 def test_a_potential_may_be_left_out_or_null(folder):
     close(read(folder, flow__potential="null").run(), read(folder, flow__potential="0").run())
+
+
+MESH_AROUND = {d: Box((-1.0,) * d, (1.0,) * d, (5,) * d).build() for d in (1, 2, 3)}
+
+
+def tent(dimension, nodes=41):
+    """A table of the product of 1 - |x_i| over [-1, 1]^d; the share beyond x = c > 0 is (1 - c)^2/2."""
+    axes = [np.linspace(-1, 1, nodes)] * dimension
+    return ArrayTable(axes, evaluated("*".join(f"(1 - abs({letter}))" for letter in "xyz"[:dimension]), axes))
+
+
+def off_mesh(table, mesh):
+    kind = ArrayTableDensity(table, mass=1.0)
+    return kind.coverage(Facts(mesh, Drift(), 1.0, 1.0, kind), None, 1.0).off_mesh
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_the_share_of_a_table_beyond_a_grid_is_exact(dimension):
+    cut = 0.93
+    mesh = Box((-1.5,) * dimension, (cut, *(2.0,) * (dimension - 1)), (17, 9, 8)[:dimension]).build()
+    assert off_mesh(tent(dimension), mesh) == pytest.approx((1 - cut) ** 2 / 2, rel=1e-10)
+    assert off_mesh(tent(dimension), MESH_AROUND[dimension]) == 0.0
+
+
+def test_the_share_of_a_cubic_table_is_that_of_its_splines():
+    """1 - x^2 over [-1, 1] beyond 0.9: (2/3 - 0.9 + 0.9^3/3)/(4/3)."""
+    axis = np.linspace(-1, 1, 11)
+    table = ArrayTable([axis], 1 - axis**2, "cubic")
+    share = (2 / 3 - 0.9 + 0.9**3 / 3) / (4 / 3)
+    assert off_mesh(table, Box((-2.0,), (0.9,), (13,)).build()) == pytest.approx(share, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in meshes.SHAPES if name not in ("solids", "mixed", "quadrilaterals")])
+def test_the_share_beyond_a_mesh_that_is_no_grid(name):
+    """A tent about a corner of a box has 1 - 2^-d of its mass outside, and nodes on the walls, so that none is cut."""
+    mesh = meshes.SHAPES[name]()
+    lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    assert mesh.volume.sum() == pytest.approx(np.prod(upper - lower)), "the domain is a box"
+    d, half = mesh.dimension, 0.3 * float((upper - lower).min())
+    axes = [half * np.linspace(-1, 1, 9)] * d
+    values = evaluated("*".join(f"({half} - abs({letter}))" for letter in "xyz"[:d]), axes)
+    found = off_mesh(ArrayTable([axis + a for axis, a in zip(axes, lower, strict=True)], values), mesh)
+    assert found == pytest.approx(1 - 0.5**d, rel=1e-9)
+    inside = off_mesh(ArrayTable([axis + 1.5 * half + a for axis, a in zip(axes, lower, strict=True)], values), mesh)
+    assert inside <= 1e-12
+
+
+def test_a_table_beyond_the_mesh_is_told_refused_or_cut_off(folder):
+    """Half of 1 + x^2 over [-2, 2] is beyond x = 0; of the other table a little, which is told."""
+    with pytest.raises(CaseError, match=r"50 % of the density is outside the mesh, at most 0.1 %"):
+        read(folder, mesh__upper="[0]", mesh__cells="[20]", initial="{kind: table, file: R.csv, mass: 1}").prepare()
+    cut = {"mesh__upper": "[0]", "mesh__cells": "[20]", "initial": "{kind: table, file: R.csv, mass: 1, truncate: 0.6}"}
+    assert "50 % of the initial density is outside the mesh and cut off" in read(folder, **cut).prepare().remarks()
+    assert read(folder, **cut).run().attrs["initial_off_mesh"] == pytest.approx(0.5)
+    write_csv(folder / "D.csv", LINE, 1e-5 * (LINE[0] > 1.05) + (np.abs(LINE[0]) < 0.95))
+    told = read(folder, mesh__upper="[1]", initial="{kind: table, file: D.csv, mass: 1}").prepare()
+    (density,) = told.densities
+    assert 1e-6 < density.coverage.off_mesh < 1e-3
+    assert any("outside the mesh" in sentence for sentence in told.remarks())

@@ -161,7 +161,7 @@ def _require_covered(coverage: Coverage, truncate: float) -> None:
     """Refuse a density of which more than a share is outside the mesh, or whose width is lost: CaseError."""
     if coverage.deviation < _COARSEST * (1.0 - _ROUND_OFF):
         raise CaseError(
-            f"the smallest {coverage.measure} of the density is {coverage.deviation:.2g} cells, and at least "
+            f"the smallest {coverage.measure} of the density is {coverage.deviation:.3g} cells, and at least "
             f"{_COARSEST:g} are needed, or the mesh does not hold its variance; use smaller cells, or "
             f"{coverage.instead}"
         )

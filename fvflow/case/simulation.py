@@ -54,7 +54,7 @@ class Simulation:
             self.reference,
             energy_each_step=flow.energy_each_step,
             may_ring=flow.may_ring(problem),
-            error_in_time=flow.error_in_time(problem, self.times),
+            time_error=flow.error_in_time(problem, self.times),
             span=self.times.stop - self.initial.time,
         )
 

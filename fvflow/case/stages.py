@@ -23,11 +23,11 @@ class Stages:
         self._faults += faults
 
     def run(self, path: Path, build: Callable[[], T]) -> T | None:
-        """What `build` makes, None if it refuses: an error becomes a fault at the path of the case."""
+        """What `build` makes, None if it refuses: an error becomes a fault at its own place, or at the path."""
         try:
             return build()
         except (CaseError, NumericsError) as error:
-            self._faults.append(Fault(path, str(error)))
+            self._faults.append(Fault(error.place or path, str(error)))
         except MemoryError:
             self._faults.append(Fault(path, "not enough memory for this many cells; use fewer"))
         return None

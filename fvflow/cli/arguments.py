@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fvflow.input_files import GIB, Admission
+
+_NEGATIVE, _OPTION = re.compile(r"-\.?\d"), re.compile(r"--[a-z][a-z-]*")
 
 
 def add_case(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +69,21 @@ def _gibibytes(text: str) -> int:
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a number of GiB > 0, got {text!r}") from None
     return round(size)
+
+
+def with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with values that begin with a minus sign joined to their options: argparse takes them for options.
+
+    >>> with_negative_values(["plot", "r.nc", "--frames", "-1,0", "--", "-1"])
+    ['plot', 'r.nc', '--frames=-1,0', '--', '-1']
+    """
+    joined: list[str] = []
+    for argument in arguments:
+        if _NEGATIVE.match(argument) and joined and _OPTION.fullmatch(joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def frames_or_times(text: str) -> dict[str, Any]:

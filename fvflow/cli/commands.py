@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
-from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times
+from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
 from fvflow.cli.loading import load_case
 from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
@@ -27,6 +27,7 @@ from fvflow.interruptible import threads_left_working
 
 if TYPE_CHECKING:
     from fvflow.case import Case
+    from fvflow.dataset import Tree
 
 EXIT_BUG, EXIT_CHECK = 1, 6
 _EXITS = "exit codes: 0 ok, 1 bug, 2 usage, 3 bad case, 4 numerics, 5 input/output, 6 a check missed, 130/143 stopped"
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
     options.signals = Signals()
     code = _guarded(options)
     if threads_left_working():  # in compiled code, which a shutdown in order would wait for
@@ -172,24 +173,26 @@ def _resume(options: argparse.Namespace) -> int:
         return _written(options, found.case, found.path, checkpoint=found.checkpoint, lock=found.lock)
 
 
-def _written(options: argparse.Namespace, case: Case, path: Path, **how: Any) -> int:
-    """Run a case into a file, and say how it went."""
+def _written(options: argparse.Namespace, case: Case, path: Path, *, checkpoint: Tree | None = None, **how: Any) -> int:
+    """Run a case into a file, from a checkpoint if there is one, and say how it went."""
     from fvflow.march import Watchers
 
     started = time.perf_counter()
     simulation = case.prepare()
     signals: Signals = options.signals
     with progress_display(simulation.initial.time, simulation.times.stop, options.quiet) as display, signals.deferred():
-        figures = case.write(path, Watchers(signals, display), simulation, say, **how)
+        figures = case.write(path, Watchers(signals, display), simulation, say, checkpoint=checkpoint, **how)
     for sentence in simulation.remarks():
         say(f"fvflow: {sentence}")
     missed = case.checks.missed(figures)
+    before = None if checkpoint is None else int(checkpoint["state"]["step"])
     wall = time.perf_counter() - started
     if options.json:
         result = {"output": str(path), **figures, "wall_s": round(wall, 3)}
+        result |= {} if before is None else {"steps_since_resume": figures["steps"] - before}
         print_json({**result, "remarks": simulation.remarks(), "checks_missed": [check.sentence for check in missed]})
     elif not options.quiet:
-        rows = run_rows(case, simulation, path, figures, wall, missed)
+        rows = run_rows(case, simulation, path, figures, wall, missed, before)
         print_table(case.title or path.stem, list(rows))
     for check in missed:
         say(f"fvflow: {check.sentence}")

@@ -27,13 +27,18 @@ def run_rows(
     figures: Mapping[str, Any],
     wall: float,
     missed: Sequence[MissedCheck],
+    before: int | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """The file, the steps, and the figures with their bounds, of a run that has just ended."""
+    """The file, the steps, and the figures with their bounds, of a run that has just ended.
+
+    `wall` are the seconds that it took, `before` the steps until it was resumed; None if it was not.
+    """
     count = simulation.times.saves + 1
     frames = f"{count} frames" if count > 1 else "1 frame"
     yield "result", f"{path} (+ {path.with_suffix('.xmf2').name} for ParaView), {frames}"
     steps = f"{figures['steps']} to t = {figures['time']:g}" if count > 1 else "none"
-    yield "steps", f"{steps} in {wall:.2f} s"
+    since = "" if before is None else f", {figures['steps'] - before} of them since the resume,"
+    yield "steps", f"{steps}{since} in {wall:.2f} s"
     yield "positivity", simulation.positivity()
     bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
     failed = {check.name for check in missed}

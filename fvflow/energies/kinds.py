@@ -10,7 +10,7 @@ from annotated_types import Gt, Le
 from fvflow.energies.base import EnergyKind
 from fvflow.energies.interaction import InteractionTerm, convolution
 from fvflow.energies.terms import EntropyTerm, PotentialTerm, PowerTerm
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, placed
 from fvflow.fields import (
     Drift,
     Expression,
@@ -70,7 +70,9 @@ class Potential(EnergyKind):
 
     def on(self, mesh: Mesh, parameters: Parameters) -> PotentialTerm:
         """V rho in each cell, V at its centre; raises CaseError if V is not finite."""
-        return PotentialTerm(Drift(as_function(self.potential), parameters=parameters).cell_potential(mesh, 0.0))
+        drift = Drift(as_function(self.potential, "potential"), parameters=parameters)
+        drift = Drift(as_function(self.potential, "potential"), parameters=parameters)
+        return PotentialTerm(drift.cell_potential(mesh, 0.0))
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class PorousMedium(EnergyKind):
             raise CaseError(
                 f"exponent {self.exponent:g} is below {least:.3g} = 1 - 1/{mesh.dimension}: the energy is not convex "
                 "along geodesics and a JKO step has no unique minimum; use a larger exponent"
-            )
+            ).at("exponent")
         return PowerTerm(*self.power_laws[0])
 
     @property
@@ -154,7 +156,8 @@ class Interaction(EnergyKind):
     def on(self, mesh: Mesh, parameters: Parameters) -> InteractionTerm:
         """rho (W*rho)/2 in each cell; raises CaseError if the kernel is not even, or not finite away from 0."""
         (kernel,) = self.kernels(parameters)
-        return InteractionTerm(mesh.volume, convolution(kernel, mesh))
+        with placed("kernel"):
+            return InteractionTerm(mesh.volume, convolution(kernel, mesh))
 
     def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """(W,)."""

@@ -1,4 +1,4 @@
-"""How Gaussians lie on a mesh: what is outside, and how well the cells resolve them."""
+"""How Gaussians and tables lie on a mesh: what is outside, and how well the cells resolve it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import math
 import numpy as np
 
 from fvflow.fields.base import Coverage
+from fvflow.fields.grid_values import GridValues, Method
 from fvflow.fields.sampling import deviation_in_cells, gaussian_density
-from fvflow.mesh import Array, Mesh, cells_of
+from fvflow.mesh import Array, Grid, Mesh, cells_of, transfer
+
+_MOST_CELLS = 2**17  # of a table, for its overlap with a mesh; more are joined
 
 
 def gaussian_coverage(mesh: Mesh, mean: Array, covariance: Array) -> Coverage:
@@ -20,6 +23,30 @@ def gaussian_coverage(mesh: Mesh, mean: Array, covariance: Array) -> Coverage:
     inside = float(mesh.volume @ gaussian_density(mesh, mean, covariance, "average"))
     outside = min(max(1.0 - inside, 0.0), _most_outside(mesh, mean, covariance))
     return Coverage(outside, deviation_in_cells(mesh, mean, covariance))
+
+
+def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage | None:
+    """The coverage of an interpolant, 0 outside its table; None if its integral is not positive.
+
+    On a grid the integral outside the mesh is exact. On other meshes a cell of the table that a wall cuts counts by the
+    part of its volume that is outside; where no corners of the cells are stored, by whether its middle is outside.
+    """
+    if mesh.edges is not None and len(mesh.edges) == len(values.axes):
+        pairs = zip(values.axes, mesh.edges, strict=True)
+        ends = [np.array([a[0], *np.clip(edges[[0, -1]], a[0], a[-1]), a[-1]]) for a, edges in pairs]
+        masses = values.integrals(method, ends)
+        whole = float(masses.sum())
+        masses[(1,) * masses.ndim] = 0.0
+        return Coverage(max(float(masses.sum()) / whole, 0.0)) if whole > 0 else None
+    joined = math.ceil((values.values.size / _MOST_CELLS) ** (1.0 / len(values.axes)))
+    nodes = tuple(np.append(axis[:-1:joined], axis[-1]) for axis in values.axes)
+    masses = values.integrals(method, nodes).T.ravel()  # x varies fastest
+    if not masses.sum() > 0:
+        return None
+    table = Grid(nodes)
+    if mesh.point_data:
+        return Coverage(max(float(masses[cells_of(mesh, table.centre) < 0].sum() / masses.sum()), 0.0))
+    return Coverage(max(transfer(table, mesh, masses / table.volume, truncate=1.0)[1], 0.0))
 
 
 def _most_outside(mesh: Mesh, mean: Array, covariance: Array) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fvflow.errors import placed
 from fvflow.fields.expression import Expression, Parameters
 from fvflow.mesh import Array
 
@@ -88,14 +89,47 @@ class SumFunction:
         return sum(rest, start=first)
 
 
-def as_function(given: str | float | FunctionKind) -> ScalarFunction:
-    """The function that a value of a case stands for: an expression if it is a text or a number."""
-    return given.function() if isinstance(given, FunctionKind) else Expression(given)
+@dataclass(frozen=True)
+class PlacedFunction:
+    """A function whose errors are placed at the keys of the case that give it."""
+
+    function: ScalarFunction
+    keys: tuple[str | int, ...]
+
+    @property
+    def text(self) -> str | float:
+        """As the function's."""
+        return self.function.text
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Those of the function."""
+        return self.function.names
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Those of the function."""
+        return self.function.regions
+
+    def at(
+        self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """The value (point,) at positions (point, dim); raises as the function does."""
+        with placed(*self.keys):
+            return self.function.at(position, parameters, time, regions)
 
 
-def sum_of(given: list[str | float | FunctionKind]) -> ScalarFunction | None:
-    """The sum of the functions that values of a case stand for; None if there are none."""
-    parts = tuple(as_function(value) for value in given)
+def as_function(given: str | float | FunctionKind, *keys: str | int) -> ScalarFunction:
+    """The function that a value of a case stands for: an expression if it is a text or a number.
+
+    Its errors are placed at the keys.
+    """
+    function = given.function() if isinstance(given, FunctionKind) else Expression(given)
+    return PlacedFunction(function, keys)
+
+
+def sum_of(parts: tuple[ScalarFunction, ...]) -> ScalarFunction | None:
+    """The sum of functions; None if there are none."""
     return SumFunction(parts) if len(parts) > 1 else next(iter(parts), None)
 
 

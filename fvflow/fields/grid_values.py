@@ -21,6 +21,7 @@ Outside = Literal["refuse", "nearest"]
 """What holds outside the grid: nothing, or the value at the nearest point of its box."""
 
 _NODES: dict[Method, int] = {"linear": 2, "cubic": 4}  # fewest along each axis
+_DEGREES: dict[Method, int] = {"linear": 1, "cubic": 3}
 _ON_BOX = 1e-9  # distance beyond the box, relative to its side, that is attributed to round-off
 
 
@@ -109,6 +110,16 @@ class GridValues:
     def _cubic(self, position: Array) -> Array:
         return np.asarray(self._spline(position))
 
+    def integrals(self, method: Method, edges: Sequence[Array]) -> Array:
+        """Integrals (x interval, y interval, z interval) of the interpolant between edges (edge,) in the box; exact."""
+        from scipy.interpolate import make_interp_spline
+
+        found = np.asarray(self.values)
+        for number, (axis, ends) in enumerate(zip(self.axes, edges, strict=True)):
+            along = make_interp_spline(axis, found, k=_DEGREES[method], axis=number)
+            found = np.diff(along.antiderivative()(ends), axis=number)
+        return found
+
     @cached_property
     def _spline(self) -> Any:
         """The tensor product of not-a-knot splines; it reproduces cubic polynomials."""
@@ -116,10 +127,10 @@ class GridValues:
 
         knots, coefficients = [], np.asarray(self.values)
         for number, axis in enumerate(self.axes):
-            spline = make_interp_spline(axis, coefficients, k=3, axis=number)
+            spline = make_interp_spline(axis, coefficients, k=_DEGREES["cubic"], axis=number)
             knots.append(spline.t)
             coefficients = np.moveaxis(spline.c, 0, number)
-        return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), 3)
+        return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), _DEGREES["cubic"])
 
 
 def format_node(point: Sequence[float] | Array) -> str:

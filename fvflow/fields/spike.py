@@ -17,6 +17,8 @@ from fvflow.mesh import Array, Index, Mesh, cells_of
 
 _AT_CENTRE = 1e-9  # distance from a centre, in cells, that counts as none
 _NEAREST = 12  # centres per dimension among which the simplex about the point is sought
+_TIE = 1e-9  # relative difference of distances that counts as none
+_STIFFNESS = 1e6  # of the constraints beside the least squares, until it is known which weights are 0
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Spike(DensityKind):
     """All mass at a point, shared among the centres around it so that the mean of the density is the point.
 
     On a grid these are 2^d centres, with the products of the linear weights of each axis; on other meshes the d + 1
-    centres of a simplex that holds the point, with its barycentric coordinates. Beyond the outermost centres the mass
+    centres of a simplex that holds the point, with its barycentric coordinates, or all centres on its circumsphere if
+    there are more. Beyond the outermost centres the mass
     goes to the nearest, and the shift is told.
     """
 
@@ -92,22 +95,51 @@ def _grid_shares(mesh: Mesh, at: Array) -> tuple[Index, Array]:
 
 
 def _simplex_shares(mesh: Mesh, at: Array, distance: Array) -> tuple[Index, Array]:
-    """The corners of the Delaunay simplex of the nearest centres about a point; the nearest centre if none holds it."""
+    """The corners of the Delaunay cell of the nearest centres about a point; the nearest centre if none holds it.
+
+    Corners on one sphere have many triangulations, of which round-off would choose: they share the mass by the weights
+    of least squares. So do several nearest centres, in equal parts.
+    """
     from scipy.spatial import Delaunay, QhullError
 
     nearest = np.argsort(distance)[: _NEAREST * 2**mesh.dimension].astype(np.int32)
-    alone = nearest[:1], np.ones(1)
+    alone = np.flatnonzero(distance <= distance[nearest[0]] * (1.0 + _TIE)).astype(np.int32)
+    equal = np.full(len(alone), 1.0 / len(alone))
     try:
         simplices = Delaunay(mesh.centre[nearest])
     except (QhullError, ValueError):  # too few cells, or all in one line
-        return alone
+        return alone, equal
     found = int(simplices.find_simplex(at))
     if found < 0:
-        return alone
-    transform = simplices.transform[found]
-    leading = transform[:-1] @ (at - transform[-1])
-    weights = np.append(leading, 1.0 - leading.sum())
-    return nearest[simplices.simplices[found]], np.maximum(weights, 0.0)
+        return alone, equal
+    corners = _on_sphere(mesh.centre[nearest], simplices.simplices[found])
+    weights = _least_weights(mesh.centre[nearest[corners]] - at)
+    return nearest[corners[weights > 0]], weights[weights > 0]
+
+
+def _on_sphere(points: Array, simplex: Index) -> Index:
+    """The points (point, dim) on the circumsphere of a simplex of some of them, its corners included."""
+    first, *others = points[simplex]
+    edges = np.array(others) - first
+    towards = np.linalg.solve(2.0 * edges, (edges**2).sum(axis=1))  # from the first corner to the middle
+    radius = np.linalg.norm(towards)
+    off = np.abs(np.linalg.norm(points - first - towards, axis=1) - radius)
+    off[simplex] = 0.0
+    return np.flatnonzero(off <= _TIE * radius).astype(np.int32)
+
+
+def _least_weights(corners: Array) -> Array:
+    """The weights w >= 0 (corner,) of sum 1 with sum_i w_i c_i = 0 and least sum_i w_i^2; c (corner, dim) hold 0."""
+    from scipy.optimize import nnls
+
+    scaled = np.vstack([corners.T / np.abs(corners).max(), np.ones(len(corners))])
+    right = np.append(np.zeros(corners.shape[1]), 1.0)
+    stiff = np.vstack([_STIFFNESS * scaled, np.eye(len(corners))])
+    positive = nnls(stiff, np.append(_STIFFNESS * right, np.zeros(len(corners))))[0] > _AT_CENTRE
+    weights = np.zeros(len(corners))
+    weights[positive] = np.linalg.lstsq(scaled[:, positive], right, rcond=None)[0]  # of least norm
+    weights = np.maximum(weights, 0.0)
+    return np.asarray(weights / weights.sum())
 
 
 def _listed(point: Array) -> str:

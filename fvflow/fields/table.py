@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import MaxLen, MinLen
 from numpy.typing import ArrayLike
 
 from fvflow.errors import CaseError
-from fvflow.fields.base import Sampling, ValuedDensity
-from fvflow.fields.density_types import OwnMass
+from fvflow.fields.base import Coverage, Sampling, ValuedDensity
+from fvflow.fields.coverage import table_coverage
+from fvflow.fields.density_types import OwnMass, Truncate
 from fvflow.fields.expression import Formula, Parameters, SteadyFormula, require_finite
 from fvflow.fields.function import FunctionKind
 from fvflow.fields.grid_values import GridValues, Method, Outside, format_node
@@ -166,11 +167,17 @@ class TableDensity(TableFile, ValuedDensity):
     """Cell averages, or values at the cell centres."""
     mass: OwnMass = None
     """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
+    truncate: Truncate = 1e-3
+    """Largest share of the mass that may lie outside the mesh, where it is cut off."""
     kind: Literal["table"] = "table"
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
         return _sampled(mesh, self.function(), self.sampling)
+
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage | None:
+        """The mass of the table outside the mesh."""
+        return table_coverage(facts.mesh, self.function().values, self.method)
 
 
 @dataclass(frozen=True)
@@ -183,11 +190,17 @@ class ArrayTableDensity(ValuedDensity):
     """Cell averages, or values at the cell centres."""
     mass: float | Literal["integral"] | None = None
     """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
+    truncate: float = 1e-3
+    """Largest share of the mass that may lie outside the mesh, where it is cut off."""
     kind: Literal["array-table"] = "array-table"
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
         return _sampled(mesh, self.table.function(), self.sampling)
+
+    def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage | None:
+        """The mass of the table outside the mesh."""
+        return table_coverage(facts.mesh, self.table.function().values, self.table.method)
 
 
 Function = Formula | Table

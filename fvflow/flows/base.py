@@ -18,6 +18,7 @@ from fvflow.fluxes import FaceResolution
 from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
+from fvflow.time_error import TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 
 
@@ -135,8 +136,8 @@ class BaseFlow:
         """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
         return ""
 
-    def error_in_time(self, problem: Any, times: TimeGrid) -> tuple[int, float] | None:
-        """Order and error constant of the method, if the error of a run follows from them; see `TimeErrorMonitor`."""
+    def error_in_time(self, problem: Any, times: TimeGrid) -> TimeErrorMonitor | None:
+        """What estimates the error in time of a run; None if nothing does."""
         return None
 
     def error_in_time_note(self, problem: Any, times: TimeGrid) -> str:

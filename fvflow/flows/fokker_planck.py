@@ -15,6 +15,7 @@ from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper, finite_check
+from fvflow.time_error import DerivativeMonitor, HalvedStepMonitor, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 
 
@@ -88,12 +89,16 @@ class FokkerPlanckFlow(LinearFlow):
         """As for every linear flow; None for a stepper with a flux of its own."""
         return super().resolution(problem, state) if self.stepper.uses_flux else None
 
-    def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> tuple[int, float] | None:
-        """Order and error constant of the stepper, if the drift is steady and the steps are given."""
-        constant = self.stepper.error_constant
-        if constant is None or not problem.drift.steady or times.adaptive is not None:
+    def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
+        """By the error constant of the stepper or by halved steps, if the drift is steady and the steps are given."""
+        stepper, volume = self.stepper, problem.mesh.volume
+        if not problem.drift.steady or times.adaptive is not None:
             return None
-        return int(self.stepper.order), constant
+        if stepper.error_constant is not None:
+            return DerivativeMonitor(volume, int(stepper.order), stepper.error_constant)
+        if stepper.halves_tell_error:
+            return HalvedStepMonitor(volume, int(stepper.order), lambda: stepper.start(problem), times.stop)
+        return None
 
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """Also why there is no estimate."""

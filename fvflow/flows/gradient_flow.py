@@ -10,15 +10,16 @@ import numpy as np
 from annotated_types import MinLen
 
 from fvflow.energies import Energy, TotalEnergy
-from fvflow.errors import CaseError
-from fvflow.fields import Drift, Kernel, Parameters, sum_of
+from fvflow.errors import CaseError, placed
+from fvflow.fields import Drift, Kernel, Parameters, as_function, sum_of
 from fvflow.flows.base import BaseFlow
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import LJKO, GradientStepper, finite_check
-from fvflow.times import Times
+from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
+from fvflow.times import TimeGrid, Times
 
 _LEAST_DIFFUSION = 1e-16  # smallest epsilon that double precision sees, relative to the range of the potential
 _AT_WALL = 0.5  # h |Lap x| of a cell beside a wall, which is 0 inside and 1 at the walls of a grid
@@ -59,8 +60,9 @@ class WassersteinFlow(BaseFlow):
 
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""
-        parts = [part.external_potential for part in self.energy]
-        return Drift(sum_of([part for part in parts if part is not None]), parameters=parameters)
+        parts = [(index, part.external_potential) for index, part in enumerate(self.energy)]
+        given = (as_function(part, "flow", "energy", index) for index, part in parts if part is not None)
+        return Drift(sum_of(tuple(given)), parameters=parameters)
 
     def diffusion(self) -> float:
         """Sum of the eps of the entropies."""
@@ -83,7 +85,11 @@ class WassersteinFlow(BaseFlow):
 
         Without diffusion the mass may gather in a point. The least entropy that keeps it about a cell wide is told.
         """
-        total = TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy))
+        terms = []
+        for index, part in enumerate(self.energy):
+            with placed("flow", "energy", index):
+                terms.append(part.on(mesh, parameters))
+        total = TotalEnergy(mesh.volume, tuple(terms))
         if not any(part.strictly_convex for part in self.energy):
             least = _resolved_entropy(mesh, total)
             advice = f" ({least:.2g} keeps a mass of 1 about a cell of this mesh wide)" if least > 0 else ""
@@ -111,6 +117,13 @@ class WassersteinFlow(BaseFlow):
     def positive_step(self, problem: GradientFlow) -> float:
         """The longest step that keeps every density non-negative; 0 if there is none."""
         return self.stepper.positive_step(problem)
+
+    def error_in_time(self, problem: GradientFlow, times: TimeGrid) -> TimeErrorMonitor | None:
+        """By halved steps, if the steps are given and this is known to hold for the stepper."""
+        stepper = self.stepper
+        if not stepper.halves_tell_error or times.adaptive is not None:
+            return None
+        return HalvedStepMonitor(problem.mesh.volume, int(stepper.order), lambda: stepper.start(problem), times.stop)
 
     def may_ring(self, problem: GradientFlow) -> bool:
         """Whether the stepper is not monotone."""

@@ -47,9 +47,11 @@ class LinearFlow(BaseFlow):
     def drift(self, parameters: Parameters) -> Drift:
         """The drift as functions."""
         return Drift(
-            None if self.potential is None else as_function(self.potential),
-            None if self.velocity is None else tuple(as_function(part) for part in self.velocity),
-            None if self.stream is None else as_function(self.stream),
+            None if self.potential is None else as_function(self.potential, "flow", "potential"),
+            None
+            if self.velocity is None
+            else tuple(as_function(part, "flow", "velocity", axis) for axis, part in enumerate(self.velocity)),
+            None if self.stream is None else as_function(self.stream, "flow", "stream"),
             parameters,
         )
 
@@ -66,16 +68,18 @@ class LinearFlow(BaseFlow):
         if self.velocity is not None and len(self.velocity) != mesh.dimension:
             raise CaseError(
                 f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
-            )
+            ).at("flow", "velocity")
         if self.stream is not None and mesh.dimension != 2:
-            raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity")
+            raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity").at(
+                "flow", "stream"
+            )
         problem = self.equation(mesh, self.drift(parameters))
         problem = replace(problem, start=start) if start else problem
         try:  # evaluated here so that a drift that does not fit is refused before the run
             problem.energy(start)
             problem.coefficients(start)
         except NumericsError as error:
-            raise CaseError(str(error)) from None
+            raise CaseError(str(error)).at(*error.place) from None
         return problem
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:

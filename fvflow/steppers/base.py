@@ -58,6 +58,8 @@ class LinearStepperBase:
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good; the method then gives `advanced` what is `absorbed`."""
+    halves_tell_error: ClassVar[bool] = False
+    """Whether the last step and two of half its length tell the error of a run in steps of given length."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 
@@ -155,6 +157,8 @@ class GradientStepperBase:
     """The density on a face, for `describe`: limited, upwind or centred."""
     monotone: ClassVar[bool] = False
     """Whether no step of any length makes a density ring."""
+    halves_tell_error: ClassVar[bool] = False
+    """Whether the last step and two of half its length tell the error of a run in steps of given length."""
     certified: ClassVar[bool] = False
     """Whether it proves how far each step is from its minimum: the figure `step_gap`."""
 

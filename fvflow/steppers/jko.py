@@ -73,6 +73,7 @@ class LJKO(CarriedStepperBase):
     """The linear solver of the Newton systems."""
     kind: Literal["ljko"] = "ljko"
     certified = True
+    halves_tell_error = True
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

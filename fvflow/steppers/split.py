@@ -26,6 +26,7 @@ class SplitEuler(LinearStepperBase):
 
     kind: Literal["split-euler"] = "split-euler"
     monotone = True
+    halves_tell_error = True
     order = 1
 
     @property
