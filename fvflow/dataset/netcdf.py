@@ -57,8 +57,11 @@ def define(file: Any, name: str, group: Group, layout: Layout | None = None) -> 
 
 
 def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: Mapping[str, Any]) -> None:
-    fill = False if variable.fill is None else variable.fill
-    created = group.createVariable(name, variable.dtype, variable.dims, fill_value=fill, **storage)
+    """Create a variable, with a checksum in every chunk, so that damaged values are not read."""
+    fill, checksums = False if variable.fill is None else variable.fill, bool(variable.dims)
+    created = group.createVariable(
+        name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
+    )
     created.setncatts(variable.attributes)
     if variable.values is not None:
         created[:] = variable.values
