@@ -229,7 +229,8 @@ def test_other_files_are_not_overwritten(made, tmp_path):
     before = file.read_bytes()
     done = call("run", OU, *SHORT, "-o", "x.nc", cwd=tmp_path)
     assert done.returncode == 5
-    assert "would be overwritten; use another name" in done.stderr
+    assert "would be overwritten; " in done.stderr
+    assert "use another name" in done.stderr
     assert os.listdir(tmp_path) == [file.name]
     assert file.read_bytes() == before
 
