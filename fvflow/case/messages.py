@@ -20,10 +20,15 @@ def dataclasses_in(hint: Any) -> list[type]:
     return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
 
 
+def key_of(field: str) -> str:
+    """The key of a case file for a field of a dataclass: `from_`, since `from` is a word of Python, is the key from."""
+    return field.removesuffix("_")
+
+
 @cache
 def hints_of(cls: type) -> dict[str, Any]:
-    """The type hints of a dataclass, evaluated once: a case may have thousands of components."""
-    return get_type_hints(cls, include_extras=True)
+    """The type hints of a dataclass by key, evaluated once: a case may have thousands of components."""
+    return {key_of(name): hint for name, hint in get_type_hints(cls, include_extras=True).items()}
 
 
 def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
@@ -210,7 +215,7 @@ def _needed(cls: type) -> list[str]:
     """The keys without a default."""
     missing = dataclasses.MISSING
     fields = [field for field in dataclasses.fields(cls) if field.init]
-    return [field.name for field in fields if field.default is missing and field.default_factory is missing]
+    return [key_of(field.name) for field in fields if field.default is missing and field.default_factory is missing]
 
 
 def _kinds(cls: type, values: Any, path: Path) -> list[str]:
@@ -225,4 +230,4 @@ def kind_of(cls: type) -> str:
 
 
 def _keys(cls: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls) if field.init]
+    return [key_of(field.name) for field in dataclasses.fields(cls) if field.init]

@@ -120,7 +120,10 @@ class Simulation:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
-        diagnostics |= of_openings(self.problem.openings)
+        cell_fields, openings = self.flow.fields(self.mesh), self.problem.openings
+        diagnostics |= of_openings(openings)
+        if openings is not None:
+            cell_fields |= self.flow.opening_fields(openings)
         if self.reference is not None:
             diagnostics |= ERRORS
         return Layout(
@@ -128,7 +131,7 @@ class Simulation:
             diagnostics,
             self.output.precision == "single",
             self.output.compression,
-            self.flow.fields(self.mesh),
+            cell_fields,
             self.flow.face_fields() | ({"flux": FLUX} if self.output.fluxes else {}),
         )
 

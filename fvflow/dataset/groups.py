@@ -28,6 +28,13 @@ FIGURES = {
     "converged": "1 if the solver converged, else 0",
     "w2_error": "relative error of w2 against the closed form",
     "w2_solver_error": "relative error of w2_solver against the closed form",
+    "mean_first_passage_time": "mean time until a target is reached, from the initial density",
+    "variance_first_passage_time": "variance of the time until a target is reached, from the initial density",
+    "quasi_stationary_rate": "rate at which targets are reached from the quasi-stationary density",
+    "rate": "number of transitions from `from` to `to` per unit time, for mass 1",
+    "rate_defect": "relative difference of the rates out of `from`, into `to`, and of the transitions back",
+    "forward_rate_constant": "rate over the share of the mass that was in `from` later than in `to`",
+    "backward_rate_constant": "rate over the share of the mass that was in `to` later than in `from`",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
 }
 

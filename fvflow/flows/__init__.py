@@ -1,22 +1,39 @@
 """The flows that a case can run; each defines an equation, its discretisation and an iterator of states."""
 
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.committor import CommittorFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
+from fvflow.flows.passage import FirstPassageFlow, QuasiStationaryFlow
 from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
+from fvflow.flows.target import Target
 from fvflow.flows.transport import TransportFlow, equal_masses
 
-Flow = FokkerPlanckFlow | WassersteinFlow | TransportFlow | HamiltonJacobiFlow | StationaryFlow | SpectrumFlow
+Flow = (
+    FokkerPlanckFlow
+    | WassersteinFlow
+    | TransportFlow
+    | HamiltonJacobiFlow
+    | StationaryFlow
+    | SpectrumFlow
+    | FirstPassageFlow
+    | CommittorFlow
+    | QuasiStationaryFlow
+)
 
 __all__ = [
     "BaseFlow",
+    "CommittorFlow",
+    "FirstPassageFlow",
     "Flow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
+    "QuasiStationaryFlow",
     "SpectrumFlow",
     "StationaryFlow",
     "SteadyFlow",
+    "Target",
     "TransportFlow",
     "WassersteinFlow",
     "equal_masses",

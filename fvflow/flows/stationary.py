@@ -49,7 +49,7 @@ class SteadyFlow(LinearFlow):
     def schedule(self, times: Times | None) -> SingleFrame:
         """The single frame of the result; raises CaseError if the case has times."""
         if times is not None:
-            raise CaseError(f"flow {self.kind} computes the steady state directly, without steps in time; remove times")
+            raise CaseError(f"flow {self.kind} is computed directly, without steps in time; remove times")
         return SingleFrame()
 
     def positive_step(self, problem: FokkerPlanck) -> float:
@@ -61,8 +61,8 @@ class SteadyFlow(LinearFlow):
         problem = super().problem(mesh, parameters, start)
         if not problem.monotone:
             raise CaseError(
-                f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the steady state "
-                "need not be positive; use flux scharfetter-gummel or a finer mesh"
+                f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the result need not "
+                "be positive; use flux scharfetter-gummel or a finer mesh"
             )
         return problem
 

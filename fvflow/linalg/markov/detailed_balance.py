@@ -33,6 +33,12 @@ def detailed_balance_root(matrix: FaceMatrix) -> Array | None:
     return root if (np.abs(forward - backward) <= _NET_FLUX * scale).all() else None
 
 
+def in_balance(matrix: FaceMatrix, steady: Array) -> bool:
+    """Whether the net flux of a steady density (cell,) through every face is round-off."""
+    forward, backward = matrix.down * steady[matrix.owner], matrix.up * steady[matrix.neighbour]
+    return bool((np.abs(forward - backward) <= _NET_FLUX * np.maximum(forward, backward)).all())
+
+
 def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
     """A breadth-first tree: cells in order, the predecessor of each, and the ratio of their roots (cell,)."""
     from scipy.sparse import coo_array
