@@ -92,7 +92,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         stages.add([Fault(("flow", "target"), _NO_TARGET)])
     if openings is not None:
         opened = openings
-        problem = stages.require(("walls",), lambda: parts.flow.opened(problem, opened))
+        place = "walls" if parts.walls else "absorbing" if parts.absorbing_sets else "flow"
+        problem = stages.require((place,), lambda: parts.flow.opened(problem, opened))
     reference = _reference(parts, stages, facts)
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])

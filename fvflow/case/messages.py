@@ -35,9 +35,14 @@ def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
     """An error of pydantic as a fault of the case."""
     path = path_of(values, detail)
     message, kind = _message(cls, values, path, detail), detail["type"]
-    if kind == "union_tag_invalid":
+    if kind == "union_tag_invalid" and not _of_shape(detail):
         path = (*path, "kind")
     return Fault(path, message, of_key=kind == "extra_forbidden", weak=kind == "too_short")
+
+
+def _of_shape(detail: ErrorDetails) -> bool:
+    """Whether what was expected is a mapping or a list: the tags of such a union stand for shapes, not for kinds."""
+    return str(detail["ctx"]["tag"]).startswith("<")
 
 
 def path_of(values: Any, detail: ErrorDetails) -> Path:
@@ -119,6 +124,8 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
             return f"unknown key{_INSTEAD.get(name) or _place_of(cls, values, path) or _guess(name, known)}"
         case "union_tag_not_found":
             return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
+        case "union_tag_invalid" if _of_shape(detail):
+            return f"expected a mapping or a list of mappings, got {shown(value)}"
         case "union_tag_invalid":
             kinds, kind = _kinds(cls, values, path), str(context["tag"])
             if owner := _owner_of(cls, path, kind):

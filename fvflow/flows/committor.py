@@ -55,6 +55,11 @@ class CommittorFlow(EliminationFlow):
     kind: Literal["committor"] = "committor"
     figures: ClassVar[Mapping[str, str]] = {"residual": "", "rate_defect": ""}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (listed(self.from_) and listed(self.to)):
+            raise CaseError('from and to need a target each: {wall: left}, {region: A} or {where: "x >= 1"}')
+
     @property
     def drawn(self) -> tuple[str, ...]:
         """The committor."""
@@ -79,8 +84,7 @@ class CommittorFlow(EliminationFlow):
             raise CaseError(f"from and to share wall {shared[0]}; leave it out of one of them")
         cells = [*sets[0], *sets[1]]
         found = case_openings(mesh, dict.fromkeys((*walls[0], *walls[1]), "absorbing"), cells, parameters)
-        if found is None:
-            raise CaseError("from and to are empty; give each a wall, a region or a condition")
+        assert found is not None
         names = list(named(cells))
         start = {*walls[0], *names[: len(sets[0])]}
         stop = {*walls[1], *names[len(sets[0]) :]}

@@ -196,7 +196,8 @@ def opened(
     matrix, within = problem.matrix(problem.start, 1.0), openings.closed < 0
     stuck = within & ~reaches_opening(matrix)
     if stuck.any():
-        apart = bool((stuck & ~reaches_opening(linked(matrix))).any())
+        ways = replace(linked(matrix), leak=openings.by_cell(np.ones_like(leaks)))
+        apart = bool((stuck & ~reaches_opening(ways)).any())
         raise CaseError(_never(problem.mesh, stuck, f"{' or '.join(openings.names)}, so that {consequence}", apart))
     return problem
 
@@ -210,7 +211,7 @@ def _never(mesh: Mesh, stuck: Any, what: str, apart: bool) -> str:
     cure = (
         "no face leads out of their part of the mesh; give it a target too, or another mesh"
         if apart
-        else "the rates there underflow; use a finer mesh or a larger epsilon"
+        else "rates on the way there underflow; use a finer mesh or a larger epsilon"
     )
     return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}: {cure}"
 

@@ -14,7 +14,7 @@ from fvflow.linalg.markov.gth import UNDERFLOW, ChainFactors, factorise_chain
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
-_LEAST_PIVOT = 1e-290  # smaller sums of rates have lost digits
+LEAST_RATE = 1e-290  # smaller sums of rates have lost digits
 _ROUND_OFF = np.finfo(float).eps
 
 
@@ -42,7 +42,7 @@ class AbsorbingChain:
         """Factorise; raises NumericsError if rates underflow."""
         assert matrix.leak is not None
         factors = factorise_chain(matrix, matrix.leak)
-        if not (factors.pivot > _LEAST_PIVOT).all():
+        if not (factors.pivot > LEAST_RATE).all():
             raise NumericsError(UNDERFLOW)
         return AbsorbingChain(matrix, factors)
 
@@ -83,7 +83,7 @@ class AbsorbingChain:
         """
         matrix, volume = self.matrix, self.matrix.volume
         assert matrix.leak is not None
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             difference = np.abs(mean[matrix.owner] - mean[matrix.neighbour])
             blur = _ROUND_OFF * np.maximum(mean[matrix.owner], mean[matrix.neighbour])
             ends = matrix.leak * mean**2

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fvflow.linalg.markov.absorbing import AbsorbingChain
+from fvflow.errors import NumericsError
+from fvflow.linalg.markov.absorbing import LEAST_RATE, AbsorbingChain
+from fvflow.linalg.markov.gth import UNDERFLOW
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
@@ -34,25 +36,22 @@ def transition_paths(
 
         sum_i s_ij (q+_i - q+_j) = 0,    sum_i s_ji pi_i (q-_i - q-_j) = 0,    q+ = 0, q- = 1 in A, q+ = 1, q- = 0 in B,
 
-    the second one for the chain seen backward in time, which is the chain itself in detailed balance (`balanced`). All
-    equations, those for 1 - q+ and 1 - q- too, are solved without subtractions. Metzner, Schuette, Vanden-Eijnden,
+    the second one for the chain seen backward in time, which is the chain itself in detailed balance (`balanced`). In
+    general pi q- is the density of what came from A last. All equations, those for 1 - q+ and 1 - q- too, are solved
+    without subtractions. Metzner, Schuette, Vanden-Eijnden,
     Transition path theory for Markov jump processes, Multiscale Model. Simul. 7 (2009). Raises NumericsError if rates
     underflow.
     """
     owner, neighbour = matrix.owner, matrix.neighbour
     chain = AbsorbingChain.of(replace(matrix, leak=into[0] + into[1]))
     to_a, to_b = (chain.backward(rates) for rates in into)
-    if balanced:
-        from_a, from_b = to_a, to_b
-    else:
-        rates = [flow / steady for flow in out_of]
-        up = matrix.down * (steady[owner] / steady[neighbour])
-        down = matrix.up * (steady[neighbour] / steady[owner])
-        reverse = AbsorbingChain.of(replace(matrix, down=down, up=up, leak=rates[0] + rates[1]))
-        from_a, from_b = (reverse.backward(part) for part in rates)
+    # what comes from A, at its density pi q-; pi may be below all doubles where the chain is its own reverse
+    from_a, from_b = (to_a, to_b) if balanced else (chain.forward(flow) / steady for flow in out_of)
     down, up = matrix.down * steady[owner], matrix.up * steady[neighbour]
     flux = from_a[owner] * down * to_b[neighbour] - from_a[neighbour] * up * to_b[owner]
     there = float((out_of[0] * to_b).sum()), float((from_a * steady * into[1]).sum())
     back = float((out_of[1] * to_a).sum()), float((from_b * steady * into[0]).sum())
+    if not min(*there, *back) > LEAST_RATE:
+        raise NumericsError(UNDERFLOW)
     defect = float(np.ptp([*there, *back])) / max(*there, *back)
     return TransitionPaths(to_b, from_a, from_b, flux, there[1], defect, chain.residual(to_b, into[1]))
