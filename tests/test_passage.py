@@ -103,9 +103,8 @@ def test_the_walls_of_the_case_end_the_passage_too():
 
 
 def test_absorbing_cells_are_reached_at_their_faces():
-    ds = line(
-        60, 0.0, 3.0, target=[{"where": "x < 1"}, {"wall": "right"}], rest={"absorbing": {"where": "x < 1"}}
-    ).run()
+    target, absorbing = [{"where": "x < 1"}, {"wall": "right"}], {"absorbing": {"where": "x < 1"}}
+    ds = line(60, 0.0, 3.0, target=target, moments=2, rest=absorbing).run()
     x = ds.x.values - 1
     inside = x > 0
     exact = x * (2 - x) / 1.4 + 0.05**2 / 5.6
@@ -114,6 +113,9 @@ def test_absorbing_cells_are_reached_at_their_faces():
     assert (ds.mean_passage_time.values[0, ~inside] == 0).all()
     assert (ds.splitting_where.values[0, ~inside] == 1).all()
     assert (ds.splitting_right.values[0, ~inside] == 0).all()
+    mean, variance = ds.mean_passage_time.values[0], ds.variance_passage_time.values[0]
+    whole = (variance + mean**2).mean() - mean.mean() ** 2  # a third of the uniform density is there at once
+    assert float(ds.variance_first_passage_time) == pytest.approx(whole, rel=1e-12)
 
 
 # rare passages
@@ -161,6 +163,18 @@ def test_passage_over_a_hill(epsilon, capsys):
     with capsys.disabled():
         print(f"\nepsilon {epsilon}: time {found:.4e}, off {found / time - 1:.1e}, x Kramers {found * kramers:.4f}")
     assert 1 < found * kramers < 1 + 3 * epsilon
+
+
+def test_rate_constants_are_inverse_mean_times():
+    """On a line, a transition starts and ends at one face: the time from there is 1/constant, up a slope and down."""
+    bottom, top = {"where": "x <= -1"}, {"where": "x >= 1"}
+    given = {"epsilon": 0.05, "potential": f"{WELLS} + x/20"}
+    between = line(400, -2.0, 2.0, "committor", from_=bottom, to=top, **given).run()
+    for name, start, end in (("forward", -1, top), ("backward", 1, bottom)):
+        rest = {"initial": {"kind": "spike", "at": [start]}}
+        time = float(line(400, -2.0, 2.0, target=end, rest=rest, **given).run().mean_first_passage_time)
+        assert float(between[f"{name}_rate_constant"]) == pytest.approx(1 / time, rel=1e-4)
+    assert float(between.forward_rate_constant) < 0.2 * float(between.backward_rate_constant)
 
 
 def multiprecision_time(matrix, digits=60):
@@ -266,8 +280,8 @@ def test_compiled_kernels_equal_their_python():
         np.testing.assert_allclose(kernel(*parts, right), kernel.py_func(*parts, right), rtol=1e-14)
 
 
-def one_way(count, leak=1.0, back=0.0):
-    """A line of cells that are passed at the rate 1."""
+def one_way(count, leak, back):
+    """A line of cells that are passed at the rate 1 in one direction, and at `back` in the other."""
     every = np.arange(count - 1, dtype=np.int32)
     leaks = np.zeros(count)
     leaks[-1] = leak
@@ -275,11 +289,12 @@ def one_way(count, leak=1.0, back=0.0):
 
 
 def test_the_variance_of_a_time_that_hardly_varies():
-    """Erlang's law: mean and variance n, so that the square of the mean is a thousand times larger."""
-    chain = AbsorbingChain.of(one_way(1000))
-    mean = chain.backward(np.ones(1000))
-    np.testing.assert_allclose(mean, np.arange(1000, 0, -1), rtol=1e-14)
-    np.testing.assert_allclose(chain.variance(mean), mean, rtol=1e-13)
+    """Erlang's law: mean n/r and variance n/r^2, so that the square of the mean is 5000 times larger."""
+    matrix = one_way(5000, 1.0, 0.0)
+    chain = AbsorbingChain.of(replace(matrix, volume=np.full(5000, 1 / 0.7)))
+    mean, count = chain.backward(chain.matrix.volume), np.arange(5000, 0, -1)
+    np.testing.assert_allclose(mean, count / 0.7, rtol=1e-13)
+    np.testing.assert_allclose(chain.variance(mean), count / 0.49, rtol=1e-12)
 
 
 def test_the_variance_of_a_time_that_is_exponential():
@@ -411,6 +426,15 @@ def test_the_wind_turns_transitions_back_to_front():
     off = [np.abs(a["committor"] - 1 + b["backward_committor"]).max() for a, b in zip(*pair, strict=True)]
     assert off[0] < 0.02
     assert off[1] < 0.4 * off[0]
+
+
+def test_the_rest_of_the_walls():
+    others = [{"wall": name} for name in ("right", "bottom", "top")]
+    for pair in (({"wall": "left"}, others, {"wall": "rest"}), (A, [*others, {"wall": "left"}], {"wall": "rest"})):
+        one, other = (plane(12, "committor", from_=pair[0], to=to).run() for to in pair[1:])
+        np.testing.assert_allclose(one.committor, other.committor, rtol=1e-13)
+        back = plane(12, "committor", from_={"wall": "rest"}, to=pair[0]).run()
+        np.testing.assert_allclose(back.committor + other.committor, 1.0, rtol=1e-13)
 
 
 # other meshes
