@@ -119,8 +119,8 @@ class CommittorFlow(EliminationFlow):
         balanced = in_balance(matrix, steady)
         if not balanced and not steady[cells].all():
             raise NumericsError(
-                f"the steady density is 0 in {np.sum(steady[cells] == 0)} cells, so that transitions through them are "
-                "not defined; use a finer mesh or a larger epsilon"
+                f"the steady density is below all doubles in {np.sum(steady[cells] == 0)} cells, and where mass there "
+                "comes from is not known; use a domain without them, or a larger epsilon"
             )
         side, coming = problem.side[openings.group], _coming_out(problem, steady, balanced)
         paths = transition_paths(

@@ -36,7 +36,8 @@ def detailed_balance_root(matrix: FaceMatrix) -> Array | None:
 def in_balance(matrix: FaceMatrix, steady: Array) -> bool:
     """Whether the net flux of a steady density (cell,) through every face is round-off."""
     forward, backward = matrix.down * steady[matrix.owner], matrix.up * steady[matrix.neighbour]
-    return bool((np.abs(forward - backward) <= _NET_FLUX * np.maximum(forward, backward)).all())
+    scale = np.maximum(forward, backward) + _SMALLEST * float(steady.max()) * (matrix.down + matrix.up) / _NET_FLUX
+    return bool((np.abs(forward - backward) <= _NET_FLUX * scale).all())
 
 
 def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
