@@ -429,7 +429,7 @@ def test_the_wind_turns_transitions_back_to_front():
 
 
 def test_densities_below_all_doubles():
-    """At the corners exp(-V/eps) underflows: of no matter for a gradient; in a wind what comes from there is unknown."""
+    """At the corners exp(-V/eps) underflows: for a gradient of no matter, in a wind unknown."""
     case = plane(24, "committor", epsilon=0.012, potential="(x**2 - 1)**2 + y**2", from_=A, to=B)
     ds = case.run()
     assert float(ds.rho.min()) == 0
@@ -588,6 +588,7 @@ def test_the_result_holds_the_current(tmp_path):
         assert ds.reactive_flux.shape == (1, 264)
         assert ds.committor.dims == ("time", "y", "x")
         assert float(ds.rate) == figures["rate"]
+        assert "difference of the rates" in ds.rate_defect.long_name
         assert "survival" not in ds
     assert json.dumps(json_schema()).count("Where transitions start") == 1
 

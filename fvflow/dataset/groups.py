@@ -52,9 +52,7 @@ def figure_group(figures: Mapping[str, float]) -> dict[str, Group]:
 
 def _meaning(figure: str) -> str:
     """The description of a figure of a whole run."""
-    if figure.startswith("rate_"):
-        return f"decay rate of mode_{figure.removeprefix('rate_')}"
-    return FIGURES[figure]
+    return FIGURES.get(figure) or f"decay rate of mode_{figure.removeprefix('rate_')}"
 
 
 def mesh_groups(mesh: Mesh) -> dict[str, Group]:
