@@ -52,7 +52,10 @@ def figure_group(figures: Mapping[str, float]) -> dict[str, Group]:
 
 def _meaning(figure: str) -> str:
     """The description of a figure of a whole run."""
-    return FIGURES.get(figure) or f"decay rate of mode_{figure.removeprefix('rate_')}"
+    if figure in FIGURES:
+        return FIGURES[figure]
+    name, number = figure.split("_")
+    return f"{'decay rate' if name == 'rate' else 'imaginary part of the rate'} of mode_{number}"
 
 
 def mesh_groups(mesh: Mesh) -> dict[str, Group]:
