@@ -120,7 +120,7 @@ class CommittorFlow(EliminationFlow):
         if not balanced and not steady[cells].all():
             raise NumericsError(
                 f"the steady density is below all doubles in {np.sum(steady[cells] == 0)} cells, and where mass there "
-                "comes from is not known; use a domain without them, or a larger epsilon"
+                "comes from is not known; use a finer mesh, a larger epsilon, or a domain without them"
             )
         side, coming = problem.side[openings.group], _coming_out(problem, steady, balanced)
         paths = transition_paths(

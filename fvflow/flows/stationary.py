@@ -224,8 +224,8 @@ def _root_out_of_balance(matrix: FaceMatrix, parts: Index, masses: Array, dimens
     steady = stationary_density(matrix, parts, masses, dimension).density
     if not steady.all():
         raise NumericsError(
-            f"the steady density is below all doubles in {np.sum(steady == 0)} cells; use a domain without them, or a "
-            "larger epsilon"
+            f"the steady density is below all doubles in {np.sum(steady == 0)} cells; use a finer mesh, a larger "
+            "epsilon, or a domain without them"
         )
     return np.sqrt(steady)
 
