@@ -170,16 +170,12 @@ class QuasiStationaryFlow(PassageFlow):
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The quasi-stationary density; raises NumericsError if rates underflow or the iteration does not converge."""
-        assert problem.openings is not None
         cells, chain = open_chain(problem)
         found = quasi_stationary(chain)
-        yield replace(
-            initial,
-            density=on_all(problem.mesh, cells, initial.mass * found.density),
-            absorbed=np.zeros(len(problem.openings.names)),
-            iterations=found.iterations,
-            figures={"quasi_stationary_rate": found.rate, "residual": found.residual},
-        )
+        density = on_all(problem.mesh, cells, initial.mass * found.density)
+        state = State.initial(problem.mesh, density, initial.time, problem.openings)
+        figures = {"quasi_stationary_rate": found.rate, "residual": found.residual}
+        yield replace(state, iterations=found.iterations, figures=figures)
 
 
 def opened(
