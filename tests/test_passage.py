@@ -484,8 +484,8 @@ def test_three_dimensions():
     y = ds.y.values[None, :, None]
     exact = np.broadcast_to(y * (2 - y) / 1.4 + 0.01 / 5.6, (3, 20, 4))
     np.testing.assert_allclose(ds.mean_passage_time[0], exact, rtol=1e-12)
-    mesh |= {"cells": [33, 33, 33]}
-    with pytest.raises(CaseError, match="at most 32768 cells in three dimensions"):
+    mesh |= {"cells": [41, 41, 41]}
+    with pytest.raises(CaseError, match="at most 65536 cells in three dimensions"):
         Case.parse(json.dumps({"mesh": mesh, "flow": flow})).prepare()
 
 

@@ -242,6 +242,8 @@ def names_of(values: dict[str, Any]) -> dict[str, Any]:
 def formulas(values: Any, hint: Any) -> list[Expression]:
     """All expressions in the plain values that belong to a type hint, those for numbers included."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if values is None:  # a key that is written without a value
+        return []
     if origin is Annotated:
         is_formula = any(isinstance(mark, FormulaMark) for mark in hint.__metadata__)
         return [Expression(values)] if is_formula and not isinstance(values, dict) else formulas(values, arguments[0])

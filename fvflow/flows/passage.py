@@ -14,7 +14,7 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
-from fvflow.linalg import LARGEST_ELIMINATION, Direct, Krylov, inner
+from fvflow.linalg import Direct, Krylov, inner
 from fvflow.linalg.markov.absorbing import AbsorbingChain, classes, linked, reaches_opening
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.stationary import submatrix
@@ -24,6 +24,10 @@ from fvflow.mesh.arrays import freeze_index
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame
 from fvflow.walls import CellSet, Wall, case_openings
+
+_MOST_CELLS = (
+    2**16
+)  # in three dimensions: elimination takes one to two minutes, and four times as long for twice as many
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,10 @@ class EliminationFlow(SteadyFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError as for every steady flow, and if the mesh is too large."""
-        if mesh.dimension == 3 and mesh.cells > LARGEST_ELIMINATION:
+        if mesh.dimension == 3 and mesh.cells > _MOST_CELLS:
             raise CaseError(
-                f"flow {self.kind} takes at most {LARGEST_ELIMINATION} cells in three dimensions, the mesh has "
-                f"{mesh.cells}; use a coarser one"
+                f"flow {self.kind} takes at most {_MOST_CELLS} cells in three dimensions, the mesh has {mesh.cells}; "
+                "use a coarser one"
             )
         return super().problem(mesh, parameters, start)
 
