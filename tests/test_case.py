@@ -117,6 +117,12 @@ def test_no_fault_is_told_twice_and_many_are_cut_short(monkeypatch):
     assert len(guesses) <= 100
 
 
+def test_an_expression_may_be_null():
+    case = Case.parse(GOOD, overrides={"flow.stream": "null"})
+    assert "unused" not in case.check()
+    assert case.flow.stream is None
+
+
 def test_an_override_heals_what_it_replaces():
     assert Case.parse(GOOD.replace("epsilon: 1.0", "epsilon: .nan"), "f", {"flow.epsilon": "2"}).flow.epsilon == 2.0
 

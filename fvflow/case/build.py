@@ -33,6 +33,9 @@ _MASS_UNSPECIFIED = (
     "the solution of this flow is not in proportion to its initial density: write `mass: integral` to keep the values "
     "of the density, or `mass: M` to scale them to the mass M"
 )
+_NO_TARGET = (
+    'is missing, and no wall absorbs: write target: {wall: left}, {region: A}, {where: "x >= 1"} or a list of these'
+)
 
 
 class Parts(Protocol):
@@ -88,10 +91,15 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     mesh = _mesh(parts, stages)
     times = _times(parts, stages)
     facts, problem = _state(parts, stages, mesh, times)
-    openings = stages.run(("walls",), lambda: case_openings(mesh, parts.walls, parts.absorbing_sets, facts.parameters))
+    walls, cells = parts.flow.absorbing(parts.walls, parts.absorbing_sets)
+    openings = stages.run(("walls",), lambda: case_openings(mesh, walls, cells, facts.parameters))
+    stages.finish()
+    if openings is None and parts.flow.needs_openings:
+        stages.add([Fault(("flow", "target"), _NO_TARGET)])
     if openings is not None:
         opened = openings
-        problem = stages.require(("walls",), lambda: parts.flow.opened(problem, opened))
+        place = "walls" if parts.walls else "absorbing" if parts.absorbing_sets else "flow"
+        problem = stages.require((place,), lambda: parts.flow.opened(problem, opened))
     reference = _reference(parts, stages, facts)
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])

@@ -83,11 +83,13 @@ class Checks:
     hamilton_jacobi_excess: Bound = None
     """Largest positive residual of the Hamilton-Jacobi equation of a geodesic."""
     residual: Bound = None
-    """Relative residual of a geodesic's optimality, of a steady state's balance, or of the modes of a spectrum."""
+    """Relative residual of a geodesic's optimality, or of the equations of a flow without time."""
     gap_error: Bound = None
     """Relative error of the spectral gap through round-off and iteration; the discretisation error is not in it."""
     duality: Bound = None
     """Largest change of sum |K| rho phi between a backward and a forward run, relative to sum |K| rho |phi|."""
+    rate_defect: Bound = None
+    """Relative difference of the rates of transitions out of `from`, into `to`, and back."""
     hopf_lax: Bound = None
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 

@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from typing import Any, get_type_hints
 
-from fvflow.case.messages import dataclasses_in, kind_of
+from fvflow.case.messages import dataclasses_in, key_of, kind_of
 
 
 def describe_properties(schema: dict[str, Any], root: type) -> None:
@@ -24,7 +24,7 @@ def describe_properties(schema: dict[str, Any], root: type) -> None:
 
 
 def field_docstrings(cls: type) -> dict[str, str]:
-    """The string literals below the fields of a class and its bases, by the name of the field."""
+    """The string literals below the fields of a class and its bases, by the key of the field."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         found |= _of_module(base.__module__).get(base.__qualname__, {})
@@ -56,7 +56,7 @@ def _of_class(node: ast.ClassDef) -> dict[str, str]:
     for field, after in zip(node.body, node.body[1:], strict=False):
         named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if named and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            found[field.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
+            found[key_of(field.target.id)] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
     return found
 
 

@@ -20,19 +20,29 @@ def dataclasses_in(hint: Any) -> list[type]:
     return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
 
 
+def key_of(field: str) -> str:
+    """The key of a case file for a field of a dataclass: `from_`, since `from` is a word of Python, is the key from."""
+    return field.removesuffix("_")
+
+
 @cache
 def hints_of(cls: type) -> dict[str, Any]:
-    """The type hints of a dataclass, evaluated once: a case may have thousands of components."""
-    return get_type_hints(cls, include_extras=True)
+    """The type hints of a dataclass by key, evaluated once: a case may have thousands of components."""
+    return {key_of(name): hint for name, hint in get_type_hints(cls, include_extras=True).items()}
 
 
 def fault(cls: type, values: dict[str, Any], detail: ErrorDetails) -> Fault:
     """An error of pydantic as a fault of the case."""
     path = path_of(values, detail)
     message, kind = _message(cls, values, path, detail), detail["type"]
-    if kind == "union_tag_invalid":
+    if kind == "union_tag_invalid" and not _of_shape(detail):
         path = (*path, "kind")
     return Fault(path, message, of_key=kind == "extra_forbidden", weak=kind == "too_short")
+
+
+def _of_shape(detail: ErrorDetails) -> bool:
+    """Whether what was expected is a mapping or a list: the tags of such a union stand for shapes, not for kinds."""
+    return str(detail["ctx"]["tag"]).startswith("<")
 
 
 def path_of(values: Any, detail: ErrorDetails) -> Path:
@@ -114,6 +124,8 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
             return f"unknown key{_INSTEAD.get(name) or _place_of(cls, values, path) or _guess(name, known)}"
         case "union_tag_not_found":
             return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
+        case "union_tag_invalid" if _of_shape(detail):
+            return f"expected a mapping or a list of mappings, got {shown(value)}"
         case "union_tag_invalid":
             kinds, kind = _kinds(cls, values, path), str(context["tag"])
             if owner := _owner_of(cls, path, kind):
@@ -210,7 +222,7 @@ def _needed(cls: type) -> list[str]:
     """The keys without a default."""
     missing = dataclasses.MISSING
     fields = [field for field in dataclasses.fields(cls) if field.init]
-    return [field.name for field in fields if field.default is missing and field.default_factory is missing]
+    return [key_of(field.name) for field in fields if field.default is missing and field.default_factory is missing]
 
 
 def _kinds(cls: type, values: Any, path: Path) -> list[str]:
@@ -225,4 +237,4 @@ def kind_of(cls: type) -> str:
 
 
 def _keys(cls: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls) if field.init]
+    return [key_of(field.name) for field in dataclasses.fields(cls) if field.init]

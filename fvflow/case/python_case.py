@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
-from fvflow.case.messages import dataclasses_in
+from fvflow.case.messages import dataclasses_in, key_of
 
 
 def plain_values(value: Any) -> Any:
@@ -17,7 +17,7 @@ def plain_values(value: Any) -> Any:
     A kind defined by a user that is not a dataclass is written as its name and the class that defines it.
     """
     if dataclasses.is_dataclass(value):
-        items = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.init}
+        items = {key_of(item.name): getattr(value, item.name) for item in dataclasses.fields(value) if item.init}
         ordered = {"kind": items.pop("kind"), **items} if "kind" in items else items
         return {name: plain_values(part) for name, part in ordered.items() if part is not None}
     if isinstance(value, tuple | list):
@@ -76,7 +76,7 @@ def _members(part: Any) -> Iterator[tuple[Path, Any, Any]]:
         value, hint = getattr(part, field.name), hints[field.name]
         if not field.init or value is None or not _bases(hint):
             continue
-        for place, member in _entries(field.name, value):
+        for place, member in _entries(key_of(field.name), value):
             if not (_takes_scalars(hint) and isinstance(member, str | int | float)):
                 yield place, hint, member
 

@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from fvflow.case.document import Fault, Path, dotted
-from fvflow.case.messages import dataclasses_in, fault, hints_of, kind_of, path_of, shown
+from fvflow.case.messages import dataclasses_in, fault, hints_of, key_of, kind_of, path_of, shown
 from fvflow.case.numbers import number, only_numbers, require_size, resolved, whole_number
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
@@ -62,7 +62,8 @@ def _model(cls: Hashable) -> type[BaseModel]:
     for field in dataclasses.fields(cls):
         if field.init:
             default = ... if _required(field) else _default(field)
-            fields[field.name] = (_converted(hints[field.name]), default)
+            key = key_of(field.name)
+            fields[key] = (_converted(hints[key]), default)
     config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
     result: type[BaseModel] = create_model(cls.__name__, __config__=config, __doc__=_summary(cls), **fields)
     return result
@@ -241,6 +242,8 @@ def names_of(values: dict[str, Any]) -> dict[str, Any]:
 def formulas(values: Any, hint: Any) -> list[Expression]:
     """All expressions in the plain values that belong to a type hint, those for numbers included."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if values is None:  # a key that is written without a value
+        return []
     if origin is Annotated:
         is_formula = any(isinstance(mark, FormulaMark) for mark in hint.__metadata__)
         return [Expression(values)] if is_formula and not isinstance(values, dict) else formulas(values, arguments[0])
@@ -269,8 +272,9 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
         cls = _class_of(hint, type(value))
         hints, before = hints_of(cls), len(faults)
         given = {
-            name: _constructed(hints[name], getattr(value, name), (*path, name), faults)
-            for name in type(value).model_fields
+            field.name: _constructed(hints[key], getattr(value, key), (*path, key), faults)
+            for field in dataclasses.fields(cls)
+            if (key := key_of(field.name)) in type(value).model_fields
         }
         if len(faults) > before:  # a part was refused, so the whole cannot be constructed
             return None

@@ -129,7 +129,11 @@ class Simulation:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
-        diagnostics |= of_openings(self.problem.openings) | self.flow.scalars()
+        cell_fields, openings = self.flow.fields(self.mesh), self.problem.openings
+        diagnostics |= of_openings(openings)
+        if openings is not None:
+            cell_fields |= self.flow.opening_fields(openings)
+        diagnostics |= self.flow.scalars()
         if self.observables is not None:
             diagnostics |= self.observables.variables()
         if self.reference is not None:
@@ -139,7 +143,7 @@ class Simulation:
             diagnostics,
             self.output.precision == "single",
             self.output.compression,
-            self.flow.fields(self.mesh),
+            cell_fields,
             self.flow.face_fields() | ({"flux": FLUX} if self.output.fluxes else {}),
         )
 

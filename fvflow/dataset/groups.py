@@ -29,6 +29,13 @@ FIGURES = {
     "w2_error": "relative error of w2 against the closed form",
     "w2_solver_error": "relative error of w2_solver against the closed form",
     "duality": "largest change of sum |K| phi rho between saved times, relative to sum |K| |phi| rho at the start",
+    "mean_first_passage_time": "mean time until a target is reached, from the initial density",
+    "variance_first_passage_time": "variance of the time until a target is reached, from the initial density",
+    "quasi_stationary_rate": "rate at which targets are reached from the quasi-stationary density",
+    "rate": "number of transitions from `from` to `to` per unit time, for mass 1",
+    "rate_defect": "relative difference of the rates out of `from`, into `to`, and of the transitions back",
+    "forward_rate_constant": "rate over the share of the mass that was in `from` later than in `to`",
+    "backward_rate_constant": "rate over the share of the mass that was in `to` later than in `from`",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
 }
 
@@ -46,9 +53,10 @@ def figure_group(figures: Mapping[str, float]) -> dict[str, Group]:
 
 def _meaning(figure: str) -> str:
     """The description of a figure of a whole run."""
-    if figure.startswith("rate_"):
-        return f"decay rate of mode_{figure.removeprefix('rate_')}"
-    return FIGURES[figure]
+    if figure in FIGURES:
+        return FIGURES[figure]
+    name, number = figure.split("_")
+    return f"{'decay rate' if name == 'rate' else 'imaginary part of the rate'} of mode_{number}"
 
 
 def mesh_groups(mesh: Mesh) -> dict[str, Group]:

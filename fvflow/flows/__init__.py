@@ -2,10 +2,13 @@
 
 from fvflow.flows.backward import BackwardFlow
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.committor import CommittorFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
+from fvflow.flows.passage import FirstPassageFlow, QuasiStationaryFlow
 from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
+from fvflow.flows.target import Target
 from fvflow.flows.transport import TransportFlow, equal_masses
 
 Flow = (
@@ -13,6 +16,9 @@ Flow = (
     | BackwardFlow
     | StationaryFlow
     | SpectrumFlow
+    | FirstPassageFlow
+    | CommittorFlow
+    | QuasiStationaryFlow
     | WassersteinFlow
     | TransportFlow
     | HamiltonJacobiFlow
@@ -21,12 +27,16 @@ Flow = (
 __all__ = [
     "BackwardFlow",
     "BaseFlow",
+    "CommittorFlow",
+    "FirstPassageFlow",
     "Flow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
+    "QuasiStationaryFlow",
     "SpectrumFlow",
     "StationaryFlow",
     "SteadyFlow",
+    "Target",
     "TransportFlow",
     "WassersteinFlow",
     "equal_masses",

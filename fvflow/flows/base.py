@@ -20,6 +20,7 @@ from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.time_error import TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
+from fvflow.walls import CellSet, Wall
 
 
 class BaseFlow:
@@ -36,6 +37,8 @@ class BaseFlow:
     """Whether a longer step takes more work."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good: through absorbing walls, and into absorbing cells."""
+    needs_openings: ClassVar[bool] = False
+    """Whether there has to be a way out for mass, for which the flow has the key `target`."""
     stores_fluxes: ClassVar[bool] = False
     """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
     can_be_timed: ClassVar[bool] = False
@@ -104,12 +107,20 @@ class BaseFlow:
         """The problem on a mesh with openings; raises CaseError if it is not defined there."""
         raise CaseError(f"flow {self.kind} takes no absorbing walls or cells; leave out walls and absorbing")
 
+    def absorbing(self, walls: Mapping[str, Wall], cells: tuple[CellSet, ...]) -> tuple[Any, tuple[CellSet, ...]]:
+        """The walls by name and the cells that absorb: those of the case, and what the flow itself adds to them."""
+        return walls, cells
+
     def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
         """Every state of the run, the initial one first; `progress` is called with the iterations of a solver."""
         raise NotImplementedError
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Cell fields that are stored beside rho at each saved time."""
+        return {}
+
+    def opening_fields(self, openings: Openings) -> dict[str, OutputVariable]:
+        """Cell fields that are stored for the groups of the openings."""
         return {}
 
     def face_fields(self) -> dict[str, OutputVariable]:

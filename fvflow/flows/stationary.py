@@ -10,16 +10,17 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters, SteadyFunction
 from fvflow.flows.linear import LinearFlow
-from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, Krylov
+from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, FaceMatrix, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
+from fvflow.linalg.markov.general_spectrum import GeneralModes, slowest_general_modes
 from fvflow.linalg.markov.spectrum import LARGEST_DENSE, Eigenmodes, slowest_modes
 from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
 from fvflow.march import Progress
-from fvflow.mesh import Array, Extent, Mesh
+from fvflow.mesh import Array, Extent, Index, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame, Times
 
@@ -40,6 +41,11 @@ class SteadyFlow(LinearFlow):
     steps_in_time: ClassVar[bool] = False
     needs_initial: ClassVar[bool] = False
 
+    @property
+    def _gradient(self) -> bool:
+        """Whether the drift is that of a potential alone."""
+        return self.velocity is None and self.stream is None
+
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form, unless that is a stationary state."""
         if exact.stationary:
@@ -49,7 +55,7 @@ class SteadyFlow(LinearFlow):
     def schedule(self, times: Times | None) -> SingleFrame:
         """The single frame of the result; raises CaseError if the case has times."""
         if times is not None:
-            raise CaseError(f"flow {self.kind} computes the steady state directly, without steps in time; remove times")
+            raise CaseError(f"flow {self.kind} is computed directly, without steps in time; remove times")
         return SingleFrame()
 
     def positive_step(self, problem: FokkerPlanck) -> float:
@@ -61,8 +67,8 @@ class SteadyFlow(LinearFlow):
         problem = super().problem(mesh, parameters, start)
         if not problem.monotone:
             raise CaseError(
-                f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the steady state "
-                "need not be positive; use flux scharfetter-gummel or a finer mesh"
+                f"flux {self.flux.kind} is not monotone here (a Peclet number is above 2), so that the result need not "
+                "be positive; use flux scharfetter-gummel or a finer mesh"
             )
         return problem
 
@@ -103,7 +109,7 @@ class StationaryFlow(SteadyFlow):
         many as in a factorisation.
         """
         base = Krylov().memory(extent)
-        if (self.velocity is None and self.stream is None) or extent.dimension == 1:
+        if self._gradient or extent.dimension == 1:
             return base
         if extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION:
             return base + 1200 * extent.cells
@@ -112,16 +118,19 @@ class StationaryFlow(SteadyFlow):
 
 @dataclass(frozen=True)
 class SpectrumFlow(SteadyFlow):
-    """The `count` slowest modes of d_t rho + div(rho v) = epsilon Lap rho, v a gradient, and the Gibbs state rho.
+    """The `count` slowest modes of d_t rho + div(rho v) = epsilon Lap rho, and the steady state rho.
 
     rho(t) = rho + sum_i c_i mode_i exp(-rate_i t), 0 < rate_1 <= rate_2 <= ...; rate_1 is the spectral gap. A mode is a
     density of mass 0. mode_i/rho is the eigenfunction of the backward equation, scaled to sum |K| mode_i^2/rho = mass
-    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. The figures of
-    the run are the rates and `gap_error`, the relative uncertainty of the gap from round-off; near 1 the gap is
-    meaningless. Requires detailed balance, which holds for a potential and the Scharfetter-Gummel flux. A mesh of
-    several components has one steady state on each, and the modes of all of them. Without `initial` the mass is 1.
+    (Hermite polynomials for a quadratic potential), and c_i = sum |K| mode_i rho_0/rho over the mass. This holds in
+    detailed balance, with a potential and the Scharfetter-Gummel flux. Otherwise rates may come in complex pairs,
+    rate_i +- frequency_i, of which modes i and i + 1 are the real and the imaginary part, m and n, scaled together:
+    exp(-rate_i t) (m cos(frequency_i t) + n sin(frequency_i t)) solves the equation. `gap_error` is the relative
+    uncertainty of the gap from round-off; near 1 the gap is meaningless. A mesh of several components has one steady
+    state on each, and the modes of all of them. Without `initial` the mass is 1.
 
-    Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.markov.spectrum.
+    Pavliotis, Stochastic Processes and Applications, 2014. See fvflow.linalg.markov.spectrum and, out of balance,
+    fvflow.linalg.markov.general_spectrum.
     """
 
     count: Annotated[int, Ge(1), Le(100)] = 4
@@ -135,26 +144,22 @@ class SpectrumFlow(SteadyFlow):
         return tuple(f"mode_{i}" for i in range(1, min(self.count, 6) + 1))
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError if it is not in detailed balance or the mesh has too few cells."""
+        """The problem in arrays; raises CaseError if the mesh has too few cells."""
         problem = super().problem(mesh, parameters, start)
         most = mesh.cells - int(mesh.components.max()) - 1
         if self.count > most:
             raise CaseError(f"count {self.count}: a mesh of {mesh.cells} cells has {most} modes that decay; use fewer")
-        self._root(problem)
         return problem
 
-    def _root(self, problem: FokkerPlanck) -> Array:
-        """sqrt(pi) (cell,), pi being the steady state, scaled to a maximum of 1 on each component."""
+    def _root(self, problem: FokkerPlanck) -> Array | None:
+        """sqrt(pi) (cell,) of a steady state in detailed balance, scaled to maximum 1 on each component; else None."""
         mesh, matrix = problem.mesh, problem.matrix(0.0, 1.0)
         root = np.empty(mesh.cells)
         for part in range(int(mesh.components.max()) + 1):
             cells = np.flatnonzero(mesh.components == part)
             part_root = detailed_balance_root(submatrix(matrix, cells))
             if part_root is None:
-                raise CaseError(
-                    "the discrete flow is not in detailed balance, so that its modes need not be real: give the drift "
-                    "by a potential alone, use flux scharfetter-gummel, and Peclet numbers under 700"
-                )
+                return None
             root[cells] = part_root
         return root
 
@@ -169,17 +174,25 @@ class SpectrumFlow(SteadyFlow):
         """The Gibbs state with the modes as its fields; raises NumericsError if the eigensolver fails."""
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
         parts, volume = mesh.components, mesh.volume
-        scale = component_masses(volume, initial.density, parts) / component_masses(volume, root**2, parts)
-        if not scale.all():
+        masses = component_masses(volume, initial.density, parts)
+        if not masses.all():
             raise CaseError("a component of the mesh has no mass, so that its modes are not densities; give it some")
-        modes = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
-        figures = {"spectral_gap": float(modes.rates[0]), "gap_error": modes.gap_error, "residual": modes.residual}
-        figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(modes.rates, 1)}
+        found: Eigenmodes | GeneralModes
+        figures = {}
+        if root is not None:
+            scale = (masses / component_masses(volume, root**2, parts))[parts]
+            found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
+        else:
+            root, scale = _root_out_of_balance(matrix, parts, masses, mesh.dimension), np.ones(mesh.cells)
+            found = slowest_general_modes(matrix, root, parts, self.count)
+            figures = {f"frequency_{i}": float(part) for i, part in enumerate(found.frequencies, 1)}
+        figures |= {"spectral_gap": float(found.rates[0]), "gap_error": found.gap_error, "residual": found.residual}
+        figures |= {f"rate_{i}": float(rate) for i, rate in enumerate(found.rates, 1)}
         yield replace(
             initial,
-            density=scale[parts] * root**2,
-            iterations=modes.iterations,
-            fields=_densities(modes, np.sqrt(scale[parts]) * root, mesh, initial.mass),
+            density=scale * root**2,
+            iterations=found.iterations,
+            fields=_densities(found, np.sqrt(scale) * root, mesh, initial.mass),
             figures=figures,
         )
 
@@ -187,12 +200,13 @@ class SpectrumFlow(SteadyFlow):
         """A phrase that describes the scheme."""
         solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
         solver = "a dense eigensolver" if extent.cells <= LARGEST_DENSE else solver
-        return f"{self.count} modes of the symmetrised generator by {solver}; {self.flux.kind} flux"
+        other = "" if self._gradient else ", out of balance by shift-invert Arnoldi"
+        return f"{self.count} modes of the symmetrised generator by {solver}{other}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes: mesh, matrix, factors, and three blocks of vectors."""
-        solver = Direct() if _direct(extent) else Krylov()
-        return solver.memory(extent) + 8 * extent.cells * (40 + 8 * self.count)
+        solver = Direct() if _direct(extent) or not self._gradient else Krylov()
+        return (1 if self._gradient else 2) * solver.memory(extent) + 8 * extent.cells * (40 + 8 * self.count)
 
 
 def _direct(extent: Extent) -> bool:
@@ -200,7 +214,23 @@ def _direct(extent: Extent) -> bool:
     return extent.dimension < 3 or extent.cells <= LARGEST_DIRECT
 
 
-def _densities(modes: Eigenmodes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
+def _root_out_of_balance(matrix: FaceMatrix, parts: Index, masses: Array, dimension: int) -> Array:
+    """sqrt(rho) (cell,) of the steady state; raises NumericsError if it is 0 somewhere, or has too many cells."""
+    if dimension == 3 and len(parts) > LARGEST_ELIMINATION:
+        raise NumericsError(
+            f"out of detailed balance, spectrum takes at most {LARGEST_ELIMINATION} cells in three dimensions, the "
+            f"mesh has {len(parts)}; use a coarser one, or a drift from a potential alone"
+        )
+    steady = stationary_density(matrix, parts, masses, dimension).density
+    if not steady.all():
+        raise NumericsError(
+            f"the steady density is below all doubles in {np.sum(steady == 0)} cells; use a finer mesh, a larger "
+            "epsilon, or a domain without them"
+        )
+    return np.sqrt(steady)
+
+
+def _densities(modes: Eigenmodes | GeneralModes, root: Array, mesh: Mesh, mass: float) -> dict[str, Array]:
     """Modes as densities (cell,), from sqrt(rho) (cell,)."""
     scale = np.sqrt(mass) * root / np.sqrt(mesh.volume)
     return {f"mode_{i}": scale * vector for i, vector in enumerate(modes.vectors, 1)}

@@ -40,6 +40,8 @@ class Openings:
     """Points of the faces (opening, dim) straight ahead of the centres of their cells."""
     permeability: Array
     """kappa (opening,), length/time; infinite where all that reaches the face is absorbed."""
+    face: Index
+    """The interior face that it is (opening,); -1 if it lies in a wall."""
     closed: Any
     """The group of each absorbing cell (cell,), in which there is no density; -1 for all other cells."""
 
@@ -94,7 +96,7 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
     if (closed >= 0).all():
         raise CaseError(f"{', '.join(names)} absorb in every cell of the mesh; leave some")
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    group, cell, area, distance, normal, permeability = columns
+    group, cell, area, distance, normal, permeability, face = columns
     return Openings(
         names,
         freeze_index(group),
@@ -104,6 +106,7 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
         freeze(normal),
         freeze(mesh.centre[cell] + distance[:, None] * normal),
         freeze(permeability),
+        freeze_index(face),
         closed,
     )
 
@@ -154,7 +157,7 @@ def _contacts(mesh: Mesh, name: str) -> _Contacts:
     return _Contacts(cell, area, np.maximum(distance, 0.0), outward[wall])
 
 
-_Columns = tuple[Any, Index, Array, Array, Array, Array]
+_Columns = tuple[Any, Index, Array, Array, Array, Array, Any]
 
 
 def _of_wall(contact: _Contacts, group: int, permeability: float, closed: Any) -> _Columns:
@@ -168,6 +171,7 @@ def _of_wall(contact: _Contacts, group: int, permeability: float, closed: Any) -
         contact.distance[kept],
         contact.normal[kept],
         np.full(count, permeability),
+        np.full(count, -1),
     )
 
 
@@ -182,6 +186,6 @@ def _of_cells(mesh: Mesh, closed: Any, on_wall: Any) -> _Columns:
         cell, absorbing = outside[face], inside[face]
         to_face = np.abs(((mesh.face_centre[face] - mesh.centre[cell]) * mesh.normal[face]).sum(axis=1))
         distance = np.where(on_wall[absorbing], mesh.distance[face], to_face)
-        parts.append((closed[absorbing], cell, mesh.area[face], distance, sign * mesh.normal[face]))
-    group, cell, area, distance, normal = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return group, cell, area, distance, normal, np.full(len(group), math.inf)
+        parts.append((closed[absorbing], cell, mesh.area[face], distance, sign * mesh.normal[face], face))
+    group, cell, area, distance, normal, face = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return group, cell, area, distance, normal, np.full(len(group), math.inf), face

@@ -175,10 +175,12 @@ def _loosen(values: dict[str, Any], chance: random.Random) -> None:
     """The case without most of what refuses others: its closed form, its checks, its bound on what is outside."""
     values.pop("checks", None)
     initial = values.get("initial", {})
-    needed = "exact" in (initial.get("kind"), values["flow"].get("target", {}).get("kind"))
+    target = values["flow"].get("target")
+    densities = [initial, target] if isinstance(target, dict) else [initial]  # that of flow transport is one
+    needed = "exact" in (density.get("kind") for density in densities)
     if not needed and chance.random() < 0.6:
         values.pop("exact", None)
-    for density in (initial, values["flow"].get("target", {})):
+    for density in densities:
         if density.get("kind") in _SPREAD:
             density["truncate"] = 0.9
 

@@ -33,6 +33,13 @@ def detailed_balance_root(matrix: FaceMatrix) -> Array | None:
     return root if (np.abs(forward - backward) <= _NET_FLUX * scale).all() else None
 
 
+def in_balance(matrix: FaceMatrix, steady: Array) -> bool:
+    """Whether the net flux of a steady density (cell,) through every face is round-off."""
+    forward, backward = matrix.down * steady[matrix.owner], matrix.up * steady[matrix.neighbour]
+    scale = np.maximum(forward, backward) + _SMALLEST * float(steady.max()) * (matrix.down + matrix.up) / _NET_FLUX
+    return bool((np.abs(forward - backward) <= _NET_FLUX * scale).all())
+
+
 def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
     """A breadth-first tree: cells in order, the predecessor of each, and the ratio of their roots (cell,)."""
     from scipy.sparse import coo_array

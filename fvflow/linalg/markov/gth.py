@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 
-_PIVOTS = "the elimination met a zero pivot: rates between cells underflow; use a finer mesh or a larger epsilon"
+UNDERFLOW = "the elimination met a zero pivot: rates between cells underflow; use a finer mesh or a larger epsilon"
 
 
 def null_vector(matrix: FaceMatrix) -> Array:
@@ -32,14 +33,39 @@ def null_vector(matrix: FaceMatrix) -> Array:
     Raises NumericsError if rates underflow.
     """
     cells = len(matrix.volume)
+    factors = factorise_chain(matrix, np.zeros(cells))
+    if not (factors.pivot[:-1] > 0).all():
+        raise NumericsError(UNDERFLOW)
+    x = np.empty(cells)
+    x[factors.order] = back_substitute(factors.pivot, factors.column, factors.reach, factors.upper)
+    return np.asarray(x / x.max())
+
+
+@dataclass(frozen=True, eq=False)
+class ChainFactors:
+    """D - S = L U, S_ij being the rate from j to i and D_jj the sum of all rates out of j, in elimination order."""
+
+    order: Index  # (cell,) the cells in their order of elimination
+    pivot: Array  # (cell,) U_jj = p_j
+    start: Any  # (cell + 1,) where the columns of L below the diagonal start
+    below: Any  # rows of L
+    lower: Array  # -L_ij = s_ij/p_j
+    column: Any  # (cell + 1,) where the columns of U above the diagonal start
+    reach: Any  # rows of U
+    upper: Array  # -U_jk = s_jk
+
+
+def factorise_chain(matrix: FaceMatrix, leak: Array) -> ChainFactors:
+    """The factors of the generator of a chain that also leaves each cell at the rate `leak` (cell,) for good.
+
+    Volumes play no role. A pivot is 0 if all rates out of its cell are, or underflow.
+    """
     first, row, rate, order = _columns(matrix)
     parent, start, below = interruptible(structure, first, row)
-    pivot, column, reach, value = interruptible(schur_reduce, first, row, rate, parent, start, below)
-    if not (pivot[:-1] > 0).all():
-        raise NumericsError(_PIVOTS)
-    x = np.empty(cells)
-    x[order] = back_substitute(pivot, column, reach, value)
-    return np.asarray(x / x.max())
+    pivot, column, reach, upper, lower = interruptible(
+        schur_reduce, first, row, rate, leak[order], parent, start, below
+    )
+    return ChainFactors(order, pivot, start, below, lower, column, reach, upper)
 
 
 def _columns(matrix: FaceMatrix) -> tuple[Any, Any, Any, Index]:
@@ -112,12 +138,13 @@ def structure(first: Any, row: Any) -> Any:
 
 
 @kernel()
-def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below: Any) -> Any:
-    """Pivots, and the columns of U above the diagonal in compressed form: start, rows, values."""
+def schur_reduce(first: Any, row: Any, rate: Any, leak: Any, parent: Any, start: Any, below: Any) -> Any:
+    """Pivots, the columns of U above the diagonal in compressed form (start, rows, values), and the values of L."""
     count = len(first) - 1
     lower, upper = np.empty(len(below)), np.empty(len(below))
     reach, column = np.empty(len(below), np.int32), np.zeros(count + 1, np.int64)
-    pivot, x = np.zeros(count), np.zeros(count)
+    pivot, x = leak.copy(), np.zeros(count)
+    lost = np.empty(count)  # probability to leave for good before any later cell is met
     mark, path, stack = np.full(count, -1, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
     used = 0
     for j in range(count):
@@ -143,16 +170,20 @@ def schur_reduce(first: Any, row: Any, rate: Any, parent: Any, start: Any, below
             reach[used] = k
             upper[used] = u
             used += 1
+            pivot[j] += lost[k] * u
             for p in range(start[k], start[k + 1]):
                 x[below[p]] += lower[p] * u
         column[j + 1] = used
         x[j] = 0.0  # drop the self-loop j -> j
+        lost[j] = pivot[j]
         for p in range(start[j], start[j + 1]):
             pivot[j] += x[below[p]]
+        divisor = pivot[j] if pivot[j] > 0 else np.inf
+        lost[j] /= divisor
         for p in range(start[j], start[j + 1]):
-            lower[p] = x[below[p]] / pivot[j] if pivot[j] > 0 else 0.0
+            lower[p] = x[below[p]] / divisor
             x[below[p]] = 0.0
-    return pivot, column, reach, upper
+    return pivot, column, reach, upper, lower
 
 
 @kernel()

@@ -110,7 +110,8 @@ def submatrix(matrix: FaceMatrix, cells: Any) -> FaceMatrix:
     place[cells] = np.arange(len(cells), dtype=np.int32)
     inside = (place[matrix.owner] >= 0) & (place[matrix.neighbour] >= 0)
     ends = place[matrix.owner[inside]], place[matrix.neighbour[inside]]
-    return FaceMatrix(matrix.volume[cells], *ends, matrix.down[inside], matrix.up[inside])
+    leak = None if matrix.leak is None else matrix.leak[cells]
+    return FaceMatrix(matrix.volume[cells], *ends, matrix.down[inside], matrix.up[inside], leak=leak)
 
 
 def iterative_null_vector(matrix: FaceMatrix) -> tuple[Array, int]:
