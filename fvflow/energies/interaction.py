@@ -57,6 +57,8 @@ def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
     On uniform grids by fast Fourier transforms with twice the cells along each axis, else by a dense matrix. Raises
     CaseError if W is not even, has no finite mean at a pole, is not finite elsewhere, or the matrix is too large.
     """
+    if mesh.periodic:
+        raise CaseError("an interaction takes no periodic axes: it is a function of differences; leave out periodic")
     if mesh.edges is not None and mesh.nonuniformity <= _UNIFORM:
         return _fourier(kernel, mesh.edges, mesh.shape)
     return _dense(kernel, mesh)

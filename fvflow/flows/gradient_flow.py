@@ -83,6 +83,7 @@ class WassersteinFlow(BaseFlow):
 
         Without diffusion the mass may gather in a point. The least entropy that keeps it about a cell wide is told.
         """
+        self.drift(parameters).require_joined(mesh, 0.0)
         total = TotalEnergy(mesh.volume, tuple(part.on(mesh, parameters) for part in self.energy))
         if not any(part.strictly_convex for part in self.energy):
             least = _resolved_entropy(mesh, total)

@@ -103,7 +103,7 @@ class StationaryFlow(SteadyFlow):
         many as in a factorisation.
         """
         base = Krylov().memory(extent)
-        if (self.velocity is None and self.stream is None) or extent.dimension == 1:
+        if (self.velocity is None and self.stream is None and self.tilt is None) or extent.dimension == 1:
             return base
         if extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION:
             return base + 1200 * extent.cells

@@ -27,11 +27,18 @@ class Extent(NamedTuple):
     """Number of cells."""
     grid: bool = False
     """Whether the mesh is a tensor-product grid."""
+    periodic: bool = False
+    """Whether an axis of the grid is periodic."""
 
     @staticmethod
-    def of(counts: Sequence[int]) -> Extent:
+    def of(counts: Sequence[int], periodic: bool = False) -> Extent:
         """The extent of a grid with `counts` cells along each axis."""
-        return Extent(len(counts), math.prod(counts), grid=True)
+        return Extent(len(counts), math.prod(counts), True, periodic)
+
+    @property
+    def open_grid(self) -> bool:
+        """Whether the mesh is a grid that is not periodic along any axis."""
+        return self.grid and not self.periodic
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +59,7 @@ class Mesh:
     owner: Index
     """Cell K that the normal of each face leaves (face,)."""
     neighbour: Index
-    """Cell L that the normal of each face enters (face,); owner < neighbour."""
+    """Cell L that the normal of each face enters (face,); owner < neighbour but where a periodic axis is joined."""
     area: Array
     """Measures |s| (face,); 1 in one dimension."""
     distance: Array
@@ -75,6 +82,8 @@ class Mesh:
     """Volume fraction of each cell inside each named region (cell,)."""
     boundaries: Mapping[str, Index] = field(default_factory=dict)
     """Rows of `wall_points` that belong to each named boundary (wall,)."""
+    periodic: tuple[int, ...] = ()
+    """Axes of a grid, 0 for x, 1 for y, 2 for z, along which its last cells are joined to its first."""
 
     @property
     def plot_cells(self) -> Index:
@@ -122,7 +131,27 @@ class Mesh:
     @property
     def extent(self) -> Extent:
         """Dimension, number of cells, and whether the mesh is a grid."""
-        return Extent(self.dimension, self.cells, self.edges is not None)
+        return Extent(self.dimension, self.cells, self.edges is not None, bool(self.periodic))
+
+    @property
+    def periods(self) -> Array:
+        """Length of the mesh along each axis that is periodic, infinite along the others (dim,)."""
+        lengths = [np.ptp(edge) if axis in self.periodic else np.inf for axis, edge in enumerate(self.edges or ())]
+        return np.array(lengths or [np.inf] * self.dimension)
+
+    def nearest_image(self, offset: Array) -> Array:
+        """Offsets (point, dim) less the periods nearest to them: the shortest ones that lead to the same places."""
+        return offset - self._whole_periods(offset, np.round) if self.periodic else offset
+
+    def inside_period(self, position: Array) -> Array:
+        """The positions (point, dim), moved by whole periods onto the mesh along periodic axes."""
+        if not self.periodic:
+            return position
+        return position - self._whole_periods(position - self.points.min(axis=0), np.floor)
+
+    def _whole_periods(self, offset: Array, rounded: Callable[[Array], Array]) -> Array:
+        periods = self.periods
+        return np.where(np.isfinite(periods), rounded(offset / periods) * np.where(np.isfinite(periods), periods, 0), 0)
 
     @cached_property
     def transmissibility(self) -> Array:
