@@ -14,6 +14,7 @@ ou-1d ou-2d-rotating ou-3d heat-box-2d continuity-rotation-2d double-well-1d mov
 fokker-planck-jko-2d porous-medium-barenblatt-2d porous-medium-box-vacuum published-fokker-planck two-wells-2d-jko
 aggregation-diffusion-1d transport-gaussians-2d transport-translation-2d transport-mixture-1d transport-split-2d
 transport-3d hamilton-jacobi-1d muscl-rotation stationary-rotation spectrum-double-well
+ring-ratchet
 disc-ou channel-obstacle-advection voronoi-two-wells porous-medium-disc tet-heat-ball l-shape-heat
 """
 

@@ -21,6 +21,7 @@ from fvflow.problems import FokkerPlanck
 from fvflow.steppers import GradientStepper, LinearStepper
 from fvflow.wasserstein import bounds, bounds_available, distance_1d, distance_on_circle
 from tests.contracts import assert_order, check_integration_by_parts, check_solver
+from tests.resume_cases import Resumed, differences
 
 RING = """
 mesh: {kind: box, lower: [0], upper: [1], cells: [40], periodic: [x]}
@@ -192,6 +193,17 @@ def test_the_current_around_a_tilted_ring_is_of_second_order(force):
     assert_order([1 / 25, 1 / 50, 1 / 100], errors, 2.0, 0.1)
 
 
+def test_the_ratchet_of_the_cases_has_the_current_of_the_theory():
+    flux = Case.read("cases/ring-ratchet.yaml").run().flux.values[-1]
+    x, (node, weight) = np.arange(400) / 400, np.polynomial.legendre.leggauss(120)
+
+    def tilted(x):
+        return 0.3 * (np.sin(2 * np.pi * x) + np.sin(4 * np.pi * x) / 4) - x
+
+    inner = np.exp((tilted(x[:, None] + 0.5 * (node + 1)) - tilted(x[:, None])) / 0.1) @ (0.5 * weight)
+    np.testing.assert_allclose(flux, 0.1 * -np.expm1(-10) / inner.mean(), rtol=1e-3)
+
+
 def test_a_velocity_gives_the_current_of_the_same_tilt():
     tilted, blown = (case(CURRENT, **change).run() for change in ({}, {"flow__tilt": None, "flow__velocity": ["1.5"]}))
     np.testing.assert_allclose(blown.rho, tilted.rho, rtol=1e-12)
@@ -330,6 +342,29 @@ def test_gradient_flows_go_on_through_the_seam(stepper, cells):
     assert here.attrs["energy_increase"] <= 0
     assert float(here.minimum.min()) >= 0
     np.testing.assert_allclose(moved.rho[-1], np.roll(here.rho[-1], 4, dim - 1), atol=1e-9)
+
+
+def test_coupled_oscillators_agree_as_far_as_the_theory_of_their_mean_field_says():
+    """W = -K cos(2 pi d): the steady state is exp(K R cos(2 pi x)/eps)/Z with R = I_1(K R/eps)/I_0(K R/eps)."""
+    from scipy.optimize import brentq
+    from scipy.special import ive
+
+    exact = brentq(lambda r: r - ive(1, r / 0.3) / ive(0, r / 0.3), 0.1, 0.99)
+    errors = []
+    for cells in (16, 32):
+        ds = case(
+            mesh__cells=[cells],
+            flow={
+                "kind": "gradient-flow",
+                "energy": [{"kind": "entropy", "epsilon": 0.3}, {"kind": "interaction", "kernel": "-cos(2*pi*x)"}],
+            },
+            initial={"kind": "gaussian", "mean": [1.1], "covariance": [[0.01]]},
+            times={"end": 4.0, "step": 0.05},
+        ).run()
+        angle = 2j * np.pi * ds.x.values
+        errors.append(abs(abs((ds.rho.values[-1] * np.exp(angle)).mean()) - exact))
+    assert errors[0] < 0.02
+    assert errors[1] < errors[0] / 3
 
 
 @pytest.mark.parametrize("limiter", ["monotonised-central", "minmod", "van-leer", "superbee"])
@@ -490,6 +525,27 @@ def test_the_distance_of_frames_on_a_ring_is_that_on_the_circle():
     assert not bounds_available(box((9, 9), ("x",)))
 
 
+@pytest.mark.parametrize("stepper", ["tr-bdf2", "split-crank-nicolson", "muscl", "chebyshev", "ljko", "evbdf2"])
+def test_resumed_runs_on_a_torus_are_those_that_were_not_stopped(stepper, tmp_path):
+    torus = {"kind": "box", "lower": [0, 0], "upper": [1, 1], "cells": [11, 8], "periodic": ["x", "y"]}
+    flow = {"kind": "fokker-planck", "epsilon": 0.1, "potential": "cos(2*pi*(x - y))", "tilt": [1, 2]}
+    if stepper in ("ljko", "evbdf2"):
+        potential = {"kind": "potential", "potential": "cos(2*pi*(x - y))"}
+        flow = {"kind": "gradient-flow", "energy": [{"kind": "entropy", "epsilon": 0.1}, potential]}
+    changes = {
+        "mesh": torus,
+        "flow": flow | {"stepper": {"kind": stepper}},
+        "initial": {"kind": "gaussian", "mean": [0, 0.9], "covariance": [[0.04, 0], [0, 0.04]]},
+        "times": {"end": 0.1, "step": 0.01, "save": 0.04},
+    }
+    assert differences(Resumed(stepper, "", case(**changes), 7, 3), tmp_path) == []
+
+
+def test_moments_say_what_they_are_on_a_ring():
+    assert case().run()["mean"].attrs["long_name"].endswith("depends on where periodic axes are cut")
+    assert case(mesh__periodic=[], initial={"kind": "uniform"}).run()["mean"].attrs["long_name"] == "mean position"
+
+
 def test_check_says_what_is_joined():
     found = case().check()
     assert "periodic along x" in found["mesh"]
@@ -534,7 +590,7 @@ def test_flows_that_take_no_periodic_axis_say_so():
                 "kind": "gradient-flow",
                 "energy": [{"kind": "entropy", "epsilon": 1}, {"kind": "interaction", "kernel": "r**2"}],
             },
-            "an interaction takes no periodic axes",
+            "the kernel r\\*\\*2 has not the period 1 of axis x",
         ),
     ):
         changes = {"flow": flow} | ({"times": None} if flow["kind"] == "transport" else {})

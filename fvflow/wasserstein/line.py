@@ -65,7 +65,7 @@ def _merged(edges: Array, first: Array, second: Array) -> tuple[Array, list[tupl
 
 
 def quantile(level: Array, edges: Array, start: Array, end: Array) -> tuple[Array, Array]:
-    """The quantile function at both ends of each interval of levels, as its limit from inside.
+    """The quantile function (interval,) at both ends of each interval of levels, as its limit from inside.
 
     `level` is the mass to the left of each of the `edges`; no interval of levels from `start` to `end` has one inside.
     """
