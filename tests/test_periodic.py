@@ -483,6 +483,28 @@ def test_w2_of_a_narrow_density_and_its_rotation_is_the_angle(steps):
     assert turned == pytest.approx((min(steps, 40 - steps) - 1.5 * (steps == 20)) / 40, rel=1e-13)
 
 
+def test_geodesics_go_the_short_way_around_the_ring():
+    """By `interior-point`: from both sides of the seam, order 2 in cells and intervals against the distance."""
+    errors = []
+    for cells in (20, 40):
+        ds = case(
+            mesh__cells=[cells],
+            flow={"kind": "transport", "intervals": cells // 2, "solver": {"kind": "interior-point"}}
+            | {"target": {"kind": "gaussian", "mean": [1.15], "covariance": [[0.005]]}},
+            initial={"kind": "gaussian", "mean": [0.9], "covariance": [[0.005]]},
+            times=None,
+        ).run()
+        exact = distance_on_circle(np.linspace(0, 1, cells + 1), *ds.rho.values[[0, -1]])
+        assert float(ds.w2_upper) == pytest.approx(exact, rel=1e-9)
+        assert 0.24 < exact < 0.25  # less than a rotation: some of the tail goes the other way around
+        errors.append(abs(float(ds.w2_solver) - exact))
+        middle = ds.rho.values[cells // 4]
+        assert abs(np.angle((middle * np.exp(2j * np.pi * ds.x.values)).mean()) / (2 * np.pi) - 0.025) < 2e-3
+        assert float(ds.v_x.max()) == pytest.approx(0.25, rel=0.2)  # also in the cells beside the seam
+    assert errors[1] < errors[0] / 2.5
+    assert errors[1] < 2e-3
+
+
 # Results
 
 
@@ -583,7 +605,7 @@ def test_refusals(changes, match):
 
 def test_flows_that_take_no_periodic_axis_say_so():
     for flow, match in (
-        ({"kind": "transport", "target": {"kind": "uniform"}, "intervals": 4}, "flow transport has no solver"),
+        ({"kind": "transport", "target": {"kind": "uniform"}, "intervals": 4}, "solver primal-dual takes no periodic"),
         ({"kind": "hamilton-jacobi", "potential": "0"}, "hamilton-jacobi takes no periodic axes"),
         (
             {

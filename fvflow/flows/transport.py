@@ -84,8 +84,6 @@ class TransportFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
         """The problem in arrays, without its target; raises CaseError if the solver does not fit the mesh."""
-        if mesh.periodic:
-            raise CaseError("flow transport has no solver on periodic axes yet; leave out periodic")
         self.solver.fits(mesh)
         return Transport(mesh)
 
