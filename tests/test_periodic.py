@@ -16,6 +16,8 @@ from fvflow.fields.density import ArrayDensity
 from fvflow.fluxes import ScharfetterGummel, Upwind
 from fvflow.linalg import FaceMatrix, SplitSweeps, divergence
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
+from fvflow.linalg.grid.ring_stencil import RingStencil
+from fvflow.linalg.krylov import Krylov
 from fvflow.mesh import Box, Graded, Ugrid, coarse_proxy
 from fvflow.problems import FokkerPlanck
 from fvflow.steppers import GradientStepper, LinearStepper
@@ -166,6 +168,42 @@ def test_sweeps_along_rings_are_those_of_dense_matrices(periodic):
         np.testing.assert_allclose(sweeps(density, (axis,), reflected=True), 2 * expected - density, rtol=1e-11)
         own = (np.diag(dense) / mesh.volume - 1).max()
         assert matrix.rates()[axis] == pytest.approx(own)
+
+
+def torus_matrix(cells, periodic, length, tilt=0.0, seed=5):
+    """That of an implicit step, with a rough potential and a tilt."""
+    mesh = box(cells, periodic, tuple(np.linspace(0.5, 2.0, len(cells))))
+    potential = np.random.default_rng(seed).normal(size=mesh.cells)
+    w = potential[mesh.owner] - potential[mesh.neighbour] + tilt * mesh.distance
+    rates = (length * mesh.transmissibility * ScharfetterGummel().weight(sign * w, 1.0) for sign in (-1, 1))
+    return FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, *rates, mesh.shape, periodic=mesh.periodic)
+
+
+@pytest.mark.parametrize("periodic", SUBSETS)
+def test_the_matrix_is_applied_without_a_matrix(periodic):
+    matrix, random = torus_matrix((5, 4, 3), periodic, 0.3), np.random.default_rng(6)
+    stencil, (rho, b) = RingStencil(matrix), random.random((2, 60))
+    dense = matrix.sparse().toarray()
+    np.testing.assert_allclose(stencil.apply(rho, np.empty(60)), dense @ rho / matrix.volume, rtol=1e-11)
+    diagonal = np.diag(dense)
+    swept = (matrix.volume * b + diagonal * rho - dense @ rho) / diagonal
+    np.testing.assert_allclose(stencil.jacobi(rho, b, np.empty(60)), swept, rtol=1e-11)
+    sweeps, steps = SplitSweeps(matrix), []
+    for axis in range(3):
+        steps.append(sweeps(steps[-1] if steps else b, (axis,)))
+    left, found = b - dense @ steps[-1] / matrix.volume, np.zeros(60)
+    out = np.empty(60)
+    norm = stencil.residual_after_sweeps(steps, found, True, out)
+    np.testing.assert_array_equal(found, steps[-1])
+    np.testing.assert_allclose(out, left, atol=1e-12)
+    assert norm == pytest.approx(matrix.volume @ np.abs(left), rel=1e-9)
+
+
+@pytest.mark.parametrize("length", [1e-4, 1e-2, 1e3])
+@pytest.mark.parametrize("tilt", [0.0, 30.0])
+def test_krylov_solves_steps_of_any_length_on_a_torus(length, tilt):
+    for cells, periodic in (((40, 30), ("x", "y")), ((12, 10, 8), ("x", "z"))):
+        check_solver(Krylov(), torus_matrix(cells, periodic, length, tilt))
 
 
 # Closed forms

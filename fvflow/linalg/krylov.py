@@ -27,8 +27,6 @@ _ROUND_OFF = 16 * np.finfo(float).eps
 class Krylov(LinearSolver):
     """Matrix-free iteration on a grid (`MatrixFreeSolver`); on other meshes BiCGStab on M D^-1, D the diagonal.
 
-    A grid with a periodic axis counts as another mesh here.
-
     The iteration restarts from the true residual until |r|_1 <= tolerance |b|_1 or the residual is round-off. A solve
     off grids that has taken 300 iterations goes on with a V-cycle of algebraic multigrid as preconditioner (Ruge,
     Stueben, Algebraic multigrid, 1987), if M has a hierarchy. The next solve begins without: it must not depend on
@@ -47,11 +45,11 @@ class Krylov(LinearSolver):
 
     def memory(self, extent: Extent) -> int:
         """Estimated bytes of a run; on grids 220 per cell and dimension, without a matrix (measured: 1024^2, 128^3)."""
-        return 220 * extent.dimension * extent.cells if extent.open_grid else super().memory(extent)
+        return 220 * extent.dimension * extent.cells if extent.grid else super().memory(extent)
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Set up the sweeps of a grid, or scale the columns of M."""
-        if matrix.shape is not None and not matrix.periodic:
+        if matrix.shape is not None:
             solver, volume = MatrixFreeSolver(matrix, self.tolerance, self.iterations), matrix.volume
             return lambda right, total: solver(right / volume, total)
         diagonal = matrix.diagonal()

@@ -23,9 +23,9 @@ _LARGEST_DIRECT_SYMMETRIC = {1: 2**31, 2: 6400, 3: 1000}  # the same for Newton 
 class Auto(LinearSolver):
     """Chooses the solver from the dimension and size of the mesh and from whether the drift is steady.
 
-    1D: `tridiagonal`. 2D: `direct` up to 16384 cells, and on every mesh that is not a grid or has a periodic axis. 3D:
-    `direct` up to 4096 cells. Otherwise `krylov`; also on grids of more than 400 cells if the drift depends on time,
-    because the factors would then serve a single step (three times slower on 128^2).
+    1D: `tridiagonal`. 2D: `direct` up to 16384 cells, and on every mesh that is not a grid. 3D: `direct` up to 4096
+    cells. Otherwise `krylov`; also on grids of more than 400 cells if the drift depends on time, because the factors
+    would then serve a single step (three times slower on 128^2).
     """
 
     kind: Literal["auto"] = "auto"
@@ -39,7 +39,7 @@ class Auto(LinearSolver):
         if extent.dimension == 1:
             return Tridiagonal()
         small = extent.cells <= _largest_direct(extent, steady)
-        return Direct() if small or (extent.dimension == 2 and not extent.open_grid) else Krylov()
+        return Direct() if small or (extent.dimension == 2 and not extent.grid) else Krylov()
 
     def reason(self, extent: Extent, steady: bool = True) -> str:
         """Why this solver was chosen, as a clause."""
@@ -49,11 +49,11 @@ class Auto(LinearSolver):
             return f"up to {_largest_direct(extent, steady)} cells the factors are small and accurate in every tail"
         if extent.cells <= _largest_direct(extent):
             return "the drift depends on time, so factors would serve one step only"
-        if extent.dimension == 2 and not extent.open_grid:
+        if extent.dimension == 2 and not extent.grid:
             return "the factors of a 2D mesh serve every step"
-        if extent.open_grid:
-            return "on a grid, by sweeps along its axes"
-        return "in 3D a factorisation costs more than it saves"
+        return (
+            "on a grid, by sweeps along its axes" if extent.grid else "in 3D a factorisation costs more than it saves"
+        )
 
     def memory(self, extent: Extent) -> int:
         """Estimated bytes of a run with the chosen solver."""
@@ -74,7 +74,7 @@ class Auto(LinearSolver):
 
 def _largest_direct(extent: Extent, steady: bool = True) -> int:
     """Largest number of cells for which `auto` factorises."""
-    if extent.open_grid and not steady:
+    if extent.grid and not steady:
         return _LARGEST_DIRECT_UNSTEADY
     return _LARGEST_DIRECT_GRID_2D if extent.dimension == 2 else LARGEST_DIRECT
 

@@ -48,7 +48,7 @@ class GridDescription(MeshDescription):
     @property
     def extent(self) -> Extent:
         """Dimension and number of cells of the grid."""
-        return Extent.of(self.cells, bool(self.periodic))
+        return Extent.of(self.cells)
 
     @property
     def periodic_axes(self) -> tuple[int, ...]:

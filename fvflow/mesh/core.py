@@ -27,18 +27,11 @@ class Extent(NamedTuple):
     """Number of cells."""
     grid: bool = False
     """Whether the mesh is a tensor-product grid."""
-    periodic: bool = False
-    """Whether an axis of the grid is periodic."""
 
     @staticmethod
-    def of(counts: Sequence[int], periodic: bool = False) -> Extent:
+    def of(counts: Sequence[int]) -> Extent:
         """The extent of a grid with `counts` cells along each axis."""
-        return Extent(len(counts), math.prod(counts), True, periodic)
-
-    @property
-    def open_grid(self) -> bool:
-        """Whether the mesh is a grid that is not periodic along any axis."""
-        return self.grid and not self.periodic
+        return Extent(len(counts), math.prod(counts), grid=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,7 +124,7 @@ class Mesh:
     @property
     def extent(self) -> Extent:
         """Dimension, number of cells, and whether the mesh is a grid."""
-        return Extent(self.dimension, self.cells, self.edges is not None, bool(self.periodic))
+        return Extent(self.dimension, self.cells, self.edges is not None)
 
     @property
     def periods(self) -> Array:
