@@ -14,7 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
 from fvflow.mesh.base import MAX_DIMENSION, MeshDescription, entries_per_axis
 from fvflow.mesh.core import Extent, Mesh
-from fvflow.mesh.grid import LEAST_PERIODIC, Grid
+from fvflow.mesh.grid import Grid
 
 Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(MAX_DIMENSION)]
 Counts = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), MaxLen(MAX_DIMENSION)]
@@ -37,8 +37,6 @@ class GridDescription(MeshDescription):
         for axis in self.periodic:
             if "xyz".index(axis) >= len(self.cells):
                 raise CaseError(f"periodic: there is no axis {axis} in {len(self.cells)} dimension(s); leave it out")
-            if (count := self.cells["xyz".index(axis)]) < LEAST_PERIODIC:
-                raise CaseError(f"{count} cells along {axis}; a periodic axis needs at least {LEAST_PERIODIC}")
 
     @classmethod
     def declared_dimension(cls, values: Mapping[str, Any]) -> int | None:
