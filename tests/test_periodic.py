@@ -723,6 +723,14 @@ def test_flows_that_take_no_periodic_axis_say_so():
             case(**changes).prepare()
 
 
+def test_solvers_called_from_python_refuse_periodic_axes_too():
+    mesh = box((9,), ("x",))
+    with pytest.raises(CaseError, match="walls on all sides"):
+        fvflow.transport.hopf_lax(mesh, np.zeros(9), 1.0)
+    with pytest.raises(CaseError, match="solver primal-dual takes no periodic axes"):
+        fvflow.transport.PrimalDual().solve(mesh, np.ones(9), np.ones(9), 4)
+
+
 def test_a_gradient_flow_refuses_a_potential_that_jumps():
     flow = {"kind": "gradient-flow", "energy": [{"kind": "entropy", "epsilon": 1}]}
     flow["energy"].append({"kind": "potential", "potential": "x**2"})

@@ -111,7 +111,7 @@ def kinetic_energy(mesh: Mesh, phi: Array) -> Array:
 
 def owner_share(mesh: Mesh) -> Array:
     """Fraction of the distance between the two centres of a face that lies in its owner (face,)."""
-    ahead = (mesh.nearest_image(mesh.face_centre - mesh.centre[mesh.owner]) * mesh.normal).sum(axis=1)
+    ahead = ((mesh.face_centre - mesh.centre[mesh.owner]) * mesh.normal).sum(axis=1)
     return np.asarray(ahead / mesh.distance)
 
 
