@@ -10,6 +10,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array, Mesh
 
 _JUMP = 1e-8  # of the range of a function that counts as none
+_ROUND_OFF = 1e-14  # of its largest value
 
 Values = Callable[[Array], Array]
 """Positions (point, dim) to values (point,)."""
@@ -17,61 +18,56 @@ Values = Callable[[Array], Array]
 
 def require_joined_potential(mesh: Mesh, potential: Values, time: float) -> None:
     """Raise CaseError, or NumericsError after time 0, unless V is the same at both ends of each periodic axis."""
-    for axis, lower, upper in _ends(mesh, nodes=False):
-        jump, extent = potential(upper) - potential(lower), float(np.ptp(potential(mesh.centre)))
+    for axis, lower, upper in _ends(mesh, mesh.centre):
+        jump = potential(upper) - potential(lower)
         _refuse_jump(
-            f"the potential at the upper end of axis {'xyz'[axis]} less that at the lower end",
+            f"the potential at the upper end of axis {'xyz'[axis]} less that at the lower end is",
             float(jump[np.argmax(np.abs(jump))]),
-            extent,
+            potential(mesh.centre),
             time,
-            "the axis is periodic, so that both have to be the same; give a constant force as tilt: [...] or velocity",
+            "both have to be the same; give a constant force as tilt: [...] or velocity",
         )
 
 
 def require_joined_velocity(mesh: Mesh, component: Callable[[int], Values], time: float) -> None:
     """As `require_joined_potential`, for the component of a velocity along each periodic axis."""
-    for axis, lower, upper in _ends(mesh, nodes=False):
+    for axis, lower, upper in _ends(mesh, mesh.centre):
         values = component(axis)
-        jump, largest = values(upper) - values(lower), float(np.abs(values(mesh.centre)).max())
+        jump = values(upper) - values(lower)
         _refuse_jump(
-            f"the velocity along {'xyz'[axis]} at the upper end of that axis less that at the lower end",
+            f"the velocity along {'xyz'[axis]} at the upper end of that axis less that at the lower end is",
             float(jump[np.argmax(np.abs(jump))]),
-            largest,
+            np.append(values(mesh.centre), 0.0),
             time,
-            "the axis is periodic, so that both have to be the same",
+            "both have to be the same",
         )
 
 
 def require_joined_stream(mesh: Mesh, stream: Values, time: float) -> None:
     """As `require_joined_potential`, for a stream function: it may differ by a constant, the flow across the axis."""
-    for axis, lower, upper in _ends(mesh, nodes=True):
-        jump, extent = stream(upper) - stream(lower), float(np.ptp(stream(mesh.points)))
+    for axis, lower, upper in _ends(mesh, mesh.points):
         _refuse_jump(
-            f"the change along y or x of what the stream function has more at the upper end of axis {'xyz'[axis]}",
-            float(np.ptp(jump)),
-            extent,
+            f"the stream function at the upper end of axis {'xyz'[axis]} less that at the lower end varies by",
+            float(np.ptp(stream(upper) - stream(lower))),
+            stream(mesh.points),
             time,
-            "the axis is periodic, so that both may differ by a constant only",
+            "both may differ by a constant only",
         )
 
 
-def _ends(mesh: Mesh, nodes: bool) -> Iterator[tuple[int, Array, Array]]:
-    """For each periodic axis: the axis, and the points (point, dim) of its lower and of its upper end.
-
-    They are straight ahead of the cell centres, or they are the nodes.
-    """
+def _ends(mesh: Mesh, points: Array) -> Iterator[tuple[int, Array, Array]]:
+    """For each periodic axis: the axis, and its lower and its upper end (point, dim), straight ahead of some points."""
     for axis in mesh.periodic:
         assert mesh.edges is not None
-        points = mesh.points if nodes else mesh.centre
         edge = mesh.edges[axis]
-        first = edge[0] if nodes else 0.5 * (edge[0] + edge[1])
-        lower = points[points[:, axis] == first].copy()
+        lower = points[points[:, axis] == points[0, axis]].copy()
         upper = lower.copy()
         lower[:, axis], upper[:, axis] = edge[0], edge[-1]
         yield axis, lower, upper
 
 
-def _refuse_jump(what: str, jump: float, size: float, time: float, why: str) -> None:
-    if abs(jump) > _JUMP * size:
+def _refuse_jump(what: str, jump: float, values: Array, time: float, needed: str) -> None:
+    """Refuse a jump that is not round-off beside the values (point,) that the function has elsewhere."""
+    if abs(jump) > _JUMP * np.ptp(values) + _ROUND_OFF * np.abs(values).max():
         refusal = CaseError if time == 0.0 else NumericsError
-        raise refusal(f"{what} is {jump:.6g} at t = {time:g}: {why}")
+        raise refusal(f"{what} {jump:.6g} at t = {time:g}: the axis is periodic, so that {needed}")
