@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,18 @@ DIAGNOSTICS = {  # of every problem
     "steps": OutputVariable((), "steps so far"),
     "iterations": OutputVariable((), "solver iterations in the last step"),
 }
+ON_RINGS = ("mean", "covariance")  # what depends on where a periodic axis is cut
+
+
+def of_every_problem(mesh: Mesh) -> dict[str, OutputVariable]:
+    """`DIAGNOSTICS`, with what positions mean on a mesh with periodic axes."""
+    note = ", in the coordinates of the box, so that it depends on where periodic axes are cut"
+    changed = ON_RINGS if mesh.periodic else ()
+    return DIAGNOSTICS | {
+        name: replace(DIAGNOSTICS[name], long_name=DIAGNOSTICS[name].long_name + note) for name in changed
+    }
+
+
 ENERGY = {  # of a problem with an energy
     "energy": OutputVariable((), "energy; infinite if a density is negative"),
     "dissipation": OutputVariable((), "rate of energy decrease, with the potential held fixed"),

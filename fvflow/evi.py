@@ -51,9 +51,9 @@ class EviMonitor:
 
     @staticmethod
     def of(mesh: Mesh, energy: TotalEnergy, initial: State) -> EviMonitor | None:
-        """The monitor for a sum of entropy, power-law and potential energies in 1D; None otherwise."""
+        """The monitor for a sum of entropy, power-law and potential energies on a line; None otherwise."""
         convex = all(term.displacement_convex or term.external for term in energy.terms)
-        if mesh.edges is None or mesh.dimension != 1 or mesh.cells < 3 or not convex:
+        if mesh.edges is None or mesh.periodic or mesh.dimension != 1 or mesh.cells < 3 or not convex:
             return None
         potential, centre = energy.potential(initial.density), mesh.centre[:, 0]
         slope = np.diff(potential) / np.diff(centre)

@@ -12,7 +12,7 @@ from annotated_types import Gt
 
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, Parameters, SteadyFormula
-from fvflow.mesh import Mesh, Openings, openings, unknown_name
+from fvflow.mesh import Mesh, Openings, openings, require_wall, unknown_name
 
 REST = "rest"
 """The name that stands for all walls that are not named."""
@@ -108,10 +108,12 @@ def case_openings(
     Raises CaseError as `fvflow.mesh.openings`.
     """
     kinds = {name: wall_kind(given) for name, given in walls.items()}
-    for name in kinds.keys() - mesh.named_walls.keys() - {REST}:
-        raise CaseError(unknown_name("wall", name, mesh.named_walls))
+    for name in kinds.keys() - {REST}:
+        require_wall(mesh, name)
     _require_apart(mesh, kinds)
     rest = kinds.pop(REST, NoFlux())
+    if rest.permeability > 0 and not len(mesh.wall_points):
+        raise CaseError("rest: every axis is periodic, so that there are no walls; leave it out")
     if rest.permeability > 0:
         kinds |= dict.fromkeys(_unnamed(mesh, kinds), rest)
     permeable = {name: kind.permeability for name, kind in kinds.items() if kind.permeability > 0}

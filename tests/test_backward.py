@@ -21,7 +21,11 @@ SPACE = "{kind: box, lower: [-1, -1, -1], upper: [1, 1, 1], cells: [6, 7, 5]}"
 TRIANGLES = (
     "{kind: gmsh, geometry: 'SetFactory(\"OpenCASCADE\"); Rectangle(1) = {-2, -2, 0, 4, 4}; Mesh.MeshSizeMax = 0.5;'}"
 )
-AXES = {LINE: 1, PLANE: 2, SPACE: 3, TRIANGLES: 2}
+RING = "{kind: graded, lower: [-2], upper: [2], cells: [30], ratio: [3], periodic: [x]}"
+TORUS = "{kind: graded, lower: [-2, -1], upper: [1, 2], cells: [9, 12], ratio: [2, 0.4], periodic: [x, y]}"
+CYLINDER = "{kind: box, lower: [-2, -1], upper: [1, 2], cells: [9, 12], periodic: [y]}"
+JOINED = (RING, TORUS, CYLINDER)
+AXES = {RING: 1, TORUS: 2, CYLINDER: 2, LINE: 1, PLANE: 2, SPACE: 3, TRIANGLES: 2}
 TEXT = """
 mesh: {mesh}
 flow:
@@ -41,6 +45,9 @@ def case(mesh, stepper, more="", final="sin(3*x) - 0.2"):
     axes = AXES[mesh]
     potential = ["x**4/4 - x", "x*y + x**2 + y**2", "x*y + z**2"][axes - 1]
     velocity = [["sin(t)"], ["-y*cos(t)", "x + t"], ["-y", "x", "cos(t)"]][axes - 1]
+    if mesh in JOINED:  # what is the same at both ends
+        potential = ["sin(pi*x/2)", "sin(2*pi*x/3) + cos(2*pi*(x + y)/3)"][axes - 1]
+        velocity = [["sin(t)"], ["-cos(t)", "1 + t"]][axes - 1]
     return Case.parse(
         TEXT.format(mesh=mesh, final=final, potential=potential, velocity=velocity, stepper=stepper, more=more)
     )

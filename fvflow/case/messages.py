@@ -85,7 +85,10 @@ _WALLS = (
 )
 _INSTEAD = {  # keys that other programs have, and what fvflow has in their place
     **dict.fromkeys(("boundary", "boundaries", "boundary_conditions", "boundary_condition", "bc", "bcs"), _WALLS),
-    "periodic": "; no axis is periodic: all walls are closed. A mesh that is wide enough has no mass at its walls",
+    **dict.fromkeys(
+        ("periodic", "periodicity", "pbc"),
+        "; axes are periodic by `mesh: {kind: box, ..., periodic: [x]}`, also of kind graded",
+    ),
     **dict.fromkeys(
         ("diffusion", "diffusivity", "D"),
         "; the coefficient of diffusion is the number `epsilon`, of flow fokker-planck or of {kind: entropy, epsilon: "

@@ -93,6 +93,8 @@ def _file_bytes(simulation: Simulation) -> float:
 
 def _walls(mesh: Mesh, drift: BaseDrift, time: float) -> str:
     """How hard the drift pushes against the walls at a time."""
+    if not len(mesh.wall_points):
+        return "none: every axis is periodic"
     if drift.absent or drift.regional:
         return "no flux"
     centre, outward = mesh.walls

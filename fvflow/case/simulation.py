@@ -12,7 +12,7 @@ from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
 from fvflow.dataset import UNTITLED, Frame, Layout, Tree
-from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, FLUX, STEPS, diagnostics_at, of_openings
+from fvflow.diagnostics import ENERGY, ERRORS, FLUX, STEPS, diagnostics_at, of_every_problem, of_openings
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Progress, Watch, Watchers
@@ -124,7 +124,7 @@ class Simulation:
 
     def layout(self) -> Layout:
         """The variables of the result."""
-        diagnostics = dict(DIAGNOSTICS)
+        diagnostics = of_every_problem(self.mesh)
         if self.problem.energy(self.initial.time) is not None:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:

@@ -20,7 +20,7 @@ from fvflow.dataset.frame import Frame
 from fvflow.dataset.frame_log import Record
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import CIRCULAR, Array, Mesh
 from fvflow.problems import OutputVariable
 from fvflow.version import __version__
 
@@ -132,7 +132,7 @@ class Layout:
 
     def _coordinates(self) -> dict[str, NetCDFVariable]:
         """Coordinates and bounds, or the topology of the mesh, and the cell measure."""
-        variables = ugrid.variables(self.mesh) if self.mesh.edges is None else _grid_coordinates(self.mesh.edges)
+        variables = ugrid.variables(self.mesh) if self.mesh.edges is None else _grid_coordinates(self.mesh)
         attributes = {"units": "1", "long_name": self.measure.replace("_", " "), **self._mesh_attributes()}
         measure = self.mesh.volume.reshape(self.mesh.shape)
         return {**variables, self.measure: NetCDFVariable(self.space, attributes, measure)}
@@ -184,13 +184,15 @@ class Layout:
         }
 
 
-def _grid_coordinates(edges: tuple[Array, ...]) -> dict[str, NetCDFVariable]:
-    """Centres and bounds of the cells along each axis."""
+def _grid_coordinates(mesh: Mesh) -> dict[str, NetCDFVariable]:
+    """Centres and bounds of the cells along each axis; the topology of a periodic one is circular."""
     variables: dict[str, NetCDFVariable] = {}
-    for axis, edge in zip(AXES, edges, strict=False):
+    for number, (axis, edge) in enumerate(zip(AXES, mesh.edges or (), strict=False)):
         attributes = {"units": "1", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
         if axis != "z":
             attributes["standard_name"] = f"projection_{axis}_coordinate"
+        if number in mesh.periodic:
+            attributes["topology"] = CIRCULAR
         variables[axis] = NetCDFVariable((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
         variables[f"{axis}_bnds"] = NetCDFVariable((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
     return variables

@@ -19,6 +19,7 @@ LARGEST_DENSE = 2**13  # most cells for which the matrix is stored: it takes hal
 _BLOCK = 256  # rows of the matrix that are evaluated at once
 _UNIFORM = 1e-9  # deviation from uniform spacing, in cell widths, that is attributed to round-off
 _SYMMETRIC = 1e-9  # relative difference between W(d) and W(-d) that is attributed to round-off
+_PERIODIC = 1e-9  # difference between W(d) and W(d - L), over the range of W, that is attributed to round-off
 _POLE_MARGIN = 1e-3  # by which the ratio of successive shells has to be below 1
 _GAUSS = {1: 8, 2: 4, 3: 2}  # Gauss points per axis of a box of a shell, by dimension
 _SHELLS = 24
@@ -54,12 +55,30 @@ class InteractionTerm(EnergyTerm):
 def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
     """The map m -> sum_L W(x_K - x_L) m_L (cell,), x being the cell centres; W(0) at a pole is the mean over a cell.
 
-    On uniform grids by fast Fourier transforms with twice the cells along each axis, else by a dense matrix. Raises
-    CaseError if W is not even, has no finite mean at a pole, is not finite elsewhere, or the matrix is too large.
+    On uniform grids by fast Fourier transforms with twice the cells along each axis, else by a dense matrix. Along a
+    periodic axis W has to have its period, so that it does not matter which way around two cells are compared. Raises
+    CaseError if it has not, is not even, has no finite mean at a pole, is not finite elsewhere, or the matrix is too
+    large.
     """
+    _require_periodic(kernel, mesh)
     if mesh.edges is not None and mesh.nonuniformity <= _UNIFORM:
         return _fourier(kernel, mesh.edges, mesh.shape)
     return _dense(kernel, mesh)
+
+
+def _require_periodic(kernel: Kernel, mesh: Mesh) -> None:
+    """Raise CaseError unless W(d) = W(d - L) along each periodic axis, for 200 pairs of cells."""
+    first, second = np.random.default_rng(22).integers(mesh.cells, size=(2, 200))
+    displacement = mesh.centre[first] - mesh.centre[second]
+    for axis in mesh.periodic:
+        other = displacement.copy()
+        other[:, axis] -= np.where(other[:, axis] > 0, 1.0, -1.0) * mesh.periods[axis]
+        here, there = kernel(*displacement.T), kernel(*other.T)
+        if not np.abs(here - there).max() <= _PERIODIC * np.ptp(here):
+            raise CaseError(
+                f"the kernel {kernel.expression.text} has not the period {mesh.periods[axis]:g} of axis "
+                f"{'xyz'[axis]}, which is periodic; give one that has, such as cos(2*pi*x/{mesh.periods[axis]:g})"
+            )
 
 
 def _fourier(kernel: Kernel, edges: tuple[Array, ...], shape: tuple[int, ...]) -> Callable[[Array], Array]:

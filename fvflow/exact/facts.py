@@ -47,6 +47,7 @@ class Facts:
         return not self.power_laws and not self.kernels and self.target is None and not self.undescribed
 
 
+PERIODIC = "a periodic axis"
 INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
     "linear diffusion": lambda facts: facts.epsilon > 0,
     "a drift": lambda facts: not facts.drift.absent,
@@ -55,5 +56,6 @@ INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
     "nonlinear diffusion": lambda facts: bool(facts.power_laws),
     "an interaction": lambda facts: bool(facts.kernels),
     "a target": lambda facts: facts.target is not None,
+    PERIODIC: lambda facts: bool(facts.mesh.periodic),
 }
-"""Every term that `Facts` can describe, with the test for its presence."""
+"""Every term of the equation and its domain that `Facts` can describe, with the test for its presence."""

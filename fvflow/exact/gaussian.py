@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference, refusal
-from fvflow.exact.facts import Facts
+from fvflow.exact.facts import PERIODIC, Facts
 from fvflow.fields import BaseDrift, Sampling, gaussian_density
 from fvflow.mesh import Array, Mesh
 
@@ -30,12 +30,13 @@ class GaussianSolution(ClosedForm):
 
     A and b are determined from the drift of the case, which may be any linear drift, gradient or not, and may depend on
     time; a drift that is not linear is refused. With an interaction W(d) = W(0) + d.Q d/2 and mass M, A - M Q takes the
-    place of A in the second equation; the mean is not affected. For a steady drift the equations are solved by power
-    series and doubling, else by a Runge-Kutta method. Notes, equations (21) and (40).
+    place of A in the second equation; the mean is not affected. Along periodic axes, on which the drift must not
+    depend, the Gaussian is wrapped: summed over all means that differ by whole periods. For a steady drift the
+    equations are solved by power series and doubling, else by a Runge-Kutta method. Notes, equations (21) and (40).
     """
 
     kind: Literal["gaussian"] = "gaussian"
-    derived_for = FOKKER_PLANCK | {"an interaction"}
+    derived_for = FOKKER_PLANCK | {"an interaction", PERIODIC}
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """Linear diffusion, a linear drift, quadratic interactions, a Gaussian initial density."""
@@ -49,6 +50,7 @@ class GaussianSolution(ClosedForm):
         for kernel in facts.kernels:
             yield from refusal(kernel.curvature, upper - lower)
         yield from refusal(check_linear, facts.drift, (lower, upper), facts.start)
+        yield from refusal(check_invariant, facts.drift, (lower, upper), facts.start, facts.mesh.periodic)
 
     def reference(self, facts: Facts) -> GaussianReference:
         """The solution on the mesh of the case."""
@@ -145,6 +147,7 @@ class GaussianReference(Reference):
             return np.concatenate([matrix @ mean + shift, change.ravel()])
 
         check_linear(self.drift, self._box, time)
+        check_invariant(self.drift, self._box, time, self.mesh.periodic)
         end = solve_ivp(derivative, (start, time), packed, method="DOP853", rtol=1e-12, atol=1e-14)
         if not end.success:
             raise NumericsError(f"exact gaussian: its moments have no solution at t = {time:g} ({end.message})")
@@ -214,3 +217,15 @@ def check_linear(drift: BaseDrift, box: Corners, time: float) -> None:
     values = drift.velocity_at(position, time, step)
     if np.abs(values - position @ matrix.T - shift).max() > _LINEAR * max(np.abs(values).max(), 1e-300):
         raise CaseError("exact gaussian needs a drift that is linear in space (a quadratic potential); this one is not")
+
+
+def check_invariant(drift: BaseDrift, box: Corners, time: float, periodic: tuple[int, ...]) -> None:
+    """Raise CaseError if a linear drift depends on the coordinate along a periodic axis, so that it jumps there."""
+    matrix, shift = linear_drift(drift, box, time)
+    change = np.abs(matrix) * (box[1] - box[0])
+    for axis in periodic:
+        if change[:, axis].max() > _LINEAR * max(float(np.abs(shift).max()), float(change.max()), 1e-300):
+            raise CaseError(
+                f"exact gaussian on a periodic axis {'xyz'[axis]} needs a drift that does not depend on {'xyz'[axis]}; "
+                "this one does"
+            )

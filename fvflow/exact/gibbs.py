@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Gt
 
 from fvflow.exact.base import ClosedForm, Reference
-from fvflow.exact.facts import Facts
+from fvflow.exact.facts import PERIODIC, Facts
 from fvflow.fields import DensityKind
 from fvflow.mesh import Array
 
@@ -23,7 +23,7 @@ class Gibbs(ClosedForm):
     """
 
     kind: Literal["gibbs"] = "gibbs"
-    derived_for = frozenset({"linear diffusion", "a drift"})
+    derived_for = frozenset({"linear diffusion", "a drift", PERIODIC})
     stationary = True
 
     def requires(self, facts: Facts) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fvflow.exact.base import ClosedForm, Reference
-from fvflow.exact.facts import Facts
+from fvflow.exact.facts import PERIODIC, Facts
 from fvflow.fields import tensor_product
 from fvflow.mesh import Array
 
@@ -22,7 +22,8 @@ Modes = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1), MaxLen(3)]
 class HeatBox(ClosedForm):
     """rho = (mass/|box|) (1 + a exp(-eps l t) prod_i cos(k_i pi (x_i - lower_i)/L_i)), l = sum_i (k_i pi/L_i)^2.
 
-    A cosine mode of the Laplacian with no-flux walls, in a box of any dimension; cell averages are exact.
+    A cosine mode of the Laplacian with no-flux walls, in a box of any dimension; cell averages are exact. An even k_i
+    gives a mode along a periodic axis too, of k_i/2 whole waves.
     """
 
     modes: Modes
@@ -30,7 +31,7 @@ class HeatBox(ClosedForm):
     amplitude: Annotated[float, Ge(-1), Le(1)] = 0.5
     """Amplitude a of the mode at time 0, relative to the mean density."""
     kind: Literal["heat-box"] = "heat-box"
-    derived_for = frozenset({"linear diffusion"})
+    derived_for = frozenset({"linear diffusion", PERIODIC})
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """The heat equation in a box, with this solution as initial density."""
@@ -38,6 +39,10 @@ class HeatBox(ClosedForm):
             yield "exact heat-box needs a mesh of kind box, graded or fipy"
         if len(self.modes) != facts.mesh.dimension:
             yield f"modes has {len(self.modes)} entries, the mesh {facts.mesh.dimension} axes; give one per axis"
+        for axis in facts.mesh.periodic:
+            if len(self.modes) > axis and self.modes[axis] % 2:
+                name = "xyz"[axis]
+                yield f"modes has {self.modes[axis]} half waves along {name}, which is periodic; give an even number"
         if not facts.initial.is_exact:
             yield f"exact heat-box needs initial: {{kind: exact}}, got {facts.initial.kind}"
         if not facts.linear or not facts.drift.absent:

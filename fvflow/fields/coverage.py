@@ -52,13 +52,15 @@ def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage |
 def _most_outside(mesh: Mesh, mean: Array, covariance: Array) -> float:
     """An upper bound of the mass outside the mesh.
 
-    On a grid the sum of what lies outside along each axis. On other meshes, for a mean inside, what is farther away
-    than the nearest wall, in units of the standard deviation: a path from the mean to a point outside crosses a wall.
+    On a grid the sum of what lies outside along each axis that is not periodic. On other meshes, for a mean inside,
+    what is farther away than the nearest wall, in units of the standard deviation: a path from the mean to a point
+    outside crosses a wall.
     """
     if mesh.edges is not None:
         deviation = np.sqrt(np.diag(covariance))
-        pairs = zip(mesh.edges, mean, deviation, strict=True)
-        tails = ((edges[0] - at, at - edges[-1], sigma) for edges, at, sigma in pairs)
+        pairs = enumerate(zip(mesh.edges, mean, deviation, strict=True))
+        open_axes = (pair for axis, pair in pairs if axis not in mesh.periodic)
+        tails = ((edges[0] - at, at - edges[-1], sigma) for edges, at, sigma in open_axes)
         return sum(_tail(-below / sigma) + _tail(-above / sigma) for below, above, sigma in tails)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance))
     if cells_of(mesh, mean[None])[0] < 0:

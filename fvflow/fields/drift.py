@@ -10,6 +10,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.fields.expression import Parameters, require_finite, restrict_regions
 from fvflow.fields.function import ScalarFunction
+from fvflow.fields.seams import Values, require_joined_potential, require_joined_stream, require_joined_velocity
 from fvflow.mesh import Array, Mesh, Openings, Subset
 
 _GAUSS_POINTS = 3  # per axis of a face
@@ -48,6 +49,7 @@ class BaseDrift:
     def potential_drop(self, mesh: Mesh, time: float) -> Array:
         """w = d/|s| int_s v.n of each face (face,), V_K - V_L if v = -grad V; by three Gauss points per axis."""
         step = 1e-3 * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
+        require_joined_velocity(mesh, lambda axis: lambda at: self.velocity_at(at, time, step)[:, axis], time)
 
         def normal_velocity(at: Array, faces: Subset) -> Array:
             return np.asarray((self.velocity_at(at, time, step) * mesh.normal[faces]).sum(axis=1))
@@ -98,12 +100,17 @@ class DriftFunction(BaseDrift):
 
 @dataclass(frozen=True)
 class Drift(BaseDrift):
-    """v = -grad(potential) + velocity + (d_y stream, -d_x stream) by functions; any may be absent or use t."""
+    """v = -grad(potential) + velocity + (d_y stream, -d_x stream) + tilt by functions; any may be absent or use t.
+
+    Raises CaseError or NumericsError if a part jumps where the ends of a periodic axis are joined. The tilt F is one
+    number per axis.
+    """
 
     potential: ScalarFunction | None = None
     velocity: tuple[ScalarFunction, ...] | None = None
     stream: ScalarFunction | None = None
     parameters: Parameters = field(default_factory=dict)
+    tilt: tuple[float, ...] = ()
 
     @property
     def steady(self) -> bool:
@@ -113,12 +120,12 @@ class Drift(BaseDrift):
     @property
     def gradient(self) -> bool:
         """Whether the drift is that of a potential alone (or zero)."""
-        return self.velocity is None and self.stream is None
+        return self.velocity is None and self.stream is None and not any(self.tilt)
 
     @property
     def absent(self) -> bool:
         """Whether there is no drift at all."""
-        return not any(True for _ in self._parts())
+        return not any(self.tilt) and not any(True for _ in self._parts())
 
     @property
     def regional(self) -> bool:
@@ -135,8 +142,14 @@ class Drift(BaseDrift):
         return self.potential.at(mesh.centre, self.parameters, time, mesh.regions)
 
     def potential_drop(self, mesh: Mesh, time: float) -> Array:
-        """w = V_K - V_L + d/|s| int_s v.n of each face (face,), exact for linear and stream-function velocities."""
+        """w = V_K - V_L + d/|s| int_s v.n + d F.n of each face (face,).
+
+        Exact for linear and stream-function velocities, and for the tilt F.
+        """
+        self.require_joined(mesh, time)
         w = np.zeros(mesh.faces)
+        if any(self.tilt):
+            w += mesh.distance * (mesh.normal @ np.array(self.tilt))
         if self.potential is not None:
             value = self.cell_potential(mesh, time)
             w += value[mesh.owner] - value[mesh.neighbour]
@@ -146,9 +159,25 @@ class Drift(BaseDrift):
             w += _stream_flux(mesh, self.stream, self.parameters, time) / mesh.transmissibility
         return w
 
+    def require_joined(self, mesh: Mesh, time: float) -> None:
+        """Raise CaseError, or NumericsError after time 0, if a part jumps where a periodic axis is joined."""
+
+        def values(part: ScalarFunction) -> Values:
+            return lambda at: part.at(at, self.parameters, time, mesh.regions)
+
+        if mesh.periodic and self.potential is not None:
+            require_joined_potential(mesh, values(self.potential), time)
+        if mesh.periodic and self.velocity is not None:
+            parts = self.velocity
+            require_joined_velocity(mesh, lambda axis: values(parts[axis]), time)
+        if mesh.periodic and self.stream is not None:
+            require_joined_stream(mesh, values(self.stream), time)
+
     def drop_to_openings(self, mesh: Mesh, openings: Openings, time: float) -> Array:
-        """w = V_K - V on the face + (v.n) d of each opening (opening,); regions count as in the cell."""
+        """w = V_K - V on the face + ((v + F).n) d of each opening (opening,); regions count as in the cell."""
         w = np.zeros(len(openings.cell))
+        if any(self.tilt):
+            w += openings.distance * (openings.normal @ np.array(self.tilt))
         regions = restrict_regions(mesh.regions, openings.cell)
         if self.potential is not None:
             on_face = self.potential.at(openings.position, self.parameters, time, regions)
@@ -165,7 +194,7 @@ class Drift(BaseDrift):
 
     def velocity_at(self, position: Array, time: float, step: float) -> Array:
         """v (point, dim) at positions (point, dim), derivatives by central differences of the given step."""
-        v = np.zeros_like(position)
+        v = np.zeros_like(position) + (self.tilt or 0.0)
         if self.potential is not None:
             v -= _gradient(self.potential, self.parameters, position, time, step)
         if self.stream is not None:

@@ -27,8 +27,8 @@ class Spike(DensityKind):
 
     On a grid these are 2^d centres, with the products of the linear weights of each axis; on other meshes the d + 1
     centres of a simplex that holds the point, with its barycentric coordinates, or all centres on its circumsphere if
-    there are more. Beyond the outermost centres the mass
-    goes to the nearest, and the shift is told.
+    there are more. Beyond the outermost centres the mass goes to the nearest, and the shift is told; a periodic axis
+    has no outermost ones.
     """
 
     at: Point
@@ -50,7 +50,7 @@ class Spike(DensityKind):
         """Whether its mean is the point."""
         mesh: Mesh = facts.mesh
         cells, weights = self._shares(mesh)
-        mean = weights @ mesh.centre[cells]
+        mean = self.at + weights @ mesh.nearest_image(mesh.centre[cells] - self.at)
         size = float(mesh.volume[cells].max()) ** (1.0 / mesh.dimension)
         if np.linalg.norm(mean - self.at) <= _AT_CENTRE * size:
             return Coverage()
@@ -63,7 +63,7 @@ class Spike(DensityKind):
         at = checked_point(self.at, mesh, "at")
         if cells_of(mesh, at[None])[0] < 0:
             raise CaseError(f"at {_listed(at)} is outside the mesh; give a point inside")
-        distance = np.sqrt(((mesh.centre - at) ** 2).sum(axis=1))
+        distance = np.sqrt((mesh.nearest_image(mesh.centre - at) ** 2).sum(axis=1))
         nearest = int(np.argmin(distance))
         on_centre = distance[nearest] <= _AT_CENTRE * mesh.volume[nearest] ** (1.0 / mesh.dimension)
         if self.cell and not on_centre:
@@ -80,17 +80,20 @@ def _grid_shares(mesh: Mesh, at: Array) -> tuple[Index, Array]:
     """Up to 2^d cells of a grid, with the products of linear weights."""
     assert mesh.edges is not None
     stride, cells, weights = 1, np.zeros(1, dtype=np.int32), np.ones(1)
-    for edges, position in zip(mesh.edges, at, strict=True):
-        centres = 0.5 * (edges[:-1] + edges[1:])
+    for axis, (edges, position) in enumerate(zip(mesh.edges, mesh.inside_period(at[None])[0], strict=True)):
+        centres, count, first = 0.5 * (edges[:-1] + edges[1:]), len(edges) - 1, 0
+        if axis in mesh.periodic:  # the last centre again before the first, the first after the last
+            period, first = edges[-1] - edges[0], -1
+            centres = np.concatenate([centres[-1:] - period, centres, centres[:1] + period])
         low = int(np.clip(np.searchsorted(centres, position, side="right") - 1, 0, max(len(centres) - 2, 0)))
         gap = centres[low + 1] - centres[low] if len(centres) > 1 else math.inf
         share = float(np.clip((position - centres[low]) / gap, 0.0, 1.0))
         pairs = [(low, 1.0 - share), (low + 1, share)]
         along = [(index, part) for index, part in pairs if part > _AT_CENTRE]
         index, part = (np.array(column) for column in zip(*along, strict=True))
-        cells = (cells + stride * index[:, None].astype(np.int32)).ravel()
+        cells = (cells + stride * ((index + first) % count)[:, None].astype(np.int32)).ravel()
         weights = (weights * part[:, None]).ravel()
-        stride *= len(centres)
+        stride *= count
     return cells, weights / weights.sum()
 
 

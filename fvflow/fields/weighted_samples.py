@@ -83,7 +83,7 @@ class WeightedSamples:
         """
         self._require_dimension(mesh)
         if mesh.edges is not None:
-            return self._mixture_on_grid(mesh, mesh.edges, bandwidth)
+            return self._with_images(mesh, _REACH * bandwidth)._mixture_on_grid(mesh, mesh.edges, bandwidth)
         self._require_resolved(mesh, bandwidth)
 
         def density(at: Array, cells: Subset) -> Array:
@@ -99,6 +99,21 @@ class WeightedSamples:
             return np.asarray(total / (bandwidth * math.sqrt(2 * math.pi)) ** mesh.dimension)
 
         return cell_values(mesh, density, "average", _GAUSS_POINTS)
+
+    def _with_images(self, mesh: Mesh, reach: float) -> WeightedSamples:
+        """The samples and their images by whole periods of the mesh, as far as they lie within a reach of it."""
+        positions, weights = mesh.inside_period(self.positions), self.weights
+        for axis in mesh.periodic:
+            period, count = mesh.periods[axis], math.ceil(reach / mesh.periods[axis])
+            lower, upper = mesh.points[:, axis].min() - reach, mesh.points[:, axis].max() + reach
+            shifts = period * np.eye(mesh.dimension)[axis] * np.arange(-count, count + 1)[:, None]
+            positions, weights = (
+                (shifts[:, None] + positions).reshape(-1, mesh.dimension),
+                np.tile(weights, len(shifts)),
+            )
+            near = (positions[:, axis] >= lower) & (positions[:, axis] <= upper)
+            positions, weights = positions[near], weights[near]
+        return WeightedSamples(self.name, positions, weights) if mesh.periodic else self
 
     def _mixture_on_grid(self, mesh: Mesh, edges: tuple[Array, ...], bandwidth: float) -> Array:
         mass, values = np.zeros(mesh.shape), len(self.weights) * sum(map(len, edges))

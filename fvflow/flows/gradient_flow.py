@@ -85,6 +85,7 @@ class WassersteinFlow(BaseFlow):
 
         Without diffusion the mass may gather in a point. The least entropy that keeps it about a cell wide is told.
         """
+        self.drift(parameters).require_joined(mesh, 0.0)
         terms = []
         for index, part in enumerate(self.energy):
             with placed("flow", "energy", index):

@@ -74,6 +74,8 @@ class HamiltonJacobiFlow(BaseFlow):
         """The problem in arrays; raises CaseError if phi is not finite or the mesh is not a grid."""
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
+        if mesh.periodic:
+            raise CaseError("flow hamilton-jacobi takes no periodic axes; leave out periodic")
         potential = as_function(self.potential, "flow", "potential")
         return Transport(mesh, potential=potential.at(mesh.centre, parameters, 0.0))
 

@@ -17,7 +17,7 @@ from fvflow.problems import FokkerPlanck, State
 
 @dataclass(frozen=True)
 class LinearFlow(BaseFlow):
-    """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream)."""
+    """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream) + tilt."""
 
     epsilon: Annotated[float, Ge(0)]
     """Diffusion coefficient eps, length^2/time; 0 gives the continuity equation."""
@@ -27,6 +27,8 @@ class LinearFlow(BaseFlow):
     """Velocity, one expression or table per axis, added to the drift."""
     stream: Function | None = None
     """Stream function psi in 2D, an expression or a table; adds (d_y psi, -d_x psi), divergence-free on the mesh."""
+    tilt: Annotated[tuple[float, ...], MinLen(1), MaxLen(3)] | None = None
+    """Constant force, one number per axis, added to the drift: on a periodic axis it is not that of a potential."""
     flux: Flux = ScharfetterGummel()
     """The two-point flux."""
 
@@ -53,6 +55,7 @@ class LinearFlow(BaseFlow):
             else tuple(as_function(part, "flow", "velocity", axis) for axis, part in enumerate(self.velocity)),
             None if self.stream is None else as_function(self.stream, "flow", "stream"),
             parameters,
+            self.tilt or (),
         )
 
     def diffusion(self) -> float:
@@ -69,6 +72,10 @@ class LinearFlow(BaseFlow):
             raise CaseError(
                 f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
             ).at("flow", "velocity")
+        if self.tilt is not None and len(self.tilt) != mesh.dimension:
+            raise CaseError(f"tilt has {len(self.tilt)} entries in {mesh.dimension} dimensions; give one per axis").at(
+                "flow", "tilt"
+            )
         if self.stream is not None and mesh.dimension != 2:
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity").at(
                 "flow", "stream"

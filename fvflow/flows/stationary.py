@@ -44,7 +44,7 @@ class SteadyFlow(LinearFlow):
     @property
     def _gradient(self) -> bool:
         """Whether the drift is that of a potential alone."""
-        return self.velocity is None and self.stream is None
+        return self.velocity is None and self.stream is None and self.tilt is None
 
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form, unless that is a stationary state."""

@@ -31,6 +31,7 @@ class FaceMatrix:
     up: Array  # (face,) coefficient of rho_L
     shape: tuple[int, ...] | None = None  # (z, y, x) of a grid, faces ordered by axis, then owner; None otherwise
     leak: Array | None = None  # (cell,) coefficient of rho_K in what leaves the domain for good; None if nothing does
+    periodic: tuple[int, ...] = ()  # axes of a grid, 0 for x, with a face more that joins last and first cells
 
     @cached_property
     def column_sums(self) -> Array:
@@ -44,6 +45,12 @@ class FaceMatrix:
         return len(self.owner) == count - 1 and bool(
             np.array_equal(self.owner, np.arange(count - 1)) and np.array_equal(self.neighbour, self.owner + 1)
         )
+
+    @property
+    def ring(self) -> bool:
+        """Whether the cells form one ring 0 - 1 - ... - 0."""
+        number = np.arange(len(self.volume))
+        return np.array_equal(self.owner, number) and np.array_equal(self.neighbour, np.roll(number, -1))
 
     @cached_property
     def monotone(self) -> bool:
@@ -66,7 +73,8 @@ class FaceMatrix:
         assert self.shape is not None
         first = 0
         for place in reversed(range(len(self.shape))):
-            faces = tuple(count - (axis == place) for axis, count in enumerate(self.shape))
+            ends = int(len(self.shape) - 1 - place not in self.periodic)
+            faces = tuple(count - ends * (axis == place) for axis, count in enumerate(self.shape))
             last = first + math.prod(faces)
             yield place, self.down[first:last].reshape(faces), self.up[first:last].reshape(faces)
             first = last
@@ -111,6 +119,10 @@ class FaceMatrix:
 def _add_outflow(diagonal: Array, place: int, down: Array, up: Array) -> Array:
     """Add the outflow along an axis to the diagonal, in place."""
     lines = np.moveaxis(diagonal, place, 0)
+    if down.shape == diagonal.shape:  # the axis is periodic
+        lines += np.moveaxis(down, place, 0)
+        lines += np.roll(np.moveaxis(up, place, 0), 1, 0)
+        return diagonal
     lines[:-1] += np.moveaxis(down, place, 0)
     lines[1:] += np.moveaxis(up, place, 0)
     return diagonal

@@ -13,9 +13,9 @@ from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
-from fvflow.mesh.grid import Grid
+from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.location import cells_of
-from fvflow.mesh.openings import Openings, openings, unknown_name
+from fvflow.mesh.openings import Openings, openings, require_wall, unknown_name
 from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology, topology_kind
 from fvflow.mesh.section import polygons, section
@@ -25,6 +25,7 @@ from fvflow.mesh.voronoi import Voronoi
 MeshKind = Box | Graded | FiPyMesh | Gmsh | Meshio | Ugrid | Voronoi
 
 __all__ = [
+    "CIRCULAR",
     "EVERY",
     "Admissibility",
     "Array",
@@ -53,6 +54,7 @@ __all__ = [
     "openings",
     "overlaps",
     "polygons",
+    "require_wall",
     "section",
     "stored_field",
     "stored_time",

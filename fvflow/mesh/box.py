@@ -18,6 +18,7 @@ from fvflow.mesh.grid import Grid
 
 Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(MAX_DIMENSION)]
 Counts = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), MaxLen(MAX_DIMENSION)]
+Axes = tuple[Literal["x", "y", "z"], ...]
 Ratios = Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1), MaxLen(MAX_DIMENSION)]
 
 MAX_CELLS = 2**29  # keeps every index of cells, faces and nodes within int32
@@ -29,9 +30,13 @@ class GridDescription(MeshDescription):
     lower: Corner
     upper: Corner
     cells: Counts
+    periodic: Axes = ()
 
     def __post_init__(self) -> None:
         check_box(self.lower, self.upper, self.cells)
+        for axis in self.periodic:
+            if "xyz".index(axis) >= len(self.cells):
+                raise CaseError(f"periodic: there is no axis {axis} in {len(self.cells)} dimension(s); leave it out")
 
     @classmethod
     def declared_dimension(cls, values: Mapping[str, Any]) -> int | None:
@@ -42,6 +47,16 @@ class GridDescription(MeshDescription):
     def extent(self) -> Extent:
         """Dimension and number of cells of the grid."""
         return Extent.of(self.cells)
+
+    @property
+    def periodic_axes(self) -> tuple[int, ...]:
+        """The periodic axes, 0 for x, in increasing order."""
+        return tuple(number for number, axis in enumerate("xyz") if axis in self.periodic)
+
+    def describe(self, mesh: Mesh) -> str:
+        """One line on the mesh that was built, with its periodic axes."""
+        along = ", ".join(sorted(self.periodic))
+        return super().describe(mesh) + (f", periodic along {along}" if along else "")
 
 
 @dataclass(frozen=True)
@@ -58,11 +73,13 @@ class Box(GridDescription):
     """Upper corner of the box, one coordinate per axis."""
     cells: Counts
     """Number of cells along each axis."""
+    periodic: Axes = ()
+    """Axes whose ends are joined: what leaves at the one comes in at the other, and there are no walls."""
     kind: Literal["box"] = "box"
 
     def build(self) -> Mesh:
         """The grid with the edges x_i = lower + (upper - lower) i/cells."""
-        return Grid(tuple(map(_even, self.lower, self.upper, self.cells)))
+        return Grid(tuple(map(_even, self.lower, self.upper, self.cells)), self.periodic_axes)
 
     def refined(self, factor: int = 2) -> Box:
         """The same box with `factor` times as many cells along each axis."""
@@ -87,6 +104,8 @@ class Graded(GridDescription):
     """Number of cells along each axis."""
     ratio: Ratios
     """Spacing dx/ds at the upper end over that at the lower end, one ratio per axis; 1 gives equal cells."""
+    periodic: Axes = ()
+    """Axes whose ends are joined: what leaves at the one comes in at the other, and there are no walls."""
     kind: Literal["graded"] = "graded"
 
     def __post_init__(self) -> None:
@@ -96,7 +115,7 @@ class Graded(GridDescription):
 
     def build(self) -> Mesh:
         """The grid with the edges x(i/cells); raises CaseError if a ratio makes cells too thin for doubles."""
-        return Grid(tuple(map(_geometric, self.lower, self.upper, self.cells, self.ratio)))
+        return Grid(tuple(map(_geometric, self.lower, self.upper, self.cells, self.ratio)), self.periodic_axes)
 
     def refined(self, factor: int = 2) -> Graded:
         """The same grading with `factor` times as many cells along each axis."""

@@ -21,13 +21,11 @@ def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
     """|K cap B|/|K| of each cell K (cell,) and the box B between two corners (dim,).
 
     A share that differs from 0 or 1 by round-off is 0 or 1. Voronoi boxes of tetrahedra, whose corners are not stored,
-    are sampled at Gauss points.
+    are sampled at Gauss points. Along periodic axes the box goes on through the seam.
     """
     if mesh.edges is not None:
-        parts = [
-            np.maximum(np.minimum(edge[1:], high) - np.maximum(edge[:-1], low), 0.0) / np.diff(edge)
-            for edge, low, high in zip(mesh.edges, lower, upper, strict=True)
-        ]
+        sides = zip(mesh.edges, lower, upper, mesh.periods, strict=True)
+        parts = [_overlap(*side) / np.diff(side[0]) for side in sides]
         share = reduce(lambda so_far, part: np.multiply.outer(part, so_far).ravel(), parts)
     elif mesh.point_data:
 
@@ -40,6 +38,17 @@ def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
         _, cell, volume = overlaps(box, mesh)
         share = np.bincount(cell, volume, mesh.cells) / mesh.volume
     return np.where(share < _EDGE, 0.0, np.where(share > 1.0 - _EDGE, 1.0, share))
+
+
+def _overlap(edge: Array, low: float, high: float, period: float) -> Array:
+    """The length (interval,) of the parts of the intervals between edges that lie between two ends, and their images.
+
+    The edges span a period, or it is infinite.
+    """
+    if not np.isfinite(period):
+        return np.asarray(np.maximum(np.minimum(edge[1:], high) - np.maximum(edge[:-1], low), 0.0))
+    images = np.arange(np.ceil((edge[0] - high) / period), np.floor((edge[-1] - low) / period) + 1)
+    return np.asarray(sum(_overlap(edge, low + k * period, high + k * period, np.inf) for k in images))
 
 
 def box_outside(mesh: Mesh, lower: Array, upper: Array) -> float:

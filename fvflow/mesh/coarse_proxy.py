@@ -8,7 +8,7 @@ import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.grid import Grid
+from fvflow.mesh.grid import LEAST_PERIODIC, Grid
 
 
 def coarse_proxy(mesh: Mesh, density: Array, cells: int) -> tuple[Mesh, Array] | None:
@@ -18,7 +18,7 @@ def coarse_proxy(mesh: Mesh, density: Array, cells: int) -> tuple[Mesh, Array] |
     cannot be coarsened; they are cut down to the cells nearest to the one of the greatest density.
     """
     if mesh.edges is not None:
-        return _coarse_grid(mesh.edges, mesh.volume * density, math.ceil((mesh.cells / cells) ** (1 / mesh.dimension)))
+        return _coarse_grid(mesh, mesh.edges, density, math.ceil((mesh.cells / cells) ** (1 / mesh.dimension)))
     if mesh.point_data:
         return None
     squared_distance = ((mesh.centre - mesh.centre[np.argmax(density)]) ** 2).sum(axis=1)
@@ -26,14 +26,17 @@ def coarse_proxy(mesh: Mesh, density: Array, cells: int) -> tuple[Mesh, Array] |
     return _submesh(mesh, freeze_index(kept)), density[kept]
 
 
-def _coarse_grid(edges: tuple[Array, ...], masses: Array, stride: int) -> tuple[Mesh, Array]:
-    """The grid of every `stride`-th edge, and the density of the summed cell masses on it."""
-    field = masses.reshape([len(edge) - 1 for edge in reversed(edges)])
-    first = [np.arange(0, len(edge) - 1, stride) for edge in edges]
+def _coarse_grid(mesh: Mesh, edges: tuple[Array, ...], density: Array, stride: int) -> tuple[Mesh, Array]:
+    """The grid of every `stride`-th edge, or more where an axis is periodic, and the density on it of equal mass."""
+    field = (mesh.volume * density).reshape(mesh.shape)
+    counts = [len(edge) - 1 for edge in edges]
+    longest = [count // LEAST_PERIODIC if axis in mesh.periodic else count for axis, count in enumerate(counts)]
+    first = [np.arange(0, count, min(stride, most)) for count, most in zip(counts, longest, strict=True)]
     for axis, start in enumerate(reversed(first)):
         field = np.add.reduceat(field, start, axis=axis)
-    mesh = Grid(tuple(edge[np.append(start, len(edge) - 1)] for edge, start in zip(edges, first, strict=True)))
-    return mesh, field.ravel() / mesh.volume
+    kept = tuple(edge[np.append(start, len(edge) - 1)] for edge, start in zip(edges, first, strict=True))
+    coarse = Grid(kept, mesh.periodic)
+    return coarse, field.ravel() / coarse.volume
 
 
 def _submesh(mesh: Mesh, kept: Index) -> Mesh:

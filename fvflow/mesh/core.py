@@ -52,7 +52,7 @@ class Mesh:
     owner: Index
     """Cell K that the normal of each face leaves (face,)."""
     neighbour: Index
-    """Cell L that the normal of each face enters (face,); owner < neighbour."""
+    """Cell L that the normal of each face enters (face,); owner < neighbour but where a periodic axis is joined."""
     area: Array
     """Measures |s| (face,); 1 in one dimension."""
     distance: Array
@@ -75,6 +75,8 @@ class Mesh:
     """Volume fraction of each cell inside each named region (cell,)."""
     boundaries: Mapping[str, Index] = field(default_factory=dict)
     """Rows of `wall_points` that belong to each named boundary (wall,)."""
+    periodic: tuple[int, ...] = ()
+    """Axes of a grid, 0 for x, 1 for y, 2 for z, along which its last cells are joined to its first."""
 
     @property
     def plot_cells(self) -> Index:
@@ -123,6 +125,26 @@ class Mesh:
     def extent(self) -> Extent:
         """Dimension, number of cells, and whether the mesh is a grid."""
         return Extent(self.dimension, self.cells, self.edges is not None)
+
+    @property
+    def periods(self) -> Array:
+        """Length of the mesh along each axis that is periodic, infinite along the others (dim,)."""
+        lengths = [np.ptp(edge) if axis in self.periodic else np.inf for axis, edge in enumerate(self.edges or ())]
+        return np.array(lengths or [np.inf] * self.dimension)
+
+    def nearest_image(self, offset: Array) -> Array:
+        """Offsets (point, dim) less the periods nearest to them: the shortest ones that lead to the same places."""
+        return offset - self._whole_periods(offset, np.round) if self.periodic else offset
+
+    def inside_period(self, position: Array) -> Array:
+        """The positions (point, dim), moved by whole periods onto the mesh along periodic axes."""
+        if not self.periodic:
+            return position
+        return position - self._whole_periods(position - self.points.min(axis=0), np.floor)
+
+    def _whole_periods(self, offset: Array, rounded: Callable[[Array], Array]) -> Array:
+        periods = self.periods
+        return np.where(np.isfinite(periods), rounded(offset / periods) * np.where(np.isfinite(periods), periods, 0), 0)
 
     @cached_property
     def transmissibility(self) -> Array:

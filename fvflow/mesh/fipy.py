@@ -54,7 +54,7 @@ def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
     points = np.asarray(grid.vertexCoords).T
     if _periodic(grid):
         raise CaseError(
-            f"a FiPy {type(grid).__name__} is periodic; fvflow has no-flux walls only, so give a mesh with walls"
+            f"a FiPy {type(grid).__name__} is periodic; give a mesh with walls, or use kind box with periodic: [x]"
         )
     edges = _edges(grid, points)
     if edges is not None:

@@ -6,26 +6,40 @@ import math
 from collections.abc import Callable, Iterator
 from functools import cached_property, reduce
 from itertools import product
+from typing import Any
 
 import numpy as np
 
+from fvflow.errors import CaseError
 from fvflow.mesh.arrays import EVERY, Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.quadrature import REFERENCE_CORNERS
 
 _Along = Callable[[int, Array], Array]
 _Across = Callable[[Array], Array]
+CIRCULAR = "circular"
+"""How results mark the coordinate of a periodic axis, in its attribute `topology`."""
+LEAST_PERIODIC = 3
+"""The least number of cells along a periodic axis: with fewer, two of them would share two faces."""
 
 
 class Grid(Mesh):
     """The mesh of a tensor-product grid; each array is computed from the edges when it is first used.
 
-    `edges` are the cell boundaries along x, y, z: one increasing array (cells along the axis + 1,) per axis.
+    `edges` are the cell boundaries along x, y, z: one increasing array (cells along the axis + 1,) per axis. Along the
+    `periodic` axes a face more, the last of its line, joins the last cell to the first; it lies at the upper end.
+    Raises CaseError if there are fewer than three cells along a periodic axis.
     """
 
-    def __init__(self, edges: tuple[Array, ...]) -> None:
-        for name, value in {"edges": tuple(map(freeze, edges)), "regions": {}, "boundaries": {}}.items():
+    def __init__(self, edges: tuple[Array, ...], periodic: tuple[int, ...] = ()) -> None:
+        parts = {"edges": tuple(map(freeze, edges)), "periodic": tuple(periodic), "regions": {}, "boundaries": {}}
+        for name, value in parts.items():
             object.__setattr__(self, name, value)
+        for axis in self.periodic:
+            if len(edges[axis]) <= LEAST_PERIODIC:
+                raise CaseError(
+                    f"{len(edges[axis]) - 1} cells along {'xyz'[axis]}; a periodic axis needs at least {LEAST_PERIODIC}"
+                )
 
     @property
     def dimension(self) -> int:
@@ -64,30 +78,29 @@ class Grid(Mesh):
     def owner(self) -> Index:
         """Cells K at the lower side of each face (face,), faces ordered by axis and then by owner."""
         number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
-        return freeze_index(np.concatenate([_drop(number, axis, -1).ravel() for axis in self._axes]))
+        return freeze_index(np.concatenate([self._behind(number, axis).ravel() for axis in self._axes]))
 
     @cached_property
     def neighbour(self) -> Index:
         """Cells L at the upper side of each face (face,)."""
         number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
-        return freeze_index(np.concatenate([_drop(number, axis, 0).ravel() for axis in self._axes]))
+        return freeze_index(np.concatenate([self._ahead(number, axis).ravel() for axis in self._axes]))
 
     @cached_property
     def area(self) -> Array:
         """Measures |s| (face,): the product of the widths across the axis of the face; 1 in one dimension."""
-        return self._by_axis(lambda axis, width: np.ones(len(width) - 1), lambda width: width)
+        return self._by_axis(lambda axis, width: np.ones(self._faces_along(axis)), lambda width: width)
 
     @cached_property
     def distance(self) -> Array:
         """Distances |x_L - x_K| of neighbouring midpoints (face,)."""
-        midpoints = self._midpoints
-        return self._by_axis(lambda axis, width: np.diff(midpoints[axis]), np.ones_like)
+        return self._by_axis(lambda axis, width: self._gaps(axis), np.ones_like)
 
     @cached_property
     def normal(self) -> Array:
         """Unit normals (face, dim): the unit vector of the axis of each face."""
         unit = np.eye(self.dimension)
-        counts = [_drop(np.empty(self.shape, np.int8), axis, 0).size for axis in self._axes]
+        counts = [self._behind(np.empty(self.shape, np.int8), axis).size for axis in self._axes]
         return freeze(np.repeat(unit, counts, axis=0))
 
     @cached_property
@@ -107,7 +120,8 @@ class Grid(Mesh):
         node = self._node_number()
         parts = []
         for axis in self._axes:
-            inside = [slice(1, -1) if other == axis else slice(-1) for other in reversed(self._axes)]
+            upper = slice(1, None if axis in self.periodic else -1)
+            inside = [upper if other == axis else slice(-1) for other in reversed(self._axes)]
             first = node[tuple(inside)].ravel()
             parts.append(self._corners(first, [other for other in self._axes if other != axis]))
         return freeze_index(np.concatenate(parts))
@@ -116,8 +130,8 @@ class Grid(Mesh):
     def wall_points(self) -> Index:
         """Nodes of each wall face (wall, 2^(dim - 1)): by axis, the lower wall before the upper one."""
         node = self._node_number()
-        parts = []
-        for axis in self._axes:
+        parts = [np.empty((0, 2 ** (self.dimension - 1)), np.int32)]
+        for axis in self._walled:
             for layer in (0, node.shape[self.dimension - 1 - axis] - 1):
                 on = [slice(layer, layer + 1) if other == axis else slice(-1) for other in reversed(self._axes)]
                 parts.append(self._corners(node[tuple(on)].ravel(), [other for other in self._axes if other != axis]))
@@ -127,14 +141,15 @@ class Grid(Mesh):
     def wall_cell(self) -> Index:
         """The cell of each wall face (wall,), in the order of `wall_points`."""
         number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
-        layers = [number.take(layer, self.dimension - 1 - axis).ravel() for axis in self._axes for layer in (0, -1)]
-        return freeze_index(np.concatenate(layers))
+        layers = [number.take(layer, self.dimension - 1 - axis).ravel() for axis in self._walled for layer in (0, -1)]
+        return freeze_index(np.concatenate([np.empty(0, np.int32), *layers]))
 
     @cached_property
     def walls(self) -> tuple[Array, Array]:
         """Centres and outward unit normals of the wall faces, each (wall, dim), in the order of `wall_points`."""
-        midpoints, centres, normals = self._midpoints, [], []
-        for axis in self._axes:
+        midpoints, none = self._midpoints, np.empty((0, self.dimension))
+        centres, normals = [none], [none]
+        for axis in self._walled:
             for sign, wall in ((-1.0, self._edges[axis][:1]), (1.0, self._edges[axis][-1:])):
                 centres.append(_tensor_points([wall if other == axis else m for other, m in enumerate(midpoints)]))
                 normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
@@ -152,6 +167,28 @@ class Grid(Mesh):
     @property
     def _axes(self) -> range:
         return range(self.dimension)
+
+    @property
+    def _walled(self) -> list[int]:
+        """The axes with walls at their ends."""
+        return [axis for axis in self._axes if axis not in self.periodic]
+
+    def _faces_along(self, axis: int) -> int:
+        """The number of faces on a line along an axis."""
+        return len(self._edges[axis]) - (1 if axis in self.periodic else 2)
+
+    def _gaps(self, axis: int) -> Array:
+        """The distances of neighbouring midpoints on a line along an axis."""
+        width, gaps = self._widths[axis], np.diff(self._midpoints[axis])
+        return np.append(gaps, 0.5 * (width[-1] + width[0])) if axis in self.periodic else gaps
+
+    def _behind(self, cells: Any, axis: int) -> Any:
+        """The values of cells ([z,] [y,] x) at the lower side of the faces of an axis."""
+        return cells if axis in self.periodic else _drop(cells, axis, -1)
+
+    def _ahead(self, cells: Any, axis: int) -> Any:
+        """The values of cells ([z,] [y,] x) at the upper side of the faces of an axis."""
+        return np.roll(cells, -1, self.dimension - 1 - axis) if axis in self.periodic else _drop(cells, axis, 0)
 
     def _node_number(self) -> Index:
         """Numbers of the nodes as an array ([z,] [y,] x)."""

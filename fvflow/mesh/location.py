@@ -16,7 +16,8 @@ _CHUNK = 2**18  # points at a time
 def cells_of(mesh: Mesh, points: Array) -> Index:
     """The cell in which each point (point, dim) lies (point,), -1 for points outside the mesh.
 
-    A point between cells belongs to one of them: on a grid to the upper one, unless it is on the wall.
+    A point between cells belongs to one of them: on a grid to the upper one, unless it is on the wall. Along periodic
+    axes no point is outside.
     """
     if mesh.edges is not None:
         return _cells_of_grid(mesh, points)
@@ -29,7 +30,7 @@ def cells_of(mesh: Mesh, points: Array) -> Index:
 def _cells_of_grid(mesh: Mesh, points: Array) -> Index:
     assert mesh.edges is not None
     number, stride, inside = np.zeros(len(points), np.int64), 1, np.ones(len(points), bool)
-    for edge, x in zip(mesh.edges, points.T, strict=True):
+    for edge, x in zip(mesh.edges, mesh.inside_period(points).T, strict=True):
         count = len(edge) - 1
         inside &= (x >= edge[0]) & (x <= edge[-1])
         number += stride * np.clip(np.searchsorted(edge, x, side="right") - 1, 0, count - 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
-from fvflow.mesh.core import Mesh
+from fvflow.mesh.core import SIDES, Mesh
 
 _ON_WALL = 1e-9  # distance of a centre from its wall, relative to the size of the mesh, that counts as 0
 
@@ -131,6 +131,15 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     return f"the mesh has no {what} {name}; {it_has} {', '.join(names) or 'none'}"
 
 
+def require_wall(mesh: Mesh, name: str) -> None:
+    """Raise CaseError if the mesh has no wall of this name."""
+    for axis in mesh.periodic:
+        if name in SIDES[axis]:
+            raise CaseError(f"{'xyz'[axis]} is periodic: there is no wall {name}; leave out either")
+    if name not in mesh.named_walls:
+        raise CaseError(unknown_name("wall", name, mesh.named_walls))
+
+
 @dataclass(frozen=True, eq=False)
 class _Contacts:
     """Where the faces of a wall touch cells, as columns (contact,)."""
@@ -143,8 +152,7 @@ class _Contacts:
 
 def _contacts(mesh: Mesh, name: str) -> _Contacts:
     """The contacts of a named wall; raises CaseError if there is no such wall, or a centre lies behind it."""
-    if name not in mesh.named_walls:
-        raise CaseError(unknown_name("wall", name, mesh.named_walls))
+    require_wall(mesh, name)
     centre, outward = mesh.walls
     wall, cell, area = mesh.wall_contacts(mesh.named_walls[name])
     distance = ((centre[wall] - mesh.centre[cell]) * outward[wall]).sum(axis=1)
@@ -184,7 +192,8 @@ def _of_cells(mesh: Mesh, closed: Any, on_wall: Any) -> _Columns:
     for inside, outside, sign in ((mesh.owner, mesh.neighbour, -1.0), (mesh.neighbour, mesh.owner, 1.0)):
         face = np.flatnonzero((closed[inside] >= 0) & (closed[outside] < 0))
         cell, absorbing = outside[face], inside[face]
-        to_face = np.abs(((mesh.face_centre[face] - mesh.centre[cell]) * mesh.normal[face]).sum(axis=1))
+        ahead = mesh.nearest_image(mesh.face_centre[face] - mesh.centre[cell])
+        to_face = np.abs((ahead * mesh.normal[face]).sum(axis=1))
         distance = np.where(on_wall[absorbing], mesh.distance[face], to_face)
         parts.append((closed[absorbing], cell, mesh.area[face], distance, sign * mesh.normal[face], face))
     group, cell, area, distance, normal, face = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -13,7 +13,7 @@ from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.elements import FilePath, planar_points
 from fvflow.mesh.files import Centres, ControlVolumes, control_volume_mesh
-from fvflow.mesh.grid import Grid
+from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.netcdf_file import NetCDFFile, opened
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.voronoi_dual import dual_mesh
@@ -119,7 +119,13 @@ def _grid(file: NetCDFFile) -> Grid:
     for bound in bounds:
         if bound.shape[1] != 2 or not len(bound) or not (bound[:, 1] > bound[:, 0]).all():
             raise file.incomplete("the bounds of the cells do not increase")
-    return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds))
+    periodic = (axis for axis, name in enumerate("xyz"[: len(bounds)]) if _circular(file, name))
+    return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds), tuple(periodic))
+
+
+def _circular(file: NetCDFFile, name: str) -> bool:
+    """Whether the axis of a coordinate is periodic."""
+    return file.has_attribute(name, "topology") and file.text(name, "topology") == CIRCULAR
 
 
 def _mesh_of_topology(file: NetCDFFile, centroids: bool, own: bool = False) -> Mesh:

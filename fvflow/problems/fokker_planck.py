@@ -98,7 +98,8 @@ class FokkerPlanck:
         mesh, (down, up) = self.mesh, self.coefficients(time)
         shape = None if mesh.edges is None else mesh.shape
         leak = None if self.openings is None else step * self.openings.by_cell(self.leaks(time))
-        return FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, step * down, step * up, shape, leak)
+        ends = mesh.owner, mesh.neighbour
+        return FaceMatrix(mesh.volume, *ends, step * down, step * up, shape, leak, mesh.periodic)
 
     def flux(self, density: Array, time: float) -> Array:
         """F of each face (face,), positive from owner to neighbour."""

@@ -34,7 +34,8 @@ class Predictor:
         drop = potential[mesh.owner] - potential[mesh.neighbour]
         conductance = tau * mesh.transmissibility
         down, up = conductance * scharfetter_gummel(-drop, eps), conductance * scharfetter_gummel(drop, eps)
-        matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, mesh.shape if self._split else None)
+        shape = mesh.shape if self._split else None
+        matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, shape, periodic=mesh.periodic)
         if self._split:
             return SplitSweeps(matrix)(state.density)
         return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density

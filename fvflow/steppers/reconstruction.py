@@ -37,7 +37,10 @@ def reconstruction(mesh: Mesh, limiter: Limiter) -> Reconstruction:
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """One axis of a grid; the coefficients are those of all cells but the first and the last of each line."""
+    """One axis of a grid; the coefficients are those of all cells with one behind and one ahead.
+
+    Without walls, on a periodic axis, these are all cells; otherwise the first and last of each line are none.
+    """
 
     place: int
     """Position of the axis in arrays of the grid's shape."""
@@ -51,6 +54,33 @@ class _Axis:
     """q, half a cell width over the distance to the cell ahead."""
     bias: Array
     """w, the weight of the difference behind in the slope at the centre."""
+    periodic: bool
+    """Whether the last face of a line joins its last cell to its first."""
+
+    def jumps(self, cells: Array) -> tuple[Array, Array, tuple[slice, ...]]:
+        """The differences over the faces behind and ahead of the cells between two others, and where these are."""
+        if self.periodic:
+            ahead = np.roll(cells, -1, self.place) - cells
+            return np.roll(ahead, 1, self.place), ahead, self.layers(0, None)
+        jump = np.diff(cells, axis=self.place)
+        return jump[self.layers(0, -1)], jump[self.layers(1, None)], self.layers(1, -1)
+
+    def owners(self, cells: Array) -> Array:
+        """The values at the lower side of the faces."""
+        return cells if self.periodic else cells[self.layers(0, -1)]
+
+    def neighbours(self, cells: Array) -> Array:
+        """The values at the upper side of the faces."""
+        return np.roll(cells, -1, self.place) if self.periodic else cells[self.layers(1, None)]
+
+    def sides(self, across: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """The values of the faces ahead and behind of each cell, 0 at walls."""
+        if self.periodic:
+            return across, np.roll(across, 1, self.place)
+        ahead, behind = np.zeros((2, *shape))
+        ahead[self.layers(0, -1)] = across
+        behind[self.layers(1, None)] = across
+        return ahead, behind
 
     def layers(self, start: int, stop: int | None) -> tuple[slice, ...]:
         """Index of the layers of cells from start to stop along the axis."""
@@ -81,29 +111,26 @@ class GridReconstruction:
         owner, neighbour = np.empty((2, self._mesh.faces))
         shaped = density.reshape(self._mesh.shape)
         for axis in self._axes:
-            rise = self._rise(np.diff(shaped, axis=axis.place), axis)
-            owner[axis.faces].reshape(axis.shape)[...] = rise[axis.layers(0, -1)]
-            np.negative(rise[axis.layers(1, None)], out=neighbour[axis.faces].reshape(axis.shape))
+            rise = self._rise(shaped, axis)
+            owner[axis.faces].reshape(axis.shape)[...] = axis.owners(rise)
+            np.negative(axis.neighbours(rise), out=neighbour[axis.faces].reshape(axis.shape))
         return owner, neighbour
 
-    def _rise(self, jump: Array, axis: _Axis) -> Array:
-        """The rise in each cell along an axis, from the jumps over its faces."""
+    def _rise(self, density: Array, axis: _Axis) -> Array:
+        """The rise in each cell along an axis."""
         rise = np.zeros(self._mesh.shape)
-        a, b = jump[axis.layers(0, -1)], jump[axis.layers(1, None)]
+        a, b, inside = axis.jumps(density)
         magnitude = self._magnitude(np.abs(a), np.abs(b), axis)
         sign = 0.5 * (np.sign(a) + np.sign(b))
-        np.multiply(magnitude, sign, out=rise[axis.layers(1, -1)])
+        np.multiply(magnitude, sign, out=rise[inside])
         return rise
 
     def outflow_bound(self, flow: Array) -> Array:
         """2 sum max(q, 0) over the axes, with the larger outflow of the two faces of each: r_- + r_+ = 2 rho_K."""
         total = np.zeros(self._mesh.shape)
         for axis in self._axes:
-            across = flow[axis.faces].reshape(axis.shape)
-            ahead, behind = np.zeros((2, *self._mesh.shape))
-            ahead[axis.layers(0, -1)] = across
-            behind[axis.layers(1, None)] = -across
-            total += 2.0 * np.maximum(np.maximum(ahead, behind), 0.0)
+            ahead, behind = axis.sides(flow[axis.faces].reshape(axis.shape), self._mesh.shape)
+            total += 2.0 * np.maximum(np.maximum(ahead, -behind), 0.0)
         return total.ravel()
 
 
@@ -112,14 +139,19 @@ def _axes(mesh: Mesh) -> Iterator[_Axis]:
     first = 0
     for number, edge in enumerate(mesh.edges):
         place = mesh.dimension - 1 - number
-        shape = tuple(count - (at == place) for at, count in enumerate(mesh.shape))
+        periodic = number in mesh.periodic
+        shape = tuple(count - (at == place and not periodic) for at, count in enumerate(mesh.shape))
         faces = slice(first, first + int(np.prod(shape)))
         first = faces.stop
         width, gap = np.diff(edge), np.diff(0.5 * (edge[1:] + edge[:-1]))
         column = (-1,) + (1,) * number
-        half, gap_behind, gap_ahead = (part.reshape(column) for part in (0.5 * width[1:-1], gap[:-1], gap[1:]))
+        parts = 0.5 * width[1:-1], gap[:-1], gap[1:]
+        if periodic:
+            gap = np.append(gap, 0.5 * (width[-1] + width[0]))
+            parts = 0.5 * width, np.roll(gap, 1), gap
+        half, gap_behind, gap_ahead = (part.reshape(column) for part in parts)
         bias = gap_ahead / (gap_behind + gap_ahead)
-        yield _Axis(place, faces, shape, half / gap_behind, half / gap_ahead, bias)
+        yield _Axis(place, faces, shape, half / gap_behind, half / gap_ahead, bias, periodic)
 
 
 def _central(a: Array, b: Array, axis: _Axis) -> Array:

@@ -120,12 +120,11 @@ def cell_vectors(mesh: Mesh, normal: Array) -> Array:
 
     (1/|K|) sum_s |s| u_s.n_K (x_s - x_K), exact for constant fields in cells without walls.
     """
-    centre = mesh.face_centre
+    ahead, behind = (mesh.nearest_image(mesh.face_centre - mesh.centre[side]) for side in (mesh.owner, mesh.neighbour))
     strength = mesh.area * normal
     vector = np.empty((mesh.cells, mesh.dimension))
     for axis in range(mesh.dimension):
-        out = strength * (centre[:, axis] - mesh.centre[mesh.owner, axis])
-        into = strength * (centre[:, axis] - mesh.centre[mesh.neighbour, axis])
+        out, into = strength * ahead[:, axis], strength * behind[:, axis]
         total = np.bincount(mesh.owner, out, mesh.cells) - np.bincount(mesh.neighbour, into, mesh.cells)
         vector[:, axis] = total / mesh.volume
     return vector

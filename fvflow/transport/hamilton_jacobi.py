@@ -146,8 +146,8 @@ def _along(field: Array, axis: int) -> Array:
 
 def _on_grid(mesh: Mesh, phi: Array) -> tuple[Array, list[Array]]:
     """phi in the grid's shape; the centres along each axis."""
-    if mesh.edges is None:
-        raise CaseError("the mesh is not a grid; use a mesh of kind box, graded or fipy")
+    if mesh.edges is None or mesh.periodic:
+        raise CaseError("the mesh is not a grid with walls on all sides; use kind box, graded or fipy without periodic")
     values = np.asarray(phi, float)
     if values.shape != (mesh.cells,) or not np.isfinite(values).all():
         raise CaseError(f"phi {values.shape} is not one finite value for each cell; give it as ({mesh.cells},)")

@@ -50,6 +50,10 @@ class SpaceTimeGrid:
         edges = mesh.edges
         if edges is None or mesh.nonuniformity > _UNIFORM:
             raise CaseError("solver primal-dual needs a box of equal cells; use a box, or solver interior-point")
+        if mesh.periodic:
+            raise CaseError(
+                "solver primal-dual takes no periodic axes; use solver interior-point, or leave out periodic"
+            )
         return SpaceTimeGrid(mesh.shape, tuple(float(np.ptp(e)) / (len(e) - 1) for e in reversed(edges)), intervals)
 
 

@@ -1,4 +1,4 @@
-"""Wasserstein distances of densities: exact on lines and between Gaussians, as certified bounds on grids."""
+"""Wasserstein distances of densities: exact on lines, circles and between Gaussians, as certified bounds on grids."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh import Grid
+from fvflow.mesh import CIRCULAR, Grid
 from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
+from fvflow.wasserstein.circle import distance_on_circle
 from fvflow.wasserstein.gaussian import bures, transport_matrix
 from fvflow.wasserstein.line import distance_1d, interpolated_1d
 
@@ -30,7 +31,10 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
         np.append(ds[f"{axis}_bnds"].values[:, 0], ds[f"{axis}_bnds"].values[-1, 1]) for axis in "xyz" if axis in ds
     )
     start, end = (np.asarray(ds.rho[index], float).ravel() for index in (first, second))
-    mesh = Grid(edges)
+    periodic = tuple(
+        axis for axis, name in enumerate("xyz") if name in ds and ds[name].attrs.get("topology") == CIRCULAR
+    )
+    mesh = Grid(edges, periodic)
     if ds.rho.dtype == np.float32:  # the masses differ by round-off in single precision
         end = end * (float(mesh.volume @ start) / float(mesh.volume @ end))
     return bounds(mesh, start, end, width=width)
@@ -43,6 +47,7 @@ __all__ = [
     "bures",
     "distance",
     "distance_1d",
+    "distance_on_circle",
     "interpolated_1d",
     "transport_matrix",
 ]

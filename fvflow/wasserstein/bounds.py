@@ -10,6 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
+from fvflow.wasserstein.circle import distance_on_circle
 from fvflow.wasserstein.coupling import coupling
 from fvflow.wasserstein.legendre import centres, half_square, interpolated, legendre
 from fvflow.wasserstein.line import distance_1d, require_masses
@@ -42,7 +43,7 @@ def bounds(
     cells: int | None = None,
     vertices: int = 2_000_000,
 ) -> Bounds:
-    """Bounds of W2 of two densities (cell,) that are constant in each cell of a uniform grid; exact on any line.
+    """Bounds of W2 of two densities (cell,) that are constant in each cell of a uniform grid; exact on lines, circles.
 
     W2^2 = min int |x - y|^2 dpi over the couplings of two measures of the same mass M. Lower bound: values u_i, v_j at
     grid vertices with u_i + v_j >= x_i.y_j for all pairs interpolate to u(x) = sum l_i(x) u_i and v, multilinear with
@@ -56,15 +57,18 @@ def bounds(
     `coupling`. Cells are split until the relative `width` is reached or more than `cells` would have mass, by default
     four times those of the mesh and at least 4096; the lower bound uses at most `vertices`. Villani, Topics in Optimal
     Transportation, 2003; notes, equation (43). Raises CaseError if the masses differ or are 0, a density is negative,
-    `width` is not in (0, 1), or the mesh is neither a line nor a uniform grid.
+    `width` is not in (0, 1), or the mesh is neither a line nor a circle nor a uniform grid without periodic axes.
     """
     if not 0 < width < 1:
         raise CaseError(f"width {width:g}; give a relative width between 0 and 1")
     mass = require_masses(mesh.volume * first, mesh.volume * second)
+    if mesh.periodic and mesh.dimension > 1:
+        raise CaseError("bounds of W2 in more than one dimension need walls; this mesh has a periodic axis")
     if mesh.edges is None or not bounds_available(mesh):
         raise CaseError("bounds of W2 need a box of equal cells, or a line; give the densities on one")
     if mesh.dimension == 1:
-        square = distance_1d(mesh.edges[0], first, second) ** 2
+        exact = distance_on_circle if mesh.periodic else distance_1d
+        square = exact(mesh.edges[0], first, second) ** 2
         off = mass * float(np.ptp(mesh.edges[0])) ** 2 * mesh.cells * _ROUND_OFF + 4e-16 * square
         return Bounds(sqrt(max(square - off, 0.0)), sqrt(square + off))
     mu, nu = (np.reshape(density, mesh.shape) / density.sum() for density in (first, second))
@@ -85,8 +89,10 @@ def bounds(
 
 
 def bounds_available(mesh: Mesh) -> bool:
-    """Whether `bounds` works on this mesh: a line, or a box of equal cells."""
-    return mesh.edges is not None and (mesh.dimension == 1 or mesh.nonuniformity <= _UNIFORM)
+    """Whether `bounds` works on this mesh: a line, a circle, or a box of equal cells and walls on all sides."""
+    if mesh.edges is None:
+        return False
+    return mesh.dimension == 1 or (mesh.nonuniformity <= _UNIFORM and not mesh.periodic)
 
 
 def _refinement(shape: tuple[int, ...], vertices: int) -> int:

@@ -61,11 +61,14 @@ def _merged(edges: Array, first: Array, second: Array) -> tuple[Array, list[tupl
     levels = [level * (total / level[-1]) for level in sums]
     merged = np.unique(np.concatenate(levels))
     start, end = merged[:-1], merged[1:]
-    return end - start, [_quantile(level, edges, start, end) for level in levels]
+    return end - start, [quantile(level, edges, start, end) for level in levels]
 
 
-def _quantile(level: Array, edges: Array, start: Array, end: Array) -> tuple[Array, Array]:
-    """The quantile function at both ends of each interval of levels, as its limit from inside."""
+def quantile(level: Array, edges: Array, start: Array, end: Array) -> tuple[Array, Array]:
+    """The quantile function (interval,) at both ends of each interval of levels, as its limit from inside.
+
+    `level` is the mass to the left of each of the `edges`; no interval of levels from `start` to `end` has one inside.
+    """
     cell = np.clip(np.searchsorted(level, 0.5 * (start + end), side="right") - 1, 0, len(edges) - 2)
     mass = level[cell + 1] - level[cell]
     left, width = edges[cell], edges[cell + 1] - edges[cell]

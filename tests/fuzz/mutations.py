@@ -121,6 +121,8 @@ SAMPLES: dict[str, list[Any]] = {  # what may stand at a key, each valid somewhe
         {"kind": "box", "lower": [0, 0], "upper": [1, 1], "cells": [1, 1]},
         {"kind": "box", "lower": [0, 0, 0], "upper": [1, 1, 1], "cells": [3, 3, 3]},
         {"kind": "graded", "lower": [0], "upper": [2], "cells": [9], "ratio": [4]},
+        {"kind": "box", "lower": [0], "upper": [1], "cells": [7], "periodic": ["x"]},
+        {"kind": "box", "lower": [0, -1], "upper": [1, 1], "cells": [5, 4], "periodic": ["y"]},
         {"kind": "voronoi", "lower": [-1, -1], "upper": [1, 1], "cells": [5, 5], "seed": 1},
     ],
     "step": [{"initial": 1e-3, "tolerance": 1e-3}, {"initial": 1e-2, "tolerance": 1e-9}, 0.1, 1e-4, 1e300],

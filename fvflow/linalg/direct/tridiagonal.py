@@ -24,9 +24,13 @@ class Tridiagonal(LinearSolver):
         y_{i+1} = b_{i+1} + (down_i/p_i) y_i;  x_i = (y_i + up_i x_{i+1})/p_i
 
     s being the column sums of M. Every entry of the solution is accurate to a few ulp times the number of cells, at any
-    step size. Grassmann, Taksar, Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper.
-    Res. 33 (1985). With a centred flux beyond its Peclet number M is not an M-matrix; the recursion still solves it,
-    without that guarantee.
+    step size. On a ring of cells, a periodic axis, cell i also exchanges q_i and r_i with the last one,
+
+        p_i = c_i + down_i + q_i,  q_{i+1} = up_i q_i/p_i,  r_{i+1} = down_i r_i/p_i,
+
+    q_0 and r_0 being up and down of the face that closes the ring; the last cell is solved for last. Grassmann, Taksar,
+    Heyman, Regenerative analysis and steady state distributions for Markov chains, Oper. Res. 33 (1985). With a centred
+    flux beyond its Peclet number M is not an M-matrix; the recursion still solves it, without that guarantee.
     """
 
     kind: Literal["tridiagonal"] = "tridiagonal"
@@ -38,6 +42,8 @@ class Tridiagonal(LinearSolver):
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Eliminate; raises CaseError if the cells do not form a chain."""
+        if not matrix.tridiagonal and matrix.ring:
+            return _prepare_ring(matrix)
         pivot = self._pivots(matrix)
 
         def solve(right: Array, total: float) -> Solution:
@@ -54,6 +60,9 @@ class Tridiagonal(LinearSolver):
 
         z_i = (b_i + up_{i-1} z_{i-1})/p_i;  x_i = z_i + (down_i/p_i) x_{i+1}
         """
+        if not matrix.tridiagonal and matrix.ring:
+            factors = eliminate_ring(matrix.column_sums, matrix.down, matrix.up)
+            return lambda right: substitute_ring_transposed(*factors, matrix.down, matrix.up, right)
         pivot = self._pivots(matrix)
         return lambda right: substitute_transposed(pivot, matrix.down, matrix.up, right)
 
@@ -62,6 +71,16 @@ class Tridiagonal(LinearSolver):
             raise CaseError(_ONE_DIMENSION)
         pivots: Array = eliminate(matrix.column_sums, matrix.down, matrix.up)
         return pivots
+
+
+def _prepare_ring(matrix: FaceMatrix) -> Solve:
+    """The solver on a ring of cells."""
+    factors = eliminate_ring(matrix.column_sums, matrix.down, matrix.up)
+
+    def solve(right: Array, total: float) -> Solution:
+        return rescale_to_mass(matrix, substitute_ring(*factors, matrix.down, matrix.up, right), total)
+
+    return solve
 
 
 @kernel(budget=INTERPRETER_BUDGET)
@@ -97,4 +116,53 @@ def substitute_transposed(pivot: Any, down: Any, up: Any, right: Any) -> Any:
         x[i + 1] = (x[i + 1] + up[i] * x[i]) / pivot[i + 1]
     for i in range(len(down) - 1, -1, -1):
         x[i] += down[i] / pivot[i] * x[i + 1]
+    return x
+
+
+@kernel(budget=INTERPRETER_BUDGET)
+def eliminate_ring(sums: Any, down: Any, up: Any) -> Any:
+    """The pivots p (cell,) of a ring, and the rates q to the last cell and r from it (cell - 1,)."""
+    last = len(sums) - 1
+    pivot, to, back = np.empty_like(sums), np.empty(last), np.empty(last)
+    carried, closing = sums[0], sums[last]
+    to[0], back[0] = up[last], down[last]
+    for i in range(last):
+        pivot[i] = carried + down[i] + to[i]
+        part = carried / pivot[i]
+        closing += back[i] * part
+        if i + 1 < last:
+            carried = sums[i + 1] + up[i] * part
+            to[i + 1] = up[i] * (to[i] / pivot[i])
+            back[i + 1] = back[i] * (down[i] / pivot[i])
+        else:
+            closing += up[i] * part
+    pivot[last] = closing
+    return pivot, to, back
+
+
+@kernel(budget=INTERPRETER_BUDGET)
+def substitute_ring(pivot: Any, to: Any, back: Any, down: Any, up: Any, right: Any) -> Any:
+    """The solution on a ring (cell,)."""
+    x, last = right.copy(), len(right) - 1
+    for i in range(last):
+        share = x[i] / pivot[i]
+        x[last] += to[i] * share
+        x[i + 1] += down[i] * share
+    x[last] /= pivot[last]
+    for i in range(last - 1, -1, -1):
+        x[i] = (x[i] + up[i] * x[i + 1] + back[i] * x[last]) / pivot[i]
+    return x
+
+
+@kernel(budget=INTERPRETER_BUDGET)
+def substitute_ring_transposed(pivot: Any, to: Any, back: Any, down: Any, up: Any, right: Any) -> Any:
+    """The solution (cell,) of the transposed system on a ring."""
+    x, last = right.copy(), len(right) - 1
+    for i in range(last):
+        x[i] /= pivot[i]
+        x[i + 1] += up[i] * x[i]
+        x[last] += back[i] * x[i]
+    x[last] /= pivot[last]
+    for i in range(last - 1, -1, -1):
+        x[i] += (down[i] * x[i + 1] + to[i] * x[last]) / pivot[i]
     return x

@@ -13,6 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.jit import parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.grid import sweep_kernels
+from fvflow.linalg.grid.ring_sweeps import RingFactor
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
@@ -49,18 +50,19 @@ class SplitSweeps:
 
     The elimination is that of `Tridiagonal`. It stores three multipliers per cell and axis, so that a sweep only
     multiplies and adds (`sweep_kernels`). If all lines along an axis have the same rates, they share the multipliers.
+    Periodic axes have five multipliers (`RingFactor`).
     """
 
     def __init__(self, matrix: FaceMatrix, adjoint: bool = False) -> None:
         """With `adjoint`, S* = |K|^-1 S' |K| in place of S, so that sum |K| phi (S rho) = sum |K| (S* phi) rho."""
         assert matrix.shape is not None
         self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
-        self._factors = []
+        self._factors: list[_Factor | RingFactor] = []
         for place, *rates in matrix.along():
-            lines = _as_three_axes(matrix.shape, place)
-            faces = (lines[0], lines[1] - 1, lines[2])
-            down, up = (part.reshape(faces) for part in rates)
-            self._factors.append(_Factor(matrix.volume.reshape(lines), down, up, adjoint))
+            volume = matrix.volume.reshape(_as_three_axes(matrix.shape, place))
+            down, up = (part.reshape(_as_three_axes(part.shape, place)) for part in rates)
+            factor = RingFactor if down.shape == volume.shape else _Factor  # as many faces as cells: periodic
+            self._factors.append(factor(volume, down, up, adjoint))
 
     @property
     def axes(self) -> tuple[int, ...]:

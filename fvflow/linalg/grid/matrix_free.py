@@ -8,9 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from fvflow.errors import NumericsError
+from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.bicgstab import WORK, Operator, bicgstab
 from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
 from fvflow.linalg.grid.locally_one_dimensional import SplitSweeps
+from fvflow.linalg.grid.ring_stencil import RingStencil
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix, Solution, inner, rescale_to_mass
 from fvflow.mesh import Array
@@ -30,7 +32,8 @@ class MatrixFreeSolver:
     logarithm of the residual is compared with the line that reaches the tolerance in 60; if it is above, a cycle of
     `GeometricMultigrid` replaces the sweep for the rest of the solve. There the costs are equal: from 256^2 to 48^3 an
     iteration takes 8 to 15 ns per cell with sweeps and 100 to 130 with cycles, of which 4 to 25 are needed; setting up
-    the levels, done once, costs as much as one. Each solve begins with sweeps, because later ones may be easier.
+    the levels, done once, costs as much as one. On a grid with periodic axes the cycle is algebraic. Each solve begins
+    with sweeps, because later ones may be easier.
 
     If the iterate is negative within the tolerance, one Jacobi sweep from its non-negative part, a regular splitting
     (Varga, Matrix Iterative Analysis, 1962), makes it non-negative; the iteration continues if that misses the
@@ -39,7 +42,8 @@ class MatrixFreeSolver:
 
     def __init__(self, matrix: FaceMatrix, tolerance: float, most: int) -> None:
         self._matrix, self._tolerance, self._most = matrix, tolerance, most
-        self._sweep, self._stencil = SplitSweeps(matrix), Stencil(matrix)
+        self._sweep = SplitSweeps(matrix)
+        self._stencil = RingStencil(matrix) if matrix.periodic else Stencil(matrix)
         self._work = np.empty((1 + WORK, len(matrix.volume)))
 
     def __call__(self, right: Array, total: float) -> Solution:
@@ -79,8 +83,15 @@ class MatrixFreeSolver:
         return residual, left, count
 
     @cached_property
-    def _cycle(self) -> GeometricMultigrid:
-        return GeometricMultigrid(self._matrix)
+    def _cycle(self) -> Operator:
+        """What takes the place of the sweep: geometric multigrid, or algebraic where an axis is periodic."""
+        if not self._matrix.periodic:
+            return GeometricMultigrid(self._matrix)
+        try:
+            cycle, volume = hierarchy(self._matrix.sparse().tocsr()), self._matrix.volume
+        except NumericsError:
+            return self._sweep
+        return lambda vector, /, *, out: np.add(cycle(volume * vector), 0.0, out=out)
 
     def _bound(self, scale: float, x: Array, size: float) -> float:
         """Largest 1-norm of the residual accepted: the tolerance, or the round-off in computing it if larger."""

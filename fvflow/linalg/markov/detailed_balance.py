@@ -50,12 +50,12 @@ def _tree(matrix: FaceMatrix) -> tuple[Any, Any, Array]:
     order, before = breadth_first_order(graph, 0, directed=False)
     here = order[1:].astype(np.int64)
     there = before[here].astype(np.int64)
-    keys = owner * cells + neighbour
+    keys = np.minimum(owner, neighbour) * cells + np.maximum(owner, neighbour)
     sort = np.argsort(keys)
     face = sort[np.searchsorted(keys, np.minimum(here, there) * cells + np.maximum(here, there), sorter=sort)]
     down, up = np.sqrt(matrix.down[face]), np.sqrt(matrix.up[face])
     ratio = np.ones(cells)
-    ratio[here] = np.where(there < here, down / up, up / down)
+    ratio[here] = np.where(owner[face] == there, down / up, up / down)
     return order, before, ratio
 
 

@@ -58,7 +58,7 @@ def recurrence_step(matrix: FaceMatrix, rate: float) -> RecurrenceStep:
     ahead = np.unique(matrix.neighbour - matrix.owner)
     table, loop = (
         (_diagonals(matrix, rate, ahead), recur_diagonals)
-        if len(ahead) <= _MAX_DIAGONAL_PAIRS
+        if len(ahead) <= _MAX_DIAGONAL_PAIRS and ahead.min(initial=1) > 0
         else (_rows(matrix, rate), recur_rows)
     )
 
