@@ -79,8 +79,12 @@ class BaseFlow:
         """The drift of the equation."""
         return Drift(parameters=parameters)
 
-    def diffusion(self) -> float:
-        """eps of linear diffusion."""
+    def steady(self, parameters: Parameters) -> bool:
+        """Whether nothing in the equation depends on t."""
+        return self.drift(parameters).steady
+
+    def linear_diffusion(self) -> float:
+        """eps of linear diffusion, or the temperature if the drift of the potential is proportional to it."""
         return 0.0
 
     def power_laws(self) -> tuple[tuple[float, float], ...]:

@@ -70,7 +70,7 @@ class FokkerPlanckFlow(LinearFlow):
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation as the stepper discretises it; raises CaseError if the stepper does not fit the mesh."""
-        return self.stepper.discretise(mesh, drift, self.epsilon, self.flux)
+        return self.stepper.discretise(mesh, drift, self.factor, self.flux)
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
@@ -89,18 +89,19 @@ class FokkerPlanckFlow(LinearFlow):
         return super().resolution(problem, state) if self.stepper.uses_flux else None
 
     def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> tuple[int, float] | None:
-        """Order and error constant of the stepper, if the drift is steady and the steps are given."""
+        """Order and error constant of the stepper, if the equation is steady and the steps are given."""
         constant = self.stepper.error_constant
-        if constant is None or not problem.drift.steady or times.adaptive is not None:
+        if constant is None or not problem.steady or times.adaptive is not None:
             return None
         return int(self.stepper.order), constant
 
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """Also why there is no estimate."""
         if self.stepper.order == math.inf:
-            return "none: the method is exact in time" if problem.drift.steady else ""
-        if times.adaptive is None and not problem.drift.steady:
-            return "not estimated, as the drift depends on t; compare with a run in steps half as long"
+            return "none: the method is exact in time" if problem.steady else ""
+        if times.adaptive is None and not problem.steady:
+            what = "diffusion" if problem.drift.steady else "drift"
+            return f"not estimated, as the {what} depends on t; compare with a run in steps half as long"
         return super().error_in_time_note(problem, times)
 
     def may_ring(self, problem: FokkerPlanck) -> bool:
@@ -117,17 +118,18 @@ class FokkerPlanckFlow(LinearFlow):
         if longest == 0:
             flux = self.flux.kind
             return f"not guaranteed: flux {flux} is not monotone where the Peclet number is, or becomes, above 2"
-        if not problem.drift.steady:
+        if not problem.steady:
             now = f"at t = {problem.start:g}"
-            return f"not guaranteed: the drift moves; {now} the longest step is {longest:.3g}; look at minimum"
+            what = "diffusion changes" if problem.drift.steady else "drift moves"
+            return f"not guaranteed: the {what}; {now} the longest step is {longest:.3g}; look at minimum"
         if step <= longest:
             return f"guaranteed: step {step:g} is at most {longest:.3g}"
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme; raises CaseError if the solver does not fit the mesh."""
-        return self.stepper.describe(extent, self.flux.describe(self.epsilon), self.drift({}).steady)
+        return self.stepper.describe(extent, self.flux.describe(self.factor), self.steady({}))
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes; raises CaseError if the solver does not fit the mesh."""
-        return self.stepper.memory(extent, self.drift({}).steady)
+        return self.stepper.memory(extent, self.steady({}))

@@ -96,9 +96,10 @@ class LinearStepperBase:
 
     def check(self, problem: FokkerPlanck) -> None:
         """Raise CaseError if the drift or the flux violates a requirement of the method."""
-        if self.requires_steady_drift and not problem.drift.steady:
+        if self.requires_steady_drift and not problem.steady:
+            what = "diffusion" if problem.drift.steady else "drift"
             raise CaseError(
-                f"stepper {self.kind} requires a steady drift and this one depends on t; use implicit-euler or tr-bdf2"
+                f"stepper {self.kind} requires a steady {what} and this one depends on t; use implicit-euler or tr-bdf2"
             )
         if self.requires_monotone_flux and not problem.monotone:
             raise CaseError(
