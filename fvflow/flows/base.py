@@ -52,6 +52,11 @@ class BaseFlow:
         return None
 
     @property
+    def flux_fault(self) -> str:
+        """Why the flux through each face is not known; empty if it is, where `stores_fluxes`."""
+        return ""
+
+    @property
     def drawn(self) -> tuple[str, ...]:
         """The fields that a picture shows unless another one is asked for."""
         return ("rho",)

@@ -35,6 +35,11 @@ class FokkerPlanckFlow(LinearFlow):
         # A stepper of another family has no `uses_flux`; the schema refuses it later.
         if not getattr(self.stepper, "uses_flux", True) and self.flux != ScharfetterGummel():
             raise CaseError(f"stepper {self.stepper.kind} uses a flux of its own; leave out flux")
+        if self.full and getattr(self.stepper, "along_axes", False):
+            raise CaseError(
+                f"stepper {self.stepper.kind} moves mass through faces, and a full tensor of diffusion along diagonals "
+                "too; use implicit-euler or tr-bdf2"
+            )
 
     @property
     def work_grows_with_step(self) -> bool:  # type: ignore[override]
@@ -128,8 +133,8 @@ class FokkerPlanckFlow(LinearFlow):
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme; raises CaseError if the solver does not fit the mesh."""
-        return self.stepper.describe(extent, self.flux.describe(self.factor), self.steady({}))
+        return self.stepper.describe(self.graph_extent(extent), self.flux.describe(self.factor), self.steady({}))
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes; raises CaseError if the solver does not fit the mesh."""
-        return self.stepper.memory(extent, self.steady({}))
+        return self.stepper.memory(self.graph_extent(extent), self.steady({}))

@@ -12,7 +12,7 @@ from fvflow.exact import ISOTHERMAL, VARYING
 from fvflow.fields import Diffusion, Drift, Function, Parameters, as_function, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel
-from fvflow.mesh import Mesh
+from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State, diffusivity
 
 
@@ -49,6 +49,23 @@ class LinearFlow(BaseFlow):
         """Paths of the tables that drift and diffusion are made of."""
         files = files_of(self.potential, *(self.velocity or ()), self.stream)
         return files if self.diffusion is None else (*files, *self.diffusion.files)
+
+    @property
+    def full(self) -> bool:
+        """Whether the diffusion is a full tensor."""
+        return self.diffusion is not None and self.diffusion.full
+
+    @property
+    def flux_fault(self) -> str:
+        """With a full tensor, mass also moves along diagonals."""
+        full = self.diffusion is not None and self.diffusion.full
+        return (
+            "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out" if full else ""
+        )
+
+    def graph_extent(self, extent: Extent) -> Extent:
+        """The extent of the graph that mass moves along, on a mesh of an extent: no grid with a full tensor."""
+        return extent._replace(grid=False) if self.full else extent
 
     @property
     def factor(self) -> float:

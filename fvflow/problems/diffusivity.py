@@ -27,33 +27,9 @@ from fvflow.fields import BaseDrift, Diffusion, Parameters
 from fvflow.fields.expression import restrict_regions
 from fvflow.fluxes import bernoulli
 from fvflow.mesh import Array, Index, Mesh, Openings
+from fvflow.problems.base import Graph
 
 _ALIGNED = 1e-6  # part of D n beside n, relative to D, that counts as none
-
-
-def diffusivity(mesh: Mesh, diffusion: Diffusion, parameters: Parameters, factor: float) -> Diffusivity:
-    """The coefficient that a case names on a mesh, times a factor; raises CaseError if the mesh cannot hold it."""
-    if isinstance(diffusion.value, tuple) and len(diffusion.value) != mesh.dimension:
-        raise CaseError(
-            f"diffusion has {len(diffusion.value)} entries in {mesh.dimension} dimensions; give one per axis"
-        )
-    return AxisDiffusivity(mesh, diffusion, parameters, factor)
-
-
-class Graph(Protocol):
-    """The links between cells that a flux flows through: the faces of a mesh, or more."""
-
-    @property
-    def volume(self) -> Array:
-        """Measures |K| (cell,)."""
-
-    @property
-    def owner(self) -> Index:
-        """Cell K that each link leaves (link,)."""
-
-    @property
-    def neighbour(self) -> Index:
-        """Cell L that each link enters (link,)."""
 
 
 class Diffusivity(Protocol):

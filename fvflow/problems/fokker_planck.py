@@ -14,7 +14,8 @@ from fvflow.fields import BaseDrift
 from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix
 from fvflow.mesh import Array, Extent, Mesh, Openings
-from fvflow.problems.diffusivity import Diffusivity, Graph
+from fvflow.problems.base import Graph
+from fvflow.problems.diffusivity import Diffusivity
 
 T = TypeVar("T")
 _CACHE_SIZE = 4
@@ -182,7 +183,7 @@ class FokkerPlanck:
 
     def numerical_diffusion(self) -> float | None:
         """Largest numerical diffusion |v| d/2 of upwinding at the start where epsilon is 0; None if it is nowhere."""
-        if not len(self.graph.owner):
+        if self.graph is not self.mesh or not self.mesh.faces:
             return None
         w, eps = self.on_links(self.start)
         upwinded = np.abs(w)[np.broadcast_to(np.asarray(eps) == 0, w.shape)]

@@ -54,6 +54,8 @@ class LinearStepperBase:
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good; the method then gives `advanced` what is `absorbed`."""
+    along_axes: ClassVar[bool] = False
+    """Whether it moves mass through the faces of the mesh only, so that it takes no full tensor of diffusion."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 

@@ -24,6 +24,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    along_axes = True
     monotone = True
     order = 1
 
@@ -38,7 +39,7 @@ class SplitEuler(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
-        self.solver.fits(problem.mesh.extent)
+        self.solver.fits(problem.extent)
         inverse = Inverse(problem, SplitSweeps)
 
         def step(state: State, length: float) -> State:
@@ -62,6 +63,7 @@ class SplitCrankNicolson(LinearStepperBase):
     richardson: bool = False
     """Extrapolate two half steps y and a full step z to (4 y - z)/3: order 4 for three times the work."""
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
+    along_axes = True
 
     @property
     def solver(self) -> LocallyOneDimensional:
@@ -86,7 +88,7 @@ class SplitCrankNicolson(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
-        self.solver.fits(problem.mesh.extent)
+        self.solver.fits(problem.extent)
         full, half = (Inverse(problem, SplitSweeps) for _ in range(2))
 
         def step(state: State, length: float) -> State:
