@@ -58,10 +58,8 @@ class LinearFlow(BaseFlow):
     @property
     def flux_fault(self) -> str:
         """With a full tensor, mass also moves along diagonals."""
-        full = self.diffusion is not None and self.diffusion.full
-        return (
-            "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out" if full else ""
-        )
+        sentence = "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out"
+        return sentence if self.full else ""
 
     def graph_extent(self, extent: Extent) -> Extent:
         """The extent of the graph that mass moves along, on a mesh of an extent: no grid with a full tensor."""
@@ -130,7 +128,7 @@ class LinearFlow(BaseFlow):
 
     def unresolved(self, resolution: FaceResolution) -> str:
         """As the flux says."""
-        return self.flux.unresolved(resolution, self.sharp_stepper)
+        return self.flux.unresolved(resolution, "" if self.full else self.sharp_stepper)
 
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """How well the cells resolve the drift where the mass is; None if eps is 0 on every face."""

@@ -178,7 +178,7 @@ class TensorDiffusivity:
         return np.asarray((np.linalg.solve(tensors, v[:, :, None])[:, :, 0] * (end - start)).sum(axis=1))
 
     def at_openings(self, openings: Openings, drift: BaseDrift, time: float) -> tuple[Array, Array]:
-        """Raises CaseError: no link ends at a wall."""
+        """w and eps of each opening (opening,): raises CaseError, as no link ends at a wall."""
         raise CaseError(
             "a full tensor of diffusion takes no absorbing walls or cells; leave them out, or use a diagonal one"
         )
