@@ -7,6 +7,7 @@ from scipy.stats import beta, gamma
 
 from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
+from fvflow.mesh import Graded
 
 D = "(1 + x**2*(1 + sin(5*x)))"
 V = "(x**4 - x)"
@@ -231,18 +232,24 @@ times: {end: 0.2, step: 0.01, save: 0.2}
     np.testing.assert_allclose(split, plain, rtol=1e-12)
 
 
-def test_diffusion_that_jumps_is_met_by_its_resistance():
-    """Isothermal and stationary between an absorbing wall and the rest: the flux through a face sees both sides."""
+@pytest.mark.parametrize("ratio", [1.0, 9.0])
+def test_diffusion_that_jumps_is_met_by_its_resistance(ratio):
+    """Isothermal, two cells, the jump at their face: the conductance is that of both halves in series."""
+    mesh = Graded((0.0,), (3.0,), (2,), (ratio,))
+    edges = mesh.build().edges
+    assert edges is not None
+    first, second = np.diff(edges[0])
     ds = run(
-        mesh={"kind": "box", "lower": [0], "upper": [2], "cells": [2]},
+        mesh={"kind": "graded", "lower": [0], "upper": [3], "cells": [2], "ratio": [ratio]},
         flow=flow(
-            diffusion={"value": "where(x < 1, 1, 100)", "convention": "isothermal"}, stepper={"kind": "chebyshev"}
+            diffusion={"value": f"where(x < {first}, 1, 100)", "convention": "isothermal"},
+            stepper={"kind": "chebyshev"},
         ),
-        initial={"kind": "expression", "density": "where(x < 1, 1, 0)"},
+        initial={"kind": "expression", "density": f"where(x < {first}, 1, 0)"},
         times={"end": 0.1, "step": 0.1, "save": 0.1},
     )
-    conductance = 1 / (0.5 / 1 + 0.5 / 100)
-    assert ds.rho.values[-1][1] == pytest.approx(0.5 * (1 - np.exp(-2 * conductance * 0.1)), rel=1e-10)
+    rate = (1 / first + 1 / second) / (0.5 * first / 1 + 0.5 * second / 100)
+    assert ds.rho.values[-1][1] == pytest.approx((1 - np.exp(-rate * 0.1)) / 3, rel=1e-10)
 
 
 @pytest.mark.parametrize("stepper", ["implicit-euler", "crank-nicolson", "tr-bdf2", "split-euler", "muscl"])
@@ -311,3 +318,60 @@ def test_closed_forms_know_what_they_were_derived_for():
 def test_a_key_at_the_wrong_place_is_told_where_it_belongs():
     with pytest.raises(CaseError, match=r"did you mean flow\.diffusion\?"):
         Case.parse(LINE + "diffusion: {value: 1}\n")
+
+
+def test_openings_see_the_diffusion_of_their_cells():
+    """D = T = 1/2: the same as epsilon 1/2, at absorbing and partly absorbing walls and cells."""
+    walls = {"left": "absorbing", "right": {"kind": "partial", "rate": 0.3}}
+    expected, found = (
+        run(flow=flow(potential=V, **keys), walls=walls, absorbing={"where": "x < 0.2"})
+        for keys in (
+            {"epsilon": 0.5},
+            {"diffusion": {"value": "0.5 + 0*x", "convention": "isothermal", "temperature": 0.5}},
+        )
+    )
+    assert float(expected.survival[-1]) < 0.5
+    for name in ("survival", "absorbed_right", "outflow_where"):
+        np.testing.assert_allclose(found[name].values, expected[name].values, rtol=1e-12)
+
+
+def test_a_table_gives_the_diffusion(tmp_path):
+    x = np.linspace(0, 2, 2001)
+    np.save(tmp_path / "d.npy", 1 + x**2)
+    table = {"kind": "table", "file": str(tmp_path / "d.npy"), "lower": [0], "upper": [2], "method": "cubic"}
+    found, expected = (
+        run(flow=flow(diffusion={"value": value, "convention": "ito"})).rho.values for value in (table, "1 + x**2")
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(CaseError, match="convention is missing"):
+        case(flow=flow(diffusion={"value": table}))
+
+
+def test_exact_steppers_need_a_steady_diffusion():
+    with pytest.raises(CaseError, match="requires a steady diffusion and this one depends on t"):
+        case(flow=flow(diffusion={"value": "1 + t"}, stepper={"kind": "chebyshev"})).prepare()
+
+
+def test_the_gap_of_an_overdamped_kinetic_oscillator():
+    """The means decay at the rate (g - sqrt(g^2 - 4 w^2))/2."""
+    ds = run(
+        KINETIC.replace("N", "60").replace("STEPPER", "chebyshev"),
+        parameters={"g": 3.0, "T": 0.7, "w": 1.0},
+        times={"end": 6, "step": 1, "save": 1},
+    )
+    position = ds["mean"].values[:, 0]
+    assert np.log(position[-2] / position[-1]) == pytest.approx((3 - np.sqrt(5)) / 2, rel=5e-3)
+
+
+def test_the_equilibrium_of_the_kinetic_oscillator_has_the_order_of_its_transport():
+    """Transport at constant velocity has no diffusion that an equilibrium could be fitted to: first order."""
+    errors = []
+    for n in (40, 80, 160):
+        ds = run(
+            f"mesh: {{kind: box, lower: [-6, -6], upper: [6, 6], cells: [{n}, {n}]}}\n"
+            "flow: {kind: stationary, diffusion: {value: [0, 0.56]}, velocity: [y, -1.69*x - 0.8*y]}\n"
+        )
+        x, y = np.meshgrid(ds.x.values, ds.y.values)
+        exact = np.exp(-(0.5 * y**2 + 0.845 * x**2) / 0.7)
+        errors.append(abs(ds.rho.values[-1] * (12 / n) ** 2 - exact / exact.sum()).sum())
+    assert (abs(orders(errors) - 1) < 0.15).all(), errors
