@@ -44,6 +44,17 @@ def run(text=PLANE, stepper="implicit-euler", diffusion=None, potential=None, ve
     return Case.parse(text).replace({"flow": flow, **changes}).run()
 
 
+def test_no_cell_is_left_out_at_an_anisotropy_of_ten_thousand():
+    """All directions leave the box from its corners; half of the smallest eigenvalue then goes along the axes."""
+    tensor = AXES @ np.diag([1, 1e-4]) @ AXES.T
+    ds = run(diffusion={"value": rows(tensor)}, mesh__cells=[96, 80], times={"end": 1e7, "step": 1e6, "save": 1e7})
+    assert abs(ds.rho.values[-1] * 144 - 1).max() <= 1e-9
+    times = {"end": 0.05, "step": 0.05, "save": 0.05}
+    ds = run(diffusion={"value": rows(tensor)}, stepper="chebyshev", mesh__cells=[192, 160], times=times)
+    covariance = ds.covariance.values
+    assert abs(covariance[1] - covariance[0] - 0.1 * tensor).max() <= 1e-10
+
+
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_the_decomposition_gives_the_matrix_with_weights_of_one_sign(dimension):
     root = np.random.default_rng(0).normal(size=(500, dimension, dimension))
@@ -243,10 +254,16 @@ def test_a_diagonal_matrix_is_the_list_of_its_entries():
             "needs a box of equal cells",
         ),
         ({"mesh": {"kind": "voronoi", "lower": [-6, -6], "upper": [6, 6], "cells": [8, 8]}}, "a box of equal cells"),
-        ({"mesh__cells": [60, 2]}, "the lattice directions of the tensor of diffusion are so long"),
+        ({"mesh__cells": [60, 2]}, "cells of the same shape along it, or a tensor of less anisotropy"),
         ({"diffusion": {"value": rows(np.eye(3))}}, "diffusion has 3 entries in 2 dimensions"),
     ],
 )
 def test_a_tensor_that_cannot_be_held_is_refused(keys, message):
     with pytest.raises(CaseError, match=message.replace("[", r"\[").replace("]", r"\]")):
         run(**keys)
+
+
+def test_the_time_of_a_run_is_estimated_on_its_own_mesh():
+    """Coarser ones may have no room for the directions."""
+    text = PLANE.replace("epsilon: 1", f"diffusion: {{value: {rows(AXES @ np.diag([1, 1e-3]) @ AXES.T)}}}")
+    assert "from one step" in Case.parse(text).check()["time"]

@@ -74,7 +74,7 @@ def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEsti
         problem = simulation.flow.problem(mesh, parameters, start)
         return Simulation(simulation.flow, mesh, problem, State.initial(mesh, density, start), simulation.times)
 
-    possible = coarse_proxy(simulation.mesh, simulation.initial.density, 1) is not None
+    possible = simulation.flow.coarsens and coarse_proxy(simulation.mesh, simulation.initial.density, 1) is not None
     return RuntimeEstimate(simulation, smaller if possible else None)
 
 

@@ -33,6 +33,8 @@ class BaseFlow:
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
+    coarsens: bool = True
+    """Whether it is defined on a coarser mesh where it is on this one."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good: through absorbing walls, and into absorbing cells."""
     stores_fluxes: ClassVar[bool] = False

@@ -56,6 +56,11 @@ class LinearFlow(BaseFlow):
         return self.diffusion is not None and self.diffusion.full
 
     @property
+    def coarsens(self) -> bool:  # type: ignore[override]
+        """Whether it is defined on a coarser mesh: the directions of a full tensor need a number of cells."""
+        return not self.full
+
+    @property
     def flux_fault(self) -> str:
         """With a full tensor, mass also moves along diagonals."""
         sentence = "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out"

@@ -32,6 +32,7 @@ from fvflow.problems.selling import selling
 
 _UNIFORM = 1e-9  # deviation of the cells of a box from equal ones, in widths
 _SYMMETRIC = 1e-12  # difference of D_ij and D_ji, relative to D, that is round-off
+_LONGEST = 4  # directions that fit into the box one after the other, at least
 _DEFINITE = 1e-10  # smallest eigenvalue over the largest
 
 
@@ -116,18 +117,41 @@ class TensorDiffusivity:
 
     @cached_property
     def graph(self) -> Links:
-        """The links between cells."""
+        """The links between cells.
+
+        Where the directions are so long that they leave corners of the box unlinked, half of the smallest eigenvalue of
+        H^-1 D H^-1 goes along the axes, and the rest is decomposed. Raises CaseError if a direction is longer than a
+        quarter of the box.
+        """
+        scaled = self._tensors / np.multiply.outer(self._widths, self._widths)
+        links = self._linked(*selling(scaled))
+        if _connected(links):
+            return links
+        unit = np.eye(self.mesh.dimension)
+        least = 0.5 * np.linalg.eigvalsh(scaled)[:, :1]
+        weights, offsets = selling(scaled - least[:, :, None] * unit)
+        along = np.broadcast_to(unit.astype(int), (len(scaled), *unit.shape))
+        weights = np.concatenate([weights, np.broadcast_to(least, along.shape[:2])], axis=1)
+        return self._linked(weights, np.concatenate([offsets, along], axis=1))
+
+    def _linked(self, weights: Array, offsets: Any) -> Links:
+        """The links by weights (cell, link) and offsets (cell, link, dim), or (1, ...) if they are the same in all."""
         mesh, counts = self.mesh, self.mesh.shape[::-1]
-        weights, offsets = selling(self._tensors / np.multiply.outer(self._widths, self._widths))
+        longest = np.abs(offsets[weights > 0]).max(axis=0)
+        if (_LONGEST * longest > counts).any():
+            axis = int(np.argmax(longest / counts))
+            raise CaseError(
+                f"the lattice directions of the tensor of diffusion are up to {longest[axis]} cells long along "
+                f"{'xyz'[axis]}; use at least {_LONGEST * longest[axis]} cells of the same shape along it, or a tensor "
+                "of less anisotropy"
+            )
         strides = np.cumprod([1, *counts[:-1]])
-        place = np.stack(
-            [np.arange(mesh.cells) // stride % count for stride, count in zip(strides, counts, strict=True)]
-        )
+        axes = [np.arange(mesh.cells) // stride % count for stride, count in zip(strides, counts, strict=True)]
+        place = np.stack(axes, axis=1)
         keys, sides, rates = [], [], []
         for k in range(weights.shape[1]):
             for sign in (1, -1):
-                offset, weight = sign * offsets[:, k], np.broadcast_to(weights[:, k], mesh.cells)
-                there = place.T + offset
+                there, weight = place + sign * offsets[:, k], np.broadcast_to(weights[:, k], mesh.cells)
                 start = np.flatnonzero(((there >= 0) & (there < counts)).all(axis=1) & (weight > 0))
                 end = there[start] @ strides
                 keys.append(np.minimum(start, end) * mesh.cells + np.maximum(start, end))
@@ -135,12 +159,10 @@ class TensorDiffusivity:
                 rates.append(weight[start])
         key, link = np.unique(np.concatenate(keys), return_inverse=True)
         side, rate = np.concatenate(sides), np.concatenate(rates)
-        owner, neighbour = key // mesh.cells, key % mesh.cells
-        _require_connected(owner, neighbour, mesh.cells)
         return Links(
             mesh.volume,
-            freeze_index(owner),
-            freeze_index(neighbour),
+            freeze_index(key // mesh.cells),
+            freeze_index(key % mesh.cells),
             freeze(np.bincount(link[side], rate[side], len(key))),
             freeze(np.bincount(link[~side], rate[~side], len(key))),
         )
@@ -192,15 +214,11 @@ class TensorDiffusivity:
         return np.zeros(self.mesh.cells) if drift.absent else None
 
 
-def _require_connected(owner: Any, neighbour: Any, cells: int) -> None:
-    """Raise CaseError if the links do not join all cells."""
+def _connected(links: Links) -> bool:
+    """Whether the links join all cells."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    graph = coo_array((np.ones(len(owner), np.int8), (owner, neighbour)), shape=(cells, cells))
-    count = connected_components(graph, directed=False)[0]
-    if count > 1:
-        raise CaseError(
-            f"the lattice directions of the tensor of diffusion are so long that they leave {count} parts of the box "
-            "unlinked; use more cells along its short axes, or less anisotropy"
-        )
+    cells, pairs = len(links.volume), (links.owner, links.neighbour)
+    graph = coo_array((np.ones(len(links.owner), np.int8), pairs), shape=(cells, cells))
+    return int(connected_components(graph, directed=False)[0]) == 1
