@@ -375,3 +375,10 @@ def test_the_equilibrium_of_the_kinetic_oscillator_has_the_order_of_its_transpor
         exact = np.exp(-(0.5 * y**2 + 0.845 * x**2) / 0.7)
         errors.append(abs(ds.rho.values[-1] * (12 / n) ** 2 - exact / exact.sum()).sum())
     assert (abs(orders(errors) - 1) < 0.15).all(), errors
+
+
+@pytest.mark.parametrize("convention", [None, "ito", "isothermal"])
+def test_where_diffusion_is_uniform_the_convention_does_not_matter(convention):
+    diffusion = {"value": "2 + t", "convention": convention, "temperature": 0.5}
+    ds = run(flow=flow(diffusion=diffusion, potential=V), initial={"kind": "gibbs"}, exact={"kind": "gibbs"})
+    assert float(ds.error_l1[-1]) <= 1e-13

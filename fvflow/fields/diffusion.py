@@ -77,8 +77,8 @@ class Diffusion:
 
     @property
     def power(self) -> float:
-        """c of the convention: without a drift the equilibrium is D^-c."""
-        return _POWERS[self.convention or "isothermal"]
+        """c of the convention: without a drift the equilibrium is D^-c; 0 if D is the same everywhere."""
+        return 0.0 if self.convention is None or self.uniform else _POWERS[self.convention]
 
     @property
     def components(self) -> tuple[ScalarFunction, ...]:

@@ -43,7 +43,7 @@ class BaseDrift:
 
     @property
     def parts(self) -> tuple[BaseDrift, BaseDrift]:
-        """The drift of the potential alone, and all else."""
+        """The drift of the potential alone, and all else; one of one's own that has a potential overrides it."""
         return Drift(), self
 
     def cell_potential(self, mesh: Mesh, time: float) -> Array:

@@ -182,7 +182,7 @@ class AxisDiffusivity:
             exponent -= drift.cell_potential(mesh, time) / self.temperature
         elif not drift.absent:
             return None
-        if power == 0 or self.diffusion.uniform:
+        if power == 0:
             return exponent
         if not self.diffusion.scalar:
             return None

@@ -73,7 +73,7 @@ class TensorDiffusivity:
             )
         if not self.diffusion.steady:
             raise CaseError("a full tensor of diffusion cannot depend on t; use a list of one entry per axis")
-        if self.diffusion.power == 0.5 and not self.diffusion.uniform:
+        if self.diffusion.power == 0.5:
             raise CaseError(
                 "stratonovich has no meaning for a full tensor D, as it depends on the root of D; use ito, and add the "
                 "drift of your root to velocity"
@@ -83,10 +83,6 @@ class TensorDiffusivity:
     def temperature(self) -> float | None:
         """T by which the potential drifts; None if there is none."""
         return self.diffusion.temperature
-
-    @property
-    def _power(self) -> float:
-        return 0.0 if self.diffusion.uniform else self.diffusion.power
 
     @cached_property
     def _widths(self) -> Array:
@@ -177,7 +173,7 @@ class TensorDiffusivity:
         links = self.graph
         here, there = links.here, links.there
         mean = 0.5 * (here + there)
-        w, eps = (here - there, logarithmic_mean(here, there)) if self._power else (np.zeros_like(mean), mean)
+        w, eps = (here - there, logarithmic_mean(here, there)) if self.diffusion.power else (np.zeros_like(mean), mean)
         rest = drift
         if self.temperature is not None:
             value = drift.cell_potential(self.mesh, time)
@@ -207,7 +203,7 @@ class TensorDiffusivity:
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """-V/T (cell,), 0 without a drift; None where the convention has no equilibrium."""
-        if self._power:
+        if self.diffusion.power:
             return None
         if self.temperature is not None:
             return -drift.cell_potential(self.mesh, time) / self.temperature
