@@ -130,5 +130,5 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
         chemical = energy.first(density)
         flux = problem.flux(density, time)
         moving = flux != 0
-        rates = (flux * (chemical[problem.mesh.owner] - chemical[problem.mesh.neighbour]))[moving]
+        rates = (flux * (chemical[problem.graph.owner] - chemical[problem.graph.neighbour]))[moving]
         return math.inf if (rates == np.inf).any() else float(rates.sum())

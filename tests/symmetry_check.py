@@ -43,7 +43,7 @@ def differences(case: Case, symmetry: Symmetry) -> tuple[float, float]:
         distances.append(image.mesh.volume @ np.abs(other.density - expected) / other.mass)
         if min(state.density.min(), other.density.min()) >= 0:  # elsewhere the entropy is infinite
             energy, (value, scale) = magnitude(simulation, state)[0], magnitude(image, other)
-            off = abs(value - symmetry.energy(energy, state.mass, case.flow.diffusion()))
+            off = abs(value - symmetry.energy(energy, state.mass, case.flow.linear_diffusion()))
             energies.append(off / scale if off > 0 else 0.0)
     return float(max(distances)), float(max(energies, default=0.0))
 

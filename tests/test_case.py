@@ -351,7 +351,7 @@ def test_the_schema_describes_every_kind_and_accepts_the_cases():
 def test_jko_flow_reads_its_energies():
     flow = Case.parse(GOOD, overrides={"flow": JKO}).flow
     assert [energy.kind for energy in flow.energy] == ["entropy", "potential"]
-    assert flow.diffusion() == 1.0
+    assert flow.linear_diffusion() == 1.0
 
 
 def test_a_diffusion_below_round_off_of_the_potential_is_refused():

@@ -17,6 +17,7 @@ transport-3d hamilton-jacobi-1d muscl-rotation stationary-rotation spectrum-doub
 kramers-escape channel-counter-flow committor-mueller-brown quasi-stationary-wells
 ring-ratchet
 disc-ou channel-obstacle-advection voronoi-two-wells porous-medium-disc tet-heat-ball l-shape-heat
+kinetic-harmonic geometric-brownian wright-fisher anisotropic-diffusion
 """
 
 

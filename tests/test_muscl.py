@@ -271,7 +271,9 @@ def test_substeps_follow_a_drift_that_grows():
     assert problem.flow(0.0)[1] == 0.0
     stepper, seen = Muscl(), []
     euler = problem._euler_rate
-    object.__setattr__(problem, "_euler_rate", lambda flow: seen.append(euler(flow)) or seen[-1])
+    object.__setattr__(
+        problem, "_euler_rate", lambda flow, conductance: seen.append(euler(flow, conductance)) or seen[-1]
+    )
     after = stepper.start(problem)(State.initial(problem.mesh, np.eye(50)[20]), 1.0)
     assert after.density.min() >= 0
     assert after.iterations >= problem.flow(0.5)[1] / 1.6 / 2

@@ -644,7 +644,10 @@ BAD = [
     ({"flow": FROM | {"from": []}}, "from and to need a target each"),
     ({"flow": {**FROM, "from": None}}, "expected a mapping or a list of mappings, got nothing"),
     ({"flow": {"kind": "committor", "epsilon": 1, "from": {"wall": "left"}}}, "to: is missing"),
-    ({"flow": FROM, "walls": {"left": "absorbing"}}, "is for flows fokker-planck, backward, first-passage and quasi-stationary"),
+    (
+        {"flow": FROM, "walls": {"left": "absorbing"}},
+        "is for flows fokker-planck, backward, first-passage and",
+    ),
     ({"flow": {**FROM, "from_": {"wall": "left"}}}, 'unknown key; did you mean "from"'),
     ({"flow.kind": "quasi-stationary", "flow.target": {"where": "(x > 0.4)*(x < 0.6)"}}, "leaves 2 parts of the mesh"),
     ({"flow.kind": "quasi-stationary", "flow.target": []}, "is missing, and no wall absorbs"),

@@ -141,8 +141,8 @@ def _check_extent(parts: Parts, stages: Stages, extent: Extent, place: Path) -> 
 
 def _times(parts: Parts, stages: Stages) -> TimeGrid:
     """The times of the run, which goes on from those of a file if something depends on the clock."""
-    exact, drift = parts.exact, parts.flow.drift(dict(parts.parameters))
-    if drift.steady and (exact is None or exact.stationary):
+    exact = parts.exact
+    if parts.flow.steady(dict(parts.parameters)) and (exact is None or exact.stationary):
         return parts.schedule
     stored = stages.require(("initial",), lambda: parts.start_density.stored_time() or 0.0)
     return stages.require(("times",), lambda: parts.schedule.starting_at(stored))
@@ -157,7 +157,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[F
     facts = Facts(
         mesh,
         flow.drift(names),
-        flow.diffusion(),
+        flow.linear_diffusion(),
         mass,
         parts.start_density,
         flow.power_laws(),

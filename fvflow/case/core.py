@@ -107,6 +107,8 @@ class Case:
                     yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
         if self.output.fluxes and not self.flow.stores_fluxes:
             yield Fault(("output", "fluxes"), f"is for {flows_that(lambda kind: kind.stores_fluxes)}; leave it out")
+        elif self.output.fluxes and (sentence := self.flow.flux_fault):
+            yield Fault(("output", "fluxes"), sentence)
         try:
             self.flow.schedule(self.times)
         except CaseError as error:

@@ -92,7 +92,8 @@ _INSTEAD = {  # keys that other programs have, and what fvflow has in their plac
     **dict.fromkeys(
         ("diffusion", "diffusivity", "D"),
         "; the coefficient of diffusion is the number `epsilon`, of flow fokker-planck or of {kind: entropy, epsilon: "
-        "...}; diffusion that grows with the density is {kind: porous-medium, exponent: ...} of flow gradient-flow",
+        "...}; one that varies is `diffusion: {value: 1 + x**2, convention: ito}` of flow fokker-planck; one that "
+        "grows with the density is {kind: porous-medium, exponent: ...} of flow gradient-flow",
     ),
     **dict.fromkeys(
         ("source", "sources", "sink", "reaction"),
@@ -124,7 +125,7 @@ def _message(cls: type, values: dict[str, Any], path: Path, detail: ErrorDetails
         case "extra_forbidden":
             known = _known(cls, values, path[:-1])
             name = str(path[-1])
-            return f"unknown key{_INSTEAD.get(name) or _place_of(cls, values, path) or _guess(name, known)}"
+            return f"unknown key{_place_of(cls, values, path) or _INSTEAD.get(name) or _guess(name, known)}"
         case "union_tag_not_found":
             return f"kind is missing; one of {', '.join(_kinds(cls, values, path))}"
         case "union_tag_invalid" if _of_shape(detail):

@@ -11,7 +11,9 @@ from fvflow.case.mesh_report import about_mesh
 from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.case.simulation import Simulation
 from fvflow.errors import FvflowError
-from fvflow.fields import BaseDrift
+from fvflow.exact import ISOTHERMAL
+from fvflow.fields import Parameters
+from fvflow.flows import BaseFlow
 from fvflow.mesh import Mesh, MeshDescription, coarse_proxy
 from fvflow.problems import State
 from fvflow.times import Times
@@ -33,7 +35,7 @@ def report(
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
         **{f"{density.role} density": density.describe() for density in simulation.densities},
-        "walls": _walls(mesh, flow.drift(parameters), simulation.initial.time),
+        "walls": _walls(mesh, flow, parameters, simulation.initial.time),
         "steps": _steps(simulation, asked),
         "error in time": flow.error_in_time_note(problem, simulation.times),
         "method": flow.describe(mesh.extent),
@@ -72,7 +74,7 @@ def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEsti
         problem = simulation.flow.problem(mesh, parameters, start)
         return Simulation(simulation.flow, mesh, problem, State.initial(mesh, density, start), simulation.times)
 
-    possible = coarse_proxy(simulation.mesh, simulation.initial.density, 1) is not None
+    possible = simulation.flow.coarsens and coarse_proxy(simulation.mesh, simulation.initial.density, 1) is not None
     return RuntimeEstimate(simulation, smaller if possible else None)
 
 
@@ -91,11 +93,12 @@ def _file_bytes(simulation: Simulation) -> float:
     return float(frames * simulation.layout().frame_bytes + geometry + _NETCDF)
 
 
-def _walls(mesh: Mesh, drift: BaseDrift, time: float) -> str:
-    """How hard the drift pushes against the walls at a time."""
+def _walls(mesh: Mesh, flow: BaseFlow, parameters: Parameters, time: float) -> str:
+    """How hard the drift pushes against the walls at a time; not with a mobility, which changes its size."""
     if not len(mesh.wall_points):
         return "none: every axis is periodic"
-    if drift.absent or drift.regional:
+    drift = flow.drift(parameters)
+    if drift.absent or drift.regional or ISOTHERMAL in flow.undescribed():
         return "no flux"
     centre, outward = mesh.walls
     step = 1e-3 * float(mesh.volume.min()) ** (1 / mesh.dimension)

@@ -246,7 +246,11 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
         return []
     if origin is Annotated:
         is_formula = any(isinstance(mark, FormulaMark) for mark in hint.__metadata__)
-        return [Expression(values)] if is_formula and not isinstance(values, dict) else formulas(values, arguments[0])
+        return (
+            [Expression(values)]
+            if is_formula and not isinstance(values, dict | list)
+            else formulas(values, arguments[0])
+        )
     if hint in _EVALUATED:
         return [Expression(values)] if isinstance(values, str) else []
     if isinstance(values, dict):

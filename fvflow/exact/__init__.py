@@ -5,7 +5,7 @@ from __future__ import annotations
 from fvflow.exact.ball import HeatBall
 from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.base import ClosedForm, FromExact, Reference, density_errors
-from fvflow.exact.facts import Facts
+from fvflow.exact.facts import ISOTHERMAL, VARYING, Facts
 from fvflow.exact.gaussian import GaussianReference, GaussianSolution, check_linear, linear_drift, steady_moments
 from fvflow.exact.gaussian_jko import GaussianJKO
 from fvflow.exact.geodesic import AffineGeodesic, GaussianGeodesic, Quantiles
@@ -34,6 +34,8 @@ Exact = (
 
 
 __all__ = [
+    "ISOTHERMAL",
+    "VARYING",
     "AffineGeodesic",
     "AtEquilibrium",
     "Barenblatt",

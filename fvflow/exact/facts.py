@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from fvflow.fields import BaseDrift, DensityKind, Kernel, Parameters
 from fvflow.mesh import Mesh
 
+ISOTHERMAL = "a mobility"
+"""The ingredient of diffusion D(x, t) at a temperature: `epsilon` is the temperature, the velocity -(D/T) grad V."""
+VARYING = "diffusion that varies"
+"""The ingredient of a diffusion D(x, t) that is neither a number nor isothermal with a temperature."""
+
 
 @dataclass(frozen=True, eq=False)
 class Facts:
@@ -16,7 +21,7 @@ class Facts:
     mesh: Mesh
     drift: BaseDrift
     epsilon: float
-    """Coefficient of linear diffusion."""
+    """Coefficient of linear diffusion; with a mobility, the temperature."""
     mass: float
     """Total mass of the initial density; 1 if the case leaves it open."""
     initial: DensityKind
@@ -44,7 +49,8 @@ class Facts:
     @property
     def linear(self) -> bool:
         """Whether the equation is a Fokker-Planck equation and nothing else."""
-        return not self.power_laws and not self.kernels and self.target is None and not self.undescribed
+        others = set(self.undescribed) - {ISOTHERMAL}
+        return not self.power_laws and not self.kernels and self.target is None and not others
 
 
 PERIODIC = "a periodic axis"

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Gt
 
 from fvflow.exact.base import ClosedForm, Reference
-from fvflow.exact.facts import PERIODIC, Facts
+from fvflow.exact.facts import ISOTHERMAL, PERIODIC, VARYING, Facts
 from fvflow.fields import DensityKind
 from fvflow.mesh import Array
 
@@ -19,15 +19,18 @@ from fvflow.mesh import Array
 class Gibbs(ClosedForm):
     """rho = mass exp(-V/eps)/sum_K |K| exp(-V_K/eps): the discrete equilibrium, V taken at the cell centres.
 
-    As an initial density it is stationary; as a reference it is the limit of every solution as t -> infinity.
+    As an initial density it is stationary; as a reference it is the limit of every solution as t -> infinity. With an
+    isothermal diffusion of a temperature T, eps is T.
     """
 
     kind: Literal["gibbs"] = "gibbs"
-    derived_for = frozenset({"linear diffusion", "a drift", PERIODIC})
+    derived_for = frozenset({"linear diffusion", "a drift", PERIODIC, ISOTHERMAL})
     stationary = True
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """Diffusion and a steady potential, on a connected mesh unless the run starts from this density."""
+        if VARYING in facts.undescribed:
+            yield "gibbs needs a diffusion that is a number, or isothermal with a temperature"
         if not (facts.drift.gradient and facts.drift.steady) or facts.epsilon <= 0 or not facts.linear:
             yield "gibbs needs epsilon > 0 and no drift other than that of a potential without t"
         if facts.mesh.edges is None and facts.mesh.components.max() > 0 and facts.initial.kind != "gibbs":

@@ -12,6 +12,7 @@ from fvflow.fields.density import (
     Uniform,
 )
 from fvflow.fields.density_types import Point
+from fvflow.fields.diffusion import Diffusion, SteadyDiffusion
 from fvflow.fields.drift import BaseDrift, Drift, DriftFunction
 from fvflow.fields.expression import (
     LARGEST_VALUE,
@@ -42,6 +43,7 @@ __all__ = [
     "Coverage",
     "Density",
     "DensityKind",
+    "Diffusion",
     "Drift",
     "DriftFunction",
     "Expression",
@@ -62,6 +64,7 @@ __all__ = [
     "Sampling",
     "ScalarFunction",
     "Spike",
+    "SteadyDiffusion",
     "SteadyFormula",
     "SteadyFunction",
     "SumFunction",

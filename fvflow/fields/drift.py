@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class BaseDrift:
     def regional(self) -> bool:
         """Whether it depends on regions of the mesh, so that it is defined in cells and on faces only."""
         return False
+
+    @property
+    def parts(self) -> tuple[BaseDrift, BaseDrift]:
+        """The drift of the potential alone, and all else; one of one's own that has a potential overrides it."""
+        return Drift(), self
 
     def cell_potential(self, mesh: Mesh, time: float) -> Array:
         """V at the cell centres (cell,); zero if it has no potential."""
@@ -131,6 +136,11 @@ class Drift(BaseDrift):
     def regional(self) -> bool:
         """Whether a part depends on regions of the mesh, so that it is defined in cells and on faces only."""
         return any(part.regions for part in self._parts())
+
+    @property
+    def parts(self) -> tuple[BaseDrift, BaseDrift]:
+        """The drift of the potential alone, and all else."""
+        return replace(self, velocity=None, stream=None), replace(self, potential=None)
 
     def _parts(self) -> Iterator[ScalarFunction]:
         yield from (part for part in (self.potential, self.stream, *(self.velocity or ())) if part is not None)

@@ -72,7 +72,7 @@ class BackwardFlow(FokkerPlanckFlow):
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation as the stepper discretises it, with a solver that has an exact transpose."""
-        return self.stepper.for_adjoint(mesh.extent).discretise(mesh, drift, self.epsilon, self.flux)
+        return self.stepper.for_adjoint(mesh.extent).discretise(mesh, drift, self.factor, self.flux)
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None

@@ -35,6 +35,8 @@ class BaseFlow:
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
+    coarsens: bool = True
+    """Whether it is defined on a coarser mesh where it is on this one."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good: through absorbing walls, and into absorbing cells."""
     needs_openings: ClassVar[bool] = False
@@ -54,6 +56,11 @@ class BaseFlow:
     def end_density(self) -> DensityKind | None:
         """The final density, if it is prescribed."""
         return None
+
+    @property
+    def flux_fault(self) -> str:
+        """Why the flux through each face is not known; empty if it is, where `stores_fluxes`."""
+        return ""
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -83,8 +90,12 @@ class BaseFlow:
         """The drift of the equation."""
         return Drift(parameters=parameters)
 
-    def diffusion(self) -> float:
-        """eps of linear diffusion."""
+    def steady(self, parameters: Parameters) -> bool:
+        """Whether nothing in the equation depends on t."""
+        return self.drift(parameters).steady
+
+    def linear_diffusion(self) -> float:
+        """eps of linear diffusion, or the temperature if the drift of the potential is proportional to it."""
         return 0.0
 
     def power_laws(self) -> tuple[tuple[float, float], ...]:

@@ -36,6 +36,11 @@ class FokkerPlanckFlow(LinearFlow):
         # A stepper of another family has no `uses_flux`; the schema refuses it later.
         if not getattr(self.stepper, "uses_flux", True) and self.flux != ScharfetterGummel():
             raise CaseError(f"stepper {self.stepper.kind} uses a flux of its own; leave out flux")
+        if self.full and getattr(self.stepper, "along_axes", False):
+            raise CaseError(
+                f"stepper {self.stepper.kind} moves mass through faces, and a full tensor of diffusion along diagonals "
+                "too; use implicit-euler or tr-bdf2"
+            )
 
     @property
     def work_grows_with_step(self) -> bool:  # type: ignore[override]
@@ -71,7 +76,7 @@ class FokkerPlanckFlow(LinearFlow):
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation as the stepper discretises it; raises CaseError if the stepper does not fit the mesh."""
-        return self.stepper.discretise(mesh, drift, self.epsilon, self.flux)
+        return self.stepper.discretise(mesh, drift, self.factor, self.flux)
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None = None
@@ -90,9 +95,9 @@ class FokkerPlanckFlow(LinearFlow):
         return super().resolution(problem, state) if self.stepper.uses_flux else None
 
     def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
-        """By the error constant of the stepper or by halved steps, if the drift is steady and the steps are given."""
+        """By the error constant of the stepper or by halved steps, if the equation is steady and steps are given."""
         stepper, volume = self.stepper, problem.mesh.volume
-        if not problem.drift.steady or times.adaptive is not None:
+        if not problem.steady or times.adaptive is not None:
             return None
         if stepper.error_constant is not None:
             return DerivativeMonitor(volume, int(stepper.order), stepper.error_constant)
@@ -103,9 +108,10 @@ class FokkerPlanckFlow(LinearFlow):
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """Also why there is no estimate."""
         if self.stepper.order == math.inf:
-            return "none: the method is exact in time" if problem.drift.steady else ""
-        if times.adaptive is None and not problem.drift.steady:
-            return "not estimated, as the drift depends on t; compare with a run in steps half as long"
+            return "none: the method is exact in time" if problem.steady else ""
+        if times.adaptive is None and not problem.steady:
+            what = "diffusion" if problem.drift.steady else "drift"
+            return f"not estimated, as the {what} depends on t; compare with a run in steps half as long"
         return super().error_in_time_note(problem, times)
 
     def may_ring(self, problem: FokkerPlanck) -> bool:
@@ -122,17 +128,18 @@ class FokkerPlanckFlow(LinearFlow):
         if longest == 0:
             flux = self.flux.kind
             return f"not guaranteed: flux {flux} is not monotone where the Peclet number is, or becomes, above 2"
-        if not problem.drift.steady:
+        if not problem.steady:
             now = f"at t = {problem.start:g}"
-            return f"not guaranteed: the drift moves; {now} the longest step is {longest:.3g}; look at minimum"
+            what = "diffusion changes" if problem.drift.steady else "drift moves"
+            return f"not guaranteed: the {what}; {now} the longest step is {longest:.3g}; look at minimum"
         if step <= longest:
             return f"guaranteed: step {step:g} is at most {longest:.3g}"
         return f"not guaranteed: step {step:g} is above {longest:.3g}; look at minimum, or use implicit-euler"
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme; raises CaseError if the solver does not fit the mesh."""
-        return self.stepper.describe(extent, self.flux.describe(self.epsilon), self.drift({}).steady)
+        return self.stepper.describe(self.graph_extent(extent), self.flux.describe(self.factor), self.steady({}))
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes; raises CaseError if the solver does not fit the mesh."""
-        return self.stepper.memory(extent, self.drift({}).steady)
+        return self.stepper.memory(self.graph_extent(extent), self.steady({}))

@@ -64,7 +64,7 @@ class WassersteinFlow(BaseFlow):
         given = (as_function(part, "flow", "energy", index) for index, part in parts if part is not None)
         return Drift(sum_of(tuple(given)), parameters=parameters)
 
-    def diffusion(self) -> float:
+    def linear_diffusion(self) -> float:
         """Sum of the eps of the entropies."""
         return sum(part.diffusion for part in self.energy)
 
@@ -99,7 +99,7 @@ class WassersteinFlow(BaseFlow):
                 f"gather in a point: add {{kind: entropy, epsilon: ...}}{advice} or a porous-medium"
             )
         spread = float(np.ptp(total.potential(np.zeros(mesh.cells))))
-        epsilon = self.diffusion()
+        epsilon = self.linear_diffusion()
         if epsilon > 0 and not self.power_laws() and epsilon < _LEAST_DIFFUSION * spread:
             raise CaseError(
                 f"the potential differs by {spread:.3g} between cells, beside which epsilon = {epsilon:g} is lost to "

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields import Drift, Function, Parameters, as_function, files_of
+from fvflow.exact import ISOTHERMAL, VARYING
+from fvflow.fields import Diffusion, Drift, Function, Parameters, as_function, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel
-from fvflow.mesh import Mesh
-from fvflow.problems import FokkerPlanck, State
+from fvflow.mesh import Extent, Mesh
+from fvflow.problems import FokkerPlanck, State, diffusivity
 
 
 @dataclass(frozen=True)
 class LinearFlow(BaseFlow):
     """d_t rho + div(rho v) = epsilon Lap rho, v = -grad(potential) + velocity + (d_y stream, -d_x stream) + tilt."""
 
-    epsilon: Annotated[float, Ge(0)]
-    """Diffusion coefficient eps, length^2/time; 0 gives the continuity equation."""
+    epsilon: Annotated[float, Ge(0)] | None = None
+    """Diffusion coefficient eps, length^2/time; 0 gives the continuity equation. Beside `diffusion`, a factor of it."""
     potential: Function | None = None
     """Potential V of the drift -grad V, an expression in x, y, z, t or a table."""
     velocity: Annotated[tuple[Function, ...], MinLen(1), MaxLen(3)] | None = None
@@ -31,6 +32,8 @@ class LinearFlow(BaseFlow):
     """Constant force, one number per axis, added to the drift: on a periodic axis it is not that of a potential."""
     flux: Flux = ScharfetterGummel()
     """The two-point flux."""
+    diffusion: Diffusion | None = field(default=None, kw_only=True)
+    """Diffusion that varies in space, time or direction, or has a temperature; then epsilon may be left out."""
 
     sharp_stepper: ClassVar[str] = ""
     """The stepper that needs no resolved drift, as "stepper ..."; empty if the flow has none."""
@@ -38,13 +41,48 @@ class LinearFlow(BaseFlow):
     homogeneous = True
 
     def __post_init__(self) -> None:
+        if self.epsilon is None and self.diffusion is None:
+            raise CaseError("epsilon is missing; give it, or diffusion: {value: ..., convention: ...}")
         if self.epsilon == 0 and self.flux.requires_diffusion:
             raise CaseError(f"flux {self.flux.kind} needs epsilon > 0; use flux upwind for the continuity equation")
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths of the tables that the drift is made of."""
-        return files_of(self.potential, *(self.velocity or ()), self.stream)
+        """Paths of the tables that drift and diffusion are made of."""
+        files = files_of(self.potential, *(self.velocity or ()), self.stream)
+        return files if self.diffusion is None else (*files, *self.diffusion.files)
+
+    @property
+    def full(self) -> bool:
+        """Whether the diffusion is a full tensor."""
+        return self.diffusion is not None and self.diffusion.full
+
+    @property
+    def coarsens(self) -> bool:  # type: ignore[override]
+        """Whether it is defined on a coarser mesh: the directions of a full tensor need a number of cells."""
+        return not self.full
+
+    @property
+    def flux_fault(self) -> str:
+        """With a full tensor, mass also moves along diagonals."""
+        sentence = "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out"
+        return sentence if self.full else ""
+
+    def graph_extent(self, extent: Extent) -> Extent:
+        """The extent of the graph that mass moves along, on a mesh of an extent: no grid with a full tensor."""
+        return extent._replace(grid=False) if self.full else extent
+
+    @property
+    def factor(self) -> float:
+        """eps, or the factor of a diffusion that is not a number."""
+        factor = 1.0 if self.epsilon is None else self.epsilon
+        number = None if self.diffusion is None else self.diffusion.number
+        return factor if number is None else factor * number
+
+    @property
+    def varying(self) -> Diffusion | None:
+        """The diffusion if it is not a number."""
+        return None if self.diffusion is None or self.diffusion.number is not None else self.diffusion
 
     def drift(self, parameters: Parameters) -> Drift:
         """The drift as functions."""
@@ -58,13 +96,22 @@ class LinearFlow(BaseFlow):
             self.tilt or (),
         )
 
-    def diffusion(self) -> float:
-        """eps."""
-        return self.epsilon
+    def steady(self, parameters: Parameters) -> bool:
+        """Whether neither drift nor diffusion depends on t."""
+        return super().steady(parameters) and (self.diffusion is None or self.diffusion.steady)
+
+    def linear_diffusion(self) -> float:
+        """eps, or the temperature."""
+        temperature = None if self.diffusion is None else self.diffusion.temperature
+        return self.factor if temperature is None else temperature
 
     def undescribed(self) -> tuple[str, ...]:
-        """Nothing: drift and diffusion are the whole equation."""
-        return ()
+        """A diffusion that is not a number; otherwise drift and diffusion are the whole equation."""
+        if (varying := self.varying) is None:
+            return ()
+        isothermal = varying.temperature is not None
+        others = () if isothermal and varying.power == 0 else (VARYING,)
+        return (ISOTHERMAL, *others) if isothermal else others
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift does not fit the mesh or is not finite."""
@@ -82,6 +129,8 @@ class LinearFlow(BaseFlow):
             )
         problem = self.equation(mesh, self.drift(parameters))
         problem = replace(problem, start=start) if start else problem
+        if (varying := self.varying) is not None:
+            problem = replace(problem, diffusivity=diffusivity(mesh, varying, parameters, self.factor))
         try:  # evaluated here so that a drift that does not fit is refused before the run
             problem.energy(start)
             problem.coefficients(start)
@@ -91,14 +140,15 @@ class LinearFlow(BaseFlow):
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation with two-point fluxes."""
-        return FokkerPlanck(mesh, drift, self.epsilon, self.flux)
+        return FokkerPlanck(mesh, drift, self.factor, self.flux)
 
     def unresolved(self, resolution: FaceResolution) -> str:
         """As the flux says."""
-        return self.flux.unresolved(resolution, self.sharp_stepper)
+        return self.flux.unresolved(resolution, "" if self.full else self.sharp_stepper)
 
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
-        """How well the cells resolve the drift where the mass is; None if eps is 0."""
-        if self.epsilon == 0 or not problem.mesh.faces:
+        """How well the cells resolve the drift where the mass is; None if eps is 0 on every face."""
+        if self.factor == 0 or not problem.mesh.faces:
             return None
-        return problem.resolution(state.time).seen_by(problem.mesh.volume * state.density)
+        resolution = problem.resolution(state.time)
+        return resolution.seen_by(problem.mesh.volume * state.density) if resolution.faces.any() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Parameters, SteadyFunction
+from fvflow.fields import Parameters, SteadyDiffusion, SteadyFunction
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, FaceMatrix, Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
@@ -29,8 +29,10 @@ from fvflow.times import SingleFrame, Times
 class SteadyFlow(LinearFlow):
     """A flow computed from the generator of the linear equation with a steady drift, without steps in time."""
 
-    epsilon: Annotated[float, Gt(0)]
-    """Diffusion coefficient eps > 0, length^2/time."""
+    epsilon: Annotated[float, Gt(0)] | None = None
+    """Diffusion coefficient eps > 0, length^2/time. Beside `diffusion`, a factor of it."""
+    diffusion: SteadyDiffusion | None = field(default=None, kw_only=True)
+    """Diffusion that varies in space or direction, or has a temperature; then epsilon may be left out."""
     potential: SteadyFunction | None = None
     """Potential V of the drift -grad V, an expression in x, y, z or a table."""
     velocity: Annotated[tuple[SteadyFunction, ...], MinLen(1), MaxLen(3)] | None = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fvflow.fluxes.resolution import RESOLVED, FaceResolution
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array
 
 _MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 
@@ -37,8 +37,11 @@ class FluxKind:
     max_peclet: ClassVar[float] = math.inf
     """Largest Peclet number |w|/eps of a face for which `weight` is defined."""
 
-    def weight(self, w: Array, eps: float) -> Array:
-        """B(w) of each face (face,), with B(0) = eps; raises CaseError if a Peclet number is above `max_peclet`."""
+    def weight(self, w: Array, eps: float | Array) -> Array:
+        """B(w) of each face (face,), with B(0) = eps, a number or (face,).
+
+        Raises CaseError if a Peclet number is above `max_peclet`.
+        """
         raise NotImplementedError
 
     def peclet(self, net: Array) -> Array:
@@ -87,24 +90,29 @@ class CellResolution:
     """Largest numerical diffusion over eps (cell,)."""
 
     @staticmethod
-    def of(mesh: Mesh, flux: FluxKind, down: Array, up: Array, eps: float) -> CellResolution:
-        """From the coefficients T B(-w) and T B(w) of each face (face,); numerical diffusion is their mean less eps."""
-        peclet = flux.peclet((down - up) / (mesh.transmissibility * eps))
-        diffusion = (down + up) / (2.0 * mesh.transmissibility * eps) - 1.0
-        sides = mesh.owner, mesh.neighbour
+    def of(graph: Any, flux: FluxKind, down: Array, up: Array, conductance: Array) -> CellResolution:
+        """From the coefficients T B(-w), T B(w) and T eps of each face (face,) of a graph.
+
+        Numerical diffusion is the mean of the first two less eps. Faces with eps = 0 do not count.
+        """
+        seen = conductance > 0
+        scale = np.where(seen, conductance, 1.0)
+        peclet = np.where(seen, flux.peclet((down - up) / scale), 0.0)
+        diffusion = np.where(seen, (down + up) / (2.0 * scale) - 1.0, 0.0)
+        sides, cells = (graph.owner, graph.neighbour), len(graph.volume)
 
         def sums(values: Array) -> Array:
-            return np.asarray(sum(np.bincount(side, values, mesh.cells) for side in sides))
+            return np.asarray(sum(np.bincount(side, values, cells) for side in sides))
 
         def largest(values: Array) -> Array:
-            found = np.zeros(mesh.cells)
+            found = np.zeros(cells)
             for side in sides:
                 np.maximum.at(found, side, values)
             return found
 
         coarse = (peclet > RESOLVED).astype(float)
         return CellResolution(
-            sums(np.ones(mesh.faces)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
+            sums(seen.astype(float)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
         )
 
     def seen_by(self, mass: Array) -> FaceResolution:

@@ -49,7 +49,7 @@ class Upwind(FluxKind):
             return ""
         return f"such that upwinding adds a diffusion |v| d/2, {resolution.added}; use flux scharfetter-gummel"
 
-    def weight(self, w: Array, eps: float) -> Array:
+    def weight(self, w: Array, eps: float | Array) -> Array:
         """B(w) of each face (face,)."""
         return eps + np.maximum(-w, 0.0)
 
@@ -67,7 +67,7 @@ class Centred(FluxKind):
         """It is not monotone there."""
         return ": the centred flux is not monotone there, so that the density may oscillate and become negative"
 
-    def weight(self, w: Array, eps: float) -> Array:
+    def weight(self, w: Array, eps: float | Array) -> Array:
         """B(w) of each face (face,)."""
         return eps - 0.5 * w
 
@@ -90,7 +90,7 @@ class ScharfetterGummel(FluxKind):
         """It is upwind there, with the numerical diffusion of that."""
         return f": first order in space there, with numerical diffusion up to |v| d/2, {resolution.added}"
 
-    def weight(self, w: Array, eps: float) -> Array:
+    def weight(self, w: Array, eps: float | Array) -> Array:
         """B(w) of each face (face,)."""
         return scharfetter_gummel(w, eps)
 
@@ -135,7 +135,7 @@ class SquareRoot(FluxKind):
         """|w|/eps of each face (face,), as B(-w) - B(w) = 2 eps sinh(w/(2 eps))."""
         return np.asarray(2.0 * np.arcsinh(0.5 * np.abs(net)))
 
-    def weight(self, w: Array, eps: float) -> Array:
+    def weight(self, w: Array, eps: float | Array) -> Array:
         """B(w) of each face; raises CaseError if a Peclet number |w|/eps is above 40."""
         peclet = w / eps
         largest = float(np.abs(peclet).max(initial=0.0))

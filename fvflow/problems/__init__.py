@@ -1,9 +1,10 @@
 """The equations in arrays, and the state of a run."""
 
 from fvflow.problems.base import Problem
+from fvflow.problems.case_diffusivity import diffusivity
 from fvflow.problems.fokker_planck import FokkerPlanck
 from fvflow.problems.gradient_flow import GradientFlow
 from fvflow.problems.state import OutputVariable, State
 from fvflow.problems.transport import Transport
 
-__all__ = ["FokkerPlanck", "GradientFlow", "OutputVariable", "Problem", "State", "Transport"]
+__all__ = ["FokkerPlanck", "GradientFlow", "OutputVariable", "Problem", "State", "Transport", "diffusivity"]

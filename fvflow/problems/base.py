@@ -7,7 +7,23 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from fvflow.energies import TotalEnergy
-from fvflow.mesh import Array, Mesh, Openings
+from fvflow.mesh import Array, Index, Mesh, Openings
+
+
+class Graph(Protocol):
+    """The links between cells that a flux flows through: the faces of a mesh, or more."""
+
+    @property
+    def volume(self) -> Array:
+        """Measures |K| (cell,)."""
+
+    @property
+    def owner(self) -> Index:
+        """Cell K that each link leaves (link,)."""
+
+    @property
+    def neighbour(self) -> Index:
+        """Cell L that each link enters (link,)."""
 
 
 class Problem(Protocol):
@@ -34,15 +50,26 @@ class Problem(Protocol):
     def numerical_diffusion(self) -> float | None:
         """Largest numerical diffusion of a first-order flux at the start, length^2/time; None if not applicable."""
 
+    @property
+    def graph(self) -> Graph:
+        """The links between cells that mass flows through: the faces of the mesh, or more."""
+
     def flux(self, density: Array, time: float) -> Array:
-        """Mass through each face per unit time (face,), positive from owner to neighbour."""
+        """Mass through each link per unit time (link,), positive from owner to neighbour."""
 
 
 class Closed:
     """A problem that no mass leaves."""
 
+    mesh: Mesh
+    """The mesh."""
     openings: ClassVar[None] = None
     """None: all walls are closed."""
+
+    @property
+    def graph(self) -> Graph:
+        """The mesh."""
+        return self.mesh
 
     def outflow_rates(self, density: Array, time: float) -> Array:
         """Nothing: an empty array (0,)."""

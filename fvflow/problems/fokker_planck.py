@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix
-from fvflow.mesh import Array, Mesh, Openings
+from fvflow.mesh import Array, Extent, Mesh, Openings
+from fvflow.problems.base import Graph
+from fvflow.problems.diffusivity import Diffusivity
 
 T = TypeVar("T")
 _CACHE_SIZE = 4
@@ -38,7 +40,7 @@ class FokkerPlanck:
     drift: BaseDrift
     """The drift v."""
     epsilon: float
-    """Diffusion coefficient eps, length^2/time."""
+    """Diffusion coefficient eps, length^2/time, where `diffusivity` does not say another."""
     flux_kind: Flux
     """The two-point flux."""
     start: float = field(default=0.0, kw_only=True)
@@ -47,23 +49,57 @@ class FokkerPlanck:
     """Where mass leaves for good; None if it does not."""
     final: Array | None = field(default=None, kw_only=True)
     """phi (cell,) at the end of a run of the backward equation; None if there is none."""
+    diffusivity: Diffusivity | None = field(default=None, kw_only=True)
+    """The diffusion where it is not the number `epsilon`; None if it is."""
     _cache: dict[tuple[str, float], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.epsilon == 0.0 and self.flux_kind.requires_diffusion:
             raise CaseError(f"flux {self.flux_kind.kind} needs epsilon > 0; use flux upwind, which allows epsilon 0")
 
+    @property
+    def graph(self) -> Graph:
+        """The links between cells that mass flows through: the faces of the mesh, or more."""
+        return self.mesh if self.diffusivity is None else self.diffusivity.graph
+
+    @property
+    def conductance(self) -> Array:
+        """T of each link (link,)."""
+        return self.mesh.transmissibility if self.diffusivity is None else self.diffusivity.conductance
+
+    @property
+    def extent(self) -> Extent:
+        """The extent of the graph: that of the mesh, without its grid if there are more links than faces."""
+        return self.mesh.extent if self.graph is self.mesh else self.mesh.extent._replace(grid=False)
+
+    @property
+    def steady(self) -> bool:
+        """Whether neither drift nor diffusion depends on t."""
+        return self.drift.steady and (self.diffusivity is None or self.diffusivity.steady)
+
+    def on_links(self, time: float) -> tuple[Array, float | Array]:
+        """w of each link (link,), and eps, a number or (link,)."""
+        if self.diffusivity is None:
+            return self.drift.potential_drop(self.mesh, time), self.epsilon
+        w, eps = self.diffusivity.on_links(self.drift, time)
+        if self.flux_kind.requires_diffusion and not (eps > 0).all():
+            raise NumericsError(
+                f"flux {self.flux_kind.kind} needs a diffusion > 0 on every face, and it is 0 on "
+                f"{np.count_nonzero(eps <= 0)} at t = {time:g}; use flux scharfetter-gummel or upwind"
+            )
+        return w, eps
+
     def coefficients(self, time: float) -> tuple[Array, Array]:
-        """down = T B(-w) and up = T B(w) of each face (face,), so that F = down rho_K - up rho_L."""
+        """down = T B(-w) and up = T B(w) of each link (link,), so that F = down rho_K - up rho_L."""
         return _cached(self._cache, "coefficients", self._drift_time(time), self._coefficients)
 
     def _coefficients(self, time: float) -> tuple[Array, Array]:
-        w = self.drift.potential_drop(self.mesh, time)
-        conductance = self.mesh.transmissibility
-        down = conductance * self.flux_kind.weight(-w, self.epsilon)
-        up = conductance * self.flux_kind.weight(w, self.epsilon)
+        w, eps = self.on_links(time)
+        conductance = self.conductance
+        down = conductance * self.flux_kind.weight(-w, eps)
+        up = conductance * self.flux_kind.weight(w, eps)
         if self.openings is not None and (closed := self.openings.closed >= 0).any():
-            shut = closed[self.mesh.owner] | closed[self.mesh.neighbour]
+            shut = closed[self.graph.owner] | closed[self.graph.neighbour]
             down[shut] = up[shut] = 0.0
         return down, up
 
@@ -73,8 +109,12 @@ class FokkerPlanck:
 
     def _leaks(self, time: float) -> Array:
         assert self.openings is not None
-        w = self.drift.drop_to_openings(self.mesh, self.openings, time)
-        return self.openings.leaks(lambda drop: self.flux_kind.weight(drop, self.epsilon), w)
+        eps: float | Array = self.epsilon
+        if self.diffusivity is None:
+            w = self.drift.drop_to_openings(self.mesh, self.openings, time)
+        else:
+            w, eps = self.diffusivity.at_openings(self.openings, self.drift, time)
+        return self.openings.leaks(lambda drop: self.flux_kind.weight(drop, eps), w)
 
     def outflow_rates(self, density: Array, time: float) -> Array:
         """What leaves through each group of openings per unit time (group,)."""
@@ -85,52 +125,73 @@ class FokkerPlanck:
         """How well the faces of each cell resolve the drift, for eps > 0."""
 
         def compute(at: float) -> CellResolution:
-            return CellResolution.of(self.mesh, self.flux_kind, *self.coefficients(at), self.epsilon)
+            eps = self.epsilon if self.diffusivity is None else self.on_links(at)[1]
+            return CellResolution.of(self.graph, self.flux_kind, *self.coefficients(at), self.conductance * eps)
 
         return _cached(self._cache, "resolution", self._drift_time(time), compute)
 
     def _drift_time(self, time: float) -> float:
-        """The time at which the drift is evaluated: that of the start if it is steady."""
-        return self.start if self.drift.steady else time
+        """The time at which drift and diffusion are evaluated: that of the start if they are steady."""
+        return self.start if self.steady else time
 
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
-        mesh, (down, up) = self.mesh, self.coefficients(time)
-        shape = None if mesh.edges is None else mesh.shape
+        graph, (down, up) = self.graph, self.coefficients(time)
+        shape = self.mesh.shape if self.extent.grid else None
         leak = None if self.openings is None else step * self.openings.by_cell(self.leaks(time))
-        ends = mesh.owner, mesh.neighbour
-        return FaceMatrix(mesh.volume, *ends, step * down, step * up, shape, leak, mesh.periodic)
+        periodic = self.mesh.periodic if self.extent.grid else ()
+        ends = graph.owner, graph.neighbour
+        return FaceMatrix(graph.volume, *ends, step * down, step * up, shape, leak, periodic)
 
     def flux(self, density: Array, time: float) -> Array:
-        """F of each face (face,), positive from owner to neighbour."""
+        """F of each link (link,), positive from owner to neighbour."""
         down, up = self.coefficients(time)
-        return np.asarray(down * density[self.mesh.owner] - up * density[self.mesh.neighbour])
+        return np.asarray(down * density[self.graph.owner] - up * density[self.graph.neighbour])
 
-    def energy(self, time: float) -> TotalEnergy:
-        """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute."""
+    def energy(self, time: float) -> TotalEnergy | None:
+        """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute.
+
+        Where D is not one number, that of a temperature T and the equilibrium exp(-U/T) of the convention, T int rho
+        log rho + int U rho; None without a temperature.
+        """
         return _cached(self._cache, "energy", self._drift_time(time), self._energy)
 
-    def _energy(self, time: float) -> TotalEnergy:
-        terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.cell_potential(self.mesh, time)))
-        return TotalEnergy(self.mesh.volume, terms)
+    def _energy(self, time: float) -> TotalEnergy | None:
+        if self.diffusivity is None:
+            terms = (EntropyTerm(self.epsilon), PotentialTerm(self.drift.cell_potential(self.mesh, time)))
+            return TotalEnergy(self.mesh.volume, terms)
+        temperature, exponent = self.diffusivity.temperature, self.diffusivity.gibbs_exponent(self.drift, time)
+        if temperature is None or exponent is None:
+            return None
+        return TotalEnergy(self.mesh.volume, (EntropyTerm(temperature), PotentialTerm(-temperature * exponent)))
+
+    def gibbs_exponent(self, time: float) -> Array | None:
+        """log pi (cell,) up to a constant, pi being stationary with zero net flux on each link; None if unknown."""
+        if not (self.drift.gradient and self.flux_kind.keeps_gibbs):
+            return None
+        if self.diffusivity is not None:
+            return self.diffusivity.gibbs_exponent(self.drift, time)
+        return -self.drift.cell_potential(self.mesh, time) / self.epsilon if self.epsilon > 0 else None
 
     @property
     def monotone(self) -> bool:
         """Whether the matrix of implicit Euler is an M-matrix at all times.
 
-        A monotone flux guarantees it. With a flux that is not monotone it holds if the drift is steady and all
+        A monotone flux guarantees it. With a flux that is not monotone it holds if all is steady and all
         coefficients are non-negative, for centred fluxes if no Peclet number exceeds 2.
         """
-        if self.flux_kind.monotone or not self.drift.steady:
+        if self.flux_kind.monotone or not self.steady:
             return self.flux_kind.monotone
         down, up = self.coefficients(self.start)
         return bool((down >= 0).all() and (up >= 0).all())
 
     def numerical_diffusion(self) -> float | None:
-        """Largest numerical diffusion |v| d/2 of upwinding at the start if epsilon = 0; None if epsilon > 0."""
-        if self.epsilon > 0 or not self.mesh.faces:
+        """Largest numerical diffusion |v| d/2 of upwinding at the start where epsilon is 0; None if it is nowhere."""
+        if self.graph is not self.mesh or not self.mesh.faces:
             return None
-        return float(np.abs(self.drift.potential_drop(self.mesh, self.start)).max() / 2)
+        w, eps = self.on_links(self.start)
+        upwinded = np.abs(w)[np.broadcast_to(np.asarray(eps) == 0, w.shape)]
+        return float(upwinded.max() / 2) if len(upwinded) else None
 
     def max_outflow_rate(self, time: float) -> float:
         """max_K A_KK/|K|, 1/time: the largest outflow rate of a cell, which bounds conditionally positive steps."""

@@ -60,6 +60,8 @@ class LinearStepperBase:
     """Whether mass may leave the domain for good; the method then gives `advanced` what is `absorbed`."""
     halves_tell_error: ClassVar[bool] = False
     """Whether the last step and two of half its length tell the error of a run in steps of given length."""
+    along_axes: ClassVar[bool] = False
+    """Whether it moves mass through the faces of the mesh only, so that it takes no full tensor of diffusion."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 
@@ -116,9 +118,10 @@ class LinearStepperBase:
 
     def check(self, problem: FokkerPlanck) -> None:
         """Raise CaseError if the drift or the flux violates a requirement of the method."""
-        if self.requires_steady_drift and not problem.drift.steady:
+        if self.requires_steady_drift and not problem.steady:
+            what = "diffusion" if problem.drift.steady else "drift"
             raise CaseError(
-                f"stepper {self.kind} requires a steady drift and this one depends on t; use implicit-euler or tr-bdf2"
+                f"stepper {self.kind} requires a steady {what} and this one depends on t; use implicit-euler or tr-bdf2"
             )
         if self.requires_monotone_flux and not problem.monotone:
             raise CaseError(

@@ -207,9 +207,9 @@ class _ChebyshevPropagator(_Propagator):
     def _log_gibbs(self) -> Array | None:
         """log of the masses of the Gibbs state pi (cell,); None unless P is symmetric in the weight 1/pi."""
         problem = self.problem
-        if not (problem.drift.gradient and problem.epsilon > 0 and problem.flux_kind.keeps_gibbs):
+        if (exponent := problem.gibbs_exponent(0.0)) is None:
             return None
-        log_masses = np.log(problem.mesh.volume) - problem.drift.cell_potential(problem.mesh, 0.0) / problem.epsilon
+        log_masses = np.log(problem.mesh.volume) + exponent
         return np.asarray(log_masses - _log_sum_exp(log_masses))
 
 

@@ -42,7 +42,7 @@ class Inverse(Generic[T]):
 
 
 def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
-    return Inverse(problem, resolve_solver(solver, problem.mesh.extent, problem.drift.steady).prepare)
+    return Inverse(problem, resolve_solver(solver, problem.extent, problem.steady).prepare)
 
 
 def _transposed(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[TransposedSolve]:
@@ -51,7 +51,7 @@ def _transposed(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Transpos
 
 def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
     """A rho, the outflow of each cell per unit time (cell,)."""
-    outflow = divergence(problem.mesh, problem.flux(density, time))
+    outflow = divergence(problem.graph, problem.flux(density, time))
     if problem.openings is not None:
         outflow += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
     return outflow

@@ -34,7 +34,7 @@ class Reconstructed(FokkerPlanck):
 
     limiter: Limiter = "monotonised-central"
     """The slope limiter."""
-    _flows: dict[float, tuple[Array, float]] = field(default_factory=dict, init=False, repr=False)
+    _flows: dict[float, tuple[Array, float, Array]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,38 +45,43 @@ class Reconstructed(FokkerPlanck):
         return reconstruction(self.mesh, self.limiter)
 
     @cached_property
-    def _diffusive_conductance(self) -> Array:
+    def _uniform_conductance(self) -> Array:
         return self.epsilon * self.mesh.transmissibility
 
     def flux(self, density: Array, time: float) -> Array:
         """F of each face (face,), positive from owner to neighbour."""
         owner, neighbour = density[self.mesh.owner], density[self.mesh.neighbour]
         owner_rise, neighbour_rise = self._reconstruction.rises(density)
-        flow = self.flow(time)[0]
+        flow, _, conductance = self.flow(time)
         flux = np.where(flow > 0, owner + owner_rise, neighbour + neighbour_rise)
         flux *= flow
         if self.epsilon > 0:
-            flux += self._diffusive_conductance * (owner - neighbour)
+            flux += conductance * (owner - neighbour)
         return flux
 
-    def flow(self, time: float) -> tuple[Array, float]:
-        """Volume flow q of each face (face,), and 1/tau for the longest positive forward Euler step tau (`Muscl`)."""
+    def flow(self, time: float) -> tuple[Array, float, Array]:
+        """Volume flow q of each face (face,), 1/tau for the longest positive step (`Muscl`), and eps T (face,).
+
+        tau is that of a forward Euler step.
+        """
         time = self._drift_time(time)
         if time not in self._flows:
             while len(self._flows) >= 3:  # one for each stage time of a substep
                 self._flows.pop(next(iter(self._flows)))
-            flow = self.mesh.transmissibility * self.drift.potential_drop(self.mesh, time)
-            self._flows[time] = flow, self._euler_rate(flow)
+            w, eps = self.on_links(time)
+            flow = self.mesh.transmissibility * w
+            conductance = self._uniform_conductance if self.diffusivity is None else eps * self.mesh.transmissibility
+            self._flows[time] = flow, self._euler_rate(flow, conductance), conductance
         return self._flows[time]
 
     def numerical_diffusion(self) -> None:
         """None: no flux is upwinded at first order."""
 
-    def _euler_rate(self, flow: Array) -> float:
+    def _euler_rate(self, flow: Array, conductance: Array) -> float:
         """max_K (c_K + eps sum_s T_s)/|K|."""
         mesh = self.mesh
-        diffusive = np.bincount(mesh.owner, self._diffusive_conductance, mesh.cells)
-        diffusive += np.bincount(mesh.neighbour, self._diffusive_conductance, mesh.cells)
+        diffusive = np.bincount(mesh.owner, conductance, mesh.cells)
+        diffusive += np.bincount(mesh.neighbour, conductance, mesh.cells)
         return float(((self._reconstruction.outflow_bound(flow) + diffusive) / mesh.volume).max())
 
 
@@ -121,6 +126,7 @@ class Muscl(LinearStepperBase):
     cfl: Annotated[float, Gt(0), Lt(0.5)] = 0.4
     """Length of a Runge-Kutta stage; positivity is proved up to 1/2."""
     kind: Literal["muscl"] = "muscl"
+    along_axes = True
     order = 2
     work_grows_with_step = True
     uses_flux = False

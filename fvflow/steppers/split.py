@@ -25,6 +25,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    along_axes = True
     monotone = True
     halves_tell_error = True
     order = 1
@@ -40,7 +41,7 @@ class SplitEuler(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
-        self.solver.fits(problem.mesh.extent)
+        self.solver.fits(problem.extent)
         inverse = Inverse(problem, SplitSweeps)
 
         def step(state: State, length: float) -> State:
@@ -74,6 +75,7 @@ class SplitCrankNicolson(LinearStepperBase):
     richardson: bool = False
     """Extrapolate two half steps y and a full step z to (4 y - z)/3: order 4 for three times the work."""
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
+    along_axes = True
 
     @property
     def solver(self) -> LocallyOneDimensional:
@@ -98,7 +100,7 @@ class SplitCrankNicolson(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
-        self.solver.fits(problem.mesh.extent)
+        self.solver.fits(problem.extent)
         full, half = (Inverse(problem, SplitSweeps) for _ in range(2))
 
         def step(state: State, length: float) -> State:
