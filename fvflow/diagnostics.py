@@ -81,7 +81,7 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
         "steps": state.step,
         "iterations": state.iterations,
     }
-    if problem.openings is not None and state.absorbed is not None:
+    if problem.openings is not None:
         rates = problem.outflow_rates(density, state.time)
         values["survival"] = state.remaining / state.mass
         for name, absorbed, rate in zip(problem.openings.names, state.absorbed, rates, strict=True):

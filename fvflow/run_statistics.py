@@ -135,8 +135,7 @@ class RunStatistics:
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
-        absorbed = 0.0 if state.absorbed is None else float(state.absorbed.sum())
-        total = inner(self.mesh.volume, state.density) + absorbed
+        total = inner(self.mesh.volume, state.density) + float(state.absorbed.sum())
         self.mass_drift = max(self.mass_drift, abs(total / state.mass - 1.0))
         self.mean_density = state.mass / float(self.mesh.volume.sum())
         self.minimum = min(self.minimum, float(state.density.min()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ class Openings:
     """kappa (opening,), length/time; infinite where all that reaches the face is absorbed."""
     closed: Any
     """The group of each absorbing cell (cell,), in which there is no density; -1 for all other cells."""
+
+    @cached_property
+    def axis(self) -> Index:
+        """The axis x, y, z to which each normal is nearest (opening,): on a grid, the one along which mass leaves."""
+        return freeze_index(np.abs(self.normal).argmax(axis=1))
 
     def leaks(self, toward: Callable[[Array], Array], w: Array) -> Array:
         """The coefficient (opening,) of rho_K in what leaves per unit time, for the B-function `toward` of a flux.

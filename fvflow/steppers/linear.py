@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-import numpy as np
-
 from fvflow.linalg import (
     Auto,
     FaceMatrix,
     FactorCache,
     LinearSolver,
-    Solution,
     Solve,
     Solver,
     divergence,
@@ -22,10 +19,10 @@ from fvflow.linalg import (
 )
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import LinearStepperBase, Step
 
 T = TypeVar("T")
-_NOTHING = np.zeros(0)
 
 
 class Inverse(Generic[T]):
@@ -36,8 +33,9 @@ class Inverse(Generic[T]):
 
     def __call__(self, time: float, scale: float) -> T:
         """The solver for the matrix at this time and scale."""
-        down, up = self._problem.coefficients(time)
-        return self._cache(scale, down, up, lambda: self._problem.matrix(time, scale))
+        problem = self._problem
+        leaks = () if problem.openings is None else (problem.leaks(time),)
+        return self._cache(scale, (*problem.coefficients(time), *leaks), lambda: problem.matrix(time, scale))
 
 
 def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
@@ -50,33 +48,6 @@ def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
     if problem.openings is not None:
         outflow += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
     return outflow
-
-
-def state_after(state: State, length: float, *solutions: Solution, absorbed: Array | None = None) -> State:
-    """The state after a step of one or more linear solves, the last of which gives the density.
-
-    `absorbed` is the mass (group,) that the openings of the mesh absorb in the step; None if there are none.
-    """
-    return state.advanced(
-        length,
-        solutions[-1].density,
-        iterations=sum(solution.iterations for solution in solutions),
-        correction=max(solution.correction for solution in solutions),
-        absorbed=None if absorbed is None or state.absorbed is None else state.absorbed + absorbed,
-    )
-
-
-class _Absorption:
-    """What the openings of a mesh absorb; zero if there are none."""
-
-    def __init__(self, problem: FokkerPlanck) -> None:
-        self._problem = problem
-
-    def __call__(self, density: Array, time: float, length: float) -> Array:
-        """The mass (group,) that a density held for a time of this length loses; empty without openings."""
-        if self._problem.openings is None:
-            return _NOTHING
-        return length * self._problem.outflow_rates(density, time)
 
 
 @dataclass(frozen=True)
@@ -97,12 +68,12 @@ class ImplicitEuler(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
+        inverse, absorption = _inverse(problem, self.solver), Absorption(problem)
 
         def step(state: State, length: float) -> State:
             end = state.time + length
             after = inverse(end, length)(problem.mesh.volume * state.density, state.remaining)
-            return state_after(state, length, after, absorbed=absorbed(after.density, end, length))
+            return absorption.after(state, length, absorption(after.density, end, length), after)
 
         return step
 
@@ -111,7 +82,8 @@ class ImplicitEuler(LinearStepperBase):
 class CrankNicolson(LinearStepperBase):
     """(|K| + dt/2 A) rho^{n+1} = (|K| - dt/2 A) rho^n, A at the middle of the step: second order, A-stable.
 
-    Positive only if dt max_K A_KK/|K| <= 2.
+    Positive only if dt max_K A_KK/|K| <= 2. With openings it is computed as 2 (|K| + dt/2 A)^-1 |K| rho^n - rho^n, in
+    which the masses that leave are sums of positive numbers.
     """
 
     solver: Solver = Auto()
@@ -127,17 +99,21 @@ class CrankNicolson(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
+        inverse, absorption, volume = _inverse(problem, self.solver), Absorption(problem), problem.mesh.volume
 
-        def step(state: State, length: float) -> State:
+        def closed(state: State, length: float) -> State:
             middle, half = state.time + 0.5 * length, 0.5 * length
-            solve = inverse(middle, half)
-            right = problem.mesh.volume * state.density - half * _outflow(problem, state.density, middle)
-            gone = absorbed(state.density, middle, half)
-            after = solve(right, state.remaining - float(gone.sum()))
-            return state_after(state, length, after, absorbed=gone + absorbed(after.density, middle, half))
+            right = volume * state.density - half * _outflow(problem, state.density, middle)
+            return absorption.after(state, length, absorption.nothing, inverse(middle, half)(right, state.mass))
 
-        return step
+        def opened(state: State, length: float) -> State:
+            middle = state.time + 0.5 * length
+            halfway = absorption.solve(inverse(middle, 0.5 * length), volume * state.density, state.remaining)
+            lost = absorption(halfway.density, middle, length)
+            after = absorption.rescaled(state, 2.0 * halfway.density - state.density, lost)
+            return absorption.after(state, length, lost, halfway, after)
+
+        return closed if problem.openings is None else opened
 
 
 _GAMMA = 2.0 - math.sqrt(2.0)
@@ -153,7 +129,8 @@ class TrBdf2(LinearStepperBase):
     Both stages have the same matrix if A is steady. Bank et al., Transient simulation of silicon devices and circuits,
     IEEE Trans. CAD 4 (1985). Positive if dt max_K A_KK/|K| <= 1 + sqrt(2): then the first stage is non-negative, and so
     is the right-hand side of the second, (2 (1 + w)(I + cA)^-1 - (1 + 2 w) I) rho^n with A scaled by 1/|K| and
-    w = (1 - gamma)^2/(gamma (2 - gamma)).
+    w = (1 - gamma)^2/(gamma (2 - gamma)). With openings and a steady drift that sum is computed, since the masses that
+    leave then are sums of positive numbers.
     """
 
     solver: Solver = Auto()
@@ -170,18 +147,28 @@ class TrBdf2(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
-        volume = problem.mesh.volume
+        inverse, absorption, volume = _inverse(problem, self.solver), Absorption(problem), problem.mesh.volume
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
-        def step(state: State, length: float) -> State:
+        def stages(state: State, length: float) -> State:
             scale, middle, end = 0.5 * _GAMMA * length, state.time + _GAMMA * length, state.time + length
             right = volume * state.density - scale * _outflow(problem, state.density, state.time)
-            gone = absorbed(state.density, state.time, scale)
-            stage = inverse(middle, scale)(right, state.remaining - float(gone.sum()))
+            lost = absorption(state.density, state.time, scale)
+            stage = absorption.solve(inverse(middle, scale), right, state.remaining - float(lost.sum()))
             right = volume * (weight * stage.density + (1.0 - weight) * state.density)
-            gone = weight * (gone + absorbed(stage.density, middle, scale))
-            last = inverse(end, scale)(right, state.remaining - float(gone.sum()))
-            return state_after(state, length, stage, last, absorbed=gone + absorbed(last.density, end, scale))
+            lost = weight * (lost + absorption(stage.density, middle, scale))
+            last = absorption.solve(inverse(end, scale), right, state.remaining - float(lost.sum()))
+            return absorption.after(state, length, lost + absorption(last.density, end, scale), stage, last)
 
-        return step
+        def steady(state: State, length: float) -> State:
+            scale, time = 0.5 * _GAMMA * length, state.time
+            solve = inverse(time, scale)
+            once = absorption.solve(solve, volume * state.density, state.remaining)
+            lost = absorption(once.density, time, scale)
+            left = absorption.left(state, lost, once.density)
+            twice = absorption.solve(solve, volume * once.density, left)
+            lost += 2.0 * weight * absorption(twice.density, time, scale)
+            last = 2.0 * weight * twice.density + (1.0 - 2.0 * weight) * once.density
+            return absorption.after(state, length, lost, once, twice, absorption.rescaled(state, last, lost))
+
+        return steady if problem.openings is not None and problem.drift.steady else stages

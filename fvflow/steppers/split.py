@@ -9,8 +9,9 @@ from typing import Literal
 from fvflow.linalg import LocallyOneDimensional, SplitSweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import LinearStepperBase, Step
-from fvflow.steppers.linear import Inverse, state_after
+from fvflow.steppers.linear import Inverse
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    takes_openings = True
     monotone = True
     order = 1
 
@@ -39,11 +41,18 @@ class SplitEuler(LinearStepperBase):
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
         self.solver.fits(problem.mesh.extent)
-        inverse = Inverse(problem, SplitSweeps)
+        inverse, absorption = Inverse(problem, SplitSweeps), Absorption(problem)
 
         def step(state: State, length: float) -> State:
-            sweeps = inverse(state.time + length, length)
-            return state_after(state, length, sweeps.rescaled(sweeps(state.density), state.mass))
+            end, lost = state.time + length, absorption.nothing
+            sweeps = inverse(end, length)
+            if problem.openings is None:
+                return absorption.after(state, length, lost, sweeps.rescaled(sweeps(state.density), state.mass))
+            density = state.density
+            for axis in sweeps.axes:
+                density = sweeps(density, (axis,))
+                lost = lost + absorption(density, end, length, axis)
+            return absorption.after(state, length, lost, absorption.rescaled(state, density, lost))
 
         return step
 
@@ -62,6 +71,7 @@ class SplitCrankNicolson(LinearStepperBase):
     richardson: bool = False
     """Extrapolate two half steps y and a full step z to (4 y - z)/3: order 4 for three times the work."""
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
+    takes_openings = True
 
     @property
     def solver(self) -> LocallyOneDimensional:
@@ -87,21 +97,39 @@ class SplitCrankNicolson(LinearStepperBase):
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
         self.solver.fits(problem.mesh.extent)
-        full, half = (Inverse(problem, SplitSweeps) for _ in range(2))
+        full, half = (_SymmetricStep(problem) for _ in range(2))
+        absorption = Absorption(problem)
 
         def step(state: State, length: float) -> State:
             middle = state.time + 0.5 * length
-            after = _symmetric_step(full, state.density, state.time, length)
+            after, lost = full(state.density, state.time, length)
             if self.richardson:
-                fine = _symmetric_step(half, state.density, state.time, 0.5 * length)
-                fine = _symmetric_step(half, fine, middle, 0.5 * length)
-                after = fine + (fine - after) / 3.0
-            return state_after(state, length, full(middle, 0.25 * length).rescaled(after, state.mass))
+                fine, first = half(state.density, state.time, 0.5 * length)
+                fine, second = half(fine, middle, 0.5 * length)
+                after, lost = fine + (fine - after) / 3.0, first + second + (first + second - lost) / 3.0
+            if problem.openings is not None:
+                return absorption.after(state, length, lost, absorption.rescaled(state, after, lost))
+            return absorption.after(state, length, lost, full.sweeps(middle, 0.25 * length).rescaled(after, state.mass))
 
         return step
 
 
-def _symmetric_step(inverse: Inverse[SplitSweeps], density: Array, time: float, length: float) -> Array:
-    """The density after a symmetric step from `time`: all axes, then all axes in reverse order."""
-    sweeps = inverse(time + 0.5 * length, 0.25 * length)
-    return sweeps(density, (*sweeps.axes, *reversed(sweeps.axes)), reflected=True)
+class _SymmetricStep:
+    """A step along all axes, then along all axes in reverse order."""
+
+    def __init__(self, problem: FokkerPlanck) -> None:
+        self._open, self.sweeps = problem.openings is not None, Inverse(problem, SplitSweeps)
+        self._absorption = Absorption(problem)
+
+    def __call__(self, density: Array, time: float, length: float) -> tuple[Array, Array]:
+        """The density after a step from `time`, and what the openings have absorbed (group,)."""
+        middle, lost = time + 0.5 * length, self._absorption.nothing
+        sweeps = self.sweeps(middle, 0.25 * length)
+        axes = (*sweeps.axes, *reversed(sweeps.axes))
+        if not self._open:
+            return sweeps(density, axes, reflected=True), lost
+        for axis in axes:
+            halfway = sweeps(density, (axis,))
+            density = 2.0 * halfway - density
+            lost = lost + self._absorption(halfway, middle, 0.5 * length, axis)
+        return density, lost
