@@ -98,6 +98,8 @@ class Case:
                     yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
         elif sentence := self.flow.exact_fault(self.exact):
             yield Fault(("exact",), sentence)
+        if self.checks.survival is not None and not (self.walls or self.absorbing):
+            yield Fault(("checks", "survival"), "needs walls or cells that absorb; add walls: {left: absorbing}")
         if not self.flow.takes_openings:
             for name in ("walls", "absorbing"):
                 if getattr(self, name):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fvflow.fields import BaseDrift, DensityKind, Kernel, Parameters
-from fvflow.mesh import Mesh
+from fvflow.mesh import Mesh, Openings
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,8 @@ class Facts:
     """Parts of the equation that none of the above describes, by name."""
     start: float = 0.0
     """Time at which the run starts."""
+    openings: Openings | None = None
+    """Where mass leaves for good; None if it does not."""
 
     @property
     def ingredients(self) -> frozenset[str]:
@@ -54,6 +56,7 @@ INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
     "a drift that depends on t": lambda facts: not facts.drift.steady,
     "nonlinear diffusion": lambda facts: bool(facts.power_laws),
     "an interaction": lambda facts: bool(facts.kernels),
+    "walls or cells that absorb": lambda facts: facts.openings is not None,
     "a target": lambda facts: facts.target is not None,
 }
 """Every term that `Facts` can describe, with the test for its presence."""

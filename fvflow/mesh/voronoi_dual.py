@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
-from fvflow.mesh.cell_geometry import format_point
+from fvflow.mesh.cell_geometry import circumcentric_areas, format_point
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
 from fvflow.mesh.quadrature import gauss
@@ -243,8 +243,12 @@ class TetrahedralDual(Mesh):
         return True
 
     def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
-        """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes, by a third each."""
-        return np.repeat(walls, 3), self.wall_points[walls].ravel(), np.repeat(self.wall_area[walls] / 3.0, 3)
+        """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes."""
+        return (
+            np.repeat(walls, 3),
+            (at := self.wall_points[walls, :3]).ravel(),
+            circumcentric_areas(self.points[at]).ravel(),
+        )
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""

@@ -53,7 +53,9 @@ class LinearStepperBase:
     error_constant: ClassVar[float | None] = None
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     takes_openings: ClassVar[bool] = False
-    """Whether mass may leave the domain for good; the method then gives `advanced` what is `absorbed`."""
+    """Whether mass may leave the domain for good; the method then accounts for it by `Absorption`."""
+    openings_note: ClassVar[str] = "it conserves the mass"
+    """Why mass must not leave, as a clause, if that is so."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
 

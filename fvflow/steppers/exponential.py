@@ -144,6 +144,7 @@ class Chebyshev(ExactInTime):
     tolerance: Tolerance = 1e-12
     """Largest L1 error of a step, as a fraction of the mass, up to a factor 2."""
     kind: Literal["chebyshev"] = "chebyshev"
+    openings_note = "its bound on round-off is that of a chain which conserves mass"
 
     @property
     def positivity_note(self) -> str:

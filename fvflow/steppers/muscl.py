@@ -121,6 +121,7 @@ class Muscl(LinearStepperBase):
     cfl: Annotated[float, Gt(0), Lt(0.5)] = 0.4
     """Length of a Runge-Kutta stage; positivity is proved up to 1/2."""
     kind: Literal["muscl"] = "muscl"
+    openings_note = "its limited slopes use the values in cells beyond each face, and a wall has none"
     order = 2
     work_grows_with_step = True
     uses_flux = False
