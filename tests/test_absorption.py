@@ -438,3 +438,42 @@ def test_wall_triangles_are_shared_by_what_is_nearest():
     right, equilateral = [(0, 0, 1), (2, 0, 1), (0, 2, 1)], [(0, 0, 0), (1, 0, 0), (0.5, math.sqrt(0.75), 0)]
     areas = circumcentric_areas(np.array([right, equilateral], float))
     np.testing.assert_allclose(areas, [[1, 0.5, 0.5], [math.sqrt(3) / 12] * 3], rtol=1e-14)
+
+
+def test_walls_that_change_alone_change_the_matrix():
+    """A potential that moves at the wall and at no centre: each step is that of a stepper that starts there."""
+    mesh = Box((0.0,), (1.0,), (10,)).build()
+    drift = Drift(Expression("where(x < 0.01, sin(60*t), 0)"))
+    problem = FokkerPlanck(mesh, drift, 1.0, ScharfetterGummel(), openings=openings(mesh, {"left": math.inf}, {}))
+    step, state, losses = ImplicitEuler().start(problem), start(problem), []
+    for _ in range(4):
+        after, fresh = step(state, 0.01), ImplicitEuler().start(problem)(state, 0.01)
+        np.testing.assert_array_equal(after.density, fresh.density)
+        losses.append(float((after.absorbed - state.absorbed)[0] / state.density[0]))
+        state = after
+    assert len(np.unique(np.round(losses, 3))) == 4
+
+
+def test_little_mass_is_kept_as_well_as_much():
+    """Masses of 1e-60: nothing is left below 1e-280, and no density is refused before that."""
+    problem = opened(LINE, cells=False, epsilon=1.0)
+    state = start(problem)
+    state = State.initial(LINE, 1e-60 * state.density, 0.0, problem.openings)
+    step = ImplicitEuler().start(problem)
+    for _ in range(600):
+        state = step(state, 1.0)
+        assert balance(problem, state) <= 1e-14
+    assert state.remaining == 0.0
+
+
+def test_the_resolution_of_no_mass_or_less_is_none():
+    """Long steps of a method that is not positive take more than all of the mass through a wall."""
+    text = (
+        "mesh: {kind: box, lower: [0], upper: [2], cells: [9]}\n"
+        "flow: {kind: fokker-planck, epsilon: 0.2, velocity: [-1.0e+16], flux: {kind: upwind}, "
+        "stepper: {kind: tr-bdf2}}\n"
+        "initial: {kind: spike, at: [1]}\nwalls: {left: absorbing}\ntimes: {end: 6.0e-06, step: 2.0e-06, save: 4.0e-06}"
+    )
+    ds = Case.parse(text).run()
+    assert ds.attrs["mass_drift"] <= 1e-14
+    assert not any(np.isnan(value) for value in ds.attrs.values() if isinstance(value, float))

@@ -63,7 +63,7 @@ def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEsti
     start = simulation.initial.time
 
     def smaller(cells: int) -> Simulation:
-        """The same flow on about so many cells."""
+        """The same flow on about so many cells, with closed walls."""
         found = coarse_proxy(simulation.mesh, simulation.initial.density, cells)
         assert found is not None
         mesh, density = found

@@ -244,19 +244,15 @@ class TetrahedralDual(Mesh):
 
     def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
         """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes."""
-        return (
-            np.repeat(walls, 3),
-            (at := self.wall_points[walls, :3]).ravel(),
-            circumcentric_areas(self.points[at]).ravel(),
-        )
+        nodes = self.wall_points[walls, :3]
+        return np.repeat(walls, 3), nodes.ravel(), circumcentric_areas(self.points[nodes]).ravel()
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
         assert self.parts is not None
-        parts = self.parts
-        for end in parts.ends.T:
-            for corners, sign, part in self._blocks(np.column_stack([end, parts.corners]), end):
-                for position, weight, _ in gauss(parts.points, corners, 3, min(count, 2)):
+        for end in self.parts.ends.T:
+            for corners, sign, part in self._blocks(np.column_stack([end, self.parts.corners]), end):
+                for position, weight, _ in gauss(self.parts.points, corners, 3, min(count, 2)):
                     yield position, sign * np.abs(weight), part
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:

@@ -10,7 +10,7 @@ from fvflow.linalg import Solution, Solve, inner, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 
-_LEAST = 1e-280  # of the mass; less than this has lost digits, and is taken for nothing
+_LEAST = 1e-280  # less than this, also of the mass, has lost digits, and is taken for nothing
 
 
 class _Volumes:
@@ -74,7 +74,7 @@ class Absorption:
         density, absorption = solutions[-1].density, state.absorption
         if absorption is not None:
             left = self.left(state, lost, density)
-            if abs(left) < _LEAST * state.mass:
+            if abs(left) < max(_LEAST * state.mass, _LEAST):
                 left, density = 0.0, np.zeros_like(density)
             absorption = _settled(absorption, left, lost, state.remaining)
         return state.advanced(

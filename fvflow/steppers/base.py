@@ -4,9 +4,9 @@ A new method is a frozen dataclass derived from `LinearStepperBase` or `Gradient
 and `start`, joined to the union `LinearStepper` or `GradientStepper` in `fvflow/steppers/__init__.py`. It overrides
 every default below that does not hold for it. The defaults promise nothing: order 1, and no step length guarantees
 positivity. `start` prepares everything that all steps share and returns the step, a function of the state and the step
-length that ends with `state.advanced(length, density, ...)`. The step must conserve `state.mass` to round-off, must not
-modify its argument and raises `NumericsError` if it fails. `tests/contracts.py` checks these promises for every member
-of the unions.
+length that ends with `state.advanced(length, density, ...)`, or, if mass may leave the domain, with `Absorption.after`.
+The step must conserve `state.mass`, what has left included, to round-off, must not modify its argument and raises
+`NumericsError` if it fails. `tests/contracts.py` checks these promises for every member of the unions.
 """
 
 from __future__ import annotations
