@@ -28,8 +28,6 @@ class RunStatistics:
     """Statistics of one run: extrema and totals over all steps, saved or not, and scalar results of the flow."""
 
     mesh: Mesh
-    openings: Openings | None = None
-    """Where mass leaves for good; None if it does not."""
     energy: Callable[[State], float] | None = None
     """The energy of a state; None if it is not computed at every step."""
     mass_drift: float = 0.0
@@ -100,6 +98,8 @@ class RunStatistics:
     _initial_energy: float = field(default=np.nan, repr=False)
     reference: Reference | None = None
     """The closed form that the run is compared with."""
+    openings: Openings | None = None
+    """Where mass leaves for good; None if it does not."""
     solved: dict[str, float] = field(default_factory=dict)
     """Scalar results of the whole run, from the flow."""
     last: dict[str, float] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class RunStatistics:
         time_error = None if error_in_time is None else TimeErrorMonitor(problem.mesh.volume, *error_in_time)
         made = RunStatistics(
             problem.mesh,
-            problem.openings,
+            openings=problem.openings,
             time=initial.time,
             may_ring=may_ring,
             time_error=time_error,
