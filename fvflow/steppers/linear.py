@@ -43,11 +43,8 @@ def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
 
 
 def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
-    """A rho, the outflow of each cell per unit time (cell,)."""
-    outflow = divergence(problem.mesh, problem.flux(density, time))
-    if problem.openings is not None:
-        outflow += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
-    return outflow
+    """A rho, the outflow of each cell per unit time (cell,), of a mesh without openings."""
+    return divergence(problem.mesh, problem.flux(density, time))
 
 
 @dataclass(frozen=True)
@@ -129,8 +126,8 @@ class TrBdf2(LinearStepperBase):
     Both stages have the same matrix if A is steady. Bank et al., Transient simulation of silicon devices and circuits,
     IEEE Trans. CAD 4 (1985). Positive if dt max_K A_KK/|K| <= 1 + sqrt(2): then the first stage is non-negative, and so
     is the right-hand side of the second, (2 (1 + w)(I + cA)^-1 - (1 + 2 w) I) rho^n with A scaled by 1/|K| and
-    w = (1 - gamma)^2/(gamma (2 - gamma)). With openings and a steady drift that sum is computed, since the masses that
-    leave then are sums of positive numbers.
+    w = (1 - gamma)^2/(gamma (2 - gamma)). With openings the first stage is u = 2 h - rho^n, h half way to it as in
+    `CrankNicolson`, so that the masses that leave are sums of few and small terms.
     """
 
     solver: Solver = Auto()
@@ -150,25 +147,21 @@ class TrBdf2(LinearStepperBase):
         inverse, absorption, volume = _inverse(problem, self.solver), Absorption(problem), problem.mesh.volume
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
-        def stages(state: State, length: float) -> State:
-            scale, middle, end = 0.5 * _GAMMA * length, state.time + _GAMMA * length, state.time + length
+        def closed(state: State, length: float) -> State:
+            scale = 0.5 * _GAMMA * length
             right = volume * state.density - scale * _outflow(problem, state.density, state.time)
-            lost = absorption(state.density, state.time, scale)
-            stage = absorption.solve(inverse(middle, scale), right, state.remaining - float(lost.sum()))
+            stage = inverse(state.time + _GAMMA * length, scale)(right, state.mass)
             right = volume * (weight * stage.density + (1.0 - weight) * state.density)
-            lost = weight * (lost + absorption(stage.density, middle, scale))
+            last = inverse(state.time + length, scale)(right, state.mass)
+            return absorption.after(state, length, absorption.nothing, stage, last)
+
+        def opened(state: State, length: float) -> State:
+            scale, end = 0.5 * _GAMMA * length, state.time + length
+            middle = state.time + scale
+            halfway = absorption.solve(inverse(middle, scale), volume * state.density, state.remaining)
+            lost = 2.0 * weight * absorption(halfway.density, middle, scale)
+            right = volume * (2.0 * weight * halfway.density + (1.0 - 2.0 * weight) * state.density)
             last = absorption.solve(inverse(end, scale), right, state.remaining - float(lost.sum()))
-            return absorption.after(state, length, lost + absorption(last.density, end, scale), stage, last)
+            return absorption.after(state, length, lost + absorption(last.density, end, scale), halfway, last)
 
-        def steady(state: State, length: float) -> State:
-            scale, time = 0.5 * _GAMMA * length, state.time
-            solve = inverse(time, scale)
-            once = absorption.solve(solve, volume * state.density, state.remaining)
-            lost = absorption(once.density, time, scale)
-            left = absorption.left(state, lost, once.density)
-            twice = absorption.solve(solve, volume * once.density, left)
-            lost += 2.0 * weight * absorption(twice.density, time, scale)
-            last = 2.0 * weight * twice.density + (1.0 - 2.0 * weight) * once.density
-            return absorption.after(state, length, lost, once, twice, absorption.rescaled(state, last, lost))
-
-        return steady if problem.openings is not None and problem.drift.steady else stages
+        return closed if problem.openings is None else opened
