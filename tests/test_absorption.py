@@ -263,6 +263,20 @@ def test_adaptive_steps_keep_the_balance(kind):
     assert ds.attrs["mass_drift"] <= 1e-14
 
 
+@pytest.mark.parametrize("kind", ["implicit-euler", "crank-nicolson", "tr-bdf2"])
+def test_the_estimated_error_in_time_is_the_error(kind):
+    """Against the same run without an error in time."""
+    case = Case.parse(
+        "mesh: {kind: box, lower: [0], upper: [1], cells: [50]}\n"
+        f"flow: {{kind: fokker-planck, epsilon: 1, potential: x, stepper: {{kind: {kind}}}}}\n"
+        "initial: {kind: expression, density: sin(pi*x)**2, mass: 1}\n"
+        "walls: {left: absorbing, right: {kind: partial, rate: 1}}\ntimes: {end: 0.1, step: 0.001, save: 0.1}"
+    )
+    ds, exact = case.run(), case.replace({"flow.stepper": {"kind": "uniformisation"}}).run()
+    off = float(np.abs(ds.rho[-1] - exact.rho[-1]).sum()) / 50
+    assert ds.attrs["time_error"] == pytest.approx(off, rel=0.1)
+
+
 def test_monotone_steps_towards_a_wall_do_not_count_as_ringing():
     """A uniform density gets slopes at absorbing walls; beyond them it is 0, so that its variation does not grow."""
     text = (
@@ -434,6 +448,7 @@ def test_check_and_run_tell_which_walls_absorb_and_what_is_absorbed_at_once():
             {"flow.stepper": {"kind": "chebyshev"}},
             "its bound on round-off is that of a chain which conserves mass; use",
         ),
+        ({"walls": {}, "flow.stepper": {"kind": "muscl"}}, "absorbing: stepper muscl takes no absorbing walls"),
         ({"flow.stepper": {"kind": "muscl"}}, "a wall has none; use implicit-euler, crank-nicolson, tr-bdf2, split"),
     ],
 )

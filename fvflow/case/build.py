@@ -134,8 +134,13 @@ def _times(parts: Parts, stages: Stages) -> TimeGrid:
 
 def _openings(parts: Parts, stages: Stages, mesh: Mesh) -> Openings | None:
     """Where mass leaves for good; None if it does not."""
-    names, place = dict(parts.parameters), "walls" if parts.walls else "absorbing"
-    return stages.run((place,), lambda: case_openings(mesh, parts.walls, parts.absorbing_sets, names))
+    names = dict(parts.parameters)
+    return stages.run(_at_openings(parts), lambda: case_openings(mesh, parts.walls, parts.absorbing_sets, names))
+
+
+def _at_openings(parts: Parts) -> Path:
+    """The place in the case that openings come from."""
+    return ("walls" if parts.walls else "absorbing",)
 
 
 def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: Openings | None) -> tuple[Facts, Any]:
@@ -144,7 +149,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: 
     mass = stages.run(("initial",), lambda: parts.start_density.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
     if openings is not None:
-        problem = stages.require(("walls",), lambda: flow.opened(problem, openings))
+        problem = stages.require(_at_openings(parts), lambda: flow.opened(problem, openings))
     assert mass is not None
     facts = Facts(
         mesh,
