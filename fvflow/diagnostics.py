@@ -21,7 +21,7 @@ DIAGNOSTICS = {  # of every problem
     "minimum": OutputVariable((), "smallest density"),
     "maximum": OutputVariable((), "largest density"),
     "entropy": OutputVariable((), "entropy int rho log rho; infinite if a density is negative"),
-    "mean": OutputVariable(("axis",), "mean position"),
+    "mean": OutputVariable(("axis",), "mean position; nan if nothing is left"),
     "covariance": OutputVariable(("axis", "axis_2"), "covariance of the cell centres weighted by mass"),
     "steps": OutputVariable((), "steps so far"),
     "iterations": OutputVariable((), "solver iterations in the last step"),
@@ -73,7 +73,10 @@ def of_openings(openings: Openings | None) -> dict[str, OutputVariable]:
     """What is stored of a problem with openings."""
     if openings is None:
         return {}
-    variables = {"survival": OutputVariable((), "part of the initial mass that has not been absorbed")}
+    variables = {
+        "dissipation": OutputVariable((), "rate of energy decrease but for that of the mass which leaves"),
+        "survival": OutputVariable((), "part of the initial mass that has not been absorbed"),
+    }
     for name in openings.names:
         variables[f"absorbed_{name}"] = OutputVariable((), f"mass absorbed by {name} so far")
         variables[f"outflow_{name}"] = OutputVariable((), f"mass absorbed by {name} per unit time")
@@ -94,7 +97,7 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
         "steps": state.step,
         "iterations": state.iterations,
     }
-    if problem.openings is not None and state.absorbed is not None:
+    if problem.openings is not None:
         rates = problem.outflow_rates(density, state.time)
         values["survival"] = state.remaining / state.mass
         for name, absorbed, rate in zip(problem.openings.names, state.absorbed, rates, strict=True):
@@ -109,8 +112,10 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
 
 
 def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
-    """Mean (axis,) and covariance (axis, axis) of the cell centres, weighted by mass."""
+    """Mean (axis,) and covariance (axis, axis) of the cell centres, weighted by mass; nan if there is none."""
     weight = mesh.volume * density
+    if not weight.any():
+        return np.full(mesh.dimension, np.nan), np.full((mesh.dimension, mesh.dimension), np.nan)
     weight = weight / weight.sum()
     mean = weight @ mesh.centre
     offset = mesh.centre - mean

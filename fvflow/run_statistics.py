@@ -14,11 +14,11 @@ from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
-from fvflow.mesh import Mesh
+from fvflow.mesh import Mesh, Openings
 from fvflow.problems import Problem, State
 from fvflow.time_error import TimeErrorMonitor
 
-_FIXED = ("mesh", "energy", "may_ring", "reference", "look_interval")  # known before the run
+_FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
 _MONITORS = ("time_error", "convexity")
 _LOOKS = 100  # at how many times of a run the resolution is looked at
 
@@ -32,6 +32,10 @@ class RunStatistics:
     """The energy of a state; None if it is not computed at every step."""
     mass_drift: float = 0.0
     """Largest |m(t)/m(0) - 1|, what has been absorbed included."""
+    survival: float = 1.0
+    """Part of the initial mass that has not been absorbed."""
+    absorbed: dict[str, float] = field(default_factory=dict)
+    """Mass absorbed so far, by the names of the openings."""
     minimum: float = np.inf
     """Smallest density."""
     energy_increase: float = -np.inf
@@ -94,6 +98,8 @@ class RunStatistics:
     _initial_energy: float = field(default=np.nan, repr=False)
     reference: Reference | None = None
     """The closed form that the run is compared with."""
+    openings: Openings | None = None
+    """Where mass leaves for good; None if it does not."""
     solved: dict[str, float] = field(default_factory=dict)
     """Scalar results of the whole run, from the flow."""
     last: dict[str, float] = field(default_factory=dict)
@@ -115,6 +121,7 @@ class RunStatistics:
         """The statistics at the start of a run."""
         made = RunStatistics(
             problem.mesh,
+            openings=problem.openings,
             time=initial.time,
             may_ring=may_ring,
             time_error=time_error,
@@ -134,8 +141,11 @@ class RunStatistics:
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
-        absorbed = 0.0 if state.absorbed is None else float(state.absorbed.sum())
-        total = inner(self.mesh.volume, state.density) + absorbed
+        absorbed = state.absorbed
+        total = inner(self.mesh.volume, state.density) + float(absorbed.sum())
+        if self.openings is not None:
+            self.survival = state.remaining / state.mass
+            self.absorbed = dict(zip(self.openings.names, map(float, absorbed), strict=True))
         self.mass_drift = max(self.mass_drift, abs(total / state.mass - 1.0))
         self.mean_density = state.mass / float(self.mesh.volume.sum())
         self.minimum = min(self.minimum, float(state.density.min()))
@@ -157,6 +167,7 @@ class RunStatistics:
         self.steps, self.time = state.step, state.time
         if self.may_ring:
             before, self._variation = self._variation, total_variation(self.mesh, state.density)
+            self._variation += 0.0 if self.openings is None else self.openings.variation(state.density)
             if self._variation > before:
                 self.variation_growth = max(self.variation_growth, 1.0 - before / self._variation)
         if self.time_error is not None:
@@ -254,6 +265,9 @@ class RunStatistics:
             "mass_correction": self.correction,
             "iterations": self.iterations,
         }
+        if self.openings is not None:
+            figures |= {"survival": self.survival}
+            figures |= {f"absorbed_{name}": mass for name, mass in self.absorbed.items()}
         if self.energy is not None:
             figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
             figures["largest_cell_share"] = self.largest_cell_share

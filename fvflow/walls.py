@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def case_openings(
     if rest.permeability > 0:
         kinds |= dict.fromkeys(_unnamed(mesh, kinds), rest)
     permeable = {name: kind.permeability for name, kind in kinds.items() if kind.permeability > 0}
-    sets = named(cells)
+    sets = named(cells, permeable)
     chosen = {name: part.on(mesh, parameters) for name, part in sets.items()}
     return openings(mesh, permeable, chosen) if permeable or chosen else None
 
@@ -133,12 +134,15 @@ def _require_apart(mesh: Mesh, kinds: Mapping[str, WallKind]) -> None:
         owner[rows] = number
 
 
-def named(cells: Iterable[CellSet]) -> dict[str, CellSet]:
-    """The sets by name; the second one of a name gets the number 2, and so on."""
+def named(cells: Iterable[CellSet], taken: Iterable[str] = ()) -> dict[str, CellSet]:
+    """The sets by name, none of which is taken; the second one of a name gets the number 2, and so on."""
     sets: dict[str, CellSet] = {}
+    known = set(taken)
     for part in cells:
-        count = sum(name == part.name or name.startswith(f"{part.name}_") for name in sets)
-        sets[part.name if count == 0 else f"{part.name}_{count + 1}"] = part
+        numbered = (f"{part.name}_{number}" for number in itertools.count(2))
+        name = next(name for name in itertools.chain((part.name,), numbered) if name not in known)
+        sets[name] = part
+        known.add(name)
     return sets
 
 

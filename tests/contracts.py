@@ -23,7 +23,7 @@ from fvflow.fields import DensityKind, Drift, Expression, Kernel, Sampling, Unif
 from fvflow.flows import FokkerPlanckFlow
 from fvflow.fluxes import Centred, FluxKind
 from fvflow.linalg import FaceMatrix, divergence, inner
-from fvflow.mesh import Array, Box, Extent, Mesh
+from fvflow.mesh import Array, Box, Extent, Mesh, Openings, openings
 from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.steppers import GradientStepperBase, LinearStepperBase, Step
 from fvflow.times import Times
@@ -309,6 +309,10 @@ def _periodic_along_x(mesh: Mesh) -> Mesh:
     return Box(*corners, (8,) * mesh.dimension, periodic=("x",)).build()
 
 
+def _absorbing_cell(mesh: Mesh) -> Openings:
+    return openings(mesh, {}, {"A": np.arange(mesh.cells) == 0})
+
+
 ADDITIONS: dict[str, Callable[[Facts], Facts]] = {
     "linear diffusion": lambda facts: replace(facts, epsilon=0.5),
     "a drift": lambda facts: _with_potential(facts, "0.1*x"),
@@ -316,6 +320,7 @@ ADDITIONS: dict[str, Callable[[Facts], Facts]] = {
     "a drift that depends on t": lambda facts: _with_potential(facts, "0.1*t*x"),
     "nonlinear diffusion": lambda facts: replace(facts, power_laws=(*facts.power_laws, (0.1, 3.0))),
     "an interaction": lambda facts: replace(facts, kernels=(Kernel(Expression("0.1*r**2")),)),
+    "walls or cells that absorb": lambda facts: replace(facts, openings=_absorbing_cell(facts.mesh)),
     "a target": lambda facts: replace(facts, target=Uniform()),
     "energy mine": lambda facts: replace(facts, undescribed=("energy mine",)),
     PERIODIC: lambda facts: replace(facts, mesh=_periodic_along_x(facts.mesh)),
@@ -383,6 +388,9 @@ def check_linear_stepper(stepper: LinearStepperBase, problem: FokkerPlanck) -> N
             after = check_step(step, mesh, gibbs, length)
             assert np.abs(after.density - gibbs).max() <= 1e-13 * gibbs.max(), "the Gibbs state is not stationary"
     check_order_in_time(step, mesh, stepper.order, at_least=stepper.work_grows_with_step)
+    assert stepper.takes_openings or stepper.openings_note, "no openings, and no reason"
+    if stepper.takes_openings:
+        check_openings(stepper, replace(problem, openings=_absorbing_cell(mesh)))
     check_embedded(stepper, problem)
     check_refusals(stepper, problem)
     check_description(stepper, lambda extent: stepper.describe(extent, "a flux", True))
@@ -390,6 +398,19 @@ def check_linear_stepper(stepper: LinearStepperBase, problem: FokkerPlanck) -> N
     times = Times(1.0, Adaptive(1e-2, 1e-4), 0.25)
     assert stepper.time_grid(times).save_times == times.save_times
     assert stepper.growth > 1
+
+
+def check_openings(stepper: LinearStepperBase, problem: FokkerPlanck) -> None:
+    """What remains and what is absorbed are the mass, and absorbing cells stay empty."""
+    step, volume = stepper.start(problem), problem.mesh.volume
+    for length in STEP_LENGTHS:
+        state = State.initial(problem.mesh, np.random.default_rng(4).random(len(volume)), 0.0, problem.openings)
+        for _ in range(3):
+            state = step(state, length)
+            assert abs((inner(volume, state.density) + state.absorbed.sum()) / state.mass - 1) <= 1e-14
+            assert state.density[0] == 0.0
+            if length <= stepper.positive_step(problem):
+                assert state.density.min() >= 0, length
 
 
 def check_gradient_stepper(stepper: GradientStepperBase, problem: GradientFlow) -> None:

@@ -190,7 +190,9 @@ def _case(random: np.random.Generator, family: str, stepper: dict[str, Any], ste
         centre, width = [0.5] + [-0.3] * (dimension - 1), 0.3
     covariance = (width * np.eye(dimension)).tolist()
     given = {"initial": step / 4, "tolerance": 1e-3} if steps == "adaptive" else step
+    leaky = family == "linear" and stepper["kind"] not in ("chebyshev", "muscl") and random.random() < 0.5
     values = {
+        "walls": {"left": "absorbing", "right": {"kind": "partial", "rate": 0.7}} if leaky else {},
         "mesh": {"kind": "ugrid", "file": triangles()} if mesh == "triangles" else MESHES[mesh],
         "flow": {**flow, "stepper": stepper},
         "initial": {"kind": "gaussian", "mean": centre, "covariance": covariance, "truncate": 0.5},

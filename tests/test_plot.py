@@ -62,6 +62,15 @@ def test_a_picture_shows_the_field_and_the_diagnostics(result):
         assert len(plot.figure(result, frames=[0, -1]).axes) == len(panels) - 3
 
 
+def test_what_leaves_takes_the_place_of_the_mass_and_the_energy():
+    flow, times = {"kind": "fokker-planck", "epsilon": 1}, {"end": 0.2, "step": 0.02, "save": 0.05}
+    ds = made(1, 40, flow, initial={"kind": "uniform"}, times=times, walls={"rest": "absorbing"})
+    shares, _, rates = plot.figure(ds).axes[-3:]
+    assert (shares.get_title(), rates.get_title()) == ("mass", "outflow")
+    assert [line.get_label() for line in shares.get_lines()] == ["remains", "absorbed: left", "absorbed: right"]
+    np.testing.assert_array_equal(rates.get_lines()[1].get_ydata(), ds.outflow_right)
+
+
 @pytest.mark.parametrize("ending", [".png", ".svg", ".gif"])
 def test_pictures_are_written(result, ending, tmp_path):
     plot.save(result, tmp_path / f"p{ending}")

@@ -14,7 +14,7 @@ initial: {kind: uniform}
 walls: {left: absorbing, right: absorbing}
 times: {end: 0.2, step: 0.001, save: 0.05}
 """
-STEPPERS = ("implicit-euler", "crank-nicolson", "tr-bdf2")
+STEPPERS = ("implicit-euler", "crank-nicolson", "tr-bdf2", "split-euler", "split-crank-nicolson", "uniformisation")
 
 
 def run(text=LINE, **changes):

@@ -22,7 +22,7 @@ from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.fields import DensityKind, Expression
 from fvflow.flows import BaseFlow
-from fvflow.mesh import Array, Extent, Mesh, MeshDescription
+from fvflow.mesh import Array, Extent, Mesh, MeshDescription, Openings
 from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.system import available_memory
@@ -90,16 +90,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     """The simulation; raises CaseError naming every stage that cannot be built."""
     mesh = _mesh(parts, stages)
     times = _times(parts, stages)
-    facts, problem = _state(parts, stages, mesh, times)
-    walls, cells = parts.flow.absorbing(parts.walls, parts.absorbing_sets)
-    openings = stages.run(("walls",), lambda: case_openings(mesh, walls, cells, facts.parameters))
-    stages.finish()
-    if openings is None and parts.flow.needs_openings:
-        stages.add([Fault(("flow", "target"), _NO_TARGET)])
-    if openings is not None:
-        opened = openings
-        place = "walls" if parts.walls else "absorbing" if parts.absorbing_sets else "flow"
-        problem = stages.require((place,), lambda: parts.flow.opened(problem, opened))
+    openings = _openings(parts, stages, mesh)
+    facts, problem = _state(parts, stages, mesh, times, openings)
     reference = _reference(parts, stages, facts)
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
@@ -111,6 +103,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)
     start = State.initial(mesh, initial.values, times.save_time(0), openings)
+    if not start.remaining > 0:
+        stages.require(("initial",), _all_absorbed)
     observables = Observables(
         mesh, {name: Expression(text) for name, text in parts.observe.items()}, dict(parts.parameters)
     )
@@ -118,6 +112,11 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         stages.run(("observe", name), partial(observables.values, name, start.time))
     stages.finish()
     return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities), observables)
+
+
+def _all_absorbed() -> None:
+    """Refuse a run of nothing: CaseError."""
+    raise CaseError("all of its mass is in absorbing cells; move it, or let fewer cells absorb")
 
 
 def _mesh(parts: Parts, stages: Stages) -> Mesh:
@@ -148,11 +147,29 @@ def _times(parts: Parts, stages: Stages) -> TimeGrid:
     return stages.require(("times",), lambda: parts.schedule.starting_at(stored))
 
 
-def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[Facts, Any]:
+def _openings(parts: Parts, stages: Stages, mesh: Mesh) -> Openings | None:
+    """Where mass leaves for good; None if it does not."""
+    names = dict(parts.parameters)
+    walls, cells = parts.flow.absorbing(parts.walls, parts.absorbing_sets)
+    found = stages.run(_at_openings(parts), lambda: case_openings(mesh, walls, cells, names))
+    stages.finish()
+    if found is None and parts.flow.needs_openings:
+        stages.add([Fault(("flow", "target"), _NO_TARGET)])
+    return found
+
+
+def _at_openings(parts: Parts) -> Path:
+    """The place in the case that openings come from."""
+    return ("walls" if parts.walls else "absorbing" if parts.absorbing_sets else "flow",)
+
+
+def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: Openings | None) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
     mass = stages.run(("initial",), lambda: parts.start_density.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
+    if openings is not None:
+        problem = stages.require(_at_openings(parts), lambda: flow.opened(problem, openings))
     assert mass is not None
     facts = Facts(
         mesh,
@@ -167,6 +184,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid) -> tuple[F
         names,
         flow.undescribed(),
         times.save_time(0),
+        openings,
     )
     return facts, problem
 

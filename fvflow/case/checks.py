@@ -60,6 +60,8 @@ class Checks:
     """Largest E^{n+1} - E^n of all steps of a gradient flow."""
     energy_defect: Bound = None
     """Largest E^{n+1} - E^n plus the energy that the step accounts for, of all steps of a gradient flow."""
+    survival: Bound = None
+    """Largest part of the mass that has not been absorbed by walls or cells at the end."""
     mass_correction: Bound = None
     """Largest relative correction of the mass after a linear solve."""
     w2_error: Bound = None

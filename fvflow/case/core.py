@@ -101,6 +101,8 @@ class Case:
                 yield Fault(("checks", name), f"is no error of exact {self.exact.kind}; it gives {allowed}")
         if self.exact is not None and (sentence := self.flow.exact_fault(self.exact)):
             yield Fault(("exact",), sentence)
+        if self.checks.survival is not None and not (self.walls or self.absorbing):
+            yield Fault(("checks", "survival"), "needs walls or cells that absorb; add walls: {left: absorbing}")
         if not self.flow.takes_openings:
             for name in ("walls", "absorbing"):
                 if getattr(self, name):

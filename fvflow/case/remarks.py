@@ -16,6 +16,8 @@ _LARGE_SHARE = 0.05  # share of unresolved faces, or mean numerical diffusion ov
 def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
     """Sentences on what lowered the order, the resolution or the meaning of the result of a run."""
     dimension, steps, figures = statistics.mesh.dimension, statistics.steps, statistics.solved
+    if statistics.survival == 0.0:
+        yield "all of the mass has been absorbed: nothing is left that has a mean or a covariance"
     if statistics.fallbacks:
         count = statistics.fallbacks.total()
         yield f"{count} of {steps} steps were taken by a fallback method, of first order: {statistics.reasons()}"

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fvflow.case.mesh_report import about_mesh
 from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.case.simulation import Simulation
-from fvflow.errors import FvflowError
+from fvflow.case.wall_report import about_walls
 from fvflow.exact import ISOTHERMAL
-from fvflow.fields import Parameters
-from fvflow.flows import BaseFlow
-from fvflow.mesh import Mesh, MeshDescription, coarse_proxy
+from fvflow.fields import Drift
+from fvflow.mesh import MeshDescription, coarse_proxy
 from fvflow.problems import State
 from fvflow.times import Times
 
@@ -31,11 +28,13 @@ def report(
 ) -> dict[str, Any]:
     """Named sentences, in the order in which they are printed; `asked` are the times that the case gives."""
     flow, mesh, problem = simulation.flow, simulation.mesh, simulation.problem
+    drift = Drift() if ISOTHERMAL in flow.undescribed() else flow.drift(parameters)  # a mobility changes its size
     found: dict[str, Any] = {
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
         **{f"{density.role} density": density.describe() for density in simulation.densities},
-        "walls": _walls(mesh, flow, parameters, simulation.initial.time),
+        "walls": about_walls(mesh, problem.openings, drift, simulation.initial.time),
+        "absorbed at once": simulation.absorbed_at_once(),
         "steps": _steps(simulation, asked),
         "error in time": flow.error_in_time_note(problem, simulation.times),
         "method": flow.describe(mesh.extent),
@@ -67,7 +66,7 @@ def runtime(simulation: Simulation, parameters: dict[str, float]) -> RuntimeEsti
     start = simulation.initial.time
 
     def smaller(cells: int) -> Simulation:
-        """The same flow on about so many cells."""
+        """The same flow on about so many cells, with closed walls."""
         found = coarse_proxy(simulation.mesh, simulation.initial.density, cells)
         assert found is not None
         mesh, density = found
@@ -91,25 +90,6 @@ def _file_bytes(simulation: Simulation) -> float:
     mesh, frames = simulation.mesh, simulation.times.saves + 1
     geometry = 24 * len(mesh.points) + 4 * mesh.plot_cells.size + 8 * mesh.cells
     return float(frames * simulation.layout().frame_bytes + geometry + _NETCDF)
-
-
-def _walls(mesh: Mesh, flow: BaseFlow, parameters: Parameters, time: float) -> str:
-    """How hard the drift pushes against the walls at a time; not with a mobility, which changes its size."""
-    if not len(mesh.wall_points):
-        return "none: every axis is periodic"
-    drift = flow.drift(parameters)
-    if drift.absent or drift.regional or ISOTHERMAL in flow.undescribed():
-        return "no flux"
-    centre, outward = mesh.walls
-    step = 1e-3 * float(mesh.volume.min()) ** (1 / mesh.dimension)
-    try:
-        near, far = (drift.velocity_at(centre - depth * step * outward, time, step) for depth in (2, 4))
-    except FvflowError:  # such as a table that covers the cell centres only
-        return "no flux; the drift is not defined at the walls"
-    out = float(((2 * near - far) * outward).sum(axis=1).max())  # from within, where the drift is defined
-    if out <= 1e-4 * float(np.abs(near).max()):
-        return f"no flux; the drift does not point out of the domain at t = {time:g}"
-    return f"no flux; the drift points out with up to {out:.3g} at t = {time:g} and mass will pile up there"
 
 
 def _sized(size: float) -> str:

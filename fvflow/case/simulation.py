@@ -111,8 +111,18 @@ class Simulation:
         """Sentences on what lowered the order, the resolution or the meaning of the last run."""
         return [
             *(sentence for density in self.densities for sentence in density.remarks()),
+            *(
+                [f"{at_once} is in absorbing cells and absorbed at once"]
+                if (at_once := self.absorbed_at_once())
+                else []
+            ),
             *remarks(self.flow, self.statistics),
         ]
+
+    def absorbed_at_once(self) -> str:
+        """How much of the mass is in absorbing cells at the start, in words; empty if none is."""
+        share = float(self.initial.absorbed.sum()) / self.initial.mass
+        return f"{100 * share:.3g} % of the mass" if share else ""
 
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative, after a run in the steps that it took."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fvflow.fields import BaseDrift, DensityKind, Kernel, Parameters
-from fvflow.mesh import Mesh
+from fvflow.mesh import Mesh, Openings
 
 ISOTHERMAL = "a mobility"
 """The ingredient of diffusion D(x, t) at a temperature: `epsilon` is the temperature, the velocity -(D/T) grad V."""
@@ -39,6 +39,8 @@ class Facts:
     """Parts of the equation that none of the above describes, by name."""
     start: float = 0.0
     """Time at which the run starts."""
+    openings: Openings | None = None
+    """Where mass leaves for good; None if it does not."""
 
     @property
     def ingredients(self) -> frozenset[str]:
@@ -61,6 +63,7 @@ INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
     "a drift that depends on t": lambda facts: not facts.drift.steady,
     "nonlinear diffusion": lambda facts: bool(facts.power_laws),
     "an interaction": lambda facts: bool(facts.kernels),
+    "walls or cells that absorb": lambda facts: facts.openings is not None,
     "a target": lambda facts: facts.target is not None,
     PERIODIC: lambda facts: bool(facts.mesh.periodic),
 }

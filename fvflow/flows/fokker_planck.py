@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args, get_type_hints
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Parameters
@@ -62,9 +62,10 @@ class FokkerPlanckFlow(LinearFlow):
     def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
         """The problem on a mesh with openings; raises CaseError if the stepper does not suit them."""
         if not self.stepper.takes_openings:
+            kinds = (get_type_hints(kind)["kind"] for kind in get_args(LinearStepper) if kind.takes_openings)
             raise CaseError(
-                f"stepper {self.stepper.kind} takes no absorbing walls or cells; use implicit-euler, tr-bdf2 or "
-                "crank-nicolson"
+                f"stepper {self.stepper.kind} takes no absorbing walls or cells: {self.stepper.openings_note}; use "
+                f"{', '.join(get_args(kind)[0] for kind in kinds)}"
             )
         problem = replace(problem, openings=openings)
         try:

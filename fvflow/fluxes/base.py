@@ -116,8 +116,13 @@ class CellResolution:
         )
 
     def seen_by(self, mass: Array) -> FaceResolution:
-        """The resolution where the mass (cell,) is: each face counts with the mass of its two cells."""
+        """The resolution where the mass (cell,) is: each face counts with the mass of its two cells.
+
+        All of it is 0 if there is no mass, as after too long steps of a method that is not positive towards open walls.
+        """
         weights = float((self.faces * mass).sum())
+        if weights <= 0:
+            return FaceResolution(0.0, 0.0, 0.0, 0.0)
         total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self.faces.sum()
         return FaceResolution(
             float(self.peclet.max(where=present, initial=0.0)),

@@ -11,23 +11,23 @@ from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
 T = TypeVar("T")
-_Key = tuple[float, Array, Array]
+_Key = tuple[float, tuple[Array, ...]]
 
 
 class FactorCache(Generic[T]):
     """Caches what was prepared for the last `keep` matrices diag(|K|) + scale A.
 
     A method that alternates between a full and a half step keeps two. A matrix is identified by its scale and the
-    coefficients (down, up) of A, compared entry by entry, so the matrix itself is assembled only if it is new.
+    coefficients of A, compared entry by entry, so the matrix itself is assembled only if it is new.
     """
 
     def __init__(self, prepare: Callable[[FaceMatrix], T], keep: int = 1) -> None:
         self._prepare, self._keep = prepare, keep
         self._recent: list[tuple[_Key, T]] = []
 
-    def __call__(self, scale: float, down: Array, up: Array, matrix: Callable[[], FaceMatrix]) -> T:
-        """The prepared object for these coefficients (face,); `matrix()` assembles the matrix if it is new."""
-        key = (scale, down, up)
+    def __call__(self, scale: float, coefficients: tuple[Array, ...], matrix: Callable[[], FaceMatrix]) -> T:
+        """The prepared object for these coefficients, down, up and leaks; `matrix()` assembles the matrix if new."""
+        key = (scale, coefficients)
         for known, prepared in self._recent:
             if _same(known, key):
                 return prepared
@@ -39,4 +39,4 @@ class FactorCache(Generic[T]):
 
 
 def _same(a: _Key, b: _Key) -> bool:
-    return a[0] == b[0] and all(x is y or np.array_equal(x, y) for x, y in zip(a[1:], b[1:], strict=True))
+    return a[0] == b[0] and all(x is y or np.array_equal(x, y) for x, y in zip(a[1], b[1], strict=True))

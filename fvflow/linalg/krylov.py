@@ -57,6 +57,8 @@ class Krylov(LinearSolver):
         multigrid = _DeferredMultigrid(matrix, diagonal)
 
         def solve(right: Array, total: float) -> Solution:
+            if not right.any():
+                return Solution(np.zeros_like(right))
             y, count = self._iterate(transition, right, diagonal / matrix.volume * right, multigrid)
             if matrix.monotone and right.min() >= 0 and y.min() < 0:
                 y = right + transition @ np.maximum(y, 0.0)

@@ -32,6 +32,7 @@ class FaceMatrix:
     shape: tuple[int, ...] | None = None  # (z, y, x) of a grid, faces ordered by axis, then owner; None otherwise
     leak: Array | None = None  # (cell,) coefficient of rho_K in what leaves the domain for good; None if nothing does
     periodic: tuple[int, ...] = ()  # axes of a grid, 0 for x, with a face more that joins last and first cells
+    leak_along: Array | None = None  # (axis, cell) on a grid: what of the leak belongs to each axis x, y, z
 
     @cached_property
     def column_sums(self) -> Array:
@@ -82,8 +83,18 @@ class FaceMatrix:
     def rates(self) -> list[float]:
         """For each axis x, y, z of a grid: max_K (M_KK/|K| - 1) for the outflow along that axis alone."""
         volume = self.volume.reshape(self.shape or ())
-        layers = (_add_outflow(np.zeros(volume.shape), *part) for part in self.along())
+        start = np.zeros((len(volume.shape), *volume.shape))
+        if self.leak_along is not None:
+            start += self.leak_along.reshape(start.shape)
+        layers = (_add_outflow(*part) for part in zip(start, *zip(*self.along(), strict=True), strict=True))
         return [float((leaving / volume).max()) for leaving in layers]
+
+    def sums_along(self) -> Iterator[Array]:
+        """For each axis x, y, z of a grid: the column sums (cell,) of |K| + A_axis, with the leak along that axis."""
+        assert self.shape is not None
+        leaks = () if self.leak_along is None else self.leak_along
+        yield from (self.volume + leak for leak in leaks)
+        yield from (self.volume for _ in range(len(self.shape) - len(leaks)))
 
     @cached_property
     def max_relative_diagonal(self) -> float:
@@ -196,6 +207,8 @@ def rescale_to_mass(
     """
     with np.errstate(all="ignore"):
         mass = inner(matrix.column_sums, density)
+        if total == mass == 0.0:  # all of it has left the domain
+            return Solution(density, iterations)
         factor = float(np.float64(total) / mass)
     if not np.isfinite(mass):
         cell = int(np.argmin(np.isfinite(density)))

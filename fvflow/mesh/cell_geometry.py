@@ -110,3 +110,14 @@ def _cones(face: Array, apex: Array) -> Array:
 
 def _cross(a: Array, b: Array) -> Array:
     return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+
+
+def circumcentric_areas(corners: Array) -> Array:
+    """The area (triangle, 3) of a triangle that is nearest to each corner (triangle, 3, dim), if no angle is obtuse.
+
+    The circumcentre has the barycentric coordinates l; the corner i has the part (1 - l_i)/2.
+    """
+    squares = ((np.roll(corners, -1, axis=1) - np.roll(corners, 1, axis=1)) ** 2).sum(axis=2)  # of the opposite sides
+    weights = squares * (squares.sum(axis=1, keepdims=True) - 2.0 * squares)
+    area = 0.25 * np.sqrt(weights.sum(axis=1, keepdims=True))
+    return np.asarray(0.5 * area * (1.0 - weights / weights.sum(axis=1, keepdims=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ class Openings:
     """The interior face that it is (opening,); -1 if it lies in a wall."""
     closed: Any
     """The group of each absorbing cell (cell,), in which there is no density; -1 for all other cells."""
+    in_wall: Any
+    """Whether each is in a wall of the mesh (opening,), rather than between a cell and one that absorbs."""
+
+    @cached_property
+    def axis(self) -> Index:
+        """The axis x, y, z to which each normal is nearest (opening,): on a grid, the one along which mass leaves."""
+        return freeze_index(np.abs(self.normal).argmax(axis=1))
 
     def leaks(self, toward: Callable[[Array], Array], w: Array) -> Array:
         """The coefficient (opening,) of rho_K in what leaves per unit time, for the B-function `toward` of a flux.
@@ -60,6 +68,10 @@ class Openings:
             partly = down / (1.0 + up / through)
             partly = np.where(up < through, partly, through * (down / up) / (1.0 + through / up))
         return np.where(self.distance > 0, np.where(np.isinf(through), down, partly), through)
+
+    def variation(self, density: Array) -> float:
+        """sum |s| |rho_K| over the openings in walls, beyond which there is no density: see `total_variation`."""
+        return float(self.area[self.in_wall] @ np.abs(density[self.cell[self.in_wall]]))
 
     def by_group(self, values: Array) -> Array:
         """The sum (group,) of values (opening,) over the openings of each group."""
@@ -97,6 +109,7 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
         raise CaseError(f"{', '.join(names)} absorb in every cell of the mesh; leave some")
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     group, cell, area, distance, normal, permeability, face = columns
+    in_wall = np.arange(len(group)) < len(group) - len(parts[-1][0])
     return Openings(
         names,
         freeze_index(group),
@@ -108,6 +121,7 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
         freeze(permeability),
         freeze_index(face),
         closed,
+        in_wall,
     )
 
 
@@ -156,13 +170,13 @@ def _contacts(mesh: Mesh, name: str) -> _Contacts:
     centre, outward = mesh.walls
     wall, cell, area = mesh.wall_contacts(mesh.named_walls[name])
     distance = ((centre[wall] - mesh.centre[cell]) * outward[wall]).sum(axis=1)
-    behind = distance < -_ON_WALL * np.ptp(mesh.points, axis=0).max()
+    behind = (distance < -_ON_WALL * np.ptp(mesh.points, axis=0).max()) | (area < -_ON_WALL * np.abs(area).max())
     if behind.any():
         raise CaseError(
             f"the centres of {behind.sum()} cells lie behind wall {name}, so that its distance is not defined; use "
             "control_volumes: nodes, or a mesh without obtuse cells there"
         )
-    return _Contacts(cell, area, np.maximum(distance, 0.0), outward[wall])
+    return _Contacts(cell, np.maximum(area, 0.0), np.maximum(distance, 0.0), outward[wall])
 
 
 _Columns = tuple[Any, Index, Array, Array, Array, Array, Any]

@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
-from fvflow.mesh.cell_geometry import format_point
+from fvflow.mesh.cell_geometry import circumcentric_areas, format_point
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
 from fvflow.mesh.quadrature import gauss
@@ -243,16 +243,16 @@ class TetrahedralDual(Mesh):
         return True
 
     def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
-        """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes, by a third each."""
-        return np.repeat(walls, 3), self.wall_points[walls].ravel(), np.repeat(self.wall_area[walls] / 3.0, 3)
+        """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes."""
+        nodes = self.wall_points[walls, :3]
+        return np.repeat(walls, 3), nodes.ravel(), circumcentric_areas(self.points[nodes]).ravel()
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
         assert self.parts is not None
-        parts = self.parts
-        for end in parts.ends.T:
-            for corners, sign, part in self._blocks(np.column_stack([end, parts.corners]), end):
-                for position, weight, _ in gauss(parts.points, corners, 3, min(count, 2)):
+        for end in self.parts.ends.T:
+            for corners, sign, part in self._blocks(np.column_stack([end, self.parts.corners]), end):
+                for position, weight, _ in gauss(self.parts.points, corners, 3, min(count, 2)):
                     yield position, sign * np.abs(weight), part
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -137,11 +137,32 @@ class FokkerPlanck:
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
         graph, (down, up) = self.graph, self.coefficients(time)
-        shape = self.mesh.shape if self.extent.grid else None
-        leak = None if self.openings is None else step * self.openings.by_cell(self.leaks(time))
-        periodic = self.mesh.periodic if self.extent.grid else ()
+        shape, periodic = (self.mesh.shape, self.mesh.periodic) if self.extent.grid else (None, ())
         ends = graph.owner, graph.neighbour
-        return FaceMatrix(graph.volume, *ends, step * down, step * up, shape, leak, periodic)
+        matrix = FaceMatrix(graph.volume, *ends, step * down, step * up, shape, periodic=periodic)
+        if self.openings is None:
+            return matrix
+        leaks = step * self.leaks(time)
+        if shape is None:
+            return replace(matrix, leak=self.openings.by_cell(leaks))
+        along = [self.openings.by_cell(leaks * (self.openings.axis == axis)) for axis in range(self.mesh.dimension)]
+        return replace(matrix, leak=np.sum(along, axis=0), leak_along=np.stack(along))
+
+    def absorbing_chain(self, time: float) -> FaceMatrix:
+        """diag(|K|) + A with a cell of measure 1 for each group of openings, which collects what that absorbs.
+
+        It conserves mass: what leaves the other cells is in these.
+        """
+        matrix, openings = self.matrix(time, 1.0), self.openings
+        assert openings is not None
+        absorbing = self.mesh.cells + openings.group
+        return FaceMatrix(
+            np.concatenate([matrix.volume, np.ones(len(openings.names))]),
+            np.concatenate([matrix.owner, openings.cell]),
+            np.concatenate([matrix.neighbour, absorbing]),
+            np.concatenate([matrix.down, self.leaks(time)]),
+            np.concatenate([matrix.up, np.zeros(len(absorbing))]),
+        )
 
     def flux(self, density: Array, time: float) -> Array:
         """F of each link (link,), positive from owner to neighbour."""

@@ -55,8 +55,11 @@ class State:
     """Why the last step was taken by a fallback method; empty if it was not."""
     damped: int = 0
     """1 if the last step was damped because the data are rough, otherwise 0."""
-    absorbed: Array | None = None
-    """Mass absorbed so far (group,), by the groups of the mesh's openings; None if it has no openings."""
+    absorption: Array | None = None
+    """Mass that remains, and that each group of the mesh's openings has absorbed so far, (2, 1 + group).
+
+    The second row is what rounding has left off the first. None if the mesh has no openings.
+    """
     previous: Array | None = None
     """Density (cell,) before the last step, for two-step methods."""
     next_length: float = 0.0
@@ -82,7 +85,12 @@ class State:
     @property
     def remaining(self) -> float:
         """The mass that has not been absorbed."""
-        return self.mass if self.absorbed is None else self.mass - float(self.absorbed.sum())
+        return self.mass if self.absorption is None else float(self.absorption[:, 0].sum())
+
+    @property
+    def absorbed(self) -> Array:
+        """The mass absorbed so far (group,), by the groups of the mesh's openings; (0,) if it has none."""
+        return np.zeros(0) if self.absorption is None else np.asarray(self.absorption[:, 1:].sum(axis=0))
 
     @staticmethod
     def initial(mesh: Mesh, density: Array, time: float = 0.0, openings: Openings | None = None) -> State:
@@ -90,8 +98,9 @@ class State:
         mass = inner(mesh.volume, density)
         if openings is None:
             return State(time, density, mass)
-        absorbed = openings.initially_absorbed(mesh, density)
-        return State(time, np.where(openings.closed < 0, density, 0.0), mass, absorbed=absorbed)
+        outside = np.where(openings.closed < 0, density, 0.0)
+        masses = np.append(inner(mesh.volume, outside), openings.initially_absorbed(mesh, density))
+        return State(time, outside, mass, absorption=np.stack([masses, np.zeros_like(masses)]))
 
     def advanced(
         self,
@@ -105,7 +114,7 @@ class State:
         optimality: float = 0.0,
         gap: float = math.nan,
         dissipated: float = 0.0,
-        absorbed: Array | None = None,
+        absorption: Array | None = None,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
         return replace(
@@ -120,7 +129,7 @@ class State:
             optimality=optimality,
             gap=gap,
             dissipated=dissipated,
-            absorbed=absorbed,
+            absorption=absorption,
             halvings=0,
             switches=0,
             reduced=0,

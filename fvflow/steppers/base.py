@@ -4,9 +4,9 @@ A new method is a frozen dataclass derived from `LinearStepperBase` or `Gradient
 and `start`, joined to the union `LinearStepper` or `GradientStepper` in `fvflow/steppers/__init__.py`. It overrides
 every default below that does not hold for it. The defaults promise nothing: order 1, and no step length guarantees
 positivity. `start` prepares everything that all steps share and returns the step, a function of the state and the step
-length that ends with `state.advanced(length, density, ...)`. The step must conserve `state.mass` to round-off, must not
-modify its argument and raises `NumericsError` if it fails. `tests/contracts.py` checks these promises for every member
-of the unions.
+length that ends with `state.advanced(length, density, ...)`, or, if mass may leave the domain, with `Absorption.after`.
+The step must conserve `state.mass`, what has left included, to round-off, must not modify its argument and raises
+`NumericsError` if it fails. `tests/contracts.py` checks these promises for every member of the unions.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class LinearStepperBase:
     error_constant: ClassVar[float | None] = None
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     takes_openings: ClassVar[bool] = False
-    """Whether mass may leave the domain for good; the method then gives `advanced` what is `absorbed`."""
+    """Whether mass may leave the domain for good; the method then accounts for it by `Absorption`."""
+    openings_note: ClassVar[str] = "it conserves the mass"
+    """Why mass must not leave, as a clause, if that is so."""
     halves_tell_error: ClassVar[bool] = False
     """Whether the last step and two of half its length tell the error of a run in steps of given length."""
     along_axes: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -21,9 +21,9 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import LinearStepperBase, Step
 from fvflow.steppers.exponential_sums import chebyshev_sum, chebyshev_terms, poisson_products, poisson_sum
-from fvflow.steppers.linear import state_after
 from fvflow.times import Times
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
@@ -41,7 +41,7 @@ class _Propagator:
 
     def __init__(self, problem: FokkerPlanck, tolerance: float) -> None:
         self.problem, self.tolerance = problem, tolerance
-        self.matrix = problem.matrix(0.0, 1.0)
+        self.matrix = problem.matrix(0.0, 1.0) if problem.openings is None else problem.absorbing_chain(0.0)
         self.rate = jump_rate(self.matrix)
         self.recur: RecurrenceStep | None = recurrence_step(self.matrix, self.rate) if self.rate > 0 else None
 
@@ -63,14 +63,22 @@ class _Propagator:
 
 def _conservative_step(problem: FokkerPlanck, propagator: _Propagator) -> Step:
     """The step as a function; like a linear solve it restores the mass to round-off and reports the correction."""
-    volume = problem.mesh.volume
+    volume, absorption = problem.mesh.volume, Absorption(problem)
 
-    def step(state: State, length: float) -> State:
+    def closed(state: State, length: float) -> State:
         masses, count = propagator(volume * state.density, state.mass, length)
         solution = rescale_to_mass(problem.matrix(0.0, length), masses / volume, state.mass, count)
-        return state_after(state, length, solution)
+        return absorption.after(state, length, absorption.nothing, solution)
 
-    return step
+    def opened(state: State, length: float) -> State:
+        cells, total = problem.mesh.cells, state.remaining
+        masses, count = propagator(np.append(volume * state.density, absorption.nothing), total, length)
+        matrix, allowed = propagator.matrix, 4 * _EPS * propagator.rate * length  # a product rounds the total
+        both = rescale_to_mass(matrix, masses / matrix.volume, total, count, allowed)
+        solution = replace(both, density=both.density[:cells])
+        return absorption.after(state, length, both.density[cells:], solution)
+
+    return closed if problem.openings is None else opened
 
 
 class ExactInTime(LinearStepperBase):
@@ -95,14 +103,15 @@ class Uniformisation(ExactInTime):
     over them in proportion: |error|_1 <= 2 tolerance mass, apart from a round-off of about 1e-16 per product. The sum
     ends early if the remaining j products cannot change the result by more than the tolerance; since |P|_1 = 1 they
     change it by at most j times the last change. It also ends if P^k rho is stationary to round-off in every cell,
-    however small the cell's mass. A step takes about z + 7 sqrt(z) products. Jensen, Markoff chains as an aid in the
-    study of Markoff processes, Skand. Aktuarietidskr. 36 (1953); Fox, Glynn, Computing Poisson probabilities, Comm. ACM
-    31 (1988).
+    however small the cell's mass. Openings are cells that mass enters and does not leave. A step takes about z + 7
+    sqrt(z) products. Jensen, Markoff chains as an aid in the study of Markoff processes, Skand. Aktuarietidskr. 36
+    (1953); Fox, Glynn, Computing Poisson probabilities, Comm. ACM 31 (1988).
     """
 
     tolerance: Tolerance = 1e-12
     """Largest L1 error of a step, as a fraction of the mass, up to a factor 2."""
     kind: Literal["uniformisation"] = "uniformisation"
+    takes_openings = True
     requires_monotone_flux = True
 
     def positive_step(self, problem: FokkerPlanck) -> float:
@@ -135,6 +144,7 @@ class Chebyshev(ExactInTime):
     tolerance: Tolerance = 1e-12
     """Largest L1 error of a step, as a fraction of the mass, up to a factor 2."""
     kind: Literal["chebyshev"] = "chebyshev"
+    openings_note = "its bound on round-off is that of a chain which conserves mass"
 
     @property
     def positivity_note(self) -> str:

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, Self, TypeVar
 
-import numpy as np
-
 from fvflow.linalg import (
     Auto,
     FaceMatrix,
     FactorCache,
     LinearSolver,
-    Solution,
     Solve,
     Solver,
     TransposedSolve,
@@ -23,10 +20,10 @@ from fvflow.linalg import (
 )
 from fvflow.mesh import Array, Extent
 from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
 
 T = TypeVar("T")
-_NOTHING = np.zeros(0)
 
 
 class Inverse(Generic[T]):
@@ -37,8 +34,9 @@ class Inverse(Generic[T]):
 
     def __call__(self, time: float, scale: float) -> T:
         """The solver for the matrix at this time and scale."""
-        down, up = self._problem.coefficients(time)
-        return self._cache(scale, down, up, lambda: self._problem.matrix(time, scale))
+        problem = self._problem
+        leaks = () if problem.openings is None else (problem.leaks(time),)
+        return self._cache(scale, (*problem.coefficients(time), *leaks), lambda: problem.matrix(time, scale))
 
 
 def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
@@ -50,38 +48,8 @@ def _transposed(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Transpos
 
 
 def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
-    """A rho, the outflow of each cell per unit time (cell,)."""
-    outflow = divergence(problem.graph, problem.flux(density, time))
-    if problem.openings is not None:
-        outflow += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
-    return outflow
-
-
-def state_after(state: State, length: float, *solutions: Solution, absorbed: Array | None = None) -> State:
-    """The state after a step of one or more linear solves, the last of which gives the density.
-
-    `absorbed` is the mass (group,) that the openings of the mesh absorb in the step; None if there are none.
-    """
-    return state.advanced(
-        length,
-        solutions[-1].density,
-        iterations=sum(solution.iterations for solution in solutions),
-        correction=max(solution.correction for solution in solutions),
-        absorbed=None if absorbed is None or state.absorbed is None else state.absorbed + absorbed,
-    )
-
-
-class _Absorption:
-    """What the openings of a mesh absorb; zero if there are none."""
-
-    def __init__(self, problem: FokkerPlanck) -> None:
-        self._problem = problem
-
-    def __call__(self, density: Array, time: float, length: float) -> Array:
-        """The mass (group,) that a density held for a time of this length loses; empty without openings."""
-        if self._problem.openings is None:
-            return _NOTHING
-        return length * self._problem.outflow_rates(density, time)
+    """A rho, the outflow of each cell per unit time (cell,), of a mesh without openings."""
+    return divergence(problem.graph, problem.flux(density, time))
 
 
 class _WithSolver(LinearStepperBase):
@@ -111,12 +79,12 @@ class ImplicitEuler(_WithSolver):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
+        inverse, absorption = _inverse(problem, self.solver), Absorption(problem)
 
         def step(state: State, length: float) -> State:
             end = state.time + length
             after = inverse(end, length)(problem.mesh.volume * state.density, state.remaining)
-            return state_after(state, length, after, absorbed=absorbed(after.density, end, length))
+            return absorption.after(state, length, absorption(after.density, end, length), after)
 
         return step
 
@@ -130,7 +98,8 @@ class ImplicitEuler(_WithSolver):
 class CrankNicolson(_WithSolver):
     """(|K| + dt/2 A) rho^{n+1} = (|K| - dt/2 A) rho^n, A at the middle of the step: second order, A-stable.
 
-    Positive only if dt max_K A_KK/|K| <= 2.
+    Positive only if dt max_K A_KK/|K| <= 2. With openings it is computed as 2 (|K| + dt/2 A)^-1 |K| rho^n - rho^n, in
+    which the masses that leave are sums of positive numbers.
     """
 
     solver: Solver = Auto()
@@ -146,17 +115,21 @@ class CrankNicolson(_WithSolver):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
+        inverse, absorption, volume = _inverse(problem, self.solver), Absorption(problem), problem.mesh.volume
 
-        def step(state: State, length: float) -> State:
+        def closed(state: State, length: float) -> State:
             middle, half = state.time + 0.5 * length, 0.5 * length
-            solve = inverse(middle, half)
-            right = problem.mesh.volume * state.density - half * _outflow(problem, state.density, middle)
-            gone = absorbed(state.density, middle, half)
-            after = solve(right, state.remaining - float(gone.sum()))
-            return state_after(state, length, after, absorbed=gone + absorbed(after.density, middle, half))
+            right = volume * state.density - half * _outflow(problem, state.density, middle)
+            return absorption.after(state, length, absorption.nothing, inverse(middle, half)(right, state.mass))
 
-        return step
+        def opened(state: State, length: float) -> State:
+            middle = state.time + 0.5 * length
+            halfway = absorption.solve(inverse(middle, 0.5 * length), volume * state.density, state.remaining)
+            lost = absorption(halfway.density, middle, length)
+            after = absorption.rescaled(state, 2.0 * halfway.density - state.density, lost)
+            return absorption.after(state, length, lost, halfway, after)
+
+        return closed if problem.openings is None else opened
 
     def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
         """phi^n = |K|^-1 (|K| - dt/2 A)' (|K| + dt/2 A)'^-1 |K| phi^{n+1}."""
@@ -182,7 +155,8 @@ class TrBdf2(_WithSolver):
     Both stages have the same matrix if A is steady. Bank et al., Transient simulation of silicon devices and circuits,
     IEEE Trans. CAD 4 (1985). Positive if dt max_K A_KK/|K| <= 1 + sqrt(2): then the first stage is non-negative, and so
     is the right-hand side of the second, (2 (1 + w)(I + cA)^-1 - (1 + 2 w) I) rho^n with A scaled by 1/|K| and
-    w = (1 - gamma)^2/(gamma (2 - gamma)).
+    w = (1 - gamma)^2/(gamma (2 - gamma)). With openings the first stage is u = 2 h - rho^n, h half way to it as in
+    `CrankNicolson`, so that the masses that leave are sums of few and small terms.
     """
 
     solver: Solver = Auto()
@@ -199,32 +173,44 @@ class TrBdf2(_WithSolver):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function."""
-        inverse, absorbed = _inverse(problem, self.solver), _Absorption(problem)
-        volume = problem.mesh.volume
+        inverse, absorption, volume = _inverse(problem, self.solver), Absorption(problem), problem.mesh.volume
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
-        def step(state: State, length: float) -> State:
-            scale, middle, end = 0.5 * _GAMMA * length, state.time + _GAMMA * length, state.time + length
+        def closed(state: State, length: float) -> State:
+            scale = 0.5 * _GAMMA * length
             right = volume * state.density - scale * _outflow(problem, state.density, state.time)
-            gone = absorbed(state.density, state.time, scale)
-            stage = inverse(middle, scale)(right, state.remaining - float(gone.sum()))
+            stage = inverse(state.time + _GAMMA * length, scale)(right, state.mass)
             right = volume * (weight * stage.density + (1.0 - weight) * state.density)
-            gone = weight * (gone + absorbed(stage.density, middle, scale))
-            last = inverse(end, scale)(right, state.remaining - float(gone.sum()))
-            return state_after(state, length, stage, last, absorbed=gone + absorbed(last.density, end, scale))
+            last = inverse(state.time + length, scale)(right, state.mass)
+            return absorption.after(state, length, absorption.nothing, stage, last)
 
-        return step
+        def opened(state: State, length: float) -> State:
+            scale, end = 0.5 * _GAMMA * length, state.time + length
+            middle = state.time + scale
+            halfway = absorption.solve(inverse(middle, scale), volume * state.density, state.remaining)
+            lost = 2.0 * weight * absorption(halfway.density, middle, scale)
+            right = volume * (2.0 * weight * halfway.density + (1.0 - 2.0 * weight) * state.density)
+            last = absorption.solve(inverse(end, scale), right, state.remaining - float(lost.sum()))
+            return absorption.after(state, length, lost + absorption(last.density, end, scale), halfway, last)
+
+        return closed if problem.openings is None else opened
 
     def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
         """The adjoints of both stages in reverse order; the weights of u and rho^n in the second sum up theirs."""
         inverse, volume = _transposed(problem, self.solver), problem.mesh.volume
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
-        def step(phi: Array, time: float, length: float) -> Array:
+        def closed(phi: Array, time: float, length: float) -> Array:
             scale = 0.5 * _GAMMA * length
             last = inverse(time + length, scale)(volume * phi)
             stage = inverse(time + _GAMMA * length, scale)(volume * last)
             explicit = problem.matrix(time, -scale).apply_transpose(stage) / volume
             return weight * explicit + (1.0 - weight) * last
 
-        return step
+        def opened(phi: Array, time: float, length: float) -> Array:
+            scale = 0.5 * _GAMMA * length
+            last = inverse(time + length, scale)(volume * phi)
+            halfway = inverse(time + scale, scale)(volume * last)
+            return 2.0 * weight * halfway + (1.0 - 2.0 * weight) * last
+
+        return closed if problem.openings is None else opened

@@ -127,6 +127,7 @@ class Muscl(LinearStepperBase):
     """Length of a Runge-Kutta stage; positivity is proved up to 1/2."""
     kind: Literal["muscl"] = "muscl"
     along_axes = True
+    openings_note = "its limited slopes use the values in cells beyond each face, and a wall has none"
     order = 2
     work_grows_with_step = True
     uses_flux = False

@@ -38,4 +38,4 @@ class Predictor:
         matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, shape, periodic=mesh.periodic)
         if self._split:
             return SplitSweeps(matrix)(state.density)
-        return self._solve(1.0, down, up, lambda: matrix)(mesh.volume * state.density, state.mass).density
+        return self._solve(1.0, (down, up), lambda: matrix)(mesh.volume * state.density, state.mass).density

@@ -10,8 +10,9 @@ from typing import Literal
 from fvflow.linalg import LocallyOneDimensional, SplitSweeps
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
+from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
-from fvflow.steppers.linear import Inverse, state_after
+from fvflow.steppers.linear import Inverse
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class SplitEuler(LinearStepperBase):
 
     kind: Literal["split-euler"] = "split-euler"
     along_axes = True
+    takes_openings = True
     monotone = True
     halves_tell_error = True
     order = 1
@@ -42,11 +44,18 @@ class SplitEuler(LinearStepperBase):
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
         self.solver.fits(problem.extent)
-        inverse = Inverse(problem, SplitSweeps)
+        inverse, absorption = Inverse(problem, SplitSweeps), Absorption(problem)
 
         def step(state: State, length: float) -> State:
-            sweeps = inverse(state.time + length, length)
-            return state_after(state, length, sweeps.rescaled(sweeps(state.density), state.mass))
+            end, lost = state.time + length, absorption.nothing
+            sweeps = inverse(end, length)
+            if problem.openings is None:
+                return absorption.after(state, length, lost, sweeps.rescaled(sweeps(state.density), state.mass))
+            density = state.density
+            for axis in sweeps.axes:
+                density = sweeps(density, (axis,))
+                lost = lost + absorption(density, end, length, axis)
+            return absorption.after(state, length, lost, absorption.rescaled(state, density, lost))
 
         return step
 
@@ -76,6 +85,7 @@ class SplitCrankNicolson(LinearStepperBase):
     """Extrapolate two half steps y and a full step z to (4 y - z)/3: order 4 for three times the work."""
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
     along_axes = True
+    takes_openings = True
 
     @property
     def solver(self) -> LocallyOneDimensional:
@@ -101,16 +111,19 @@ class SplitCrankNicolson(LinearStepperBase):
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""
         self.solver.fits(problem.extent)
-        full, half = (Inverse(problem, SplitSweeps) for _ in range(2))
+        full, half = (_SymmetricStep(problem) for _ in range(2))
+        absorption = Absorption(problem)
 
         def step(state: State, length: float) -> State:
             middle = state.time + 0.5 * length
-            after = _symmetric_step(full, state.density, state.time, length)
+            after, lost = full(state.density, state.time, length)
             if self.richardson:
-                fine = _symmetric_step(half, state.density, state.time, 0.5 * length)
-                fine = _symmetric_step(half, fine, middle, 0.5 * length)
-                after = fine + (fine - after) / 3.0
-            return state_after(state, length, full(middle, 0.25 * length).rescaled(after, state.mass))
+                fine, first = half(state.density, state.time, 0.5 * length)
+                fine, second = half(fine, middle, 0.5 * length)
+                after, lost = fine + (fine - after) / 3.0, first + second + (first + second - lost) / 3.0
+            if problem.openings is not None:
+                return absorption.after(state, length, lost, absorption.rescaled(state, after, lost))
+            return absorption.after(state, length, lost, full.sweeps(middle, 0.25 * length).rescaled(after, state.mass))
 
         return step
 
@@ -118,18 +131,37 @@ class SplitCrankNicolson(LinearStepperBase):
         """The adjoint sweeps: their order is its own reverse; half steps of the extrapolation change places."""
         full, half = (Inverse(problem, partial(SplitSweeps, adjoint=True)) for _ in range(2))
 
+        def symmetric(inverse: Inverse[SplitSweeps], phi: Array, time: float, length: float) -> Array:
+            sweeps = inverse(time + 0.5 * length, 0.25 * length)
+            return sweeps(phi, (*sweeps.axes, *reversed(sweeps.axes)), reflected=True)
+
         def step(phi: Array, time: float, length: float) -> Array:
-            after = _symmetric_step(full, phi, time, length)
+            after = symmetric(full, phi, time, length)
             if self.richardson:
-                fine = _symmetric_step(half, phi, time + 0.5 * length, 0.5 * length)
-                fine = _symmetric_step(half, fine, time, 0.5 * length)
+                fine = symmetric(half, phi, time + 0.5 * length, 0.5 * length)
+                fine = symmetric(half, fine, time, 0.5 * length)
                 after = fine + (fine - after) / 3.0
             return after
 
         return step
 
 
-def _symmetric_step(inverse: Inverse[SplitSweeps], density: Array, time: float, length: float) -> Array:
-    """The density after a symmetric step from `time`: all axes, then all axes in reverse order."""
-    sweeps = inverse(time + 0.5 * length, 0.25 * length)
-    return sweeps(density, (*sweeps.axes, *reversed(sweeps.axes)), reflected=True)
+class _SymmetricStep:
+    """A step along all axes, then along all axes in reverse order."""
+
+    def __init__(self, problem: FokkerPlanck) -> None:
+        self._open, self.sweeps = problem.openings is not None, Inverse(problem, SplitSweeps)
+        self._absorption = Absorption(problem)
+
+    def __call__(self, density: Array, time: float, length: float) -> tuple[Array, Array]:
+        """The density after a step from `time`, and what the openings have absorbed (group,)."""
+        middle, lost = time + 0.5 * length, self._absorption.nothing
+        sweeps = self.sweeps(middle, 0.25 * length)
+        axes = (*sweeps.axes, *reversed(sweeps.axes))
+        if not self._open:
+            return sweeps(density, axes, reflected=True), lost
+        for axis in axes:
+            halfway = sweeps(density, (axis,))
+            density = 2.0 * halfway - density
+            lost = lost + self._absorption(halfway, middle, 0.5 * length, axis)
+        return density, lost

@@ -92,12 +92,14 @@ class _Level:
         self._faces: Faces = [(down, up) for _, down, up in matrix.along()]
         self._stencil, self._image = Stencil(matrix), np.empty(len(matrix.volume))
         self._axes = [axis for axis in range(3) if shape[2 - axis] > 1]
-        self._inverse = {axis: inverse_pivots(self._volume, self._faces, axis) for axis in self._axes}
+        sums = matrix.column_sums.reshape(shape)
+        self._inverse = {axis: inverse_pivots(sums, self._faces, axis) for axis in self._axes}
         self._equilibrium = np.ones(len(matrix.volume))
         self.smooth(self._equilibrium, np.ones(len(matrix.volume)))
         merged = self._merging_axes()
         self._factor = [2 if axis in merged else 1 for axis in (2, 1, 0)]  # z, y, x
-        self.coarse = coarsen(self._volume, self._faces, self._equilibrium.reshape(shape), merged)
+        leak = None if matrix.leak is None else matrix.leak.reshape(shape)
+        self.coarse = coarsen(self._volume, self._faces, self._equilibrium.reshape(shape), merged, leak)
         self._parents = [_parents(count, factor) for count, factor in zip(shape, self._factor, strict=True)]
 
     @property
@@ -157,9 +159,12 @@ def _monotone(matrix: FaceMatrix) -> FaceMatrix:
     return replace(matrix, down=matrix.down + lack, up=matrix.up + lack)
 
 
-def inverse_pivots(volume: Array, faces: Faces, axis: int) -> Array:
-    """1/p of the subtraction-free elimination along an axis, with the whole outflow on the diagonal (z, y, x)."""
-    rest = volume.copy()
+def inverse_pivots(sums: Array, faces: Faces, axis: int) -> Array:
+    """1/p of the subtraction-free elimination along an axis, with the whole outflow on the diagonal (z, y, x).
+
+    The column sums are |K| and what leaks.
+    """
+    rest = sums.copy()
     for other, (down, up) in enumerate(faces):
         if other != axis:
             lines = np.moveaxis(rest, 2 - other, 0)

@@ -44,9 +44,9 @@ class LocallyOneDimensional(LinearSolver):
 class SplitSweeps:
     """rho -> S rho for each axis in turn, S = (|K| + A_axis)^-1 |K|, on a grid; or 2 S rho - rho.
 
-    A_axis is the net outflow along the axis. The product is implicit Euler split by axis: S has no negative entry,
-    conserves mass, |K|'S = |K|', and S pi = pi if the fluxes of pi vanish. 2 S - 1 = (|K| + A)^-1 (|K| - A) is the
-    factor of Crank-Nicolson. Yanenko, The Method of Fractional Steps, 1971.
+    A_axis is the net outflow along the axis, with what leaks along it. The product is implicit Euler split by axis: S
+    has no negative entry, conserves mass, |K|'S = |K|' if nothing leaks, and S pi = pi if the fluxes of pi vanish. 2 S
+    - 1 = (|K| + A)^-1 (|K| - A) is the factor of Crank-Nicolson. Yanenko, The Method of Fractional Steps, 1971.
 
     The elimination is that of `Tridiagonal`. It stores three multipliers per cell and axis, so that a sweep only
     multiplies and adds (`sweep_kernels`). If all lines along an axis have the same rates, they share the multipliers.
@@ -58,11 +58,12 @@ class SplitSweeps:
         assert matrix.shape is not None
         self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
         self._factors: list[_Factor | RingFactor] = []
-        for place, *rates in matrix.along():
+        for (place, *rates), along in zip(matrix.along(), matrix.sums_along(), strict=True):
             volume = matrix.volume.reshape(_as_three_axes(matrix.shape, place))
+            sums = volume if along is matrix.volume else along.reshape(volume.shape)
             down, up = (part.reshape(_as_three_axes(part.shape, place)) for part in rates)
             factor = RingFactor if down.shape == volume.shape else _Factor  # as many faces as cells: periodic
-            self._factors.append(factor(volume, down, up, adjoint))
+            self._factors.append(factor(volume, sums, down, up, adjoint))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -103,14 +104,14 @@ class _Factor:
     Those of rows, inner = 1, are stored by groups (group, along, lane), unless there are few rows.
     """
 
-    def __init__(self, volume: Array, down: Array, up: Array, adjoint: bool) -> None:
+    def __init__(self, volume: Array, sums: Array, down: Array, up: Array, adjoint: bool) -> None:
         self._shape = volume.shape
         outer, _, inner = volume.shape
         self._few = inner == 1 and outer < sweep_kernels.LANES // 2
-        if _lines_are_equal(volume, down, up):
-            volume, down, up = (_middle_line(part) for part in (volume, down, up))
+        if _lines_are_equal(volume, sums, down, up):
+            volume, sums, down, up = (_middle_line(part) for part in (volume, sums, down, up))
         self._parts: list[Array] = [np.empty(volume.shape) for _ in range(3)]
-        sweep_kernels.multipliers(volume, down, up, *self._parts)
+        sweep_kernels.multipliers(volume, sums, down, up, *self._parts)
         if adjoint:
             _transpose(volume, self._parts[0], self._parts[2])
         if inner == 1 and len(volume) > 1 and not self._few:
@@ -167,15 +168,20 @@ def _middle_line(lines: Array) -> Array:
     return np.ascontiguousarray(lines[o : o + 1, :, k : k + 1])
 
 
-def _lines_are_equal(volume: Array, down: Array, up: Array) -> bool:
-    """Whether down/|K| and up/|L| are the same on all lines, to 1e-13; comparing two lines settles most cases."""
-    end = [part[:1, :, :1] for part in (volume, down, up)]
-    middle = [_middle_line(part) for part in (volume, down, up)]
-    return _same_rates(end, middle) and _same_rates([volume, down, up], middle)
+def _lines_are_equal(*parts: Array) -> bool:
+    """Whether down/|K|, up/|L| and the sums over |K| are the same on all lines, to 1e-13, of volume, sums, down, up.
+
+    Comparing two lines settles most cases.
+    """
+    end = [part[:1, :, :1] for part in parts]
+    middle = [_middle_line(part) for part in parts]
+    return _same_rates(end, middle) and _same_rates(list(parts), middle)
 
 
 def _same_rates(lines: list[Array], line: list[Array]) -> bool:
-    for part, behind in ((1, slice(-1)), (2, slice(1, None))):
+    for part, behind in ((1, slice(None)), (2, slice(-1)), (3, slice(1, None))):
+        if lines[part] is lines[0]:  # nothing leaks
+            continue
         rate = lines[part] / lines[0][:, behind]
         known = line[part] / line[0][:, behind]
         if not (np.abs(rate - known) <= _SAME_RATES * np.abs(known)).all():

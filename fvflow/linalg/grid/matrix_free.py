@@ -48,6 +48,8 @@ class MatrixFreeSolver:
 
     def __call__(self, right: Array, total: float) -> Solution:
         """The density, for a right-hand side |K| right of the given total."""
+        if not right.any():
+            return Solution(np.zeros_like(right))
         positive = self._matrix.monotone and float(right.min()) >= 0.0
         x, scale = np.empty_like(right), inner(self._matrix.volume, right if positive else np.abs(right))
         residual, left, count = self._corrected(x, right, 0.5 * self._tolerance * scale)

@@ -22,6 +22,7 @@ class RingStencil:
     def __init__(self, matrix: FaceMatrix) -> None:
         assert matrix.shape is not None
         self._volume, self._diagonal = matrix.volume, matrix.diagonal()
+        self._leak, self._leak_along = matrix.leak, matrix.leak_along
         self._axes: list[tuple[tuple[int, int, int], Array, Array]] = []
         for place, *rates in matrix.along():
             outer = math.prod(matrix.shape[:place])
@@ -33,6 +34,8 @@ class RingStencil:
         out[:] = 0.0
         for axis in range(len(self._axes)):
             self._add(add_divergence, axis, density, out)
+        if self._leak is not None:
+            out += self._leak * density
         out /= self._volume
         out += density
         return out
@@ -50,6 +53,8 @@ class RingStencil:
         last, left = swept[-1], np.zeros_like(density)
         for axis, part in enumerate(swept[:-1]):
             self._add(add_divergence, axis, part - last, left)
+            if self._leak_along is not None:
+                left += self._leak_along[axis] * (part - last)
         if fresh:
             density[:] = last
         else:

@@ -23,12 +23,12 @@ _fused = kernel(fastmath={"contract"})  # as in `sweep_kernels`
 class RingFactor:
     """The multipliers of one periodic axis, each (outer, along, inner); the elimination is that of `Tridiagonal`."""
 
-    def __init__(self, volume: Array, down: Array, up: Array, adjoint: bool) -> None:
+    def __init__(self, volume: Array, sums: Array, down: Array, up: Array, adjoint: bool) -> None:
         self._rows = volume.shape[2] == 1  # turned into columns, so that inner loops run over many rings
-        volume, down, up = (self._turned(part) for part in (volume, down, up))
+        volume, sums, down, up = (self._turned(part) for part in (volume, sums, down, up))
         self._shape = volume.shape
         self._parts = [np.empty(volume.shape) for _ in range(5)]
-        ring_multipliers(volume, down, up, *self._parts)
+        ring_multipliers(volume, sums, down, up, *self._parts)
         if adjoint:
             _transpose(volume, *self._parts)
 
@@ -68,13 +68,21 @@ def _transpose(volume: Array, forward: Array, scale: Array, backward: Array, tow
 
 @_fused
 def ring_multipliers(
-    volume: Any, down: Any, up: Any, forward: Any, scale: Any, backward: Any, toward: Any, origin: Any
+    volume: Any,
+    sums: Any,
+    down: Any,
+    up: Any,
+    forward: Any,
+    scale: Any,
+    backward: Any,
+    toward: Any,
+    origin: Any,
 ) -> None:
     """Eliminate along the middle axis of (outer, along, inner)."""
     outer, count, inner = volume.shape
     last = count - 1
     for o in range(outer):
-        carried, closing = volume[o, 0].copy(), volume[o, last].copy()
+        carried, closing = sums[o, 0].copy(), sums[o, last].copy()
         to, back = up[o, last].copy(), down[o, last].copy()
         forward[o, 0] = 0.0
         for i in range(last):
@@ -88,7 +96,7 @@ def ring_multipliers(
                     backward[o, i, k] = up[o, i, k] / p
                     toward[o, i, k] = to[k] / p * (size / volume[o, last, k])
                     origin[o, i, k] = back[k] / p
-                    carried[k] = volume[o, i + 1, k] + up[o, i, k] * part
+                    carried[k] = sums[o, i + 1, k] + up[o, i, k] * part
                     to[k] = up[o, i, k] * (to[k] / p)
                     back[k] = back[k] * (down[o, i, k] / p)
                 else:  # its neighbour ahead is the last cell

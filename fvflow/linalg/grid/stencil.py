@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import Kernel, kernel, parallel_for
-from fvflow.linalg.matrix import FaceMatrix
-from fvflow.mesh import Array
+from fvflow.linalg.matrix import FaceMatrix, inner
+from fvflow.mesh import Array, Index
+from fvflow.mesh.arrays import freeze_index
 
 
 class Stencil:
@@ -22,28 +23,51 @@ class Stencil:
         self._volume, self._dimension = matrix.volume, len(matrix.shape)
         full = replace(matrix, shape=self._shape)
         self._faces = [part for _, down, up in full.along() for part in (down, up)]
+        self._sums, self._leak, self._leak_along = matrix.column_sums, matrix.leak, matrix.leak_along
 
     def apply(self, density: Array, out: Array) -> Array:
-        """out = rho + |K|^-1 div F(rho) (cell,), the same flux on both sides of a face."""
-        return self._run(apply_rows, density, self._volume, out)
+        """out = rho + |K|^-1 (div F(rho) + leak rho) (cell,), the same flux on both sides of a face."""
+        self._run(apply_rows, density, self._volume, out)
+        if self._leak is not None:
+            leaky = self._leaky
+            out[leaky] += self._leak[leaky] / self._volume[leaky] * density[leaky]
+        return out
 
     def jacobi(self, density: Array, right: Array, out: Array) -> Array:
         """A Jacobi sweep D^-1(b + (D - M) rho) (cell,), D the diagonal, b = |K| right; it only adds if b, rho >= 0."""
-        return self._run(jacobi_rows, density, self._volume, right, out)
+        return self._run(jacobi_rows, density, self._volume, self._sums, right, out)
 
     def residual_after_sweeps(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
         """out = r - |K|^-1 M S r (cell,), from the results u_x, u_y, ..., S r of the sweeps of S; returns its 1-norm.
 
-            r - |K|^-1 M S r = |K|^-1 sum_a div F_a(u_a - S r),
+            r - |K|^-1 M S r = |K|^-1 sum_a A_a (u_a - S r),   A_a u = div F_a(u) + leak_a u,
 
-        since the sweep along a started from u_a + |K|^-1 div F_a(u_a); the last axis contributes nothing. S r is added
+        since the sweep along a started from u_a + |K|^-1 A_a u_a; the last axis contributes nothing. S r is added
         to the density, or replaces it if that is `fresh`. `out` may be the memory of u_x.
         """
+        leaking = self._leaking(swept)
         layers, second = self._planes[0], swept[max(len(swept) - 2, 0)]
         views = [part.reshape(self._planes) for part in (swept[0], second, swept[-1], out, density)]
         norms = np.empty(layers)
         parallel_for(partial(residual_planes, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
-        return float(norms.sum())
+        if leaking is None:
+            return float(norms.sum())
+        out[self._leaky] += leaking / self._volume[self._leaky]
+        return inner(self._volume, np.abs(out))
+
+    @cached_property
+    def _leaky(self) -> Index:
+        """The cells that leak."""
+        assert self._leak is not None
+        return freeze_index(np.flatnonzero(self._leak))
+
+    def _leaking(self, swept: list[Array]) -> Array | None:
+        """sum_a leak_a (u_a - S r) of the cells that leak (leaky,); None if none does."""
+        if self._leak_along is None:
+            return None
+        end, cells = swept[-1][self._leaky], self._leaky
+        parts = zip(self._leak_along[:-1], swept[:-1], strict=True)
+        return np.asarray(sum((leak[cells] * (u[cells] - end) for leak, u in parts), np.zeros(len(cells))))
 
     @cached_property
     def _planes(self) -> tuple[int, int, int]:
@@ -162,7 +186,19 @@ def residual_planes(
 
 @kernel()
 def jacobi_rows(
-    x: Any, volume: Any, b: Any, out: Any, dx: Any, ux: Any, dy: Any, uy: Any, dz: Any, uz: Any, begin: Any, end: Any
+    x: Any,
+    volume: Any,
+    sums: Any,
+    b: Any,
+    out: Any,
+    dx: Any,
+    ux: Any,
+    dy: Any,
+    uy: Any,
+    dz: Any,
+    uz: Any,
+    begin: Any,
+    end: Any,
 ) -> None:
     """A Jacobi sweep on the rows begin to end, counted with y fastest."""
     layers, rows, count = x.shape
@@ -171,7 +207,7 @@ def jacobi_rows(
         z, y = row // rows, row % rows
         for k in range(count):
             out[z, y, k] = volume[z, y, k] * b[z, y, k]
-            total[k] = volume[z, y, k]
+            total[k] = sums[z, y, k]
         for k in range(count - 1):
             out[z, y, k] += ux[z, y, k] * x[z, y, k + 1]
             total[k] += dx[z, y, k]

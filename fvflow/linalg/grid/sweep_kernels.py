@@ -23,11 +23,11 @@ _fused = kernel(fastmath={"contract"})  # the only difference here, 2 x - rho, h
 
 
 @_fused
-def multipliers(volume: Any, down: Any, up: Any, forward: Any, scale: Any, backward: Any) -> None:
-    """Eliminate along the middle axis of (outer, along, inner)."""
+def multipliers(volume: Any, sums: Any, down: Any, up: Any, forward: Any, scale: Any, backward: Any) -> None:
+    """Eliminate along the middle axis of (outer, along, inner); the sums of the columns are beside the volumes."""
     outer, count, inner = volume.shape
     for o in range(outer):
-        carried = volume[o, 0].copy()
+        carried = sums[o, 0].copy()
         forward[o, 0] = 0.0
         for i in range(count - 1):
             for k in range(inner):
@@ -35,7 +35,7 @@ def multipliers(volume: Any, down: Any, up: Any, forward: Any, scale: Any, backw
                 forward[o, i + 1, k] = down[o, i, k] / p * (volume[o, i, k] / volume[o, i + 1, k])
                 scale[o, i, k] = volume[o, i, k] / p
                 backward[o, i, k] = up[o, i, k] / p
-                carried[k] = volume[o, i + 1, k] + up[o, i, k] * (carried[k] / p)
+                carried[k] = sums[o, i + 1, k] + up[o, i, k] * (carried[k] / p)
         for k in range(inner):
             scale[o, count - 1, k] = volume[o, count - 1, k] / carried[k]
         backward[o, count - 1] = 0.0
