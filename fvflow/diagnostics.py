@@ -69,14 +69,12 @@ ERRORS = {  # of runs with a closed form: its `figures`
 W2_ERRORS = ("w2_error", "w2_solver_error")  # figures of a geodesic against its closed form
 
 
-def of_openings(openings: Openings | None) -> dict[str, OutputVariable]:
-    """What is stored of a problem with openings."""
-    if openings is None:
-        return {}
-    variables = {
-        "dissipation": OutputVariable((), "rate of energy decrease but for that of the mass which leaves"),
-        "survival": OutputVariable((), "part of the initial mass that has not been absorbed"),
-    }
+def of_openings(openings: Openings, has_energy: bool) -> dict[str, OutputVariable]:
+    """What is stored of a problem with openings, and with an energy or without."""
+    variables = {"survival": OutputVariable((), "part of the initial mass that has not been absorbed")}
+    if has_energy:
+        text = "rate of energy decrease but for that of the mass which leaves"
+        variables["dissipation"] = OutputVariable((), text)
     for name in openings.names:
         variables[f"absorbed_{name}"] = OutputVariable((), f"mass absorbed by {name} so far")
         variables[f"outflow_{name}"] = OutputVariable((), f"mass absorbed by {name} per unit time")

@@ -142,8 +142,7 @@ def _union(members: tuple[Any, ...]) -> Any:
         others = tuple(member for member in members if member not in kinds)
         return _union((*others, reduce(operator.or_, kinds)))
     given = [member for member in members if member is not type(None)]
-    rest = [_converted(member) for member in given]
-    is_model = [_all_kinds(member) for member in given]
+    rest, is_model = list(map(_converted, given)), list(map(_all_kinds, given))
     shapes = ["<mapping>" if mapping else _shape(part) for part, mapping in zip(rest, is_model, strict=True)]
     if sum(is_model) == 1 and len(rest) == len(set(shapes)) > 1:  # a scalar, a list or a mapping, at most one of each
         known = frozenset(shapes)

@@ -140,8 +140,8 @@ class Simulation:
         if self.flow.energy_each_step:
             diagnostics |= STEPS
         cell_fields, openings = self.flow.fields(self.mesh), self.problem.openings
-        diagnostics |= of_openings(openings)
         if openings is not None:
+            diagnostics |= of_openings(openings, has_energy="energy" in diagnostics)
             cell_fields |= self.flow.opening_fields(openings)
         diagnostics |= self.flow.scalars()
         if self.observables is not None:
