@@ -361,7 +361,7 @@ def test_no_closed_form_is_taken_for_one_with_openings():
         "times: {end: 0.1, step: 0.01}"
     )
     with pytest.raises(
-        CaseError, match="heat-box was derived for .*linear diffusion, and this case has walls or cells"
+        CaseError, match=r"heat-box was derived for .*linear diffusion, and this case has walls or cells"
     ):
         Case.parse(text).prepare()
     Case.parse(text).replace({"walls": {"left": "no-flux"}}).prepare()
