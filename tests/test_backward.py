@@ -14,6 +14,8 @@ STEPPERS = {
     "split-euler": "{kind: split-euler}",
     "split-crank-nicolson": "{kind: split-crank-nicolson}",
     "richardson": "{kind: split-crank-nicolson, richardson: true}",
+    "uniformisation": "{kind: uniformisation}",
+    "chebyshev": "{kind: chebyshev}",
 }
 LINE = "{kind: graded, lower: [-2], upper: [2], cells: [50], ratio: [3]}"
 PLANE = "{kind: graded, lower: [-2, -1], upper: [1, 2], cells: [14, 17], ratio: [0.4, 2]}"
@@ -48,6 +50,9 @@ def case(mesh, stepper, more="", final="sin(3*x) - 0.2"):
     if mesh in JOINED:  # what is the same at both ends
         potential = ["sin(pi*x/2)", "sin(2*pi*x/3) + cos(2*pi*(x + y)/3)"][axes - 1]
         velocity = [["sin(t)"], ["-cos(t)", "1 + t"]][axes - 1]
+    if stepper in (STEPPERS["uniformisation"], STEPPERS["chebyshev"]):  # for steady drifts
+        velocity = [part.replace("t", "0.7") for part in velocity]
+        velocity = [part.replace("sin(0.7)", "0.6").replace("cos(0.7)", "0.8") for part in velocity]
     return Case.parse(
         TEXT.format(mesh=mesh, final=final, potential=potential, velocity=velocity, stepper=stepper, more=more)
     )
@@ -66,8 +71,15 @@ def test_the_pairing_is_the_same_after_every_step(mesh, stepper):
     assert abs(found.pairing[0]) > 1e-3
 
 
-@pytest.mark.parametrize("stepper", ["implicit-euler", "crank-nicolson", "tr-bdf2"])
-@pytest.mark.parametrize("mesh", [LINE, PLANE, TRIANGLES], ids=["line", "plane", "triangles"])
+@pytest.mark.parametrize(
+    ("mesh", "stepper"),
+    [
+        (mesh, stepper)
+        for mesh in (LINE, PLANE, CYLINDER, TRIANGLES)
+        for stepper in STEPPERS
+        if stepper != "chebyshev" and (mesh != TRIANGLES or "split" not in STEPPERS[stepper])
+    ],
+)
 def test_absorbing_walls_and_cells_keep_the_pairing(mesh, stepper):
     more = "walls: {left: absorbing, right: {kind: partial, rate: 2}}\nabsorbing: {where: x**2 < 0.09}"
     found = fvflow.duality(case(mesh, STEPPERS[stepper], more))
@@ -143,7 +155,6 @@ def test_a_backward_run_goes_on_after_a_kill(tmp_path):
 
 BAD = [
     ("flow.stepper={kind: muscl}", "stepper muscl has no exact adjoint"),
-    ("flow.stepper={kind: chebyshev}", "stepper chebyshev has no exact adjoint"),
     ("flow.stepper={kind: tr-bdf2, solver: {kind: krylov}}", "solver krylov iterates and has no exact transpose"),
     ("times.step={initial: 0.1, tolerance: 1e-3}", "goes back over steps that are given"),
     ("flow.final=1/(x - x)", "has to be finite"),

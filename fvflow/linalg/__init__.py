@@ -10,7 +10,13 @@ from fvflow.linalg.factor_cache import FactorCache
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.markov.stationary import LARGEST_ELIMINATION
-from fvflow.linalg.markov.uniformization import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step
+from fvflow.linalg.markov.uniformization import (
+    RecurrenceStep,
+    chebyshev_growth_bound,
+    jump_rate,
+    mean_after_jump,
+    recurrence_step,
+)
 from fvflow.linalg.matrix import (
     FaceMatrix,
     Solution,
@@ -55,6 +61,7 @@ __all__ = [
     "factorise",
     "inner",
     "jump_rate",
+    "mean_after_jump",
     "recurrence_step",
     "rescale_to_mass",
     "resolve_solver",

@@ -92,8 +92,8 @@ class LinearStepperBase:
         It solves the step's transposed systems in reverse order. Raises CaseError if the method has none.
         """
         raise CaseError(
-            f"stepper {self.kind} has no exact adjoint; use implicit-euler, crank-nicolson, tr-bdf2, split-euler or "
-            "split-crank-nicolson"
+            f"stepper {self.kind} has no exact adjoint, as it is not linear in the density; use another one, such as "
+            "tr-bdf2 or split-crank-nicolson"
         )
 
     def for_adjoint(self, extent: Extent) -> Self:

@@ -12,18 +12,32 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import RecurrenceStep, chebyshev_growth_bound, jump_rate, recurrence_step, rescale_to_mass
-from fvflow.mesh import Array
+from fvflow.linalg import (
+    FaceMatrix,
+    RecurrenceStep,
+    chebyshev_growth_bound,
+    jump_rate,
+    mean_after_jump,
+    recurrence_step,
+    rescale_to_mass,
+)
+from fvflow.mesh import Array, Extent
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.absorption import Absorption
-from fvflow.steppers.base import LinearStepperBase, Step
-from fvflow.steppers.exponential_sums import chebyshev_sum, chebyshev_terms, poisson_products, poisson_sum
+from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
+from fvflow.steppers.exponential_sums import (
+    adjoint_poisson_sum,
+    chebyshev_sum,
+    chebyshev_terms,
+    poisson_products,
+    poisson_sum,
+)
 from fvflow.times import Times
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
@@ -31,6 +45,7 @@ _PartialSum = Callable[[RecurrenceStep, Array, float, float], tuple[Array, int]]
 _EPS = float(np.finfo(float).eps)
 _AT_GIBBS = 1e-13  # largest relative difference of a cell's mass from the Gibbs state that counts as round-off
 _MAX_Z = 1e10  # of a step
+_SHARP = 1e-15  # tolerance of a step whose adjoint is wanted too
 _MAX_PARTS = 16  # of a `chebyshev` step far from the Gibbs state: after each part the distance is evaluated again
 _MIN_PART_Z = 200.0  # of such a part: the evaluation costs more than it saves for shorter ones
 _MAX_EXPANSION_Z = 1e8  # of one Chebyshev sum: I_k(z) is accurate to 1e-11 up to here
@@ -41,24 +56,34 @@ class _Propagator:
 
     def __init__(self, problem: FokkerPlanck, tolerance: float) -> None:
         self.problem, self.tolerance = problem, tolerance
-        self.matrix = problem.matrix(0.0, 1.0) if problem.openings is None else problem.absorbing_chain(0.0)
+        self.matrix = _chain(problem)
         self.rate = jump_rate(self.matrix)
         self.recur: RecurrenceStep | None = recurrence_step(self.matrix, self.rate) if self.rate > 0 else None
 
     def __call__(self, masses: Array, mass: float, length: float) -> tuple[Array, int]:
         if self.recur is None:  # all rates are 0
             return masses, 0
-        z = self.rate * length
-        if z > _MAX_Z:
-            raise NumericsError(
-                f"a step of {length:.3g} is {z:.1e} jumps between cells long, {_MAX_Z:.0e} are allowed; use shorter "
-                "steps, implicit-euler, or flow stationary"
-            )
-        return self.propagate(self.recur, masses, mass, z)
+        return self.propagate(self.recur, masses, mass, _allowed(self.rate, length))
 
     def propagate(self, recur: RecurrenceStep, masses: Array, mass: float, z: float) -> tuple[Array, int]:
         """exp(-z (1 - P)) m for masses m (cell,) of this total, and the number of products: its Poisson sum."""
         return poisson_sum(recur, masses, z, self.tolerance)
+
+
+def _chain(problem: FokkerPlanck) -> FaceMatrix:
+    """|K| + A, with a cell for each group of openings."""
+    return problem.matrix(0.0, 1.0) if problem.openings is None else problem.absorbing_chain(0.0)
+
+
+def _allowed(rate: float, length: float) -> float:
+    """The jumps z in a step; raises NumericsError if they are too many."""
+    z = rate * length
+    if z > _MAX_Z:
+        raise NumericsError(
+            f"a step of {length:.3g} is {z:.1e} jumps between cells long, {_MAX_Z:.0e} are allowed; use shorter "
+            "steps, implicit-euler, or flow stationary"
+        )
+    return z
 
 
 def _conservative_step(problem: FokkerPlanck, propagator: _Propagator) -> Step:
@@ -88,6 +113,25 @@ class ExactInTime(LinearStepperBase):
     monotone = True
     work_grows_with_step = True
     requires_steady_drift = True
+
+    def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
+        """phi^n = exp(-dt L*) phi^{n+1} by a Poisson sum of means after so many jumps, to round-off."""
+        self.check(problem)
+        matrix, cells = _chain(problem), problem.mesh.cells
+        rate, absorbed = jump_rate(matrix), np.zeros(len(matrix.volume) - cells)
+        jump = mean_after_jump(matrix, rate)
+
+        def step(phi: Array, time: float, length: float) -> Array:
+            if rate == 0:
+                return phi
+            z = _allowed(rate, length)
+            return adjoint_poisson_sum(jump, np.append(phi, absorbed), z, _SHARP)[:cells]
+
+        return step
+
+    def for_adjoint(self, extent: Extent) -> Self:
+        """The method to round-off: what the tolerance leaves open would differ between the two directions."""
+        return replace(self, tolerance=_SHARP)  # type: ignore[type-var]
 
     def time_grid(self, times: Times) -> Times:
         """The longest possible steps if the case asks for error control, since there is no error to control."""

@@ -6,6 +6,7 @@ The coefficients are those of `fvflow.steppers.exponential`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -33,6 +34,24 @@ def poisson_sum(recur: RecurrenceStep, masses: Array, z: float, tolerance: float
             total += weights[max(k + 1 - first, 0) :].sum() * x
             return total, k
     return total, last
+
+
+def adjoint_poisson_sum(jump: Callable[[Array], Array], values: Array, z: float, tolerance: float) -> Array:
+    """sum_k Poisson_z(k) (P*)^k phi for a function phi (cell,), `jump` being phi -> P* phi, its mean after a jump.
+
+    Each mean lies between the least and the largest value, and so do all later ones: the sum ends early where they
+    cannot change it by more than the tolerance times the largest |phi|.
+    """
+    first, weights = poisson(z, tolerance)
+    last, size = first + len(weights) - 1, float(np.abs(values).max(initial=0.0))
+    total = weights[0] * values if first == 0 else np.zeros_like(values)
+    for k in range(1, last + 1):
+        before, values = values, jump(values)
+        if k >= first:
+            total += weights[k - first] * values
+        if float(np.abs(values - before).max(initial=0.0)) <= tolerance / (last - k + 1) * size:
+            return np.asarray(total + weights[max(k + 1 - first, 0) :].sum() * values)
+    return total
 
 
 def _is_stationary(x: Array, previous: Array, change: float, norm: float) -> bool:

@@ -81,6 +81,18 @@ def jumps(matrix: FaceMatrix, rate: float) -> tuple[Array, Array, Array]:
     return np.asarray(1.0 - leaving), down, up
 
 
+def mean_after_jump(matrix: FaceMatrix, rate: float) -> Callable[[Array], Array]:
+    """phi -> P* phi (cell,): the mean of phi after a jump from each cell, with the probabilities of `jumps`."""
+    from scipy.sparse import coo_array
+
+    cells = np.arange(len(matrix.volume), dtype=np.int32)
+    kept, down, up = jumps(matrix, rate)
+    rows = np.concatenate([cells, matrix.owner, matrix.neighbour])
+    columns = np.concatenate([cells, matrix.neighbour, matrix.owner])
+    table = coo_array((np.concatenate([kept, down, up]), (rows, columns)), shape=(len(cells), len(cells))).tocsr()
+    return lambda values: np.asarray(table @ values)
+
+
 def _rows(matrix: FaceMatrix, rate: float) -> tuple[Any, ...]:
     """P in compressed rows."""
     from scipy.sparse import coo_array
