@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,12 +23,14 @@ class Observables:
     parameters: Parameters
     _steady: dict[str, Array] = field(default_factory=dict, init=False, repr=False)
 
-    def variables(self) -> dict[str, OutputVariable]:
-        """The mean and the variance of each."""
+    def variables(self, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, OutputVariable]:
+        """The mean and the variance of each, and what `more` adds: names to texts with {0} for the function."""
         made = {}
         for name, function in self.functions.items():
             made[f"mean_{name}"] = OutputVariable((), f"mean of {function.text}")
             made[f"variance_{name}"] = OutputVariable((), f"variance of {function.text}")
+            for prefix, text in more.items():
+                made[f"{prefix}_{name}"] = OutputVariable((), text.format(function.text))
         return made
 
     def at(self, state: State) -> dict[str, float]:

@@ -198,6 +198,81 @@ observe: {x: x, right-side: x > 0, clock: t}
     assert ds["variance_x"].values == pytest.approx(ds.covariance.values[:, 0, 0], rel=1e-12)
 
 
+def assert_second_order(errors):
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (abs(orders - 2) < 0.15).all(), (errors, orders)
+
+
+def test_autocorrelation_times_of_an_ornstein_uhlenbeck_process():
+    """C(t) of x decays like exp(-k t), that of x^2 - <x^2> like exp(-2 k t)."""
+    errors = {"x": [], "square": []}
+    for cells in (50, 100, 200):
+        ds = Case.parse(f"""
+mesh: {{kind: box, lower: [-8], upper: [8], cells: [{cells}]}}
+flow: {{kind: stationary, epsilon: 0.5, potential: x**2}}
+observe: {{x: x, square: x**2, constant: 3}}
+""").run()
+        assert np.isnan(ds.autocorrelation_time_constant[0])
+        errors["x"].append(float(ds.autocorrelation_time_x[0]) - 0.5)
+        errors["square"].append(float(ds.autocorrelation_time_square[0]) - 0.25)
+    assert_second_order(errors["x"])
+    assert_second_order(errors["square"])
+
+
+def test_a_rotation_shortens_the_autocorrelation_time():
+    """C(t) of x is exp(-t) cos(w t): the time is 1/(1 + w^2)."""
+    errors = []
+    for cells in (16, 32, 64):
+        ds = Case.parse(f"""
+mesh: {{kind: box, lower: [-4, -4], upper: [4, 4], cells: [{cells}, {cells}]}}
+flow: {{kind: stationary, epsilon: 0.5, potential: 0.5*(x**2 + y**2), velocity: [-3*y, 3*x]}}
+observe: {{x: x}}
+""").run()
+        errors.append(float(ds.autocorrelation_time_x[0]) - 0.1)
+    assert abs(errors[-1]) < 1e-3
+    assert np.log2(errors[1] / errors[2]) > 1.8
+
+
+def test_the_autocorrelation_time_of_two_wells_is_that_of_the_slowest_mode():
+    """For f = sign(x) nearly all of the variance decays with the slowest mode, across a barrier of 30 epsilon."""
+    mesh = "mesh: {kind: box, lower: [-2], upper: [2], cells: [200]}\n"
+    drift = "epsilon: 0.00833, potential: (x**2 - 1)**2/4"
+    side = Case.parse(mesh + f"flow: {{kind: stationary, {drift}}}\nobserve: {{side: sign(x)}}").run()
+    gap = Case.parse(mesh + f"flow: {{kind: spectrum, count: 1, {drift}}}").run().attrs["spectral_gap"]
+    assert gap < 1e-13
+    assert float(side.autocorrelation_time_side[0]) * gap == pytest.approx(1.0, rel=1e-3)
+
+
+def test_covariances_along_the_paths_are_those_of_the_stationary_process():
+    """Cov(X_t, X_end) = eps/k exp(-k (end - t)) from the Gibbs state; the discrete process gives second order."""
+    errors = []
+    for cells in (50, 100, 200):
+        ds = Case.parse(f"""
+mesh: {{kind: box, lower: [-8], upper: [8], cells: [{cells}]}}
+flow: {{kind: backward, epsilon: 0.5, potential: 0.5*x**2, final: x, stepper: {{kind: tr-bdf2}}}}
+initial: {{kind: gibbs}}
+times: {{end: 1, step: {2 / cells}, save: 0.5}}
+observe: {{x: x}}
+""").run()
+        errors.append(float(abs(ds.covariance_x - 0.5 * np.exp(ds.time - 1)).max()))
+    assert_second_order(errors)
+
+
+def test_autocorrelation_times_need_one_part():
+    from fvflow.errors import NumericsError
+
+    text = """
+mesh: {kind: box, lower: [0, 0], upper: [2, 1], cells: [2, 1]}
+flow: {kind: stationary, epsilon: 1}
+observe: {x: x}
+"""
+    run = Case.parse(text).prepare()
+    parts = np.arange(2, dtype=np.int32)
+    object.__setattr__(run.problem.mesh, "components", parts)
+    with pytest.raises(NumericsError, match="the mesh has several parts"):
+        list(run.frames())
+
+
 @pytest.mark.parametrize(
     ("observe", "message"),
     [

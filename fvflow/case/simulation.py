@@ -90,6 +90,9 @@ class Simulation:
         diagnostics |= self.statistics.saved(state, diagnostics)
         if self.observables is not None:
             diagnostics |= self.observables.at(state)
+            for name in self.observables.functions if self.flow.correlations else ():
+                found = self.flow.correlated(self.problem, state, self.observables.values(name, state.time))
+                diagnostics |= {f"{prefix}_{name}": value for prefix, value in found.items()}
         scalars = self.flow.scalars()
         diagnostics |= {name: float(state.fields[name]) for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
@@ -145,7 +148,7 @@ class Simulation:
             cell_fields |= self.flow.opening_fields(openings)
         diagnostics |= self.flow.scalars()
         if self.observables is not None:
-            diagnostics |= self.observables.variables()
+            diagnostics |= self.observables.variables(self.flow.correlations)
         if self.reference is not None:
             diagnostics |= {name: ERRORS[name] for name in self.reference.figures}
         return Layout(

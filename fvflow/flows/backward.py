@@ -36,6 +36,16 @@ class BackwardFlow(FokkerPlanckFlow):
     needs_initial: ClassVar[bool] = False
     figures: ClassVar[Mapping[str, str]] = {"duality": ""}
 
+    correlations: ClassVar[Mapping[str, str]] = {
+        "covariance": "covariance of {0} at this time with the final values at the end, along the paths"
+    }
+
+    def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
+        """Cov(f(X_t), final(X_end)) for paths from the initial density; the autocorrelation if that is stationary."""
+        weight, phi = problem.mesh.volume * state.density, state.fields["phi"]
+        mean, expected = inner(weight, values) / state.remaining, inner(weight, phi) / state.remaining
+        return {"covariance": inner(weight, (values - mean) * (phi - expected)) / state.remaining}
+
     @property
     def drawn(self) -> tuple[str, ...]:
         """phi, which the equation is about."""

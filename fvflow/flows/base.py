@@ -16,7 +16,7 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.fluxes import FaceResolution
 from fvflow.march import Progress
-from fvflow.mesh import Extent, Mesh, Openings
+from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.time_error import TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
@@ -136,6 +136,13 @@ class BaseFlow:
 
     def face_fields(self) -> dict[str, OutputVariable]:
         """Face fields that are stored at each saved time."""
+        return {}
+
+    correlations: ClassVar[Mapping[str, str]] = {}
+    """What else is recorded of an observable, with {0} for its text: the names that `correlated` uses."""
+
+    def correlated(self, problem: Any, state: State, values: Array) -> Mapping[str, float]:
+        """The `correlations` in a state of an observable with these values (cell,)."""
         return {}
 
     def scalars(self) -> dict[str, OutputVariable]:

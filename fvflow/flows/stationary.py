@@ -15,6 +15,7 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters, SteadyDiffusion, SteadyFunction
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, FaceMatrix, Krylov
+from fvflow.linalg.markov.autocorrelation import autocorrelation_time
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.general_spectrum import GeneralModes, slowest_general_modes
 from fvflow.linalg.markov.spectrum import LARGEST_DENSE, Eigenmodes, slowest_modes
@@ -87,6 +88,22 @@ class StationaryFlow(SteadyFlow):
 
     kind: Literal["stationary"] = "stationary"
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
+    correlations: ClassVar[Mapping[str, str]] = {
+        "autocorrelation_time": "integrated autocorrelation time of {0} in the steady state"
+    }
+
+    def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
+        """int_0^inf C(t)/C(0) dt, C the autocovariance of f in the steady state: a mean of N values at times dt apart
+        has the variance of N dt/(2 time) independent ones. Raises NumericsError as `autocorrelation_time`.
+        """
+        mesh = problem.mesh
+        if mesh.dimension == 3 and mesh.cells > LARGEST_ELIMINATION:
+            raise NumericsError(
+                f"autocorrelation times need an elimination, in three dimensions of at most {LARGEST_ELIMINATION} "
+                "cells; leave out observe, or use a coarser mesh"
+            )
+        matrix, weight = problem.matrix(0.0, 1.0), mesh.volume * state.density
+        return {"autocorrelation_time": autocorrelation_time(matrix, weight, values, mesh.components)}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
