@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -59,20 +59,41 @@ KINDS = {
 }
 
 
-Start = Callable[[list[str], Path], int]
-"""(arguments of fvflow, folder) -> the number of a process that runs there and writes its messages to `messages`."""
+class Process(Protocol):
+    """A process under way."""
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    def wait(self) -> int:
+        """Its exit code once it has ended, negative for a signal."""
 
 
-def spawned(arguments: list[str], folder: Path) -> int:
+Start = Callable[[list[str], Path], Process]
+"""(arguments of fvflow, folder) -> a process that runs there and writes its messages to `messages`."""
+
+
+def spawned(arguments: list[str], folder: Path) -> Process:
     """A process of its own, as at the command line."""
     with open(folder / "messages", "w") as messages:
-        return subprocess.Popen([sys.executable, "-m", "fvflow", *arguments], cwd=folder, stderr=messages).pid
+        return subprocess.Popen([sys.executable, "-m", "fvflow", *arguments], cwd=folder, stderr=messages)
 
 
-def forked(arguments: list[str], folder: Path) -> int:
+class _Copy:
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._number, number)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._number, 0)[1])
+
+
+def forked(arguments: list[str], folder: Path) -> Process:
     """A copy of this process, which need not import anything: a hundred runs a minute."""
     if child := os.fork():
-        return child
+        return _Copy(child)
     code = 1
     try:
         os.chdir(folder)
@@ -87,11 +108,6 @@ def forked(arguments: list[str], folder: Path) -> int:
         os._exit(code)
 
 
-def _ended(process: int) -> int:
-    """The exit code of a process, negative for a signal, once it has ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
 @cache
 def straight(text: str, start: Start = spawned) -> tuple[Path, float]:
     """The result of the uninterrupted run of a case, and the seconds that it takes as a process."""
@@ -101,7 +117,7 @@ def straight(text: str, start: Start = spawned) -> tuple[Path, float]:
         fvflow.Case.parse(text).run()
     for _ in range(2):  # the first one may compile
         begun = time.perf_counter()
-        assert _ended(start(["run", "r.yaml", "-q"], folder)) == 0, (folder / "messages").read_text()
+        assert start(["run", "r.yaml", "-q"], folder).wait() == 0, (folder / "messages").read_text()
     return folder / "r.nc", time.perf_counter() - begun
 
 
@@ -122,11 +138,11 @@ def killed_and_resumed(
         if (part / "frames.log").exists() and (part / "header.nc").exists():
             with fvflow.read(part) as ds:  # whatever there is, is readable
                 np.isfinite(ds.rho.values).all()
-    if _ended(start(["resume", "r.yaml", "-q"], folder)):
+    if start(["resume", "r.yaml", "-q"], folder).wait():
         messages = (folder / "messages").read_text()
         if "is finished" not in messages and "nothing to resume" not in messages:
             return f"resume: {messages}"
-        if "nothing to resume" in messages and _ended(start(["run", "r.yaml", "-q"], folder)):
+        if "nothing to resume" in messages and start(["run", "r.yaml", "-q"], folder).wait():
             return f"run: {(folder / 'messages').read_text()}"
     return ", ".join(different(result, folder / "r.nc")) or "equal"
 
@@ -135,8 +151,8 @@ def _stopped(start: Start, verb: str, folder: Path, seconds: float, number: int)
     """Why a process that gets a signal after so many seconds did not end as it should; empty if it did."""
     process = start([verb, "r.yaml", "-q"], folder)
     time.sleep(seconds)
-    os.kill(process, number)
-    code, messages = _ended(process), (folder / "messages").read_text()
+    process.send_signal(number)
+    code, messages = process.wait(), (folder / "messages").read_text()
     fine = code in (0, -number, 128 + number) or any(word in messages for word in ("is finished", "nothing to resume"))
     return "" if fine else f"exit {code}: {messages}"
 

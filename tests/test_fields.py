@@ -206,7 +206,7 @@ DENSITIES = {
     FromFile: [FromFile("result.nc"), FromFile("result.nc", time=0.0, mass=2.0)],
     TableDensity: [
         TableDensity("table.npy", (-4.0, -4.0), (4.0, 4.0)),
-        TableDensity("table.npy", (-3.0, -5.0), (4.0, 4.0), None, "cubic", "nearest", "centre", 2.0),
+        TableDensity("table.npy", (-3.0, -5.0), (4.0, 4.0), None, "cubic", "nearest", "centre", 2.0, truncate=0.9),
     ],
     Samples: [Samples("samples.npy"), Samples("samples.npy", 0.5, 0.1, 2.0)],
 }

@@ -296,7 +296,8 @@ times: {end: 0.05, step: {initial: 1.0e-4, tolerance: 1.0e-7}}
     [
         ({"boundary": "{a: 1}"}, "unknown key; walls are closed unless"),
         ({"flow.boundary_conditions": "1"}, "unknown key; walls are closed unless"),
-        ({"periodic": "[x]"}, "unknown key; axes are periodic by `mesh: {kind: box, ..., periodic: \\[x\\]}`"),
+        ({"periodic": "[x]"}, r"unknown key; did you mean mesh\.periodic\?"),
+        ({"flow.periodic": "[x]"}, r"unknown key; axes are periodic by `mesh: \{kind: box, \.\.\., periodic: \[x\]\}`"),
         ({"flow.diffusivity": "1"}, "the coefficient of diffusion is the number `epsilon`"),
         ({"flow.source": "1"}, "unknown key; the mass is conserved"),
         ({"epsilon": "3"}, r"--set epsilon=3: unknown key; did you mean flow\.epsilon\?"),
