@@ -160,6 +160,7 @@ BAD = [
     ("flow.final=1/(x - x)", "has to be finite"),
     ("exact={kind: gaussian}", "flow backward has no closed form"),
     ("flow.final=null", "final"),
+    ("flow.final=x*t", "unknown name t"),
 ]
 
 
