@@ -195,7 +195,8 @@ def _require_apart(mesh: Mesh, ends: Openings, side: Index, walls: Iterable[str]
         touching += int((within[mesh.wall_contacts(mesh.named_walls[name])[1]] == other).sum())
     if touching:
         raise CaseError(
-            f"from and to touch on {touching} faces, where transitions take no time; leave cells between them"
+            f"from and to touch on {touching} face{'s' * (touching > 1)}, where transitions take no time; leave cells "
+            "between them"
         )
     for number, name in enumerate(("from", "to")):
         if not (side[ends.group] == number).any():
