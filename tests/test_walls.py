@@ -150,14 +150,13 @@ def test_openings_lie_on_their_faces():
 
 def test_the_rest_of_the_walls_goes_by_the_names_of_the_mesh():
     case = Case.parse(
-        "mesh: {kind: gmsh, file: cases/channel-obstacle.msh}\nflow: {kind: first-passage, epsilon: 1, velocity: [1, 0]}\n"
+        "mesh: {kind: gmsh, file: cases/channel-obstacle.msh}\n"
+        "flow: {kind: first-passage, epsilon: 1, velocity: [1, 0]}\n"
         "walls: {outlet: absorbing, rest: {kind: partial, rate: 1}}",
         overrides={"flow.target": {"wall": "outlet"}},
     )
     told = case.check()["walls"]
     assert [clause.split()[0] for clause in told.split("; ")] == ["outlet", "walls", "inlet", "obstacle"]
-    closed = case.replace({"walls": {"inlet": "absorbing"}, "flow.velocity": [0, 0.0]}).check()["walls"]
-    assert "elsewhere no flux" in closed
 
 
 def test_the_drift_is_judged_where_walls_are_closed():
@@ -167,4 +166,4 @@ def test_the_drift_is_judged_where_walls_are_closed():
 
 def test_a_wall_behind_absorbing_cells_has_no_openings():
     told = Case.parse(LINE).replace({"walls": {"right": "absorbing"}, "absorbing": {"where": "x > 0.8"}}).check()
-    assert told["walls"].startswith("right absorbs (nothing: all cells at it absorb); where absorbs (")
+    assert told["walls"].startswith("right is behind cells that absorb; where absorbs (")

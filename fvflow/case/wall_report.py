@@ -36,7 +36,7 @@ def _openings(openings: Openings) -> Iterator[str]:
         kappa = float(openings.permeability[here].min(initial=math.inf))
         does = "absorbs" if math.isinf(kappa) else f"lets kappa rho pass, kappa = {kappa:g}"
         parts = [_counted(count, what) for count, what in ((faces, "face"), (cells, "cell")) if count]
-        yield f"{name} {does} ({', '.join(parts) or 'nothing: all cells at it absorb'})"
+        yield f"{name} {does} ({', '.join(parts)})" if parts else f"{name} is behind cells that absorb"
 
 
 def _counted(count: int, what: str) -> str:

@@ -92,7 +92,9 @@ class BackwardFlow(FokkerPlanckFlow):
         forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
         saved = forward._values(problem, initial, times, progress)
         volume, pairings = problem.mesh.volume, []
-        for state in FokkerPlanckFlow.states(forward, problem, replace(initial, iterate=None), times, progress):
+        if initial.iterate is not None:
+            initial = replace(initial, iterate=None, iterations=0)
+        for state in FokkerPlanckFlow.states(forward, problem, initial, times, progress):
             if state.time not in saved:
                 yield state
                 continue
