@@ -152,7 +152,7 @@ def _unnamed(mesh: Mesh, taken: Iterable[str]) -> list[str]:
     for name in taken:
         free[mesh.named_walls[name]] = False
     names = []
-    for name, rows in mesh.named_walls.items():
+    for name, rows in {**mesh.boundaries, **mesh.named_walls}.items():  # names of the mesh before sides of its box
         if free[rows].all() and len(rows):
             names.append(name)
             free[rows] = False

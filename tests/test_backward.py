@@ -160,6 +160,7 @@ BAD = [
     ("flow.final=1/(x - x)", "has to be finite"),
     ("exact={kind: gaussian}", "flow backward has no closed form"),
     ("flow.final=null", "final"),
+    ("flow.final=x*t", "unknown name t"),
 ]
 
 
@@ -287,3 +288,19 @@ def test_bad_observables_are_refused(observe, message):
     with pytest.raises(CaseError) as caught:
         Case.parse(Case.read("cases/ou-1d.yaml").text, overrides={"observe": observe}).prepare()
     assert message in str(caught.value)
+
+
+def test_the_steps_back_are_no_iterations_of_the_first_frame_after_a_kill(tmp_path):
+    class Stop:
+        def step(self, state):
+            pass
+
+        def iteration(self, count, residual, iterate):
+            if count == 5:
+                raise KeyboardInterrupt
+
+    path = tmp_path / "part.nc"
+    with pytest.raises(KeyboardInterrupt):
+        case(PLANE, STEPPERS["tr-bdf2"], "output: {checkpoint: {steps: 2}}").write(path, Stop())
+    fvflow.resume(tmp_path / "part.parts")
+    assert (fvflow.read(path).iterations.values == 0).all()

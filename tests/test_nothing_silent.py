@@ -368,6 +368,16 @@ def test_every_flux_says_what_an_unresolved_drift_means_for_it(flux, peclet, tol
         assert simulation.figures()["numerical_diffusion"] == pytest.approx(simulation.statistics.resolution.diffusion)
 
 
+def test_a_drift_that_is_just_resolved_is_resolved():
+    told = Case.parse(TRAVELLING).replace({"flow.velocity": [0.1 * 20 * (1 + 1e-15)]}).check()["Peclet number"]
+    assert told == "at most 2 at t = 0 where there is mass (|v| d/epsilon over a face)"
+
+
+def test_a_stepper_that_the_flow_refuses_is_no_advice():
+    case = Case.parse(TRAVELLING).replace({"flow.velocity": [20], "flow.kind": "backward", "flow.final": "x"})
+    assert case.check()["Peclet number"].endswith("use cells 10 times as small")
+
+
 def test_a_mesh_that_nobody_can_make_is_no_advice():
     case = Case.parse(TRAVELLING).replace({"flow.epsilon": 1e-9})
     advice = case.check()["Peclet number"]

@@ -689,7 +689,7 @@ def test_check_says_what_is_joined():
         ({"mesh__periodic": ["y"]}, "there is no axis y in 1 dimension"),
         ({"mesh__periodic": ["w"]}, "mesh.periodic"),
         ({"mesh__cells": [2]}, "2 cells along x; a periodic axis needs at least 3"),
-        ({"walls": {"left": "absorbing"}}, "x is periodic: there is no wall left"),
+        ({"walls": {"left": "absorbing"}}, "axis x is periodic and has no wall named left"),
         ({"walls": {"rest": "absorbing"}}, "every axis is periodic, so that there are no walls"),
         (
             {"flow__potential": "x"},

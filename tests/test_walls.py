@@ -146,3 +146,24 @@ def test_openings_lie_on_their_faces():
     assert at == {(0.0, 0.5), (0.0, 1.5), (2.0, 0.5), (2.0, 1.5)}
     np.testing.assert_allclose(found.distance, 0.5)
     assert found.by_group(found.area).tolist() == [2.0, 2.0]
+
+
+def test_the_rest_of_the_walls_goes_by_the_names_of_the_mesh():
+    case = Case.parse(
+        "mesh: {kind: gmsh, file: cases/channel-obstacle.msh}\n"
+        "flow: {kind: first-passage, epsilon: 1, velocity: [1, 0]}\n"
+        "walls: {outlet: absorbing, rest: {kind: partial, rate: 1}}",
+        overrides={"flow.target": {"wall": "outlet"}},
+    )
+    told = case.check()["walls"]
+    assert [clause.split()[0] for clause in told.split("; ")] == ["outlet", "walls", "inlet", "obstacle"]
+
+
+def test_the_drift_is_judged_where_walls_are_closed():
+    told = Case.parse(LINE).replace({"walls": {"right": "absorbing"}, "flow.velocity": [1]}).check()["walls"]
+    assert told.endswith("elsewhere no flux; the drift does not point out there at t = 0")
+
+
+def test_a_wall_behind_absorbing_cells_has_no_openings():
+    told = Case.parse(LINE).replace({"walls": {"right": "absorbing"}, "absorbing": {"where": "x > 0.8"}}).check()
+    assert told["walls"].startswith("right is behind cells that absorb; where absorbs (")

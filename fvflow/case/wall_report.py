@@ -18,13 +18,13 @@ def about_walls(mesh: Mesh, openings: Openings | None, drift: BaseDrift, time: f
     if not len(mesh.wall_points) and openings is None:
         return "none: every axis is periodic"
     if openings is None:
-        return _closed(mesh, np.ones(len(mesh.wall_points), bool), drift, time)
+        return _closed(mesh, np.ones(len(mesh.wall_points), bool), drift, time, "out of the domain")
     closed = np.ones(len(mesh.wall_points), bool)
     for name in openings.names:
         closed[mesh.named_walls.get(name, [])] = False
     clauses = list(_openings(openings))
     if closed.any():
-        clauses.append(f"elsewhere {_closed(mesh, closed, drift, time)}")
+        clauses.append(f"elsewhere {_closed(mesh, closed, drift, time, 'out there')}")
     return "; ".join(clauses)
 
 
@@ -36,14 +36,14 @@ def _openings(openings: Openings) -> Iterator[str]:
         kappa = float(openings.permeability[here].min(initial=math.inf))
         does = "absorbs" if math.isinf(kappa) else f"lets kappa rho pass, kappa = {kappa:g}"
         parts = [_counted(count, what) for count, what in ((faces, "face"), (cells, "cell")) if count]
-        yield f"{name} {does} ({', '.join(parts)})"
+        yield f"{name} {does} ({', '.join(parts)})" if parts else f"{name} is behind cells that absorb"
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _closed(mesh: Mesh, faces: Any, drift: BaseDrift, time: float) -> str:
+def _closed(mesh: Mesh, faces: Any, drift: BaseDrift, time: float, beyond: str) -> str:
     """How hard the drift pushes against some of the wall faces (wall,), through which nothing passes."""
     if drift.absent or drift.regional:
         return "no flux"
@@ -55,5 +55,5 @@ def _closed(mesh: Mesh, faces: Any, drift: BaseDrift, time: float) -> str:
         return "no flux; the drift is not defined at the walls"
     out = float(((2 * near - far) * outward).sum(axis=1).max())  # from within, where the drift is defined
     if out <= 1e-4 * float(np.abs(near).max()):
-        return f"no flux; the drift does not point out of the domain at t = {time:g}"
+        return f"no flux; the drift does not point {beyond} at t = {time:g}"
     return f"no flux; the drift points out with up to {out:.3g} at t = {time:g} and mass will pile up there"

@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Drift, Function, Parameters, as_function, files_of
+from fvflow.fields import Drift, Parameters, SteadyFunction, as_function, files_of
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.linalg import inner
 from fvflow.march import Progress, given_steps
@@ -29,11 +29,12 @@ class BackwardFlow(FokkerPlanckFlow):
     `initial`. The notes, equations (30)-(38). Steps are those that are given; phi of all saved times is in memory.
     """
 
-    final: Function = field(kw_only=True)
+    final: SteadyFunction = field(kw_only=True)
     """phi at the end of the run, an expression in x, y, z or a table."""
     kind: Literal["backward"] = "backward"  # type: ignore[assignment]
 
     needs_initial: ClassVar[bool] = False
+    sharp_stepper: ClassVar[str] = ""
     figures: ClassVar[Mapping[str, str]] = {"duality": ""}
 
     correlations: ClassVar[Mapping[str, str]] = {
@@ -91,7 +92,9 @@ class BackwardFlow(FokkerPlanckFlow):
         forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
         saved = forward._values(problem, initial, times, progress)
         volume, pairings = problem.mesh.volume, []
-        for state in FokkerPlanckFlow.states(forward, problem, replace(initial, iterate=None), times, progress):
+        if initial.iterate is not None:
+            initial = replace(initial, iterate=None, iterations=0)
+        for state in FokkerPlanckFlow.states(forward, problem, initial, times, progress):
             if state.time not in saved:
                 yield state
                 continue

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fvflow.fluxes.resolution import RESOLVED, FaceResolution
+from fvflow.fluxes.resolution import RESOLVED, ROUND_OFF, FaceResolution
 from fvflow.mesh import Array
 
 _MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
@@ -110,7 +110,7 @@ class CellResolution:
                 np.maximum.at(found, side, values)
             return found
 
-        coarse = (peclet > RESOLVED).astype(float)
+        coarse = (peclet > RESOLVED * (1 + ROUND_OFF)).astype(float)
         return CellResolution(
             sums(seen.astype(float)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
         )

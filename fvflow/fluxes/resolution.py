@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 _FINEST = 100  # times smaller cells that are an advice
 LITTLE = 0.05  # numerical diffusion over eps of upwinding that is not worth a word
 RESOLVED = 2.0  # Peclet number of a face up to which the drift is resolved
+ROUND_OFF = 1e-9  # of a Peclet number
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class FaceResolution:
     @property
     def finer(self) -> str:
         """The mesh that resolves the drift, in words; empty if no mesh of a reasonable size does."""
-        ratio = math.ceil(self.peclet / RESOLVED * (1 - 1e-9))
+        ratio = math.ceil(self.peclet / RESOLVED * (1 - ROUND_OFF))
         return f"cells {ratio} times as small" if ratio <= _FINEST else ""
 
     def largest(self, other: FaceResolution) -> FaceResolution:

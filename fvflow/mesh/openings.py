@@ -149,7 +149,7 @@ def require_wall(mesh: Mesh, name: str) -> None:
     """Raise CaseError if the mesh has no wall of this name."""
     for axis in mesh.periodic:
         if name in SIDES[axis]:
-            raise CaseError(f"{'xyz'[axis]} is periodic: there is no wall {name}; leave out either")
+            raise CaseError(f"axis {'xyz'[axis]} is periodic and has no wall named {name}; leave out either")
     if name not in mesh.named_walls:
         raise CaseError(unknown_name("wall", name, mesh.named_walls))
 

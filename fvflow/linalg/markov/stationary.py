@@ -96,8 +96,9 @@ def _recurrent_cells(matrix: FaceMatrix, parts: Index) -> Any:
     final[label[start[label[start] != label[end]]]] = False
     if final.sum() > whole:
         raise NumericsError(
-            f"the drift is so steep that rates between cells underflow: {final.sum()} wells of {whole} connected parts "
-            "exchange no mass and the steady state is not unique; use a finer mesh or a larger epsilon"
+            f"the steady state is not unique: there are {final.sum()} sets of cells that no mass leaves. There is no "
+            "diffusion between them, or the drift is so steep that rates between cells underflow; use a finer mesh or "
+            "a larger epsilon"
         )
     return final[label]
 
