@@ -263,7 +263,7 @@ def test_adaptive_steps_keep_the_balance(kind):
     assert ds.attrs["mass_drift"] <= 1e-14
 
 
-@pytest.mark.parametrize("kind", ["implicit-euler", "crank-nicolson", "tr-bdf2"])
+@pytest.mark.parametrize("kind", ["implicit-euler", "crank-nicolson", "tr-bdf2", "split-euler"])
 def test_the_estimated_error_in_time_is_the_error(kind):
     """Against the same run without an error in time."""
     case = Case.parse(

@@ -153,6 +153,26 @@ def test_a_backward_run_goes_on_after_a_kill(tmp_path):
     assert all((a[name].values == b[name].values).all() for name in ("rho", "phi", "pairing"))
 
 
+def test_a_backward_run_does_not_go_on_to_another_end(tmp_path):
+    """phi of the frames that are there is that of the old end."""
+    path = tmp_path / "part.nc"
+    case(PLANE, STEPPERS["tr-bdf2"]).write(path)
+    with pytest.raises(CaseError, match=r"times\.end"):
+        fvflow.resume(path, until=2.0)
+
+
+def test_nothing_is_left_of_a_covariance_where_all_is_absorbed():
+    ds = Case.parse("""
+mesh: {kind: box, lower: [0], upper: [1], cells: [20]}
+flow: {kind: backward, final: x, epsilon: 1}
+walls: {rest: absorbing}
+times: {end: 2000, step: 10, save: 1000}
+observe: {x: x}
+""").run()
+    assert float(ds.survival[-1]) == 0.0
+    assert np.isnan(ds.covariance_x.values).tolist() == [False, False, True]
+
+
 BAD = [
     ("flow.stepper={kind: muscl}", "stepper muscl has no exact adjoint"),
     ("flow.stepper={kind: tr-bdf2, solver: {kind: krylov}}", "solver krylov iterates and has no exact transpose"),
@@ -160,6 +180,7 @@ BAD = [
     ("flow.final=1/(x - x)", "has to be finite"),
     ("exact={kind: gaussian}", "flow backward has no closed form"),
     ("flow.final=null", "final"),
+    ("flow.final=x*t", "unknown name t"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -10,7 +11,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
-from fvflow.fields import Drift, Function, Parameters, as_function, files_of
+from fvflow.fields import Drift, Parameters, SteadyFunction, as_function, files_of
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.linalg import inner
 from fvflow.march import Progress, given_steps
@@ -29,11 +30,12 @@ class BackwardFlow(FokkerPlanckFlow):
     `initial`. The notes, equations (30)-(38). Steps are those that are given; phi of all saved times is in memory.
     """
 
-    final: Function = field(kw_only=True)
+    final: SteadyFunction = field(kw_only=True)
     """phi at the end of the run, an expression in x, y, z or a table."""
     kind: Literal["backward"] = "backward"  # type: ignore[assignment]
 
     needs_initial: ClassVar[bool] = False
+    looks_ahead: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = {"duality": ""}
 
     correlations: ClassVar[Mapping[str, str]] = {
@@ -41,8 +43,13 @@ class BackwardFlow(FokkerPlanckFlow):
     }
 
     def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
-        """Cov(f(X_t), final(X_end)) for paths from the initial density; the autocorrelation if that is stationary."""
+        """Cov(f(X_t), final(X_end)) of the paths that are left at t, nan if none is.
+
+        The final value of those that are absorbed later is 0.
+        """
         weight, phi = problem.mesh.volume * state.density, state.fields["phi"]
+        if not state.remaining:
+            return {"covariance": math.nan}
         mean, expected = inner(weight, values) / state.remaining, inner(weight, phi) / state.remaining
         return {"covariance": inner(weight, (values - mean) * (phi - expected)) / state.remaining}
 

@@ -29,6 +29,8 @@ class BaseFlow:
     kind: str
     steps_in_time: ClassVar[bool] = True
     """Whether each state follows from the one before, so that a run can go on from any of them."""
+    looks_ahead: ClassVar[bool] = False
+    """Whether what is stored at a time depends on later times, so that a run cannot go on to another end."""
     needs_initial: ClassVar[bool] = True
     """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
     energy_each_step: ClassVar[bool] = False
