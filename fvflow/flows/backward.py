@@ -36,6 +36,7 @@ class BackwardFlow(FokkerPlanckFlow):
 
     needs_initial: ClassVar[bool] = False
     looks_ahead: ClassVar[bool] = True
+    passes: ClassVar[int] = 2
     figures: ClassVar[Mapping[str, str]] = {"duality": ""}
 
     correlations: ClassVar[Mapping[str, str]] = {

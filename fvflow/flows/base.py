@@ -45,6 +45,8 @@ class BaseFlow:
     """Whether there has to be a way out for mass, for which the flow has the key `target`."""
     stores_fluxes: ClassVar[bool] = False
     """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
+    passes: ClassVar[int] = 1
+    """How often a run goes over its steps."""
     can_be_timed: ClassVar[bool] = False
     """Whether the run time can be estimated from a few steps, on its own mesh or on a coarser one."""
     judged_at_every_time: ClassVar[bool] = False
