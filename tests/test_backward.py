@@ -151,6 +151,7 @@ def test_a_backward_run_goes_on_after_a_kill(tmp_path):
     fvflow.resume(part)
     a, b = read(whole), read(part)
     assert all((a[name].values == b[name].values).all() for name in ("rho", "phi", "pairing"))
+    assert a.attrs["duality"] == b.attrs["duality"] > 0
 
 
 def test_a_backward_run_does_not_go_on_to_another_end(tmp_path):

@@ -132,7 +132,7 @@ def restored(tree: Tree, mesh: Mesh) -> State:
     memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
     if missing := {item.name for item in fields(State)} - {*given, *_LEFT_OUT}:
         raise KeyError(", ".join(sorted(missing)))
-    for name in ("density", "potential", "previous", "absorption"):
+    for name in ("density", "potential", "previous", "absorption", "tally"):
         if given[name] is not None and getattr(given[name], "dtype", None) != np.float64:
             raise ValueError(f"{name} is no array of numbers")
     if given["density"].shape != (mesh.cells,):

@@ -98,17 +98,18 @@ class BackwardFlow(FokkerPlanckFlow):
         """Every state of the forward run, with phi at the saved times."""
         forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
         saved = forward._values(problem, initial, times, progress)
-        volume, pairings = problem.mesh.volume, []
+        volume, tally = problem.mesh.volume, initial.tally
         for state in FokkerPlanckFlow.states(forward, problem, replace(initial, iterate=None), times, progress):
             if state.time not in saved:
-                yield state
+                yield replace(state, tally=tally)
                 continue
             phi = saved[state.time]
             pairing, size = inner(volume * state.density, phi), inner(volume * state.density, np.abs(phi))
-            pairings.append((pairing, size))
+            lowest, highest, first = (pairing, pairing, size) if tally is None else tally
+            tally = np.array([min(lowest, pairing), max(highest, pairing), first])
             fields = {"phi": phi, "pairing": np.asarray(pairing)}
             last = state.time == times.stop
-            yield replace(state, fields=fields, figures={"duality": _change(pairings)} if last else {})
+            yield replace(state, fields=fields, figures={"duality": _change(*tally)} if last else {}, tally=tally)
 
     def _values(
         self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None
@@ -147,8 +148,6 @@ class BackwardFlow(FokkerPlanckFlow):
         return super().describe(extent)
 
 
-def _change(pairings: list[tuple[float, float]]) -> float:
+def _change(lowest: float, highest: float, size: float) -> float:
     """The largest difference between two pairings, relative to the size (pairing of rho and |phi|) of the first."""
-    values = [value for value, _ in pairings]
-    size = pairings[0][1]
-    return (max(values) - min(values)) / size if size > 0 else max(values) - min(values)
+    return float((highest - lowest) / size if size > 0 else highest - lowest)
