@@ -194,6 +194,18 @@ def test_bad_backward_cases_are_refused(change, message):
     assert message in str(caught.value)
 
 
+def test_chebyshev_goes_back_with_monotone_fluxes_only():
+    """Beyond the Peclet number of a centred flux the Poisson sum of its adjoint reached 1e270."""
+    text = """
+mesh: {kind: box, lower: [0], upper: [1], cells: [100], periodic: [x]}
+flow: {kind: backward, final: x > 0.3, epsilon: EPS, velocity: [5], flux: {kind: centred}, stepper: {kind: chebyshev}}
+times: {end: 0.01, step: 0.01}
+"""
+    with pytest.raises(CaseError, match="monotone flux only"):
+        Case.parse(text.replace("EPS", "1.0e-4")).prepare()
+    assert Case.parse(text.replace("EPS", "0.1")).run().attrs["duality"] <= 1e-14
+
+
 def test_duality_is_for_backward_flows():
     with pytest.raises(CaseError, match="duality is for flow backward"):
         fvflow.duality(Case.read("cases/ou-1d.yaml"))
