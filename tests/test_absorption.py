@@ -277,6 +277,19 @@ def test_the_estimated_error_in_time_is_the_error(kind):
     assert ds.attrs["time_error"] == pytest.approx(off, rel=0.1)
 
 
+def test_a_wall_that_is_not_resolved_is_not_monotone():
+    """A centred flux from a wall where diffusion is next to none lets mass in: all faces between cells are resolved."""
+    text = (
+        "mesh: {kind: box, lower: [0], upper: [1], cells: [40]}\n"
+        "flow: {kind: fokker-planck, diffusion: {value: 'where(x < 0.01, 1.0e-6, 0.1)', convention: isothermal}, "
+        "velocity: [1], flux: {kind: centred}, stepper: {kind: KIND}}\n"
+        "initial: {kind: uniform}\nwalls: {left: absorbing}\ntimes: {end: 0.1, step: 0.01}"
+    )
+    assert Case.parse(text.replace("KIND", "implicit-euler")).prepare().positivity().startswith("not guaranteed")
+    with pytest.raises(CaseError, match="monotone"):
+        Case.parse(text.replace("KIND", "uniformisation")).prepare()
+
+
 def test_monotone_steps_towards_a_wall_do_not_count_as_ringing():
     """A uniform density gets slopes at absorbing walls; beyond them it is 0, so that its variation does not grow."""
     text = (
