@@ -464,7 +464,11 @@ def test_reports_mention_no_time_steps():
         ({"kind": "stationary", "epsilon": 1e-3, "potential": "x**2", "flux": {"kind": "centred"}}, {}, "not monotone"),
         ({"kind": "spectrum", "epsilon": 1, "count": 64}, {}, "has 63 modes that decay"),
         ({"kind": "spectrum", "epsilon": 1, "count": 0}, {}, "expected a number >= 1"),
-        ({"kind": "fokker-planck", "epsilon": 1}, {"checks": {"residual": 1}}, "checks.residual: is for flows stationary, spectrum"),
+        (
+            {"kind": "fokker-planck", "epsilon": 1},
+            {"checks": {"residual": 1}},
+            "checks.residual: is for flows stationary, spectrum",
+        ),
         ({"kind": "stationary", "epsilon": 1}, {"checks": {"gap_error": 1}}, "is for flow spectrum"),
     ],
 )
