@@ -280,7 +280,7 @@ class RunStatistics:
             figures["time_error"] = self.time_error.largest
         if self.resolution is not None and self.resolution.noticeable:
             figures |= {"peclet": self.resolution.peclet, "peclet_share": self.resolution.share}
-            figures["numerical_diffusion"] = self.resolution.diffusion
+            figures["numerical_diffusion"] = max(self.resolution.diffusion, self.resolution.bare)
         if self.may_ring:
             figures["variation_growth"] = self.variation_growth
         if self.damped:

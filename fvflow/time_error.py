@@ -17,6 +17,7 @@ from fvflow.problems import State
 from fvflow.steppers import Step
 
 _STEPS, _FEWEST = 20, 10  # between two estimates by halved steps, and before the last one
+_KEPT = ("time", "density", "mass", "absorption")  # of a state: what a step of these methods starts from
 
 
 @dataclass
@@ -48,13 +49,13 @@ class TimeErrorMonitor:
 
     def to_tree(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        states = [[state.time, state.density, state.mass] for state in self._states]
+        states = [{name: getattr(state, name) for name in _KEPT} for state in self._states]
         return {"largest": self.largest, "powers": self._powers, "states": states}
 
     def restore(self, tree: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.largest, self._powers = tree["largest"], tree["powers"]
-        self._states.extend(State(*values) for values in tree["states"])
+        self._states.extend(State(**values) for values in tree["states"])
 
     def saved(self) -> None:
         """Estimate the error at the time of the last state, which is saved."""
@@ -154,7 +155,7 @@ class HalvedStepMonitor(TimeErrorMonitor):
             return np.nan
         before, last = self._states
         length = last.time - before.time
-        step, halves = self.start(), State(before.time, before.density, before.mass)
+        step, halves = self.start(), State(**{name: getattr(before, name) for name in _KEPT})
         try:
             for _ in range(2):
                 halves = step(halves, 0.5 * length)

@@ -263,7 +263,7 @@ def test_adaptive_steps_keep_the_balance(kind):
     assert ds.attrs["mass_drift"] <= 1e-14
 
 
-@pytest.mark.parametrize("kind", ["implicit-euler", "crank-nicolson", "tr-bdf2"])
+@pytest.mark.parametrize("kind", ["implicit-euler", "crank-nicolson", "tr-bdf2", "split-euler"])
 def test_the_estimated_error_in_time_is_the_error(kind):
     """Against the same run without an error in time."""
     case = Case.parse(
@@ -275,6 +275,19 @@ def test_the_estimated_error_in_time_is_the_error(kind):
     ds, exact = case.run(), case.replace({"flow.stepper": {"kind": "uniformisation"}}).run()
     off = float(np.abs(ds.rho[-1] - exact.rho[-1]).sum()) / 50
     assert ds.attrs["time_error"] == pytest.approx(off, rel=0.1)
+
+
+def test_a_wall_that_would_let_mass_in_is_refused():
+    """A centred flux from a wall where diffusion is next to none lets mass in: all faces between cells are resolved."""
+    text = (
+        "mesh: {kind: box, lower: [0], upper: [1], cells: [40]}\n"
+        "flow: {kind: fokker-planck, diffusion: {value: 'where(x < 0.01, 1.0e-6, 0.1)', convention: isothermal}, "
+        "velocity: [1], flux: {kind: centred}, stepper: {kind: KIND}}\n"
+        "initial: {kind: uniform}\nwalls: {left: absorbing}\ntimes: {end: 0.1, step: 0.01}"
+    )
+    for kind in ("implicit-euler", "uniformisation"):
+        with pytest.raises(CaseError, match="flux centred is not monotone at an opening"):
+            Case.parse(text.replace("KIND", kind)).prepare()
 
 
 def test_monotone_steps_towards_a_wall_do_not_count_as_ringing():

@@ -151,6 +151,27 @@ def test_a_backward_run_goes_on_after_a_kill(tmp_path):
     fvflow.resume(part)
     a, b = read(whole), read(part)
     assert all((a[name].values == b[name].values).all() for name in ("rho", "phi", "pairing"))
+    assert a.attrs["duality"] == b.attrs["duality"] > 0
+
+
+def test_a_backward_run_does_not_go_on_to_another_end(tmp_path):
+    """phi of the frames that are there is that of the old end."""
+    path = tmp_path / "part.nc"
+    case(PLANE, STEPPERS["tr-bdf2"]).write(path)
+    with pytest.raises(CaseError, match=r"times\.end"):
+        fvflow.resume(path, until=2.0)
+
+
+def test_nothing_is_left_of_a_covariance_where_all_is_absorbed():
+    ds = Case.parse("""
+mesh: {kind: box, lower: [0], upper: [1], cells: [20]}
+flow: {kind: backward, final: x, epsilon: 1}
+walls: {rest: absorbing}
+times: {end: 2000, step: 10, save: 1000}
+observe: {x: x}
+""").run()
+    assert float(ds.survival[-1]) == 0.0
+    assert np.isnan(ds.covariance_x.values).tolist() == [False, False, True]
 
 
 BAD = [
@@ -171,6 +192,18 @@ def test_bad_backward_cases_are_refused(change, message):
     with pytest.raises(CaseError) as caught:
         Case.parse(text, overrides={path: value}).prepare()
     assert message in str(caught.value)
+
+
+def test_chebyshev_goes_back_with_monotone_fluxes_only():
+    """Beyond the Peclet number of a centred flux the Poisson sum of its adjoint reached 1e270."""
+    text = """
+mesh: {kind: box, lower: [0], upper: [1], cells: [100], periodic: [x]}
+flow: {kind: backward, final: x > 0.3, epsilon: EPS, velocity: [5], flux: {kind: centred}, stepper: {kind: chebyshev}}
+times: {end: 0.01, step: 0.01}
+"""
+    with pytest.raises(CaseError, match="monotone flux only"):
+        Case.parse(text.replace("EPS", "1.0e-4")).prepare()
+    assert Case.parse(text.replace("EPS", "0.1")).run().attrs["duality"] <= 1e-14
 
 
 def test_duality_is_for_backward_flows():

@@ -382,3 +382,22 @@ def test_where_diffusion_is_uniform_the_convention_does_not_matter(convention):
     diffusion = {"value": "2 + t", "convention": convention, "temperature": 0.5}
     ds = run(flow=flow(diffusion=diffusion, potential=V), initial={"kind": "gibbs"}, exact={"kind": "gibbs"})
     assert float(ds.error_l1[-1]) <= 1e-13
+
+
+def test_upwinding_along_axes_without_diffusion_is_told():
+    """Transport along x by its velocity y; the variance of x at equilibrium grows by what upwinding adds."""
+    text = """
+mesh: {kind: box, lower: [-4, -4], upper: [4, 4], cells: [20, 20]}
+flow: {kind: fokker-planck, diffusion: {value: [0, 0.5]}, velocity: [y, -x - y]}
+initial: {kind: gaussian, mean: [1, 0], covariance: [[0.5, 0], [0, 0.5]]}
+times: {end: 8, step: 0.05}
+"""
+    run = Case.parse(text).run()
+    added = float(run.covariance[-1, 0, 0]) - 0.5
+    assert added > 0.1
+    assert "faces without diffusion are taken upwind, of first order" in run.attrs["remarks"]
+    assert "use stepper muscl or smaller cells" in run.attrs["remarks"]
+    assert run.attrs["numerical_diffusion"] == pytest.approx(0.2 * 0.6 / 0.5, rel=0.5)  # h <|y|>/2 over D
+    sharp = Case.parse(text, overrides={"flow.stepper": "{kind: muscl}"}).run()
+    assert "upwind" not in sharp.attrs["remarks"]
+    assert abs(float(sharp.covariance[-1, 0, 0]) - 0.5) < 0.3 * added

@@ -356,6 +356,15 @@ def test_the_matrix_of_a_jump(mesh):
     np.testing.assert_allclose(taken(times, x, 2.0, 1.0), 2 * dense @ x - x[::-1], rtol=1e-12, atol=1e-14)
 
 
+def test_two_ways_to_the_same_end_add_up():
+    """A cell between two that absorb as one: by diagonals as by rows, columns of P add up to 1."""
+    volume, ends = np.array([1.0, 1.0]), (np.array([0, 0], np.int32), np.array([1, 1], np.int32))
+    matrix = FaceMatrix(volume, *ends, np.array([0.25, 0.5]), np.zeros(2))
+    masses, total = np.array([1.0, 0.0]), np.zeros(2)
+    recurrence_step(matrix, 1.0)(masses, np.zeros(2), 1.0, 0.0, 1.0, total)
+    assert total.tolist() == [0.25, 0.75]
+
+
 @pytest.mark.parametrize("mesh", ["line", "box", "graded", "cube"])
 def test_diagonals_and_rows_give_the_same_bits(mesh, monkeypatch):
 

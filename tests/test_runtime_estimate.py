@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fvflow.case import runtime_estimate
+from fvflow.case import Case, runtime_estimate
 from fvflow.case.report import runtime
 from fvflow.case.runtime_estimate import duration
 from fvflow.errors import NumericsError
@@ -94,6 +94,17 @@ def test_the_time_of_making_ready_is_told_once(monkeypatch):
     sentence = estimate(ou(1, 10_000))
     assert sentence == "about 0.25 s, from one step"
     assert max(clock.sizes) == 10_000
+
+
+def test_a_backward_run_goes_over_its_steps_twice(monkeypatch):
+    """A step back takes no time of this clock; what it takes is told all the same."""
+    case = Case.parse("""
+mesh: {kind: box, lower: [0], upper: [1], cells: [1000]}
+flow: {kind: backward, final: x, epsilon: 1}
+times: {end: 1, step: 0.01}
+""")
+    Clock(monkeypatch, 1e-4, 1.0)
+    assert seconds(estimate(case)) == pytest.approx(20, rel=0.03)
 
 
 def test_one_step_beyond_the_budget_is_not_taken(monkeypatch):

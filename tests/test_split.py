@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fvflow import jit
+from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel
@@ -353,3 +354,15 @@ def test_what_is_estimated_grows_with_what_is_stored():
     sizes = [solver.memory(extent) for solver in (LocallyOneDimensional(), Krylov(), Direct())]
     assert sizes == sorted(sizes)
     assert SplitSweeps(problem((64, 64)).matrix(0.0, 0.1)).nbytes <= 0.15 * LocallyOneDimensional().memory(extent) / 64
+
+
+def test_the_positive_step_is_that_at_the_start_of_the_run():
+    """Not that at t = 0, where this drift is not defined."""
+    case = Case.parse("""
+mesh: {kind: box, lower: [0], upper: [1], cells: [40]}
+flow: {kind: fokker-planck, epsilon: 1, potential: x/t, stepper: {kind: split-crank-nicolson}}
+initial: {kind: uniform}
+times: {start: 1, end: 1.1, step: 0.001}
+""")
+    problem = case.prepare().problem
+    assert case.flow.stepper.positive_step(problem) == pytest.approx(4.0 / problem.max_outflow_rate(1.0))

@@ -464,7 +464,11 @@ def test_reports_mention_no_time_steps():
         ({"kind": "stationary", "epsilon": 1e-3, "potential": "x**2", "flux": {"kind": "centred"}}, {}, "not monotone"),
         ({"kind": "spectrum", "epsilon": 1, "count": 64}, {}, "has 63 modes that decay"),
         ({"kind": "spectrum", "epsilon": 1, "count": 0}, {}, "expected a number >= 1"),
-        ({"kind": "fokker-planck", "epsilon": 1}, {"checks": {"residual": 1}}, "is for flows stationary, spectrum"),
+        (
+            {"kind": "fokker-planck", "epsilon": 1},
+            {"checks": {"residual": 1}},
+            "checks.residual: is for flows stationary, spectrum",
+        ),
         ({"kind": "stationary", "epsilon": 1}, {"checks": {"gap_error": 1}}, "is for flow spectrum"),
     ],
 )
@@ -507,3 +511,23 @@ def test_cells_that_mass_leaves_for_good_are_empty_in_the_end(seed):
     assert (found.density[~transient] > 0).all()
     assert matrix.volume @ found.density == pytest.approx(1.0, rel=1e-13)
     assert found.residual <= 1e-13
+
+
+def test_diffusion_out_of_balance_is_told_and_needs_memory():
+    """By axes, or with a drift that is not proportional to it, it need not be in detailed balance."""
+
+    def prepared(diffusion, rest=""):
+        box = "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [80, 80]}\n"
+        case = Case.parse(f"{box}flow: {{kind: spectrum, diffusion: {{{diffusion}}}{rest}}}")
+        extent = case.flow.graph_extent(case.prepare().mesh.extent)
+        return case.flow.memory(extent), "out of balance" in case.flow.describe(extent)
+
+    least, told = prepared("value: 1 + x, convention: ito")
+    assert not told
+    for same in (
+        ("value: [1 + x*y, 1], convention: isothermal",),
+        ("value: 1 + x, temperature: 1, convention: ito", ", potential: y"),
+    ):
+        assert prepared(*same) == (least, False)
+    for other in (("value: [1 + x*y, 1], convention: ito",), ("value: 1 + x, convention: ito", ", potential: y")):
+        assert prepared(*other) == (2 * least - 8 * 6400 * 72, True)

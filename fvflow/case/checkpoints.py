@@ -20,7 +20,8 @@ from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from fvflow.version import __version__
 
-_FREE = ("title", "output", "times.end", "times.save")  # what a run that goes on may change
+_FREE = ("title", "output")  # what a run that goes on may change
+_LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
 _LEFT_OUT = ("fields", "figures", "memory")  # of a state: stored with its frame, or converted
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
@@ -131,7 +132,7 @@ def restored(tree: Tree, mesh: Mesh) -> State:
     memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
     if missing := {item.name for item in fields(State)} - {*given, *_LEFT_OUT}:
         raise KeyError(", ".join(sorted(missing)))
-    for name in ("density", "potential", "previous", "absorption"):
+    for name in ("density", "potential", "previous", "absorption", "tally"):
         if given[name] is not None and getattr(given[name], "dtype", None) != np.float64:
             raise ValueError(f"{name} is no array of numbers")
     if given["density"].shape != (mesh.cells,):
@@ -141,23 +142,27 @@ def restored(tree: Tree, mesh: Mesh) -> State:
     return State(**given, memory=memory)
 
 
-def require_same_run(tree: Tree, values: Mapping[str, Any]) -> None:
-    """Raise CaseError or OutputError if a case, given by `by_content`, or fvflow are not those of a checkpoint."""
+def require_same_run(tree: Tree, values: Mapping[str, Any], looks_ahead: bool) -> None:
+    """Raise CaseError or OutputError if a case, given by `by_content`, or fvflow are not those of a checkpoint.
+
+    `looks_ahead` is that of its flow.
+    """
     if tree.get("format") != FORMAT or tree.get("version") != __version__:
         raise OutputError(
             f"the checkpoint is of fvflow {tree.get('version')}, this is {__version__}: a run goes on with the version "
             "that began it; install that one, or start a new run with initial: {kind: file}"
         )
+    allowed = _FREE if looks_ahead else _FREE + _LATER
     changed = [
         f"{path}: {_told(old)} was, {_told(new)} is"
         for path, old, new in _differences(tree.get("values"), values)
-        if not any(path == free or path.startswith(f"{free}.") for free in _FREE)
+        if not any(path == free or path.startswith(f"{free}.") for free in allowed)
     ]
     if changed:
         raise CaseError(
             "this is not the case that the run began with, so that it cannot go on: "
             + "; ".join(changed)
-            + f". Change them back (only {', '.join(_FREE)} may differ), or start a new run"
+            + f". Change them back (only {', '.join(allowed)} may differ), or start a new run"
         )
 
 

@@ -76,7 +76,7 @@ def continuation(
 def _require_goes_on(case: Case, found: Resumable) -> None:
     """Raise CaseError or OutputError if the run is of another case, finished, or beyond its end."""
     result = found.path
-    require_same_run(found.checkpoint, by_content(case.values, case.files))
+    require_same_run(found.checkpoint, by_content(case.values, case.files), case.flow.looks_ahead)
     reached, end = _reached(result, found.checkpoint), case.schedule.stop
     if reached > end:
         raise CaseError(f"{result}: the run is at t = {reached:g} already, beyond {end:g}; give a later end by --until")

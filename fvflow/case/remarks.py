@@ -40,6 +40,8 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
     if resolution is not None and max(resolution.share, resolution.diffusion) > _LARGE_SHARE:
         sentence = flow.unresolved(resolution)
         yield from [f"the Peclet number |v| d/epsilon was {sentence}"] if sentence else []
+    if resolution is not None and resolution.upwinded:
+        yield f"{resolution.upwinded}; use {flow.without_diffusion}"
     infinite = statistics.minimum < 0 and statistics.last.get("energy") == math.inf
     if infinite or statistics.minimum < -_NEGATIVE * statistics.mean_density:
         yield (

@@ -152,7 +152,8 @@ class RuntimeEstimate:
         source = "" if last.cells == whole else f" on a mesh of {last.cells} cells"
         if self.adaptive:
             return self._adaptive_sentence(last, step, source)
-        total = self.cold + scale * max(last.first - last.step, 0.0) + self.times.steps * step
+        steps = self.simulation.flow.passes * self.times.steps
+        total = self.cold + scale * max(last.first - last.step, 0.0) + steps * step
         part = "" if self.longer == 1 else f" of 1/{self.longer:.0f} the length"
         return f"about {duration(total)}, from one step{part}{source}"
 

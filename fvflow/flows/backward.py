@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -35,6 +36,8 @@ class BackwardFlow(FokkerPlanckFlow):
 
     needs_initial: ClassVar[bool] = False
     sharp_stepper: ClassVar[str] = ""
+    looks_ahead: ClassVar[bool] = True
+    passes: ClassVar[int] = 2
     figures: ClassVar[Mapping[str, str]] = {"duality": ""}
 
     correlations: ClassVar[Mapping[str, str]] = {
@@ -42,8 +45,13 @@ class BackwardFlow(FokkerPlanckFlow):
     }
 
     def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
-        """Cov(f(X_t), final(X_end)) for paths from the initial density; the autocorrelation if that is stationary."""
+        """Cov(f(X_t), final(X_end)) of the paths that are left at t, nan if none is.
+
+        The final value of those that are absorbed later is 0.
+        """
         weight, phi = problem.mesh.volume * state.density, state.fields["phi"]
+        if not state.remaining:
+            return {"covariance": math.nan}
         mean, expected = inner(weight, values) / state.remaining, inner(weight, phi) / state.remaining
         return {"covariance": inner(weight, (values - mean) * (phi - expected)) / state.remaining}
 
@@ -91,19 +99,20 @@ class BackwardFlow(FokkerPlanckFlow):
         """Every state of the forward run, with phi at the saved times."""
         forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
         saved = forward._values(problem, initial, times, progress)
-        volume, pairings = problem.mesh.volume, []
+        volume, tally = problem.mesh.volume, initial.tally
         if initial.iterate is not None:
             initial = replace(initial, iterate=None, iterations=0)
         for state in FokkerPlanckFlow.states(forward, problem, initial, times, progress):
             if state.time not in saved:
-                yield state
+                yield replace(state, tally=tally)
                 continue
             phi = saved[state.time]
             pairing, size = inner(volume * state.density, phi), inner(volume * state.density, np.abs(phi))
-            pairings.append((pairing, size))
+            lowest, highest, first = (pairing, pairing, size) if tally is None else tally
+            tally = np.array([min(lowest, pairing), max(highest, pairing), first])
             fields = {"phi": phi, "pairing": np.asarray(pairing)}
             last = state.time == times.stop
-            yield replace(state, fields=fields, figures={"duality": _change(pairings)} if last else {})
+            yield replace(state, fields=fields, figures={"duality": _change(*tally)} if last else {}, tally=tally)
 
     def _values(
         self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None
@@ -142,8 +151,6 @@ class BackwardFlow(FokkerPlanckFlow):
         return super().describe(extent)
 
 
-def _change(pairings: list[tuple[float, float]]) -> float:
+def _change(lowest: float, highest: float, size: float) -> float:
     """The largest difference between two pairings, relative to the size (pairing of rho and |phi|) of the first."""
-    values = [value for value, _ in pairings]
-    size = pairings[0][1]
-    return (max(values) - min(values)) / size if size > 0 else max(values) - min(values)
+    return float((highest - lowest) / size if size > 0 else highest - lowest)

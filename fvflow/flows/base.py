@@ -29,6 +29,8 @@ class BaseFlow:
     kind: str
     steps_in_time: ClassVar[bool] = True
     """Whether each state follows from the one before, so that a run can go on from any of them."""
+    looks_ahead: ClassVar[bool] = False
+    """Whether what is stored at a time depends on later times, so that a run cannot go on to another end."""
     needs_initial: ClassVar[bool] = True
     """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
     energy_each_step: ClassVar[bool] = False
@@ -43,6 +45,8 @@ class BaseFlow:
     """Whether there has to be a way out for mass, for which the flow has the key `target`."""
     stores_fluxes: ClassVar[bool] = False
     """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
+    passes: ClassVar[int] = 1
+    """How often a run goes over its steps."""
     can_be_timed: ClassVar[bool] = False
     """Whether the run time can be estimated from a few steps, on its own mesh or on a coarser one."""
     judged_at_every_time: ClassVar[bool] = False
@@ -160,6 +164,11 @@ class BaseFlow:
     def resolution(self, problem: Any, state: State) -> FaceResolution | None:
         """How well the cells resolve the drift where the mass is; None if there is nothing to tell."""
         return None
+
+    @property
+    def without_diffusion(self) -> str:
+        """What helps where upwinding adds diffusion to faces that have none."""
+        return "smaller cells"
 
     def unresolved(self, resolution: FaceResolution) -> str:
         """What it means that the cells do not resolve the drift, and what helps; empty if they do."""

@@ -69,7 +69,11 @@ class FokkerPlanckFlow(LinearFlow):
             )
         problem = replace(problem, openings=openings)
         try:
-            problem.leaks(problem.start)
+            if (problem.leaks(problem.start) < 0).any():
+                raise CaseError(
+                    f"flux {self.flux.kind} is not monotone at an opening, so that mass would come in through it; use "
+                    "flux scharfetter-gummel"
+                )
         except NumericsError as error:
             raise CaseError(str(error)) from None
         self.stepper.check(problem)

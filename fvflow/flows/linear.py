@@ -142,6 +142,11 @@ class LinearFlow(BaseFlow):
         """The equation with two-point fluxes."""
         return FokkerPlanck(mesh, drift, self.factor, self.flux)
 
+    @property
+    def without_diffusion(self) -> str:
+        """The stepper that adds none, if the flow has one, or smaller cells."""
+        return " or ".join(filter(None, (self.sharp_stepper, "smaller cells")))
+
     def unresolved(self, resolution: FaceResolution) -> str:
         """As the flux says."""
         return self.flux.unresolved(resolution, "" if self.full else self.sharp_stepper)

@@ -45,9 +45,13 @@ class SteadyFlow(LinearFlow):
     needs_initial: ClassVar[bool] = False
 
     @property
-    def _gradient(self) -> bool:
-        """Whether the drift is that of a potential alone."""
-        return self.velocity is None and self.stream is None and self.tilt is None
+    def _in_balance(self) -> bool:
+        """Whether the rates are known to be in detailed balance on every mesh."""
+        if not self.flux.keeps_gibbs or any(part is not None for part in (self.velocity, self.stream, self.tilt)):
+            return False
+        if (varying := self.varying) is None:
+            return True
+        return (varying.scalar or varying.power == 0) and (self.potential is None or varying.temperature is not None)
 
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form, unless that is a stationary state."""
@@ -128,7 +132,7 @@ class StationaryFlow(SteadyFlow):
         many as in a factorisation.
         """
         base = Krylov().memory(extent)
-        if self._gradient or extent.dimension == 1:
+        if self._in_balance or extent.dimension == 1:
             return base
         if extent.dimension == 3 and extent.cells > LARGEST_ELIMINATION:
             return base + 1200 * extent.cells
@@ -219,13 +223,13 @@ class SpectrumFlow(SteadyFlow):
         """A phrase that describes the scheme."""
         solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
         solver = "a dense eigensolver" if extent.cells <= LARGEST_DENSE else solver
-        other = "" if self._gradient else ", out of balance by shift-invert Arnoldi"
+        other = "" if self._in_balance else ", out of balance by shift-invert Arnoldi"
         return f"{self.count} modes of the symmetrised generator by {solver}{other}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes: mesh, matrix, factors, and three blocks of vectors."""
-        solver = Direct() if _direct(extent) or not self._gradient else Krylov()
-        return (1 if self._gradient else 2) * solver.memory(extent) + 8 * extent.cells * (40 + 8 * self.count)
+        solver = Direct() if _direct(extent) or not self._in_balance else Krylov()
+        return (1 if self._in_balance else 2) * solver.memory(extent) + 8 * extent.cells * (40 + 8 * self.count)
 
 
 def _direct(extent: Extent) -> bool:

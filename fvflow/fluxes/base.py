@@ -88,15 +88,23 @@ class CellResolution:
     """Numerical diffusion over eps, summed over the faces (cell,)."""
     largest_diffusion: Array
     """Largest numerical diffusion over eps (cell,)."""
+    bare: Array
+    """Number of the faces with eps = 0, which do not count above (cell,)."""
+    bare_diffusion: Array
+    """Numerical diffusion |v| d/2 of those over the largest eps of all faces, summed (cell,)."""
 
     @staticmethod
-    def of(graph: Any, flux: FluxKind, down: Array, up: Array, conductance: Array) -> CellResolution:
-        """From the coefficients T B(-w), T B(w) and T eps of each face (face,) of a graph.
+    def of(
+        graph: Any, flux: FluxKind, down: Array, up: Array, conductance: Array, eps: Array | float
+    ) -> CellResolution:
+        """From the coefficients T B(-w), T B(w), T and eps of each face (face,) of a graph, eps > 0 on some.
 
-        Numerical diffusion is the mean of the first two less eps. Faces with eps = 0 do not count.
+        Numerical diffusion is the mean of the first two over T less eps.
         """
-        seen = conductance > 0
-        scale = np.where(seen, conductance, 1.0)
+        scale = conductance * eps
+        seen, largest_eps = scale > 0, float(np.max(eps, initial=0.0))
+        bare = np.where(seen, 0.0, (down + up) / (2.0 * conductance * (largest_eps or 1.0)))
+        scale = np.where(seen, scale, 1.0)
         peclet = np.where(seen, flux.peclet((down - up) / scale), 0.0)
         diffusion = np.where(seen, (down + up) / (2.0 * scale) - 1.0, 0.0)
         sides, cells = (graph.owner, graph.neighbour), len(graph.volume)
@@ -112,7 +120,13 @@ class CellResolution:
 
         coarse = (peclet > RESOLVED * (1 + ROUND_OFF)).astype(float)
         return CellResolution(
-            sums(seen.astype(float)), sums(coarse), largest(peclet), sums(diffusion), largest(diffusion)
+            sums(seen.astype(float)),
+            sums(coarse),
+            largest(peclet),
+            sums(diffusion),
+            largest(diffusion),
+            sums((~seen).astype(float)),
+            sums(bare),
         )
 
     def seen_by(self, mass: Array) -> FaceResolution:
@@ -123,10 +137,12 @@ class CellResolution:
         weights = float((self.faces * mass).sum())
         if weights <= 0:
             return FaceResolution(0.0, 0.0, 0.0, 0.0)
+        without = float((self.bare * mass).sum())
         total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self.faces.sum()
         return FaceResolution(
             float(self.peclet.max(where=present, initial=0.0)),
             float((self.coarse * mass).sum()) / total,
             float((self.diffusion * mass).sum()) / total,
             float(self.largest_diffusion.max(where=present, initial=0.0)),
+            float((self.bare_diffusion * mass).sum()) / without if without > 0 else 0.0,
         )

@@ -23,6 +23,8 @@ class FaceResolution:
     """Mean numerical diffusion over eps, with the same weights."""
     largest_diffusion: float
     """Largest numerical diffusion over eps of a face with mass."""
+    bare: float = 0.0
+    """Mean numerical diffusion |v| d/2 of the faces without diffusion over the largest eps, with the same weights."""
 
     @property
     def faces(self) -> str:
@@ -47,4 +49,14 @@ class FaceResolution:
     @property
     def noticeable(self) -> bool:
         """Whether it lowers the order or adds diffusion that is worth a word."""
-        return self.share > 0 or self.diffusion > LITTLE
+        return self.share > 0 or max(self.diffusion, self.bare) > LITTLE
+
+    @property
+    def upwinded(self) -> str:
+        """What is added along axes without diffusion; empty if that is not worth a word."""
+        if self.bare <= LITTLE:
+            return ""
+        return (
+            "faces without diffusion are taken upwind, of first order, which adds a diffusion |v| d/2 there, "
+            f"{self.bare:.3g} times the largest D on average"
+        )

@@ -52,7 +52,7 @@ class Auto(LinearSolver):
         if extent.cells <= _largest_direct(extent, steady):
             return f"up to {_largest_direct(extent, steady)} cells the factors are small and accurate in every tail"
         if extent.cells <= _largest_direct(extent):
-            return "the drift depends on time, so factors would serve one step only"
+            return "the matrix depends on time, so factors would serve one step only"
         if extent.dimension == 2 and not extent.grid:
             return "the factors of a 2D mesh serve every step"
         return (

@@ -126,7 +126,7 @@ class FokkerPlanck:
 
         def compute(at: float) -> CellResolution:
             eps = self.epsilon if self.diffusivity is None else self.on_links(at)[1]
-            return CellResolution.of(self.graph, self.flux_kind, *self.coefficients(at), self.conductance * eps)
+            return CellResolution.of(self.graph, self.flux_kind, *self.coefficients(at), self.conductance, eps)
 
         return _cached(self._cache, "resolution", self._drift_time(time), compute)
 
@@ -204,7 +204,8 @@ class FokkerPlanck:
         if self.flux_kind.monotone or not self.steady:
             return self.flux_kind.monotone
         down, up = self.coefficients(self.start)
-        return bool((down >= 0).all() and (up >= 0).all())
+        leaving = np.zeros(0) if self.openings is None else self.leaks(self.start)
+        return bool((down >= 0).all() and (up >= 0).all() and (leaving >= 0).all())
 
     def numerical_diffusion(self) -> float | None:
         """Largest numerical diffusion |v| d/2 of upwinding at the start where epsilon is 0; None if it is nowhere."""

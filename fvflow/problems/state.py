@@ -79,6 +79,8 @@ class State:
     reduced: int = 0
     """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
 
+    tally: Array | None = None
+    """What a flow has found of the run up to here, for a figure of the whole run; None if it needs nothing."""
     iterate: Mapping[str, Any] | None = None
     """What a solver that does not advance in time goes on from, in the midst of its iteration; else None."""
 

@@ -17,7 +17,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from annotated_types import Ge, Le
 
-from fvflow.errors import NumericsError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.linalg import (
     FaceMatrix,
     RecurrenceStep,
@@ -115,8 +115,16 @@ class ExactInTime(LinearStepperBase):
     requires_steady_drift = True
 
     def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
-        """phi^n = exp(-dt L*) phi^{n+1} by a Poisson sum of means after so many jumps, to round-off."""
+        """phi^n = exp(-dt L*) phi^{n+1} by a Poisson sum of means after so many jumps, to round-off.
+
+        Raises CaseError also for a flux that is not monotone, with which these are no means, and may grow without end.
+        """
         self.check(problem)
+        if not problem.monotone:
+            raise CaseError(
+                f"stepper {self.kind} has an exact adjoint for a monotone flux only; {problem.flux_kind.kind} is not "
+                "monotone where the Peclet number is above 2; use flux scharfetter-gummel or stepper tr-bdf2"
+            )
         matrix, cells = _chain(problem), problem.mesh.cells
         rate, absorbed = jump_rate(matrix), np.zeros(len(matrix.volume) - cells)
         jump = mean_after_jump(matrix, rate)

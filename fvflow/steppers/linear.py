@@ -44,7 +44,7 @@ def _inverse(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[Solve]:
 
 
 def _transposed(problem: FokkerPlanck, solver: LinearSolver) -> Inverse[TransposedSolve]:
-    return Inverse(problem, resolve_solver(solver, problem.mesh.extent, problem.drift.steady).prepare_transpose)
+    return Inverse(problem, resolve_solver(solver, problem.extent, problem.steady).prepare_transpose)
 
 
 def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:

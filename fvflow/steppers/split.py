@@ -106,7 +106,7 @@ class SplitCrankNicolson(LinearStepperBase):
         """4/max_K (A_KK/|K|) along any axis at the start; 0 with `richardson` or a flux that is not monotone."""
         if self.richardson or not problem.monotone:
             return 0.0
-        return 4.0 / max(*problem.matrix(0.0, 1.0).rates(), math.ulp(0.0))
+        return 4.0 / max(*problem.matrix(problem.start, 1.0).rates(), math.ulp(0.0))
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; raises CaseError if the mesh is not a grid."""

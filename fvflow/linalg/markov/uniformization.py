@@ -114,8 +114,8 @@ def _diagonals(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]
     band = np.zeros((len(offset), len(kept)))
     band[len(ahead)] = kept
     place = np.searchsorted(ahead, matrix.neighbour - matrix.owner)
-    band[len(ahead) + 1 + place, matrix.owner] = up
-    band[len(ahead) - 1 - place, matrix.neighbour] = down
+    np.add.at(band, (len(ahead) + 1 + place, matrix.owner), up)  # two openings of a cell may lead to the same end
+    np.add.at(band, (len(ahead) - 1 - place, matrix.neighbour), down)
     return offset, band
 
 
