@@ -524,6 +524,23 @@ def test_an_interrupted_resume_does_not_replace_the_result_of_another_run(tmp_pa
     assert (tmp_path / "r.nc").read_bytes() != before
 
 
+def test_a_signal_after_the_last_frame_finds_the_run_finished(tmp_path):
+    """Its result is that of the uninterrupted run, checks included."""
+    small().write(tmp_path / "whole.nc")
+    end = float(small().times.end)
+
+    def interrupt(state):
+        if state.time == end:
+            raise Interrupted
+
+    with pytest.raises(Interrupted) as caught:
+        small().write(tmp_path / "r.nc", interrupt)
+    assert caught.value.__notes__ == [f"the run had come to its end: its result is in {tmp_path / 'r.nc'}"]
+    assert different(tmp_path / "whole.nc", tmp_path / "r.nc") == []
+    with pytest.raises(OutputError, match="the run is finished"):
+        fvflow.resume(tmp_path / "r.nc")
+
+
 @pytest.mark.parametrize("moved", [False, True])
 def test_files_of_the_case_are_told_apart_by_their_contents(moved, tmp_path, monkeypatch):
     (tmp_path / "sub").mkdir()

@@ -69,6 +69,12 @@ class Recording:
             return None
         return snapshot(*reached, statistics, {**self.identity, "history": writer.history, "run": writer.run})
 
+    @property
+    def _ended(self) -> bool:
+        """Whether the last state has been reached and its frame written."""
+        reached = self.simulation.reached
+        return reached is not None and reached[0].iterate is None and reached[0].time == self.simulation.times.stop
+
     def _keep(self, writer: dataset.Writer, error: BaseException) -> None:
         """Keep the last state and, if a signal asked to stop, complete the result by the frames so far."""
         tree = self._snapshot(writer)
@@ -78,11 +84,15 @@ class Recording:
             writer.checkpoint(tree, place(tree))
             if isinstance(error, Exception):
                 return
-            closing = {name: value for name, value in self.closing().items() if name != "checks_missed"}
+            ended, closing = self._ended, dict(self.closing())
+            if not ended:
+                del closing["checks_missed"]
             if writer.interrupted(closing, self.simulation.statistics.solved, tree, self._remove_description):
                 self._describe(writer)
                 error.add_note(
-                    f"the frames so far are in {self.path}, up to t = {writer.times[-1]:g}; "
+                    f"the run had come to its end: its result is in {self.path}"
+                    if ended
+                    else f"the frames so far are in {self.path}, up to t = {writer.times[-1]:g}; "
                     f"fvflow resume {self.path} goes on {place(tree)}"
                 )
         except OutputError as failure:
