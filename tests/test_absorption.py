@@ -397,7 +397,6 @@ times: {end: 0.1, step: 0.001, save: 0.05}
 
 
 def test_walls_of_a_mesh_are_named_by_its_physical_groups():
-    pytest.importorskip("gmsh")
     text = TRIANGLES
     ds = Case.parse(text).replace({"walls": {"inlet": "absorbing", "outlet_1": "absorbing"}}).run()
     k = np.arange(1, 400, 2)[:, None]

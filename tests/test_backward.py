@@ -206,6 +206,17 @@ times: {end: 0.01, step: 0.01}
     assert Case.parse(text.replace("EPS", "0.1")).run().attrs["duality"] <= 1e-14
 
 
+def test_duality_starts_at_the_clock_of_a_file(tmp_path):
+    """As the run does, if the drift depends on t."""
+    mesh = "mesh: {kind: box, lower: [-3], upper: [3], cells: [20]}\n"
+    first = "flow: {kind: fokker-planck, epsilon: 0.5, potential: 0.5*x**2}\ninitial: {kind: uniform}\n"
+    Case.parse(mesh + first + "times: {end: 1, step: 0.1}").write(tmp_path / "first.nc")
+    flow = "flow: {kind: backward, epsilon: 0.5, velocity: [-t*x], final: x}\n"
+    initial = f"initial: {{kind: file, file: {tmp_path / 'first.nc'}}}\n"
+    found = fvflow.duality(Case.parse(mesh + flow + initial + "times: {end: 2, step: 0.1}"))
+    assert (found.times[0], found.times[-1], len(found.times)) == (1.0, 2.0, 11)
+
+
 def test_duality_is_for_backward_flows():
     with pytest.raises(CaseError, match="duality is for flow backward"):
         fvflow.duality(Case.read("cases/ou-1d.yaml"))

@@ -238,7 +238,7 @@ HALVED = {
 
 @pytest.mark.parametrize("name", HALVED)
 def test_the_error_in_time_is_estimated_by_halved_steps(name):
-    """Within a factor of two of the difference from a run in steps of an eighth, also after a resume."""
+    """Within a factor of two of the difference from a run in steps of an eighth."""
     two = name == "split"
     box = "lower: [-3, -3], upper: [3, 3], cells: [20, 20]" if two else "lower: [-3], upper: [3], cells: [60]"
     start = "mean: [0.5, 0], covariance: [[0.3, 0], [0, 0.3]]" if two else "mean: [0.5], covariance: [[0.3]]"

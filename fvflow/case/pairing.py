@@ -10,6 +10,7 @@ from fvflow.case.core import Case
 from fvflow.errors import CaseError
 from fvflow.march import given_steps
 from fvflow.mesh import Array
+from fvflow.times import Times
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,10 @@ def duality(case: Case) -> Duality:
     """
     if "pairing" not in case.flow.scalars():
         raise CaseError(f"duality is for flow backward, with its `final` values; the case has flow {case.flow.kind}")
-    assert case.times is not None
-    times = case.times.starting_at(0.0)
-    ends = tuple(end for _, end in given_steps(times, times.save_time(0)))
-    every = replace(times, save=ends[:-1])
-    run = replace(case, times=every).prepare()
+    run = case.prepare()
+    assert isinstance(run.times, Times)  # a flow in steps
+    ends = tuple(end for _, end in given_steps(run.times, run.times.save_time(0)))
+    every = replace(run.times, save=ends[:-1])
     found: list[tuple[float, float, float]] = []
     for state in run.flow.states(run.problem, run.initial, every):
         phi, weight = state.fields["phi"], run.mesh.volume * state.density

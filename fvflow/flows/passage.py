@@ -25,9 +25,7 @@ from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame
 from fvflow.walls import CellSet, Wall, case_openings
 
-_MOST_CELLS = (
-    2**16
-)  # in three dimensions: elimination takes one to two minutes, and four times as long for twice as many
+_MOST_CELLS = 2**16  # in three dimensions: a minute or two of elimination, four times as long for twice as many
 
 
 @dataclass(frozen=True)

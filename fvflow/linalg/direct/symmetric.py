@@ -17,7 +17,7 @@ def assemble_symmetric(
 
     M_{p(i) p(j)} = m_ij with the new order p of the cells, `place` (cell,); s is `scale` (cell,); v_ij is the sum of
     the values of (i, j) and (j, i), which may occur any number of times, but no (i, i). Values with |s_i s_j v| at most
-    `least` are left out. A scipy CSC array with sorted indices, in a third of the time of a conversion from triples.
+    `least` are left out. A scipy CSC array with sorted indices.
     """
     from scipy.sparse import csc_array
 
