@@ -1,0 +1,1 @@
+"""Particles, trajectories and maps."""

@@ -1,0 +1,1 @@
+"""Densities and their gradients at points, from the values of cells."""
