@@ -53,7 +53,7 @@ class EviMonitor:
     def of(mesh: Mesh, energy: TotalEnergy, initial: State) -> EviMonitor | None:
         """The monitor for a sum of entropy, power-law and potential energies on a line; None otherwise."""
         convex = all(term.displacement_convex or term.external for term in energy.terms)
-        if mesh.edges is None or mesh.periodic or mesh.dimension != 1 or mesh.cells < 3 or not convex:
+        if mesh.product_edges is None or mesh.periodic or mesh.dimension != 1 or mesh.cells < 3 or not convex:
             return None
         potential, centre = energy.potential(initial.density), mesh.centre[:, 0]
         slope = np.diff(potential) / np.diff(centre)
@@ -64,7 +64,7 @@ class EviMonitor:
         if epsilon is not None and linear:
             weight = np.exp((potential.min() - potential) / epsilon)
             references.append(initial.mass / inner(mesh.volume, weight) * weight)
-        return EviMonitor(mesh.edges[0], energy, modulus, tuple(references), linear)
+        return EviMonitor(mesh.product_edges[0], energy, modulus, tuple(references), linear)
 
     def __call__(self, state: State) -> None:
         """Update the defects with a state."""

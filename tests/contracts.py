@@ -56,7 +56,8 @@ def check_gauss(mesh: Mesh) -> None:
     """int_K div v = sum over faces of v.n for the linear field v = x, on cells that touch no wall."""
     flux = mesh.face_integral(lambda at, part: (at * mesh.normal[part]).sum(axis=1), 2)
     inner = ~on_the_wall(mesh)
-    expected = mesh.dimension * mesh.volume
+    space = mesh.dimension if mesh.revolution is None else mesh.dimension - 1 + mesh.revolution.dimension
+    expected = space * mesh.volume
     np.testing.assert_allclose(divergence(mesh, flux)[inner], expected[inner], atol=1e-12)
 
 

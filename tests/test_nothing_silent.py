@@ -323,13 +323,12 @@ def test_a_tab_is_named(text):
         Case.parse(text)
 
 
-@pytest.mark.parametrize("grid", ["SphericalGrid1D", "CylindricalGrid1D", "CylindricalGrid2D"])
-def test_a_mesh_that_carries_another_measure_is_refused(grid):
+def test_a_mesh_that_carries_another_measure_is_refused():
     import fipy
 
-    sizes = {"nr": 5, "dr": 0.2} | ({"nz": 4, "dz": 0.2} if grid.endswith("2D") else {})
-    with pytest.raises(CaseError, match="carries another measure, as in radial coordinates"):
-        fvflow.from_fipy(getattr(fipy, grid)(**sizes))
+    grid = fipy.CylindricalGrid1D(nr=5, dr=0.2, origin=((-0.5,),))  # no radius
+    with pytest.raises(CaseError, match="carries another measure"):
+        fvflow.from_fipy(grid)
 
 
 TRAVELLING = """

@@ -20,7 +20,7 @@ from fvflow.dataset.frame import Frame
 from fvflow.dataset.frame_log import Record
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
-from fvflow.mesh import CIRCULAR, Array, Mesh
+from fvflow.mesh import CIRCULAR, RADIUS_ANGLE, RADIUS_OF, Array, Mesh, Revolution
 from fvflow.problems import OutputVariable
 from fvflow.version import __version__
 
@@ -193,9 +193,17 @@ def _grid_coordinates(mesh: Mesh) -> dict[str, NetCDFVariable]:
             attributes["standard_name"] = f"projection_{axis}_coordinate"
         if number in mesh.periodic:
             attributes["topology"] = CIRCULAR
+        if number == 0 and mesh.revolution is not None:
+            attributes |= _of_radius(mesh.revolution)
         variables[axis] = NetCDFVariable((axis,), attributes, 0.5 * (edge[1:] + edge[:-1]))
         variables[f"{axis}_bnds"] = NetCDFVariable((axis, "bounds"), {}, np.stack([edge[:-1], edge[1:]], axis=1))
     return variables
+
+
+def _of_radius(revolution: Revolution) -> dict[str, Any]:
+    """The attributes of x where it is a radius."""
+    name = {"long_name": f"{revolution.describe().removeprefix('x is the ')}, at the cell centre"}
+    return {**name, RADIUS_OF: np.int32(revolution.dimension), RADIUS_ANGLE: revolution.angle}
 
 
 def _description(variable: OutputVariable) -> dict[str, str]:

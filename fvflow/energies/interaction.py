@@ -60,6 +60,8 @@ def convolution(kernel: Kernel, mesh: Mesh) -> Callable[[Array], Array]:
     CaseError if it has not, is not even, has no finite mean at a pole, is not finite elsewhere, or the matrix is too
     large.
     """
+    if mesh.revolution is not None:
+        raise CaseError("an interaction depends on the distance of points, which a radius does not tell; use a box")
     _require_periodic(kernel, mesh)
     if mesh.edges is not None and mesh.nonuniformity <= _UNIFORM:
         return _fourier(kernel, mesh.edges, mesh.shape)

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Gt
 
 from fvflow.exact.base import ClosedForm, Reference
-from fvflow.exact.facts import Facts
+from fvflow.exact.facts import RADIUS, Facts
 from fvflow.fields import Point, Sampling, cell_values
 from fvflow.mesh import Array, Mesh, Subset
 
@@ -32,17 +32,19 @@ class Barenblatt(ClosedForm):
     sampling: Sampling = "average"
     """Cell averages, or values at the cell centres."""
     kind: Literal["barenblatt"] = "barenblatt"
-    derived_for = frozenset({"nonlinear diffusion"})
+    derived_for = frozenset({"nonlinear diffusion", RADIUS})
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """A single power law and nothing else, with this solution as initial density and a finite mass."""
-        dimension = facts.mesh.dimension
-        if len(facts.power_laws) != 1 or facts.ingredients != self.derived_for:
+        axes, dimension = facts.mesh.dimension, facts.mesh.space_dimension
+        if len(facts.power_laws) != 1 or not facts.ingredients <= self.derived_for:
             yield "exact barenblatt needs one porous-medium energy and no other"
         if not facts.initial.is_exact:
             yield f"exact barenblatt needs initial: {{kind: exact}}, got {facts.initial.kind}"
-        if self.centre is not None and len(self.centre) != dimension:
-            yield f"centre has {len(self.centre)} entries, the mesh {dimension} axes; give one per axis"
+        if self.centre is not None and len(self.centre) != axes:
+            yield f"centre has {len(self.centre)} entries, the mesh {axes} axes; give one per axis"
+        elif self.centre is not None and facts.mesh.revolution is not None and self.centre[0] != 0:
+            yield "x is a radius, so that the centre has to be at x = 0"
         if self.start + facts.start <= 0:
             yield f"exact barenblatt begins at t = {-self.start:g}, and the run at {facts.start:g}; start later"
         for _, exponent in facts.power_laws:
@@ -54,7 +56,9 @@ class Barenblatt(ClosedForm):
         dimension = facts.mesh.dimension
         coefficient, exponent = facts.power_laws[0]
         centre = np.zeros(dimension) if self.centre is None else np.array(self.centre)
-        return BarenblattReference(facts.mesh, coefficient, exponent, facts.mass, self.start, centre, self.sampling)
+        turns = 1.0 if facts.mesh.revolution is None else facts.mesh.revolution.turns
+        whole = facts.mass / turns
+        return BarenblattReference(facts.mesh, coefficient, exponent, whole, self.start, centre, self.sampling, turns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +72,26 @@ class BarenblattReference(Reference):
     start: float
     centre: Array  # (dim,)
     sampling: Sampling = "average"
+    turns: float = 1.0  # the part of all directions that the mesh stands for
 
     @property
     def total(self) -> float:
-        """Its mass in the whole space."""
-        return self.mass
+        """Its mass in the whole space, in the directions of the mesh."""
+        return self.mass * self.turns
 
     @property
     def _alpha(self) -> float:
-        dimension = self.mesh.dimension
+        dimension = self.mesh.space_dimension
         return dimension / (dimension * (self.exponent - 1.0) + 2.0)
 
     @property
     def _slope(self) -> float:
-        return self._alpha * (self.exponent - 1.0) / (2.0 * self.exponent * self.mesh.dimension)
+        return self._alpha * (self.exponent - 1.0) / (2.0 * self.exponent * self.mesh.space_dimension)
 
     @property
     def _constant(self) -> float:
         """C, from the mass: int (C - k r^2)_+^p = C^(p + d/2) (pi/|k|)^(d/2) times a ratio of Gamma functions."""
-        power, half = 1.0 / (self.exponent - 1.0), 0.5 * self.mesh.dimension
+        power, half = 1.0 / (self.exponent - 1.0), 0.5 * self.mesh.space_dimension
         if power > 0:
             log_quotient = math.lgamma(power + 1.0) - math.lgamma(power + 1.0 + half)
         else:
@@ -99,12 +104,12 @@ class BarenblattReference(Reference):
         if self.exponent < 1.0:
             return math.inf
         scale = self.coefficient * (self.start + time)
-        return math.sqrt(self._constant / self._slope) * float(scale ** (self._alpha / self.mesh.dimension))
+        return math.sqrt(self._constant / self._slope) * float(scale ** (self._alpha / self.mesh.space_dimension))
 
     def average(self, time: float) -> Array:
         """Density of each cell (cell,)."""
         scale = self.coefficient * (self.start + time)
-        power, shrink = 1.0 / (self.exponent - 1.0), scale ** (-2.0 * self._alpha / self.mesh.dimension)
+        power, shrink = 1.0 / (self.exponent - 1.0), scale ** (-2.0 * self._alpha / self.mesh.space_dimension)
         constant, slope = self._constant, self._slope
 
         def density(position: Array, part: Subset) -> Array:

@@ -56,6 +56,7 @@ class Facts:
 
 
 PERIODIC = "a periodic axis"
+RADIUS = "a radius as x"
 INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
     "linear diffusion": lambda facts: facts.epsilon > 0,
     "a drift": lambda facts: not facts.drift.absent,
@@ -66,5 +67,6 @@ INGREDIENTS: dict[str, Callable[[Facts], bool]] = {
     "walls or cells that absorb": lambda facts: facts.openings is not None,
     "a target": lambda facts: facts.target is not None,
     PERIODIC: lambda facts: bool(facts.mesh.periodic),
+    RADIUS: lambda facts: facts.mesh.revolution is not None,
 }
 """Every term of the equation and its domain that `Facts` can describe, with the test for its presence."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference, refusal
-from fvflow.exact.facts import PERIODIC, Facts
+from fvflow.exact.facts import PERIODIC, RADIUS, Facts
 from fvflow.fields import BaseDrift, Sampling, gaussian_density
 from fvflow.mesh import Array, Mesh
 
@@ -36,7 +36,7 @@ class GaussianSolution(ClosedForm):
     """
 
     kind: Literal["gaussian"] = "gaussian"
-    derived_for = FOKKER_PLANCK | {"an interaction", PERIODIC}
+    derived_for = FOKKER_PLANCK | {"an interaction", PERIODIC, RADIUS}
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """Linear diffusion, a linear drift, quadratic interactions, a Gaussian initial density."""
@@ -51,6 +51,8 @@ class GaussianSolution(ClosedForm):
             yield from refusal(kernel.curvature, upper - lower)
         yield from refusal(check_linear, facts.drift, (lower, upper), facts.start)
         yield from refusal(check_invariant, facts.drift, (lower, upper), facts.start, facts.mesh.periodic)
+        if facts.mesh.revolution is not None:
+            yield from refusal(check_radial, facts.drift, (lower, upper), facts.start)
 
     def reference(self, facts: Facts) -> GaussianReference:
         """The solution on the mesh of the case."""
@@ -217,6 +219,15 @@ def check_linear(drift: BaseDrift, box: Corners, time: float) -> None:
     values = drift.velocity_at(position, time, step)
     if np.abs(values - position @ matrix.T - shift).max() > _LINEAR * max(np.abs(values).max(), 1e-300):
         raise CaseError("exact gaussian needs a drift that is linear in space (a quadratic potential); this one is not")
+
+
+def check_radial(drift: BaseDrift, box: Corners, time: float) -> None:
+    """Raise CaseError unless a linear drift vanishes at the radius x = 0 and does not mix x with another axis."""
+    matrix, shift = linear_drift(drift, box, time)
+    size = _LINEAR * max(float(np.abs(matrix).max()) * float((box[1] - box[0]).max()), 1e-300)
+    mixed = max(np.abs(matrix[0, 1:]).max(initial=0.0), np.abs(matrix[1:, 0]).max(initial=0.0))
+    if abs(shift[0]) > size or mixed * float((box[1] - box[0]).max()) > size:
+        raise CaseError("exact gaussian with a radius as x needs a drift along x that is in proportion to x alone")
 
 
 def check_invariant(drift: BaseDrift, box: Corners, time: float, periodic: tuple[int, ...]) -> None:

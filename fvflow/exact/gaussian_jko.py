@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from fvflow.exact.base import FOKKER_PLANCK, ClosedForm, Reference, refusal
-from fvflow.exact.facts import Facts
-from fvflow.exact.gaussian import check_linear, linear_drift
+from fvflow.exact.facts import RADIUS, Facts
+from fvflow.exact.gaussian import check_linear, check_radial, linear_drift
 from fvflow.fields import Sampling, gaussian_density
 from fvflow.mesh import Array, Mesh
 
@@ -27,7 +27,7 @@ class GaussianJKO(ClosedForm):
     """
 
     kind: Literal["gaussian-jko"] = "gaussian-jko"
-    derived_for = FOKKER_PLANCK - {"a drift that depends on t"}
+    derived_for = (FOKKER_PLANCK - {"a drift that depends on t"}) | {RADIUS}
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """A Gaussian with a diagonal covariance, a potential that is a sum over the axes, steps of one length."""
@@ -36,6 +36,8 @@ class GaussianJKO(ClosedForm):
             yield "exact gaussian-jko needs a gaussian initial density with a diagonal covariance"
         box = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
         yield from refusal(check_linear, facts.drift, box, facts.start)
+        if facts.mesh.revolution is not None:
+            yield from refusal(check_radial, facts.drift, box, facts.start)
         matrix, _ = linear_drift(facts.drift, box, facts.start)
         rate = -np.diag(matrix)
         if np.abs(matrix + np.diag(rate)).max() > 1e-9 * max(np.abs(rate).max(), 1.0) or not facts.linear:

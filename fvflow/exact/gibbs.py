@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Gt
 
 from fvflow.exact.base import ClosedForm, Reference
-from fvflow.exact.facts import ISOTHERMAL, PERIODIC, VARYING, Facts
+from fvflow.exact.facts import ISOTHERMAL, PERIODIC, RADIUS, VARYING, Facts
 from fvflow.fields import DensityKind
 from fvflow.mesh import Array
 
@@ -24,7 +24,7 @@ class Gibbs(ClosedForm):
     """
 
     kind: Literal["gibbs"] = "gibbs"
-    derived_for = frozenset({"linear diffusion", "a drift", PERIODIC, ISOTHERMAL})
+    derived_for = frozenset({"linear diffusion", "a drift", PERIODIC, RADIUS, ISOTHERMAL})
     stationary = True
 
     def requires(self, facts: Facts) -> Iterator[str]:

@@ -21,6 +21,8 @@ def gaussian_coverage(mesh: Mesh, mean: Array, covariance: Array) -> Coverage:
     quadrature does not count as mass outside.
     """
     inside = float(mesh.volume @ gaussian_density(mesh, mean, covariance, "average"))
+    if mesh.revolution is not None:
+        inside /= mesh.revolution.turns
     outside = min(max(1.0 - inside, 0.0), _most_outside(mesh, mean, covariance))
     return Coverage(outside, deviation_in_cells(mesh, mean, covariance))
 
@@ -28,9 +30,12 @@ def gaussian_coverage(mesh: Mesh, mean: Array, covariance: Array) -> Coverage:
 def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage | None:
     """The coverage of an interpolant, 0 outside its table; None if its integral is not positive.
 
-    On a grid the integral outside the mesh is exact. On other meshes a cell of the table that a wall cuts counts by the
-    part of its volume that is outside; where no corners of the cells are stored, by whether its middle is outside.
+    On a grid the integral outside the mesh is exact; where x is a radius it is None. On other meshes a cell of the
+    table that a wall cuts counts by the part of its volume that is outside; where no corners of the cells are stored,
+    by whether its middle is outside.
     """
+    if mesh.revolution is not None:
+        return None
     if mesh.edges is not None and len(mesh.edges) == len(values.axes):
         pairs = zip(values.axes, mesh.edges, strict=True)
         ends = [np.array([a[0], *np.clip(edges[[0, -1]], a[0], a[-1]), a[-1]]) for a, edges in pairs]
@@ -61,7 +66,13 @@ def _most_outside(mesh: Mesh, mean: Array, covariance: Array) -> float:
         pairs = enumerate(zip(mesh.edges, mean, deviation, strict=True))
         open_axes = (pair for axis, pair in pairs if axis not in mesh.periodic)
         tails = ((edges[0] - at, at - edges[-1], sigma) for edges, at, sigma in open_axes)
-        return sum(_tail(-below / sigma) + _tail(-above / sigma) for below, above, sigma in tails)
+        by_axis = [_tail(-below / sigma) + _tail(-above / sigma) for below, above, sigma in tails]
+        if mesh.revolution is not None:
+            inner, outer = (
+                _beyond(float(radius / deviation[0]), mesh.revolution.dimension) for radius in mesh.edges[0][[0, -1]]
+            )
+            by_axis[0] = 1.0 - inner + outer
+        return sum(by_axis)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance))
     if cells_of(mesh, mean[None])[0] < 0:
         return 1.0

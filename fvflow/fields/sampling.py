@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields.base import Sampling
-from fvflow.mesh import EVERY, Array, Index, Mesh, Subset
+from fvflow.mesh import DISC, EVERY, Array, Index, Mesh, Revolution, Subset
 
 _REACH = 9.0  # deviations from the mean beyond which a Gaussian is below round-off
 _MOST_IMAGES = 1000  # of a Gaussian by whole periods
@@ -46,12 +46,19 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
     """Cell averages, or values at the cell centres, of N(mean, covariance) (cell,); wrapped along periodic axes."""
     if len(mean) != mesh.dimension:
         raise CaseError(f"a mean of {len(mean)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
+    if mesh.revolution is not None:
+        _require_symmetric(mean, covariance)
     if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
-        factors = map(wrapped_mass, mesh.edges, mean, np.sqrt(np.diag(covariance)), mesh.periods)
-        return tensor_product(list(factors)) / mesh.volume
+        deviation = np.sqrt(np.diag(covariance))
+        factors = list(map(wrapped_mass, mesh.edges, mean, deviation, mesh.periods))
+        if mesh.revolution is not None:
+            factors[0] = _shell_mass(mesh.edges[0] / deviation[0], mesh.revolution)
+        return tensor_product(factors) / mesh.volume
     root = _root(covariance)
     whitening = np.linalg.inv(root).T
     log_factor = -np.log(np.diag(root)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
+    if mesh.revolution is not None:  # of the dimensions that x stands for besides its own
+        log_factor -= (mesh.revolution.dimension - 1) * (math.log(root[0, 0]) + 0.5 * math.log(2 * math.pi))
 
     images = _images(mesh, mean, covariance)
 
@@ -63,6 +70,24 @@ def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampl
         return np.asarray(total)
 
     return cell_values(mesh, density, sampling, _gauss_points(mesh, mean, covariance))
+
+
+def _require_symmetric(mean: Array, covariance: Array) -> None:
+    """Raise CaseError unless a Gaussian is the same in all directions of the radius x."""
+    if mean[0] != 0 or np.any(covariance[0, 1:]):
+        raise CaseError(
+            "x is a radius, and a Gaussian has one density at all points of a radius only if its mean is 0 along x and "
+            "x is not correlated with the other axes; give such a one, or an expression"
+        )
+
+
+def _shell_mass(edges: Array, revolution: Revolution) -> Array:
+    """The mass (interval,) of N(0, I) between neighbouring radii (edge,)."""
+    square = 0.5 * edges**2
+    if revolution.dimension == DISC:
+        return np.asarray(revolution.turns * np.exp(-square[:-1]) * -np.expm1(square[:-1] - square[1:]))
+    slope = math.sqrt(2.0 / math.pi) * edges * np.exp(-square)
+    return np.asarray(revolution.turns * (2.0 * interval_mass(edges, 0.0, 1.0) - np.diff(slope)))
 
 
 def _images(mesh: Mesh, mean: Array, covariance: Array) -> Array:

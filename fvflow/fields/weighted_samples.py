@@ -82,6 +82,8 @@ class WeightedSamples:
         CaseError if the quadrature does not resolve a kernel.
         """
         self._require_dimension(mesh)
+        if mesh.revolution is not None:
+            raise CaseError("bandwidth: kernels about samples of a radius are not those of points in space; use none")
         if mesh.edges is not None:
             return self._with_images(mesh, _REACH * bandwidth)._mixture_on_grid(mesh, mesh.edges, bandwidth)
         self._require_resolved(mesh, bandwidth)

@@ -127,6 +127,10 @@ class LinearFlow(BaseFlow):
             raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity").at(
                 "flow", "stream"
             )
+        if self.stream is not None and mesh.revolution is not None:
+            raise CaseError("a stream function is one of the plane, and x is a radius; give the velocity instead").at(
+                "flow", "stream"
+            )
         problem = self.equation(mesh, self.drift(parameters))
         problem = replace(problem, start=start) if start else problem
         if (varying := self.varying) is not None:

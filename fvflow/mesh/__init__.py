@@ -18,15 +18,20 @@ from fvflow.mesh.location import cells_of
 from fvflow.mesh.openings import Openings, openings, require_wall, unknown_name
 from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology, topology_kind
+from fvflow.mesh.radial import Radial
+from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.section import polygons, section
 from fvflow.mesh.ugrid_reader import Ugrid, stored_field, stored_time
 from fvflow.mesh.voronoi import Voronoi
 
-MeshKind = Box | Graded | FiPyMesh | Gmsh | Meshio | Ugrid | Voronoi
+MeshKind = Box | Graded | Radial | FiPyMesh | Gmsh | Meshio | Ugrid | Voronoi
 
 __all__ = [
     "CIRCULAR",
+    "DISC",
     "EVERY",
+    "RADIUS_ANGLE",
+    "RADIUS_OF",
     "Admissibility",
     "Array",
     "Box",
@@ -43,6 +48,8 @@ __all__ = [
     "MeshKind",
     "Meshio",
     "Openings",
+    "Radial",
+    "Revolution",
     "Subset",
     "Ugrid",
     "Voronoi",

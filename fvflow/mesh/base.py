@@ -31,11 +31,6 @@ class MeshDescription:
         return None
 
     @property
-    def dimension(self) -> int | None:
-        """Number of space dimensions; None if it is unknown before the mesh is built."""
-        return None if self.extent is None else self.extent.dimension
-
-    @property
     def extent(self) -> Extent | None:
         """Dimension and number of cells; None if they are unknown before the mesh is built."""
         return None

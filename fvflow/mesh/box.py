@@ -14,7 +14,8 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
 from fvflow.mesh.base import MAX_DIMENSION, MeshDescription, entries_per_axis
 from fvflow.mesh.core import Extent, Mesh
-from fvflow.mesh.grid import Grid
+from fvflow.mesh.grid import Grid, require_radius
+from fvflow.mesh.revolution import DISC, Revolution
 
 Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(MAX_DIMENSION)]
 Counts = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), MaxLen(MAX_DIMENSION)]
@@ -31,9 +32,14 @@ class GridDescription(MeshDescription):
     upper: Corner
     cells: Counts
     periodic: Axes = ()
+    axisymmetric: bool = False
 
     def __post_init__(self) -> None:
         check_box(self.lower, self.upper, self.cells)
+        if self.axisymmetric:
+            if len(self.cells) > 2:
+                raise CaseError("axisymmetric: x is the distance from the axis and y the place along it; give two axes")
+            require_radius(self.lower[0], "x" in self.periodic)
         for axis in self.periodic:
             if "xyz".index(axis) >= len(self.cells):
                 raise CaseError(f"periodic: there is no axis {axis} in {len(self.cells)} dimension(s); leave it out")
@@ -49,6 +55,11 @@ class GridDescription(MeshDescription):
         return Extent.of(self.cells)
 
     @property
+    def revolution(self) -> Revolution | None:
+        """What x stands for where it is the distance from an axis."""
+        return Revolution.whole(DISC) if self.axisymmetric else None
+
+    @property
     def periodic_axes(self) -> tuple[int, ...]:
         """The periodic axes, 0 for x, in increasing order."""
         return tuple(number for number, axis in enumerate("xyz") if axis in self.periodic)
@@ -56,7 +67,8 @@ class GridDescription(MeshDescription):
     def describe(self, mesh: Mesh) -> str:
         """One line on the mesh that was built, with its periodic axes."""
         along = ", ".join(sorted(self.periodic))
-        return super().describe(mesh) + (f", periodic along {along}" if along else "")
+        turned = f", {mesh.revolution.describe()}" if mesh.revolution is not None else ""
+        return super().describe(mesh) + (f", periodic along {along}" if along else "") + turned
 
 
 @dataclass(frozen=True)
@@ -75,11 +87,13 @@ class Box(GridDescription):
     """Number of cells along each axis."""
     periodic: Axes = ()
     """Axes whose ends are joined: what leaves at the one comes in at the other, and there are no walls."""
+    axisymmetric: bool = False
+    """Whether x is the distance from an axis along y, so that volumes are those of rings, 2 pi x dx dy."""
     kind: Literal["box"] = "box"
 
     def build(self) -> Mesh:
         """The grid with the edges x_i = lower + (upper - lower) i/cells."""
-        return Grid(tuple(map(_even, self.lower, self.upper, self.cells)), self.periodic_axes)
+        return Grid(tuple(map(_even, self.lower, self.upper, self.cells)), self.periodic_axes, self.revolution)
 
     def refined(self, factor: int = 2) -> Box:
         """The same box with `factor` times as many cells along each axis."""
@@ -106,6 +120,8 @@ class Graded(GridDescription):
     """Spacing dx/ds at the upper end over that at the lower end, one ratio per axis; 1 gives equal cells."""
     periodic: Axes = ()
     """Axes whose ends are joined: what leaves at the one comes in at the other, and there are no walls."""
+    axisymmetric: bool = False
+    """Whether x is the distance from an axis along y, so that volumes are those of rings, 2 pi x dx dy."""
     kind: Literal["graded"] = "graded"
 
     def __post_init__(self) -> None:
@@ -115,7 +131,9 @@ class Graded(GridDescription):
 
     def build(self) -> Mesh:
         """The grid with the edges x(i/cells); raises CaseError if a ratio makes cells too thin for doubles."""
-        return Grid(tuple(map(_geometric, self.lower, self.upper, self.cells, self.ratio)), self.periodic_axes)
+        return Grid(
+            tuple(map(_geometric, self.lower, self.upper, self.cells, self.ratio)), self.periodic_axes, self.revolution
+        )
 
     def refined(self, factor: int = 2) -> Graded:
         """The same grading with `factor` times as many cells along each axis."""

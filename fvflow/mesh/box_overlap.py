@@ -26,6 +26,9 @@ def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
     if mesh.edges is not None:
         sides = zip(mesh.edges, lower, upper, mesh.periods, strict=True)
         parts = [_overlap(*side) / np.diff(side[0]) for side in sides]
+        if mesh.revolution is not None:
+            edge = mesh.edges[0]
+            parts[0] = mesh.revolution.between(np.clip(edge, lower[0], upper[0])) / mesh.revolution.between(edge)
         share = reduce(lambda so_far, part: np.multiply.outer(part, so_far).ravel(), parts)
     elif mesh.point_data:
 
@@ -57,5 +60,8 @@ def box_outside(mesh: Mesh, lower: Array, upper: Array) -> float:
         shares = (np.stack(np.meshgrid(*[np.arange(_SAMPLES)] * mesh.dimension), axis=-1) + 0.5) / _SAMPLES
         points = lower + shares.reshape(-1, mesh.dimension) * (upper - lower)
         return float((cells_of(mesh, points) < 0).mean())
-    inside = float(mesh.volume @ box_share(mesh, lower, upper)) / float(np.prod(upper - lower))
+    widths = upper - lower
+    if mesh.revolution is not None:
+        widths[0] = mesh.revolution.between(np.maximum([lower[0], upper[0]], 0.0))[0]
+    inside = float(mesh.volume @ box_share(mesh, lower, upper)) / float(np.prod(widths))
     return max(1.0 - inside, 0.0)

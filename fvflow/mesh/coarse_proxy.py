@@ -35,7 +35,7 @@ def _coarse_grid(mesh: Mesh, edges: tuple[Array, ...], density: Array, stride: i
     for axis, start in enumerate(reversed(first)):
         field = np.add.reduceat(field, start, axis=axis)
     kept = tuple(edge[np.append(start, len(edge) - 1)] for edge, start in zip(edges, first, strict=True))
-    coarse = Grid(kept, mesh.periodic)
+    coarse = Grid(kept, mesh.periodic, mesh.revolution)
     return coarse, field.ravel() / coarse.volume
 
 
@@ -58,4 +58,5 @@ def _submesh(mesh: Mesh, kept: Index) -> Mesh:
         wall_points=freeze_index(mesh.wall_points[:0]),
         wall_cell=freeze_index(mesh.wall_cell[:0]),
         regions={name: freeze(part[kept]) for name, part in mesh.regions.items()},
+        revolution=mesh.revolution,
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.quadrature import along, gauss, integrated, outward_normals
+from fvflow.mesh.revolution import Revolution
 
 SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
 """Names of the lower and the upper side of a box, by axis."""
@@ -77,6 +78,8 @@ class Mesh:
     """Rows of `wall_points` that belong to each named boundary (wall,)."""
     periodic: tuple[int, ...] = ()
     """Axes of a grid, 0 for x, 1 for y, 2 for z, along which its last cells are joined to its first."""
+    revolution: Revolution | None = None
+    """What x stands for where it is a radius, and all measures are those of rings or shells; None if it is not."""
 
     @property
     def plot_cells(self) -> Index:
@@ -92,6 +95,11 @@ class Mesh:
     def dimension(self) -> int:
         """Number of space dimensions."""
         return int(self.points.shape[1])
+
+    @property
+    def space_dimension(self) -> int:
+        """Number of dimensions of the space that it stands for: more than `dimension` where x is a radius."""
+        return self.dimension if self.revolution is None else self.dimension - 1 + self.revolution.dimension
 
     @property
     def cells(self) -> int:
@@ -120,6 +128,11 @@ class Mesh:
             np.abs(edge - even).max() / (even[1] - even[0]) for edge, even in zip(self.edges, ideal, strict=True)
         )
         return float(max(deviations))
+
+    @property
+    def product_edges(self) -> tuple[Array, ...] | None:
+        """`edges` if the volume of a cell is the product of its widths; None if not, or if the mesh is not a grid."""
+        return self.edges if self.revolution is None else None
 
     @property
     def extent(self) -> Extent:
@@ -180,7 +193,7 @@ class Mesh:
     @cached_property
     def wall_area(self) -> Array:
         """Measures |s| of the wall faces (wall,); 1 in one dimension."""
-        rule = gauss(self.points, self.wall_points, self.dimension - 1, 2)
+        rule = self._measured(gauss(self.points, self.wall_points, self.dimension - 1, 2))
         return freeze(integrated(rule, lambda at, part: np.ones(len(at)), len(self.wall_points)))
 
     def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
@@ -201,11 +214,15 @@ class Mesh:
 
         A slice over all cells stands for one point in each cell. The weights of a cell add up to its volume.
         """
-        yield from gauss(self.points, self.cell_points, self.dimension, count)
+        yield from self._measured(gauss(self.points, self.cell_points, self.dimension, count))
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points of the interior faces, as `quadrature`; the weights of a face add up to its area."""
-        yield from gauss(self.points, self.face_points, self.dimension - 1, count)
+        yield from self._measured(gauss(self.points, self.face_points, self.dimension - 1, count))
+
+    def _measured(self, rule: Iterator[tuple[Array, Array, Subset]]) -> Iterator[tuple[Array, Array, Subset]]:
+        """A rule of lengths, areas or volumes as one of the measure of the mesh."""
+        return rule if self.revolution is None else self.revolution.weighted(rule)
 
     @cached_property
     def face_centre(self) -> Array:

@@ -14,6 +14,7 @@ from fvflow.mesh.core import Mesh
 from fvflow.mesh.files import ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.revolution import BALL, DISC, Revolution
 
 _SAME_MEASURE = 1e-6  # relative difference of two measures that is put down to round-off
 
@@ -48,8 +49,9 @@ class FiPyMesh(GridDescription):
 def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
     """The mesh of a FiPy grid, or of FiPy's polygons (Tri2D, Gmsh2D) or tetrahedra (Gmsh3D).
 
-    Raises CaseError for periodic meshes, for other solids, for meshes that carry another measure than length, area or
-    volume, as spherical and cylindrical ones do, and if two-point fluxes are not consistent.
+    Cylindrical and spherical grids keep FiPy's measure per unit angle, r dr or r^2 dr, which is integrated exactly,
+    where FiPy takes r^2 at the middle of a cell. Raises CaseError for periodic meshes, for other solids, for meshes
+    that carry any other measure than length, area or volume, and if two-point fluxes are not consistent.
     """
     points = np.asarray(grid.vertexCoords).T
     if _periodic(grid):
@@ -58,9 +60,7 @@ def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
         )
     edges = _edges(grid, points)
     if edges is not None:
-        mesh: Mesh = Grid(edges)
-        _require_same_measure(grid, mesh)
-        return mesh
+        return _grid(grid, edges)
     corners = np.ma.filled(np.ma.asarray(grid._cellVertexIDs).T, -1)
     if points.shape[1] == 2:
         corners = _counter_clockwise(points, corners)
@@ -71,16 +71,34 @@ def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
     return control_volume_mesh(mesh, control_volumes)
 
 
+def _grid(grid: Any, edges: tuple[Array, ...]) -> Grid:
+    """The grid with these edges and FiPy's measure."""
+    plain = Grid(edges)
+    if not _same_measure(grid, plain, plain.volume) and edges[0][0] >= 0:
+        for dimension in (DISC, BALL) if len(edges) == 1 else (DISC,):
+            turned = Grid(edges, revolution=Revolution(dimension, 1.0))
+            middle = 0.5 * (edges[0][1:] + edges[0][:-1])
+            volumes = [turned.volume, *([np.diff(edges[0]) * middle**2] if dimension == BALL else [])]
+            if any(_same_measure(grid, turned, volume) for volume in volumes):
+                return turned
+    _require_same_measure(grid, plain)
+    return plain
+
+
+def _same_measure(grid: Any, mesh: Mesh, volume: Array) -> bool:
+    """Whether FiPy's volumes of the cells are these (cell,), and its areas of the faces in all those of the mesh."""
+    area = float(np.asarray(grid._faceAreas, float)[np.asarray(grid.interiorFaces.value)].sum())
+    same = np.allclose(np.asarray(grid.cellVolumes, float), volume, rtol=_SAME_MEASURE, atol=0.0)
+    return same and bool(np.isclose(area, mesh.area.sum(), rtol=_SAME_MEASURE, atol=0.0))
+
+
 def _require_same_measure(grid: Any, mesh: Mesh) -> None:
     """Raise CaseError if FiPy's volumes of the cells or areas of the faces differ from those of the mesh."""
-    volume = np.asarray(grid.cellVolumes, float)
-    area = float(np.asarray(grid._faceAreas, float)[np.asarray(grid.interiorFaces.value)].sum())
-    same = np.allclose(volume, mesh.volume, rtol=_SAME_MEASURE, atol=0.0)
-    if not (same and np.isclose(area, mesh.area.sum(), rtol=_SAME_MEASURE, atol=0.0)):
+    if not _same_measure(grid, mesh, mesh.volume):
         raise CaseError(
-            f"a FiPy {type(grid).__name__} measures its cells with {volume.sum():.6g} in all, where their extent is "
-            f"{mesh.volume.sum():.6g}: it carries another measure, as in radial coordinates, which fvflow "
-            "does not have; give a Cartesian mesh"
+            f"a FiPy {type(grid).__name__} measures its cells with {np.sum(grid.cellVolumes):.6g} in all, where their "
+            f"extent is {mesh.volume.sum():.6g}: it carries another measure, which fvflow does not have; give a "
+            "Cartesian, cylindrical or spherical mesh"
         )
 
 

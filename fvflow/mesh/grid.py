@@ -14,6 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import EVERY, Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.quadrature import REFERENCE_CORNERS
+from fvflow.mesh.revolution import Revolution
 
 _Along = Callable[[int, Array], Array]
 _Across = Callable[[Array], Array]
@@ -28,13 +29,18 @@ class Grid(Mesh):
 
     `edges` are the cell boundaries along x, y, z: one increasing array (cells along the axis + 1,) per axis. Along the
     `periodic` axes a face more, the last of its line, joins the last cell to the first; it lies at the upper end.
-    Raises CaseError if there are fewer than three cells along a periodic axis.
+    With a `revolution` x is a radius: it begins at 0 or above, is not periodic, and has no wall at 0.
+    Raises CaseError if there are fewer than three cells along a periodic axis, or if x cannot be a radius.
     """
 
-    def __init__(self, edges: tuple[Array, ...], periodic: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, edges: tuple[Array, ...], periodic: tuple[int, ...] = (), revolution: Revolution | None = None
+    ) -> None:
         parts = {"edges": tuple(map(freeze, edges)), "periodic": tuple(periodic), "regions": {}, "boundaries": {}}
-        for name, value in parts.items():
+        for name, value in {**parts, "revolution": revolution}.items():
             object.__setattr__(self, name, value)
+        if revolution is not None:
+            require_radius(float(edges[0][0]), 0 in self.periodic)
         for axis in self.periodic:
             if len(edges[axis]) <= LEAST_PERIODIC:
                 raise CaseError(
@@ -61,6 +67,12 @@ class Grid(Mesh):
         return [np.diff(edge) for edge in self._edges]
 
     @property
+    def _measures(self) -> list[Array]:
+        """The measures of the intervals along each axis, whose products are the volumes."""
+        widths = self._widths
+        return widths if self.revolution is None else [self.revolution.between(self._edges[0]), *widths[1:]]
+
+    @property
     def _midpoints(self) -> list[Array]:
         return [0.5 * (edge[1:] + edge[:-1]) for edge in self._edges]
 
@@ -71,8 +83,8 @@ class Grid(Mesh):
 
     @cached_property
     def volume(self) -> Array:
-        """Measures |K| (cell,): the product of the widths along each axis."""
-        return _tensor_product(self._widths)
+        """Measures |K| (cell,): the product of the widths along each axis, or of a ring or shell and the others."""
+        return _tensor_product(self._measures)
 
     @cached_property
     def owner(self) -> Index:
@@ -89,7 +101,7 @@ class Grid(Mesh):
     @cached_property
     def area(self) -> Array:
         """Measures |s| (face,): the product of the widths across the axis of the face; 1 in one dimension."""
-        return self._by_axis(lambda axis, width: np.ones(self._faces_along(axis)), lambda width: width)
+        return self._by_axis(lambda axis, width: self._across(axis), lambda width: width)
 
     @cached_property
     def distance(self) -> Array:
@@ -132,7 +144,7 @@ class Grid(Mesh):
         node = self._node_number()
         parts = [np.empty((0, 2 ** (self.dimension - 1)), np.int32)]
         for axis in self._walled:
-            for layer in (0, node.shape[self.dimension - 1 - axis] - 1):
+            for layer in (0, node.shape[self.dimension - 1 - axis] - 1)[self._first_end(axis) :]:
                 on = [slice(layer, layer + 1) if other == axis else slice(-1) for other in reversed(self._axes)]
                 parts.append(self._corners(node[tuple(on)].ravel(), [other for other in self._axes if other != axis]))
         return freeze_index(np.concatenate(parts))
@@ -141,7 +153,8 @@ class Grid(Mesh):
     def wall_cell(self) -> Index:
         """The cell of each wall face (wall,), in the order of `wall_points`."""
         number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
-        layers = [number.take(layer, self.dimension - 1 - axis).ravel() for axis in self._walled for layer in (0, -1)]
+        ends = [(axis, layer) for axis in self._walled for layer in (0, -1)[self._first_end(axis) :]]
+        layers = [number.take(layer, self.dimension - 1 - axis).ravel() for axis, layer in ends]
         return freeze_index(np.concatenate([np.empty(0, np.int32), *layers]))
 
     @cached_property
@@ -150,19 +163,32 @@ class Grid(Mesh):
         midpoints, none = self._midpoints, np.empty((0, self.dimension))
         centres, normals = [none], [none]
         for axis in self._walled:
-            for sign, wall in ((-1.0, self._edges[axis][:1]), (1.0, self._edges[axis][-1:])):
+            ends = (-1.0, self._edges[axis][:1]), (1.0, self._edges[axis][-1:])
+            for sign, wall in ends[self._first_end(axis) :]:
                 centres.append(_tensor_points([wall if other == axis else m for other, m in enumerate(midpoints)]))
                 normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
         return np.concatenate(centres), np.concatenate(normals)
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Tensor Gauss points, `count` per axis, one point of every cell at a time, as `Mesh.quadrature`."""
+        if self.revolution is not None:
+            yield from self._scaled_quadrature(count)
+            return
         node, weight = np.polynomial.legendre.leggauss(count)
         midpoints, widths = self._midpoints, self._widths
         for choice in product(range(count), repeat=self.dimension):
             offsets = [node[index] for index in choice]
             axes = [m + 0.5 * w * x for m, w, x in zip(midpoints, widths, offsets, strict=True)]
             yield _tensor_points(axes), self.volume * math.prod(0.5 * weight[index] for index in choice), EVERY
+
+    def _scaled_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
+        """The quadrature with x as a radius; the weights of each cell are scaled to its volume, for one point too."""
+        plain, total = Grid(self._edges, self.periodic), np.zeros(self.cells)
+        for _, weight, _ in self._measured(plain.quadrature(count)):
+            total += weight
+        scale = self.volume / total
+        for at, weight, part in self._measured(plain.quadrature(count)):
+            yield at, weight * scale, part
 
     @property
     def _axes(self) -> range:
@@ -172,6 +198,16 @@ class Grid(Mesh):
     def _walled(self) -> list[int]:
         """The axes with walls at their ends."""
         return [axis for axis in self._axes if axis not in self.periodic]
+
+    def _first_end(self, axis: int) -> int:
+        """1 for the axis of a radius that begins at 0, where there is no wall; else 0."""
+        return int(axis == 0 and self.revolution is not None and self._edges[0][0] == 0.0)
+
+    def _across(self, axis: int) -> Array:
+        """The measures across an axis of the faces on a line along it: 1, or those of circles or spheres."""
+        if axis > 0 or self.revolution is None:
+            return np.ones(self._faces_along(axis))
+        return self.revolution.measure(self._edges[0][1:-1])
 
     def _faces_along(self, axis: int) -> int:
         """The number of faces on a line along an axis."""
@@ -203,12 +239,20 @@ class Grid(Mesh):
 
     def _by_axis(self, along: _Along, across: _Across) -> Array:
         """For the faces of each axis, the product of a factor along that axis and factors across it (face,)."""
-        widths = self._widths
+        widths = self._measures
         parts = []
         for axis in self._axes:
             factors = [along(axis, w) if other == axis else across(w) for other, w in enumerate(widths)]
             parts.append(_tensor_product(factors))
         return freeze(np.concatenate(parts))
+
+
+def require_radius(lower: float, periodic: bool) -> None:
+    """Raise CaseError unless an axis with this lower end can be a radius."""
+    if lower < 0:
+        raise CaseError(f"x is a radius and begins at {lower:g}; let it begin at 0 or above")
+    if periodic:
+        raise CaseError("x is a radius and cannot be periodic; leave x out of periodic")
 
 
 def _drop(array: Index, axis: int, index: int) -> Index:

@@ -114,6 +114,13 @@ class NetCDFFile:
             raise self.incomplete(f"{variable}:{name} is {value!r} and not a whole number")
         return int(value)
 
+    def number(self, variable: str, name: str) -> float:
+        """An attribute of a variable that is a number."""
+        value = self._attribute(variable, name)
+        if np.ndim(value) or not np.issubdtype(type(value), np.number) or not np.isfinite(value):
+            raise self.incomplete(f"{variable}:{name} is {value!r} and not a number")
+        return float(value)
+
     def numbers(self, name: str, dimensions: int) -> Array:
         """All values of a variable, as doubles, in the shape of the variable, which must have so many dimensions."""
         return self._checked(name, slice(None), dimensions)

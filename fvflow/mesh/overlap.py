@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import accumulate, combinations
 from math import factorial
@@ -43,7 +43,7 @@ def transfer(source: Mesh, target: Mesh, density: Array, truncate: float = 0.0) 
     lengths = _overlaps_by_axis(source, target)
     arrays = ((mesh.points, mesh.cell_points, mesh.volume) for mesh in (source, target))
     shapes = (mesh.edges or () for mesh in (source, target)) if lengths else arrays
-    if all(map(np.array_equal, *shapes)):
+    if source.revolution == target.revolution and all(map(np.array_equal, *shapes)):
         return freeze(density.copy()), 0.0
     mass = source.volume * density
     if lengths:
@@ -88,15 +88,24 @@ def _overlaps_by_axis(source: Mesh, target: Mesh) -> list[coo_array]:
         raise CaseError(
             f"the mesh has dimension {target.dimension}, the density {source.dimension}; give both the same dimension"
         )
-    return list(map(_line_overlaps, source.edges, target.edges)) if source.edges and target.edges else []
+    if source.revolution != target.revolution:
+        raise CaseError(
+            "one of two meshes has a radius as x, or another one than the other, so that their densities differ in "
+            "meaning; give both the same"
+        )
+    measures: list[Callable[[Array], Array]] = [np.diff] * source.dimension
+    if source.revolution is not None:
+        measures[0] = source.revolution.between
+    return list(map(_line_overlaps, source.edges, target.edges, measures)) if source.edges and target.edges else []
 
 
-def _line_overlaps(edge: Array, other: Array) -> coo_array:
-    """The lengths (interval, other interval) of the intersections of intervals between two sets of edges."""
+def _line_overlaps(edge: Array, other: Array, measure: Callable[[Array], Array]) -> coo_array:
+    """The measures (interval, other interval) of the intersections of intervals between two sets of edges."""
     cuts = np.unique(np.clip(np.concatenate([edge, other]), max(edge[0], other[0]), min(edge[-1], other[-1])))
     row, column = (np.searchsorted(each, cuts[:-1], side="right") - 1 for each in (edge, other))
     length = np.diff(cuts)
     real = length > _ROUND_OFF * np.minimum(np.diff(edge)[row], np.diff(other)[column])
+    length = measure(cuts)
     from scipy.sparse import coo_array
 
     return coo_array((length[real], (row[real], column[real])), shape=(len(edge) - 1, len(other) - 1))

@@ -16,6 +16,7 @@ from fvflow.mesh.files import Centres, ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.netcdf_file import NetCDFFile, opened
 from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.revolution import RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.voronoi_dual import dual_mesh
 
 _SAME_TIME = 1e-9  # difference below which two times are the same, relative to the last one
@@ -120,7 +121,18 @@ def _grid(file: NetCDFFile) -> Grid:
         if bound.shape[1] != 2 or not len(bound) or not (bound[:, 1] > bound[:, 0]).all():
             raise file.incomplete("the bounds of the cells do not increase")
     periodic = (axis for axis, name in enumerate("xyz"[: len(bounds)]) if _circular(file, name))
-    return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds), tuple(periodic))
+    edges = tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds)
+    return Grid(edges, tuple(periodic), _revolution(file))
+
+
+def _revolution(file: NetCDFFile) -> Revolution | None:
+    """What x stands for, if it is a radius."""
+    if not file.has_attribute("x", RADIUS_OF):
+        return None
+    dimension, angle = file.integer("x", RADIUS_OF, 2), file.number("x", RADIUS_ANGLE)
+    if dimension not in (2, 3) or not angle > 0:
+        raise file.incomplete(f"x:{RADIUS_OF} is {dimension} and x:{RADIUS_ANGLE} {angle:g}")
+    return Revolution(2 if dimension == 2 else 3, angle)
 
 
 def _circular(file: NetCDFFile, name: str) -> bool:

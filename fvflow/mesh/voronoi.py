@@ -75,11 +75,6 @@ class Voronoi(MeshDescription):
         return 2
 
     @property
-    def dimension(self) -> int:
-        """2: Voronoi meshes are in the plane."""
-        return 2
-
-    @property
     def extent(self) -> Extent | None:
         """Dimension and number of cells; None for a lattice in a polygon, which drops sites near the walls."""
         if self.points is not None:

@@ -67,7 +67,7 @@ class TensorDiffusivity:
     steady = True
 
     def __post_init__(self) -> None:
-        if self.mesh.nonuniformity > _UNIFORM:
+        if self.mesh.nonuniformity > _UNIFORM or self.mesh.product_edges is None:
             raise CaseError(
                 "a full tensor of diffusion needs a box of equal cells; use mesh box, or a list if it is diagonal"
             )

@@ -47,7 +47,7 @@ class SpaceTimeGrid:
     @staticmethod
     def of(mesh: Mesh, intervals: int) -> SpaceTimeGrid:
         """The grid of a box of equal cells; raises CaseError for any other mesh."""
-        edges = mesh.edges
+        edges = mesh.product_edges
         if edges is None or mesh.nonuniformity > _UNIFORM:
             raise CaseError("solver primal-dual needs a box of equal cells; use a box, or solver interior-point")
         if mesh.periodic:

@@ -64,15 +64,15 @@ def bounds(
     mass = require_masses(mesh.volume * first, mesh.volume * second)
     if mesh.periodic and mesh.dimension > 1:
         raise CaseError("bounds of W2 in more than one dimension need walls; this mesh has a periodic axis")
-    if mesh.edges is None or not bounds_available(mesh):
+    if mesh.product_edges is None or not bounds_available(mesh):
         raise CaseError("bounds of W2 need a box of equal cells, or a line; give the densities on one")
     if mesh.dimension == 1:
         exact = distance_on_circle if mesh.periodic else distance_1d
-        square = exact(mesh.edges[0], first, second) ** 2
-        off = mass * float(np.ptp(mesh.edges[0])) ** 2 * mesh.cells * _ROUND_OFF + 4e-16 * square
+        square = exact(mesh.product_edges[0], first, second) ** 2
+        off = mass * float(np.ptp(mesh.product_edges[0])) ** 2 * mesh.cells * _ROUND_OFF + 4e-16 * square
         return Bounds(sqrt(max(square - off, 0.0)), sqrt(square + off))
     mu, nu = (np.reshape(density, mesh.shape) / density.sum() for density in (first, second))
-    spacing = tuple(float(np.ptp(edge)) / (len(edge) - 1) for edge in reversed(mesh.edges))
+    spacing = tuple(float(np.ptp(edge)) / (len(edge) - 1) for edge in reversed(mesh.product_edges))
     low, high, split, limit = 0.0, np.inf, 1, max(_SPLIT * mesh.cells, _LEAST_CELLS) if cells is None else cells
     occupied = max(np.count_nonzero(mu), np.count_nonzero(nu))
     if potential is not None and np.isfinite(potential).all():
@@ -90,7 +90,7 @@ def bounds(
 
 def bounds_available(mesh: Mesh) -> bool:
     """Whether `bounds` works on this mesh: a line, a circle, or a box of equal cells and walls on all sides."""
-    if mesh.edges is None:
+    if mesh.product_edges is None:
         return False
     return mesh.dimension == 1 or (mesh.nonuniformity <= _UNIFORM and not mesh.periodic)
 
