@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fvflow.case import Case, Checks, Output, duality, resume
     from fvflow.dataset import read, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
-    from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
+    from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -36,6 +36,7 @@ _LAZY_NAMES = {
     "Graded": "mesh",
     "Mesh": "mesh",
     "Meshio": "mesh",
+    "Radial": "mesh",
     "Ugrid": "mesh",
     "Voronoi": "mesh",
     "from_fipy": "mesh",
@@ -55,6 +56,7 @@ __all__ = [
     "NumericsError",
     "Output",
     "OutputError",
+    "Radial",
     "Ugrid",
     "Voronoi",
     "duality",

@@ -18,12 +18,12 @@ from fvflow.energies.interaction import convolution
 from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Facts, Reference
-from fvflow.exact.facts import INGREDIENTS, PERIODIC
+from fvflow.exact.facts import INGREDIENTS, PERIODIC, RADIUS
 from fvflow.fields import DensityKind, Drift, Expression, Kernel, Sampling, Uniform
 from fvflow.flows import FokkerPlanckFlow
 from fvflow.fluxes import Centred, FluxKind
 from fvflow.linalg import FaceMatrix, divergence, inner
-from fvflow.mesh import Array, Box, Extent, Mesh, Openings, openings
+from fvflow.mesh import Array, Box, Extent, Grid, Mesh, Openings, Revolution, openings
 from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.steppers import GradientStepperBase, LinearStepperBase, Step
 from fvflow.times import Times
@@ -279,8 +279,8 @@ def check_exact(exact: ClosedForm, cases: Sequence[Case], sizes: Any, order: flo
         assert name in altered.ingredients
         if name in facts.ingredients:
             continue
-        if altered.ingredients <= exact.derived_for and name == PERIODIC:
-            continue  # each asks for more: tests/test_periodic.py
+        if altered.ingredients <= exact.derived_for and name in (PERIODIC, RADIUS):
+            continue  # each asks for more: tests/test_periodic.py, tests/test_radial.py
         if altered.ingredients <= exact.derived_for:
             assert not list(exact.faults(altered)), name
             exact.on(altered)
@@ -314,6 +314,12 @@ def _absorbing_cell(mesh: Mesh) -> Openings:
     return openings(mesh, {}, {"A": np.arange(mesh.cells) == 0})
 
 
+def _turned(mesh: Mesh) -> Mesh:
+    """A box as large as the mesh, whose x is a radius."""
+    edges = tuple(np.linspace(0.0, size, 9) for size in np.ptp(mesh.points, axis=0))
+    return Grid(edges, revolution=Revolution.whole(2))
+
+
 ADDITIONS: dict[str, Callable[[Facts], Facts]] = {
     "linear diffusion": lambda facts: replace(facts, epsilon=0.5),
     "a drift": lambda facts: _with_potential(facts, "0.1*x"),
@@ -325,6 +331,7 @@ ADDITIONS: dict[str, Callable[[Facts], Facts]] = {
     "a target": lambda facts: replace(facts, target=Uniform()),
     "energy mine": lambda facts: replace(facts, undescribed=("energy mine",)),
     PERIODIC: lambda facts: replace(facts, mesh=_periodic_along_x(facts.mesh)),
+    RADIUS: lambda facts: replace(facts, mesh=_turned(facts.mesh)),
 }
 """Facts with one ingredient more, in the simplest form: one that a closed form derived for the ingredient accepts."""
 

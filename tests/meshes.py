@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import fvflow
-from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, MeshDescription, Meshio, Ugrid, Voronoi
+from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, MeshDescription, Meshio, Radial, Ugrid, Voronoi
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.voronoi_dual import dual_mesh
 
@@ -186,6 +186,7 @@ def _ugrid(folder: Path) -> Ugrid:
 EXAMPLES: dict[type[MeshDescription], Callable[[Path], MeshDescription]] = {
     Box: lambda folder: Box((0.0, -1.0), (1.0, 1.0), (5, 4)),
     Graded: lambda folder: Graded((0.0, -1.0, 2.0), (1.0, 1.0, 3.0), (3, 4, 2), (2.0, 1.0, 0.5)),
+    Radial: lambda folder: Radial(dimension=3, outer=2.0, cells=7),
     FiPyMesh: lambda folder: FiPyMesh((-1.0,), (2.0,), (7,)),
     Gmsh: _gmsh,
     Meshio: _meshio,

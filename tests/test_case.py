@@ -30,9 +30,9 @@ BAD = [  # what to set, what is said
     (
         "mesh.kind",
         "bocks",
-        r"unknown kind bocks \(one of box, graded, fipy, gmsh, meshio, ugrid, voronoi\)",
+        r"unknown kind bocks \(one of box, graded, radial, fipy, gmsh, meshio, ugrid, voronoi\)",
     ),
-    ("mesh", "{lower: [0]}", "kind is missing; one of box, graded, fipy"),
+    ("mesh", "{lower: [0]}", "kind is missing; one of box, graded, radial, fipy"),
     ("mesh", "3", "expected a mapping, got 3"),
     ("mesh.cells", "[2.5]", "expected a whole number, got 2.5"),
     ("mesh.cells", "[0]", "expected a number >= 1, got 0"),

@@ -33,6 +33,7 @@ def mesh_of(points, rows):
         volume=volume,
         centre=np.full(points[: len(rows)].shape, np.nan),
         edges=None,
+        revolution=None,
         dimension=points.shape[1],
         cells=len(rows),
     )

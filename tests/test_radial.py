@@ -108,7 +108,10 @@ def test_gradient_flows_run_on_balls(stepper):
 def test_steps_of_jko_are_those_of_the_gaussian_recursion_in_space(dimension):
     text = f"""
 mesh: {{kind: radial, dimension: {dimension}, outer: 5, cells: 100}}
-flow: {{kind: gradient-flow, energy: [{{kind: entropy, epsilon: 0.5}}, {{kind: potential, potential: 0.5*x**2}}], stepper: {{kind: jko}}}}
+flow:
+  kind: gradient-flow
+  energy: [{{kind: entropy, epsilon: 0.5}}, {{kind: potential, potential: 0.5*x**2}}]
+  stepper: {{kind: jko}}
 initial: {{kind: gaussian, mean: [0], covariance: [[0.2]]}}
 times: {{end: 0.4, step: 0.1}}
 exact: {{kind: gaussian-jko}}

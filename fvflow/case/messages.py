@@ -105,6 +105,7 @@ _SYNONYMS = {  # kinds by other names
     **dict.fromkeys(("normal", "gauss"), "gaussian"),
     **dict.fromkeys(("constant", "flat", "patch"), "uniform"),
     **dict.fromkeys(("data", "particles", "empirical"), "samples"),
+    **dict.fromkeys(("spherical", "ball", "cylindrical", "polar"), "radial"),
     **dict.fromkeys(("grid", "cartesian", "rectangle", "interval"), "box"),
     **dict.fromkeys(("backward-euler", "euler", "implicit"), "implicit-euler"),
     **dict.fromkeys(("sg", "chang-cooper"), "scharfetter-gummel"),

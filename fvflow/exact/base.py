@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.exact.facts import Facts
+from fvflow.exact.facts import RADIUS, Facts
 from fvflow.fields import Coverage, DensityKind
 from fvflow.mesh import Array, Mesh
 
@@ -79,8 +79,9 @@ class ClosedForm:
 
     def faults(self, facts: Facts) -> Iterator[str]:
         """One sentence for each reason to refuse the case; none if it is the equation that was solved."""
-        yield from self.requires(facts)  # first, as its sentences are more specific
         unsupported = sorted(facts.ingredients - self.derived_for)
+        if RADIUS not in unsupported:  # else nothing that it requires has its meaning
+            yield from self.requires(facts)  # first, as its sentences are more specific
         if unsupported:
             supported = ", ".join(sorted(self.derived_for)) or "nothing"
             yield (

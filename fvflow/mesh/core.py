@@ -131,7 +131,7 @@ class Mesh:
 
     @property
     def product_edges(self) -> tuple[Array, ...] | None:
-        """`edges` if the volume of a cell is the product of its widths; None if not, or if the mesh is not a grid."""
+        """`edges`, each (edge,), if a volume is the product of the widths; else, or if it is not a grid, None."""
         return self.edges if self.revolution is None else None
 
     @property

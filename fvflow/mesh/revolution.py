@@ -50,7 +50,7 @@ class Revolution:
         return np.asarray(self.angle * (b - a) * mean)
 
     def weighted(self, rule: Iterator[tuple[Array, Array, Subset]]) -> Iterator[tuple[Array, Array, Subset]]:
-        """A quadrature rule of lengths and areas as one of what they stand for."""
+        """A rule of lengths and areas, its points (point, dim) and weights (point,), as one of what they stand for."""
         for position, weight, part in rule:
             yield position, weight * self.measure(position[:, 0]), part
 
