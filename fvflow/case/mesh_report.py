@@ -34,7 +34,10 @@ def about_mesh(mesh: Mesh, density: Array) -> dict[str, str]:
         measures = ", ".join(f"{name} {mesh.volume @ part:.4g}" for name, part in mesh.regions.items())
         sentences["regions"] = f"{measures} (measure); use inside(...) to name them in expressions"
     if mesh.boundaries:
-        sentences["boundaries"] = ", ".join(f"{name} ({len(rows)} faces)" for name, rows in mesh.boundaries.items())
+        named = ((name, mesh.wall_area[rows].sum(), len(rows)) for name, rows in mesh.boundaries.items())
+        sentences["boundaries"] = ", ".join(f"{name} {area:.4g} ({count} faces)" for name, area, count in named)
+    if mesh.left_out:
+        sentences["left out"] = "; ".join(mesh.left_out)
     return sentences
 
 

@@ -78,6 +78,8 @@ class Mesh:
     """Rows of `wall_points` that belong to each named boundary (wall,)."""
     periodic: tuple[int, ...] = ()
     """Axes of a grid, 0 for x, 1 for y, 2 for z, along which its last cells are joined to its first."""
+    left_out: tuple[str, ...] = ()
+    """Phrases for what the file of the mesh has besides, which is not used."""
     revolution: Revolution | None = None
     """What x stands for where it is a radius, and all measures are those of rings or shells; None if it is not."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import keyword
-import os
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.input_files import require_input
 from fvflow.mesh.arrays import Array, Index
+from fvflow.mesh.named_groups import Groups, Mask, named_groups
 
 _SUPPORTED = ("triangle", "quad", "polygon", "tetra", "pyramid", "wedge", "hexahedron")
 _PLANAR = {"triangle", "quad", "polygon"}
@@ -43,6 +43,8 @@ class Elements:
     """Indicator of each named group of cells (cell,): 1 inside, 0 outside."""
     boundaries: dict[str, Index]
     """Nodes of the faces of each named group of faces (face, corner), padded with -1."""
+    left_out: tuple[str, ...] = ()
+    """Phrases for what the file has and a mesh has not."""
 
 
 def import_library(name: str) -> Any:
@@ -73,31 +75,58 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
     meshio = import_library("meshio")
     require_input(path, "a mesh file")
     try:
-        with _silence(), np.errstate(all="ignore"):
+        with _printed() as printed, np.errstate(all="ignore"):
             mesh = meshio.gmsh.read(path) if file_format == "gmsh" else meshio.read(path)
     except MemoryError as error:
         raise CaseError(f"{name}: does not fit into memory, or is damaged ({error}); write it again") from None
     except ImportError as error:
         raise CaseError(f"{name}: its format needs {error.name} ({error}); install it with pip") from None
     except (Exception, SystemExit) as error:
-        lines = str(error).strip().splitlines()
-        reason = lines[0][:200] if lines and not isinstance(error, SystemExit) else "its format is unknown or damaged"
+        said = printed if isinstance(error, SystemExit) else [*printed, *str(error).strip().splitlines()]
+        reason = "; ".join(dict.fromkeys(filter(None, map(str.strip, said))))[:300]
         raise CaseError(
-            f"{name}: is not a readable mesh file ({reason}); write it again, or in another format"
+            f"{name}: is not a readable mesh file ({reason or 'its format is unknown or damaged'}); write it again, or "
+            "in another format"
         ) from None
-    return _from_meshio(mesh, name)
+    try:
+        return _from_meshio(mesh, path, name, printed)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise CaseError(
+            f"{name}: meshio reads it into blocks and groups that do not fit together ({error}); write it again, or in "
+            "another format"
+        ) from None
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Discard what meshio prints on both streams; the errors that matter are raised as CaseError."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        yield
+def _printed() -> Iterator[list[str]]:
+    """The lines that meshio prints on both streams, which are not shown otherwise, once the context has ended.
+
+    meshio says there what it cannot read before it leaves by SystemExit, and what it leaves out.
+    """
+    lines: list[str] = []
+    with io.StringIO() as stream:
+        try:
+            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+                yield lines
+        finally:
+            lines += [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in stream.getvalue().splitlines()]
 
 
-def _from_meshio(mesh: Any, path: str) -> Elements:
+def _from_meshio(mesh: Any, file: Path, path: str, printed: list[str]) -> Elements:
     """The cells of the highest dimension of a meshio mesh, and its named groups."""
-    blocks = [(block.type, np.asarray(block.data)) for block in mesh.cells if len(block.data)]
+    for block in mesh.cells:
+        if not isinstance(block.data, np.ndarray) or block.data.ndim != 2:
+            raise ValueError(f"a block of {block.type} is no table of nodes")
+    groups = named_groups(mesh, file)
+    return from_blocks(np.asarray(mesh.points, float), groups, path, printed)
+
+
+def from_blocks(points: Array, groups: Groups, path: str, printed: Sequence[str] = ()) -> Elements:
+    """The cells of the highest dimension among blocks of elements, and their groups.
+
+    Points are (node, 3) or (node, 2). Raises CaseError if the cells are not first-order polygons or solids.
+    """
+    blocks = groups.blocks
     solid = _is_solid([kind for kind, _ in blocks], path)
     cells = [index for index, (kind, _) in enumerate(blocks) if kind in _SUPPORTED and (kind in _PLANAR) is not solid]
     facets = [index for index, (kind, _) in enumerate(blocks) if kind in (_PLANAR if solid else {"line"})]
@@ -106,25 +135,44 @@ def _from_meshio(mesh: Any, path: str) -> Elements:
             f"{path}: has no cells; give a mesh of triangles, quadrilaterals, polygons or solids (if there are "
             "physical groups, gmsh saves only these: add the surface or volume to one)"
         )
-    groups = _named_groups(mesh)
-    points = planar_points(np.asarray(mesh.points, float), solid, path)
+    cell_points = _padded([blocks[index][1] for index in cells])
+    if cell_points.max() >= len(points):
+        row = int(np.argmax(cell_points.max(axis=1) >= len(points)))
+        raise CaseError(f"{path}: cell {row} has node {cell_points[row].max()}, and there are {len(points)} nodes")
+    regions = _regions(groups.masks, cells)
+    boundaries = _boundaries(groups, facets)
     return Elements(
-        points,
-        _padded([blocks[index][1] for index in cells]),
-        _regions(groups, cells),
-        _boundaries(groups, facets, blocks),
+        planar_points(points, solid, path, used=cell_points),
+        cell_points,
+        regions,
+        boundaries,
+        tuple(_left_out(groups, {*cells, *facets}, {*regions, *boundaries}, printed)),
     )
 
 
-def _regions(groups: dict[str, list[Any]], cells: list[int]) -> dict[str, Array]:
+def _left_out(groups: Groups, used: set[int], named: set[str], printed: Sequence[str]) -> Iterator[str]:
+    """Phrases for what is in the file and not in the mesh."""
+    kinds = sorted({kind for index, (kind, _) in enumerate(groups.blocks) if index not in used})
+    if kinds:
+        yield f"elements of type {', '.join(kinds)}"
+    if empty := sorted({*groups.masks, *groups.faces} - named):
+        yield f"groups without cells and walls: {', '.join(empty)}"
+    yield from groups.left_out
+    yield from dict.fromkeys(f"as meshio says: {line.strip()}" for line in printed if line.strip())
+
+
+def _regions(groups: dict[str, list[Mask]], cells: list[int]) -> dict[str, Array]:
     """The indicator (cell,) of each group that contains cells; `cells` are the blocks of these."""
     masks = {name: np.concatenate([group[index] for index in cells]) for name, group in groups.items()}
     return {name: mask.astype(float) for name, mask in masks.items() if mask.any()}
 
 
-def _boundaries(groups: dict[str, list[Any]], facets: list[int], blocks: list[tuple[str, Any]]) -> dict[str, Index]:
+def _boundaries(groups: Groups, facets: list[int]) -> dict[str, Index]:
     """The nodes of the faces (face, corner) of each group that contains faces; `facets` are the blocks of these."""
-    rows = {name: [blocks[index][1][group[index]] for index in facets] for name, group in groups.items()}
+    blocks = groups.blocks
+    rows = {name: [blocks[index][1][mask[index]] for index in facets] for name, mask in groups.masks.items()}
+    for name, parts in groups.faces.items():
+        rows.setdefault(name, []).extend(parts)
     return {name: _padded(parts) for name, parts in rows.items() if any(map(len, parts))}
 
 
@@ -146,64 +194,24 @@ def _padded(parts: list[Any]) -> Index:
     return np.concatenate(filled).astype(np.int32)
 
 
-class _Groups:
-    """Masks of named groups, one boolean array (element,) per block; names become identifiers of expressions."""
-
-    def __init__(self, sizes: list[int]) -> None:
-        self.masks: dict[str, list[Any]] = {}
-        self._sizes = sizes
-        self._original: dict[str, str] = {}
-
-    def of(self, original: str) -> list[Any]:
-        """The masks of a group, created empty; raises CaseError if two groups get the same identifier."""
-        name = _identifier(original)
-        first = self._original.setdefault(name, original)
-        if first != original:
-            raise CaseError(f"the groups {first!r} and {original!r} would both be named {name}; rename one of them")
-        return self.masks.setdefault(name, [np.zeros(size, bool) for size in self._sizes])
-
-
-def _named_groups(mesh: Any) -> dict[str, list[Any]]:
-    """The masks of the physical groups and of the cell sets of a meshio mesh, for its blocks that are not empty."""
-    kept = [index for index, block in enumerate(mesh.cells) if len(block.data)]
-    groups = _Groups([len(mesh.cells[index].data) for index in kept])
-    tags = mesh.cell_data.get("gmsh:physical")
-    if tags is not None:
-        _add_physical_groups(groups, mesh, [(mesh.cells[index].type, np.asarray(tags[index])) for index in kept])
-    for name, members in mesh.cell_sets.items():
-        if name and not name.startswith("gmsh:"):
-            masks = groups.of(name)
-            for mask, index in zip(masks, kept, strict=True):
-                if members[index] is not None:
-                    mask[np.asarray(members[index], int)] = True
-    return groups.masks
-
-
-def _add_physical_groups(groups: _Groups, mesh: Any, tagged: list[tuple[str, Any]]) -> None:
-    """Add gmsh's physical groups: `tagged` holds the element type and the tags (element,) of each block."""
-    names = {(int(tag), int(dim)): name for name, (tag, dim) in mesh.field_data.items()}
-    dimension = {"vertex": 0, "line": 1, **dict.fromkeys(_PLANAR, 2)}
-    for block, (kind, tags) in enumerate(tagged):
-        for tag in set(np.unique(tags).tolist()) - {0}:
-            masks = groups.of(names.get((tag, dimension.get(kind, 3))) or f"physical_{tag}")
-            masks[block] |= tags == tag
-
-
-def _identifier(name: str) -> str:
-    """The name with characters that an identifier cannot have replaced by _."""
-    name = re.sub(r"\W|^(?=\d)", "_", name)
-    return f"{name}_" if keyword.iskeyword(name) else name
-
-
-def planar_points(points: Array, solid: bool, path: str) -> Array:
+def planar_points(points: Array, solid: bool, path: str, used: Index | None = None) -> Array:
     """The nodes (node, dim) in as many dimensions as the cells: z is dropped unless the cells are solids.
 
-    Raises CaseError for a surface that is not in a plane z = const.
+    `used` holds the nodes of the cells, padded with -1; nodes of no cell may lie anywhere. Raises CaseError for a
+    surface that is not in a plane z = const.
     """
-    if solid:
+    if solid or points.shape[1] == 2:
         return points
-    size = float(np.ptp(points[:, :2], axis=0).max()) if len(points) else 0.0
-    if points.shape[1] == 3 and np.ptp(points[:, 2]) > _FLAT * size:
+    of_cells = points if used is None else points[np.unique(used[used >= 0])]
+    extent = np.ptp(of_cells, axis=0) if len(of_cells) else np.zeros(3)
+    if extent[2] > _FLAT * extent[:2].max():
+        flat = [axis for axis, size in zip("xyz", extent, strict=True) if size <= _FLAT * extent.max()]
+        if flat:
+            plane = "xyz".replace(flat[0], "")
+            raise CaseError(
+                f"{path}: lies in the plane of {plane[0]} and {plane[1]}; give it in the plane of x and y, "
+                f"{flat[0]} and z exchanged"
+            )
         raise CaseError(f"{path}: is a surface in space; give a mesh in a plane z = const, or one of solids")
     return points[:, :2]
 
@@ -229,4 +237,5 @@ def red_refinement(elements: Elements) -> Elements:
         midpoint = len(points) + np.searchsorted(edges, rows[:, 0].astype(np.int64) * len(points) + rows[:, 1])
         boundaries[name] = np.concatenate([np.stack([end, midpoint], axis=1) for end in rows.T]).astype(np.int32)
     regions = {name: np.repeat(inside, 4) for name, inside in elements.regions.items()}
-    return Elements(np.concatenate([points, points[ends].mean(axis=1)]), children.astype(np.int32), regions, boundaries)
+    nodes = np.concatenate([points, points[ends].mean(axis=1)])
+    return Elements(nodes, children.astype(np.int32), regions, boundaries, elements.left_out)

@@ -15,6 +15,7 @@ from fvflow.mesh.conformity import require_conforming
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, read_elements, red_refinement
+from fvflow.mesh.exodus import ENDINGS, read_exodus
 from fvflow.mesh.gmsh_generator import mesh_geometry
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.voronoi_dual import dual_mesh
@@ -82,9 +83,11 @@ class Gmsh(MeshDescription):
 
 @dataclass(frozen=True)
 class Meshio(MeshDescription):
-    """A mesh in any other format that meshio reads: .vtu, .vtk, .inp, .med, .xdmf, .mesh, ...
+    """A mesh in any other format that meshio reads: .vtu, .vtk, .inp, .med, .xdmf, .su2, .mesh, ..., and Exodus II.
 
-    Cell sets and physical groups become regions and boundaries, if the format has them. Needs the extra `mesh`.
+    Groups become regions and boundaries: sets of Abaqus (sets of sets too), families of MED, markers of SU2, blocks and
+    side sets of Exodus, and the whole-numbered cell data `region` and `material`, as region_1, material_2. Needs the
+    extra `mesh`.
     """
 
     file: FilePath
@@ -109,7 +112,8 @@ class Meshio(MeshDescription):
 
     def build(self) -> Mesh:
         """The mesh; imports meshio. Raises CaseError for a file or a mesh that cannot be used."""
-        return _finished(read_elements(Path(self.file)), self)
+        exodus = Path(self.file).suffix.lower() in ENDINGS
+        return _finished(read_exodus(self.file) if exodus else read_elements(Path(self.file)), self)
 
     def refined(self, factor: int = 2) -> Meshio:
         """The same file with each triangle cut into four, log2(factor) times more."""
@@ -143,7 +147,7 @@ def _finished(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
         regions=elements.regions,
         boundaries=elements.boundaries,
     )
-    return control_volume_mesh(mesh, kind.control_volumes, kind.centres)
+    return replace(control_volume_mesh(mesh, kind.control_volumes, kind.centres), left_out=elements.left_out)
 
 
 def control_volume_mesh(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:

@@ -36,7 +36,13 @@ class Grid(Mesh):
     def __init__(
         self, edges: tuple[Array, ...], periodic: tuple[int, ...] = (), revolution: Revolution | None = None
     ) -> None:
-        parts = {"edges": tuple(map(freeze, edges)), "periodic": tuple(periodic), "regions": {}, "boundaries": {}}
+        parts = {
+            "edges": tuple(map(freeze, edges)),
+            "periodic": tuple(periodic),
+            "regions": {},
+            "boundaries": {},
+            "left_out": (),
+        }
         for name, value in {**parts, "revolution": revolution}.items():
             object.__setattr__(self, name, value)
         if revolution is not None:

@@ -107,6 +107,13 @@ class NetCDFFile:
             raise self.incomplete(f"{variable}:{name} is {value!r} and not a text")
         return value
 
+    def texts(self, name: str) -> list[str]:
+        """The texts in the rows of a variable of characters."""
+        values = np.asarray(self._guarded(name, slice(None)))
+        if values.dtype.kind not in "SU" or values.ndim != 2:
+            raise self.incomplete(f"{name} does not hold texts")
+        return [b"".join(row).decode(errors="replace").strip("\x00 ") for row in values.astype("S1")]
+
     def integer(self, variable: str, name: str, default: int) -> int:
         """An attribute of a variable that is a whole number; the default if there is none."""
         value = self._attribute(variable, name) if self.has_attribute(variable, name) else default

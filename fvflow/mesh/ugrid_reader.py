@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,6 +21,15 @@ from fvflow.mesh.revolution import RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.voronoi_dual import dual_mesh
 
 _SAME_TIME = 1e-9  # difference below which two times are the same, relative to the last one
+_UNDECLARED_FILL = 2.0**31 - 1  # what writers pad rows with and do not always declare
+_DEGREES = re.compile(r"^degrees?(_(north|south|east|west|N|S|E|W|true))?$", re.IGNORECASE)
+_GEOGRAPHIC = ("longitude", "latitude", "grid_longitude", "grid_latitude")
+_OTHERS = {  # other conventions, by variables that they have
+    frozenset({"verticesOnCell", "nEdgesOnCell"}): "MPAS",
+    frozenset({"grid_corner_lat", "grid_corner_lon"}): "SCRIP",
+    frozenset({"vertex_of_cell", "clon", "clat"}): "ICON",
+    frozenset({"coordx", "connect1"}): "Exodus II (which mesh kind meshio reads)",
+}
 _PART = {2: "face", 3: "volume"}  # UGRID's name of the cells, by the dimension of the topology
 
 
@@ -167,30 +177,68 @@ def _topology(file: NetCDFFile) -> tuple[str, int]:
             dimension = file.integer(name, "topology_dimension", 0)
             if dimension in _PART:
                 return name, dimension
+    for signs, convention in _OTHERS.items():
+        if signs <= set(file.variables):
+            raise CaseError(
+                f"{file.path}: is a mesh of {convention}, and no UGRID file; convert it to UGRID, with lengths in a "
+                "plane as coordinates"
+            )
     raise CaseError(f"{file.path}: has no UGRID topology of dimension 2 or 3; give the .nc file of a run")
 
 
 def _coordinates(file: NetCDFFile, topology: str, attribute: str) -> Array:
     """The coordinates (point, dim) in the variables that an attribute of the topology names."""
-    columns = [file.numbers(name, 1) for name in file.text(topology, attribute).split()]
+    names = file.text(topology, attribute).split()
+    for name in names:
+        _require_lengths(file, name)
+    columns = [file.numbers(name, 1) for name in names]
     if not columns or len({len(column) for column in columns}) > 1:
         raise file.incomplete(f"the coordinates in {attribute} are missing or differ in length")
     return np.stack(columns, axis=1)
 
 
-def _cell_points(file: NetCDFFile, topology: str, part: str, nodes: int) -> Index:
-    """The nodes of each cell (cell, corner), counted from 0; -1 replaces every number that is not that of a node.
+def _require_lengths(file: NetCDFFile, name: str) -> None:
+    """Raise CaseError if the coordinates in a variable are angles."""
+    given = {key: file.text(name, key) for key in ("units", "standard_name") if file.has_attribute(name, key)}
+    if _DEGREES.match(given.get("units", "").strip()) or given.get("standard_name") in _GEOGRAPHIC:
+        told = ", ".join(f"{key} {value!r}" for key, value in given.items())
+        raise CaseError(
+            f"{file.path}: the coordinates {name} are degrees ({told}), in which areas have no meaning; give lengths "
+            "in a plane, by a map projection"
+        )
 
-    Fill values differ between writers and are often not declared.
+
+def _cell_points(file: NetCDFFile, topology: str, part: str, nodes: int) -> Index:
+    """The nodes of each cell (cell, corner), counted from 0; -1 where a row is padded.
+
+    Rows are padded by a declared _FillValue, by a negative number or by the largest whole number. Raises CaseError for
+    any other number that is not that of a node, with the cell and the number.
     """
     name = file.text(topology, f"{part}_node_connectivity")
-    values = file.numbers(name, 2)
+    values = file.numbers_or_nan(name)
+    if values.ndim != 2:
+        raise file.incomplete(f"{name} is no table of cells and their nodes")
     cells_first = not file.has_attribute(topology, f"{part}_dimension") or (
         file.dimensions_of(name)[0] == file.text(topology, f"{part}_dimension")
     )
     values = values if cells_first else values.T
-    values = values - file.integer(name, "start_index", 0)
-    return np.where((values >= 0) & (values < nodes), values, -1.0).astype(np.int32)
+    start = file.integer(name, "start_index", 0)
+    filled = np.isnan(values) | (values < 0)
+    filled |= values == _UNDECLARED_FILL
+    off = ~filled & ((values < start) | (values >= nodes + start))
+    if (row := int(np.argmax(off.any(axis=1)))) or off.any():
+        node = int(values[row][off[row]][0])
+        counted = f"counted from {start}" + (
+            "" if file.has_attribute(name, "start_index") else ", as no start_index says"
+        )
+        hint = ""
+        if start == 0 and not (values[~filled] == 0).any() and values[~filled].max() == nodes:
+            hint = "; the numbers seem to be counted from 1: write the attribute start_index = 1"
+        raise CaseError(
+            f"{file.path}: cell {row} of {name} has node {node}, and there are {nodes} nodes, {counted}{hint or '; '}"
+            + ("" if hint else "declare the number that pads short rows as _FillValue, or mend the cell")
+        )
+    return np.where(filled, -1.0, values - start).astype(np.int32)
 
 
 def _boundary(file: NetCDFFile, name: str, nodes: int, dimension: int) -> Index:
