@@ -517,7 +517,10 @@ INCOMPLETE = {
     "no connectivity": (unset("face_node_connectivity"), "grid has no attribute face_node_connectivity"),
     "connectivity is a number": (attribute("grid", "face_node_connectivity", 7), "is 7 and not a text|7.* not a text"),
     "connectivity is elsewhere": (attribute("grid", "face_node_connectivity", "none"), "there is no variable none"),
-    "connectivity is a line": (attribute("grid", "face_node_connectivity", "nx"), "nx is no table of cells and their nodes"),
+    "connectivity is a line": (
+        attribute("grid", "face_node_connectivity", "nx"),
+        "nx is no table of cells and their nodes",
+    ),
     "coordinates are elsewhere": (attribute("grid", "node_coordinates", "nx b"), "there is no variable b"),
     "coordinates are empty": (attribute("grid", "node_coordinates", " "), "are missing or differ in length"),
     "one coordinate": (attribute("grid", "node_coordinates", "nx"), "dimension 2 have 1 coordinates"),

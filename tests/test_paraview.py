@@ -123,3 +123,16 @@ def test_an_array_of_an_odd_shape_is_told(tmp_path):
         file["paraview"].createVariable("topology", "i4", ("five", "cell_of_five"))
     with pytest.raises(OutputError, match=r"its cells have the shape \(5, 5\) in 2 dimensions"):
         paraview.rewrite(tmp_path / "r.nc")
+
+
+def test_pyvista_reads_cells_and_times(tmp_path):
+    import pyvista
+
+    ou(2).write(tmp_path / "r.nc")
+    path = str(tmp_path / "r.xmf2")
+    stored = fvflow.read(tmp_path / "r.nc")
+    assert pyvista.read(path, force_ext=".xdmf").n_cells == stored.rho[0].size
+    reader = pyvista.get_reader(path, force_ext=".xdmf")
+    np.testing.assert_allclose(reader.time_values, stored.time)
+    reader.set_active_time_value(reader.time_values[-1])
+    np.testing.assert_array_equal(reader.read()["rho"], stored.rho[-1].values.ravel())

@@ -25,10 +25,11 @@ from fvflow.problems import OutputVariable
 from fvflow.version import __version__
 
 AXES = ("x", "y", "z")
+_UNITS = {0: "1", 1: "m", 2: "m2", 3: "m3"}  # of measures, by dimension: CF asks lengths for units
 _MEASURE = {1: "cell_length", 2: "cell_area", 3: "cell_volume"}
 SOURCE = "fvflow"
 UNTITLED = "fvflow run"  # the title of a result whose case has none
-TIME = NetCDFVariable(("time",), {"units": "s", "axis": "T", "long_name": "time"})
+TIME = NetCDFVariable(("time",), {"units": "s", "axis": "T", "standard_name": "time", "long_name": "time"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,8 @@ class Layout:
     def _coordinates(self) -> dict[str, NetCDFVariable]:
         """Coordinates and bounds, or the topology of the mesh, and the cell measure."""
         variables = ugrid.variables(self.mesh) if self.mesh.edges is None else _grid_coordinates(self.mesh)
-        attributes = {"units": "1", "long_name": self.measure.replace("_", " "), **self._mesh_attributes()}
+        what = self.measure.replace("_", " ") if self.mesh.revolution is None else "measure of the ring or shell"
+        attributes = {"units": _UNITS[self.mesh.space_dimension], "long_name": what, **self._mesh_attributes()}
         measure = self.mesh.volume.reshape(self.mesh.shape)
         return {**variables, self.measure: NetCDFVariable(self.space, attributes, measure)}
 
@@ -165,10 +167,10 @@ class Layout:
             "neighbour": ({"long_name": f"{meaning} enters"}, self.mesh.neighbour),
         }
         variables = {name: NetCDFVariable(("face",), *end, dtype="i4") for name, end in ends.items()}
-        area = {"units": "1", "long_name": "area of the face"}
+        area = {"units": _UNITS[self.mesh.space_dimension - 1], "long_name": "area of the face"}
         variables["face_area"] = NetCDFVariable(("face",), area, self.mesh.area)
         for axis, values in zip(AXES, self.mesh.face_centre.T, strict=False):
-            attributes = {"units": "1", "long_name": f"{axis} coordinate of the centre of the face"}
+            attributes = {"units": "m", "long_name": f"{axis} coordinate of the centre of the face"}
             variables[f"face_{axis}"] = NetCDFVariable(("face",), attributes, values)
         return variables
 
@@ -188,7 +190,7 @@ def _grid_coordinates(mesh: Mesh) -> dict[str, NetCDFVariable]:
     """Centres and bounds of the cells along each axis; the topology of a periodic one is circular."""
     variables: dict[str, NetCDFVariable] = {}
     for number, (axis, edge) in enumerate(zip(AXES, mesh.edges or (), strict=False)):
-        attributes = {"units": "1", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
+        attributes = {"units": "m", "long_name": f"{axis} coordinate of the cell centre", "bounds": f"{axis}_bnds"}
         if axis != "z":
             attributes["standard_name"] = f"projection_{axis}_coordinate"
         if number in mesh.periodic:

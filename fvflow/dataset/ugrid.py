@@ -73,5 +73,5 @@ def variables(mesh: Mesh) -> dict[str, NetCDFVariable]:
 
 
 def _coordinate(axis: str, what: str) -> dict[str, str]:
-    attributes = {"units": "1", "long_name": f"{axis} coordinate of the {what}"}
+    attributes = {"units": "m", "long_name": f"{axis} coordinate of the {what}"}
     return attributes if axis == "z" else {**attributes, "standard_name": f"projection_{axis}_coordinate"}
