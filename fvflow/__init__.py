@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from fvflow import plot, wasserstein
+    from fvflow import geometry, plot, wasserstein
     from fvflow.case import Case, Checks, Output, duality, resume
     from fvflow.dataset import read, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
@@ -41,7 +41,7 @@ _LAZY_NAMES = {
     "Voronoi": "mesh",
     "from_fipy": "mesh",
 }
-_LAZY_MODULES = ("plot", "wasserstein")
+_LAZY_MODULES = ("geometry", "plot", "wasserstein")
 __all__ = [
     "Box",
     "Case",
@@ -61,6 +61,7 @@ __all__ = [
     "Voronoi",
     "duality",
     "from_fipy",
+    "geometry",
     "plot",
     "read",
     "resume",

@@ -159,6 +159,11 @@ flow: {{kind: first-passage, epsilon: 0.5, target: {{wall: right}}}}
     assert float(abs(ds.mean_passage_time[-1] - exact).max()) < 2e-4
 
 
+def test_bounds_of_w2_are_refused_where_x_is_a_radius():
+    with pytest.raises(CaseError, match="this result is on another mesh"):
+        fvflow.wasserstein.distance(run("ball", 10, step=0.1), 0, -1)
+
+
 def test_a_ring_of_the_ball_is_a_shell():
     mesh = Radial(dimension=3, outer=1.0, cells=4).build()
     share = box_share(mesh, np.array([0.125]), np.array([0.5]))

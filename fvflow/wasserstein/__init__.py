@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh import CIRCULAR, Grid
+from fvflow.mesh import CIRCULAR, RADIUS_OF, Grid
 from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
 from fvflow.wasserstein.circle import distance_on_circle
 from fvflow.wasserstein.gaussian import bures, transport_matrix
@@ -25,7 +25,7 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
             raise CaseError(f"frame {index!r} is not an integer; give one from 0 to {frames - 1}")
         if not -frames <= index < frames:
             raise CaseError(f"frame {index}: the result has {frames} frames; give an index from 0 to {frames - 1}")
-    if "x_bnds" not in ds:
+    if "x_bnds" not in ds or RADIUS_OF in ds.x.attrs:
         raise CaseError("bounds of W2 need a box of equal cells, or a line; this result is on another mesh")
     edges = tuple(
         np.append(ds[f"{axis}_bnds"].values[:, 0], ds[f"{axis}_bnds"].values[-1, 1]) for axis in "xyz" if axis in ds
