@@ -44,7 +44,7 @@ GRADIENT: list[dict[str, Any]] = [
     *({"kind": kind} for kind in ("ljko", "jko", "midpoint", "evbdf2", "implicit-euler")),
     {"kind": "ljko", "mobility": "upwind"},
     {"kind": "ljko", "solver": {"kind": "multigrid"}},
-    {"kind": "jko", "solver": {"kind": "multigrid"}},
+    {"kind": "jko", "intervals": 2, "solver": {"kind": "multigrid"}},
 ]
 MESHES: dict[str, dict[str, Any]] = {
     "1D": {"kind": "box", "lower": [-3], "upper": [3], "cells": [61]},
