@@ -314,7 +314,7 @@ def test_a_stored_velocity_is_used_where_the_flow_has_none_at_points():
     with pytest.raises(CaseError, match="depends on regions of the mesh, so that it is known in cells only; store it"):
         flow.velocity(x, 0.1)
     centre = flow.mesh.centre
-    stored = {f"velocity_{a}": (ds.rho.dims, np.tile(2.0 * centre[:, i], (4, 1))) for i, a in enumerate("xy")}
+    stored = {f"v_{a}": (ds.rho.dims, np.tile(2.0 * centre[:, i], (4, 1))) for i, a in enumerate("xy")}
     flow = fvflow.at(ds.assign(stored), case=case)
     assert flow.velocity(x, 0.1) == pytest.approx(2.0 * x, abs=1e-9)
     assert flow.divergence(x, 0.1) == pytest.approx([4.0, 4.0], abs=1e-8)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fvflow.case.build import Parts
+from fvflow.case.frames_on_mesh import FramesOnMesh, place_of
 from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion
 from fvflow.mesh import Array, Mesh, Ugrid
@@ -24,7 +25,6 @@ Outside = Literal["refuse", "nan"]
 _BLOCK = 2**16  # points at a time
 _TOLD, _REFUSED = 0.1, 1.0  # difference of cubic and linear log rho between saves, as an rms weighted by rho
 _ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
-_KEPT = 6  # stored fields kept in memory
 _UNLIMITED = (-np.inf, np.inf)
 
 
@@ -33,36 +33,6 @@ class ParseCase(Protocol):
 
     def __call__(self, text: str, name: str) -> Parts:
         """The case; raises CaseError."""
-
-
-class _Saved:
-    """The frames of a result, read when they are needed."""
-
-    def __init__(self, ds: xarray.Dataset, mesh: Mesh, in_time: InTime) -> None:
-        self._ds, self.mesh, self.in_time = ds, mesh, in_time
-        self.times = np.atleast_1d(np.asarray(ds["time"].values, float))
-        dims = ds["rho"].dims
-        self.names = frozenset(str(name) for name, variable in ds.data_vars.items() if variable.dims == dims)
-        self.field = lru_cache(_KEPT)(self._field)
-
-    def _field(self, name: str, frame: int) -> Array:
-        values = np.asarray(self._ds[name].isel(time=frame).values, float).ravel()
-        if len(values) != self.mesh.cells:
-            raise CaseError(
-                f"{name} has {len(values)} values and the mesh {self.mesh.cells} cells: the mesh of the case is not "
-                "that of the result; give the result as a file"
-            )
-        self._require(np.isfinite(values), values, name, frame, "it has to be finite")
-        if name == "rho":
-            remedy = "a density has no logarithm there; use a method that keeps rho >= 0"
-            self._require(values >= 0, values, name, frame, remedy)
-        return values
-
-    def _require(self, valid: Any, values: Array, name: str, frame: int, remedy: str) -> None:
-        if not valid.all():
-            bad = int(np.argmin(valid))
-            where, time = _place(self.mesh.centre[bad]), self.times[frame]
-            raise NumericsError(f"{name} is {values[bad]:.6g} in the cell at {where}, t = {time:g}: {remedy}")
 
 
 class Evaluation:
@@ -95,7 +65,7 @@ class Evaluation:
         self._case, self._outside, self._accept = case, outside, accept
         self.mesh = _mesh(ds, case)
         """The mesh."""
-        self._saved = _Saved(ds, self.mesh, in_time)
+        self._saved = FramesOnMesh(ds, self.mesh, in_time)
         self.times = self._saved.times
         """The saved times (frame,)."""
         self._steady = case.schedule.steps == 0
@@ -151,8 +121,8 @@ class Evaluation:
     @cached_property
     def _velocity(self) -> Motion:
         """The same, or a stored velocity if the flow has none at points."""
-        stored = {f"velocity_{axis}" for axis in "xyz"[: self.mesh.dimension]} <= self._saved.names
-        return StoredMotion(saved=self._saved, prefix="velocity") if self._motion.fault and stored else self._motion
+        stored = {f"v_{axis}" for axis in "xyz"[: self.mesh.dimension]} <= self._saved.names
+        return StoredMotion(saved=self._saved, prefix="v") if self._motion.fault and stored else self._motion
 
     @cached_property
     def _log_density(self) -> FieldInTime:
@@ -169,7 +139,7 @@ class Evaluation:
         """log rho, its rate of change and its slopes at walls; raises NumericsError if rho is 0 in a cell."""
         density = self._saved.field("rho", frame)
         if (empty := self._empty(frame)).any():
-            first = _place(self.mesh.centre[int(np.argmax(empty))])
+            first = place_of(self.mesh.centre[int(np.argmax(empty))])
             raise NumericsError(
                 f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
                 "rho, score and velocity are not defined; ask for the density alone, for times after the next save, or "
@@ -227,7 +197,7 @@ class Evaluation:
             raise CaseError(f"{len(times)} times for {len(at)} points; give one time, or one for each point")
         beyond = self._space.outside(at) | ~np.isfinite(at).all(axis=1)
         if beyond.any() and self._outside == "refuse":
-            first = _place(at[int(np.argmax(beyond))])
+            first = place_of(at[int(np.argmax(beyond))])
             raise CaseError(
                 f"{int(beyond.sum())} of {len(at)} points are outside of the mesh, the first at {first}; give points "
                 'inside, or outside="nan"'
@@ -260,7 +230,7 @@ class Evaluation:
         finite = np.isfinite(at).all(axis=1)
         if not finite.all() and self._outside == "refuse":
             bad = int(np.argmin(finite))
-            raise CaseError(f"point {bad}, counted from 0, is at {_place(at[bad])}; give finite numbers")
+            raise CaseError(f"point {bad}, counted from 0, is at {place_of(at[bad])}; give finite numbers")
         return at
 
     def _checked_times(self, t: ArrayLike) -> Array:
@@ -274,10 +244,6 @@ class Evaluation:
             span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
             raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
         return times
-
-
-def _place(point: Array) -> str:
-    return ", ".join(f"{name} = {value:.6g}" for name, value in zip("xyz", point, strict=False))
 
 
 def _mesh(ds: xarray.Dataset, case: Parts) -> Mesh:

@@ -196,7 +196,7 @@ class PointFunctions:
         return points
 
     def inside(self, points: Array, margin: float) -> Array:
-        """The same, at least a margin away from the ends of the box around the mesh."""
+        """The same (point, dim), at least a margin away from the ends of the box around the mesh."""
         lower, upper = self._ends
         return np.clip(self.wrapped(points), lower + margin, upper - margin)
 

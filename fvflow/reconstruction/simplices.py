@@ -45,7 +45,7 @@ class NodeLeastSquares:
         return least_squares(self.mesh.centre, self._cut[0])
 
     def coefficients(self, fields: list[Array], slopes: list[Slopes]) -> Array:
-        """Value and derivatives at the vertices (vertex, -, field); slopes at walls do not matter."""
+        """Value and derivatives at the vertices (vertex, entry, field); slopes at walls do not matter."""
         vertices = len(self._cut[0])
         return np.asarray(self._at_vertices @ np.stack(fields, axis=1)).reshape(vertices, -1, len(fields))
 
@@ -112,7 +112,7 @@ class NodeLeastSquares:
         return self._located(points)[0] < 0
 
     def point_values(self, logarithm: Array) -> Array:
-        """Values at the centres from averages, taken as values at the centroids: of order 2."""
+        """Values (cell,) at the centres from averages, taken as values at the centroids: of order 2."""
         mesh = self.mesh
         moments = [mesh.integral(along(axis), 2) for axis in range(mesh.dimension)]
         centroid = np.stack(moments, axis=1) / mesh.volume[:, None]

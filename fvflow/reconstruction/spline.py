@@ -34,7 +34,7 @@ class GridSpline:
         self.axes = tuple(SplineAxis(edge, axis in mesh.periodic) for axis, edge in enumerate(mesh.edges))
 
     def coefficients(self, fields: list[Array], slopes: list[Slopes]) -> Array:
-        """Coefficients ([z, [y,]] x, field), padded to three axes; slopes as in `Slopes`, for each field."""
+        """Coefficients (z, y, x, field), of length 1 along axes that there are not; slopes are those of each field."""
         parts = np.stack([np.reshape(field, self.mesh.shape) for field in fields])
         ends = {axis: self._ends(axis, slopes) for axis in range(len(self.axes)) if axis not in self.mesh.periodic}
         for number, axis in enumerate(self.axes):
@@ -88,7 +88,7 @@ class GridSpline:
         return beyond
 
     def point_values(self, logarithm: Array) -> Array:
-        """l - log(1 + (l'^2 + l'') h^2/24) along each axis: the value at the centre of exp(l), of which l is the mean.
+        """l - log(1 + (l'^2 + l'') h^2/24) along each axis (cell,): the logarithm at the centres, l being that of means.
 
         To order h^4; (l'^2 + l'') h^2 counts as -12 where it is below.
         """
