@@ -88,7 +88,7 @@ class GridSpline:
         return beyond
 
     def point_values(self, logarithm: Array) -> Array:
-        """l - log(1 + (l'^2 + l'') h^2/24) along each axis (cell,): the logarithm at the centres, l being that of means.
+        """l - log(1 + (l'^2 + l'') h^2/24) along each axis: that at the centres (cell,), if l is that of means.
 
         To order h^4; (l'^2 + l'') h^2 counts as -12 where it is below.
         """
