@@ -15,7 +15,7 @@ from fvflow.case.frames_on_mesh import FramesOnMesh, place_of
 from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion
 from fvflow.mesh import Array, Mesh, Ugrid
-from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, positive, smooth
+from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
 from fvflow.walls import case_openings
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ class Evaluation:
         problem: Any = case.flow.problem(mesh, names, float(self.times[0]))
         if openings is not None:
             problem = case.flow.opened(problem, openings)
-            self.remarks.append("where mass leaves, log rho falls without bound, and the order with it")
-        return case.flow.motion(problem, names, self._saved)
+        motion = case.flow.motion(problem, names, self._saved)
+        self.remarks += [motion.note] if motion.note else []
+        return motion
 
     @cached_property
     def _velocity(self) -> Motion:
@@ -126,7 +127,9 @@ class Evaluation:
 
     @cached_property
     def _log_density(self) -> FieldInTime:
-        return FieldInTime(self._space, self.times, self._saved_logarithm, self._saved.in_time, self._look)
+        sides = self._motion.empty_sides
+        trend = WallTrend(self.mesh, sides) if sides else None
+        return FieldInTime(self._space, self.times, self._saved_logarithm, self._saved.in_time, self._look, trend)
 
     @cached_property
     def _linear_density(self) -> FieldInTime:

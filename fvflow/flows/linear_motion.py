@@ -13,7 +13,7 @@ from fvflow.flows.motion import Motion, PointFunctions, SavedFields, at_times
 from fvflow.linalg import divergence
 from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
-from fvflow.reconstruction import FieldInTime, Place, Slopes
+from fvflow.reconstruction import FieldInTime, Place, Side, Slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,33 @@ class LinearMotion(Motion):
                     sides.append(np.where((across > 0) & np.isfinite(along), along / across, np.nan))
             found[axis] = sides[0], sides[1]
         return found
+
+    @cached_property
+    def empty_sides(self) -> tuple[Side, ...]:
+        """The sides of a grid that absorb all, if there is diffusion towards them."""
+        mesh, openings = self.problem.mesh, self.problem.openings
+        if openings is None or mesh.edges is None or self.factor == 0:
+            return ()
+        normals, found = mesh.walls[1], []
+        for axis in range(mesh.dimension):
+            for sign in (-1.0, 1.0):
+                cells = mesh.wall_cell[normals[:, axis] == sign]
+                if len(cells) and np.isinf(self._permeability(cells, axis, sign)).all():
+                    found.append((axis, sign))
+        return tuple(found)
+
+    @property
+    def note(self) -> str:
+        """A word on what absorbs all and is no side of a grid."""
+        openings = self.problem.openings
+        if openings is None:
+            return ""
+        covered = np.zeros(len(openings.cell), bool)
+        for axis, sign in self.empty_sides:
+            covered |= openings.in_wall & (openings.normal[:, axis] == sign)
+        if (covered | np.isfinite(openings.permeability)).all():
+            return ""
+        return "beside what absorbs, log rho falls without bound and is known to low order"
 
     def _permeability(self, cells: Index, axis: int, sign: float) -> Array:
         """v.n at the wall of each cell on one side: 0 where it is closed, infinite where it absorbs."""

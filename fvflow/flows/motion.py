@@ -12,7 +12,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift, Drift
 from fvflow.mesh import Array, Mesh
-from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, Slopes, positive, smooth
+from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, Side, Slopes, positive, smooth
 
 _STEP = 1e-3  # of central differences of functions of a case, in the smallest distances of centres
 _WIDE_STEP = 3e-2  # of differences of those differences
@@ -55,6 +55,16 @@ class Motion:
     def slopes(self, frame: int) -> Slopes:
         """Derivatives of log rho along the axes at the walls of a grid, as far as they are known."""
         return {}
+
+    @property
+    def empty_sides(self) -> tuple[Side, ...]:
+        """The sides of a grid at which rho falls to 0 in proportion to the distance."""
+        return ()
+
+    @property
+    def note(self) -> str:
+        """What lowers the order of log rho, as a sentence; empty if nothing does."""
+        return ""
 
     def drift(self, place: Place) -> Array:
         """The drift (point, dim) without diffusion."""

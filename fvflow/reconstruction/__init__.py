@@ -5,6 +5,7 @@ from fvflow.reconstruction.base import Derivatives, Reconstruction, Slopes
 from fvflow.reconstruction.in_time import FieldInTime, InTime, Place, SavedValues
 from fvflow.reconstruction.simplices import NodeLeastSquares, NodeMeans
 from fvflow.reconstruction.spline import GridLinear, GridSpline
+from fvflow.reconstruction.trend import Side, WallTrend
 
 
 def smooth(mesh: Mesh) -> Reconstruction:
@@ -24,7 +25,9 @@ __all__ = [
     "Place",
     "Reconstruction",
     "SavedValues",
+    "Side",
     "Slopes",
+    "WallTrend",
     "positive",
     "smooth",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from fvflow.mesh import Array
 from fvflow.reconstruction.base import Derivatives, Reconstruction, Slopes
+from fvflow.reconstruction.trend import WallTrend
 
 InTime = Literal["hermite", "linear"]
 _KEPT = 3  # intervals whose coefficients are kept
@@ -45,7 +46,8 @@ class FieldInTime:
 
     which is Hermite's cubic, of order 4. Bends, which are of order dt^2, are replaced by a/(1 + (a/8)^2)^(1/2), so that
     a derivative that is far beyond the change to the next save, as in the tails of a density at the start, does not
-    take over. Without derivatives, or with `in_time` "linear", a = b = 0.
+    take over. Without derivatives, or with `in_time` "linear", a = b = 0. A trend in space is taken off before and put
+    back after.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class FieldInTime:
         saved: Callable[[int], SavedValues],
         in_time: InTime = "hermite",
         watch: Callable[[int, Array], None] = lambda interval, difference: None,
+        trend: WallTrend | None = None,
     ) -> None:
-        self.space, self.times = space, times
+        self.space, self.times, self._trend = space, times, trend
         self._saved, self._cubic, self._watch = saved, in_time == "hermite", watch
         self._known: OrderedDict[int, Any] = OrderedDict()
 
@@ -66,7 +69,10 @@ class FieldInTime:
         Tells `watch` of each interval once, with the difference of the cubic and the linear l in its middle (cell,).
         """
         coefficients, fields = self._coefficients(place.interval)
-        return self.space.at(coefficients, self._weights(place, fields), place.points, order)
+        found = self.space.at(coefficients, self._weights(place, fields), place.points, order)
+        if self._trend is None:
+            return found
+        return Derivatives(*map(np.add, found, self._trend.at(place.points, order)))
 
     def _weights(self, place: Place, fields: int) -> Array:
         """The weights of l_0, l_1, a and b, (1, field) or (point, field)."""
@@ -87,11 +93,19 @@ class FieldInTime:
         found: tuple[Any, int] = self._known[interval]
         return found
 
+    def _smooth(self, frame: int) -> SavedValues:
+        """What is saved, without the trend."""
+        saved, trend = self._saved(frame), self._trend
+        if trend is None:
+            return saved
+        values = saved.values - trend.at(trend.mesh.centre, 0).value
+        return saved._replace(values=values, slopes=trend.removed_from(saved.slopes))
+
     def _computed(self, interval: int) -> tuple[Any, int]:
-        before = self._saved(interval)
+        before = self._smooth(interval)
         if len(self.times) == 1:
             return self.space.coefficients([before.values], [before.slopes]), 1
-        after = self._saved(interval + 1)
+        after = self._smooth(interval + 1)
         fields, slopes = [before.values, after.values], [before.slopes, after.slopes]
         if before.rate is not None and after.rate is not None:
             length, change = self.times[interval + 1] - self.times[interval], after.values - before.values
