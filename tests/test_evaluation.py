@@ -185,9 +185,7 @@ def test_density_falls_to_zero_at_walls_that_absorb(left):
     x, errors = np.linspace(0.001, 0.999, 201)[:, None], []
     exact = -wave / np.tan(wave * x) if left == "absorbing" else wave * np.tan(wave * x)
     for cells in (20, 40):
-        mesh = (
-            f"mesh: {{kind: box, lower: [0], upper: [1], cells: [{cells}]}}\nwalls: {{left: {left}, right: absorbing}}"
-        )
+        mesh = f"mesh: {{kind: box, lower: [0], upper: [1], cells: [{cells}]}}"
         start = f'initial: {{kind: expression, density: "{shape}", mass: 1}}'
         walls, times = f"walls: {{left: {left}, right: absorbing}}", "times: {end: 0.1, step: 0.002, save: 0.05}"
         case = text(mesh, "kind: fokker-planck, epsilon: 1", start, walls, times)
