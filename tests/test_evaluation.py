@@ -215,6 +215,13 @@ def test_barenblatt_has_a_velocity_but_no_score():
         flow.score(x, 0.03)
 
 
+def test_single_precision_is_named_where_it_makes_zeros():
+    narrow = OU.format(cells=200, end=0.02, step=0.01, save=0.01).replace("0.5]]", "0.05]]")
+    with pytest.raises(NumericsError, match=r"use a smaller domain or output: \{precision: double\}$"):
+        fvflow.at(Case.parse(narrow + "output: {precision: single}").run()).score([[0.0]], 0.005)
+    assert np.isfinite(fvflow.at(Case.parse(narrow).run()).score([[0.0]], 0.005)).all()
+
+
 def test_entropy_in_a_vacuum_has_no_velocity():
     flow = fvflow.at(Case.parse(
         f"{LINE}\nflow: {{kind: gradient-flow, energy: [{{kind: entropy, epsilon: 1}}], stepper: {{kind: ljko}}}}\n"
@@ -234,6 +241,7 @@ def test_a_translation_moves_at_constant_speed():
     x = np.linspace(-0.7, 0.7, 29)[:, None]
     assert flow.velocity(x, 0.55) == pytest.approx(np.ones((29, 1)), abs=0.03)
     assert flow.score(x, 0.5) == pytest.approx(-x / 0.3, abs=0.1)
+    assert flow.score(x, 1.0) == pytest.approx((0.5 - x) / 0.3, abs=2e-3)  # that of the target, which are averages
 
 
 def test_the_velocity_of_hamilton_jacobi_is_the_gradient_of_phi():

@@ -146,7 +146,7 @@ class Evaluation:
             raise NumericsError(
                 f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
                 "rho, score and velocity are not defined; ask for the density alone, for times after the next save, or "
-                "use a smaller domain"
+                f"use a smaller domain{self._saved.more_digits}"
             )
         logarithm = np.log(density)
         if self._averaged(frame):
@@ -156,9 +156,12 @@ class Evaluation:
         return SavedValues(logarithm, None if rate is None else rate / density, self._motion.slopes(frame))
 
     def _averaged(self, frame: int) -> bool:
-        """Whether a frame holds averages, as the initial one may; others are nearer to values at the centres."""
-        at_start = not self._steady and self.times[frame] == self._case.schedule.save_time(0)
-        return bool(at_start and self._case.start_density.averaged)
+        """Whether a frame holds averages, as given densities may; others are nearer to values at the centres."""
+        schedule, target = self._case.schedule, self._case.flow.end_density
+        if target is not None and self.times[frame] == schedule.stop:
+            return target.averaged
+        at_start = not self._steady and self.times[frame] == schedule.save_time(0)
+        return at_start and self._case.start_density.averaged
 
     def _empty(self, frame: int) -> Any:
         """Whether rho is 0 in each cell (cell,)."""

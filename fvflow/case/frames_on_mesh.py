@@ -27,6 +27,11 @@ class FramesOnMesh:
         self.names = frozenset(str(name) for name, variable in ds.data_vars.items() if variable.dims == dims)
         self.field = lru_cache(_KEPT)(self._field)
 
+    @property
+    def more_digits(self) -> str:
+        """What else keeps small densities from being stored as 0."""
+        return " or output: {precision: double}" if self._ds["rho"].dtype == np.float32 else ""
+
     def _field(self, name: str, frame: int) -> Array:
         values = np.asarray(self._ds[name].isel(time=frame).values, float).ravel()
         if len(values) != self.mesh.cells:
