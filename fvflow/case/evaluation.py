@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Outside = Literal["refuse", "nan"]
 _BLOCK = 2**16  # points at a time
-_TOLD, _REFUSED = 0.1, 1.0  # difference of cubic and linear log rho between saves, as an rms weighted by rho
+_TOLD, _REFUSED = 0.1, 0.5  # difference of cubic and linear log rho between saves, as an rms weighted by rho
 _ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
 _UNLIMITED = (-np.inf, np.inf)
 

@@ -24,7 +24,7 @@ def at(
 
     `case` is its case, by default that in its attributes, which needs files beside the result. `in_time` is how log rho
     is interpolated between saves. Points outside of the mesh are refused, or have the value nan. `accept` takes saves
-    between which log rho is known to less than 1. Raises CaseError as `evaluate`.
+    between which log rho is known to worse than 0.5. Raises CaseError as `evaluate`.
 
     >>> run = Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [120]}\\n"
     ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2, stepper: {kind: tr-bdf2}}\\n"

@@ -109,10 +109,11 @@ class FieldInTime:
         fields, slopes = [before.values, after.values], [before.slopes, after.slopes]
         if before.rate is not None and after.rate is not None:
             length, change = self.times[interval + 1] - self.times[interval], after.values - before.values
-            bends = [length * before.rate - change, length * after.rate - change]
+            rates = before.rate, after.rate
+            bends = [bend / np.hypot(1.0, bend / _LARGEST_BEND) for bend in (length * rate - change for rate in rates)]
             self._watch(interval, 0.125 * (bends[0] - bends[1]))
             if self._cubic:
-                fields += [bend / np.hypot(1.0, bend / _LARGEST_BEND) for bend in bends]
+                fields += bends
                 slopes += [_without(part) for part in slopes]
         return self.space.coefficients(fields, slopes), len(fields)
 
