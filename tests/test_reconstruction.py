@@ -106,6 +106,15 @@ def test_banded_equations_are_those_of_the_splines():
     assert found == pytest.approx(np.linalg.solve(matrix, right), abs=1e-12)
 
 
+@pytest.mark.parametrize("cells", [3, 5, 70])
+def test_coefficients_around_a_period_repeat_themselves(cells):
+    axis = SplineAxis(np.cumsum(np.random.default_rng(cells).uniform(0.5, 2, cells + 1)), periodic=True)
+    values = np.random.default_rng(1).normal(size=(cells, 2))
+    found = axis.coefficients(values)
+    assert len(found) == axis.size == cells + 3
+    assert found[:3] == pytest.approx(found[-3:], abs=1e-13)
+
+
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
 def test_averages_become_values_at_the_centres(ratio):
     errors = []
@@ -229,6 +238,14 @@ def test_orders_in_time(how, order):
         errors.append(max(abs(value_at(field, k, t) - np.sin(3 * t)) for k, t in enumerate(middle)))
         assert value_at(field, 3, times[4]) == pytest.approx(np.sin(3 * times[4]), abs=1e-14)
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.3)
+
+
+def test_a_few_intervals_are_kept_in_memory():
+    times = np.linspace(0, 1, 21)
+    field = in_time(times, np.sin, np.cos)
+    for k in (*range(20), 3, 19):
+        assert value_at(field, k, times[k] + 0.01) == pytest.approx(np.sin(times[k] + 0.01), abs=1e-6)
+    assert list(field._known) == [18, 3, 19]
 
 
 def test_a_derivative_far_beyond_the_change_does_not_take_over():
