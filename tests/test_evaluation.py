@@ -215,6 +215,15 @@ def test_barenblatt_has_a_velocity_but_no_score():
         flow.score(x, 0.03)
 
 
+def test_densities_next_to_zero_do_not_spoil_the_rest():
+    """Tails below the normal doubles, whose rates overflow."""
+    ds = ou(100)
+    ds.rho[1:3, :5], ds.rho[1:3, -1] = 1e-320, 5e-324
+    flow, x = fvflow.at(ds), np.linspace(-3, 3, 31)[:, None]
+    assert np.isfinite(flow.log_density(np.linspace(-5, 5, 101)[:, None], 0.15)).all()
+    assert flow.velocity(x, 0.15) == pytest.approx(fvflow.at(ou(100)).velocity(x, 0.15), abs=1e-3)
+
+
 def test_single_precision_is_named_where_it_makes_zeros():
     narrow = OU.format(cells=200, end=0.02, step=0.01, save=0.01).replace("0.5]]", "0.05]]")
     with pytest.raises(NumericsError, match=r"use a smaller domain or output: \{precision: double\}$"):

@@ -153,7 +153,9 @@ class Evaluation:
             logarithm = self._space.point_values(logarithm)
         stored = "rate" in self._saved.names
         rate = self._saved.field("rate", frame) if stored else self._motion.rate(frame)
-        return SavedValues(logarithm, None if rate is None else rate / density, self._motion.slopes(frame))
+        with np.errstate(over="ignore"):  # where rho is next to 0: the interpolation in time bounds what it takes of it
+            relative = None if rate is None else rate / density
+        return SavedValues(logarithm, relative, self._motion.slopes(frame))
 
     def _averaged(self, frame: int) -> bool:
         """Whether a frame holds averages, as given densities may; others are nearer to values at the centres."""

@@ -133,7 +133,9 @@ class WassersteinFlow(BaseFlow):
                 )
             if (change := rate(frame)) is None:
                 return SavedValues(values)
-            return SavedValues(values, total.second(density) * change + total.offdiagonal_hessian_product(change))
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                found = total.second(density) * change + total.offdiagonal_hessian_product(change)
+            return SavedValues(values, found if np.isfinite(found).all() else None)
 
         drift = self.drift(parameters)
         return PotentialMotion(saved=saved, values=variation, factor=-1.0, external=drift, rates=rate)

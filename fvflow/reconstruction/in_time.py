@@ -44,8 +44,8 @@ class FieldInTime:
 
         l = (1 - s) l_0 + s l_1 + s (1 - s)^2 a - s^2 (1 - s) b,    a = dt l_0' - l_1 + l_0,    b = dt l_1' - l_1 + l_0,
 
-    which is Hermite's cubic, of order 4. Bends, which are of order dt^2, are replaced by a/(1 + (a/8)^2)^(1/2), so that
-    a derivative that is far beyond the change to the next save, as in the tails of a density at the start, does not
+    which is Hermite's cubic, of order 4. Bends, which are of order dt^2, are replaced by 8 tanh(a/8), so that a
+    derivative that is far beyond the change to the next save, as in the tails of a density at the start, does not
     take over. Without derivatives, or with `in_time` "linear", a = b = 0. A trend in space is taken off before and put
     back after.
     """
@@ -110,7 +110,7 @@ class FieldInTime:
         if before.rate is not None and after.rate is not None:
             length, change = self.times[interval + 1] - self.times[interval], after.values - before.values
             rates = before.rate, after.rate
-            bends = [bend / np.hypot(1.0, bend / _LARGEST_BEND) for bend in (length * rate - change for rate in rates)]
+            bends = [_LARGEST_BEND * np.tanh((length * rate - change) / _LARGEST_BEND) for rate in rates]
             self._watch(interval, 0.125 * (bends[0] - bends[1]))
             if self._cubic:
                 fields += bends
