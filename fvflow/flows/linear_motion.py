@@ -48,11 +48,18 @@ class LinearMotion(Motion):
             leaving += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
         return np.asarray(-leaving / problem.mesh.volume)
 
+    @cached_property
+    def _steady_slopes(self) -> Slopes:
+        return self._slopes(0)
+
     def slopes(self, frame: int) -> Slopes:
         """(b - c div D).n/D.n of each closed wall of a grid, with - kappa of one that absorbs partly.
 
         It is nan where D is 0 and where all is absorbed. There is none for a full tensor.
         """
+        return self._steady_slopes if self.problem.steady else self._slopes(frame)
+
+    def _slopes(self, frame: int) -> Slopes:
         mesh, full = self.problem.mesh, self.diffusion is not None and self.diffusion.full
         if mesh.edges is None or full or self.fault or self.factor == 0:
             return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -62,6 +63,7 @@ class FieldInTime:
         self.space, self.times, self._trend = space, times, trend
         self._saved, self._cubic, self._watch = saved, in_time == "hermite", watch
         self._known: OrderedDict[int, Any] = OrderedDict()
+        self._smooth = lru_cache(2)(self._without_trend)  # the next interval begins or ends with one of them
 
     def at(self, place: Place, order: int = 0) -> Derivatives:
         """Value, with order 1 the gradient, with order 2 also second derivatives in space.
@@ -93,7 +95,7 @@ class FieldInTime:
         found: tuple[Any, int] = self._known[interval]
         return found
 
-    def _smooth(self, frame: int) -> SavedValues:
+    def _without_trend(self, frame: int) -> SavedValues:
         """What is saved, without the trend."""
         saved, trend = self._saved(frame), self._trend
         if trend is None:
