@@ -38,6 +38,15 @@ def of_every_problem(mesh: Mesh) -> dict[str, OutputVariable]:
     }
 
 
+def crossing_fields(openings: Openings | None) -> dict[str, OutputVariable]:
+    """What is stored of the means between saved times: of the flux, and of what leaves through each opening."""
+    mean = "mean since the last saved time of the mass through the {} per unit time, nan if it is not known"
+    fields = {"flux_mean": OutputVariable(("face",), mean.format("face") + ", from owner to neighbour")}
+    if openings is not None:
+        fields["outflow_mean"] = OutputVariable(("opening",), mean.format("opening"))
+    return fields
+
+
 ENERGY = {  # of a problem with an energy
     "energy": OutputVariable((), "energy; infinite if a density is negative"),
     "dissipation": OutputVariable((), "rate of energy decrease, with the potential held fixed"),

@@ -14,12 +14,13 @@ from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
+from fvflow.mean_flux import MeanFlux
 from fvflow.mesh import Mesh, Openings
 from fvflow.problems import Problem, State
 from fvflow.time_error import TimeErrorMonitor
 
 _FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
-_MONITORS = ("time_error", "convexity")
+_MONITORS = ("time_error", "convexity", "mean_flux")
 _LOOKS = 100  # at how many times of a run the resolution is looked at
 
 
@@ -74,6 +75,8 @@ class RunStatistics:
     """Time between two looks at the resolution."""
     convexity: EviMonitor | None = None
     """Monitor of the inequalities that follow from convexity along geodesics."""
+    mean_flux: MeanFlux = field(default_factory=MeanFlux)
+    """What has crossed each face since the last frame."""
     cost: float = 0.0
     """Total transport cost or dissipation."""
     length: float = 0.0
@@ -127,6 +130,7 @@ class RunStatistics:
             time_error=time_error,
             reference=reference,
             look_interval=span / _LOOKS,
+            mean_flux=MeanFlux.of(problem, initial.time),
         )
         energy = problem.energy(initial.time)
         if not energy_each_step or energy is None:
@@ -174,6 +178,7 @@ class RunStatistics:
             self.time_error(state)
         if self.convexity is not None:
             self.convexity(state)
+        self.mean_flux(state)
         if self.energy is not None:
             energy = self.energy(state)
             self.largest_cell_share = float((self.mesh.volume * state.density).max()) / state.mass

@@ -145,7 +145,8 @@ class Output:
     checkpoint: Annotated[float, Gt(0)] | CheckpointSteps = 60.0
     """Seconds of wall time between checkpoints, or `{steps: N}`; `fvflow resume` goes on from the last one."""
     fluxes: bool = False
-    """Whether to store what crosses each face per unit time, in the group /faces."""
+    """Whether to store what crosses each face per unit time, in the group /faces: at each saved time, and its mean
+    since the one before."""
 
     def checkpoint_due(self, steps: float, seconds: float) -> bool:
         """Whether a checkpoint is due so many steps and seconds after the last one."""

@@ -7,12 +7,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
 from fvflow.dataset import UNTITLED, Frame, Layout, Tree
-from fvflow.diagnostics import ENERGY, ERRORS, FLUX, STEPS, diagnostics_at, of_every_problem, of_openings
+from fvflow.diagnostics import (
+    ENERGY,
+    ERRORS,
+    FLUX,
+    STEPS,
+    crossing_fields,
+    diagnostics_at,
+    of_every_problem,
+    of_openings,
+)
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Progress, Watch, Watchers
@@ -69,6 +80,8 @@ class Simulation:
         if checkpoint is not None:
             initial, count = restored(checkpoint, self.mesh), checkpoint["frames"]
             statistics.restore(checkpoint["statistics"])
+        if self._asks_crossing:
+            initial = replace(initial, crossed=statistics.mean_flux.nothing())
         states = self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
         saves = 0
         if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
@@ -82,6 +95,11 @@ class Simulation:
                 saves, count = saves + 1, count + 1
             self.reached = state, count
             progress.step(state)
+
+    @property
+    def _asks_crossing(self) -> bool:
+        """Whether the mean fluxes between saved times are stored."""
+        return self.output.fluxes and self.flow.tells_crossing
 
     def _frame(self, state: State) -> Frame:
         """What is stored of a state."""
@@ -99,6 +117,10 @@ class Simulation:
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = self.problem.flux(state.density, state.time)
+        mean = self.statistics.mean_flux.take()
+        if self._asks_crossing:
+            means = np.split(mean, [self.mesh.faces])
+            face_fields |= dict(zip(crossing_fields(self.problem.openings), means, strict=False))
         return Frame(state.time, state.density, diagnostics, fields, face_fields)
 
     def _look(self, state: State) -> None:
@@ -151,13 +173,19 @@ class Simulation:
             diagnostics |= self.observables.variables(self.flow.correlations)
         if self.reference is not None:
             diagnostics |= {name: ERRORS[name] for name in self.reference.figures}
+        face_fields = self.flow.face_fields()
+        if self.output.fluxes:
+            face_fields |= {"flux": FLUX}
+        if self._asks_crossing:
+            face_fields |= crossing_fields(openings)
         return Layout(
             self.mesh,
             diagnostics,
             self.output.precision == "single",
             self.output.compression,
             cell_fields,
-            self.flow.face_fields() | ({"flux": FLUX} if self.output.fluxes else {}),
+            face_fields,
+            openings if self._asks_crossing else None,
         )
 
 

@@ -45,6 +45,8 @@ class BaseFlow:
     """Whether there has to be a way out for mass, for which the flow has the key `target`."""
     stores_fluxes: ClassVar[bool] = False
     """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
+    tells_crossing: ClassVar[bool] = False
+    """Whether its states tell what has crossed each link, if they are asked to: `State.crossed`."""
     passes: ClassVar[int] = 1
     """How often a run goes over its steps."""
     can_be_timed: ClassVar[bool] = False

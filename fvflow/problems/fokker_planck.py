@@ -169,6 +169,19 @@ class FokkerPlanck:
         down, up = self.coefficients(time)
         return np.asarray(down * density[self.graph.owner] - up * density[self.graph.neighbour])
 
+    def crossing(self, density: Array, time: float, axis: int | None = None) -> Array:
+        """What leaves through each link and each opening per unit time (link + opening,).
+
+        With an axis of a grid, 0 through those along other axes.
+        """
+        rates = self.flux(density, time)
+        if axis is not None:
+            rates *= self.mesh.normal[:, axis] != 0
+        if self.openings is None:
+            return rates
+        leaving = self.leaks(time) * density[self.openings.cell]
+        return np.concatenate([rates, leaving if axis is None else leaving * (self.openings.axis == axis)])
+
     def energy(self, time: float) -> TotalEnergy | None:
         """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute.
 
