@@ -9,6 +9,7 @@ import pytest
 
 import fvflow
 from fvflow.case import Case
+from fvflow.errors import CaseError
 from fvflow.linalg import divergence
 from fvflow.steppers import GradientStepper, LinearStepper
 from tests.resume_cases import Stop, Stopped
@@ -142,3 +143,118 @@ def test_the_interval_in_which_fluxes_are_asked_for_is_not_known(steps, known, t
         found.case.write(found.path, checkpoint=found.checkpoint, lock=found.lock)
     with fvflow.read(tmp_path / "r.nc") as ds:
         np.testing.assert_array_equal(np.isfinite(ds.flux_mean).all("face")[1:], known)
+
+
+GAUSSIAN = """
+mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}
+flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2}
+initial: {kind: gaussian, mean: [1], covariance: [[0.5]], sampling: centre}
+times: {end: 0.01, step: 0.01}
+output: {velocity: true, score: true, rate: true}
+"""
+
+
+def fields(ds, name, dimension):
+    """The components of a vector at the start (cell, axis)."""
+    return np.stack([ds[f"{name}_{axis}"][0].values.ravel() for axis in "xyz"[:dimension]], axis=1)
+
+
+def deviation(case, mean, variance):
+    """Largest errors of score and velocity away from walls, and the L1 error of the rate, from a Gaussian."""
+    ds, mesh = case.run(), case.prepare().mesh
+    x, rho, dimension = mesh.centre, ds.rho[0].values.ravel(), mesh.dimension
+    score = -(x - mean) / variance
+    velocity = -x - score
+    rate = -rho * ((1 / variance - 1) * dimension + (velocity * score).sum(axis=1))
+    inside = (np.abs(x) < 0.8 * np.abs(mesh.points).max()).all(axis=1)
+    return (
+        np.abs(fields(ds, "score", dimension) - score)[inside].max(),
+        np.abs(fields(ds, "v", dimension) - velocity)[inside].max(),
+        mesh.volume @ np.abs(ds.rate[0].values.ravel() - rate),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mesh", "allowed"),
+    [
+        ({}, 1e-11),
+        ({"kind": "box", "lower": [-6, -6, -6], "upper": [6, 6, 6], "cells": [12, 14, 10]}, 1e-11),
+        ({"kind": "graded", "lower": [-6, -6], "upper": [6, 6], "cells": [40, 40], "ratio": [1.02, 0.98]}, 1e-4),
+    ],
+)
+def test_score_and_velocity_of_a_gaussian_are_exact_on_grids(mesh, allowed):
+    """log rho and V are quadratic; on graded grids the velocities of faces are those half way between the centres."""
+    case = Case.parse(GAUSSIAN).replace({"mesh": mesh} if mesh else {})
+    dimension = case.mesh.extent.dimension
+    square, eye = "+".join(f"{axis}**2" for axis in "xyz"[:dimension]), np.eye(dimension)
+    start = {"mean": [1.0] + [0.0] * (dimension - 1), "covariance": (0.5 * eye).tolist(), "truncate": 0.1}
+    case = case.replace({"flow.potential": f"0.5*({square})", "initial": {**GAUSS, **start}})
+    score, velocity, _ = deviation(case, np.array(start["mean"]), 0.5)
+    assert score <= 1e-11
+    assert velocity <= allowed
+
+
+GAUSS = {"kind": "gaussian", "sampling": "centre"}
+
+
+def test_the_rate_is_of_second_order():
+    case = Case.parse(GAUSSIAN)
+    coarse, fine = (deviation(case.replace({"mesh.cells": [n]}), np.array([1.0]), 0.5)[2] for n in (60, 120))
+    assert coarse / fine == pytest.approx(4, rel=0.1)
+    energies = [{"kind": "entropy", "epsilon": 1}, {"kind": "potential", "potential": "0.5*x**2"}]
+    jko = case.replace({"flow": {"kind": "gradient-flow", "energy": energies}})
+    coarse, fine = (deviation(jko.replace({"mesh.cells": [n]}), np.array([1.0]), 0.5)[2] for n in (60, 120))
+    assert coarse / fine == pytest.approx(4, rel=0.1)
+
+
+def test_off_grids_the_score_of_a_gaussian_is_exact_and_the_velocity_of_first_order():
+    start = {**GAUSS, "mean": [0.2, 0.1], "covariance": [[0.3, 0], [0, 0.3]], "truncate": 0.5}
+    case = Case.read("cases/disc-ou.yaml").replace({"checks": {}, "exact": None, "initial": start})
+    ds, mesh = case.replace({"output": {"velocity": True, "score": True}}).run(), case.prepare().mesh
+    score = -(mesh.centre - [0.2, 0.1]) / 0.3
+    np.testing.assert_allclose(fields(ds, "score", 2), score, atol=1e-8)
+    off = np.abs(fields(ds, "v", 2) - (-mesh.centre - 0.5 * score)).max(axis=1)
+    assert np.median(off) <= 0.01, "at walls it is not that of the Gaussian, which leaves"
+
+
+def test_velocity_times_density_is_what_leaves_through_walls():
+    """Where a wall absorbs, the velocity points out; by a wind alone it is the wind, also beside the wall."""
+    flow = {"kind": "fokker-planck", "epsilon": 0, "flux": {"kind": "upwind"}, "tilt": [1.5]}
+    case = Case.parse(GAUSSIAN).replace({"flow": flow, "output": {"velocity": True, "rate": True}})
+    ds = case.replace({"walls": {"right": "absorbing"}}).run()
+    np.testing.assert_allclose(ds.v_x[-1, 1:], 1.5, rtol=1e-12)
+    assert ds.v_x[-1, 0] == pytest.approx(0.75), "half way between the closed wall and the first face"
+    leaving = -(ds.rate[-1] * ds.cell_length).sum()
+    assert leaving == pytest.approx(float(ds.outflow_right[-1]), rel=1e-12)
+
+
+def test_where_there_is_no_density_score_and_velocity_are_nan():
+
+    start = {"kind": "expression", "density": "where(abs(x) < 2, 1, 0)"}
+    ds = Case.parse(GAUSSIAN).replace({"initial": start}).run()
+    outside = np.abs(ds.x) > 2.3
+    for name in ("score_x", "v_x"):
+        assert np.isnan(ds[name][0, outside]).all(), name
+        assert np.isfinite(ds[name][0, np.abs(ds.x) < 1.5]).all(), name
+        assert np.isfinite(ds[name][1]).all(), name
+    assert np.isfinite(ds.rate).all()
+
+
+@pytest.mark.parametrize("name", ["fluxes", "velocity", "rate"])
+def test_a_flow_without_fluxes_refuses_what_needs_them(name):
+    with pytest.raises(CaseError, match=rf"output\.{name}: is for flows .*fokker-planck.*; leave it out"):
+        Case.read("cases/transport-translation-2d.yaml").replace({"output": {name: True}})
+
+
+def test_a_full_tensor_has_no_velocity_on_faces():
+    case = Case.read("cases/anisotropic-diffusion.yaml")
+    assert "rate" in case.replace({"output": {"rate": True}, "times": {"end": 0.1, "step": 0.1}}).run()
+    with pytest.raises(CaseError, match=r"output\.velocity: a full tensor of diffusion moves mass along diagonals"):
+        case.replace({"output": {"velocity": True}})
+
+
+def test_check_counts_the_fields(tmp_path):
+    plain, full = ({"fluxes": False}, {"fluxes": True, "velocity": True, "score": True, "rate": True})
+    layouts = [wind(output=output).prepare().layout() for output in (plain, full)]
+    mesh = layouts[0].mesh
+    assert layouts[1].frame_bytes - layouts[0].frame_bytes == 8 * (5 * mesh.cells + 2 * mesh.faces)

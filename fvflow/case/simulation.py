@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
+from fvflow.cell_fields import CellFields
 from fvflow.dataset import UNTITLED, Frame, Layout, Tree
 from fvflow.diagnostics import (
     ENERGY,
@@ -56,6 +58,11 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.statistics = self._fresh_statistics()
+
+    @cached_property
+    def _cell_fields(self) -> CellFields:
+        """The fields of cells that are computed from the density."""
+        return CellFields(self.problem, self.output.velocity, self.output.score, self.output.rate)
 
     def _fresh_statistics(self) -> RunStatistics:
         flow, problem = self.flow, self.problem
@@ -114,6 +121,7 @@ class Simulation:
         scalars = self.flow.scalars()
         diagnostics |= {name: float(state.fields[name]) for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
+        fields |= self._cell_fields.at(state)
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = self.problem.flux(state.density, state.time)
@@ -164,7 +172,7 @@ class Simulation:
             diagnostics |= ENERGY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
-        cell_fields, openings = self.flow.fields(self.mesh), self.problem.openings
+        cell_fields, openings = self.flow.fields(self.mesh) | self._cell_fields.variables(), self.problem.openings
         if openings is not None:
             diagnostics |= of_openings(openings, has_energy="energy" in diagnostics)
             cell_fields |= self.flow.opening_fields(openings)
