@@ -13,7 +13,7 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import plot, wasserstein
-    from fvflow.case import Case, Checks, Output, duality, resume
+    from fvflow.case import Case, Checks, Output, balance, duality, residual, resume
     from fvflow.dataset import read, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
@@ -22,7 +22,9 @@ _LAZY_NAMES = {
     "Case": "case",
     "Checks": "case",
     "Output": "case",
+    "balance": "case",
     "duality": "case",
+    "residual": "case",
     "resume": "case",
     "read": "dataset",
     "save_mesh": "dataset",
@@ -57,10 +59,12 @@ __all__ = [
     "OutputError",
     "Ugrid",
     "Voronoi",
+    "balance",
     "duality",
     "from_fipy",
     "plot",
     "read",
+    "residual",
     "resume",
     "save_mesh",
     "wasserstein",

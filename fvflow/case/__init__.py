@@ -5,16 +5,21 @@ from fvflow.case.continuation import continuation, resume
 from fvflow.case.core import Case, json_schema
 from fvflow.case.pairing import Duality, duality
 from fvflow.case.simulation import Simulation
+from fvflow.case.weak_residual import Balance, WeakResidual, balance, residual
 
 __all__ = [
+    "Balance",
     "Case",
     "Checks",
     "Duality",
     "MissedCheck",
     "Output",
     "Simulation",
+    "WeakResidual",
+    "balance",
     "continuation",
     "duality",
     "json_schema",
+    "residual",
     "resume",
 ]
