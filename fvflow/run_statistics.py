@@ -17,10 +17,11 @@ from fvflow.linalg import inner, total_variation
 from fvflow.mean_flux import MeanFlux
 from fvflow.mesh import Mesh, Openings
 from fvflow.problems import Problem, State
+from fvflow.relative_entropy import Decay
 from fvflow.time_error import TimeErrorMonitor
 
 _FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
-_MONITORS = ("time_error", "convexity", "mean_flux")
+_MONITORS = ("time_error", "convexity", "mean_flux", "decay")
 _LOOKS = 100  # at how many times of a run the resolution is looked at
 
 
@@ -77,6 +78,8 @@ class RunStatistics:
     """Monitor of the inequalities that follow from convexity along geodesics."""
     mean_flux: MeanFlux = field(default_factory=MeanFlux)
     """What has crossed each face since the last frame."""
+    decay: Decay = field(default_factory=Decay)
+    """How fast the relative entropy falls."""
     cost: float = 0.0
     """Total transport cost or dissipation."""
     length: float = 0.0
@@ -201,6 +204,7 @@ class RunStatistics:
 
     def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
         """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
+        self.decay.saved(state.time, diagnostics.get("relative_entropy"))
         if self.time_error is not None:
             self.time_error.saved()
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
@@ -288,10 +292,7 @@ class RunStatistics:
             figures["numerical_diffusion"] = max(self.resolution.diffusion, self.resolution.bare)
         if self.may_ring:
             figures["variation_growth"] = self.variation_growth
-        if self.damped:
-            figures["damped"] = self.damped
-        if self.rejections:
-            figures["rejections"] = self.rejections
+        figures |= {name: count for name in ("damped", "rejections") if (count := getattr(self, name))}
         if self.convexity is not None:
             figures |= self.convexity.figures()
-        return figures
+        return figures | self.decay.figures()

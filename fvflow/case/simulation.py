@@ -20,6 +20,7 @@ from fvflow.diagnostics import (
     ENERGY,
     ERRORS,
     FLUX,
+    RELATIVE_ENTROPY,
     STEPS,
     crossing_fields,
     diagnostics_at,
@@ -32,6 +33,7 @@ from fvflow.march import Progress, Watch, Watchers
 from fvflow.mesh import Mesh
 from fvflow.observables import Observables
 from fvflow.problems import State
+from fvflow.relative_entropy import log_equilibrium
 from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
 
@@ -170,6 +172,8 @@ class Simulation:
         diagnostics = of_every_problem(self.mesh)
         if self.problem.energy(self.initial.time) is not None:
             diagnostics |= ENERGY
+        if log_equilibrium(self.problem, self.initial.time) is not None:
+            diagnostics |= RELATIVE_ENTROPY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
         cell_fields, openings = self.flow.fields(self.mesh) | self._cell_fields.variables(), self.problem.openings

@@ -30,6 +30,11 @@ class GradientFlow(Closed):
         """E; it does not depend on time."""
         return self.total
 
+    def gibbs_exponent(self, time: float) -> Array | None:
+        """-V/eps (cell,) if E = eps int rho log rho + int V rho, eps > 0; None for other energies."""
+        eps = self.total.diffusion
+        return None if not eps or self.total.interacting else -self.total.potential(self.mesh.volume) / eps
+
     def face_velocity(self, density: Array, time: float) -> Array:
         """v.n = (mu_K - mu_L)/d of each face (face,), v = -grad E'(rho); nan where mu = E' is not finite."""
         chemical = self.total.first(density)

@@ -78,8 +78,7 @@ class _Propagator:
         """`State.crossed` of a step, from the integral of its masses; None without one."""
         if integral is None:
             return None
-        flux = self.matrix.flux(integral / self.matrix.volume)
-        return flux / self.rate if self.rate > 0 else flux
+        return self.matrix.flux(integral / self.matrix.volume) / (self.rate or 1.0)
 
 
 def _chain(problem: FokkerPlanck) -> FaceMatrix:
@@ -106,8 +105,7 @@ def _conservative_step(problem: FokkerPlanck, propagator: _Propagator) -> Step:
         integral = None if state.crossed is None else np.zeros_like(volume)
         masses, count = propagator(volume * state.density, state.mass, length, integral)
         solution = rescale_to_mass(problem.matrix(0.0, length), masses / volume, state.mass, count)
-        crossed = propagator.crossed(integral)
-        return absorption.after(state, length, absorption.nothing, solution, crossed=crossed)
+        return absorption.after(state, length, absorption.nothing, solution, crossed=propagator.crossed(integral))
 
     def opened(state: State, length: float) -> State:
         cells, total = problem.mesh.cells, state.remaining
@@ -117,8 +115,8 @@ def _conservative_step(problem: FokkerPlanck, propagator: _Propagator) -> Step:
         matrix, allowed = propagator.matrix, 4 * _EPS * propagator.rate * length  # a product rounds the total
         both = rescale_to_mass(matrix, masses / matrix.volume, total, count, allowed)
         solution = replace(both, density=both.density[:cells])
-        crossed = propagator.crossed(integral)
-        return absorption.after(state, length, both.density[cells:], solution, crossed=crossed)
+        lost = both.density[cells:]
+        return absorption.after(state, length, lost, solution, crossed=propagator.crossed(integral))
 
     return closed if problem.openings is None else opened
 

@@ -75,6 +75,9 @@ class Reconstructed(FokkerPlanck):
             self._flows[time] = flow, self._euler_rate(flow, conductance), conductance
         return self._flows[time]
 
+    def gibbs_exponent(self, time: float) -> None:
+        """None: exp(-V/eps) is stationary to second order only."""
+
     def numerical_diffusion(self) -> None:
         """None: no flux is upwinded at first order."""
 
