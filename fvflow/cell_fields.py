@@ -44,6 +44,13 @@ class CellFields:
             found["rate"] = OutputVariable(("cell",), "d_t rho, by the fluxes of rho", signed=True)
         return found
 
+    @property
+    def memory(self) -> int:
+        """Estimated bytes that they need at a saved time; off grids a score needs the weights of its neighbours."""
+        mesh: Mesh = self.problem.mesh
+        weights = 3000 * mesh.dimension * mesh.cells if self.score and mesh.edges is None else 0
+        return 32 * mesh.cells * len(self.variables()) + weights
+
     def at(self, state: State) -> dict[str, Array]:
         """Their values (cell,) in a state, by name."""
         problem, density, time = self.problem, state.density, state.time

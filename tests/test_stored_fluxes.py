@@ -255,6 +255,7 @@ def test_a_full_tensor_has_no_velocity_on_faces():
 
 def test_check_counts_the_fields(tmp_path):
     plain, full = ({"fluxes": False}, {"fluxes": True, "velocity": True, "score": True, "rate": True})
-    layouts = [wind(output=output).prepare().layout() for output in (plain, full)]
-    mesh = layouts[0].mesh
+    runs = [wind(output=output).prepare() for output in (plain, full)]
+    mesh, layouts = runs[0].mesh, [run.layout() for run in runs]
+    assert runs[1].memory - runs[0].memory == 32 * 5 * mesh.cells + 40 * mesh.faces
     assert layouts[1].frame_bytes - layouts[0].frame_bytes == 8 * (5 * mesh.cells + 2 * mesh.faces)

@@ -167,6 +167,12 @@ class Simulation:
         stayed = taken.steps > 0 and taken.minimum >= 0 and sentence.startswith("not guaranteed")
         return f"{sentence}; all the same the density stayed >= 0" if stayed else sentence
 
+    @property
+    def memory(self) -> int:
+        """Estimated bytes of a run."""
+        fluxes = 5 * 8 * self.statistics.mean_flux.links if self._asks_crossing else 0
+        return self.flow.memory(self.mesh.extent) + self._cell_fields.memory + fluxes
+
     def layout(self) -> Layout:
         """The variables of the result."""
         diagnostics = of_every_problem(self.mesh)

@@ -63,17 +63,17 @@ class WeakResidual:
 
     def rows(self) -> list[tuple[str, str]]:
         """A table: for each function the change, and the residuals with their orders."""
-        rules = list(self.residual)
-        heading = "".join(f"{rule:>22}" for rule in ("change", *rules))
+        told = (rule if rule == "flux_mean" else f"{rule} (order)" for rule in self.residual)
+        heading = "".join(f"{text:>18}" for text in ("change", *told))
         rows = [("phi", heading), *((name, self._row(at)) for at, name in enumerate(self.names))]
-        sets = f"{_SETS} random sets of cells", f"{self.balance:44.2e}"
+        sets = f"{_SETS} random sets of cells", f"{self.balance:36.2e}"
         return rows if np.isnan(self.balance) else [*rows, sets]
 
     def _row(self, at: int) -> str:
-        cells = [f"{self.change[at]:22.2e}"]
+        cells = [f"{self.change[at]:18.2e}"]
         for rule, found in self.residual.items():
             order = self.order[rule][at]
-            cells.append(f"{found[at]:.2e}{'' if np.isnan(order) else f' order {order:.1f}'}".rjust(22))
+            cells.append(f"{found[at]:.2e}{'' if np.isnan(order) else f' ({order:.1f})'}".rjust(18))
         return "".join(cells)
 
 
