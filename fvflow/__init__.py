@@ -13,7 +13,7 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import geometry, plot, wasserstein
-    from fvflow.case import Case, Checks, Evaluation, Output, at, duality, resume
+    from fvflow.case import Case, Checks, Evaluation, Output, at, balance, duality, residual, resume
     from fvflow.dataset import read, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
@@ -24,7 +24,9 @@ _LAZY_NAMES = {
     "Evaluation": "case",
     "Output": "case",
     "at": "case",
+    "balance": "case",
     "duality": "case",
+    "residual": "case",
     "resume": "case",
     "read": "dataset",
     "save_mesh": "dataset",
@@ -63,11 +65,13 @@ __all__ = [
     "Ugrid",
     "Voronoi",
     "at",
+    "balance",
     "duality",
     "from_fipy",
     "geometry",
     "plot",
     "read",
+    "residual",
     "resume",
     "save_mesh",
     "wasserstein",

@@ -13,6 +13,7 @@ from fvflow.exact import Reference
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
+from fvflow.relative_entropy import log_equilibrium, relative_entropy
 
 DENSITY = OutputVariable(("cell",), "density")
 FLUX = OutputVariable(("face",), "mass through the face per unit time, from owner to neighbour")
@@ -38,9 +39,21 @@ def of_every_problem(mesh: Mesh) -> dict[str, OutputVariable]:
     }
 
 
+def crossing_fields(openings: Openings | None) -> dict[str, OutputVariable]:
+    """What is stored of the means between saved times: of the flux, and of what leaves through each opening."""
+    mean = "mean since the last saved time of the mass through the {} per unit time, nan if it is not known"
+    fields = {"flux_mean": OutputVariable(("face",), mean.format("face") + ", from owner to neighbour")}
+    if openings is not None:
+        fields["outflow_mean"] = OutputVariable(("opening",), mean.format("opening"))
+    return fields
+
+
 ENERGY = {  # of a problem with an energy
     "energy": OutputVariable((), "energy; infinite if a density is negative"),
     "dissipation": OutputVariable((), "rate of energy decrease, with the potential held fixed"),
+}
+RELATIVE_ENTROPY = {  # of a problem whose equilibrium is known
+    "relative_entropy": OutputVariable((), "int rho log(rho/pi) of rho scaled to mass 1 and its equilibrium pi"),
 }
 STEPS = {  # of a flow whose energy is computed at every step
     "length": OutputVariable((), "length of the last step"),
@@ -82,7 +95,7 @@ def of_openings(openings: Openings, has_energy: bool) -> dict[str, OutputVariabl
 
 
 def diagnostics_at(problem: Problem, state: State, reference: Reference | None) -> dict[str, Any]:
-    """DIAGNOSTICS of one state, ENERGY if the problem has an energy, and ERRORS if there is a reference."""
+    """DIAGNOSTICS of one state, and what else of this module there is for the problem and the reference."""
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
     values: dict[str, Any] = {
@@ -104,6 +117,8 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
     if energy is not None:
         values["energy"] = energy.value(density)
         values["dissipation"] = dissipation(problem, density, state.time)
+    if (log_pi := log_equilibrium(problem, state.time)) is not None:
+        values["relative_entropy"] = relative_entropy(mesh.volume, density, log_pi)
     if reference is not None:
         values |= reference.errors(mesh, density, state.time)
     return values

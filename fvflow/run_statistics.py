@@ -14,12 +14,14 @@ from fvflow.evi import EviMonitor
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
+from fvflow.mean_flux import MeanFlux
 from fvflow.mesh import Mesh, Openings
 from fvflow.problems import Problem, State
+from fvflow.relative_entropy import Decay
 from fvflow.time_error import TimeErrorMonitor
 
 _FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
-_MONITORS = ("time_error", "convexity")
+_MONITORS = ("time_error", "convexity", "mean_flux", "decay")
 _LOOKS = 100  # at how many times of a run the resolution is looked at
 
 
@@ -74,6 +76,10 @@ class RunStatistics:
     """Time between two looks at the resolution."""
     convexity: EviMonitor | None = None
     """Monitor of the inequalities that follow from convexity along geodesics."""
+    mean_flux: MeanFlux = field(default_factory=MeanFlux)
+    """What has crossed each face since the last frame."""
+    decay: Decay = field(default_factory=Decay)
+    """How fast the relative entropy falls."""
     cost: float = 0.0
     """Total transport cost or dissipation."""
     length: float = 0.0
@@ -127,6 +133,7 @@ class RunStatistics:
             time_error=time_error,
             reference=reference,
             look_interval=span / _LOOKS,
+            mean_flux=MeanFlux.of(problem, initial.time),
         )
         energy = problem.energy(initial.time)
         if not energy_each_step or energy is None:
@@ -174,6 +181,7 @@ class RunStatistics:
             self.time_error(state)
         if self.convexity is not None:
             self.convexity(state)
+        self.mean_flux(state)
         if self.energy is not None:
             energy = self.energy(state)
             self.largest_cell_share = float((self.mesh.volume * state.density).max()) / state.mass
@@ -196,6 +204,7 @@ class RunStatistics:
 
     def saved(self, state: State, diagnostics: Mapping[str, Any]) -> dict[str, float]:
         """Update the statistics with a frame; returns its STEPS diagnostics if the energy is computed at every step."""
+        self.decay.saved(state.time, diagnostics.get("relative_entropy"))
         if self.time_error is not None:
             self.time_error.saved()
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
@@ -283,10 +292,7 @@ class RunStatistics:
             figures["numerical_diffusion"] = max(self.resolution.diffusion, self.resolution.bare)
         if self.may_ring:
             figures["variation_growth"] = self.variation_growth
-        if self.damped:
-            figures["damped"] = self.damped
-        if self.rejections:
-            figures["rejections"] = self.rejections
+        figures |= {name: count for name in ("damped", "rejections") if (count := getattr(self, name))}
         if self.convexity is not None:
             figures |= self.convexity.figures()
-        return figures
+        return figures | self.decay.figures()

@@ -387,6 +387,8 @@ def check_linear_stepper(stepper: LinearStepperBase, problem: FokkerPlanck) -> N
             after = check_step(step, mesh, density, length)
             if length <= stepper.positive_step(problem):
                 assert after.density.min() >= 0, length
+            if stepper.tells_crossing:
+                check_crossing(step, mesh, density, length, problem.max_outflow_rate(0.0))
         promised = 0.999 * stepper.positive_step(problem)
         if 0 < promised < math.inf:
             assert step(State.initial(mesh, density), promised).density.min() >= 0
@@ -419,6 +421,19 @@ def check_openings(stepper: LinearStepperBase, problem: FokkerPlanck) -> None:
             assert state.density[0] == 0.0
             if length <= stepper.positive_step(problem):
                 assert state.density.min() >= 0, length
+        _check_crossing_of_openings(step, problem, state, length)
+
+
+def _check_crossing_of_openings(step: Step, problem: FokkerPlanck, state: State, length: float) -> None:
+    """What leaves through each opening is what each group absorbs, and accounts for the change of each cell."""
+    links, openings_ = len(problem.graph.owner), problem.openings
+    assert openings_ is not None
+    after = step(replace(state, crossed=np.zeros(links + len(openings_.cell))), length)
+    inside, leaving = np.split(after.crossed, [links])
+    change = problem.mesh.volume * (after.density - state.density)
+    left = divergence(problem.graph, inside) + openings_.by_cell(leaving)
+    np.testing.assert_allclose(change, -left, rtol=0, atol=1e-13 * state.mass)
+    np.testing.assert_allclose(openings_.by_group(leaving), after.absorbed - state.absorbed, atol=1e-13 * state.mass)
 
 
 def check_gradient_stepper(stepper: GradientStepperBase, problem: GradientFlow) -> None:
@@ -436,6 +451,7 @@ def check_gradient_stepper(stepper: GradientStepperBase, problem: GradientFlow) 
                 if length <= stepper.positive_step(problem):
                     assert state.density.min() >= 0, length
             check_step(step, mesh, density, length)
+            check_crossing(step, mesh, density, length, 10.0)
     for length in STEP_LENGTHS:
         after = check_step(step, mesh, gibbs, length)
         assert np.abs(after.density - gibbs).max() <= 1e-12 * gibbs.max(), "the Gibbs state is not stationary"
@@ -474,6 +490,20 @@ def check_step(step: Step, mesh: Mesh, density: Array, length: float) -> State:
     step(State.initial(mesh, np.ones(mesh.cells)), 0.77 * length)
     np.testing.assert_array_equal(step(state, length).density, after.density)
     return after
+
+
+def check_crossing(step: Step, mesh: Mesh, density: Array, length: float, rate: float) -> None:
+    """A step that is asked for what crosses each face is the same, and the density changes by nothing else.
+
+    Round-off is that of what a cell exchanges at a largest `rate`, which may be far more than the change.
+    """
+    state = replace(State.initial(mesh, density), crossed=np.zeros(mesh.faces))
+    plain, after = step(replace(state, crossed=None), length), step(state, length)
+    assert plain.crossed is None, "nobody asked"
+    np.testing.assert_array_equal(after.density, plain.density)
+    np.testing.assert_array_equal(state.crossed, 0.0)
+    change, allowed = mesh.volume * (after.density - density), 1e-14 * (1.0 + length * rate) * state.mass
+    np.testing.assert_allclose(change, -divergence(mesh, after.crossed), rtol=0, atol=allowed)
 
 
 def check_order_in_time(step: Step, mesh: Mesh, order: float, at_least: bool = False, within: float = 0.15) -> None:

@@ -170,11 +170,13 @@ def test_limited_outflow_is_the_flux_update_if_no_cell_runs_empty():
     random = np.random.default_rng(8)
     phi, content = random.normal(size=mesh.cells), 1.0 + random.random(mesh.cells)
     flux = 0.05 * (phi[mesh.owner] - phi[mesh.neighbour])
-    after, kept = UpwindTriangular(mesh).limit_outflow(flux, phi, content)
+    after, limited, kept = UpwindTriangular(mesh).limit_outflow(flux, phi, content)
     np.testing.assert_allclose(after, content - divergence(mesh, flux), rtol=1e-14)
     assert kept == 0.0
+    np.testing.assert_array_equal(limited, flux)
     content[:] = 1e-3
-    after, kept = UpwindTriangular(mesh).limit_outflow(flux, phi, content)
+    after, limited, kept = UpwindTriangular(mesh).limit_outflow(flux, phi, content)
+    np.testing.assert_allclose(after, content - divergence(mesh, limited), atol=1e-15)
     assert after.min() >= 0
     assert kept > 0.1
     assert after.sum() == pytest.approx(content.sum(), rel=1e-14)

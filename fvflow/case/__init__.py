@@ -7,8 +7,10 @@ from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality
 from fvflow.case.pointwise import at
 from fvflow.case.simulation import Simulation
+from fvflow.case.weak_residual import Balance, WeakResidual, balance, residual
 
 __all__ = [
+    "Balance",
     "Case",
     "Checks",
     "Duality",
@@ -16,9 +18,12 @@ __all__ = [
     "MissedCheck",
     "Output",
     "Simulation",
+    "WeakResidual",
     "at",
+    "balance",
     "continuation",
     "duality",
     "json_schema",
+    "residual",
     "resume",
 ]

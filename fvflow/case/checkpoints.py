@@ -22,7 +22,7 @@ from fvflow.version import __version__
 
 _FREE = ("title", "output")  # what a run that goes on may change
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
-_LEFT_OUT = ("fields", "figures", "memory")  # of a state: stored with its frame, or converted
+_LEFT_OUT = ("fields", "figures", "memory", "crossed")  # of a state: stored with its frame, converted, or summed up
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 

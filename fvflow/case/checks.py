@@ -145,7 +145,14 @@ class Output:
     checkpoint: Annotated[float, Gt(0)] | CheckpointSteps = 60.0
     """Seconds of wall time between checkpoints, or `{steps: N}`; `fvflow resume` goes on from the last one."""
     fluxes: bool = False
-    """Whether to store what crosses each face per unit time, in the group /faces."""
+    """Whether to store what crosses each face per unit time, in the group /faces: at each saved time, and its mean
+    since the one before."""
+    velocity: bool = False
+    """Whether to store v_x, v_y, v_z, the velocity of the mass in each cell: drift - epsilon grad log rho, -grad E'."""
+    score: bool = False
+    """Whether to store score_x, score_y, score_z, the score grad log rho in each cell."""
+    rate: bool = False
+    """Whether to store rate, d_t rho in each cell."""
 
     def checkpoint_due(self, steps: float, seconds: float) -> bool:
         """Whether a checkpoint is due so many steps and seconds after the last one."""

@@ -107,10 +107,12 @@ class Case:
             for name in ("walls", "absorbing"):
                 if getattr(self, name):
                     yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
-        if self.output.fluxes and not self.flow.stores_fluxes:
-            yield Fault(("output", "fluxes"), f"is for {flows_that(lambda kind: kind.stores_fluxes)}; leave it out")
-        elif self.output.fluxes and (sentence := self.flow.flux_fault):
-            yield Fault(("output", "fluxes"), sentence)
+        faults = {"fluxes": self.flow.flux_fault, "velocity": self.flow.velocity_fault, "rate": ""}
+        for name in (name for name in faults if getattr(self.output, name)):
+            if not self.flow.stores_fluxes:
+                yield Fault(("output", name), f"is for {flows_that(lambda kind: kind.stores_fluxes)}; leave it out")
+            elif faults[name]:
+                yield Fault(("output", name), faults[name])
         try:
             self.flow.schedule(self.times)
         except CaseError as error:

@@ -53,7 +53,7 @@ def report(
         found["numerical diffusion"] = f"up to {diffusion:.3g} {start} (|v| d/2 of upwinding)"
     if unused:
         found["unused"] = f"parameters {', '.join(unused)}: no expression names them"
-    found["memory"] = f"about {_sized(flow.memory(mesh.extent) + _PYTHON)}, Python's own 150 MiB included"
+    found["memory"] = f"about {_sized(simulation.memory + _PYTHON)}, Python's own 150 MiB included"
     found["result"] = f"about {_sized(_file_bytes(simulation))}"
     if flow.can_be_timed:
         found["time"] = runtime(simulation, parameters).describe()

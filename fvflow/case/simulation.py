@@ -5,20 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
+from fvflow.cell_fields import CellFields
 from fvflow.dataset import UNTITLED, Frame, Layout, Tree
-from fvflow.diagnostics import ENERGY, ERRORS, FLUX, STEPS, diagnostics_at, of_every_problem, of_openings
+from fvflow.diagnostics import (
+    ENERGY,
+    ERRORS,
+    FLUX,
+    RELATIVE_ENTROPY,
+    STEPS,
+    crossing_fields,
+    diagnostics_at,
+    of_every_problem,
+    of_openings,
+)
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Progress, Watch, Watchers
 from fvflow.mesh import Mesh
 from fvflow.observables import Observables
 from fvflow.problems import State
+from fvflow.relative_entropy import log_equilibrium
 from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
 
@@ -46,6 +61,11 @@ class Simulation:
     def __post_init__(self) -> None:
         self.statistics = self._fresh_statistics()
 
+    @cached_property
+    def _cell_fields(self) -> CellFields:
+        """The fields of cells that are computed from the density."""
+        return CellFields(self.problem, self.output.velocity, self.output.score, self.output.rate)
+
     def _fresh_statistics(self) -> RunStatistics:
         flow, problem = self.flow, self.problem
         return RunStatistics.of(
@@ -69,6 +89,8 @@ class Simulation:
         if checkpoint is not None:
             initial, count = restored(checkpoint, self.mesh), checkpoint["frames"]
             statistics.restore(checkpoint["statistics"])
+        if self._asks_crossing:
+            initial = replace(initial, crossed=statistics.mean_flux.nothing())
         states = self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
         saves = 0
         if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
@@ -83,6 +105,11 @@ class Simulation:
             self.reached = state, count
             progress.step(state)
 
+    @property
+    def _asks_crossing(self) -> bool:
+        """Whether the mean fluxes between saved times are stored."""
+        return self.output.fluxes and self.flow.tells_crossing
+
     def _frame(self, state: State) -> Frame:
         """What is stored of a state."""
         on_faces = self.flow.face_fields()
@@ -96,9 +123,14 @@ class Simulation:
         scalars = self.flow.scalars()
         diagnostics |= {name: float(state.fields[name]) for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
+        fields |= self._cell_fields.at(state)
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = self.problem.flux(state.density, state.time)
+        mean = self.statistics.mean_flux.take()
+        if self._asks_crossing:
+            means = np.split(mean, [self.mesh.faces])
+            face_fields |= dict(zip(crossing_fields(self.problem.openings), means, strict=False))
         return Frame(state.time, state.density, diagnostics, fields, face_fields)
 
     def _look(self, state: State) -> None:
@@ -135,14 +167,22 @@ class Simulation:
         stayed = taken.steps > 0 and taken.minimum >= 0 and sentence.startswith("not guaranteed")
         return f"{sentence}; all the same the density stayed >= 0" if stayed else sentence
 
+    @property
+    def memory(self) -> int:
+        """Estimated bytes of a run."""
+        fluxes = 5 * 8 * self.statistics.mean_flux.links if self._asks_crossing else 0
+        return self.flow.memory(self.mesh.extent) + self._cell_fields.memory + fluxes
+
     def layout(self) -> Layout:
         """The variables of the result."""
         diagnostics = of_every_problem(self.mesh)
         if self.problem.energy(self.initial.time) is not None:
             diagnostics |= ENERGY
+        if log_equilibrium(self.problem, self.initial.time) is not None:
+            diagnostics |= RELATIVE_ENTROPY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
-        cell_fields, openings = self.flow.fields(self.mesh), self.problem.openings
+        cell_fields, openings = self.flow.fields(self.mesh) | self._cell_fields.variables(), self.problem.openings
         if openings is not None:
             diagnostics |= of_openings(openings, has_energy="energy" in diagnostics)
             cell_fields |= self.flow.opening_fields(openings)
@@ -151,13 +191,19 @@ class Simulation:
             diagnostics |= self.observables.variables(self.flow.correlations)
         if self.reference is not None:
             diagnostics |= {name: ERRORS[name] for name in self.reference.figures}
+        face_fields = self.flow.face_fields()
+        if self.output.fluxes:
+            face_fields |= {"flux": FLUX}
+        if self._asks_crossing:
+            face_fields |= crossing_fields(openings)
         return Layout(
             self.mesh,
             diagnostics,
             self.output.precision == "single",
             self.output.compression,
             cell_fields,
-            self.flow.face_fields() | ({"flux": FLUX} if self.output.fluxes else {}),
+            face_fields,
+            openings if self._asks_crossing else None,
         )
 
 

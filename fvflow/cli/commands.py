@@ -19,6 +19,7 @@ from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_ti
 from fvflow.cli.loading import load_case
 from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
+from fvflow.cli.residual_command import add_residual
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
@@ -139,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         help="one scale for all panels, one each, or a logarithmic one with a lower cut (default: shared; modes: each)",
     )
     plot.set_defaults(command=_plot)
+
+    add_residual(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
     xmf.add_argument("file", type=Path, metavar="FILE.nc", help="the result; NAME.xmf2 is written beside it")

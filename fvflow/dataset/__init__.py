@@ -6,7 +6,7 @@ from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.lock import Lock
 from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
-from fvflow.dataset.reader import opened, read, title_of
+from fvflow.dataset.reader import densities, opened, read, title_of
 from fvflow.dataset.replacing import Resumable, has_checkpoint, require_nothing_replaced, resumable
 from fvflow.dataset.writer import Writer, continued
 
@@ -21,6 +21,7 @@ __all__ = [
     "Tree",
     "Writer",
     "continued",
+    "densities",
     "has_checkpoint",
     "opened",
     "read",

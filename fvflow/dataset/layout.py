@@ -20,7 +20,7 @@ from fvflow.dataset.frame import Frame
 from fvflow.dataset.frame_log import Record
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
-from fvflow.mesh import CIRCULAR, RADIUS_ANGLE, RADIUS_OF, Array, Mesh, Revolution
+from fvflow.mesh import CIRCULAR, RADIUS_ANGLE, RADIUS_OF, Array, Mesh, Openings, Revolution
 from fvflow.problems import OutputVariable
 from fvflow.version import __version__
 
@@ -44,7 +44,8 @@ class Layout:
     single: bool = False  # whether fields are stored in single precision
     compression: int = 0  # zlib level of the fields
     cell_fields: Mapping[str, OutputVariable] = field(default_factory=dict)  # besides rho
-    face_fields: Mapping[str, OutputVariable] = field(default_factory=dict)
+    face_fields: Mapping[str, OutputVariable] = field(default_factory=dict)  # of faces and openings
+    openings: Openings | None = None  # those that face fields are of
 
     @property
     def space(self) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ class Layout:
             "diagnostics": Group(self._diagnostics(), {"axis": mesh.dimension, "axis_2": mesh.dimension}),
         }
         if self.face_fields:
-            groups["faces"] = Group({**face_coordinates, **self._face_fields()}, {"face": mesh.faces})
+            groups["faces"] = Group({**face_coordinates, **self._face_fields()}, self._face_sizes)
         return groups
 
     @cached_property
@@ -128,7 +129,8 @@ class Layout:
         """Bytes of one frame, without its time."""
         sizes = {"axis": self.mesh.dimension, "axis_2": self.mesh.dimension}
         numbers = sum(math.prod(sizes[name] for name in variable.dims) for variable in self.diagnostics.values())
-        fields = self.mesh.cells * (1 + len(self.cell_fields)) + self.mesh.faces * len(self.face_fields)
+        fields = self.mesh.cells * (1 + len(self.cell_fields))
+        fields += sum(self._face_sizes[variable.dims[0]] for variable in self.face_fields.values())
         return fields * (4 if self.single else 8) + 8 * numbers
 
     def _coordinates(self) -> dict[str, NetCDFVariable]:
@@ -155,12 +157,18 @@ class Layout:
 
     def _face_fields(self) -> dict[str, NetCDFVariable]:
         return {
-            name: NetCDFVariable(("time", "face"), _description(variable), dtype=self._dtype)
+            name: NetCDFVariable(("time", *variable.dims), _description(variable), dtype=self._dtype)
             for name, variable in self.face_fields.items()
         }
 
+    @property
+    def _face_sizes(self) -> dict[str, int]:
+        """The number of faces, and of openings if there are fields of them."""
+        faces = {"face": self.mesh.faces}
+        return faces if self.openings is None else {**faces, "opening": len(self.openings.cell)}
+
     def _face_coordinates(self) -> dict[str, NetCDFVariable]:
-        """The two cells, the area and the centre of each face."""
+        """The two cells, the area and the centre of each face, and of each opening if there are fields of them."""
         meaning = "cell, counted from 0 and on grids with x fastest, that the normal of the face"
         ends = {
             "owner": ({"long_name": f"{meaning} leaves"}, self.mesh.owner),
@@ -172,7 +180,7 @@ class Layout:
         for axis, values in zip(AXES, self.mesh.face_centre.T, strict=False):
             attributes = {"units": "m", "long_name": f"{axis} coordinate of the centre of the face"}
             variables[f"face_{axis}"] = NetCDFVariable(("face",), attributes, values)
-        return variables
+        return variables if self.openings is None else {**variables, **_opening_coordinates(self.openings)}
 
     @property
     def _dtype(self) -> str:
@@ -206,6 +214,26 @@ def _of_radius(revolution: Revolution) -> dict[str, Any]:
     """The attributes of x where it is a radius."""
     name = {"long_name": f"{revolution.describe().removeprefix('x is the ')}, at the cell centre"}
     return {**name, RADIUS_OF: np.int32(revolution.dimension), RADIUS_ANGLE: revolution.angle}
+
+
+def _opening_coordinates(openings: Openings) -> dict[str, NetCDFVariable]:
+    """The cell, the group, the area and the position of each opening."""
+    group = {
+        "long_name": "walls or absorbing cells that the opening belongs to",
+        "flag_values": np.arange(len(openings.names), dtype=np.int32),
+        "flag_meanings": " ".join(openings.names),
+    }
+    variables = {
+        "opening_cell": NetCDFVariable(
+            ("opening",), {"long_name": "cell that mass leaves through the opening"}, openings.cell, "i4"
+        ),
+        "opening_group": NetCDFVariable(("opening",), group, openings.group, "i4"),
+        "opening_area": NetCDFVariable(("opening",), {"units": "1", "long_name": "area of the opening"}, openings.area),
+    }
+    for axis, values in zip(AXES, openings.position.T, strict=False):
+        attributes = {"units": "1", "long_name": f"{axis} coordinate of the opening"}
+        variables[f"opening_{axis}"] = NetCDFVariable(("opening",), attributes, values)
+    return variables
 
 
 def _description(variable: OutputVariable) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,54 @@ def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
         raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run")
     with _told_as_damage(Path(path)), read(path) as ds:
         yield ds
+
+
+@contextlib.contextmanager
+def densities(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
+    """A result as by `opened`, or rho(time, ...) of another program: a netCDF file, or .npz with rho, time, x, y, z.
+
+    Raises OutputError if the file cannot be read, or has neither.
+    """
+    file = Path(path)
+    if file.suffix == ".npz":
+        yield _of_arrays(file)
+        return
+    if file.is_file() and (reason := damage(file)):
+        raise OutputError(f"{file}: cannot be read ({reason}); give the .nc file of a run, or one with rho and time")
+    with _told_as_damage(file), _foreign(file) or read(file) as ds:
+        yield ds
+
+
+def _foreign(path: Path) -> xarray.Dataset | None:
+    """The root of a netCDF file that is no result of fvflow; None if it is one."""
+    import xarray
+
+    if path.is_dir():
+        return None
+    require_regular(path, "a .nc file with rho and time", OutputError)
+    root = _opened(path)
+    if str(root.attrs.get("source", "")).startswith(SOURCE):
+        root.close()
+        return None
+    return _closing(xarray.decode_cf(root, decode_times=False), [root])
+
+
+def _of_arrays(path: Path) -> xarray.Dataset:
+    """rho, time and the coordinates in a .npz file."""
+    import numpy as np
+    import xarray
+
+    require_regular(path, "a .npz file with rho and time", OutputError)
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+            found = {name: members[name] for name in ("rho", "time", "x", "y", "z") if name in members}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); give a .npz file with rho and time") from None
+    if not {"rho", "time"} <= found.keys():
+        raise OutputError(f"{path}: has no rho or no time; it has {', '.join(found) or 'neither'}")
+    axes = ("time", *"zyx"[4 - found["rho"].ndim :])
+    coordinates = {name: (name, values) for name, values in found.items() if name in axes}
+    return xarray.Dataset({"rho": (axes, found["rho"])}, coordinates)
 
 
 @contextlib.contextmanager

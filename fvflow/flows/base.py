@@ -45,7 +45,9 @@ class BaseFlow:
     needs_openings: ClassVar[bool] = False
     """Whether there has to be a way out for mass, for which the flow has the key `target`."""
     stores_fluxes: ClassVar[bool] = False
-    """Whether `problem.flux` gives the flux through each face, for `output: {fluxes: true}`."""
+    """Whether `problem.flux` gives the flux through each face, for fluxes, velocity and rate in `output`."""
+    tells_crossing: ClassVar[bool] = False
+    """Whether its states tell what has crossed each link, if they are asked to: `State.crossed`."""
     passes: ClassVar[int] = 1
     """How often a run goes over its steps."""
     can_be_timed: ClassVar[bool] = False
@@ -65,6 +67,11 @@ class BaseFlow:
     @property
     def flux_fault(self) -> str:
         """Why the flux through each face is not known; empty if it is, where `stores_fluxes`."""
+        return self.velocity_fault
+
+    @property
+    def velocity_fault(self) -> str:
+        """Why `problem.face_velocity` is not known; empty if it is, where `stores_fluxes`."""
         return ""
 
     @property

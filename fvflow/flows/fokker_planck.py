@@ -28,6 +28,7 @@ class FokkerPlanckFlow(LinearFlow):
     kind: Literal["fokker-planck"] = "fokker-planck"
 
     can_be_timed: ClassVar[bool] = True
+    tells_crossing: ClassVar[bool] = True
     takes_openings: ClassVar[bool] = True
     sharp_stepper: ClassVar[str] = "stepper muscl"
 
@@ -46,6 +47,11 @@ class FokkerPlanckFlow(LinearFlow):
     def work_grows_with_step(self) -> bool:  # type: ignore[override]
         """Whether a longer step takes more work, as with substeps or sums of matrix powers."""
         return self.stepper.work_grows_with_step
+
+    @property
+    def flux_fault(self) -> str:
+        """As for every linear flow, and where the stepper does not tell the fluxes of its steps."""
+        return super().flux_fault or self.stepper.crossing_fault
 
     def schedule(self, times: Times | None) -> Times:
         """The times of the run; raises CaseError if the case has none."""

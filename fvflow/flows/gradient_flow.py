@@ -42,6 +42,7 @@ class WassersteinFlow(BaseFlow):
     energy_each_step: ClassVar[bool] = True
     stores_fluxes: ClassVar[bool] = True
     can_be_timed: ClassVar[bool] = True
+    tells_crossing: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("energy_increase", "energy_defect", "fallbacks", "largest_cell_share"), _EACH_STEP),
         "step_gap": "with stepper ljko",
@@ -60,6 +61,11 @@ class WassersteinFlow(BaseFlow):
     def files(self) -> tuple[str, ...]:
         """Paths of the files that the energies read."""
         return tuple(file for part in self.energy for file in part.files)
+
+    @property
+    def flux_fault(self) -> str:
+        """That of the stepper."""
+        return self.stepper.crossing_fault
 
     def drift(self, parameters: Parameters) -> Drift:
         """-grad V, V being the sum of the external potentials."""

@@ -65,7 +65,7 @@ class LinearFlow(BaseFlow):
         return not self.full
 
     @property
-    def flux_fault(self) -> str:
+    def velocity_fault(self) -> str:
         """With a full tensor, mass also moves along diagonals."""
         sentence = "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out"
         return sentence if self.full else ""

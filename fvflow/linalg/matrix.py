@@ -101,11 +101,13 @@ class FaceMatrix:
         """max_K M_KK/|K|, about dt eps/h^2 for diffusion: the amplification of round-off."""
         return float((self.diagonal() / self.volume).max())
 
+    def flux(self, density: Array) -> Array:
+        """F_s = down_s rho_K - up_s rho_L (face,)."""
+        return np.asarray(self.down * density[self.owner] - self.up * density[self.neighbour])
+
     def apply(self, density: Array) -> Array:
         """M rho, assembled from the fluxes (cell,)."""
-        return self.column_sums * density + divergence(
-            self, self.down * density[self.owner] - self.up * density[self.neighbour]
-        )
+        return self.column_sums * density + divergence(self, self.flux(density))
 
     def apply_transpose(self, values: Array) -> Array:
         """M' phi (cell,): the sums of down (phi_K - phi_L) and up (phi_L - phi_K), plus (volume + leak) phi.

@@ -32,14 +32,15 @@ class UpwindTriangular:
         substitute_downstream(_descending_order(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
         return x
 
-    def limit_outflow(self, flux: Array, phi: Array, mass: Array) -> tuple[Array, float]:
+    def limit_outflow(self, flux: Array, phi: Array, mass: Array) -> tuple[Array, Array, float]:
         """The masses (cell,) after the fluxes (face,), each cell's outflow scaled down to the mass that it has.
 
-        Returns them and the total outflow held back, which is 0 unless a mass would have become negative.
+        Returns them, the scaled fluxes, and the total outflow held back, which is 0 unless a mass would have become
+        negative.
         """
-        x = mass.copy()
-        kept = limit_outflow(_descending_order(phi), self._first, self._face, self._owner, self._neighbour, flux, x)
-        return x, float(kept)
+        x, limited, faces = mass.copy(), flux.copy(), (self._first, self._face, self._owner, self._neighbour)
+        kept = limit_outflow(_descending_order(phi), *faces, limited, x)
+        return x, limited, float(kept)
 
 
 def _descending_order(phi: Array) -> Index:
@@ -66,7 +67,7 @@ def substitute_downstream(
 
 @kernel()
 def limit_outflow(order: Any, first: Any, face: Any, owner: Any, neighbour: Any, flux: Any, x: Any) -> Any:
-    """Replace the masses x by those after the limited fluxes, in place; returns the outflow held back."""
+    """Limit the fluxes and replace the masses x by those after them, in place; returns the outflow held back."""
     kept = 0.0
     for cell in order:
         leaving = 0.0
@@ -82,8 +83,9 @@ def limit_outflow(order: Any, first: Any, face: Any, owner: Any, neighbour: Any,
             x[cell] -= leaving
         for index in range(first[cell], first[cell + 1]):
             s = face[index]
-            if owner[s] == cell:
-                x[neighbour[s]] += part * max(flux[s], 0.0)
-            else:
-                x[owner[s]] += part * max(-flux[s], 0.0)
+            ahead = owner[s] == cell
+            moved = part * max(flux[s] if ahead else -flux[s], 0.0)
+            x[neighbour[s] if ahead else owner[s]] += moved
+            if part < 1.0 and moved > 0.0:
+                flux[s] = moved if ahead else -moved
     return kept

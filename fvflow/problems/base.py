@@ -44,6 +44,13 @@ class Problem(Protocol):
         """The energy functional at this time; None if the problem has none."""
 
     @property
+    def steady(self) -> bool:
+        """Whether the equation does not depend on t."""
+
+    def gibbs_exponent(self, time: float) -> Array | None:
+        """log pi (cell,) up to a constant, pi being stationary with no net flux; None if there is none, or unknown."""
+
+    @property
     def monotone(self) -> bool:
         """Whether the matrix of implicit Euler is an M-matrix at all times."""
 
@@ -65,11 +72,17 @@ class Closed:
     """The mesh."""
     openings: ClassVar[None] = None
     """None: all walls are closed."""
+    steady: ClassVar[bool] = True
+    """The equation does not depend on t."""
 
     @property
     def graph(self) -> Graph:
         """The mesh."""
         return self.mesh
+
+    def gibbs_exponent(self, time: float) -> Array | None:
+        """None: no equilibrium is known."""
+        return None
 
     def outflow_rates(self, density: Array, time: float) -> Array:
         """Nothing: an empty array (0,)."""

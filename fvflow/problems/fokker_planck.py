@@ -12,7 +12,7 @@ from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import CellResolution, Flux
-from fvflow.linalg import FaceMatrix
+from fvflow.linalg import FaceMatrix, divergence
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems.base import Graph
 from fvflow.problems.diffusivity import Diffusivity
@@ -168,6 +168,37 @@ class FokkerPlanck:
         """F of each link (link,), positive from owner to neighbour."""
         down, up = self.coefficients(time)
         return np.asarray(down * density[self.graph.owner] - up * density[self.graph.neighbour])
+
+    def face_velocity(self, density: Array, time: float) -> Array:
+        """v.n = (w - eps (log rho_L - log rho_K))/d of each face (face,), nan where a density is not positive.
+
+        The velocity of the probability flow, v = drift - eps grad log rho, at second order. Where eps is 0 it is the
+        drift, whatever the density.
+        """
+        w, eps = self.on_links(time)
+        logarithm = np.log(density, out=np.full_like(density, np.nan), where=density > 0)
+        rise = logarithm[self.mesh.neighbour] - logarithm[self.mesh.owner]
+        return np.asarray((w - np.where(np.asarray(eps) > 0, eps * rise, 0.0)) / self.mesh.distance)
+
+    def rate(self, density: Array, time: float) -> Array:
+        """d_t rho (cell,) by the fluxes and what leaves through openings."""
+        leaving = divergence(self.graph, self.flux(density, time))
+        if self.openings is not None:
+            leaving += self.openings.by_cell(self.leaks(time) * density[self.openings.cell])
+        return -leaving / self.mesh.volume
+
+    def crossing(self, density: Array, time: float, axis: int | None = None) -> Array:
+        """What leaves through each link and each opening per unit time (link + opening,).
+
+        With an axis of a grid, 0 through those along other axes.
+        """
+        rates = self.flux(density, time)
+        if axis is not None:
+            rates *= self.mesh.normal[:, axis] != 0
+        if self.openings is None:
+            return rates
+        leaving = self.leaks(time) * density[self.openings.cell]
+        return np.concatenate([rates, leaving if axis is None else leaving * (self.openings.axis == axis)])
 
     def energy(self, time: float) -> TotalEnergy | None:
         """Free energy eps int rho log rho + int V rho; a velocity or stream function does not contribute.

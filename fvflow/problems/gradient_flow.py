@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fvflow.energies import TotalEnergy
+from fvflow.linalg import divergence
 from fvflow.mesh import Array, Mesh
 from fvflow.problems.base import Closed
+from fvflow.problems.diffusivity import logarithmic_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,31 @@ class GradientFlow(Closed):
     def energy(self, time: float) -> TotalEnergy:
         """E; it does not depend on time."""
         return self.total
+
+    def gibbs_exponent(self, time: float) -> Array | None:
+        """-V/eps (cell,) if E = eps int rho log rho + int V rho, eps > 0; None for other energies."""
+        eps = self.total.diffusion
+        return None if not eps or self.total.interacting else -self.total.potential(self.mesh.volume) / eps
+
+    def face_velocity(self, density: Array, time: float) -> Array:
+        """v.n = (mu_K - mu_L)/d of each face (face,), v = -grad E'(rho); nan where mu = E' is not finite."""
+        chemical = self.total.first(density)
+        chemical = np.where(np.isfinite(chemical), chemical, np.nan)
+        return np.asarray((chemical[self.mesh.owner] - chemical[self.mesh.neighbour]) / self.mesh.distance)
+
+    def rate(self, density: Array, time: float) -> Array:
+        """d_t rho (cell,) by T rho_s (mu_K - mu_L), second order: rho_s is the logarithmic mean.
+
+        On faces beside an empty cell it is the upstream density, as in `flux`.
+        """
+        owner, neighbour = density[self.mesh.owner], density[self.mesh.neighbour]
+        inside = (owner > 0) & (neighbour > 0)
+        flux = self.flux(density, time)
+        chemical = self.total.first(density)
+        drop = (chemical[self.mesh.owner] - chemical[self.mesh.neighbour])[inside]
+        mean = logarithmic_mean(owner[inside], neighbour[inside])
+        flux[inside] = self.mesh.transmissibility[inside] * mean * drop
+        return -divergence(self.mesh, flux) / self.mesh.volume
 
     def flux(self, density: Array, time: float) -> Array:
         """T rho_s (mu_K - mu_L) of each face (face,), with the upstream density rho_s."""

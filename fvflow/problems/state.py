@@ -60,6 +60,11 @@ class State:
 
     The second row is what rounding has left off the first. None if the mesh has no openings.
     """
+    crossed: Array | None = None
+    """Mass that left each link's owner for its neighbour in the last step, and each opening (link + opening,).
+
+    None if nobody asks; to ask for that of the steps that follow, give a state zeros.
+    """
     previous: Array | None = None
     """Density (cell,) before the last step, for two-step methods."""
     next_length: float = 0.0
@@ -117,6 +122,7 @@ class State:
         gap: float = math.nan,
         dissipated: float = 0.0,
         absorption: Array | None = None,
+        crossed: Array | None = None,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
         return replace(
@@ -132,6 +138,7 @@ class State:
             gap=gap,
             dissipated=dissipated,
             absorption=absorption,
+            crossed=crossed,
             halvings=0,
             switches=0,
             reduced=0,

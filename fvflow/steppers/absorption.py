@@ -69,7 +69,14 @@ class Absorption:
         """A density (cell,) made of solutions, rescaled to what is left after a loss (group,)."""
         return rescale_to_mass(_Volumes(self._volume), density, self.left(state, lost, density))
 
-    def after(self, state: State, length: float, lost: Array, *solutions: Solution) -> State:
+    def after(
+        self,
+        state: State,
+        length: float,
+        lost: Array,
+        *solutions: Solution,
+        crossed: Array | None = None,
+    ) -> State:
         """The state after a step of linear solves, the last of which gives the density, and of a loss (group,)."""
         density, absorption = solutions[-1].density, state.absorption
         if absorption is not None:
@@ -83,6 +90,7 @@ class Absorption:
             iterations=sum(solution.iterations for solution in solutions),
             correction=max(solution.correction for solution in solutions),
             absorption=absorption,
+            crossed=crossed,
         )
 
 

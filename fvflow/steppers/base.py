@@ -6,7 +6,9 @@ every default below that does not hold for it. The defaults promise nothing: ord
 positivity. `start` prepares everything that all steps share and returns the step, a function of the state and the step
 length that ends with `state.advanced(length, density, ...)`, or, if mass may leave the domain, with `Absorption.after`.
 The step must conserve `state.mass`, what has left included, to round-off, must not modify its argument and raises
-`NumericsError` if it fails. `tests/contracts.py` checks these promises for every member of the unions.
+`NumericsError` if it fails. With `tells_crossing` it also tells, if the state asks, what it has moved from cell to
+cell: `State.crossed`, which accounts for every change of |K| rho. `tests/contracts.py` checks these promises for every
+member of the unions.
 """
 
 from __future__ import annotations
@@ -40,10 +42,22 @@ AdjointStep = Callable[[Array, float, float], Array]
 """(phi (cell,) after a step, time before it, its length) -> phi before it."""
 
 
-class LinearStepperBase:
-    """A one-step method for the linear equation |K| d_t rho = -A(t) rho, as a case names it."""
+class StepperBase:
+    """What linear and gradient steppers share."""
 
     kind: str
+    tells_crossing: ClassVar[bool] = False
+    """Whether its steps tell what has crossed each link, if the state asks for it: `State.crossed`."""
+
+    @property
+    def crossing_fault(self) -> str:
+        """Why the fluxes of its steps are not known; empty if they are."""
+        return "" if self.tells_crossing else f"stepper {self.kind} does not tell what crosses each face; leave it out"
+
+
+class LinearStepperBase(StepperBase):
+    """A one-step method for the linear equation |K| d_t rho = -A(t) rho, as a case names it."""
+
     growth: ClassVar[float] = GROWTH
     """Largest ratio of an adaptive step to the one before."""
     work_grows_with_step: ClassVar[bool] = False
@@ -148,10 +162,9 @@ class LinearStepperBase:
         return 300 * dimension * cells + (12 * (2 * dimension + 1) + 24) * cells
 
 
-class GradientStepperBase:
+class GradientStepperBase(StepperBase):
     """A one-step method for the gradient flow d_t rho = div(rho grad E'(rho)), as a case names it."""
 
-    kind: str
     order: ClassVar[float] = 1
     """Order in time."""
     order_in_space: ClassVar[int] = 1

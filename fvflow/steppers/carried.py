@@ -25,6 +25,8 @@ _MORE = 1.5  # growth of the proximity where the energy did not fall
 class CarriedStepperBase(GradientStepperBase):
     """A stepper whose density is carried by a potential: rho >= 0 at any step."""
 
+    tells_crossing = True
+
     mobility: Mobility = "limited"  # type: ignore[misc]
     """The density on a face: `limited`, second order in space, or `upwind`, first order."""
 
@@ -42,7 +44,7 @@ class CarriedStepperBase(GradientStepperBase):
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """A potential, the density that it carries, and statistics of how it was found; see `State`."""
+    """A potential without its level, the density that it carries, and statistics of how it was found; see `State`."""
 
     phi: Array
     density: Array
@@ -52,6 +54,7 @@ class Carried:
     gap: float = math.nan
     switches: int = 0
     fallback: str = ""
+    level: float = 0.0
 
 
 Solve = Callable[[State, float, TransportStep, ContinuedEnergy], Carried]
@@ -77,16 +80,19 @@ class CarriedStep:
             forward, backward = (conductance * ratio for ratio in self._ratio(state.density))
             step = TransportStep(mesh, state.density, state.mass, self._triangular, forward, backward)
             found = self._solution(state, length, step)
-        solution = rescale_to_mass(step.matrix(found.phi), found.density, state.mass)
+        matrix = step.matrix(found.phi)
+        solution = rescale_to_mass(matrix, found.density, state.mass)
+        offset = float(self._problem.total.potential(state.density).min())  # see `linearised`
         after = state.advanced(
             length,
             solution.density,
-            potential=found.phi + float(self._problem.total.potential(state.density).min()),  # see `linearised`
+            potential=found.phi + found.level + offset,
             dissipated=found.dissipated,
             correction=solution.correction,
             iterations=found.iterations,
             optimality=found.optimality,
             gap=found.gap,
+            crossed=None if state.crossed is None else matrix.flux(solution.density),
         )
         return replace(after, switches=found.switches, fallback=found.fallback)
 

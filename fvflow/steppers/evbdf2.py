@@ -47,6 +47,7 @@ class EVBDF2(GradientStepperBase):
     iterations: Annotated[int, Ge(1)] = 40
     """Largest number of Newton iterations; a step that needs more is taken by an interior point."""
     kind: Literal["evbdf2"] = "evbdf2"
+    tells_crossing = True
     order = 2
     order_in_space = 2
     growth = 1.5  # an extrapolation over a step twice as long as the last one is inaccurate
@@ -82,28 +83,29 @@ class EVBDF2(GradientStepperBase):
                 return jko(state, length)
             ratio = length / state.length
             duration = state.length * ratio**2 / (1.0 + 2.0 * ratio)
-            density, reduced = _extrapolated(mesh, system, triangular, state, duration, self.tolerance)
+            density, before, reduced = _extrapolated(mesh, system, triangular, state, duration, self.tolerance)
             after = jko(replace(state, density=density), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
-            return replace(after, time=state.time + length, dissipated=0.0, reduced=reduced)
+            crossed = None if after.crossed is None else before + after.crossed
+            return replace(after, time=state.time + length, dissipated=0.0, reduced=reduced, crossed=crossed)
 
         return system.remembering(self.kind, step)
 
 
 def _extrapolated(
     mesh: Mesh, system: MeshSystemSolver, triangular: UpwindTriangular, state: State, duration: float, tolerance: float
-) -> tuple[Array, int]:
-    """rho^n (cell,) moved along the geodesic of the last step for this time.
+) -> tuple[Array, Array, int]:
+    """rho^n (cell,) moved along the geodesic of the last step for this time, and what has crossed each face (face,).
 
-    With it, whether more than `tolerance` of the mass was held back where the density would have been negative. Raises
-    NumericsError if that is too much.
+    With them, whether more than `tolerance` of the mass was held back where the density would have been negative.
+    Raises NumericsError if that is too much.
     """
     with np.errstate(all="ignore"):
         phi, conductance = _geodesic_potential(mesh, system, state, duration)
         flux = _midpoint_flux(mesh, state, duration, phi, conductance)
-    masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
+    masses, limited, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
     if held_back > _LARGEST_HELD_BACK * state.mass:
         raise NumericsError("the extrapolation would empty cells")
-    return masses / mesh.volume, int(held_back > tolerance * state.mass)
+    return masses / mesh.volume, limited, int(held_back > tolerance * state.mass)
 
 
 def _geodesic_potential(mesh: Mesh, system: MeshSystemSolver, state: State, duration: float) -> tuple[Array, Array]:

@@ -41,7 +41,7 @@ from fvflow.steppers.exponential_sums import (
 from fvflow.times import Times
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]
-_PartialSum = Callable[[RecurrenceStep, Array, float, float], tuple[Array, int]]
+_PartialSum = Callable[[RecurrenceStep, Array, float, float, Array | None], tuple[Array, int]]
 _EPS = float(np.finfo(float).eps)
 _AT_GIBBS = 1e-13  # largest relative difference of a cell's mass from the Gibbs state that counts as round-off
 _MAX_Z = 1e10  # of a step
@@ -60,14 +60,25 @@ class _Propagator:
         self.rate = jump_rate(self.matrix)
         self.recur: RecurrenceStep | None = recurrence_step(self.matrix, self.rate) if self.rate > 0 else None
 
-    def __call__(self, masses: Array, mass: float, length: float) -> tuple[Array, int]:
+    def __call__(self, masses: Array, mass: float, length: float, integral: Array | None = None) -> tuple[Array, int]:
         if self.recur is None:  # all rates are 0
             return masses, 0
-        return self.propagate(self.recur, masses, mass, _allowed(self.rate, length))
+        return self.propagate(self.recur, masses, mass, _allowed(self.rate, length), integral)
 
-    def propagate(self, recur: RecurrenceStep, masses: Array, mass: float, z: float) -> tuple[Array, int]:
-        """exp(-z (1 - P)) m for masses m (cell,) of this total, and the number of products: its Poisson sum."""
-        return poisson_sum(recur, masses, z, self.tolerance)
+    def propagate(
+        self, recur: RecurrenceStep, masses: Array, mass: float, z: float, integral: Array | None
+    ) -> tuple[Array, int]:
+        """exp(-z (1 - P)) m for masses m (cell,) of this total, and the number of products: its Poisson sum.
+
+        int_0^z exp(-s (1 - P)) m ds (cell,) is added to `integral`, if that is given.
+        """
+        return poisson_sum(recur, masses, z, self.tolerance, integral)
+
+    def crossed(self, integral: Array | None) -> Array | None:
+        """`State.crossed` of a step, from the integral of its masses; None without one."""
+        if integral is None:
+            return None
+        return self.matrix.flux(integral / self.matrix.volume) / (self.rate or 1.0)
 
 
 def _chain(problem: FokkerPlanck) -> FaceMatrix:
@@ -91,17 +102,21 @@ def _conservative_step(problem: FokkerPlanck, propagator: _Propagator) -> Step:
     volume, absorption = problem.mesh.volume, Absorption(problem)
 
     def closed(state: State, length: float) -> State:
-        masses, count = propagator(volume * state.density, state.mass, length)
+        integral = None if state.crossed is None else np.zeros_like(volume)
+        masses, count = propagator(volume * state.density, state.mass, length, integral)
         solution = rescale_to_mass(problem.matrix(0.0, length), masses / volume, state.mass, count)
-        return absorption.after(state, length, absorption.nothing, solution)
+        return absorption.after(state, length, absorption.nothing, solution, crossed=propagator.crossed(integral))
 
     def opened(state: State, length: float) -> State:
         cells, total = problem.mesh.cells, state.remaining
-        masses, count = propagator(np.append(volume * state.density, absorption.nothing), total, length)
+        masses = np.append(volume * state.density, absorption.nothing)
+        integral = None if state.crossed is None else np.zeros_like(masses)
+        masses, count = propagator(masses, total, length, integral)
         matrix, allowed = propagator.matrix, 4 * _EPS * propagator.rate * length  # a product rounds the total
         both = rescale_to_mass(matrix, masses / matrix.volume, total, count, allowed)
         solution = replace(both, density=both.density[:cells])
-        return absorption.after(state, length, both.density[cells:], solution)
+        lost = both.density[cells:]
+        return absorption.after(state, length, lost, solution, crossed=propagator.crossed(integral))
 
     return closed if problem.openings is None else opened
 
@@ -111,6 +126,7 @@ class ExactInTime(LinearStepperBase):
 
     order = math.inf
     monotone = True
+    tells_crossing = True
     work_grows_with_step = True
     requires_steady_drift = True
 
@@ -217,15 +233,19 @@ class _ChebyshevPropagator(_Propagator):
         self._log_growth = math.log(max(tolerance, 1e-12) / _EPS)  # allowed growth of round-off
         self._growth_rate = chebyshev_growth_bound(self.matrix, self.rate) if self.rate > 0 else 0.0
 
-    def propagate(self, recur: RecurrenceStep, masses: Array, mass: float, z: float) -> tuple[Array, int]:
+    def propagate(
+        self, recur: RecurrenceStep, masses: Array, mass: float, z: float, integral: Array | None
+    ) -> tuple[Array, int]:
         remaining, count = z, 0
         while remaining > 0 and not self._is_gibbs(masses, mass):
             part, partial_sum = self._next_part(masses, remaining, z)
-            after, products = partial_sum(recur, masses, part, self.tolerance * part / z)
-            remaining, count = remaining - part, count + products
+            after, products = partial_sum(recur, masses, part, self.tolerance * part / z, integral)
+            count += products
             if after is masses:  # stationary
                 break
-            masses = after
+            remaining, masses = remaining - part, after
+        if integral is not None:  # what is left of the step changes nothing
+            integral += remaining * masses
         return masses, count
 
     def _next_part(self, masses: Array, remaining: float, z: float) -> tuple[float, _PartialSum]:

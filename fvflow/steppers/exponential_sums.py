@@ -20,18 +20,29 @@ _CHECK_INTERVAL = 16  # products between two comparisons of all cells
 _MIN_WEIGHT = 1e-30  # relative to the tolerance, of the last Chebyshev term kept: T_k(P) may grow by the inverse
 
 
-def poisson_sum(recur: RecurrenceStep, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
-    """sum_k Poisson_z(k) P^k m and the number of products; it ends early if P^k m becomes stationary."""
+def poisson_sum(
+    recur: RecurrenceStep, masses: Array, z: float, tolerance: float, integral: Array | None = None
+) -> tuple[Array, int]:
+    """sum_k w_k P^k m, w_k = Poisson_z(k), and the number of products; it ends early if P^k m becomes stationary.
+
+    The integral of this over z from 0 is added to `integral` (cell,), if that is given: sum_k (sum_{j > k} w_j) P^k m,
+    with the same weights, so that 1 - P takes it to the change of m, whatever the tolerance leaves out.
+    """
     first, weights = poisson(z, tolerance)
     last, norm = first + len(weights) - 1, float(np.abs(masses).sum())
     x, previous = masses.copy(), np.zeros_like(masses)
     total = weights[0] * masses if first == 0 else np.zeros_like(masses)
+    later = np.zeros(0) if integral is None else np.append(np.cumsum(weights[:0:-1])[::-1], 0.0)
     for k in range(1, last + 1):
+        if integral is not None:
+            integral += (later[k - 1 - first] if k > first else 1.0) * x
         _, change = recur(x, previous, 1.0, 0.0, weights[k - first] if k >= first else 0.0, total)
         x, previous = previous, x
         negligible = change <= tolerance / (last - k + 1) * norm
         if negligible or (k % _CHECK_INTERVAL == 1 and _is_stationary(x, previous, change, norm)):
             total += weights[max(k + 1 - first, 0) :].sum() * x
+            if integral is not None:
+                integral += (max(first - k, 0) + later[max(k - first, 0) :].sum()) * x
             return total, k
     return total, last
 
@@ -82,15 +93,22 @@ def poisson(z: float, tolerance: float) -> tuple[int, Array]:
     return low + first, weights / weights.sum()
 
 
-def chebyshev_sum(recur: RecurrenceStep, masses: Array, z: float, tolerance: float) -> tuple[Array, int]:
+def chebyshev_sum(
+    recur: RecurrenceStep, masses: Array, z: float, tolerance: float, integral: Array | None = None
+) -> tuple[Array, int]:
     """sum_k c_k T_k(P) m and the number of products; raises NumericsError if it does not converge.
 
     Returns the masses themselves if they are stationary: if P m - m is round-off in every cell, or if z |P m - m|_1,
     which bounds the change in the step, is below the tolerance.
+
+    The integral of this over z from 0 is added to `integral` (cell,), if that is given and the masses are not
+    stationary: Q = sum_{k < n} (2 - [k=0]) b_k T_k(P) m with b_k = sum_{j > k} (j - k) c_j, the weight c_n including
+    all later ones, so that (1 - P) Q is the change of m, whatever the tolerance leaves out.
     """
     weights, tails = bessel(z, _MIN_WEIGHT * tolerance)
     initial_norm, largest = float(np.abs(masses).sum()), 1.0
     x, previous, total = masses.copy(), np.zeros_like(masses), weights[0] * masses
+    terms = None if integral is None else _ChebyshevIntegral(tails, masses)
     for k in range(1, len(weights)):
         norm, change = recur(x, previous, min(k, 2), min(k, 2) - 1, weights[k], total)
         if k == 1 and (change <= tolerance / z * initial_norm or _is_stationary(x, previous, change, initial_norm)):
@@ -99,8 +117,32 @@ def chebyshev_sum(recur: RecurrenceStep, masses: Array, z: float, tolerance: flo
         largest = max(largest, norm / initial_norm)
         if 2 * tails[k] * largest <= tolerance:
             total += tails[k] * x
+            if terms is not None and integral is not None:
+                integral += terms.up_to(k)
             return total, k
+        if terms is not None:
+            terms.add(k, x)
     raise NumericsError(f"a Chebyshev sum grew to {largest:.1e} of the mass; use stepper uniformisation")
+
+
+class _ChebyshevIntegral:
+    """The sum Q of `chebyshev_sum`, while it is not known yet how many terms there are.
+
+    b_k = sum_{k <= i < n} t_i with the tails t_i = sum_{j > i} c_j, as sum_{i >= k} t_i - sum_{i >= n} t_i.
+    """
+
+    def __init__(self, tails: Array, masses: Array) -> None:
+        self._sums = np.cumsum(tails[::-1])[::-1]
+        self._plain, self._weighted = masses.copy(), self._sums[0] * masses
+
+    def add(self, k: int, term: Array) -> None:
+        """Take note of T_k(P) m (cell,), k > 0."""
+        self._plain += 2.0 * term
+        self._weighted += 2.0 * self._sums[k] * term
+
+    def up_to(self, n: int) -> Array:
+        """Q (cell,), n being the last term of the sum."""
+        return np.asarray(self._weighted - self._sums[n] * self._plain)
 
 
 @lru_cache(maxsize=2)

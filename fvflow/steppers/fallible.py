@@ -48,6 +48,7 @@ def in_halves(step: Step, state: State, length: float) -> State:
         iterations=half.iterations + end.iterations,
         correction=max(half.correction, end.correction),
         dissipated=half.dissipated + end.dissipated,
+        crossed=None if half.crossed is None or end.crossed is None else half.crossed + end.crossed,
         optimality=max(half.optimality, end.optimality),
         gap=float(np.fmax(half.gap, end.gap)),
         residual=max(half.residual, end.residual),
@@ -60,11 +61,11 @@ def in_halves(step: Step, state: State, length: float) -> State:
 
 def transported_density(
     mesh: Mesh, triangular: UpwindTriangular, state: State, flux: Array, phi: Array, tolerance: float
-) -> Array | None:
-    """The density (cell,) after the mass `flux` (face,) has crossed each face; None if it would be negative.
+) -> tuple[Array, Array] | None:
+    """The density (cell,) after the mass `flux` (face,) has crossed each face, and what has; None if it were negative.
 
     In vacuum the fluxes of a converged Newton iterate may remove 1e-40 too much from an empty cell: a total outflow of
     at most `tolerance` of the mass is held back.
     """
-    masses, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
-    return masses / mesh.volume if held_back <= tolerance * state.mass else None
+    masses, limited, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
+    return (masses / mesh.volume, limited) if held_back <= tolerance * state.mass else None

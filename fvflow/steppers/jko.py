@@ -136,6 +136,7 @@ class JKO(GradientStepperBase):
     solver: NewtonSolver = Auto()
     """The linear solver of the Newton systems."""
     kind: Literal["jko"] = "jko"
+    tells_crossing = True
     order_in_space = 2
 
     def positive_step(self, problem: GradientFlow) -> float:
@@ -194,13 +195,14 @@ class JKO(GradientStepperBase):
                 except NumericsError:
                     continue
                 spent += found.result.iterations
-                density = transported_density(mesh, triangular, state, found.flux, found.phi, self.tolerance)
-                if density is None:
+                moved = transported_density(mesh, triangular, state, found.flux, found.phi, self.tolerance)
+                if moved is None:
                     failed = Negative()
                 else:
                     phi, cost, result = found.phi + constant, found.cost, found.result._replace(iterations=spent)
-                    after = state.advanced(length, density, potential=phi, dissipated=cost, **result._asdict())
-                    return replace(after, switches=found.switches, reduced=found.reduced)
+                    after = state.advanced(length, moved[0], potential=phi, dissipated=cost, **result._asdict())
+                    crossed = None if state.crossed is None else moved[1]
+                    return replace(after, switches=found.switches, reduced=found.reduced, crossed=crossed)
             raise failed
 
         return system.remembering(self.kind, step)

@@ -22,6 +22,7 @@ from fvflow.mesh import Array, Extent
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
+from fvflow.steppers.crossing import Crossing
 
 T = TypeVar("T")
 
@@ -55,6 +56,8 @@ def _outflow(problem: FokkerPlanck, density: Array, time: float) -> Array:
 class _WithSolver(LinearStepperBase):
     """A method whose linear systems are solved by a solver of the case."""
 
+    tells_crossing = True
+
     def for_adjoint(self, extent: Extent) -> Self:
         """The method with a solver that has an exact transpose on a mesh of this extent."""
         assert self.solver is not None
@@ -82,9 +85,11 @@ class ImplicitEuler(_WithSolver):
         inverse, absorption = _inverse(problem, self.solver), Absorption(problem)
 
         def step(state: State, length: float) -> State:
-            end = state.time + length
+            end, crossing = state.time + length, Crossing(problem, state)
             after = inverse(end, length)(problem.mesh.volume * state.density, state.remaining)
-            return absorption.after(state, length, absorption(after.density, end, length), after)
+            crossing.add(after.density, end, length)
+            lost = absorption(after.density, end, length)
+            return absorption.after(state, length, lost, after, crossed=crossing.total)
 
         return step
 
@@ -118,16 +123,20 @@ class CrankNicolson(_WithSolver):
         inverse, absorption, volume = _inverse(problem, self.solver), Absorption(problem), problem.mesh.volume
 
         def closed(state: State, length: float) -> State:
-            middle, half = state.time + 0.5 * length, 0.5 * length
+            middle, half, crossing = state.time + 0.5 * length, 0.5 * length, Crossing(problem, state)
             right = volume * state.density - half * _outflow(problem, state.density, middle)
-            return absorption.after(state, length, absorption.nothing, inverse(middle, half)(right, state.mass))
+            after = inverse(middle, half)(right, state.mass)
+            for density in (state.density, after.density):
+                crossing.add(density, middle, half)
+            return absorption.after(state, length, absorption.nothing, after, crossed=crossing.total)
 
         def opened(state: State, length: float) -> State:
-            middle = state.time + 0.5 * length
+            middle, crossing = state.time + 0.5 * length, Crossing(problem, state)
             halfway = absorption.solve(inverse(middle, 0.5 * length), volume * state.density, state.remaining)
+            crossing.add(halfway.density, middle, length)
             lost = absorption(halfway.density, middle, length)
             after = absorption.rescaled(state, 2.0 * halfway.density - state.density, lost)
-            return absorption.after(state, length, lost, halfway, after)
+            return absorption.after(state, length, lost, halfway, after, crossed=crossing.total)
 
         return closed if problem.openings is None else opened
 
@@ -177,21 +186,27 @@ class TrBdf2(_WithSolver):
         weight = 1.0 / (_GAMMA * (2.0 - _GAMMA))
 
         def closed(state: State, length: float) -> State:
-            scale = 0.5 * _GAMMA * length
+            scale, crossing = 0.5 * _GAMMA * length, Crossing(problem, state)
             right = volume * state.density - scale * _outflow(problem, state.density, state.time)
             stage = inverse(state.time + _GAMMA * length, scale)(right, state.mass)
             right = volume * (weight * stage.density + (1.0 - weight) * state.density)
             last = inverse(state.time + length, scale)(right, state.mass)
-            return absorption.after(state, length, absorption.nothing, stage, last)
+            crossing.add(state.density, state.time, weight * scale)
+            crossing.add(stage.density, state.time + _GAMMA * length, weight * scale)
+            crossing.add(last.density, state.time + length, scale)
+            return absorption.after(state, length, absorption.nothing, stage, last, crossed=crossing.total)
 
         def opened(state: State, length: float) -> State:
             scale, end = 0.5 * _GAMMA * length, state.time + length
-            middle = state.time + scale
+            middle, crossing = state.time + scale, Crossing(problem, state)
             halfway = absorption.solve(inverse(middle, scale), volume * state.density, state.remaining)
             lost = 2.0 * weight * absorption(halfway.density, middle, scale)
             right = volume * (2.0 * weight * halfway.density + (1.0 - 2.0 * weight) * state.density)
             last = absorption.solve(inverse(end, scale), right, state.remaining - float(lost.sum()))
-            return absorption.after(state, length, lost + absorption(last.density, end, scale), halfway, last)
+            crossing.add(halfway.density, middle, 2.0 * weight * scale)
+            crossing.add(last.density, end, scale)
+            lost = lost + absorption(last.density, end, scale)
+            return absorption.after(state, length, lost, halfway, last, crossed=crossing.total)
 
         return closed if problem.openings is None else opened
 

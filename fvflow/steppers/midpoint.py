@@ -76,6 +76,7 @@ class Midpoint(GradientStepperBase):
     iterations: Annotated[int, Ge(1)] = 40
     """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
     kind: Literal["midpoint"] = "midpoint"
+    tells_crossing = True
     order = 2
     order_in_space = 2
 
@@ -120,15 +121,17 @@ class Midpoint(GradientStepperBase):
         def step(state: State, length: float) -> State:
             with np.errstate(all="ignore"):  # an overflow shows in the residual
                 solution = solve(state, length)
-            density = transported_density(mesh, triangular, state, solution.flux, solution.phi, self.tolerance)
-            if density is None:
+            moved = transported_density(mesh, triangular, state, solution.flux, solution.phi, self.tolerance)
+            if moved is None:
                 raise Negative
+            density, crossed = moved
             return state.advanced(
                 length,
                 density,
                 iterations=solution.iterations,
                 residual=solution.residual,
                 dissipated=solution.dissipated,
+                crossed=None if state.crossed is None else crossed,
             )
 
         return step

@@ -125,13 +125,14 @@ class _Attempts:
 
     def _carried(self, phi: Array, last: Certificate) -> Carried:
         return Carried(
-            phi=phi + self._level,
+            phi=phi,
             density=last.density,
             dissipated=self._step.cost(phi, last.density),
             iterations=self.spent,
             optimality=last.optimality,
             gap=last.gap,
             switches=self.switches,
+            level=self._level,
         )
 
 

@@ -17,6 +17,7 @@ from fvflow.linalg import Krylov, divergence
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.base import EmbeddedStep, LinearStepperBase, Step
+from fvflow.steppers.crossing import Crossing
 from fvflow.steppers.reconstruction import Limiter, Reconstruction, reconstruction
 
 _MAX_SUBSTEPS = 10**7  # of one step
@@ -74,6 +75,9 @@ class Reconstructed(FokkerPlanck):
             self._flows[time] = flow, self._euler_rate(flow, conductance), conductance
         return self._flows[time]
 
+    def gibbs_exponent(self, time: float) -> None:
+        """None: exp(-V/eps) is stationary to second order only."""
+
     def numerical_diffusion(self) -> None:
         """None: no flux is upwinded at first order."""
 
@@ -126,6 +130,7 @@ class Muscl(LinearStepperBase):
     cfl: Annotated[float, Gt(0), Lt(0.5)] = 0.4
     """Length of a Runge-Kutta stage; positivity is proved up to 1/2."""
     kind: Literal["muscl"] = "muscl"
+    tells_crossing = True
     along_axes = True
     openings_note = "its limited slopes use the values in cells beyond each face, and a wall has none"
     order = 2
@@ -154,13 +159,13 @@ class Muscl(LinearStepperBase):
 
         def step(state: State, length: float) -> State:
             density, time, end, count = state.density, state.time, state.time + length, 0
-            remaining = 1
+            remaining, crossing = 1, Crossing(problem, state)
             while remaining > 0:
                 remaining = self._substeps(problem, time, end - time)
                 tau = (end - time) / remaining
-                density, _ = _substep(problem, density, time, tau)
+                density, _ = _substep(problem, density, time, tau, crossing)
                 time, remaining, count = time + tau, remaining - 1, count + 1
-            return state.advanced(length, density, iterations=count)
+            return state.advanced(length, density, iterations=count, crossed=crossing.total)
 
         return step
 
@@ -169,10 +174,10 @@ class Muscl(LinearStepperBase):
         assert isinstance(problem, Reconstructed)
 
         def substep(state: State, length: float) -> tuple[tuple[State, ...], float]:
-            tau = length / self._substeps(problem, state.time, length)
-            density, lower_order = _substep(problem, state.density, state.time, tau)
+            tau, crossing = length / self._substeps(problem, state.time, length), Crossing(problem, state)
+            density, lower_order = _substep(problem, state.density, state.time, tau, crossing)
             error = float(problem.mesh.volume @ np.abs(density - lower_order)) / state.mass
-            after = state.advanced(tau, density, iterations=1)
+            after = state.advanced(tau, density, iterations=1, crossed=crossing.total)
             if after.time == state.time:
                 raise NumericsError(
                     f"cfl allows steps of {tau:.3g} at t = {state.time:g}, below round-off; use larger cells"
@@ -196,18 +201,23 @@ class Muscl(LinearStepperBase):
         return count
 
 
-def _substep(problem: Reconstructed, density: Array, time: float, tau: float) -> tuple[Array, Array]:
-    """The density after one step of SSPRK(4,3), and its embedded second-order solution.
+def _substep(
+    problem: Reconstructed, density: Array, time: float, tau: float, crossing: Crossing
+) -> tuple[Array, Array]:
+    """The density after one step of SSPRK(4,3), and its embedded second-order solution; adds to `crossing`.
 
     The combination (2 rho + u)/3 is computed as a change of rho, so that round-off has no bias.
     """
     half, scale = 0.5 * tau, 0.5 * tau / problem.mesh.volume
 
-    def euler(start: Array, at: float) -> Array:
-        after: Array = start - scale * divergence(problem.mesh, problem.flux(start, at))
+    def euler(start: Array, at: float, weight: float) -> Array:
+        flux = problem.flux(start, at)
+        crossing.add_flux(flux, weight * half)
+        after: Array = start - scale * divergence(problem.mesh, flux)
         return after
 
-    second = euler(euler(density, time), time + half)
-    change = (euler(second, time + tau) - density) / 3.0
-    third = density + change
-    return euler(third, time + half), third + change
+    third = 1.0 / 3.0
+    second = euler(euler(density, time, third), time + half, third)
+    change = (euler(second, time + tau, third) - density) / 3.0
+    last = density + change
+    return euler(last, time + half, 1.0), last + change

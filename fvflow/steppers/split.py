@@ -12,6 +12,7 @@ from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
+from fvflow.steppers.crossing import Crossing
 from fvflow.steppers.linear import Inverse
 
 
@@ -26,6 +27,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    tells_crossing = True
     along_axes = True
     takes_openings = True
     monotone = True
@@ -47,15 +49,21 @@ class SplitEuler(LinearStepperBase):
         inverse, absorption = Inverse(problem, SplitSweeps), Absorption(problem)
 
         def step(state: State, length: float) -> State:
-            end, lost = state.time + length, absorption.nothing
+            end, lost, crossing = state.time + length, absorption.nothing, Crossing(problem, state)
             sweeps = inverse(end, length)
-            if problem.openings is None:
+            if problem.openings is None and crossing.total is None:
                 return absorption.after(state, length, lost, sweeps.rescaled(sweeps(state.density), state.mass))
             density = state.density
             for axis in sweeps.axes:
                 density = sweeps(density, (axis,))
+                crossing.add(density, end, length, axis)
                 lost = lost + absorption(density, end, length, axis)
-            return absorption.after(state, length, lost, absorption.rescaled(state, density, lost))
+            if problem.openings is None:
+                return absorption.after(
+                    state, length, lost, sweeps.rescaled(density, state.mass), crossed=crossing.total
+                )
+            after = absorption.rescaled(state, density, lost)
+            return absorption.after(state, length, lost, after, crossed=crossing.total)
 
         return step
 
@@ -84,6 +92,7 @@ class SplitCrankNicolson(LinearStepperBase):
     richardson: bool = False
     """Extrapolate two half steps y and a full step z to (4 y - z)/3: order 4 for three times the work."""
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
+    tells_crossing = True
     along_axes = True
     takes_openings = True
 
@@ -115,15 +124,18 @@ class SplitCrankNicolson(LinearStepperBase):
         absorption = Absorption(problem)
 
         def step(state: State, length: float) -> State:
-            middle = state.time + 0.5 * length
-            after, lost = full(state.density, state.time, length)
+            middle, crossing = state.time + 0.5 * length, Crossing(problem, state)
+            whole, part = (-1.0 / 3.0, 4.0 / 3.0) if self.richardson else (1.0, 0.0)
+            after, lost = full(state.density, state.time, length, crossing, whole)
             if self.richardson:
-                fine, first = half(state.density, state.time, 0.5 * length)
-                fine, second = half(fine, middle, 0.5 * length)
+                fine, first = half(state.density, state.time, 0.5 * length, crossing, part)
+                fine, second = half(fine, middle, 0.5 * length, crossing, part)
                 after, lost = fine + (fine - after) / 3.0, first + second + (first + second - lost) / 3.0
             if problem.openings is not None:
-                return absorption.after(state, length, lost, absorption.rescaled(state, after, lost))
-            return absorption.after(state, length, lost, full.sweeps(middle, 0.25 * length).rescaled(after, state.mass))
+                solution = absorption.rescaled(state, after, lost)
+            else:
+                solution = full.sweeps(middle, 0.25 * length).rescaled(after, state.mass)
+            return absorption.after(state, length, lost, solution, crossed=crossing.total)
 
         return step
 
@@ -153,15 +165,25 @@ class _SymmetricStep:
         self._open, self.sweeps = problem.openings is not None, Inverse(problem, SplitSweeps)
         self._absorption = Absorption(problem)
 
-    def __call__(self, density: Array, time: float, length: float) -> tuple[Array, Array]:
-        """The density after a step from `time`, and what the openings have absorbed (group,)."""
+    def __call__(
+        self, density: Array, time: float, length: float, crossing: Crossing, weight: float
+    ) -> tuple[Array, Array]:
+        """The density after a step from `time`, and what the openings have absorbed (group,).
+
+        What it moves is added to `crossing` times the weight.
+        """
         middle, lost = time + 0.5 * length, self._absorption.nothing
         sweeps = self.sweeps(middle, 0.25 * length)
         axes = (*sweeps.axes, *reversed(sweeps.axes))
-        if not self._open:
+        if not self._open and crossing.total is None:
             return sweeps(density, axes, reflected=True), lost
         for axis in axes:
-            halfway = sweeps(density, (axis,))
-            density = 2.0 * halfway - density
+            if self._open:
+                halfway = sweeps(density, (axis,))
+                density = 2.0 * halfway - density
+            else:
+                before, density = density, sweeps(density, (axis,), reflected=True)
+                halfway = 0.5 * (before + density)
+            crossing.add(halfway, middle, 0.5 * weight * length, axis)
             lost = lost + self._absorption(halfway, middle, 0.5 * length, axis)
         return density, lost

@@ -1,0 +1,81 @@
+"""The relative entropy of a density and the equilibrium that it falls to, and how fast it falls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fvflow.mesh import Array
+from fvflow.problems import Problem
+
+_ROUND_OFF = 1e-18  # relative entropy below which its logarithm tells the round-off of the density
+_NEAR = 0.5  # |log(rho/pi)| below which terms are computed without cancellation
+
+
+def log_equilibrium(problem: Problem, time: float) -> Array | None:
+    """log pi (cell,), pi the density of mass 1 in detailed balance; None if there is none, or none that is known.
+
+    It is known for a steady drift that is the gradient of a potential, with a flux that keeps exp(-V/eps), and for
+    gradient flows that are linear. Where mass leaves there is none.
+    """
+    if problem.openings is not None or not problem.steady or problem.energy(time) is None:
+        return None
+    if (exponent := problem.gibbs_exponent(time)) is None:
+        return None
+    top = float(exponent.max())
+    return np.asarray(exponent - top - math.log(float(problem.mesh.volume @ np.exp(exponent - top))))
+
+
+def relative_entropy(volume: Array, density: Array, log_pi: Array) -> float:
+    """sum_K |K| rho_K log(rho_K/pi_K) for rho scaled to mass 1, infinite if a density is negative.
+
+    As sum |K| (rho log(rho/pi) - rho + pi), a sum of terms >= 0, it keeps its digits down to round-off squared: it is
+    the square of the distance from equilibrium. Notes, equations (128)-(133).
+    """
+    if density.min() < 0 or not (mass := float(volume @ density)) > 0:
+        return math.inf
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.log(density / mass) - log_pi
+        pi = np.exp(log_pi)
+        far = np.where(density > 0, density / mass * (ratio - 1.0), 0.0) + pi
+        near = pi * (ratio * np.exp(ratio) - np.expm1(ratio))
+    return float(volume @ np.where(np.abs(ratio) < _NEAR, near, far))
+
+
+@dataclass
+class Decay:
+    """How fast the relative entropy falls: -d/dt log H over the last interval between frames above round-off.
+
+    2 k for the mean of Ornstein-Uhlenbeck in 0.5 k x^2; at least twice the spectral gap where V is convex.
+    """
+
+    time: float = math.nan
+    """Time of the last frame with a relative entropy above round-off."""
+    entropy: float = math.nan
+    """The relative entropy there."""
+    rate: float = math.nan
+    """The rate; nan if it is not known."""
+
+    def saved(self, time: float, entropy: float | None) -> None:
+        """Take note of a frame."""
+        if entropy is None or not _ROUND_OFF < entropy < math.inf:
+            return
+        if time > self.time:  # not nan
+            self.rate = math.log(self.entropy / entropy) / (time - self.time)
+        self.time, self.entropy = time, entropy
+
+    def figures(self) -> dict[str, float]:
+        """The rate, if it is known."""
+        return {} if math.isnan(self.rate) else {"relative_entropy_rate": self.rate}
+
+    def to_tree(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"time": self.time, "entropy": self.entropy, "rate": self.rate}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.time, self.entropy, self.rate = tree["time"], tree["entropy"], tree["rate"]
