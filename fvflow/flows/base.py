@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
-from fvflow.exact import ClosedForm
+from fvflow.exact import ClosedForm, Reference
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.fluxes import FaceResolution
 from fvflow.march import Progress
@@ -121,6 +121,15 @@ class BaseFlow:
     def opened(self, problem: Any, openings: Openings) -> Problem:
         """The problem on a mesh with openings; raises CaseError if it is not defined there."""
         raise CaseError(f"flow {self.kind} takes no absorbing walls or cells; leave out walls and absorbing")
+
+    def placed(
+        self, problem: Any, density: DensityKind, values: Array, reference: Reference | None, times: TimeGrid
+    ) -> Any:
+        """The problem of a run that starts from a density, of which the cell values (cell,) are known too.
+
+        Raises CaseError if it cannot.
+        """
+        return problem
 
     def absorbing(self, walls: Mapping[str, Wall], cells: tuple[CellSet, ...]) -> tuple[Any, tuple[CellSet, ...]]:
         """The walls by name and the cells that absorb: those of the case, and what the flow itself adds to them."""
