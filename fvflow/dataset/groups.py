@@ -33,7 +33,7 @@ FIGURES = {
     "variance_first_passage_time": "variance of the time until a target is reached, from the initial density",
     "quasi_stationary_rate": "rate at which targets are reached from the quasi-stationary density",
     "mean_deviation": "largest deviation of the mean of particles from that of their law, in standard errors",
-    "covariance_deviation": "largest deviation of the covariance of particles from that of their law, in standard errors",
+    "covariance_deviation": "largest deviation of the covariance of particles from that of the law, in standard errors",
     "chi_square_p": "probability that the numbers of particles in the cells are farther from their law, by chi-square",
     "rate": "number of transitions from `from` to `to` per unit time, for mass 1",
     "rate_defect": "relative difference of the rates out of `from`, into `to`, and of the transitions back",

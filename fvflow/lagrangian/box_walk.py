@@ -19,9 +19,10 @@ from fvflow.mesh import Array, Index, Mesh, Openings
 class BoxWalk(Walk):
     """Steps in the box of a grid: folded at sides that reflect, wrapped where an axis is periodic.
 
-    At a side that absorbs, a particle is absorbed if its step ends behind it, or else with the probability exp(-2 d d'/s^2)
-    that a Brownian bridge between the distances d and d' of the ends reaches it, s^2 being the variance of the step
-    along the axis: without it the error is of order 1/2 in the step (Gobet, Stochastic Process. Appl. 87, 2000).
+    At a side that absorbs, a particle is absorbed if its step ends behind it, or else with the probability
+    exp(-2 d d'/s^2) that a Brownian bridge between the distances d and d' of the ends reaches it, s^2 being the
+    variance of the step along the axis: without it the error is of order 1/2 in the step (Gobet, Stochastic Process.
+    Appl. 87, 2000).
     """
 
     lower: Array

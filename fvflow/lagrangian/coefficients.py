@@ -2,9 +2,9 @@
 
     d_t rho + div(rho v) = div(D^(1-c) grad(D^c rho)) = Lap(D rho) - (1 - c) div(rho grad D)
 
-is that of dX = (v + (1 - c) grad D) dt + sqrt(2 D) dW in the sense of Ito, and with 1/2 - c in place of 1 - c in that of
-Stratonovich; c is 1 for ito, 1/2 for stratonovich and 0 for isothermal. Along axes with D of their own, each has its
-own. A temperature T lets the potential drift by -(D/T) grad V.
+is that of dX = (v + (1 - c) grad D) dt + sqrt(2 D) dW in the sense of Ito, and with 1/2 - c in place of 1 - c in that
+of Stratonovich; c is 1 for ito, 1/2 for stratonovich and 0 for isothermal. With one D per axis, each drifts by its own
+slope. A temperature T lets the potential drift by -(D/T) grad V.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class Coefficients:
         return Coefficients(motion, 0.0, diffusivity, heated, slopes)
 
     def at(self, points: Array, time: float, sense: float = ITO) -> tuple[Array, Array]:
-        """The drift in a sense of the integral and sqrt(2 D), both (point, dim); raises as functions do that are not finite, or if D < 0."""
+        """The drift in a sense of the integral and sqrt(2 D), both (point, dim).
+
+        Raises as functions do where they are not finite, and NumericsError if D < 0.
+        """
         drift = self.motion.velocity(points, time)
         if self.spread is None:
             return drift, np.full_like(points, np.sqrt(2.0 * self.epsilon))

@@ -51,8 +51,8 @@ class JumpRates:
                 f"{axis} = {at:.6g}" for axis, at in zip("xyz", problem.mesh.centre[cell[worst]], strict=False)
             )
             raise NumericsError(
-                f"the scheme lets mass move at the rate {rates[worst]:.3g} at {place}, t = {time:g}, which is no rate of "
-                "jumps; use flux scharfetter-gummel, or a finer mesh"
+                f"the scheme lets mass move at the rate {rates[worst]:.3g} at {place}, t = {time:g}, which is no rate "
+                "of jumps; use flux scharfetter-gummel, or a finer mesh"
             )
         kept = np.flatnonzero(rates > 0)
         order = kept[np.argsort(cell[kept], kind="stable")]

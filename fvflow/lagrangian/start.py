@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ Gaussians = Sequence[tuple[float, Array, Array]]
 
 
 def of_gaussians(mesh: Mesh, parts: Gaussians, count: int, seed: int) -> tuple[Array, Index]:
-    """Positions (particle, dim) from a mixture of Gaussians, and their cells; tried again until they are on the mesh."""
+    """Positions (particle, dim) from a mixture of Gaussians, and their cells; until on the mesh."""
     weight = np.array([part[0] for part in parts])
     reached = np.cumsum(weight) / weight.sum()
     mean, root = np.array([part[1] for part in parts]), np.linalg.cholesky(np.array([part[2] for part in parts]))
@@ -42,7 +43,7 @@ def of_cells(mesh: Mesh, density: Array, count: int, seed: int) -> tuple[Array, 
     return within_cells(mesh, number, cell, 0, seed), cell
 
 
-def within_cells(mesh: Mesh, number: Index, cell: Index, step: int, seed: int) -> Array:
+def within_cells(mesh: Mesh, number: Any, cell: Any, step: int, seed: int) -> Array:
     """Positions (particle, dim) spread evenly over the cell of each particle."""
     pieces = mesh.pieces
     random = random_numbers(number, mesh.dimension + 1, step, PLACE, seed)

@@ -24,9 +24,11 @@ from fvflow.lagrangian.start import within_cells
 from fvflow.lagrangian.walkers import Walk, Walkers
 from fvflow.mesh import Array
 from fvflow.problems import State
-from fvflow.steppers import Step
 
-_BLOCK = 2**12  # particles whose arrays stay in the cache
+Step = Callable[[State, float], State]
+"""(state, length of the step) -> the state after the step."""
+
+_BLOCK = 2**13  # particles whose arrays stay in the cache
 _DIFFERENCE = 1e-5  # of the size of the mesh: step of the derivatives of tables
 
 
@@ -226,8 +228,7 @@ class _Crowd:
                 f"particle {stuck} met too many faces in the step from t = {state.time:g}; use shorter steps"
             )
         if chosen is not part:
-            for whole, changed in zip(part[1:], chosen[1:], strict=True):
-                whole[moving] = changed
+            part.position[moving], part.cell[moving], part.group[moving] = chosen[1:]
 
     def _first_fault(self, walkers: Walkers, time: float, error: Exception) -> NumericsError:
         """The error of the first particle at which the coefficients have none or an infinite value."""
@@ -242,14 +243,13 @@ class _Crowd:
     def _require_short(self, walkers: Walkers, carried: Array, time: float, length: float) -> None:
         """Refuse a step in which the drift carries a particle farther than the mesh is wide."""
         size = np.ptp(self.problem.mesh.points, axis=0).max()
-        far = np.abs(carried).max(axis=1, initial=0.0) > size
-        if far.any():
-            row = int(np.argmax(far))
+        if not max(carried.max(initial=0.0), -carried.min(initial=0.0)) <= size:
+            row = int(np.argmax(np.abs(carried).max(axis=1) > size))
             speed = np.abs(carried[row]).max() / length
             raise NumericsError(
                 f"particle {walkers.number[row]} at {_place(walkers.position[row])}, t = {time:g}: the velocity is "
-                f"{speed:.3g} there, which in a step of {length:g} leads across the whole mesh; use shorter steps, or a "
-                "velocity that does not blow up"
+                f"{speed:.3g} there, which in a step of {length:g} leads across the whole mesh; use shorter steps, or "
+                "a velocity that does not blow up"
             )
 
 
