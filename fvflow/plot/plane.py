@@ -129,8 +129,8 @@ class Plane:
 
     def draw_particles(self, panel: Any, index: int) -> Any:
         """Draw the particles of a frame; the `set_offsets` of what is returned moves them."""
-        size = max(0.3, min(6.0, 600.0 / self.ds.sizes["particle"]))
-        look: dict[str, Any] = {"c": "black", "edgecolors": "white", "linewidths": 0.1 * size**0.5}
+        size = max(1.0, min(6.0, 600.0 / self.ds.sizes["particle"]))
+        look: dict[str, Any] = {"c": "white", "edgecolors": "black", "linewidths": 0.2 * size**0.5}
         return panel.scatter(*self.particles(index).T, s=size, **look)
 
     @property
