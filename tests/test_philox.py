@@ -1,10 +1,12 @@
 """Philox4x32-10: known answers, independence of order, and the laws of what is made of it."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from fvflow.lagrangian.philox import NOISE, START, philox, random_numbers
+from fvflow.lagrangian.philox import NOISE, START, _cosine_and_sine, philox, random_numbers
 
 ONES = 2**32 - 1
 ALL, MANY = np.arange(1000), np.arange(200_000)
@@ -48,6 +50,12 @@ def test_uniform_numbers_are_uniform_and_inside():
     assert values.max() < 1.0
     assert stats.kstest(values.ravel(), "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(values.T) - np.eye(4)).max() < 4 / np.sqrt(len(values))
+
+
+def test_cosine_and_sine_are_right_to_round_off():
+    for turns in (*np.arange(4097) / 4096, 1e-9, 0.1, 1 - 2**-53):
+        expected = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
+        np.testing.assert_allclose(_cosine_and_sine(turns), expected, atol=1e-15)
 
 
 def test_normal_numbers_are_normal():

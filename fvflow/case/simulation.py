@@ -94,7 +94,7 @@ class Simulation:
                 found = self.flow.correlated(self.problem, state, self.observables.values(name, state.time))
                 diagnostics |= {f"{prefix}_{name}": value for prefix, value in found.items()}
         scalars = self.flow.scalars()
-        diagnostics |= {name: float(state.fields[name]) for name in scalars}
+        diagnostics |= {name: state.fields[name] for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:

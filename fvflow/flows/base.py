@@ -167,7 +167,7 @@ class BaseFlow:
         return {}
 
     def scalars(self) -> dict[str, OutputVariable]:
-        """Numbers that are stored at each saved time, from the fields of the state."""
+        """Numbers and small arrays over axes that are stored at each saved time, from the fields of the state."""
         return {}
 
     def positivity(self, problem: Any, longest_step: float) -> str:

@@ -144,6 +144,7 @@ class ParticleFlow(LinearFlow):
                 yield state
                 continue
             shown = stepper.saved(problem, state)
+            shown = replace(shown, fields=_moments(shown))
             yield replace(shown, figures=self._figures(problem, shown)) if state.time == times.stop else shown
 
     def _figures(self, problem: ParticleProblem, state: State) -> dict[str, float]:
@@ -164,6 +165,13 @@ class ParticleFlow(LinearFlow):
             names = ", ".join(f"{number} {name}" for number, name in enumerate(problem.openings.names))
             found["absorbed_by"] = OutputVariable(("particle",), f"what has absorbed it: {names}; -1 nothing yet")
         return found
+
+    def scalars(self) -> dict[str, OutputVariable]:
+        """The moments of the positions."""
+        return {
+            "particle_mean": OutputVariable(("axis",), "mean position of the particles; nan if none is left"),
+            "particle_covariance": OutputVariable(("axis", "axis_2"), "covariance of the positions of the particles"),
+        }
 
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """As of every linear flow for jumps between cells; None for particles that know no cells."""
@@ -190,3 +198,17 @@ class ParticleFlow(LinearFlow):
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes."""
         return super().memory(extent) + self._particle_memory(extent.dimension)
+
+
+def _moments(state: State) -> dict[str, Array]:
+    """Mean and covariance of the positions of those that move."""
+    position = state.particles["position"][state.particles["absorbed_by"] < 0]
+    dimension = position.shape[1]
+    if not len(position):
+        return {
+            "particle_mean": np.full(dimension, np.nan),
+            "particle_covariance": np.full((dimension, dimension), np.nan),
+        }
+    mean = position.mean(axis=0)
+    offset = position - mean
+    return {"particle_mean": mean, "particle_covariance": offset.T @ offset / len(position)}

@@ -22,6 +22,8 @@ LARGEST_SEED = 2**63 - 1
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _MULTIPLY_0, _MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_S3, _S5, _S7, _S9, _S11, _S13, _S15 = ((-1.0) ** (k // 2) / math.factorial(k) for k in range(3, 16, 2))
+_C2, _C4, _C6, _C8, _C10, _C12, _C14, _C16 = ((-1.0) ** (k // 2) / math.factorial(k) for k in range(2, 17, 2))
 _SIX, _UP, _UNIT = np.uint64(6), np.uint64(26), 2.0**-52
 
 
@@ -51,8 +53,22 @@ def uniforms(particle: Any, step: Any, draw: Any, purpose: Any, seed: Any) -> An
 def normals(particle: Any, step: Any, draw: Any, purpose: Any, seed: Any) -> Any:
     """Two independent standard normal numbers, by the transform of Box and Muller, at most 8.57 in size."""
     u, v = uniforms(particle, step, draw, purpose, seed)
-    radius, angle = math.sqrt(-2.0 * math.log(u)), 2.0 * math.pi * v
-    return radius * math.cos(angle), radius * math.sin(angle)
+    cosine, sine = _cosine_and_sine(v)
+    radius = math.sqrt(-2.0 * math.log(u))
+    return radius * cosine, radius * sine
+
+
+@kernel()
+def _cosine_and_sine(turns: Any) -> Any:
+    """Both of 2 pi times a number from 0 to 1, to round-off, by their series within an eighth of a turn."""
+    quarter = int(4.0 * turns + 0.5)
+    x = (4.0 * turns - quarter) * (0.5 * math.pi)
+    y = x * x
+    sine = x * (1.0 + y * (_S3 + y * (_S5 + y * (_S7 + y * (_S9 + y * (_S11 + y * (_S13 + y * _S15)))))))
+    cosine = 1.0 + y * (_C2 + y * (_C4 + y * (_C6 + y * (_C8 + y * (_C10 + y * (_C12 + y * (_C14 + y * _C16)))))))
+    if quarter & 1:
+        cosine, sine = -sine, cosine
+    return (-cosine, -sine) if quarter & 2 else (cosine, sine)
 
 
 @kernel()
