@@ -46,7 +46,7 @@ START = "{kind: gaussian, mean: [2], covariance: [[0.3]]}"
 def test_weak_order_of_mean_variance_and_fourth_moment(stepper, order):
     """Ornstein-Uhlenbeck against its exact steps with the same noise, which takes out most of that of the sample."""
     count, errors, start = 20_000, [], "{kind: gaussian, mean: [3], covariance: [[1]]}"
-    for length in (0.2, 0.1, 0.05):
+    for length in (0.1, 0.05):
         flow = f"{OU}, count: {count}, seed: 11, stepper: {{kind: {stepper}}}"
         found = particles(flow, start, f"end: 1, step: {length}").run().position.values
         x, factor = found[0, :, 0], math.exp(-length)
@@ -77,15 +77,15 @@ def test_against_a_closed_form_the_bands_hold_and_tell_a_bias():
 @pytest.mark.parametrize("stepper", ["euler-maruyama", "stochastic-heun"])
 def test_conventions_of_diffusion_and_temperature(stepper, convention, tmp_path):
     """The equilibrium D^-c exp(-V/T), computed on the mesh without particles."""
-    mesh = "{kind: box, lower: [0], upper: [6.283185307179586], cells: [60], periodic: [x]}"
+    mesh = "{kind: box, lower: [0], upper: [6.283185307179586], cells: [24], periodic: [x]}"
     law = f"diffusion: {{value: 1 + 0.6*sin(x), convention: {convention}, temperature: 0.5}}, potential: 0.3*cos(x)"
     Case.parse(f"mesh: {mesh}\nflow: {{kind: stationary, {law}}}").write(tmp_path / "law.nc")
-    flow = f"{law}, count: 20000, seed: 4, stepper: {{kind: {stepper}}}"
-    ds = particles(flow, "{kind: uniform}", "end: 4, step: 0.04", mesh).run()
+    flow = f"{law}, count: 8000, seed: 4, stepper: {{kind: {stepper}}}"
+    ds = particles(flow, "{kind: uniform}", "end: 4, step: 0.08", mesh).run()
     with fvflow.read(tmp_path / "law.nc") as steady:
         expected = (steady.rho[-1] * steady.cell_length).values
-    counts = np.rint(ds.rho[-1] * ds.cell_length * 20000).values
-    assert chi_square_p(counts, 20000, expected / expected.sum()) > 1e-3
+    counts = np.rint(ds.rho[-1] * ds.cell_length * 8000).values
+    assert chi_square_p(counts, 8000, expected / expected.sum()) > 1e-3
 
 
 def test_one_diffusion_per_axis_is_that_of_the_axis():
@@ -127,17 +127,17 @@ def test_no_particle_goes_through_the_corner_of_an_l():
 
 def test_absorbing_sides_of_a_box():
     """Brownian motion from x = 1/4 between sides that absorb, the survival of which is a series."""
-    time, flow = 0.1, "epsilon: 1, count: 40000, seed: 2"
+    time, flow = 0.1, "epsilon: 1, count: 20000, seed: 2"
     mesh = "{kind: box, lower: [0, 0], upper: [1, 1], cells: [4, 4]}"
     initial = "{kind: uniform, lower: [0.25, 0], upper: [0.5, 1]}"
     walls = "walls: {left: absorbing, right: absorbing}"
-    ds = particles(flow, initial, f"end: {time}, step: 0.005", mesh, walls).run()
+    ds = particles(flow, initial, f"end: {time}, step: 0.01", mesh, walls).run()
     n = np.arange(1, 40)
     averages = 4 * (np.cos(0.25 * n * math.pi) - np.cos(0.5 * n * math.pi)) / (n * math.pi)
     decay = np.exp(-((n * math.pi) ** 2) * time) * 2 * (1 - np.cos(n * math.pi)) / (n * math.pi)
     expected = float(averages @ decay)
     found = float(ds.survival[-1])
-    assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / 40000)
+    assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / 20000)
     last = ds.isel(time=-1)
     gone = last.absorbed_by.values >= 0
     assert found == pytest.approx(1 - gone.mean(), abs=1e-12)
@@ -145,7 +145,7 @@ def test_absorbing_sides_of_a_box():
     for number, name in names.items():
         there = last.position.values[last.absorbed_by.values == number, 0]
         assert (there == float(number)).all(), "they stay where they were absorbed"
-        assert float(last[f"absorbed_{name}"]) == pytest.approx(len(there) / 40000, abs=1e-12)
+        assert float(last[f"absorbed_{name}"]) == pytest.approx(len(there) / 20000, abs=1e-12)
 
 
 JUMPS = {
@@ -176,13 +176,13 @@ def test_jumps_have_the_law_of_implicit_euler(name, tmp_path):
     initial = '{kind: expression, density: "where(x < 0.3, 1, 0.2)", mass: 1}'
     case = particles(law, initial, "end: 0.6, step: 0.2", mesh, more, kind="fokker-planck")
     case.write(tmp_path / "law.nc")
-    flow = f"{law}, count: 60000, seed: 3, stepper: {{kind: jump}}, reference: {tmp_path}/law.nc"
+    flow = f"{law}, count: 30000, seed: 3, stepper: {{kind: jump}}, reference: {tmp_path}/law.nc"
     ds = particles(flow, initial, "end: 0.6, step: 0.2", mesh, more).run()
     assert_within_bands(ds)
     if more:
         with fvflow.read(tmp_path / "law.nc") as whole:
             expected = float(whole.survival[-1])
-        assert abs(float(ds.survival[-1]) - expected) < 4 * math.sqrt(expected * (1 - expected) / 60000)
+        assert abs(float(ds.survival[-1]) - expected) < 4 * math.sqrt(expected * (1 - expected) / 30000)
 
 
 FLOWS = {
@@ -196,7 +196,7 @@ FLOWS = {
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_run_depends_on_its_seed_and_not_on_threads_nor_on_being_stopped(name, tmp_path, monkeypatch):
     mesh, law, more = FLOWS[name]
-    flow, times = f"{law}, count: 20000, seed: 7", "end: 0.2, step: 0.05, save: 0.1"
+    flow, times = f"{law}, count: 10000, seed: 7", "end: 0.2, step: 0.05, save: 0.1"
     case = particles(flow, "{kind: uniform}", times, mesh, more).replace({"output.checkpoint": {"steps": 1}})
     alone = case.run()
     monkeypatch.setattr(jit, "MIN_PARALLEL_CELLS", 1)

@@ -70,8 +70,11 @@ class BoxWalk(Walk):
 
     def leaves(self, walkers: Walkers, displacement: Array) -> Any:
         """Whether each step (particle,) would end outside of the box."""
-        end = walkers.position + displacement
-        return (((end < self.lower) | (end > self.upper)) & ~self.periodic).any(axis=1)
+        outside = np.zeros(len(displacement), bool)
+        for axis in np.flatnonzero(~self.periodic):
+            end = walkers.position[:, axis] + displacement[:, axis]
+            outside |= (end < self.lower[axis]) | (end > self.upper[axis])
+        return outside
 
     def take(self, walkers: Walkers, displacement: Array, deviation: Array, step: int, seed: int) -> int:
         """Take the steps in place; `deviation` (particle, dim) is that of each step along each axis."""

@@ -96,7 +96,7 @@ class _Walking(ParticleStepperBase):
     def _displacement(
         self, crowd: _Crowd, walkers: Walkers, noise: Array, time: float, length: float
     ) -> tuple[Array, Array]:
-        """The displacement of each particle and its standard deviation, both (particle, dim)."""
+        """The displacement of each particle by the drift, and the standard deviation of the rest (particle, dim)."""
         raise NotImplementedError
 
 
@@ -114,8 +114,7 @@ class EulerMaruyama(_Walking):
         self, crowd: _Crowd, walkers: Walkers, noise: Array, time: float, length: float
     ) -> tuple[Array, Array]:
         drift, spread = crowd.coefficients.at(walkers.position, time)
-        deviation = spread * np.sqrt(length)
-        return drift * length + deviation * noise, deviation
+        return drift * length, spread * np.sqrt(length)
 
 
 @dataclass(frozen=True)
@@ -132,16 +131,18 @@ class StochasticHeun(_Walking):
         self, crowd: _Crowd, walkers: Walkers, noise: Array, time: float, length: float
     ) -> tuple[Array, Array]:
         drift, spread = crowd.coefficients.at(walkers.position, time)
-        root = np.sqrt(length)
-        euler = drift * length + spread * root * noise
-        inside = np.flatnonzero(~crowd.walk.leaves(walkers, euler))
+        carried, deviation = drift * length, spread * np.sqrt(length)
+        euler = carried + deviation * noise
+        outside = crowd.walk.leaves(walkers, euler)
+        inside = np.flatnonzero(~outside) if outside.any() else slice(None)
         here = walkers.position[inside]
         ahead = crowd.problem.mesh.inside_period(here + euler[inside])
-        drift_here, spread_here = crowd.coefficients.at(here, time, STRATONOVICH)
+        if crowd.coefficients.slopes:
+            drift[inside], spread[inside] = crowd.coefficients.at(here, time, STRATONOVICH)
         drift_ahead, spread_ahead = crowd.coefficients.at(ahead, time + length, STRATONOVICH)
-        drift[inside] = 0.5 * (drift_here + drift_ahead)
-        spread[inside] = 0.5 * (spread_here + spread_ahead)
-        return drift * length + spread * root * noise, spread * root
+        carried[inside] = (0.5 * length) * (drift[inside] + drift_ahead)
+        deviation[inside] = (0.5 * np.sqrt(length)) * (spread[inside] + spread_ahead)
+        return carried, deviation
 
 
 @dataclass(frozen=True)
@@ -219,11 +220,11 @@ class _Crowd:
         dimension, seed = self.problem.mesh.dimension, self.problem.seed
         noise = random_numbers(chosen.number, dimension, state.step, NOISE, seed, normal=True)
         try:
-            moved, deviation = displacement(self, chosen, noise, state.time, length)
+            carried, deviation = displacement(self, chosen, noise, state.time, length)
         except (CaseError, NumericsError) as error:
             raise self._first_fault(chosen, state.time, error) from None
-        self._require_short(chosen, moved - deviation * noise, state.time, length)
-        if (stuck := self.walk.take(chosen, moved, deviation, state.step, seed)) >= 0:
+        self._require_short(chosen, carried, state.time, length)
+        if (stuck := self.walk.take(chosen, carried + deviation * noise, deviation, state.step, seed)) >= 0:
             raise NumericsError(
                 f"particle {stuck} met too many faces in the step from t = {state.time:g}; use shorter steps"
             )
