@@ -13,8 +13,12 @@ from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, NumericsError
 from fvflow.lagrangian.bands import chi_square_p
+from fvflow.lagrangian.mesh_walk import MeshWalk
 from fvflow.lagrangian.philox import NOISE, random_numbers
+from fvflow.lagrangian.start import of_cells
+from fvflow.lagrangian.walkers import Walkers
 from fvflow.mesh import cells_of
+from tests.meshes import SHAPES
 
 CASES = Path(__file__).parents[1] / "cases"
 L_SHAPE = f"{{kind: gmsh, file: {CASES}/l-shape.msh}}"
@@ -110,6 +114,31 @@ def test_a_uniform_density_stays_uniform_and_inside(mesh):
     ds = case.run()
     assert_within_bands(ds)
     assert (cells_of(case.mesh.build(), ds.position[-1].values) >= 0).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_places_and_walks_are_even_in_cells_of_every_shape(shape):
+    """Steps as long as the domain, in cells that are convex; a particle is in its cell, and known to be."""
+    mesh, count = SHAPES[shape](), 2000
+    even = mesh.volume / mesh.volume.sum()
+    place, cell = of_cells(mesh, np.ones(mesh.cells), count, 3)
+    np.testing.assert_array_equal(cells_of(mesh, place), cell)
+    deviation = np.sqrt((even @ (mesh.centre - even @ mesh.centre) ** 2) / count)
+    assert (np.abs(place.mean(axis=0) - _integral(mesh) / mesh.volume.sum()) < 4.5 * deviation).all()
+    if mesh.point_data:
+        with pytest.raises(CaseError, match="it takes no control_volumes: nodes"):
+            MeshWalk.of(mesh, None)
+        return
+    walk, walkers = MeshWalk.of(mesh, None), Walkers.at(place, cell, None)
+    for step in range(2):
+        noise = random_numbers(walkers.number, mesh.dimension, step, NOISE, 3, normal=True)
+        assert walk.take(walkers, 0.5 * np.ptp(mesh.points, axis=0).max() * noise, noise, step, 3) == -1
+        np.testing.assert_array_equal(cells_of(mesh, walkers.position), walkers.cell)
+        assert chi_square_p(np.bincount(walkers.cell, minlength=mesh.cells), count, even) > 1e-3
+
+
+def _integral(mesh):
+    return np.array([mesh.integral(lambda at, part, a=axis: at[:, a], 2).sum() for axis in range(mesh.dimension)])
 
 
 def test_no_particle_goes_through_the_corner_of_an_l():

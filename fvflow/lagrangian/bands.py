@@ -18,8 +18,10 @@ def bands(mesh: Mesh, counts: Array, total: int, expected: Array) -> dict[str, f
         |sum_K (n_K/n - p_K) f_K| / sqrt((sum_K p_K f_K^2 - (sum_K p_K f_K)^2)/n).
 
     `chi_square_p` is the probability of a larger chi-square, with cells of fewer than five expected particles merged;
-    nan if that leaves one class.
+    nan if that leaves one class. Nothing is compared if all has been absorbed under the law.
     """
+    if not expected.any():
+        return {}
     share = counts / total - expected
     offset = mesh.centre - expected @ mesh.centre / expected.sum()
     products = (offset[:, :, None] * offset[:, None, :]).reshape(len(offset), -1)

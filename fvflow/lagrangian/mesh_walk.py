@@ -40,7 +40,7 @@ class MeshWalk(Walk):
         if openings is not None:
             raise CaseError("on a mesh that is no box it takes no absorbing walls or cells; use stepper: {kind: jump}")
         if mesh.point_data:
-            raise CaseError("it takes no control_volumes: nodes; use stepper: {kind: jump}, or control volumes: cells")
+            raise CaseError("it takes no control_volumes: nodes; use stepper: {kind: jump}, or control_volumes: cells")
         _, outward = mesh.walls
         cell = np.concatenate([mesh.owner, mesh.neighbour, mesh.wall_cell])
         normal = np.concatenate([mesh.normal, -mesh.normal, outward])
