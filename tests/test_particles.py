@@ -92,6 +92,19 @@ def test_conventions_of_diffusion_and_temperature(stepper, convention, tmp_path)
     assert chi_square_p(counts, 8000, expected / expected.sum()) > 1e-3
 
 
+def test_a_table_moves_particles_as_the_expression_does_up_to_its_ends(tmp_path):
+    """The table ends at the walls, and so do the differences that are its slope."""
+    x = np.linspace(0, 1, 11)
+    np.savetxt(tmp_path / "v.csv", np.stack([x, 2 * x - x**2], axis=1), delimiter=",", header="x,value", comments="")
+    potentials = "2*x - x**2", f"{{kind: table, file: {tmp_path}/v.csv, method: cubic}}"
+    mesh = "{kind: box, lower: [0], upper: [1], cells: [10]}"
+    flows = (f"potential: {potential}, epsilon: 1, count: 20000" for potential in potentials)
+    formula, table = (
+        particles(flow, "{kind: uniform}", "end: 0.5, step: 0.05", mesh).run().position[-1] for flow in flows
+    )
+    assert np.abs(formula - table).max() < 1e-6
+
+
 def test_one_diffusion_per_axis_is_that_of_the_axis():
     flow = "diffusion: {value: [0.2, 0.05]}, count: 20000"
     ds = particles(
