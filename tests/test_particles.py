@@ -77,6 +77,16 @@ def test_against_a_closed_form_the_bands_hold_and_tell_a_bias():
     assert p < 1e-6
 
 
+def test_a_reference_may_be_on_another_mesh(tmp_path):
+    fine = LINE.replace("400", "600"), "kind: fokker-planck, stepper: {kind: tr-bdf2}"
+    text = f"mesh: {fine[0]}\nflow: {{{fine[1]}, {OU}}}\ninitial: {START}\ntimes: {{end: 0.5, step: 0.01}}"
+    Case.parse(text).write(tmp_path / "law.nc")
+    flow = f"{OU}, count: 20000, stepper: {{kind: stochastic-heun}}, reference: {tmp_path}/law.nc"
+    assert_within_bands(particles(flow, START, "end: 0.5, step: 0.05").run())
+    with pytest.raises(CaseError, match=r"flow.reference: .*law.nc: has no time 0.7; the nearest is 0.5"):
+        particles(flow, START, "end: 0.7, step: 0.05").prepare()
+
+
 @pytest.mark.parametrize("convention", ["ito", "stratonovich", "isothermal"])
 @pytest.mark.parametrize("stepper", ["euler-maruyama", "stochastic-heun"])
 def test_conventions_of_diffusion_and_temperature(stepper, convention, tmp_path):

@@ -60,6 +60,11 @@ class JumpRates:
         first = np.concatenate([[0], np.cumsum(count)])
         return JumpRates(first, np.concatenate(target)[order].astype(np.int64), _within(rates[order], first))
 
+    @property
+    def largest(self) -> float:
+        """The largest rate at which a cell is left."""
+        return float(self.reached.max(initial=0.0))
+
     def run(self, walkers: Walkers, length: float, step: int, seed: int, exits: Array, group: Index) -> int:
         """Run each particle for length times an exponential number; returns the number of jumps.
 
