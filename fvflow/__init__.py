@@ -14,7 +14,7 @@ from fvflow.version import __version__ as __version__
 if TYPE_CHECKING:
     from fvflow import geometry, plot, wasserstein
     from fvflow.case import Case, Checks, Evaluation, Output, at, balance, duality, residual, resume
-    from fvflow.dataset import read, save_mesh
+    from fvflow.dataset import read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
 
@@ -29,6 +29,7 @@ _LAZY_NAMES = {
     "residual": "case",
     "resume": "case",
     "read": "dataset",
+    "sample": "dataset",
     "save_mesh": "dataset",
     "CaseError": "errors",
     "FvflowError": "errors",
@@ -73,6 +74,7 @@ __all__ = [
     "read",
     "residual",
     "resume",
+    "sample",
     "save_mesh",
     "wasserstein",
 ]

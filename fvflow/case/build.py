@@ -96,6 +96,10 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
         stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
     initial = stages.require(("initial",), lambda: initial_density(facts, reference))
+    placed = problem
+    problem = stages.require(
+        ("flow",), lambda: parts.flow.placed(placed, parts.start_density, initial.values, reference, times)
+    )
     stages.run(("flow",), lambda: require_finite_energy(problem, initial.values, times.save_time(0)))
     stages.finish()
     densities = [initial] if parts.initial is not None else []

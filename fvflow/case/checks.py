@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.flows import BaseFlow, Flow
 
-_LOWER_BOUNDS = frozenset({"minimum"})  # all other checks are upper bounds
+_LOWER_BOUNDS = frozenset({"minimum", "chi_square_p"})  # all other checks are upper bounds
 
 Bound = Annotated[float, Ge(0)] | None
 Relation = Literal["<=", ">="]
@@ -90,6 +90,12 @@ class Checks:
     """Relative error of the spectral gap through round-off and iteration; the discretisation error is not in it."""
     duality: Bound = None
     """Largest change of sum |K| rho phi between a backward and a forward run, relative to sum |K| rho |phi|."""
+    mean_deviation: Bound = None
+    """Largest deviation of the mean of particles from that of the law at the end, in standard errors."""
+    covariance_deviation: Bound = None
+    """Largest deviation of an entry of the covariance of particles from that of the law, in standard errors."""
+    chi_square_p: Bound = None
+    """Probability of numbers of particles in cells that are farther from the law; a lower bound."""
     rate_defect: Bound = None
     """Relative difference of the rates of transitions out of `from`, into `to`, and back."""
     hopf_lax: Bound = None

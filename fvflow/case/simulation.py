@@ -121,7 +121,7 @@ class Simulation:
                 found = self.flow.correlated(self.problem, state, self.observables.values(name, state.time))
                 diagnostics |= {f"{prefix}_{name}": value for prefix, value in found.items()}
         scalars = self.flow.scalars()
-        diagnostics |= {name: float(state.fields[name]) for name in scalars}
+        diagnostics |= {name: state.fields[name] for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
         fields |= self._cell_fields.at(state)
         face_fields = {name: state.fields[name] for name in on_faces}
@@ -131,7 +131,8 @@ class Simulation:
         if self._asks_crossing:
             means = np.split(mean, [self.mesh.faces])
             face_fields |= dict(zip(crossing_fields(self.problem.openings), means, strict=False))
-        return Frame(state.time, state.density, diagnostics, fields, face_fields)
+        carried = {name: state.particles[name] for name in self.flow.particle_fields(self.problem)}
+        return Frame(state.time, state.density, diagnostics, fields, face_fields, carried)
 
     def _look(self, state: State) -> None:
         """See how well the cells resolve the drift, if it is time."""
@@ -204,6 +205,8 @@ class Simulation:
             cell_fields,
             face_fields,
             openings if self._asks_crossing else None,
+            particle_fields=self.flow.particle_fields(self.problem),
+            particles=self.flow.particles(self.problem),
         )
 
 

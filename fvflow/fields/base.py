@@ -83,6 +83,11 @@ class DensityKind:
         return None
 
     @property
+    def gaussian_parts(self) -> tuple[tuple[float, Array, Array], ...]:
+        """Weight, mean (dim,) and covariance (dim, dim) of the Gaussians that it is a sum of; empty for others."""
+        return () if self.gaussian is None else ((1.0, *self.gaussian),)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that it reads."""
         return ()

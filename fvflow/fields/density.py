@@ -92,6 +92,11 @@ class Mixture(DensityKind):
     """Total mass to which the density is scaled."""
     kind: Literal["mixture"] = "mixture"
 
+    @property
+    def gaussian_parts(self) -> tuple[tuple[float, Array, Array], ...]:
+        """Weight, mean (dim,) and covariance (dim, dim) of each component."""
+        return tuple((one.weight, np.array(one.mean), np.array(one.covariance)) for one in self.components)
+
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
         total = sum(component.weight for component in self.components)

@@ -16,7 +16,7 @@ from fvflow.fields.base import Coverage, Sampling, ValuedDensity
 from fvflow.fields.coverage import table_coverage
 from fvflow.fields.density_types import OwnMass, Truncate
 from fvflow.fields.expression import Formula, Parameters, SteadyFormula, require_finite
-from fvflow.fields.function import FunctionKind
+from fvflow.fields.function import CentralDifference, FunctionKind
 from fvflow.fields.grid_values import GridValues, Method, Outside, format_node
 from fvflow.fields.number_file import ending, shared
 from fvflow.fields.sampling import cell_values
@@ -70,6 +70,33 @@ class TableFunction:
         if not position.flags.writeable:
             self._latest[:] = position, value
         return value
+
+    def along(self, axis: int, step: float) -> TableSlope:
+        """Its derivative along an axis, by differences."""
+        return TableSlope(self, axis, step, self)
+
+
+@dataclass(frozen=True)
+class TableSlope(CentralDifference):
+    """The derivative of a table along an axis: central differences, to one side within a step of its ends."""
+
+    table: TableFunction
+
+    def at(
+        self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """The value (point,) at positions (point, dim); raises as the table does, at points that are outside of it."""
+        lower, upper = self.table.values.axes[self.axis][[0, -1]]
+        x, ahead, behind = position[:, self.axis], position.copy(), position.copy()
+        ahead[:, self.axis] = np.where(x <= upper, np.minimum(x + self.step, upper), x)
+        behind[:, self.axis] = np.where(x >= lower, np.maximum(x - self.step, lower), x)
+        rise = self.function.at(ahead, parameters, time, regions) - self.function.at(behind, parameters, time, regions)
+        run = ahead[:, self.axis] - behind[:, self.axis]
+        return np.asarray(np.where(run > 0, rise / np.where(run > 0, run, 1.0), 0.0))
+
+    def along(self, axis: int, step: float) -> TableSlope:
+        """The difference of this one."""
+        return TableSlope(self, axis, step, self.table)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from fvflow.flows.committor import CommittorFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
+from fvflow.flows.particles import ParticleFlow
 from fvflow.flows.passage import FirstPassageFlow, QuasiStationaryFlow
 from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
 from fvflow.flows.target import Target
@@ -22,6 +23,7 @@ Flow = (
     | WassersteinFlow
     | TransportFlow
     | HamiltonJacobiFlow
+    | ParticleFlow
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Flow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
+    "ParticleFlow",
     "QuasiStationaryFlow",
     "SpectrumFlow",
     "StationaryFlow",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
-from fvflow.exact import ClosedForm
+from fvflow.exact import ClosedForm, Reference
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
@@ -130,6 +130,15 @@ class BaseFlow:
         """The problem on a mesh with openings; raises CaseError if it is not defined there."""
         raise CaseError(f"flow {self.kind} takes no absorbing walls or cells; leave out walls and absorbing")
 
+    def placed(
+        self, problem: Any, density: DensityKind, values: Array, reference: Reference | None, times: TimeGrid
+    ) -> Any:
+        """The problem of a run that starts from a density, of which the cell values (cell,) are known too.
+
+        Raises CaseError if it cannot.
+        """
+        return problem
+
     def absorbing(self, walls: Mapping[str, Wall], cells: tuple[CellSet, ...]) -> tuple[Any, tuple[CellSet, ...]]:
         """The walls by name and the cells that absorb: those of the case, and what the flow itself adds to them."""
         return walls, cells
@@ -154,6 +163,14 @@ class BaseFlow:
         """Face fields that are stored at each saved time."""
         return {}
 
+    def particles(self, problem: Any) -> int:
+        """Number of particles that it moves."""
+        return 0
+
+    def particle_fields(self, problem: Any) -> dict[str, OutputVariable]:
+        """What is stored of each particle, from `State.particles`: `position` ("particle", "axis") if there is any."""
+        return {}
+
     correlations: ClassVar[Mapping[str, str]] = {}
     """What else is recorded of an observable, with {0} for its text: the names that `correlated` uses."""
 
@@ -162,7 +179,7 @@ class BaseFlow:
         return {}
 
     def scalars(self) -> dict[str, OutputVariable]:
-        """Numbers that are stored at each saved time, from the fields of the state."""
+        """Numbers and small arrays over axes that are stored at each saved time, from the fields of the state."""
         return {}
 
     def positivity(self, problem: Any, longest_step: float) -> str:

@@ -1,1 +1,8 @@
 """Particles, trajectories and maps."""
+
+from fvflow.lagrangian.bands import bands
+from fvflow.lagrangian.problem import ParticleProblem
+from fvflow.lagrangian.sampling import samples
+from fvflow.lagrangian.stepping import EulerMaruyama, Jump, ParticleStepper, StochasticHeun
+
+__all__ = ["EulerMaruyama", "Jump", "ParticleProblem", "ParticleStepper", "StochasticHeun", "bands", "samples"]

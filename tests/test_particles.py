@@ -1,0 +1,357 @@
+"""Particles: orders, walls, the law of jumps, and results that depend on nothing but the case and its seed."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+
+import fvflow
+from fvflow import jit
+from fvflow.case import Case
+from fvflow.cli import main
+from fvflow.errors import CaseError, NumericsError
+from fvflow.lagrangian.bands import chi_square_p
+from fvflow.lagrangian.mesh_walk import MeshWalk
+from fvflow.lagrangian.philox import NOISE, random_numbers
+from fvflow.lagrangian.start import of_cells
+from fvflow.lagrangian.walkers import Walkers
+from fvflow.mesh import cells_of
+from tests.meshes import SHAPES
+
+CASES = Path(__file__).parents[1] / "cases"
+L_SHAPE = f"{{kind: gmsh, file: {CASES}/l-shape.msh}}"
+LINE = "{kind: box, lower: [-20], upper: [20], cells: [400]}"
+SQUARE = "{kind: box, lower: [0, 0], upper: [1, 1], cells: [12, 9]}"
+
+
+def particles(flow, initial, times, mesh=LINE, more="", kind="particles"):
+    lines = f"mesh: {mesh}", f"flow: {{kind: {kind}, {flow}}}", f"initial: {initial}", f"times: {{{times}}}", more
+    return Case.parse("\n".join(lines))
+
+
+def band(ds):
+    return [float(ds.attrs[name]) for name in ("mean_deviation", "covariance_deviation")], float(ds.chi_square_p)
+
+
+def assert_within_bands(ds):
+    deviations, p = band(ds)
+    assert max(deviations) < 4
+    assert 1e-3 < p < 1 - 1e-6
+    assert ds.attrs["mass_drift"] < 1e-14
+
+
+OU = "epsilon: 0.5, potential: x**2/2"
+START = "{kind: gaussian, mean: [2], covariance: [[0.3]]}"
+
+
+@pytest.mark.parametrize(("stepper", "order"), [("euler-maruyama", 1), ("stochastic-heun", 2)])
+def test_weak_order_of_mean_variance_and_fourth_moment(stepper, order):
+    """Ornstein-Uhlenbeck against its exact steps with the same noise, which takes out most of that of the sample."""
+    count, errors, start = 20_000, [], "{kind: gaussian, mean: [3], covariance: [[1]]}"
+    for length in (0.1, 0.05):
+        flow = f"{OU}, count: {count}, seed: 11, stepper: {{kind: {stepper}}}"
+        found = particles(flow, start, f"end: 1, step: {length}").run().position.values
+        x, factor = found[0, :, 0], math.exp(-length)
+        for step in range(round(1 / length)):
+            noise = random_numbers(np.arange(count), 1, step, NOISE, 11, normal=True)[:, 0]
+            x = factor * x + math.sqrt(0.5 * (1 - factor**2)) * noise
+        differences = [found[-1, :, 0] ** power - x**power for power in (1, 2, 4)]
+        errors.append([(each.mean(), each.std() / math.sqrt(count)) for each in differences])
+    errors = np.array(errors)
+    assert (errors[:, :, 1] < 0.1 * np.abs(errors[:, :, 0])).all(), "the sample is large enough to tell"
+    observed = np.log2(errors[:-1, :, 0] / errors[1:, :, 0])
+    np.testing.assert_allclose(observed[-1], order, atol=0.2)
+
+
+def test_against_a_closed_form_the_bands_hold_and_tell_a_bias():
+    flow = f"{OU}, count: 40000, stepper: {{kind: stochastic-heun}}"
+    exact = "exact: {kind: gaussian}"
+    assert_within_bands(particles(flow, START, "end: 1, step: 0.05", more=exact).run())
+    (mean, covariance), p = band(
+        particles(flow.replace("stochastic-heun", "euler-maruyama"), START, "end: 1, step: 0.2", more=exact).run()
+    )
+    assert mean > 4
+    assert covariance > 4
+    assert p < 1e-6
+
+
+def test_a_reference_may_be_on_another_mesh(tmp_path):
+    fine = LINE.replace("400", "600"), "kind: fokker-planck, stepper: {kind: tr-bdf2}"
+    text = f"mesh: {fine[0]}\nflow: {{{fine[1]}, {OU}}}\ninitial: {START}\ntimes: {{end: 0.5, step: 0.01}}"
+    Case.parse(text).write(tmp_path / "law.nc")
+    flow = f"{OU}, count: 20000, stepper: {{kind: stochastic-heun}}, reference: {tmp_path}/law.nc"
+    assert_within_bands(particles(flow, START, "end: 0.5, step: 0.05").run())
+    with pytest.raises(CaseError, match=r"flow.reference: .*law.nc: has no time 0.7; the nearest is 0.5"):
+        particles(flow, START, "end: 0.7, step: 0.05").prepare()
+
+
+@pytest.mark.parametrize("convention", ["ito", "stratonovich", "isothermal"])
+@pytest.mark.parametrize("stepper", ["euler-maruyama", "stochastic-heun"])
+def test_conventions_of_diffusion_and_temperature(stepper, convention, tmp_path):
+    """The equilibrium D^-c exp(-V/T), computed on the mesh without particles."""
+    mesh = "{kind: box, lower: [0], upper: [6.283185307179586], cells: [24], periodic: [x]}"
+    law = f"diffusion: {{value: 1 + 0.6*sin(x), convention: {convention}, temperature: 0.5}}, potential: 0.3*cos(x)"
+    Case.parse(f"mesh: {mesh}\nflow: {{kind: stationary, {law}}}").write(tmp_path / "law.nc")
+    flow = f"{law}, count: 8000, seed: 4, stepper: {{kind: {stepper}}}"
+    ds = particles(flow, "{kind: uniform}", "end: 4, step: 0.08", mesh).run()
+    with fvflow.read(tmp_path / "law.nc") as steady:
+        expected = (steady.rho[-1] * steady.cell_length).values
+    counts = np.rint(ds.rho[-1] * ds.cell_length * 8000).values
+    assert chi_square_p(counts, 8000, expected / expected.sum()) > 1e-3
+
+
+def test_a_table_moves_particles_as_the_expression_does_up_to_its_ends(tmp_path):
+    """The table ends at the walls, and so do the differences that are its slope."""
+    x = np.linspace(0, 1, 11)
+    np.savetxt(tmp_path / "v.csv", np.stack([x, 2 * x - x**2], axis=1), delimiter=",", header="x,value", comments="")
+    potentials = "2*x - x**2", f"{{kind: table, file: {tmp_path}/v.csv, method: cubic}}"
+    mesh = "{kind: box, lower: [0], upper: [1], cells: [10]}"
+    flows = (f"potential: {potential}, epsilon: 1, count: 20000" for potential in potentials)
+    formula, table = (
+        particles(flow, "{kind: uniform}", "end: 0.5, step: 0.05", mesh).run().position[-1] for flow in flows
+    )
+    assert np.abs(formula - table).max() < 1e-6
+
+
+def test_one_diffusion_per_axis_is_that_of_the_axis():
+    flow = "diffusion: {value: [0.2, 0.05]}, count: 20000"
+    ds = particles(
+        flow,
+        "{kind: spike, at: [0, 0]}",
+        "end: 1, step: 0.5",
+        "{kind: box, lower: [-5, -5], upper: [5, 5], cells: [99, 99]}",
+    ).run()
+    variance = ds.position[-1].values.var(axis=0) - (10 / 99) ** 2 / 12
+    np.testing.assert_allclose(variance, [0.4, 0.1], rtol=4 * math.sqrt(2 / 20000))
+
+
+@pytest.mark.parametrize(
+    "mesh", [SQUARE, L_SHAPE, f"{{kind: gmsh, file: {CASES}/ball.msh, centres: centroids}}"], ids=["box", "L", "ball"]
+)
+def test_a_uniform_density_stays_uniform_and_inside(mesh):
+    """Steps of a third of the domain; in the L they go around the corner and not through it."""
+    flow = "epsilon: 0.25, count: 20000, seed: 5"
+    case = particles(flow, "{kind: uniform}", "end: 1, step: 0.25", mesh, "exact: {kind: gibbs}")
+    ds = case.run()
+    assert_within_bands(ds)
+    assert (cells_of(case.mesh.build(), ds.position[-1].values) >= 0).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_places_and_walks_are_even_in_cells_of_every_shape(shape):
+    """Steps as long as the domain, in cells that are convex; a particle is in its cell, and known to be."""
+    mesh, count = SHAPES[shape](), 2000
+    even = mesh.volume / mesh.volume.sum()
+    place, cell = of_cells(mesh, np.ones(mesh.cells), count, 3)
+    np.testing.assert_array_equal(cells_of(mesh, place), cell)
+    deviation = np.sqrt((even @ (mesh.centre - even @ mesh.centre) ** 2) / count)
+    assert (np.abs(place.mean(axis=0) - _integral(mesh) / mesh.volume.sum()) < 4.5 * deviation).all()
+    if mesh.point_data:
+        with pytest.raises(CaseError, match="it takes no control_volumes: nodes"):
+            MeshWalk.of(mesh, None)
+        return
+    walk, walkers = MeshWalk.of(mesh, None), Walkers.at(place, cell, None)
+    for step in range(2):
+        noise = random_numbers(walkers.number, mesh.dimension, step, NOISE, 3, normal=True)
+        assert walk.take(walkers, 0.5 * np.ptp(mesh.points, axis=0).max() * noise, noise, step, 3) == -1
+        np.testing.assert_array_equal(cells_of(mesh, walkers.position), walkers.cell)
+        assert chi_square_p(np.bincount(walkers.cell, minlength=mesh.cells), count, even) > 1e-3
+
+
+def _integral(mesh):
+    return np.array([mesh.integral(lambda at, part, a=axis: at[:, a], 2).sum() for axis in range(mesh.dimension)])
+
+
+def test_no_particle_goes_through_the_corner_of_an_l():
+    """Straight lines from one arm to the other one cross the corner that is missing; with reflections none does."""
+    flow = "epsilon: 0, velocity: [-8, 8], count: 4000"
+    initial = '{kind: expression, density: "where(x > 0.5, 1, 0)"}'
+    case = particles(flow, initial, "end: 0.4, step: 0.2, save: 0.2", L_SHAPE)
+    place = case.run().position
+    mesh = case.mesh.build()
+    straight = place[0].values + np.array([-1.6, 1.6])
+    assert (cells_of(mesh, straight) < 0).mean() > 0.5
+    assert (cells_of(mesh, place[1].values) >= 0).all()
+    assert (cells_of(mesh, place[2].values) >= 0).all()
+
+
+def test_absorbing_sides_of_a_box():
+    """Brownian motion from x = 1/4 between sides that absorb, the survival of which is a series."""
+    time, flow = 0.1, "epsilon: 1, count: 20000, seed: 2"
+    mesh = "{kind: box, lower: [0, 0], upper: [1, 1], cells: [4, 4]}"
+    initial = "{kind: uniform, lower: [0.25, 0], upper: [0.5, 1]}"
+    walls = "walls: {left: absorbing, right: absorbing}"
+    ds = particles(flow, initial, f"end: {time}, step: 0.01", mesh, walls).run()
+    n = np.arange(1, 40)
+    averages = 4 * (np.cos(0.25 * n * math.pi) - np.cos(0.5 * n * math.pi)) / (n * math.pi)
+    decay = np.exp(-((n * math.pi) ** 2) * time) * 2 * (1 - np.cos(n * math.pi)) / (n * math.pi)
+    expected = float(averages @ decay)
+    found = float(ds.survival[-1])
+    assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / 20000)
+    last = ds.isel(time=-1)
+    gone = last.absorbed_by.values >= 0
+    assert found == pytest.approx(1 - gone.mean(), abs=1e-12)
+    names = dict(enumerate(["left", "right"]))
+    for number, name in names.items():
+        there = last.position.values[last.absorbed_by.values == number, 0]
+        assert (there == float(number)).all(), "they stay where they were absorbed"
+        assert float(last[f"absorbed_{name}"]) == pytest.approx(len(there) / 20000, abs=1e-12)
+
+
+JUMPS = {
+    "L, a wind": (L_SHAPE, "epsilon: 0.3, velocity: [1, -0.5], potential: x**2", ""),
+    "L, a wall": (L_SHAPE, "epsilon: 0.3, velocity: [1, -0.5]", "walls: {wall: absorbing}"),
+    "ring": (
+        "{kind: box, lower: [0, 0], upper: [1, 1], cells: [8, 6], periodic: [y]}",
+        "epsilon: 0.2, tilt: [0, 1]",
+        'walls: {left: {kind: partial, rate: 3}}\nabsorbing: {where: "x > 0.8"}',
+    ),
+    "moving": (
+        "{kind: box, lower: [-2, -2], upper: [2, 2], cells: [9, 8]}",
+        "epsilon: 0.3, potential: (x - 4*t)**2",
+        "",
+    ),
+    "tensor": (
+        "{kind: box, lower: [0, 0], upper: [1, 1], cells: [8, 8]}",
+        'diffusion: {value: [["0.3", "0.1"], ["0.1", "0.2 + 0.1*x"]], convention: ito}',
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_jumps_have_the_law_of_implicit_euler(name, tmp_path):
+    """To the noise of the sample, in steps as long as you like; mass and what was absorbed add up."""
+    mesh, law, more = JUMPS[name]
+    initial = '{kind: expression, density: "where(x < 0.3, 1, 0.2)", mass: 1}'
+    case = particles(law, initial, "end: 0.6, step: 0.2", mesh, more, kind="fokker-planck")
+    case.write(tmp_path / "law.nc")
+    flow = f"{law}, count: 30000, seed: 3, stepper: {{kind: jump}}, reference: {tmp_path}/law.nc"
+    ds = particles(flow, initial, "end: 0.6, step: 0.2", mesh, more).run()
+    assert_within_bands(ds)
+    if more:
+        with fvflow.read(tmp_path / "law.nc") as whole:
+            expected = float(whole.survival[-1])
+        assert abs(float(ds.survival[-1]) - expected) < 4 * math.sqrt(expected * (1 - expected) / 30000)
+
+
+FLOWS = {
+    "box": (SQUARE, "epsilon: 0.1, potential: x**2 + sin(3*y)", "walls: {left: absorbing}"),
+    "L": (L_SHAPE, "epsilon: 0.1, velocity: [1, y]", ""),
+    "heun": (SQUARE, "epsilon: 0.1, potential: x*y*cos(t), stepper: {kind: stochastic-heun}", ""),
+    "jump": (L_SHAPE, "epsilon: 0.1, velocity: [1, t], stepper: {kind: jump}", "walls: {wall: absorbing}"),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_run_depends_on_its_seed_and_not_on_threads_nor_on_being_stopped(name, tmp_path, monkeypatch):
+    mesh, law, more = FLOWS[name]
+    flow, times = f"{law}, count: 10000, seed: 7", "end: 0.2, step: 0.05, save: 0.1"
+    case = particles(flow, "{kind: uniform}", times, mesh, more).replace({"output.checkpoint": {"steps": 1}})
+    alone = case.run()
+    monkeypatch.setattr(jit, "MIN_PARALLEL_CELLS", 1)
+    monkeypatch.setattr(jit, "thread_limit", lambda: 2)
+    xarray.testing.assert_identical(case.run().drop_attrs(), alone.drop_attrs())
+    other = case.replace({"flow.seed": 8}).run()
+    assert (other.position.values[-1] != alone.position.values[-1]).mean() > 0.9
+
+    def stop(state):
+        if state.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        case.write(tmp_path / "r.nc", stop)
+    fvflow.resume(tmp_path / "r.nc")
+    with fvflow.read(tmp_path / "r.nc") as resumed:
+        xarray.testing.assert_identical(resumed.load().drop_attrs(), alone.drop_attrs())
+
+
+def test_gaussians_are_sampled_themselves_and_other_densities_from_cells():
+    mixture = (
+        "{kind: mixture, components: [{mean: [-4], covariance: [[0.04]]}, {mean: [4], covariance: [[1]], weight: 3}]}"
+    )
+    mesh = "{kind: box, lower: [-20], upper: [20], cells: [200]}"
+    x = particles("epsilon: 1, count: 40000", mixture, "end: 1, step: 1", mesh).run().position[0].values[:, 0]
+    low, high = x[x < 0], x[x > 0]
+    assert abs(len(high) / 40000 - 0.75) < 4 * math.sqrt(0.75 * 0.25 / 40000)
+    assert abs(low.var() / 0.04 - 1) < 4 * math.sqrt(2 / len(low)), "not that of cells, which is 0.043"
+    assert abs(high.mean() - 4) < 4 / math.sqrt(len(high))
+    ramp = "{kind: expression, density: x, mass: 1}"
+    ds = particles(
+        "epsilon: 1, count: 40000", ramp, "end: 1, step: 1", "{kind: box, lower: [0], upper: [1], cells: [10]}"
+    ).run()
+    assert abs(ds.position[0].values.mean() - (0.675 - 0.675 + 0.665)) < 4 * 0.25 / 200
+
+
+JUMP = "use stepper: {kind: jump}"
+NODES = L_SHAPE.replace("}", ", control_volumes: nodes}")
+TENSOR = "diffusion: {value: [[2, 1], [1, 2]]}, count: 9"
+CENTRED = "epsilon: 0.001, velocity: [1, 0], flux: {kind: centred}, stepper: {kind: jump}, count: 9"
+NOWHERE = "epsilon: 1, reference: nowhere.nc, count: 9"
+PARTIAL = "walls: {left: {kind: partial, rate: 1}}"
+REFUSED = {
+    "count": ("epsilon: 1, count: 0", SQUARE, "", "flow.count"),
+    "seed": ("epsilon: 1, count: 9, seed: -1", SQUARE, "", "flow.seed"),
+    "memory": ("epsilon: 1, count: 100000000", SQUARE, "", "100000000 particles need about .* are free; use fewer"),
+    "partial": ("epsilon: 1, count: 9", SQUARE, PARTIAL, f"stepper euler-maruyama: it takes no partial walls; {JUMP}"),
+    "cells": ("epsilon: 1, count: 9", SQUARE, 'absorbing: {where: "x > 0.5"}', f"takes no absorbing cells; {JUMP}"),
+    "mesh": ("epsilon: 1, count: 9", L_SHAPE, "walls: {wall: absorbing}", f"no absorbing walls or cells; {JUMP}"),
+    "nodes": ("epsilon: 1, count: 9", NODES, "", f"through convex cells with plane faces, and cell 2 is none; {JUMP}"),
+    "regions": ("potential: inside(room), epsilon: 1, count: 9", L_SHAPE, "", f"regions .* no place at points; {JUMP}"),
+    "tensor": (TENSOR, SQUARE, "", f"takes no full tensor of diffusion; {JUMP}"),
+    "flux": ("epsilon: 1, flux: {kind: upwind}, count: 9", SQUARE, "", "uses no flux between cells; leave out flux"),
+    "rates": (CENTRED, SQUARE, "", "which is no rate of jumps"),
+    "reference": (NOWHERE, SQUARE, "", "nowhere.nc: .* give the .nc file of a run"),
+    "both": (NOWHERE, SQUARE, "exact: {kind: gibbs}", "one of them is enough; leave out one"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_told(name, monkeypatch):
+    monkeypatch.setattr("fvflow.flows.particles.available_memory", lambda: 2.0**30)
+    flow, mesh, more, message = REFUSED[name]
+    with pytest.raises(CaseError, match=message):
+        particles(flow, "{kind: uniform}", "end: 1, step: 0.5", mesh, more).prepare()
+
+
+def test_steps_chosen_by_error_are_refused():
+    with pytest.raises(CaseError, match=r"times: particles move in steps that are given: write step: 0.01, say"):
+        particles("epsilon: 1, count: 9", START, "end: 1, step: {initial: 0.1, tolerance: 1e-3}")
+
+
+@pytest.mark.parametrize(
+    ("velocity", "message"),
+    [
+        ("x**3*100", r"particle \d+ at x = [\d.-]+, t = 0.5: the velocity is .* leads across the whole mesh"),
+        ("log(18 - x*t)", r"particle \d+ at x = [\d.-]+, t = [\d.]+: log\(18 - x\*t\) is nan at x = "),
+    ],
+)
+def test_velocities_that_blow_up_end_the_run_with_particle_time_and_place(velocity, message, tmp_path, capsys):
+    initial = "{kind: uniform, lower: [0.5], upper: [0.55]}" if "**" in velocity else "{kind: uniform}"
+    mesh = LINE.replace("400", "4000")
+    case = particles(f"epsilon: 0, velocity: ['{velocity}'], count: 100", initial, "end: 4, step: 0.5", mesh)
+    with pytest.raises(NumericsError, match=message):
+        case.run()
+    (tmp_path / "c.yaml").write_text(case.text)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "c.nc")])
+    assert ended.value.code == 4
+
+
+def test_check_tells_the_cost(tmp_path):
+    found = particles("epsilon: 1, count: 5000000", START, "end: 1, step: 0.5").check()
+    assert found["method"].startswith("5000000 particles, seed 0: Euler-Maruyama")
+    assert found["result"] == "about 76.4 MiB"
+    assert "MiB" in found["memory"]
+    assert "time" not in found, "a step of so many is no trial"
+
+
+def test_the_chi_square_test_merges_what_is_rare():
+    expected = np.array([0.5, 0.4, 0.04, 0.03, 0.02, 0.009, 0.001])
+    few = chi_square_p(np.array([52, 38, 4, 3, 2, 1, 0]), 100, expected)
+    from scipy.stats import chisquare
+
+    assert few == pytest.approx(chisquare([52, 38, 10], [50, 40, 10]).pvalue)
+    assert math.isnan(chi_square_p(np.array([3.0]), 3, np.ones(1)))
