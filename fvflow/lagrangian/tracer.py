@@ -129,9 +129,7 @@ class Tracer:
     def _require_balance(self, before: Array, after: Array, mass: Array) -> None:
         least = float(min(before.min(), after.min()))
         if least < 0:
-            raise NumericsError(
-                f"the density is {least:.3g} somewhere, and the exact tracer needs rho >= 0; {_INSTEAD}"
-            )
+            raise NumericsError(f"a density is {least:.3g} somewhere, and the exact tracer needs rho >= 0; {_INSTEAD}")
         mesh = self.mesh
         lost = mesh.volume * (after - before)
         lost += np.bincount(mesh.owner, mass, mesh.cells) - np.bincount(mesh.neighbour, mass, mesh.cells)
@@ -152,7 +150,7 @@ _Sides = tuple[Index, Index]
 
 def _grid_sides(mesh: Mesh) -> _Sides:
     """The side of the owner and that of the neighbour at which each face lies: 2 axis below, 2 axis + 1 above."""
-    axis = np.argmax(mesh.normal, axis=1).astype(np.int32)
+    axis = np.asarray(np.argmax(mesh.normal, axis=1), np.int32)
     return 2 * axis + 1, 2 * axis
 
 
@@ -161,6 +159,6 @@ def _simplex_sides(mesh: Mesh) -> _Sides:
 
     def opposite(cells: Index) -> Index:
         of_face = mesh.cell_points[cells][:, :, None] == mesh.face_points[:, None, : mesh.dimension]
-        return np.argmin(of_face.any(axis=2), axis=1).astype(np.int32)
+        return np.asarray(np.argmin(of_face.any(axis=2), axis=1), np.int32)
 
     return opposite(mesh.owner), opposite(mesh.neighbour)
