@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
+from fvflow.fields.derivative import derivative
 from fvflow.fields.grammar import (
     CONSTANTS,
     FUNCTIONS,
@@ -77,6 +79,21 @@ class Expression:
         """The regions of the mesh that it uses."""
         calls = [node for node in ast.walk(self._tree) if isinstance(node, ast.Call) and is_region_call(node)]
         return frozenset(part.id for call in calls for part in call.args if isinstance(part, ast.Name))
+
+    def derivative(self, name: str) -> Expression:
+        """The derivative by a variable; raises ExpressionError if the language has none.
+
+        >>> Expression("x**3 + sin(t)*x").derivative("x")(x=2.0, t=0.0)
+        np.float64(12.0)
+        """
+        made = copy(self)
+        object.__setattr__(made, "text", f"d/d{name} ({self.text})")
+        object.__setattr__(made, "_tree", derivative(self._tree, name))
+        return made
+
+    def along(self, axis: int, step: float) -> Expression:
+        """The derivative along an axis, in closed form."""
+        return self.derivative("xyz"[axis])
 
     def __call__(self, **values: Any) -> Any:
         """The value for given variables, elementwise over arrays; it may be non-finite, without a warning."""

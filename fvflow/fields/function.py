@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from fvflow.errors import placed
 from fvflow.fields.expression import Expression, Parameters
 from fvflow.mesh import Array
@@ -32,6 +34,12 @@ class ScalarFunction(Protocol):
         """The value (point,) at positions (point, dim); `regions` as in `Expression.at`.
 
         Raises CaseError if it is not defined there, and as `require_finite` if a value is not finite.
+        """
+
+    def along(self, axis: int, step: float) -> ScalarFunction:
+        """Its derivative along an axis, in closed form or else by central differences of a step.
+
+        Raises CaseError if it has none.
         """
 
 
@@ -88,6 +96,46 @@ class SumFunction:
         first, *rest = (part.at(position, parameters, time, regions) for part in self.parts)
         return sum(rest, start=first)
 
+    def along(self, axis: int, step: float) -> SumFunction:
+        """The sum of the derivatives."""
+        return SumFunction(tuple(part.along(axis, step) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class CentralDifference:
+    """(f(x + h e) - f(x - h e))/(2 h), e the unit vector of an axis: the derivative of f to second order in h."""
+
+    function: ScalarFunction
+    axis: int
+    step: float
+
+    @property
+    def text(self) -> str:
+        """The function and the axis."""
+        return f"d/d{'xyz'[self.axis]} ({self.function.text})"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Those of the function."""
+        return self.function.names
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Those of the function."""
+        return self.function.regions
+
+    def at(
+        self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """The value (point,) at positions (point, dim); raises as the function does."""
+        shift = self.step * np.eye(position.shape[1])[self.axis]
+        ahead, behind = (self.function.at(position + side, parameters, time, regions) for side in (shift, -shift))
+        return np.asarray((ahead - behind) / (2.0 * self.step))
+
+    def along(self, axis: int, step: float) -> CentralDifference:
+        """The central difference of this one."""
+        return CentralDifference(self, axis, step)
+
 
 @dataclass(frozen=True)
 class PlacedFunction:
@@ -117,6 +165,11 @@ class PlacedFunction:
         """The value (point,) at positions (point, dim); raises as the function does."""
         with placed(*self.keys):
             return self.function.at(position, parameters, time, regions)
+
+    def along(self, axis: int, step: float) -> PlacedFunction:
+        """The derivative of the function, placed at the same keys."""
+        with placed(*self.keys):
+            return PlacedFunction(self.function.along(axis, step), self.keys)
 
 
 def as_function(given: str | float | FunctionKind, *keys: str | int) -> ScalarFunction:

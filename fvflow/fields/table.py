@@ -16,7 +16,7 @@ from fvflow.fields.base import Coverage, Sampling, ValuedDensity
 from fvflow.fields.coverage import table_coverage
 from fvflow.fields.density_types import OwnMass, Truncate
 from fvflow.fields.expression import Formula, Parameters, SteadyFormula, require_finite
-from fvflow.fields.function import FunctionKind
+from fvflow.fields.function import CentralDifference, FunctionKind
 from fvflow.fields.grid_values import GridValues, Method, Outside, format_node
 from fvflow.fields.number_file import ending, shared
 from fvflow.fields.sampling import cell_values
@@ -70,6 +70,10 @@ class TableFunction:
         if not position.flags.writeable:
             self._latest[:] = position, value
         return value
+
+    def along(self, axis: int, step: float) -> CentralDifference:
+        """Its derivative along an axis, by central differences."""
+        return CentralDifference(self, axis, step)
 
 
 @dataclass(frozen=True)
