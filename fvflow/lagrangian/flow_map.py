@@ -16,7 +16,7 @@ from fvflow.mesh import Array
 _BATCH = 10_000  # points that are integrated together, in steps of the same length
 
 
-class Motion(Protocol):
+class Velocity(Protocol):
     """A velocity at any points."""
 
     def velocity(self, points: Array, time: float) -> Array:
@@ -41,7 +41,7 @@ class Integrator:
 
     def carried(
         self,
-        motion: Motion,
+        motion: Velocity,
         points: Array,
         log_det: Array,
         start: float,
@@ -62,7 +62,7 @@ class Integrator:
         return np.concatenate([part for part, _ in done]), np.concatenate([part for _, part in done])
 
     def _batch(
-        self, motion: Motion, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
+        self, motion: Velocity, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
     ) -> tuple[Array, Array]:
         from scipy.integrate import DOP853, RK45, solve_ivp
 
@@ -89,7 +89,7 @@ class Integrator:
         return end[:, :-1].copy(), end[:, -1].copy()
 
 
-def _rate(motion: Motion, count: int) -> Callable[[float, Array], Array]:
+def _rate(motion: Velocity, count: int) -> Callable[[float, Array], Array]:
     """d/dt of positions and log det, all in one row."""
 
     def rate(time: float, values: Array) -> Array:

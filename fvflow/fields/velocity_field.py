@@ -15,7 +15,7 @@ _Terms = tuple[tuple[float, ScalarFunction], ...]
 
 
 @dataclass(frozen=True)
-class Motion:
+class VelocityField:
     """v = -grad V + u + (d_y psi, -d_x psi) + F and div v, with derivatives in closed form where expressions give them.
 
     Those of tables are central differences of a step.
@@ -29,8 +29,8 @@ class Motion:
     """The functions whose sum, with these factors, is the divergence."""
 
     @staticmethod
-    def of(drift: Drift, dimension: int, step: float) -> Motion:
-        """The motion along a drift; raises CaseError if a part of it has no derivative."""
+    def of(drift: Drift, dimension: int, step: float) -> VelocityField:
+        """The velocity of a drift; raises CaseError if a part of it has no derivative."""
         components: list[list[tuple[float, ScalarFunction]]] = [[] for _ in range(dimension)]
         expansion: list[tuple[float, ScalarFunction]] = []
         for axis in range(dimension):
@@ -44,7 +44,7 @@ class Motion:
         if drift.stream is not None:
             components[0].append((1.0, drift.stream.along(1, step)))
             components[1].append((-1.0, drift.stream.along(0, step)))
-        return Motion(
+        return VelocityField(
             drift.parameters, drift.tilt or (0.0,) * dimension, tuple(map(tuple, components)), tuple(expansion)
         )
 

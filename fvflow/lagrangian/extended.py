@@ -1,0 +1,57 @@
+"""Velocities continued beyond the box of a grid, where an integrator may look for a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fvflow.lagrangian.flow_map import Velocity
+from fvflow.mesh import Array, Mesh
+
+
+def folded(mesh: Mesh, points: Array) -> tuple[Array, Array]:
+    """Points (point, dim) moved by periods along periodic axes and reflected at the walls of a grid.
+
+    With each the signs (point, dim) that a velocity there has to take beside it.
+    """
+    points, lower, upper = mesh.inside_period(points), mesh.points.min(axis=0), mesh.points.max(axis=0)
+    length = upper - lower
+    along = np.mod(points - lower, 2.0 * length)
+    beyond = (points < lower) | (points > upper)
+    back = beyond & (along > length)
+    inside = np.where(beyond, lower + np.where(back, 2.0 * length - along, along), points)
+    return inside, np.where(back, -1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ReflectedVelocity:
+    """A velocity without a component through the walls of a grid, continued by reflection at them, and by periods."""
+
+    mesh: Mesh
+    inner: Velocity
+
+    def velocity(self, points: Array, time: float) -> Array:
+        """v (point, dim) at any points (point, dim)."""
+        inside, sign = folded(self.mesh, points)
+        return sign * self.inner.velocity(inside, time)
+
+    def divergence(self, points: Array, time: float) -> Array:
+        """div v (point,) at any points (point, dim)."""
+        return self.inner.divergence(folded(self.mesh, points)[0], time)
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodicVelocity:
+    """A velocity that is the same a period further along the periodic axes of a mesh."""
+
+    mesh: Mesh
+    inner: Velocity
+
+    def velocity(self, points: Array, time: float) -> Array:
+        """v (point, dim) at any points (point, dim)."""
+        return self.inner.velocity(self.mesh.inside_period(points), time)
+
+    def divergence(self, points: Array, time: float) -> Array:
+        """div v (point,) at any points (point, dim)."""
+        return self.inner.divergence(self.mesh.inside_period(points), time)
