@@ -7,8 +7,8 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fvflow.errors import CaseError, OutputError
@@ -18,6 +18,7 @@ from fvflow.mesh.netcdf_file import NetCDFFile, opened
 _COLLECTION = '<Grid Name="fvflow" GridType="Collection" CollectionType="Temporal">'
 _HEAD = 300  # characters within which that stands
 _UNFOLLOWED = re.compile(r"^ |[:\\]|[^ -~]")  # in names: XDMF ends them at a colon and drops blanks in front
+_POSITION = "position"
 _MEASURES = {"cell_length": 1, "cell_area": 2, "cell_volume": 3}
 
 
@@ -43,10 +44,19 @@ class Description:
     """Names of the fields, the one that is coloured at first in front."""
     precision: int
     """Bytes of a value of a field."""
+    particles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes at one time of what particles carry, (particle,) or (particle, axis), by name; empty if not drawn."""
 
     @classmethod
-    def of(cls, mesh: Mesh, times: Sequence[float], fields: Sequence[str], single: bool = False) -> Description:
-        """That of a run on a mesh."""
+    def of(
+        cls,
+        mesh: Mesh,
+        times: Sequence[float],
+        fields: Sequence[str],
+        single: bool = False,
+        particles: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Description:
+        """That of a run on a mesh, with the shapes of what particles carry."""
         kind, cells = topology(mesh)
         return cls(
             kind,
@@ -58,6 +68,7 @@ class Description:
             tuple(times),
             tuple(fields),
             4 if single else 8,
+            _drawn(particles or {}),
         )
 
     @classmethod
@@ -91,7 +102,15 @@ class Description:
             tuple(file.numbers("time", 1).tolist()),
             fields,
             file.itemsize_of("rho"),
+            _drawn({name: file.shape_of(f"particles/{name}")[1:] for name in file.names_in("particles")}),
         )
+
+
+def _drawn(particles: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """What is drawn of particles: positions in two or three dimensions, on which numbers stand."""
+    if len(place := particles.get(_POSITION, ())) < 2 or place[1] < 2:
+        return {}
+    return {name: shape for name, shape in particles.items() if name == _POSITION or len(shape) == 1}
 
 
 def write(path: Path, description: Description) -> Path:
@@ -166,46 +185,74 @@ def _proposed(name: str) -> str:
 
 def _lines(name: str, described: Description) -> Iterator[str]:
     source = html.escape(name, quote=False)
-    extra = ' NodesPerElement="2"' if described.kind == "Polyline" else ""
-    geometry = [
-        f'    <Topology TopologyType="{described.kind}"{extra} NumberOfElements="{described.elements}">',
-        f'     <DataItem Dimensions="{_spaced(described.topology)}" NumberType="Int" Precision="4" Format="HDF">'
-        f"{source}:/paraview/topology</DataItem>",
-        "    </Topology>",
-        '    <Geometry GeometryType="XYZ">',
-        f'     <DataItem Dimensions="{described.nodes} 3" NumberType="Float" Precision="8" Format="HDF">'
-        f"{source}:/paraview/points</DataItem>",
-        "    </Geometry>",
-    ]
-    centre = "Node" if described.at_nodes else "Cell"
-    whole = _spaced((len(described.times), *described.shape))
-    rank = 1 + len(described.shape)
     yield '<?xml version="1.0" ?>'
     yield '<Xdmf Version="2.0">'
     yield " <Domain>"
     yield f"  {_COLLECTION}"
     for index, time in enumerate(described.times):
-        yield f'   <Grid Name="mesh" GridType="Uniform"><Time Value="{time!r}"/>'
-        yield from geometry
-        start = " ".join(["0"] * (rank - 1))
-        count = _spaced(described.shape)
-        for field in described.fields:
-            yield f'    <Attribute Name="{field}" AttributeType="Scalar" Center="{centre}">'
-            yield f'     <DataItem ItemType="HyperSlab" Dimensions="{math.prod(described.shape)}">'
-            yield (
-                f'      <DataItem Dimensions="3 {rank}" NumberType="Int" Format="XML">'
-                f"{index} {start} {' '.join(['1'] * rank)} 1 {count}</DataItem>"
-            )
-            yield (
-                f'      <DataItem Dimensions="{whole}" NumberType="Float" Precision="{described.precision}" '
-                f'Format="HDF">{source}:/{field}</DataItem>'
-            )
-            yield "     </DataItem>"
-            yield "    </Attribute>"
+        if not described.particles:
+            yield from _mesh_lines(source, described, index, time)
+            continue
+        yield f'   <Grid Name="both" GridType="Collection" CollectionType="Spatial"><Time Value="{time!r}"/>'
+        yield from _mesh_lines(source, described, index, time)
+        yield from _particle_lines(source, described, index, time)
         yield "   </Grid>"
     yield "  </Grid>"
     yield " </Domain>"
     yield "</Xdmf>"
+
+
+def _mesh_lines(source: str, described: Description, index: int, time: float) -> Iterator[str]:
+    """The mesh at one time, with its fields."""
+    extra = ' NodesPerElement="2"' if described.kind == "Polyline" else ""
+    centre = "Node" if described.at_nodes else "Cell"
+    yield f'   <Grid Name="mesh" GridType="Uniform"><Time Value="{time!r}"/>'
+    yield f'    <Topology TopologyType="{described.kind}"{extra} NumberOfElements="{described.elements}">'
+    yield (
+        f'     <DataItem Dimensions="{_spaced(described.topology)}" NumberType="Int" Precision="4" Format="HDF">'
+        f"{source}:/paraview/topology</DataItem>"
+    )
+    yield "    </Topology>"
+    yield '    <Geometry GeometryType="XYZ">'
+    yield (
+        f'     <DataItem Dimensions="{described.nodes} 3" NumberType="Float" Precision="8" Format="HDF">'
+        f"{source}:/paraview/points</DataItem>"
+    )
+    yield "    </Geometry>"
+    for field_name in described.fields:
+        yield f'    <Attribute Name="{field_name}" AttributeType="Scalar" Center="{centre}">'
+        yield from _slab(f"{source}:/{field_name}", described, index, described.shape, flat=True)
+        yield "    </Attribute>"
+    yield "   </Grid>"
+
+
+def _particle_lines(source: str, described: Description, index: int, time: float) -> Iterator[str]:
+    """The particles at one time, as points."""
+    place = described.particles[_POSITION]
+    yield f'   <Grid Name="particles" GridType="Uniform"><Time Value="{time!r}"/>'
+    yield f'    <Topology TopologyType="Polyvertex" NodesPerElement="1" NumberOfElements="{place[0]}"/>'
+    yield f'    <Geometry GeometryType="{"XYZ"[: place[1]]}">'
+    yield from _slab(f"{source}:/particles/{_POSITION}", described, index, place)
+    yield "    </Geometry>"
+    for carried, shape in described.particles.items():
+        if carried != _POSITION:
+            yield f'    <Attribute Name="{carried}" AttributeType="Scalar" Center="Node">'
+            yield from _slab(f"{source}:/particles/{carried}", described, index, shape)
+            yield "    </Attribute>"
+    yield "   </Grid>"
+
+
+def _slab(array: str, described: Description, index: int, shape: Sequence[int], *, flat: bool = False) -> Iterator[str]:
+    """The values at one time of an array over time."""
+    rank = 1 + len(shape)
+    chosen = f"{index} {' '.join(['0'] * len(shape))} {' '.join(['1'] * rank)} 1 {_spaced(shape)}"
+    yield f'     <DataItem ItemType="HyperSlab" Dimensions="{math.prod(shape) if flat else _spaced(shape)}">'
+    yield f'      <DataItem Dimensions="3 {rank}" NumberType="Int" Format="XML">{chosen}</DataItem>'
+    yield (
+        f'      <DataItem Dimensions="{_spaced((len(described.times), *shape))}" NumberType="Float" '
+        f'Precision="{described.precision}" Format="HDF">{array}</DataItem>'
+    )
+    yield "     </DataItem>"
 
 
 def _spaced(numbers: Sequence[int]) -> str:

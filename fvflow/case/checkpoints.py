@@ -135,6 +135,9 @@ def restored(tree: Tree, mesh: Mesh) -> State:
     for name in ("density", "potential", "previous", "absorption", "tally"):
         if given[name] is not None and getattr(given[name], "dtype", None) != np.float64:
             raise ValueError(f"{name} is no array of numbers")
+    for name, value in given["particles"].items():
+        if getattr(value, "dtype", None) is None:
+            raise ValueError(f"{name} is no array of numbers")
     if given["density"].shape != (mesh.cells,):
         raise OutputError(
             f"the checkpoint has {len(given['density'])} cells, the mesh {mesh.cells}; run the case again"

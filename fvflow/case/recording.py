@@ -106,4 +106,5 @@ class Recording:
         """Write the file that ParaView opens."""
         layout = writer.layout
         fields, mesh = tuple(layout.fields()), self.simulation.mesh
-        paraview.write(self.path, paraview.Description.of(mesh, writer.times, fields, layout.single))
+        described = paraview.Description.of(mesh, writer.times, fields, layout.single, layout.particle_shapes)
+        paraview.write(self.path, described)

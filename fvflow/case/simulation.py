@@ -99,7 +99,8 @@ class Simulation:
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = self.problem.flux(state.density, state.time)
-        return Frame(state.time, state.density, diagnostics, fields, face_fields)
+        carried = {name: state.particles[name] for name in self.flow.particle_fields(self.problem)}
+        return Frame(state.time, state.density, diagnostics, fields, face_fields, carried)
 
     def _look(self, state: State) -> None:
         """See how well the cells resolve the drift, if it is time."""
@@ -158,6 +159,8 @@ class Simulation:
             self.output.compression,
             cell_fields,
             self.flow.face_fields() | ({"flux": FLUX} if self.output.fluxes else {}),
+            self.flow.particle_fields(self.problem),
+            self.flow.particles(self.problem),
         )
 
 

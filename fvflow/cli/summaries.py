@@ -72,7 +72,8 @@ class Summary:
         figures = {name: value for name, value in given.items() if not isinstance(value, str)}
         self.times = [float(time) for time in ds["time"].values]
         self.end = {str(n): plain(ds[n].values[-1]) for n in ds if self.times and ds[n].dims == ("time",)}
-        self.sizes = {str(name): size for name, size in ds.sizes.items() if name in ("time", *ds["rho"].dims)}
+        shown = ("time", *ds["rho"].dims, "particle")
+        self.sizes = {str(name): size for name, size in ds.sizes.items() if name in shown}
         self.figures = {name: figures[name] for name in (*_FIRST, *figures) if name in figures}
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fvflow.mesh import Array
@@ -25,3 +25,5 @@ class Frame:
     """Cell fields besides rho by name, each (cell,)."""
     face_fields: Mapping[str, Array]
     """Face fields by name, each (face,)."""
+    particle_fields: Mapping[str, Array] = field(default_factory=dict)
+    """What particles carry by name, such as position (particle, axis), each (particle,) or (particle, axis)."""

@@ -2,7 +2,7 @@
 
 ParaView dictates the layout: any other variable in the root group hides rho, and axes X with Y wrap a grid around a
 sphere. The root group therefore holds only cell fields, coordinates, bounds and the cell measure; diagnostics are in
-/diagnostics, face fields in /faces, the arrays that ParaView needs in /paraview.
+/diagnostics, face fields in /faces, what particles carry in /particles, the arrays that ParaView needs in /paraview.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Layout:
     compression: int = 0  # zlib level of the fields
     cell_fields: Mapping[str, OutputVariable] = field(default_factory=dict)  # besides rho
     face_fields: Mapping[str, OutputVariable] = field(default_factory=dict)
+    particle_fields: Mapping[str, OutputVariable] = field(default_factory=dict)
+    particles: int = 0  # their number
 
     @property
     def space(self) -> tuple[str, ...]:
@@ -73,6 +75,7 @@ class Layout:
             *self.cell_fields,
             *face_coordinates,
             *self.face_fields,
+            *self.particle_fields,
             *self.diagnostics,
         ]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -82,7 +85,10 @@ class Layout:
             "diagnostics": Group(self._diagnostics(), {"axis": mesh.dimension, "axis_2": mesh.dimension}),
         }
         if self.face_fields:
-            groups["faces"] = Group({**face_coordinates, **self._face_fields()}, {"face": mesh.faces})
+            groups["faces"] = Group({**face_coordinates, **self._series(self.face_fields)}, {"face": mesh.faces})
+        if self.particle_fields:
+            sizes = {"particle": self.particles, "axis": mesh.dimension}
+            groups["particles"] = Group(self._series(self.particle_fields), sizes)
         return groups
 
     @cached_property
@@ -114,6 +120,7 @@ class Layout:
         given = {"time": frame.time, "rho": frame.density, **frame.fields}
         given |= {f"diagnostics/{name}": value for name, value in frame.diagnostics.items()}
         given |= {f"faces/{name}": value for name, value in frame.face_fields.items()}
+        given |= {f"particles/{name}": value for name, value in frame.particle_fields.items()}
         variables = self._over_time
         if given.keys() != variables.keys():
             raise ValueError(f"the frame and the layout differ in {', '.join(sorted(given.keys() ^ variables.keys()))}")
@@ -125,9 +132,14 @@ class Layout:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame, without its time."""
-        sizes = {"axis": self.mesh.dimension, "axis_2": self.mesh.dimension}
-        numbers = sum(math.prod(sizes[name] for name in variable.dims) for variable in self.diagnostics.values())
+        sizes = {"axis": self.mesh.dimension, "axis_2": self.mesh.dimension, "particle": self.particles}
+
+        def numbers_in(variables: Mapping[str, OutputVariable]) -> int:
+            return sum(math.prod(sizes[name] for name in variable.dims) for variable in variables.values())
+
+        numbers = numbers_in(self.diagnostics)
         fields = self.mesh.cells * (1 + len(self.cell_fields)) + self.mesh.faces * len(self.face_fields)
+        fields += numbers_in(self.particle_fields)
         return fields * (4 if self.single else 8) + 8 * numbers
 
     def _coordinates(self) -> dict[str, NetCDFVariable]:
@@ -151,11 +163,17 @@ class Layout:
             for name, variable in {"rho": DENSITY, **self.cell_fields}.items()
         }
 
-    def _face_fields(self) -> dict[str, NetCDFVariable]:
+    def _series(self, variables: Mapping[str, OutputVariable]) -> dict[str, NetCDFVariable]:
+        """Fields over time, with the dimensions that they name."""
         return {
-            name: NetCDFVariable(("time", "face"), _description(variable), dtype=self._dtype)
-            for name, variable in self.face_fields.items()
+            name: NetCDFVariable(("time", *variable.dims), _description(variable), dtype=self._dtype)
+            for name, variable in variables.items()
         }
+
+    @property
+    def particle_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape at one time of what particles carry, by name: (particle,) or (particle, axis)."""
+        return {name: self.frame_shapes[f"particles/{name}"] for name in self.particle_fields}
 
     def _face_coordinates(self) -> dict[str, NetCDFVariable]:
         """The two cells, the area and the centre of each face."""

@@ -18,7 +18,7 @@ from fvflow.mesh.netcdf_probe import damage
 if TYPE_CHECKING:
     import xarray
 
-_GROUPS = ("diagnostics", "faces", "transport", "figures")  # those that hold results, beside the root
+_GROUPS = ("diagnostics", "faces", "particles", "transport", "figures")  # those that hold results, beside the root
 
 
 def read(path: str | os.PathLike[str]) -> xarray.Dataset:

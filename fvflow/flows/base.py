@@ -142,6 +142,14 @@ class BaseFlow:
         """Face fields that are stored at each saved time."""
         return {}
 
+    def particles(self, problem: Any) -> int:
+        """Number of particles that it moves."""
+        return 0
+
+    def particle_fields(self, problem: Any) -> dict[str, OutputVariable]:
+        """What is stored of each particle, from `State.particles`: `position` ("particle", "axis") if there is any."""
+        return {}
+
     correlations: ClassVar[Mapping[str, str]] = {}
     """What else is recorded of an observable, with {0} for its text: the names that `correlated` uses."""
 

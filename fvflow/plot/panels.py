@@ -120,6 +120,8 @@ class Maps:
             scale = self.scales[number]
             image = self.plane.draw(place, self.layers[number], scale)
             place.set_title(panel.title, fontsize=10)
+            if self.plane.has_particles:
+                self.plane.draw_particles(place, panel.index)
             if self.fastest > 0:
                 self.plane.draw_arrows(place, self.arrows[number], self.fastest)
             if self.apart:

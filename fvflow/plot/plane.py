@@ -14,6 +14,7 @@ _ARROWS = 10  # along the longer side of the domain
 _LONGEST = 1.3  # length of the longest arrow, in distances between arrows
 _SLICES = 21  # of a mesh that is no grid, among which the fullest is found
 _ENOUGH = 0.1  # of the mass of the fullest layer, for the section half-way to show the density
+_MOST_PARTICLES = 2000  # that are drawn
 _OCCUPIED = 0.01  # of the largest density of a frame: where arrows are drawn
 
 
@@ -114,6 +115,23 @@ class Plane:
         panel.autoscale_view()
         panel.margins(0.02)
         return patches
+
+    @property
+    def has_particles(self) -> bool:
+        """Whether the result has particles in the plane."""
+        return "position" in self.ds and self.ds.sizes["axis"] == 2
+
+    def particles(self, index: int) -> Array:
+        """Positions (point, 2) of the particles of a frame: of all, or of some at even distances in their numbers."""
+        count = self.ds.sizes["particle"]
+        chosen = np.unique(np.linspace(0, count - 1, min(count, _MOST_PARTICLES)).round().astype(int))
+        return np.asarray(self.ds["position"][index].values[chosen], float)
+
+    def draw_particles(self, panel: Any, index: int) -> Any:
+        """Draw the particles of a frame; the `set_offsets` of what is returned moves them."""
+        size = max(0.3, min(6.0, 600.0 / self.ds.sizes["particle"]))
+        look: dict[str, Any] = {"c": "black", "edgecolors": "white", "linewidths": 0.1 * size**0.5}
+        return panel.scatter(*self.particles(index).T, s=size, **look)
 
     @property
     def has_velocity(self) -> bool:

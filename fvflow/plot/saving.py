@@ -64,6 +64,7 @@ def _animate(ds: Any, path: Path, field: str, shown: Choice, colours: Colours | 
         panel.set(xlabel="x", ylabel=first.label(field))
     else:
         artist = plane.draw(panel, layers[shown.indices[0]], first)
+        particles = plane.draw_particles(panel, shown.indices[0]) if plane.has_particles else None
         panel.set(xlabel="x", ylabel="y")
         first.colour_bar(whole, artist, field, ax=panel)
 
@@ -78,6 +79,8 @@ def _animate(ds: Any, path: Path, field: str, shown: Choice, colours: Colours | 
         else:
             artist.set_norm(scale.norm)
             artist.set_array(layers[index].ravel())
+            if particles is not None:
+                particles.set_offsets(plane.particles(index))
         panel.set_title(names[index], fontsize=10)
         return [artist]
 

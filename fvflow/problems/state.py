@@ -81,6 +81,8 @@ class State:
 
     tally: Array | None = None
     """What a flow has found of the run up to here, for a figure of the whole run; None if it needs nothing."""
+    particles: Mapping[str, Any] = field(default_factory=dict)
+    """What particles carry, by name, such as `position` (particle, axis): all that the next step needs of them."""
     iterate: Mapping[str, Any] | None = None
     """What a solver that does not advance in time goes on from, in the midst of its iteration; else None."""
 
