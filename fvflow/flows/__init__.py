@@ -3,6 +3,7 @@
 from fvflow.flows.backward import BackwardFlow
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.committor import CommittorFlow
+from fvflow.flows.flow_map import FlowMapFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
@@ -22,6 +23,7 @@ Flow = (
     | WassersteinFlow
     | TransportFlow
     | HamiltonJacobiFlow
+    | FlowMapFlow
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "CommittorFlow",
     "FirstPassageFlow",
     "Flow",
+    "FlowMapFlow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
     "QuasiStationaryFlow",

@@ -72,6 +72,20 @@ class BaseFlow:
         return ("rho",)
 
     @property
+    def at_walls(self) -> str:
+        """What happens at walls, for `check`; empty if mass does not pass them and may pile up there."""
+        return ""
+
+    @property
+    def moved_by(self) -> str | None:
+        """Path of the result whose velocity moves its points, for `moved`; None if there is none."""
+        return None
+
+    def moved(self, problem: Any, velocity: Any) -> Problem:
+        """The problem with the velocity of the result that `moved_by` names."""
+        raise NotImplementedError
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that it reads, without those of `end_density`."""
         return ()

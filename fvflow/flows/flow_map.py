@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Function, Parameters, files_of
-from fvflow.fields.velocity_field import VelocityField
+from fvflow.fields.motion import Motion
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.starting_points import PlacedPoints, Points
 from fvflow.lagrangian.extended import PeriodicVelocity, ReflectedVelocity, folded
 from fvflow.lagrangian.flow_map import Integrator, Velocity
 from fvflow.march import Progress, given_steps, march
-from fvflow.mesh import Array, Extent, FilePath, Mesh, cells_of
+from fvflow.mesh import Extent, FilePath, Mesh, cells_of
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.times import TimeGrid, Times
 
@@ -92,6 +92,11 @@ class FlowMapFlow(BaseFlow):
         return self.velocity.of if isinstance(self.velocity, ResultVelocity) else None
 
     @property
+    def at_walls(self) -> str:
+        """Nothing holds the points back."""
+        return "none for the points, which may leave" if self.moved_by is None else ""
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Paths of the tables, the result and the points."""
         own = () if isinstance(self.velocity, ResultVelocity) else files_of(*(self.velocity or ()))
@@ -134,7 +139,7 @@ class FlowMapFlow(BaseFlow):
         require_axes(mesh, drift)
         drift.require_joined(mesh, start)
         step = _STEP * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
-        found = VelocityField.of(drift, mesh.dimension, step)
+        found = Motion.of(drift, mesh.dimension, step)
         velocity = PeriodicVelocity(mesh, found) if mesh.periodic else found
         middle = mesh.centre[:1]
         velocity.velocity(middle, start), velocity.divergence(middle, start)  # refused before the run if it has none

@@ -20,7 +20,7 @@ _Corner = Annotated[tuple[float, ...], MinLen(1), MaxLen(3)]
 
 @dataclass(frozen=True, eq=False)
 class PlacedPoints:
-    """Points on a mesh: their number, and their positions (point, dim) for a density (cell,) that they may depend on."""
+    """Points on a mesh: their number, and their positions (point, dim), which may depend on a density (cell,)."""
 
     count: int
     positions: Callable[[Array], Array]

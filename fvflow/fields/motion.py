@@ -15,7 +15,7 @@ _Terms = tuple[tuple[float, ScalarFunction], ...]
 
 
 @dataclass(frozen=True)
-class VelocityField:
+class Motion:
     """v = -grad V + u + (d_y psi, -d_x psi) + F and div v, with derivatives in closed form where expressions give them.
 
     Those of tables are central differences of a step.
@@ -29,7 +29,7 @@ class VelocityField:
     """The functions whose sum, with these factors, is the divergence."""
 
     @staticmethod
-    def of(drift: Drift, dimension: int, step: float) -> VelocityField:
+    def of(drift: Drift, dimension: int, step: float) -> Motion:
         """The velocity of a drift; raises CaseError if a part of it has no derivative."""
         components: list[list[tuple[float, ScalarFunction]]] = [[] for _ in range(dimension)]
         expansion: list[tuple[float, ScalarFunction]] = []
@@ -44,7 +44,7 @@ class VelocityField:
         if drift.stream is not None:
             components[0].append((1.0, drift.stream.along(1, step)))
             components[1].append((-1.0, drift.stream.along(0, step)))
-        return VelocityField(
+        return Motion(
             drift.parameters, drift.tilt or (0.0,) * dimension, tuple(map(tuple, components)), tuple(expansion)
         )
 
