@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import read_points
+from fvflow.lagrangian.sampling import samples
 from fvflow.mesh import Array, FilePath, Mesh, cells_of
 
 MOST_POINTS = 10**8
@@ -110,8 +111,10 @@ class DrawnPoints(StartingPoints):
     kind: Literal["initial"] = "initial"
 
     def on(self, mesh: Mesh) -> PlacedPoints:
-        """The points, of which all are drawn anew for every density."""
-        raise NotImplementedError
+        """Points of the density that is constant in each cell."""
+        return PlacedPoints(
+            self.count, lambda density: samples(mesh, density, self.count, self.seed, stratified=self.stratified)
+        )
 
 
 Points = GridPoints | FilePoints | DrawnPoints

@@ -13,9 +13,12 @@ from fvflow.mesh import Array, Mesh
 def folded(mesh: Mesh, points: Array) -> tuple[Array, Array]:
     """Points (point, dim) moved by periods along periodic axes and reflected at the walls of a grid.
 
-    With each the signs (point, dim) that a velocity there has to take beside it.
+    With each the signs (point, dim), or (1,) if all are 1, that a velocity there has to take beside it.
     """
-    points, lower, upper = mesh.inside_period(points), mesh.points.min(axis=0), mesh.points.max(axis=0)
+    points = mesh.inside_period(points)
+    lower, upper = (np.array([edge[end] for edge in mesh.edges or ()]) for end in (0, -1))
+    if not ((points < lower) | (points > upper)).any():
+        return points, np.ones(1)
     length = upper - lower
     along = np.mod(points - lower, 2.0 * length)
     beyond = (points < lower) | (points > upper)
