@@ -13,7 +13,7 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import plot, wasserstein
-    from fvflow.case import Case, Checks, Output, duality, resume
+    from fvflow.case import Case, Checks, Evaluation, Output, at, duality, push, resume
     from fvflow.dataset import read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _LAZY_NAMES = {
     "Case": "case",
     "Checks": "case",
+    "Evaluation": "case",
     "Output": "case",
+    "at": "case",
     "duality": "case",
     "resume": "case",
     "read": "dataset",
@@ -47,6 +49,7 @@ __all__ = [
     "Case",
     "CaseError",
     "Checks",
+    "Evaluation",
     "FiPyMesh",
     "FvflowError",
     "Gmsh",
@@ -58,6 +61,7 @@ __all__ = [
     "OutputError",
     "Ugrid",
     "Voronoi",
+    "at",
     "duality",
     "from_fipy",
     "plot",

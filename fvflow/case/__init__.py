@@ -3,16 +3,20 @@
 from fvflow.case.checks import Checks, MissedCheck, Output
 from fvflow.case.continuation import continuation, resume
 from fvflow.case.core import Case, json_schema
+from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality
+from fvflow.case.pointwise import at
 from fvflow.case.simulation import Simulation
 
 __all__ = [
     "Case",
     "Checks",
     "Duality",
+    "Evaluation",
     "MissedCheck",
     "Output",
     "Simulation",
+    "at",
     "continuation",
     "duality",
     "json_schema",

@@ -63,6 +63,11 @@ class AtEquilibrium(DensityKind):
     kind: Literal["gibbs"] = "gibbs"
     own_density = False
 
+    @property
+    def averaged(self) -> bool:
+        """No: V is that of the centres."""
+        return False
+
     def on(self, facts: Facts, reference: Any, time: float) -> Array:
         """The equilibrium of the case (cell,); raises CaseError if it has none."""
         return Gibbs().on(facts).average(0.0)

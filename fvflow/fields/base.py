@@ -73,6 +73,11 @@ class DensityKind:
         return "average"
 
     @property
+    def averaged(self) -> bool:
+        """Whether cell values are averages over the cells, rather than values at their centres."""
+        return self.sampling == "average"
+
+    @property
     def gaussian(self) -> tuple[Array, Array] | None:
         """Mean (dim,) and covariance (dim, dim) if it is a Gaussian."""
         return None

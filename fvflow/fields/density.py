@@ -203,6 +203,11 @@ class FromFile(DensityKind):
         """The mass that was outside the mesh."""
         return Coverage(self._transferred(facts.mesh)[1], fate=_MOVED_IN)
 
+    @property
+    def averaged(self) -> bool:
+        """No: what a scheme makes of averages is nearer to values at the centres."""
+        return False
+
     def stored_time(self) -> float:
         """Time of the frame."""
         return stored_time(self.file, self.time)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
+from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
@@ -143,6 +144,10 @@ class BaseFlow:
     def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
         """Every state of the run, the initial one first; `progress` is called with the iterations of a solver."""
         raise NotImplementedError
+
+    def motion(self, problem: Any, parameters: Parameters, saved: SavedFields) -> Motion:
+        """What moves the mass of a result at any point: by default a velocity that is not known."""
+        return Motion(fault=f"flow {self.kind} does not say what its velocity is; ask for density and score")
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Cell fields that are stored beside rho at each saved time."""

@@ -10,13 +10,15 @@ import numpy as np
 from annotated_types import MinLen
 
 from fvflow.energies import Energy, TotalEnergy
-from fvflow.errors import CaseError, placed
+from fvflow.errors import CaseError, NumericsError, placed
 from fvflow.fields import Drift, Kernel, Parameters, as_function, sum_of
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.reconstruction import SavedValues
 from fvflow.steppers import LJKO, GradientStepper, finite_check
 from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
@@ -106,6 +108,31 @@ class WassersteinFlow(BaseFlow):
                 f"round-off; use epsilon >= {_LEAST_DIFFUSION * spread:.2g} or a smaller potential"
             )
         return GradientFlow(mesh, total)
+
+    def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
+        """v = -grad E'(rho), by the flux of `GradientFlow.flux` in time; linear in time where rho is 0 somewhere."""
+        volume, total = problem.mesh.volume, problem.total
+
+        def rate(frame: int) -> Array:
+            density = saved.field("rho", frame)
+            return -divergence(problem.mesh, problem.flux(density, float(saved.times[frame]))) / volume
+
+        def variation(frame: int) -> SavedValues:
+            density = saved.field("rho", frame)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = total.first(density)
+            if not np.isfinite(values).all():
+                raise NumericsError(
+                    f"rho is 0 in {np.count_nonzero(density <= 0)} cells at t = {saved.times[frame]:g}, where E'(rho) "
+                    "and the velocity -grad E' are not finite; use a smaller domain or other times"
+                )
+            if not (density > 0).all():
+                return SavedValues(values)
+            change = rate(frame)
+            return SavedValues(values, total.second(density) * change + total.offdiagonal_hessian_product(change))
+
+        drift = self.drift(parameters)
+        return PotentialMotion(saved=saved, values=variation, factor=-1.0, external=drift, rates=rate)
 
     def states(
         self, problem: GradientFlow, initial: State, times: Times, progress: Progress | None = None

@@ -14,6 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters, SteadyFunction, as_function, files_of
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.motion import Motion, SavedFields, StoredMotion
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
@@ -78,6 +79,10 @@ class HamiltonJacobiFlow(BaseFlow):
             raise CaseError("flow hamilton-jacobi takes no periodic axes; leave out periodic")
         potential = as_function(self.potential, "flow", "potential")
         return Transport(mesh, potential=potential.at(mesh.centre, parameters, 0.0))
+
+    def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
+        """v = grad_p H(grad phi), linear between the cells: phi has kinks, at which a spline would swing."""
+        return StoredMotion(saved=saved, prefix="v")
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi and grad phi."""

@@ -12,6 +12,8 @@ from fvflow.exact import ISOTHERMAL, VARYING
 from fvflow.fields import Diffusion, Drift, Function, Parameters, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
+from fvflow.flows.linear_motion import LinearMotion
+from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import FokkerPlanck, State, diffusivity
@@ -124,6 +126,14 @@ class LinearFlow(BaseFlow):
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation with two-point fluxes."""
         return FokkerPlanck(mesh, drift, self.factor, self.flux)
+
+    def motion(self, problem: FokkerPlanck, parameters: Parameters, saved: SavedFields) -> Motion:
+        """The probability flow; refused where drift or diffusion depend on regions, which end at faces."""
+        parts = () if self.varying is None else self.varying.components
+        regional = problem.drift.regional or any(part.regions for part in parts)
+        fault = "the drift or the diffusion depends on regions of the mesh, so that it is known in cells only; "
+        fault += "store it with output: {velocity: true}"
+        return LinearMotion(problem, saved, self.varying, parameters, self.factor, fault=fault if regional else "")
 
     @property
     def without_diffusion(self) -> str:

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters
+from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
 from fvflow.linalg import Direct, Krylov, inner
@@ -106,6 +107,10 @@ class FirstPassageFlow(PassageFlow):
     def drawn(self) -> tuple[str, ...]:
         """The mean time."""
         return ("mean_passage_time",)
+
+    def motion(self, problem: FokkerPlanck, parameters: Parameters, saved: SavedFields) -> Motion:
+        """None: its density is where passages start."""
+        return Motion(fault="flow first-passage moves no density: its rho is where passages start; use fokker-planck")
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """The moments of the time."""

@@ -14,9 +14,11 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import FromExact
 from fvflow.fields import Density, Parameters
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
+from fvflow.reconstruction import SavedValues
 from fvflow.times import TimeGrid, Times
 from fvflow.transport import Geodesic, PrimalDual, TransportSolver, cell_vectors
 from fvflow.wasserstein import bounds, bounds_available
@@ -90,6 +92,10 @@ class TransportFlow(BaseFlow):
     def error_in_time_note(self, problem: Transport, times: TimeGrid) -> str:
         """Nothing: the proved interval around W2 tells."""
         return ""
+
+    def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
+        """v = grad phi, linear in time between the nodes."""
+        return PotentialMotion(saved=saved, values=lambda frame: SavedValues(saved.field("phi", frame)), factor=1.0)
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Potential, velocity and momentum in the cells."""

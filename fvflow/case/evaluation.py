@@ -1,0 +1,317 @@
+"""A result as functions of position and time: density, score, velocity at any point between its saved times."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fvflow.case.build import Parts
+from fvflow.errors import CaseError, NumericsError
+from fvflow.flows.motion import Motion, StoredMotion
+from fvflow.mesh import Array, Mesh, Ugrid
+from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, positive, smooth
+from fvflow.walls import case_openings
+
+if TYPE_CHECKING:
+    import xarray
+
+Outside = Literal["refuse", "nan"]
+_BLOCK = 2**16  # points at a time
+_TOLD, _REFUSED = 0.1, 1.0  # difference of cubic and linear log rho between saves, as an rms weighted by rho
+_ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
+_KEPT = 6  # stored fields kept in memory
+_UNLIMITED = (-np.inf, np.inf)
+
+
+class ParseCase(Protocol):
+    """What makes a case of a YAML text and the name of its file: `Case.parse`."""
+
+    def __call__(self, text: str, name: str) -> Parts:
+        """The case; raises CaseError."""
+
+
+class _Saved:
+    """The frames of a result, read when they are needed."""
+
+    def __init__(self, ds: xarray.Dataset, mesh: Mesh, in_time: InTime) -> None:
+        self._ds, self.mesh, self.in_time = ds, mesh, in_time
+        self.times = np.atleast_1d(np.asarray(ds["time"].values, float))
+        dims = ds["rho"].dims
+        self.names = frozenset(str(name) for name, variable in ds.data_vars.items() if variable.dims == dims)
+        self.field = lru_cache(_KEPT)(self._field)
+
+    def _field(self, name: str, frame: int) -> Array:
+        values = np.asarray(self._ds[name].isel(time=frame).values, float).ravel()
+        if len(values) != self.mesh.cells:
+            raise CaseError(
+                f"{name} has {len(values)} values and the mesh {self.mesh.cells} cells: the mesh of the case is not "
+                "that of the result; give the result as a file"
+            )
+        self._require(np.isfinite(values), values, name, frame, "it has to be finite")
+        if name == "rho":
+            remedy = "a density has no logarithm there; use a method that keeps rho >= 0"
+            self._require(values >= 0, values, name, frame, remedy)
+        return values
+
+    def _require(self, valid: Any, values: Array, name: str, frame: int, remedy: str) -> None:
+        if not valid.all():
+            bad = int(np.argmin(valid))
+            where, time = _place(self.mesh.centre[bad]), self.times[frame]
+            raise NumericsError(f"{name} is {values[bad]:.6g} in the cell at {where}, t = {time:g}: {remedy}")
+
+
+class Evaluation:
+    """A result as functions of position and time.
+
+    rho = exp(l): between saved times, l = log rho is Hermite's cubic with d_t l from the scheme (order 4), or linear
+    (order 2), and in space a cubic spline on grids (order 4; score of order 3), elsewhere linear on triangles or
+    tetrahedra (order 2, as the score); these are added to the errors of the scheme, which are mostly of order 2. So rho
+    is positive, and its mass is that of the result to this order only. Points are (n, dim) and times a number or (n,).
+    On periodic axes points may lie anywhere; a steady result has every time. CaseError is raised for points of another
+    dimension, not finite or outside of the mesh, and for times outside of the run; NumericsError where rho is 0, which
+    has no logarithm, where it is negative, and where saves are too far apart.
+    """
+
+    def __init__(
+        self,
+        ds: xarray.Dataset,
+        case: Parts,
+        *,
+        in_time: InTime = "hermite",
+        outside: Outside = "refuse",
+        accept: bool = False,
+    ) -> None:
+        for name, value, allowed in (
+            ("in_time", in_time, ("hermite", "linear")),
+            ("outside", outside, ("refuse", "nan")),
+        ):
+            if value not in allowed:
+                raise CaseError(f"{name} is {value!r}; it is one of {', '.join(allowed)}")
+        self._case, self._outside, self._accept = case, outside, accept
+        self.mesh = _mesh(ds, case)
+        """The mesh."""
+        self._saved = _Saved(ds, self.mesh, in_time)
+        self.times = self._saved.times
+        """The saved times (frame,)."""
+        steady = case.schedule.steps == 0
+        self.start, self.end = _UNLIMITED if steady else (float(self.times[0]), float(self.times[-1]))
+        """Between which times it is known."""
+        self._space = smooth(self.mesh)
+        self.remarks = [] if self.mesh.edges is not None else [f"on this mesh log rho is of {self._space.order}"]
+        """What a user should know: the order on a mesh that is no grid, and of what was evaluated, coarse saves."""
+
+    def density(self, points: ArrayLike, t: ArrayLike) -> Array:
+        """rho (n,), positive; where rho is 0 in a cell at a saved time, interpolated linearly."""
+        return self._evaluated(points, t, (), self._density)
+
+    def log_density(self, points: ArrayLike, t: ArrayLike) -> Array:
+        """log rho (n,)."""
+        return self._evaluated(points, t, (), lambda place: self._log_density.at(place).value)
+
+    def score(self, points: ArrayLike, t: ArrayLike) -> Array:
+        """grad log rho (n, dim)."""
+        return self._evaluated(points, t, self._vector, lambda place: self._log_density.at(place, 1).gradient)
+
+    def velocity(self, points: ArrayLike, t: ArrayLike) -> Array:
+        """v (n, dim) of d_t rho + div(rho v) = 0 as the flow says: drift - eps grad log rho, or -grad E', or grad phi.
+
+        Raises CaseError if the flow has no velocity.
+        """
+        return self._evaluated(points, t, self._vector, lambda place: self._velocity.velocity(self._log_density, place))
+
+    def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
+        """div v (n,)."""
+        return self._evaluated(points, t, (), lambda place: self._velocity.divergence(self._log_density, place))
+
+    def drift(self, points: ArrayLike, t: ArrayLike) -> Array:
+        """The drift (n, dim) of the equation, without diffusion and interaction."""
+        return self._evaluated(points, t, self._vector, self._motion.drift)
+
+    @property
+    def _vector(self) -> tuple[int, ...]:
+        return (self.mesh.dimension,)
+
+    @cached_property
+    def _motion(self) -> Motion:
+        """What moves the mass, as the flow says."""
+        case, names, mesh = self._case, dict(self._case.parameters), self.mesh
+        walls, cells = case.flow.absorbing(case.walls, case.absorbing_sets)
+        openings = case_openings(mesh, walls, cells, names)
+        problem: Any = case.flow.problem(mesh, names, float(self.times[0]))
+        if openings is not None:
+            problem = case.flow.opened(problem, openings)
+            self.remarks.append("where mass leaves, log rho falls without bound, and the order with it")
+        return case.flow.motion(problem, names, self._saved)
+
+    @cached_property
+    def _velocity(self) -> Motion:
+        """The same, or a stored velocity if the flow has none at points."""
+        stored = {f"velocity_{axis}" for axis in "xyz"[: self.mesh.dimension]} <= self._saved.names
+        return StoredMotion(saved=self._saved, prefix="velocity") if self._motion.fault and stored else self._motion
+
+    @cached_property
+    def _log_density(self) -> FieldInTime:
+        return FieldInTime(self._space, self.times, self._saved_logarithm, self._saved.in_time, self._look)
+
+    @cached_property
+    def _linear_density(self) -> FieldInTime:
+        def values(frame: int) -> SavedValues:
+            return SavedValues(self._saved.field("rho", frame))
+
+        return FieldInTime(positive(self.mesh), self.times, values, "linear")
+
+    def _saved_logarithm(self, frame: int) -> SavedValues:
+        """log rho, its rate of change and its slopes at walls; raises NumericsError if rho is 0 in a cell."""
+        density = self._saved.field("rho", frame)
+        if (empty := self._empty(frame)).any():
+            first = _place(self.mesh.centre[int(np.argmax(empty))])
+            raise NumericsError(
+                f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
+                "rho, score and velocity are not defined; ask for the density alone, for times after the next save, or "
+                "use a smaller domain"
+            )
+        logarithm = np.log(density)
+        if frame == 0 and self._case.start_density.averaged:
+            logarithm = self._space.point_values(logarithm)
+        stored = "rate" in self._saved.names
+        rate = self._saved.field("rate", frame) if stored else self._motion.rate(frame)
+        return SavedValues(logarithm, None if rate is None else rate / density, self._motion.slopes(frame))
+
+    def _empty(self, frame: int) -> Any:
+        """Whether rho is 0 in each cell (cell,)."""
+        return self._saved.field("rho", frame) == 0
+
+    def _density(self, place: Place) -> Array:
+        frames = range(place.interval, min(place.interval + 2, len(self.times)))
+        if not any(self._empty(frame).any() for frame in frames):
+            return np.exp(self._log_density.at(place).value)
+        self._tell(f"rho is 0 in some cells{self._between(place.interval)}: there it is interpolated linearly")
+        return self._linear_density.at(place).value
+
+    def _between(self, interval: int) -> str:
+        ends = self.times[interval : interval + 2]
+        return f" between t = {ends[0]:.6g} and {ends[1]:.6g}" if len(ends) > 1 else ""
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
+
+    def _look(self, interval: int, difference: Array) -> None:
+        """Tell or refuse saves that are so far apart that cubic and linear log rho differ between them (cell,)."""
+        mean = self._saved.field("rho", interval) + self._saved.field("rho", interval + 1)
+        weight = self.mesh.volume * mean
+        rms = float(np.sqrt(weight @ difference**2 / weight.sum()))
+        if rms <= _TOLD:
+            return
+        sentence = f"log rho is known to about {rms:.2g} only{self._between(interval)}: save more often there"
+        if not (rms <= _REFUSED or self._accept):
+            raise NumericsError(f"{sentence}, or say accept=True")
+        self._tell(sentence)
+
+    def _evaluated(
+        self, points: ArrayLike, t: ArrayLike, trailing: tuple[int, ...], compute: Callable[[Place], Array]
+    ) -> Array:
+        """What `compute` finds at points (n, dim) and times, (n, *trailing); nan outside of the mesh if so chosen."""
+        at, times = self._checked_points(points), self._checked_times(t)
+        if len(times) not in (1, len(at)):
+            raise CaseError(f"{len(times)} times for {len(at)} points; give one time, or one for each point")
+        beyond = self._space.outside(at) | ~np.isfinite(at).all(axis=1)
+        if beyond.any() and self._outside == "refuse":
+            first = _place(at[int(np.argmax(beyond))])
+            raise CaseError(
+                f"{int(beyond.sum())} of {len(at)} points are outside of the mesh, the first at {first}; give points "
+                'inside, or outside="nan"'
+            )
+        found = np.full((len(at), *trailing), np.nan)
+        for interval, rows in self._blocks(times, beyond):
+            found[rows] = compute(Place(interval, at[rows], times if len(times) == 1 else times[rows]))
+        return found
+
+    def _blocks(self, times: Array, beyond: Any) -> Iterator[tuple[int, Any]]:
+        """Intervals between saves and the points in them that are not beyond the mesh, some at a time."""
+        last = max(len(self.times) - 2, 0)
+        intervals = np.clip(np.searchsorted(self.times, times, side="right") - 1, 0, last)
+        if len(times) == 1 and not beyond.any():
+            yield from ((int(intervals[0]), slice(b, b + _BLOCK)) for b in range(0, len(beyond), _BLOCK))
+            return
+        rows = np.flatnonzero(~beyond)
+        intervals = np.broadcast_to(intervals, beyond.shape)[rows]
+        rows = rows[np.argsort(intervals, kind="stable")]
+        counts = np.bincount(intervals, minlength=last + 1)
+        for interval, (end, count) in enumerate(zip(np.cumsum(counts), counts, strict=True)):
+            for begin in range(end - count, end, _BLOCK):
+                yield interval, rows[begin : min(begin + _BLOCK, end)]
+
+    def _checked_points(self, points: ArrayLike) -> Array:
+        """Points (n, dim); raises CaseError if they are not."""
+        at, dimension = np.ascontiguousarray(points, float), self.mesh.dimension
+        if at.ndim != 2 or at.shape[1] != dimension:
+            raise CaseError(
+                f"the points are an array {at.shape} and the mesh has {dimension} axes; give (n, {dimension})"
+            )
+        finite = np.isfinite(at).all(axis=1)
+        if not finite.all() and self._outside == "refuse":
+            bad = int(np.argmin(finite))
+            raise CaseError(f"point {bad}, counted from 0, is at {_place(at[bad])}; give finite numbers")
+        return at
+
+    def _checked_times(self, t: ArrayLike) -> Array:
+        """Times, (1,) or (n,); raises CaseError if they are not those of the run."""
+        times = np.atleast_1d(np.asarray(t, float))
+        if times.ndim > 1:
+            raise CaseError(f"the times are an array {times.shape}; give a number, or one for each point (n,)")
+        margin = _ROUND_OFF * (self.end - self.start) if np.isfinite(self.end - self.start) else 0.0
+        if not (inside := np.isfinite(times) & (times >= self.start - margin) & (times <= self.end + margin)).all():
+            bad = times[int(np.argmin(inside))]
+            span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
+            raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
+        return times
+
+
+def _place(point: Array) -> str:
+    return ", ".join(f"{name} = {value:.6g}" for name, value in zip("xyz", point, strict=False))
+
+
+def _mesh(ds: xarray.Dataset, case: Parts) -> Mesh:
+    """The mesh of a result: from its file if it has one, so that neither mesh file nor gmsh are needed."""
+    path = ds.encoding.get("source")
+    if isinstance(path, str) and os.path.exists(path):
+        return Ugrid(path).build()
+    return case.mesh.build()
+
+
+def evaluate(
+    ds: xarray.Dataset,
+    parse: ParseCase,
+    *,
+    in_time: InTime = "hermite",
+    outside: Outside = "refuse",
+    accept: bool = False,
+) -> Evaluation:
+    """The functions of a result, whose case is in its attributes; files of the case are looked for beside the result.
+
+    Raises CaseError if it has no case, or one that is not valid.
+    """
+    text = ds.attrs.get("case")
+    if not isinstance(text, str) or "rho" not in ds or "time" not in ds.dims:
+        raise CaseError("the dataset has no case or no density in time; give what Case.run or fvflow.read returns")
+    if not ds.sizes["time"]:
+        raise CaseError("the dataset has no saved times; give a result with frames")
+    name = str(ds.encoding.get("source", "case"))
+    return Evaluation(ds, parse(text, name), in_time=in_time, outside=outside, accept=accept)
+
+
+def evaluate_result(path: str | os.PathLike[str], parse: ParseCase) -> Evaluation:
+    """The functions of the result NAME.nc, for a flow along its velocity; `parse` is `Case.parse`.
+
+    The file stays open, as its frames are read when they are needed. Raises OutputError if it cannot be read, and as
+    `evaluate`.
+    """
+    from fvflow.dataset import read
+
+    return evaluate(read(path), parse)

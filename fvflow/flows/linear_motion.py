@@ -1,0 +1,150 @@
+"""The probability flow of the linear equation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fvflow.fields import Diffusion, Parameters
+from fvflow.flows.motion import Motion, PointFunctions, SavedFields, at_times
+from fvflow.linalg import divergence
+from fvflow.mesh import Array
+from fvflow.problems import FokkerPlanck
+from fvflow.reconstruction import FieldInTime, Place, Slopes
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMotion(Motion):
+    """v = b - D grad log rho - c div D of d_t rho + div(rho b) = div(D^(1-c) grad(D^c rho)); div D is that of each row.
+
+    For a number D = eps it is b - eps grad log rho. With a temperature T the potential V drifts by -(D/T) grad V. At a
+    closed wall of a grid v.n = 0 gives the slope of log rho.
+    """
+
+    problem: FokkerPlanck
+    """The equation in arrays."""
+    saved: SavedFields
+    """The result."""
+    diffusion: Diffusion | None
+    """D if it is not a number."""
+    parameters: Parameters
+    """The parameters of the case."""
+    factor: float
+    """eps, or a factor of D."""
+
+    @cached_property
+    def _functions(self) -> PointFunctions:
+        return PointFunctions(self.problem.mesh)
+
+    def rate(self, frame: int) -> Array:
+        """-(div F + what leaves)/|K| (cell,), F being the flux of the scheme."""
+        problem, time = self.problem, float(self.saved.times[frame])
+        density = self.saved.field("rho", frame)
+        leaving = divergence(problem.graph, problem.flux(density, time))
+        if problem.openings is not None:
+            leaving += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
+        return np.asarray(-leaving / problem.mesh.volume)
+
+    def slopes(self, frame: int) -> Slopes:
+        """(b - c div D).n/D.n of each closed wall of a grid, nan elsewhere; none for a full tensor, or where D is 0."""
+        mesh, full = self.problem.mesh, self.diffusion is not None and self.diffusion.full
+        if mesh.edges is None or full or self.fault or self.factor == 0:
+            return {}
+        found = {}
+        centres, normals = mesh.walls
+        for axis in range(mesh.dimension):
+            if axis in mesh.periodic:
+                continue
+            sides = []
+            for sign in (-1.0, 1.0):
+                rows = np.flatnonzero(normals[:, axis] == sign)
+                place = Place(frame, centres[rows], self.saved.times[frame : frame + 1])
+                across = np.broadcast_to(np.asarray(self._along_axes(place)), (len(rows), mesh.dimension))[:, axis]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    slope = np.where(across > 0, self._explicit(place)[:, axis] / across, np.nan)
+                slope[self._open(mesh.wall_cell[rows], axis, sign)] = np.nan
+                sides.append(slope)
+            found[axis] = sides[0], sides[1]
+        return found
+
+    def _open(self, cells: Any, axis: int, sign: float) -> Any:
+        """Whether cells are open at their wall on one side."""
+        openings = self.problem.openings
+        if openings is None:
+            return np.zeros(len(cells), bool)
+        return np.isin(cells, openings.cell[openings.normal[:, axis] == sign])
+
+    def drift(self, place: Place) -> Array:
+        """b, that of a potential times D/T with a temperature."""
+        drift, functions = self.problem.drift, self._functions
+        if self.fault:
+            return super().drift(place)
+        if self.diffusion is None or self.diffusion.temperature is None:
+            return functions.drift(drift, place)
+        potential, rest = drift.parts
+        mobile = self._apply(place, functions.drift(potential, place)) / self.diffusion.temperature
+        return mobile if rest.absent else mobile + functions.drift(rest, place)
+
+    def velocity(self, log_density: FieldInTime, place: Place) -> Array:
+        """b - c div D - D grad log rho."""
+        explicit = self._explicit(place)
+        if self.factor == 0:
+            return explicit
+        return explicit - self._apply(place, log_density.at(place, 1).gradient)
+
+    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
+        """div(b - c div D) - div D.grad log rho - D:grad^2 log rho."""
+        found = self._functions.divergence(self._explicit, place)
+        if self.factor == 0:
+            return found
+        log = log_density.at(place, 2)
+        if self.diffusion is None:
+            return np.asarray(found - self.factor * np.trace(log.second, axis1=1, axis2=2))
+        curved = self._tensor(place) * log.second
+        return np.asarray(found - (self._rows(place) * log.gradient).sum(axis=1) - curved.sum(axis=(1, 2)))
+
+    def _explicit(self, place: Place) -> Array:
+        """b - c div D (point, dim): what does not depend on rho."""
+        drift = self.drift(place)
+        power = 0.0 if self.diffusion is None else self.diffusion.power
+        return drift - power * self._rows(place) if power else drift
+
+    def _along_axes(self, place: Place) -> Any:
+        """D, a number, or (point, 1) or (point, dim) along the axes; of a full tensor its diagonal."""
+        if self.diffusion is None:
+            return self.factor
+        values, dimension = self._components(place), place.points.shape[1]
+        return values[:, :: dimension + 1] if self.diffusion.full else values
+
+    def _components(self, place: Place) -> Array:
+        """The functions that D is made of, at points (point, -)."""
+        diffusion = self.diffusion
+        assert diffusion is not None
+
+        def values(at: Array, time: float) -> Array:
+            return np.stack([part.at(at, self.parameters, time) for part in diffusion.components], axis=1)
+
+        points = self._functions.inside(place.points, 0.0)
+        return self.factor * at_times(values, points, place.times, diffusion.steady)
+
+    def _tensor(self, place: Place) -> Array:
+        """D (point, dim, dim)."""
+        assert self.diffusion is not None
+        dimension = place.points.shape[1]
+        if self.diffusion.full:
+            return np.asarray(self._components(place).reshape(-1, dimension, dimension))
+        return np.asarray(self._components(place)[:, :, None] * np.eye(dimension))
+
+    def _apply(self, place: Place, vectors: Array) -> Array:
+        """D times vectors (point, dim)."""
+        if self.diffusion is not None and self.diffusion.full:
+            return np.asarray(np.einsum("pij,pj->pi", self._tensor(place), vectors))
+        return np.asarray(self._along_axes(place) * vectors)
+
+    def _rows(self, place: Place) -> Array:
+        """div D of each row (point, dim), by central differences."""
+        functions = self._functions
+        return np.asarray(np.trace(functions.derivatives(self._tensor, place, functions.step, 0.0), axis1=2, axis2=3))

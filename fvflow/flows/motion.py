@@ -1,0 +1,215 @@
+"""What moves the mass of a result, at any point and any time: the velocity of its flow, and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.fields import BaseDrift, Drift
+from fvflow.mesh import Array, Mesh
+from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, Slopes, positive, smooth
+
+_STEP = 1e-3  # of central differences of functions of a case, in the smallest distances of centres
+_WIDE_STEP = 3e-2  # of differences of those differences
+
+
+class SavedFields(Protocol):
+    """The frames of a result."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh."""
+
+    @property
+    def times(self) -> Array:
+        """The saved times (frame,)."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the cell fields that are stored."""
+
+    @property
+    def in_time(self) -> InTime:
+        """How functions are interpolated in time."""
+
+    def field(self, name: str, frame: int) -> Array:
+        """A stored cell field (cell,) at a saved time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A velocity at points; this one has none, for the reason given, and leaves log rho without conditions at walls."""
+
+    fault: str = field(default="", kw_only=True)
+    """Why there is no velocity, as a sentence; empty if there is one."""
+
+    def rate(self, frame: int) -> Array | None:
+        """d_t rho (cell,) at a saved time; None if it is not known."""
+        return None
+
+    def slopes(self, frame: int) -> Slopes:
+        """Derivatives of log rho along the axes at the walls of a grid, as far as they are known."""
+        return {}
+
+    def drift(self, place: Place) -> Array:
+        """The drift (point, dim) without diffusion."""
+        raise CaseError(self.fault)
+
+    def velocity(self, log_density: FieldInTime, place: Place) -> Array:
+        """v of d_t rho + div(rho v) = 0 (point, dim)."""
+        raise CaseError(self.fault)
+
+    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
+        """div v (point,)."""
+        raise CaseError(self.fault)
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialMotion(Motion):
+    """v = factor grad f, f being known in the cells at saved times; v.n = 0 at the walls of a grid."""
+
+    saved: SavedFields = field(kw_only=True)
+    """The result."""
+    values: Callable[[int], SavedValues] = field(kw_only=True)
+    """f at a saved time."""
+    factor: float = field(kw_only=True)
+    """1 or -1."""
+    external: BaseDrift = field(default_factory=Drift)
+    """The drift that does not depend on rho."""
+    rates: Callable[[int], Array | None] = field(default=lambda frame: None, kw_only=True)
+    """d_t rho at a saved time."""
+
+    @cached_property
+    def _potential(self) -> FieldInTime:
+        mesh, saved = self.saved.mesh, self.saved
+        closed = _closed_walls(mesh)
+
+        def values(frame: int) -> SavedValues:
+            return self.values(frame)._replace(slopes=closed)
+
+        return FieldInTime(smooth(mesh), saved.times, values, saved.in_time)
+
+    @cached_property
+    def _functions(self) -> PointFunctions:
+        return PointFunctions(self.saved.mesh)
+
+    def rate(self, frame: int) -> Array | None:
+        """As given."""
+        return self.rates(frame)
+
+    def drift(self, place: Place) -> Array:
+        """That of external potentials."""
+        return self._functions.drift(self.external, place)
+
+    def velocity(self, log_density: FieldInTime, place: Place) -> Array:
+        """factor grad f."""
+        return np.asarray(self.factor * self._potential.at(place, 1).gradient)
+
+    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
+        """factor Lap f."""
+        return np.asarray(self.factor * np.trace(self._potential.at(place, 2).second, axis1=1, axis2=2))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMotion(Motion):
+    """A velocity that is stored in the cells, one field per axis, interpolated linearly in space and time."""
+
+    saved: SavedFields = field(kw_only=True)
+    """The result."""
+    prefix: str = field(kw_only=True)
+    """The fields are called prefix_x, prefix_y, prefix_z."""
+
+    @cached_property
+    def _components(self) -> list[FieldInTime]:
+        saved, space = self.saved, positive(self.saved.mesh) if self.saved.mesh.edges else smooth(self.saved.mesh)
+
+        def component(name: str) -> FieldInTime:
+            return FieldInTime(space, saved.times, lambda frame: SavedValues(saved.field(name, frame)), "linear")
+
+        return [component(f"{self.prefix}_{axis}") for axis in "xyz"[: saved.mesh.dimension]]
+
+    def velocity(self, log_density: FieldInTime, place: Place) -> Array:
+        """As it is stored."""
+        return np.stack([component.at(place).value for component in self._components], axis=1)
+
+    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
+        """Of the interpolated velocity."""
+        gradients = [component.at(place, 1).gradient for component in self._components]
+        return np.asarray(np.sum([gradient[:, axis] for axis, gradient in enumerate(gradients)], axis=0))
+
+
+def _closed_walls(mesh: Mesh) -> Slopes:
+    """The slope 0 at every wall of a grid."""
+    if mesh.edges is None:
+        return {}
+    shape = np.array(mesh.shape[::-1])
+    sizes = {axis: int(np.delete(shape, axis).prod()) for axis in range(mesh.dimension) if axis not in mesh.periodic}
+    return {axis: (np.zeros(size), np.zeros(size)) for axis, size in sizes.items()}
+
+
+def at_times(function: Callable[[Array, float], Array], points: Array, times: Array, steady: bool) -> Array:
+    """function(points, time) at the times, one for all (1,) or of each point; once for all if it is steady."""
+    if steady or len(times) == 1:
+        return function(points, float(times[0]))
+    each, group = np.unique(times, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(group))[:-1])
+    values = [function(points[part], float(time)) for part, time in zip(parts, each, strict=True)]
+    found = np.empty((len(points), *values[0].shape[1:]))
+    for part, value in zip(parts, values, strict=True):
+        found[part] = value
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class PointFunctions:
+    """Functions of a case at any points of a mesh, and their derivatives by central differences.
+
+    Within a step of a wall they are those at this distance from it: beyond the wall they need not be defined.
+    """
+
+    mesh: Mesh
+    """The mesh."""
+
+    @cached_property
+    def step(self) -> float:
+        """The step of differences of functions."""
+        return _STEP * float(self.mesh.distance.min(initial=(self._ends[1] - self._ends[0]).max()))
+
+    @cached_property
+    def _ends(self) -> tuple[Array, Array]:
+        """Lower and upper corner of the box around the mesh (dim,)."""
+        edges = self.mesh.points.T if self.mesh.edges is None else self.mesh.edges
+        return np.array([edge.min() for edge in edges]), np.array([edge.max() for edge in edges])
+
+    def inside(self, points: Array, margin: float) -> Array:
+        """The points (point, dim), on the mesh where axes are periodic, at least a margin away from its box."""
+        lower, upper = self._ends
+        for axis in self.mesh.periodic:
+            points = points.copy()
+            points[:, axis] = lower[axis] + np.mod(points[:, axis] - lower[axis], upper[axis] - lower[axis])
+        return np.clip(points, lower + margin, upper - margin)
+
+    def drift(self, drift: BaseDrift, place: Place) -> Array:
+        """v (point, dim)."""
+        points = self.inside(place.points, self.step)
+        return at_times(lambda at, time: drift.velocity_at(at, time, self.step), points, place.times, drift.steady)
+
+    def derivatives(self, function: Callable[[Place], Array], place: Place, step: float, margin: float) -> Array:
+        """d_j of a function with values (point, -), whose own differences reach as far as `margin`: (point, -, dim)."""
+        inside = self.inside(place.points, step + margin)
+        parts = []
+        for shift in step * np.eye(self.mesh.dimension):
+            ahead, behind = (function(place._replace(points=at)) for at in (inside + shift, inside - shift))
+            parts.append((ahead - behind) / (2.0 * step))
+        return np.stack(parts, axis=-1)
+
+    def divergence(self, function: Callable[[Place], Array], place: Place) -> Array:
+        """Of a function (point, dim) that is made of differences itself (point,)."""
+        found = self.derivatives(function, place, self.step * _WIDE_STEP / _STEP, self.step)
+        return np.asarray(np.trace(found, axis1=1, axis2=2))

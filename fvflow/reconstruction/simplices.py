@@ -1,0 +1,190 @@
+"""Functions that are linear on simplices, on meshes that are not grids: values of nodes by least squares."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fvflow.jit import parallel_for
+from fvflow.mesh import Array, Index, Mesh
+from fvflow.mesh.arrays import freeze_index
+from fvflow.mesh.cell_geometry import FACES
+from fvflow.mesh.overlap import fan
+from fvflow.mesh.quadrature import along
+from fvflow.reconstruction.base import Derivatives, Slopes
+from fvflow.reconstruction.kernels import simplices_at
+
+_NEAREST = {2: 16, 3: 32}  # centres for the 6 or 10 coefficients of a quadratic
+_DECAY = 2.0  # weights exp(-2 (d/h)^2), h being the distance of the farthest
+_BLOCK = 2**13
+
+
+class NodeLeastSquares:
+    """Quadratic least squares at the nodes, linear between them: order 2 in values and gradients, 1 in curvatures.
+
+    The quadratic through the 16 nearest centres (32 in space), weighted by exp(-2 (d/h)^2), gives value, gradient and
+    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra.
+    """
+
+    order = "order 2, its gradient of order 2"
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+
+    @cached_property
+    def _cut(self) -> tuple[Array, Index]:
+        """Vertices (vertex, dim), and those of each simplex (simplex, dim + 1), that the mesh is cut into."""
+        return simplices(self.mesh)
+
+    @cached_property
+    def _at_vertices(self) -> Any:
+        """Value and derivatives at the vertices from values at the centres, a sparse matrix (vertex * -, cell)."""
+        return least_squares(self.mesh.centre, self._cut[0])
+
+    def coefficients(self, fields: list[Array], slopes: list[Slopes]) -> Array:
+        """Value and derivatives at the vertices (vertex, -, field); slopes at walls do not matter."""
+        vertices = len(self._cut[0])
+        return np.asarray(self._at_vertices @ np.stack(fields, axis=1)).reshape(vertices, -1, len(fields))
+
+    @cached_property
+    def _buckets(self) -> tuple[Array, Array, tuple[Any, Any], Array]:
+        """What the kernel needs to find simplices."""
+        vertices, corners = self._cut
+        corner = vertices[corners]
+        edges = corner[:, 1:] - corner[:, :1]
+        frame = np.zeros_like(edges)
+        regular = np.linalg.det(edges) != 0  # a flat simplex contains no point
+        frame[regular] = np.linalg.inv(edges[regular])
+        low, high = corner.min(axis=1)[regular], corner.max(axis=1)[regular]
+        lower, upper = low.min(axis=0), high.max(axis=0)
+        margin = 1e-9 * (upper - lower)
+        width = np.maximum((high - low).mean(axis=0), margin)
+        number = np.maximum(np.floor((upper - lower) / width), 1.0)
+        grid = np.stack([lower - margin, number / (upper - lower + 2 * margin), number], axis=1)
+        first = np.clip(np.floor((low - margin - grid[:, 0]) * grid[:, 1]), 0, number - 1).astype(np.int64)
+        last = np.clip(np.floor((high + margin - grid[:, 0]) * grid[:, 1]), 0, number - 1).astype(np.int64)
+        sides = last - first + 1
+        counts = sides.prod(axis=1)  # of the buckets that a simplex meets
+        members = np.repeat(np.flatnonzero(regular), counts)
+        within = np.arange(len(members)) - np.repeat(np.cumsum(counts) - counts, counts)
+        bucket, stride = np.zeros(len(members), np.int64), 1
+        for begin, side, most in zip(first.T, sides.T, number, strict=True):
+            bucket += stride * (np.repeat(begin, counts) + within % np.repeat(side, counts))
+            within //= np.repeat(side, counts)
+            stride *= int(most)
+        order = np.argsort(bucket, kind="stable")
+        start = np.searchsorted(bucket[order], np.arange(stride + 1))
+        return frame, np.ascontiguousarray(corner[:, 0]), (start, members[order]), grid
+
+    def _located(self, points: Array) -> tuple[Index, Array]:
+        """The simplex of each point (point,), -1 outside, and barycentric coordinates (point, dim + 1)."""
+        found, share = np.empty(len(points), np.int64), np.zeros((len(points), points.shape[1] + 1))
+        frame, origin, lists, grid = self._buckets
+
+        def task(begin: int, end: int) -> None:
+            simplices_at(points, found, share, begin, end, frame, origin, lists, grid)
+
+        parallel_for(task, len(points), len(points))
+        return freeze_index(found), share
+
+    def at(self, coefficients: Array, weights: Array, points: Array, order: int) -> Derivatives:
+        """As `Reconstruction.at`."""
+        dimension = points.shape[1]
+        columns = [1, 1 + dimension, coefficients.shape[1]][order]
+        simplex, share = self._located(points)
+        corners = self._cut[1][simplex]
+        out = np.zeros((len(points), columns))
+        for place in range(dimension + 1):
+            nodal = coefficients[corners[:, place], :columns]
+            combined = nodal @ weights[0] if len(weights) == 1 else np.einsum("pcf,pf->pc", nodal, weights)
+            out += share[:, place, None] * combined
+        second = np.empty((0, 0), int)
+        if order > 1:
+            pairs = {pair: 1 + dimension + number for number, pair in enumerate(_pairs(dimension))}
+            second = np.array([[pairs[min(i, j), max(i, j)] for j in range(dimension)] for i in range(dimension)])
+        return Derivatives(out[:, 0], out[:, 1 : 1 + dimension], out[:, second])
+
+    def outside(self, points: Array) -> Any:
+        """Whether each point is in no simplex (point,)."""
+        return self._located(points)[0] < 0
+
+    def point_values(self, logarithm: Array) -> Array:
+        """Values at the centres from averages, taken as values at the centroids: of order 2."""
+        mesh = self.mesh
+        moments = [mesh.integral(along(axis), 2) for axis in range(mesh.dimension)]
+        centroid = np.stack(moments, axis=1) / mesh.volume[:, None]
+        if np.allclose(centroid, mesh.centre, rtol=0, atol=1e-12 * np.ptp(mesh.points)):
+            return logarithm
+        return np.asarray(least_squares(centroid, mesh.centre, value_only=True) @ logarithm)
+
+
+class NodeMeans(NodeLeastSquares):
+    """Means of the nearest cells at the nodes, linear between them: order 1, with positive weights."""
+
+    order = "order 1"
+
+    @cached_property
+    def _at_vertices(self) -> Any:
+        """Means at the vertices of values at the centres, a sparse matrix (vertex, cell) whose rows add up to 1."""
+        return least_squares(self.mesh.centre, self._cut[0], means=True)
+
+
+def _pairs(dimension: int) -> list[tuple[int, int]]:
+    """The second derivatives, as pairs of axes."""
+    return [(i, j) for i in range(dimension) for j in range(i, dimension)]
+
+
+def simplices(mesh: Mesh) -> tuple[Array, Index]:
+    """Vertices (vertex, dim), and those of each simplex (simplex, dim + 1), that star-shaped cells are cut into.
+
+    Polygons are cut from their first corner, solids from the mean of their corners, which becomes a vertex. Of a dual
+    mesh it is the primal elements, whose nodes are the centres of the cells.
+    """
+    cells, dimension = mesh.plot_cells, mesh.dimension
+    points, parts = mesh.points, list[Index]()
+    more: list[Array] = []
+    sizes = (cells >= 0).sum(axis=1)
+    for size in np.unique(sizes):
+        nodes = cells[sizes == size, :size]
+        if size == dimension + 1:
+            parts.append(nodes)
+        elif dimension == 2:
+            parts += [nodes[:, [0, k, k + 1]] for k in range(1, int(size) - 1)]
+        else:
+            apex = len(points) + sum(len(each) for each in more) + np.arange(len(nodes))
+            more.append(points[nodes].mean(axis=1))
+            parts += [np.column_stack([apex, side]) for face in FACES[int(size)] for side in fan(nodes[:, face])]
+    return np.concatenate([points, *more]), freeze_index(np.concatenate(parts))
+
+
+def least_squares(centres: Array, targets: Array, *, value_only: bool = False, means: bool = False) -> Any:
+    """Value, gradient and second derivatives (target * -, centre) of a quadratic fitted around each target.
+
+    A sparse matrix on values at the centres. Where the centres do not determine a quadratic, the fit of least norm.
+    `means`: of a constant, so that all weights are positive; its derivatives are 0 and left out.
+    """
+    from scipy.sparse import csr_array
+    from scipy.spatial import cKDTree
+
+    dimension, pairs = centres.shape[1], _pairs(centres.shape[1])
+    count = min(_NEAREST[dimension], len(centres))
+    found = cKDTree(centres).query(targets, count)
+    far, near = (np.reshape(each, (-1, count)) for each in found)
+    rows = 1 if value_only or means else 1 + dimension + len(pairs)
+    entries = np.empty((len(targets), rows, count))
+    for begin in range(0, len(targets), _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        scale = far[part].max(axis=1)[:, None, None]
+        offset = (centres[near[part]] - targets[part, None]) / scale
+        quadratics = np.stack([offset[..., i] * offset[..., j] * (0.5 if i == j else 1.0) for i, j in pairs], axis=-1)
+        monomials = np.concatenate([np.ones_like(offset[..., :1]), offset, quadratics], axis=-1)
+        monomials = monomials[..., :1] if means else monomials
+        weight = np.exp(-_DECAY * (offset**2).sum(axis=-1))[..., None]
+        fit = np.linalg.pinv(weight * monomials, rcond=1e-10) * np.swapaxes(weight, 1, 2)
+        powers = np.repeat([0, 1, 2], [1, dimension, len(pairs)])[None, :rows, None]
+        entries[part] = fit[:, :rows] / scale**powers
+    columns = np.broadcast_to(near[:, None], entries.shape)
+    start = count * np.arange(len(targets) * rows + 1)
+    return csr_array((entries.ravel(), columns.ravel(), start), (len(targets) * rows, len(centres)))
