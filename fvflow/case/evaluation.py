@@ -176,7 +176,7 @@ class Evaluation:
                 "use a smaller domain"
             )
         logarithm = np.log(density)
-        if frame == 0 and self._case.start_density.averaged:
+        if self.times[frame] == self._case.schedule.save_time(0) and self._case.start_density.averaged:
             logarithm = self._space.point_values(logarithm)
         stored = "rate" in self._saved.names
         rate = self._saved.field("rate", frame) if stored else self._motion.rate(frame)

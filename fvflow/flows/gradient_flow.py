@@ -18,6 +18,7 @@ from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.problems.diffusivity import logarithmic_mean
 from fvflow.reconstruction import SavedValues
 from fvflow.steppers import LJKO, GradientStepper, finite_check
 from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
@@ -110,12 +111,16 @@ class WassersteinFlow(BaseFlow):
         return GradientFlow(mesh, total)
 
     def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
-        """v = -grad E'(rho), by the flux of `GradientFlow.flux` in time; linear in time where rho is 0 somewhere."""
-        volume, total = problem.mesh.volume, problem.total
+        """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
+        mesh, total = problem.mesh, problem.total
 
-        def rate(frame: int) -> Array:
+        def rate(frame: int) -> Array | None:
             density = saved.field("rho", frame)
-            return -divergence(problem.mesh, problem.flux(density, float(saved.times[frame]))) / volume
+            if not (density > 0).all():
+                return None
+            mu, (here, there) = total.first(density), (mesh.owner, mesh.neighbour)
+            flux = mesh.transmissibility * logarithmic_mean(density[here], density[there]) * (mu[here] - mu[there])
+            return np.asarray(-divergence(mesh, flux) / mesh.volume)
 
         def variation(frame: int) -> SavedValues:
             density = saved.field("rho", frame)
@@ -126,9 +131,8 @@ class WassersteinFlow(BaseFlow):
                     f"rho is 0 in {np.count_nonzero(density <= 0)} cells at t = {saved.times[frame]:g}, where E'(rho) "
                     "and the velocity -grad E' are not finite; use a smaller domain or other times"
                 )
-            if not (density > 0).all():
+            if (change := rate(frame)) is None:
                 return SavedValues(values)
-            change = rate(frame)
             return SavedValues(values, total.second(density) * change + total.offdiagonal_hessian_product(change))
 
         drift = self.drift(parameters)

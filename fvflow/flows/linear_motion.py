@@ -11,7 +11,7 @@ import numpy as np
 from fvflow.fields import Diffusion, Parameters
 from fvflow.flows.motion import Motion, PointFunctions, SavedFields, at_times
 from fvflow.linalg import divergence
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
 from fvflow.reconstruction import FieldInTime, Place, Slopes
 
@@ -21,7 +21,7 @@ class LinearMotion(Motion):
     """v = b - D grad log rho - c div D of d_t rho + div(rho b) = div(D^(1-c) grad(D^c rho)); div D is that of each row.
 
     For a number D = eps it is b - eps grad log rho. With a temperature T the potential V drifts by -(D/T) grad V. At a
-    closed wall of a grid v.n = 0 gives the slope of log rho.
+    closed wall of a grid v.n = 0 gives the slope of log rho, at a partly absorbing one v.n = kappa.
     """
 
     problem: FokkerPlanck
@@ -49,7 +49,10 @@ class LinearMotion(Motion):
         return np.asarray(-leaving / problem.mesh.volume)
 
     def slopes(self, frame: int) -> Slopes:
-        """(b - c div D).n/D.n of each closed wall of a grid, nan elsewhere; none for a full tensor, or where D is 0."""
+        """(b - c div D).n/D.n of each closed wall of a grid, with - kappa of one that absorbs partly.
+
+        It is nan where D is 0 and where all is absorbed. There is none for a full tensor.
+        """
         mesh, full = self.problem.mesh, self.diffusion is not None and self.diffusion.full
         if mesh.edges is None or full or self.fault or self.factor == 0:
             return {}
@@ -63,19 +66,19 @@ class LinearMotion(Motion):
                 rows = np.flatnonzero(normals[:, axis] == sign)
                 place = Place(frame, centres[rows], self.saved.times[frame : frame + 1])
                 across = np.broadcast_to(np.asarray(self._along_axes(place)), (len(rows), mesh.dimension))[:, axis]
+                along = self._explicit(place)[:, axis] - sign * self._permeability(mesh.wall_cell[rows], axis, sign)
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    slope = np.where(across > 0, self._explicit(place)[:, axis] / across, np.nan)
-                slope[self._open(mesh.wall_cell[rows], axis, sign)] = np.nan
-                sides.append(slope)
+                    sides.append(np.where((across > 0) & np.isfinite(along), along / across, np.nan))
             found[axis] = sides[0], sides[1]
         return found
 
-    def _open(self, cells: Any, axis: int, sign: float) -> Any:
-        """Whether cells are open at their wall on one side."""
-        openings = self.problem.openings
-        if openings is None:
-            return np.zeros(len(cells), bool)
-        return np.isin(cells, openings.cell[openings.normal[:, axis] == sign])
+    def _permeability(self, cells: Index, axis: int, sign: float) -> Array:
+        """v.n at the wall of each cell on one side: 0 where it is closed, infinite where it absorbs."""
+        found, openings = np.zeros(self.problem.mesh.cells), self.problem.openings
+        if openings is not None:
+            here = openings.in_wall & (openings.normal[:, axis] == sign)
+            found[openings.cell[here]] = openings.permeability[here]
+        return found[cells]
 
     def drift(self, place: Place) -> Array:
         """b, that of a potential times D/T with a temperature."""
