@@ -6,6 +6,7 @@ from fvflow.case.core import Case, json_schema
 from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality
 from fvflow.case.pointwise import at
+from fvflow.case.pushing import PushedPoints, push
 from fvflow.case.simulation import Simulation
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "Evaluation",
     "MissedCheck",
     "Output",
+    "PushedPoints",
     "Simulation",
     "at",
     "continuation",
     "duality",
     "json_schema",
+    "push",
     "resume",
 ]

@@ -140,5 +140,5 @@ class _Frames:
     def flux_mean(self, frame: int) -> Array:
         """The mean flux (face,) over the interval that ends at a saved time; of a geodesic its momentum."""
         if "flux_mean" in self._ds:
-            return np.asarray(self._ds["flux_mean"].isel(time=frame).values, float)
-        return self._mesh.area * np.asarray(self._ds["momentum"].isel(time=frame).values, float)
+            return np.array(self._ds["flux_mean"].isel(time=frame).values, float)
+        return np.asarray(self._mesh.area * self._ds["momentum"].isel(time=frame).values, float)

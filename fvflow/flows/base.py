@@ -16,6 +16,7 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
+from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
@@ -82,8 +83,8 @@ class BaseFlow:
         """Path of the result whose velocity moves its points, for `moved`; None if there is none."""
         return None
 
-    def moved(self, problem: Any, velocity: Any) -> Problem:
-        """The problem with the velocity of the result that `moved_by` names."""
+    def moved(self, problem: Any, velocity: ResultVelocity, times: TimeGrid) -> Problem:
+        """The problem with the velocity of the result that `moved_by` names; raises CaseError if it does not fit."""
         raise NotImplementedError
 
     @property

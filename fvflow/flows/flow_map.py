@@ -17,7 +17,7 @@ from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.starting_points import PlacedPoints, Points
 from fvflow.lagrangian.extended import PeriodicVelocity, ReflectedVelocity, folded
-from fvflow.lagrangian.flow_map import Integrator, Velocity
+from fvflow.lagrangian.flow_map import Integrator, ResultVelocity, Velocity
 from fvflow.march import Progress, given_steps, march
 from fvflow.mesh import Extent, FilePath, Mesh, cells_of
 from fvflow.problems import OutputVariable, State, Transport
@@ -27,7 +27,7 @@ _STEP = 1e-3  # of central differences of tables, relative to the smallest dista
 
 
 @dataclass(frozen=True)
-class ResultVelocity:
+class OfResult:
     """The velocity of the probability flow of a result, see `fvflow.at`."""
 
     of: FilePath
@@ -42,8 +42,8 @@ class FlowMapProblem(Transport):
     """v and div v at points; None until the result that it comes from is known."""
     points: PlacedPoints
     """Where the points begin."""
-    closed: bool = False
-    """Whether no path leads through a wall."""
+    closed: Mesh | None = None
+    """The grid at whose walls the velocity does not point out; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FlowMapFlow(BaseFlow):
     """Where the points begin: {kind: grid}, {kind: file} or {kind: initial}."""
     potential: Function | None = None
     """Potential V of the velocity -grad V, an expression in x, y, z, t or a table."""
-    velocity: Annotated[tuple[Function, ...], MinLen(1), MaxLen(3)] | ResultVelocity | None = None
+    velocity: Annotated[tuple[Function, ...], MinLen(1), MaxLen(3)] | OfResult | None = None
     """Velocity, one expression or table per axis, or {of: NAME.nc} for that of a result."""
     stream: Function | None = None
     """Stream function psi in 2D, an expression or a table; adds (d_y psi, -d_x psi)."""
@@ -81,7 +81,7 @@ class FlowMapFlow(BaseFlow):
     def __post_init__(self) -> None:
         others = {"potential": self.potential, "stream": self.stream, "tilt": self.tilt}
         given = [name for name, part in others.items() if part is not None]
-        if isinstance(self.velocity, ResultVelocity) and given:
+        if isinstance(self.velocity, OfResult) and given:
             raise CaseError(f"velocity {{of: ...}} is that of a result; leave out {', '.join(given)}")
         if self.velocity is None and not given:
             raise CaseError("there is no velocity; give velocity, potential, stream or tilt")
@@ -89,7 +89,7 @@ class FlowMapFlow(BaseFlow):
     @property
     def moved_by(self) -> str | None:
         """Path of the result whose velocity moves the points; None if the case has one of its own."""
-        return self.velocity.of if isinstance(self.velocity, ResultVelocity) else None
+        return self.velocity.of if isinstance(self.velocity, OfResult) else None
 
     @property
     def at_walls(self) -> str:
@@ -99,7 +99,7 @@ class FlowMapFlow(BaseFlow):
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the tables, the result and the points."""
-        own = () if isinstance(self.velocity, ResultVelocity) else files_of(*(self.velocity or ()))
+        own = () if isinstance(self.velocity, OfResult) else files_of(*(self.velocity or ()))
         of_result = () if self.moved_by is None else (self.moved_by,)
         return (*files_of(self.potential, self.stream), *own, *of_result, *self.points.files)
 
@@ -115,7 +115,7 @@ class FlowMapFlow(BaseFlow):
 
     def drift(self, parameters: Parameters) -> Drift:
         """The velocity as functions; none of it if it is that of a result."""
-        velocity = None if isinstance(self.velocity, ResultVelocity) else self.velocity
+        velocity = None if isinstance(self.velocity, OfResult) else self.velocity
         return drift_of(self.potential, velocity, self.stream, self.tilt, parameters)
 
     def steady(self, parameters: Parameters) -> bool:
@@ -134,7 +134,7 @@ class FlowMapFlow(BaseFlow):
         """The problem in arrays; raises CaseError if the velocity or the points do not fit the mesh."""
         points = self.points.on(mesh)
         if self.moved_by is not None:
-            return FlowMapProblem(mesh, velocity=None, points=points, closed=mesh.edges is not None)
+            return FlowMapProblem(mesh, velocity=None, points=points)
         drift = self.drift(parameters)
         require_axes(mesh, drift)
         drift.require_joined(mesh, start)
@@ -145,10 +145,19 @@ class FlowMapFlow(BaseFlow):
         velocity.velocity(middle, start), velocity.divergence(middle, start)  # refused before the run if it has none
         return FlowMapProblem(mesh, velocity=velocity, points=points)
 
-    def moved(self, problem: FlowMapProblem, velocity: Velocity) -> FlowMapProblem:
-        """The problem with the velocity of a result."""
-        mesh = problem.mesh
-        return replace(problem, velocity=ReflectedVelocity(mesh, velocity) if problem.closed else velocity)
+    def moved(self, problem: FlowMapProblem, velocity: ResultVelocity, times: TimeGrid) -> FlowMapProblem:
+        """The problem with the velocity of a result; raises CaseError if it has other dimensions or times."""
+        known, mesh = velocity.mesh, problem.mesh
+        if known.dimension != mesh.dimension:
+            raise CaseError(f"{self.moved_by} has {known.dimension} dimension(s), the mesh {mesh.dimension}")
+        if not velocity.start <= times.save_time(0) < times.stop <= velocity.end:
+            raise CaseError(
+                f"{self.moved_by} goes from t = {velocity.start:g} to {velocity.end:g}, the run from "
+                f"{times.save_time(0):g} to {times.stop:g}; give times within"
+            )
+        if known.edges is None:
+            return replace(problem, velocity=velocity)
+        return replace(problem, velocity=ReflectedVelocity(known, velocity), closed=known)
 
     def positive_step(self, problem: FlowMapProblem) -> float:
         """Infinite: a histogram is not negative."""
@@ -198,6 +207,8 @@ class FlowMapFlow(BaseFlow):
     def _placed(self, problem: FlowMapProblem, initial: State, time: float) -> State:
         """The state in which the points are given."""
         mesh, points = problem.mesh, problem.points.positions(initial.density)
+        if problem.closed is not None and (outside := int((cells_of(problem.closed, points) < 0).sum())):
+            raise NumericsError(f"{outside} of {len(points)} points are outside the mesh of {self.moved_by}")
         with np.errstate(divide="ignore"):
             log_density = np.log(initial.density[cells_of(mesh, points)])
         carried = {"position": points, "log_det": np.zeros(len(points)), "log_density": log_density}
@@ -215,7 +226,9 @@ class FlowMapFlow(BaseFlow):
             time,
             size=float(np.ptp(mesh.points, axis=0).max()),
         )
-        position = folded(mesh, position)[0] if problem.closed else mesh.inside_period(position)
+        if problem.closed is not None:
+            position, _ = folded(problem.closed, position)
+        position = mesh.inside_period(position)
         density = carried["log_density"] + (carried["log_det"] - log_det)
         moved = {"position": position, "log_det": log_det, "log_density": density}
         return self._counted(problem, replace(state, time=time, particles=moved))

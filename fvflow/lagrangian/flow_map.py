@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 
 _BATCH = 10_000  # points that are integrated together, in steps of the same length
 
@@ -24,6 +24,17 @@ class Velocity(Protocol):
 
     def divergence(self, points: Array, time: float) -> Array:
         """div v (point,) at points (point, dim)."""
+
+
+class ResultVelocity(Velocity, Protocol):
+    """The velocity of a result, which is known on a mesh and between two times."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh."""
+
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
