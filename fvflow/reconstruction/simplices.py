@@ -16,15 +16,16 @@ from fvflow.mesh.quadrature import along
 from fvflow.reconstruction.base import Derivatives, Slopes
 from fvflow.reconstruction.kernels import simplices_at
 
-_NEAREST = {2: 16, 3: 32}  # centres for the 6 or 10 coefficients of a quadratic
+_NEAREST = {2: 16, 3: 48}  # centres for the 6 or 10 coefficients of a quadratic
 _DECAY = 2.0  # weights exp(-2 (d/h)^2), h being the distance of the farthest
+_DETERMINED = 1e-6  # singular values below this, relative to the largest, count as 0
 _BLOCK = 2**13
 
 
 class NodeLeastSquares:
     """Quadratic least squares at the nodes, linear between them: order 2 in values and gradients, 1 in curvatures.
 
-    The quadratic through the 16 nearest centres (32 in space), weighted by exp(-2 (d/h)^2), gives value, gradient and
+    The quadratic through the 16 nearest centres (48 in space), weighted by exp(-2 (d/h)^2), gives value, gradient and
     second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra.
     """
 
@@ -162,7 +163,7 @@ def simplices(mesh: Mesh) -> tuple[Array, Index]:
 def least_squares(centres: Array, targets: Array, *, value_only: bool = False, means: bool = False) -> Any:
     """Value, gradient and second derivatives (target * -, centre) of a quadratic fitted around each target.
 
-    A sparse matrix on values at the centres. Where the centres do not determine a quadratic, the fit of least norm.
+    A sparse matrix on values at the centres. Where the centres do not determine a quadratic, the fit is linear.
     `means`: of a constant, so that all weights are positive; its derivatives are 0 and left out.
     """
     from scipy.sparse import csr_array
@@ -182,9 +183,20 @@ def least_squares(centres: Array, targets: Array, *, value_only: bool = False, m
         monomials = np.concatenate([np.ones_like(offset[..., :1]), offset, quadratics], axis=-1)
         monomials = monomials[..., :1] if means else monomials
         weight = np.exp(-_DECAY * (offset**2).sum(axis=-1))[..., None]
-        fit = np.linalg.pinv(weight * monomials, rcond=1e-10) * np.swapaxes(weight, 1, 2)
+        fit = _fits(monomials, weight, 1 if means else 1 + dimension)
         powers = np.repeat([0, 1, 2], [1, dimension, len(pairs)])[None, :rows, None]
         entries[part] = fit[:, :rows] / scale**powers
     columns = np.broadcast_to(near[:, None], entries.shape)
     start = count * np.arange(len(targets) * rows + 1)
     return csr_array((entries.ravel(), columns.ravel(), start), (len(targets) * rows, len(centres)))
+
+
+def _fits(monomials: Array, weight: Array, linear: int) -> Array:
+    """The coefficients (part, monomial, centre) of least squares; of the first, `linear` monomials where others fail."""
+    fit = np.zeros(np.swapaxes(monomials, 1, 2).shape)
+    weighted = weight * monomials
+    enough = np.linalg.matrix_rank(weighted, rtol=_DETERMINED) == monomials.shape[2]
+    for chosen, kept in ((enough, monomials.shape[2]), (~enough, linear)):
+        inverse = np.linalg.pinv(weighted[chosen, :, :kept], rcond=_DETERMINED)
+        fit[chosen, :kept] = inverse * np.swapaxes(weight[chosen], 1, 2)
+    return fit
