@@ -138,7 +138,7 @@ def test_the_positive_reconstruction_of_grids_is_multilinear(kind):
         assert found.value == pytest.approx(f(x), abs=1e-12)
         assert found.gradient == pytest.approx(gradient(x), abs=1e-11)
     else:
-        shifted = evaluated(positive(mesh), values, x + [3.0, 0.0], 0).value
+        shifted = evaluated(positive(mesh), values, x + np.array([3.0, 0.0]), 0).value
         assert shifted == pytest.approx(found, abs=1e-12)
 
 

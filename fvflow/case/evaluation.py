@@ -98,8 +98,8 @@ class Evaluation:
         self._saved = _Saved(ds, self.mesh, in_time)
         self.times = self._saved.times
         """The saved times (frame,)."""
-        steady = case.schedule.steps == 0
-        self.start, self.end = _UNLIMITED if steady else (float(self.times[0]), float(self.times[-1]))
+        self._steady = case.schedule.steps == 0
+        self.start, self.end = _UNLIMITED if self._steady else (float(self.times[0]), float(self.times[-1]))
         """Between which times it is known."""
         self._space = smooth(self.mesh)
         self.remarks = [] if self.mesh.edges is not None else [f"on this mesh log rho is of {self._space.order}"]
@@ -176,11 +176,16 @@ class Evaluation:
                 "use a smaller domain"
             )
         logarithm = np.log(density)
-        if self.times[frame] == self._case.schedule.save_time(0) and self._case.start_density.averaged:
+        if self._averaged(frame):
             logarithm = self._space.point_values(logarithm)
         stored = "rate" in self._saved.names
         rate = self._saved.field("rate", frame) if stored else self._motion.rate(frame)
         return SavedValues(logarithm, None if rate is None else rate / density, self._motion.slopes(frame))
+
+    def _averaged(self, frame: int) -> bool:
+        """Whether a frame holds averages, as the initial one may; others are nearer to values at the centres."""
+        at_start = not self._steady and self.times[frame] == self._case.schedule.save_time(0)
+        return bool(at_start and self._case.start_density.averaged)
 
     def _empty(self, frame: int) -> Any:
         """Whether rho is 0 in each cell (cell,)."""
@@ -195,7 +200,7 @@ class Evaluation:
 
     def _between(self, interval: int) -> str:
         ends = self.times[interval : interval + 2]
-        return f" between t = {ends[0]:.6g} and {ends[1]:.6g}" if len(ends) > 1 else ""
+        return f" between t = {ends[0]:.6g} and t = {ends[1]:.6g}" if len(ends) > 1 else ""
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self.remarks:
@@ -251,9 +256,7 @@ class Evaluation:
         """Points (n, dim); raises CaseError if they are not."""
         at, dimension = np.ascontiguousarray(points, float), self.mesh.dimension
         if at.ndim != 2 or at.shape[1] != dimension:
-            raise CaseError(
-                f"the points are an array {at.shape} and the mesh has {dimension} axes; give (n, {dimension})"
-            )
+            raise CaseError(f"the points are an array {at.shape}, the mesh has {dimension} axes; give (n, {dimension})")
         finite = np.isfinite(at).all(axis=1)
         if not finite.all() and self._outside == "refuse":
             bad = int(np.argmin(finite))

@@ -82,7 +82,7 @@ class HamiltonJacobiFlow(BaseFlow):
 
     def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = grad_p H(grad phi), linear between the cells: phi has kinks, at which a spline would swing."""
-        return StoredMotion(saved=saved, prefix="v")
+        return StoredMotion(saved=saved, prefix="v", fault="flow hamilton-jacobi has no drift but its velocity")
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi and grad phi."""

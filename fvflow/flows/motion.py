@@ -170,7 +170,7 @@ def at_times(function: Callable[[Array, float], Array], points: Array, times: Ar
 class PointFunctions:
     """Functions of a case at any points of a mesh, and their derivatives by central differences.
 
-    Within a step of a wall they are those at this distance from it: beyond the wall they need not be defined.
+    They are evaluated within the box around the mesh only: beyond its walls they need not be defined.
     """
 
     mesh: Mesh
@@ -187,18 +187,31 @@ class PointFunctions:
         edges = self.mesh.points.T if self.mesh.edges is None else self.mesh.edges
         return np.array([edge.min() for edge in edges]), np.array([edge.max() for edge in edges])
 
-    def inside(self, points: Array, margin: float) -> Array:
-        """The points (point, dim), on the mesh where axes are periodic, at least a margin away from its box."""
+    def wrapped(self, points: Array) -> Array:
+        """The points (point, dim), moved by whole periods onto the mesh where axes are periodic."""
         lower, upper = self._ends
         for axis in self.mesh.periodic:
             points = points.copy()
             points[:, axis] = lower[axis] + np.mod(points[:, axis] - lower[axis], upper[axis] - lower[axis])
-        return np.clip(points, lower + margin, upper - margin)
+        return points
+
+    def inside(self, points: Array, margin: float) -> Array:
+        """The same, at least a margin away from the ends of the box around the mesh."""
+        lower, upper = self._ends
+        return np.clip(self.wrapped(points), lower + margin, upper - margin)
 
     def drift(self, drift: BaseDrift, place: Place) -> Array:
-        """v (point, dim)."""
-        points = self.inside(place.points, self.step)
-        return at_times(lambda at, time: drift.velocity_at(at, time, self.step), points, place.times, drift.steady)
+        """v (point, dim); within a step of a wall extrapolated linearly."""
+
+        def velocity(at: Array, time: float) -> Array:
+            points = self.inside(at, self.step)
+            found = drift.velocity_at(points, time, self.step)
+            moved = points - self.wrapped(at)
+            if (near := moved.any(axis=1)).any():
+                found[near] = 2.0 * found[near] - drift.velocity_at(points[near] + moved[near], time, self.step)
+            return found
+
+        return at_times(velocity, place.points, place.times, drift.steady)
 
     def derivatives(self, function: Callable[[Place], Array], place: Place, step: float, margin: float) -> Array:
         """d_j of a function with values (point, -), whose own differences reach as far as `margin`: (point, -, dim)."""

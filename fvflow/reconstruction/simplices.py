@@ -192,7 +192,7 @@ def least_squares(centres: Array, targets: Array, *, value_only: bool = False, m
 
 
 def _fits(monomials: Array, weight: Array, linear: int) -> Array:
-    """The coefficients (part, monomial, centre) of least squares; of the first, `linear` monomials where others fail."""
+    """The coefficients (part, monomial, centre) of least squares, of the first `linear` monomials where all fail."""
     fit = np.zeros(np.swapaxes(monomials, 1, 2).shape)
     weighted = weight * monomials
     enough = np.linalg.matrix_rank(weighted, rtol=_DETERMINED) == monomials.shape[2]
