@@ -99,12 +99,13 @@ def carry(
     """
     sides, grid = height.shape[1], group == 2
     for i in range(begin, end):
-        tau, idle, c = 0.0, 0, cell[i]
+        tau, idle, passed, c, held = 0.0, 0, 0, cell[i], 0.0
         fate[i] = CARRIED
         while True:
             slope = after[c] - before[c]
             rho = before[c] + slope * tau
-            if not rho > 0.0:
+            vacuum = rho == 0.0 and slope == 0.0 and held > 0.0  # crossed in no time
+            if not (rho > 0.0 or vacuum):
                 fate[i] = EMPTY
                 break
             divergence = 0.0
@@ -116,26 +117,27 @@ def carry(
                     q = q if owner[s_face] == c else -q
                 outward[k] = weight * q
                 divergence += q
-            left = (1.0 - tau) / rho * log_ratio(slope * (1.0 - tau) / rho)
+            left = math.inf if vacuum else (1.0 - tau) / rho * log_ratio(slope * (1.0 - tau) / rho)
             side, s = next_exit(height, i, outward, group, left)
             if not s < math.inf:
                 fate[i] = EMPTY
                 break
             advance(height, i, outward, group, s)
-            log_det[i] += divergence * s
+            log_det[i] += 0.0 if vacuum else divergence * s
             if side < 0:
                 break
             step = rho * s * exp_ratio(slope * s)
             tau = min(tau + step, 1.0)
             entered = other[c, side]
             enter(height, i, nodes, c, side, entered, grid)
-            inside, beyond = before[c] + slope * tau, before[entered] + (after[entered] - before[entered]) * tau
-            if not (inside > 0.0 and beyond > 0.0):
-                fate[i] = EMPTY
-                break
-            log_det[i] += math.log(inside / beyond)
+            beyond = before[entered] + (after[entered] - before[entered]) * tau
+            if not vacuum:
+                held = rho * math.exp(slope * s)  # > 0 also if round-off takes tau to the end, where it may be 0
+            if beyond > 0.0:
+                log_det[i] += math.log(held / beyond)
             c = entered
-            idle = idle + 1 if step < _NO_ADVANCE else 0
-            if idle > _CIRCLES:
+            passed += vacuum
+            idle = 0 if vacuum or step >= _NO_ADVANCE else idle + 1
+            if idle > _CIRCLES or passed > len(volume):
                 break
         cell[i] = c
