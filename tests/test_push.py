@@ -186,6 +186,17 @@ def test_refusals(changes, message):
         fvflow.push(run(), **{"points": X, "start": 0, "end": 1, **changes})
 
 
+def test_on_meshes_that_are_no_grids_smooth_paths_must_not_meet_walls():
+    """The paths of stored fluxes never do, see tests/test_tracer.py: an L-shape."""
+    ds = fvflow.Case.parse(
+        "mesh: {kind: gmsh, file: cases/l-shape.msh}\nflow: {kind: fokker-planck, epsilon: 1}\n"
+        "initial: {kind: expression, density: 1.2 - sign(y + 0.2), mass: 1}\ntimes: {end: 0.1, step: 0.02, save: 0.02}"
+    ).run()
+    everywhere = fvflow.sample(ds, 500, 0.0)
+    with pytest.raises(NumericsError, match=r"paths meet a wall at t = .* use method exact"):
+        fvflow.push(ds, everywhere, 0, 0.1, method="smooth")
+
+
 def test_results_that_lost_their_balance_are_refused():
     ds = with_fluxes()
     with pytest.raises(NumericsError, match=r"the stored fluxes miss .* of the mass"):

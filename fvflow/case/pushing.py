@@ -13,7 +13,7 @@ from fvflow.case.evaluation import evaluate
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points
-from fvflow.lagrangian.extended import ReflectedVelocity, folded
+from fvflow.lagrangian.extended import InnerVelocity, ReflectedVelocity, folded
 from fvflow.lagrangian.flow_map import Integrator
 from fvflow.lagrangian.recorded import density_at, traced
 from fvflow.lagrangian.tracer import Tracer
@@ -55,9 +55,10 @@ def push(
 
     By the change of variables log p_end(T(x)) = log p_start(x) - log det DT(x); log p_start is that of the result,
     unless `log_density` (point,) gives it. `smooth` integrates the velocity of `fvflow.at` by a Runge-Kutta pair with
-    this tolerance. `exact` follows the fluxes that the run has stored, so that points with the density of the result,
-    constant in each cell, keep exactly that density; its paths are as coarse as the cells and saves. `auto` is smooth
-    on grids if rho > 0 everywhere, else exact if the fluxes are stored. The notes, equations (3)-(4) and (20)-(24).
+    this tolerance; on meshes that are no grids its paths must not meet walls. `exact` follows the fluxes that the run
+    has stored, so that points with the density of the result, constant in each cell, keep exactly that density; its
+    paths are as coarse as the cells and saves, and so is `log_density`. `auto` is smooth
+    if rho > 0 everywhere on a grid, else exact if the fluxes are stored. The notes, equations (3)-(4) and (20)-(24).
 
     Raises CaseError for points and times that are not those of the result, NumericsError if a path cannot be followed.
     """
@@ -98,7 +99,7 @@ def _smooth(
     """By the velocity at points."""
     flow = evaluate(ds, Case.parse, outside="nan")
     mesh = flow.mesh
-    velocity = flow if mesh.edges is None else ReflectedVelocity(mesh, flow)
+    velocity = InnerVelocity(flow) if mesh.edges is None else ReflectedVelocity(mesh, flow)
     size = float(np.ptp(mesh.points, axis=0).max())
     log_start = flow.log_density(points, start) if before is None else before
     moved, log_det = integrator.carried(velocity, points, np.zeros(len(points)), start, end, size=size)

@@ -1,4 +1,4 @@
-"""Velocities continued beyond the box of a grid, where an integrator may look for a moment."""
+"""Velocities beyond the walls of a mesh, where an integrator may look for a moment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fvflow.errors import NumericsError
 from fvflow.lagrangian.flow_map import Velocity
 from fvflow.mesh import Array, Mesh
 
@@ -58,3 +59,29 @@ class PeriodicVelocity:
     def divergence(self, points: Array, time: float) -> Array:
         """div v (point,) at any points (point, dim)."""
         return self.inner.divergence(self.mesh.inside_period(points), time)
+
+
+@dataclass(frozen=True, eq=False)
+class InnerVelocity:
+    """A velocity that is nan beyond the walls of a mesh; a path that looks there is refused: NumericsError."""
+
+    inner: Velocity
+
+    def velocity(self, points: Array, time: float) -> Array:
+        """v (point, dim) at points (point, dim)."""
+        return _known(self.inner.velocity(points, time), points, time)
+
+    def divergence(self, points: Array, time: float) -> Array:
+        """div v (point,) at points (point, dim)."""
+        return _known(self.inner.divergence(points, time), points, time)
+
+
+def _known(values: Array, points: Array, time: float) -> Array:
+    bad = np.isnan(values).reshape(len(points), -1).any(axis=1)
+    if bad.any():
+        where = ", ".join(f"{axis} = {x:.6g}" for axis, x in zip("xyz", points[int(np.argmax(bad))], strict=False))
+        raise NumericsError(
+            f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, where the velocity at points "
+            "is of no use on meshes that are no grids; use method exact"
+        )
+    return values
