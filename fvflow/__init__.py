@@ -13,7 +13,7 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import geometry, plot, wasserstein
-    from fvflow.case import Case, Checks, Evaluation, Output, at, balance, duality, residual, resume
+    from fvflow.case import Case, Checks, Evaluation, Output, at, balance, duality, push, residual, resume
     from fvflow.dataset import read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
@@ -27,6 +27,7 @@ _LAZY_NAMES = {
     "balance": "case",
     "duality": "case",
     "residual": "case",
+    "push": "case",
     "resume": "case",
     "read": "dataset",
     "sample": "dataset",
@@ -71,6 +72,7 @@ __all__ = [
     "from_fipy",
     "geometry",
     "plot",
+    "push",
     "read",
     "residual",
     "resume",

@@ -19,6 +19,7 @@ ring-ratchet
 disc-ou channel-obstacle-advection voronoi-two-wells porous-medium-disc tet-heat-ball l-shape-heat
 kinetic-harmonic geometric-brownian wright-fisher anisotropic-diffusion
 first-passage-drift absorbing-target-2d
+flow-map-rotation flow-map-ou ring-of-gaussians-reverse
 """
 
 

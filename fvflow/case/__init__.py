@@ -6,6 +6,7 @@ from fvflow.case.core import Case, json_schema
 from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality
 from fvflow.case.pointwise import at
+from fvflow.case.pushing import PushedPoints, push
 from fvflow.case.simulation import Simulation
 from fvflow.case.weak_residual import Balance, WeakResidual, balance, residual
 
@@ -17,6 +18,7 @@ __all__ = [
     "Evaluation",
     "MissedCheck",
     "Output",
+    "PushedPoints",
     "Simulation",
     "WeakResidual",
     "at",
@@ -24,6 +26,7 @@ __all__ = [
     "continuation",
     "duality",
     "json_schema",
+    "push",
     "residual",
     "resume",
 ]

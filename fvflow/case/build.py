@@ -22,6 +22,7 @@ from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.fields import DensityKind, Expression
 from fvflow.flows import BaseFlow
+from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.mesh import Array, Extent, Mesh, MeshDescription, Openings
 from fvflow.observables import Observables
 from fvflow.problems import State
@@ -84,6 +85,9 @@ class Parts(Protocol):
     @property
     def output(self) -> Output:
         """How the result is stored."""
+
+    def velocity_of(self, result: str) -> ResultVelocity:
+        """The velocity of the result in a file."""
 
 
 def build_simulation(parts: Parts, stages: Stages) -> Simulation:
@@ -172,6 +176,8 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: 
     flow, names = parts.flow, dict(parts.parameters)
     mass = stages.run(("initial",), lambda: parts.start_density.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
+    if (result := flow.moved_by) is not None:
+        problem = stages.require(("flow", "velocity"), lambda: flow.moved(problem, parts.velocity_of(result), times))
     if openings is not None:
         problem = stages.require(_at_openings(parts), lambda: flow.opened(problem, openings))
     assert mass is not None

@@ -98,6 +98,8 @@ class Checks:
     """Probability of numbers of particles in cells that are farther from the law; a lower bound."""
     rate_defect: Bound = None
     """Relative difference of the rates of transitions out of `from`, into `to`, and back."""
+    outside: Bound = None
+    """Share of the points of a flow map that are outside the mesh at the end."""
     hopf_lax: Bound = None
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 

@@ -18,6 +18,7 @@ from fvflow.case.checkpoints import identity
 from fvflow.case.checks import Checks, Output, flows_that, misplaced
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
+from fvflow.case.evaluation import Evaluation, evaluate_result
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording
@@ -215,6 +216,10 @@ class Case:
             stages.add(python_faults(self))
             stages.finish()
         return build_simulation(self, stages)
+
+    def velocity_of(self, result: str) -> Evaluation:
+        """The velocity of the result in a file, at points; raises CaseError or OutputError."""
+        return evaluate_result(result, Case.parse)
 
     def check(self, simulation: Simulation | None = None) -> dict[str, Any]:
         """What the run would be, as named sentences: mesh, method, cost and whatever deserves a look before it starts.

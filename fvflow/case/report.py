@@ -33,7 +33,7 @@ def report(
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
         **{f"{density.role} density": density.describe() for density in simulation.densities},
-        "walls": about_walls(mesh, problem.openings, drift, simulation.initial.time),
+        "walls": flow.at_walls or about_walls(mesh, problem.openings, drift, simulation.initial.time),
         "absorbed at once": simulation.absorbed_at_once(),
         "steps": _steps(simulation, asked),
         "error in time": flow.error_in_time_note(problem, simulation.times),

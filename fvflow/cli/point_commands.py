@@ -1,4 +1,4 @@
-"""The commands that draw points from results."""
+"""The commands that draw points from results and carry points along them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,48 @@ def add_point_commands(commands: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="SAMPLES", help="a .npz, .csv, .npy or .nc file"
     )
     sample.set_defaults(command=_sample)
+
+    push = commands.add_parser("push", help="carry points along a result, forward or backward, with log-likelihoods")
+    push.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
+    push.add_argument("points", type=Path, metavar="POINTS", help="a .npz, .csv, .npy or .nc file of points")
+    push.add_argument("--from", dest="start", type=float, required=True, metavar="TIME", help="when they are there")
+    push.add_argument("--to", dest="end", type=float, required=True, metavar="TIME", help="when they are wanted")
+    push.add_argument(
+        "--method",
+        choices=("auto", "smooth", "exact"),
+        default="auto",
+        help="smooth: the velocity at points; exact: the stored fluxes, whose density is exactly that of the run",
+    )
+    push.add_argument("--tolerance", type=float, default=1e-5, help="of the method smooth (default: 1e-5)")
+    push.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="POINTS", help="a .npz, .csv or .nc file for the points"
+    )
+    push.set_defaults(command=_push)
+
+
+def _push(options: argparse.Namespace) -> int:
+    from fvflow.case import push
+    from fvflow.dataset import opened, write_points
+    from fvflow.fields.point_file import read_points
+
+    given = read_points(str(options.points))
+    with opened(options.file) as ds:
+        found = push(
+            ds,
+            given.points,
+            options.start,
+            options.end,
+            method=options.method,
+            log_density=given.log_density,
+            tolerance=options.tolerance,
+        )
+    log_det = found.log_det if given.log_det is None else given.log_det + found.log_det
+    write_points(options.output, found.points, log_density=found.log_density, log_det=log_det)
+    say(
+        f"wrote {options.output}; {len(found.points)} points from t = {options.start:g} to {options.end:g} by method "
+        f"{found.method}, mean log density {found.log_density.mean():.6g}"
+    )
+    return 0
 
 
 def _sample(options: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ FIGURES = {
     "rate_defect": "relative difference of the rates out of `from`, into `to`, and of the transitions back",
     "forward_rate_constant": "rate over the share of the mass that was in `from` later than in `to`",
     "backward_rate_constant": "rate over the share of the mass that was in `to` later than in `from`",
+    "outside": "share of the points that are outside the mesh at the end",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
 }
 

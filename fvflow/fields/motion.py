@@ -30,7 +30,7 @@ class Motion:
 
     @staticmethod
     def of(drift: Drift, dimension: int, step: float) -> Motion:
-        """The motion along a drift; raises CaseError if a part of it has no derivative."""
+        """The velocity of a drift; raises CaseError if a part of it has no derivative."""
         components: list[list[tuple[float, ScalarFunction]]] = [[] for _ in range(dimension)]
         expansion: list[tuple[float, ScalarFunction]] = []
         for axis in range(dimension):

@@ -3,6 +3,7 @@
 from fvflow.flows.backward import BackwardFlow
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.committor import CommittorFlow
+from fvflow.flows.flow_map import FlowMapFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.flows.gradient_flow import WassersteinFlow
 from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
@@ -24,6 +25,7 @@ Flow = (
     | TransportFlow
     | HamiltonJacobiFlow
     | ParticleFlow
+    | FlowMapFlow
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "CommittorFlow",
     "FirstPassageFlow",
     "Flow",
+    "FlowMapFlow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
     "ParticleFlow",

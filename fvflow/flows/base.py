@@ -16,6 +16,7 @@ from fvflow.exact import ClosedForm, Reference
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
+from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
@@ -78,6 +79,20 @@ class BaseFlow:
     def drawn(self) -> tuple[str, ...]:
         """The fields that a picture shows unless another one is asked for."""
         return ("rho",)
+
+    @property
+    def at_walls(self) -> str:
+        """What happens at walls, for `check`; empty if mass does not pass them and may pile up there."""
+        return ""
+
+    @property
+    def moved_by(self) -> str | None:
+        """Path of the result whose velocity moves its points, for `moved`; None if there is none."""
+        return None
+
+    def moved(self, problem: Any, velocity: ResultVelocity, times: TimeGrid) -> Problem:
+        """The problem with the velocity of the result that `moved_by` names; raises CaseError if it does not fit."""
+        raise NotImplementedError
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import ISOTHERMAL, VARYING
-from fvflow.fields import Diffusion, Drift, Function, Parameters, as_function, files_of
+from fvflow.fields import Diffusion, Drift, Function, Parameters, files_of
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.linear_motion import LinearMotion
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel
@@ -88,15 +89,7 @@ class LinearFlow(BaseFlow):
 
     def drift(self, parameters: Parameters) -> Drift:
         """The drift as functions."""
-        return Drift(
-            None if self.potential is None else as_function(self.potential, "flow", "potential"),
-            None
-            if self.velocity is None
-            else tuple(as_function(part, "flow", "velocity", axis) for axis, part in enumerate(self.velocity)),
-            None if self.stream is None else as_function(self.stream, "flow", "stream"),
-            parameters,
-            self.tilt or (),
-        )
+        return drift_of(self.potential, self.velocity, self.stream, self.tilt, parameters)
 
     def steady(self, parameters: Parameters) -> bool:
         """Whether neither drift nor diffusion depends on t."""
@@ -117,23 +110,9 @@ class LinearFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the drift does not fit the mesh or is not finite."""
-        if self.velocity is not None and len(self.velocity) != mesh.dimension:
-            raise CaseError(
-                f"velocity has {len(self.velocity)} components in {mesh.dimension} dimensions; give one per axis"
-            ).at("flow", "velocity")
-        if self.tilt is not None and len(self.tilt) != mesh.dimension:
-            raise CaseError(f"tilt has {len(self.tilt)} entries in {mesh.dimension} dimensions; give one per axis").at(
-                "flow", "tilt"
-            )
-        if self.stream is not None and mesh.dimension != 2:
-            raise CaseError(f"a stream function needs two dimensions, the mesh has {mesh.dimension}; use velocity").at(
-                "flow", "stream"
-            )
-        if self.stream is not None and mesh.revolution is not None:
-            raise CaseError("a stream function is one of the plane, and x is a radius; give the velocity instead").at(
-                "flow", "stream"
-            )
-        problem = self.equation(mesh, self.drift(parameters))
+        drift = self.drift(parameters)
+        require_axes(mesh, drift)
+        problem = self.equation(mesh, drift)
         problem = replace(problem, start=start) if start else problem
         if (varying := self.varying) is not None:
             problem = replace(problem, diffusivity=diffusivity(mesh, varying, parameters, self.factor))

@@ -11,12 +11,12 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 
 _BATCH = 10_000  # points that are integrated together, in steps of the same length
 
 
-class Motion(Protocol):
+class Velocity(Protocol):
     """A velocity at any points."""
 
     def velocity(self, points: Array, time: float) -> Array:
@@ -24,6 +24,17 @@ class Motion(Protocol):
 
     def divergence(self, points: Array, time: float) -> Array:
         """div v (point,) at points (point, dim)."""
+
+
+class ResultVelocity(Velocity, Protocol):
+    """The velocity of a result, which is known on a mesh and between two times."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh."""
+
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Integrator:
 
     def carried(
         self,
-        motion: Motion,
+        motion: Velocity,
         points: Array,
         log_det: Array,
         start: float,
@@ -62,7 +73,7 @@ class Integrator:
         return np.concatenate([part for part, _ in done]), np.concatenate([part for _, part in done])
 
     def _batch(
-        self, motion: Motion, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
+        self, motion: Velocity, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
     ) -> tuple[Array, Array]:
         from scipy.integrate import DOP853, RK45, solve_ivp
 
@@ -89,7 +100,7 @@ class Integrator:
         return end[:, :-1].copy(), end[:, -1].copy()
 
 
-def _rate(motion: Motion, count: int) -> Callable[[float, Array], Array]:
+def _rate(motion: Velocity, count: int) -> Callable[[float, Array], Array]:
     """d/dt of positions and log det, all in one row."""
 
     def rate(time: float, values: Array) -> Array:

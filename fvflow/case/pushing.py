@@ -1,0 +1,145 @@
+"""Points carried from one time of a result to another, forward or backward, with log-likelihoods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fvflow.case.core import Case
+from fvflow.case.evaluation import evaluate
+from fvflow.dataset.stored_mesh import stored_mesh
+from fvflow.errors import CaseError
+from fvflow.fields.point_file import checked_points
+from fvflow.lagrangian.extended import InnerVelocity, ReflectedVelocity, folded
+from fvflow.lagrangian.flow_map import Integrator
+from fvflow.lagrangian.recorded import density_at, traced
+from fvflow.lagrangian.tracer import Tracer
+from fvflow.mesh import Array, Mesh, cells_of
+
+if TYPE_CHECKING:
+    import xarray
+
+PushMethod = Literal["auto", "smooth", "exact"]
+_METHODS = ("auto", "smooth", "exact")
+_NO_FLUX = "the result has no flux_mean, which the exact tracer follows; run it again with output: {fluxes: true}"
+
+
+@dataclass(frozen=True, eq=False)
+class PushedPoints:
+    """Points at the end of their paths."""
+
+    points: Array
+    """Positions (point, dim)."""
+    log_density: Array
+    """Log of the density at the end of each path, (point,): that at its start less log det."""
+    log_det: Array
+    """Log of the Jacobian determinant of the map from the start to the end, (point,)."""
+    method: str
+    """The method that was used: smooth or exact."""
+
+
+def push(
+    ds: xarray.Dataset,
+    points: ArrayLike,
+    start: float,
+    end: float,
+    *,
+    method: PushMethod = "auto",
+    log_density: ArrayLike | None = None,
+    tolerance: float = 1e-5,
+) -> PushedPoints:
+    """Carry points (point, dim) along the probability flow of a result from the time `start` to `end`, perhaps before.
+
+    By the change of variables log p_end(T(x)) = log p_start(x) - log det DT(x); log p_start is that of the result,
+    unless `log_density` (point,) gives it. `smooth` integrates the velocity of `fvflow.at` by a Runge-Kutta pair with
+    this tolerance; on meshes that are no grids its paths must not meet walls. `exact` follows the fluxes that the run
+    has stored, so that points with the density of the result, constant in each cell, keep exactly that density; its
+    paths are as coarse as the cells and saves, and so is `log_density`. `auto` is smooth
+    if rho > 0 everywhere on a grid, else exact if the fluxes are stored. The notes, equations (3)-(4) and (20)-(24).
+
+    Raises CaseError for points and times that are not those of the result, NumericsError if a path cannot be followed.
+    """
+    if method not in _METHODS:
+        raise CaseError(f"method {method!r} is none of {', '.join(_METHODS)}")
+    if "rho" not in ds or not ds.sizes.get("time"):
+        raise CaseError("the dataset has no density in time; give a result of fvflow")
+    mesh, times = stored_mesh(ds), np.asarray(ds["time"].values, float)
+    given = checked_points("the points", points, "point")
+    if given.shape[1] != mesh.dimension:
+        raise CaseError(f"the points have {given.shape[1]} coordinate(s), the mesh {mesh.dimension} dimension(s)")
+    for time in (start, end):
+        if not times[0] <= time <= times[-1]:
+            raise CaseError(f"t = {time:g} is outside the run, which goes from {times[0]:g} to {times[-1]:g}")
+    if outside := int((cells_of(mesh, given) < 0).sum()):
+        raise CaseError(f"{outside} of {len(given)} points are outside the mesh; leave them out")
+    before = None if log_density is None else np.asarray(log_density, float)
+    if before is not None and before.shape != (len(given),):
+        raise CaseError(f"log_density has the shape {before.shape} for {len(given)} points; give one number for each")
+    if (_chosen(ds, mesh) if method == "auto" else method) == "exact":
+        return _exact(ds, mesh, given, start, end, before)
+    return _smooth(ds, given, start, end, before, Integrator("rk45", tolerance))
+
+
+def _chosen(ds: xarray.Dataset, mesh: Mesh) -> str:
+    """The method for `auto`."""
+    smooth = mesh.edges is not None and bool((ds["rho"] > 0).all())
+    return "smooth" if smooth or not _has_fluxes(ds) else "exact"
+
+
+def _has_fluxes(ds: xarray.Dataset) -> bool:
+    return "flux_mean" in ds or "momentum" in ds
+
+
+def _smooth(
+    ds: xarray.Dataset, points: Array, start: float, end: float, before: Array | None, integrator: Integrator
+) -> PushedPoints:
+    """By the velocity at points."""
+    flow = evaluate(ds, Case.parse, outside="nan")
+    mesh = flow.mesh
+    velocity = InnerVelocity(flow) if mesh.edges is None else ReflectedVelocity(mesh, flow)
+    size = float(np.ptp(mesh.points, axis=0).max())
+    log_start = flow.log_density(points, start) if before is None else before
+    moved, log_det = integrator.carried(velocity, points, np.zeros(len(points)), start, end, size=size)
+    if mesh.edges is not None:
+        moved, _ = folded(mesh, moved)
+    return PushedPoints(moved, log_start - log_det, log_det, "smooth")
+
+
+def _exact(
+    ds: xarray.Dataset, mesh: Mesh, points: Array, start: float, end: float, before: Array | None
+) -> PushedPoints:
+    """By the stored fluxes."""
+    if not _has_fluxes(ds):
+        raise CaseError(_NO_FLUX)
+    tracer, record = Tracer.on(mesh), _Frames(ds, mesh)
+    placed = tracer.place(points)
+    if before is None:
+        frame = int(np.searchsorted(record.times, start))
+        with np.errstate(divide="ignore"):
+            before = np.log(density_at(record, frame, start)[placed.cell])
+    found = traced(tracer, record, placed, start, end)
+    return PushedPoints(tracer.positions(found), before - found.log_det, found.log_det, "exact")
+
+
+class _Frames:
+    """The saved densities and fluxes of a result."""
+
+    def __init__(self, ds: xarray.Dataset, mesh: Mesh) -> None:
+        self._ds, self._mesh = ds, mesh
+        self.times = np.asarray(ds["time"].values, float)
+        """The saved times (frame,)."""
+        if not all(np.array_equal(ds[name].values, getattr(mesh, name)) for name in ("owner", "neighbour")):
+            raise CaseError("the faces of the result are not those of its mesh; use method smooth")
+
+    def density(self, frame: int) -> Array:
+        """rho (cell,) at a saved time."""
+        return np.asarray(self._ds["rho"].isel(time=frame).values, float).ravel()
+
+    def flux_mean(self, frame: int) -> Array:
+        """The mean flux (face,) over the interval that ends at a saved time; of a geodesic its momentum."""
+        if "flux_mean" in self._ds:
+            return np.array(self._ds["flux_mean"].isel(time=frame).values, float)
+        return np.asarray(self._mesh.area * self._ds["momentum"].isel(time=frame).values, float)

@@ -1,0 +1,87 @@
+"""Velocities beyond the walls of a mesh, where an integrator may look for a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fvflow.errors import NumericsError
+from fvflow.lagrangian.flow_map import Velocity
+from fvflow.mesh import Array, Mesh
+
+
+def folded(mesh: Mesh, points: Array) -> tuple[Array, Array]:
+    """Points (point, dim) moved by periods along periodic axes and reflected at the walls of a grid.
+
+    With each the signs (point, dim), or (1,) if all are 1, that a velocity there has to take beside it.
+    """
+    points = mesh.inside_period(points)
+    lower, upper = (np.array([edge[end] for edge in mesh.edges or ()]) for end in (0, -1))
+    if not ((points < lower) | (points > upper)).any():
+        return points, np.ones(1)
+    length = upper - lower
+    along = np.mod(points - lower, 2.0 * length)
+    beyond = (points < lower) | (points > upper)
+    back = beyond & (along > length)
+    inside = np.where(beyond, lower + np.where(back, 2.0 * length - along, along), points)
+    return inside, np.where(back, -1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ReflectedVelocity:
+    """A velocity without a component through the walls of a grid, continued by reflection at them, and by periods."""
+
+    mesh: Mesh
+    inner: Velocity
+
+    def velocity(self, points: Array, time: float) -> Array:
+        """v (point, dim) at any points (point, dim)."""
+        inside, sign = folded(self.mesh, points)
+        return sign * self.inner.velocity(inside, time)
+
+    def divergence(self, points: Array, time: float) -> Array:
+        """div v (point,) at any points (point, dim)."""
+        return self.inner.divergence(folded(self.mesh, points)[0], time)
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodicVelocity:
+    """A velocity that is the same a period further along the periodic axes of a mesh."""
+
+    mesh: Mesh
+    inner: Velocity
+
+    def velocity(self, points: Array, time: float) -> Array:
+        """v (point, dim) at any points (point, dim)."""
+        return self.inner.velocity(self.mesh.inside_period(points), time)
+
+    def divergence(self, points: Array, time: float) -> Array:
+        """div v (point,) at any points (point, dim)."""
+        return self.inner.divergence(self.mesh.inside_period(points), time)
+
+
+@dataclass(frozen=True, eq=False)
+class InnerVelocity:
+    """A velocity that is nan beyond the walls of a mesh; a path that looks there is refused: NumericsError."""
+
+    inner: Velocity
+
+    def velocity(self, points: Array, time: float) -> Array:
+        """v (point, dim) at points (point, dim)."""
+        return _known(self.inner.velocity(points, time), points, time)
+
+    def divergence(self, points: Array, time: float) -> Array:
+        """div v (point,) at points (point, dim)."""
+        return _known(self.inner.divergence(points, time), points, time)
+
+
+def _known(values: Array, points: Array, time: float) -> Array:
+    bad = np.isnan(values).reshape(len(points), -1).any(axis=1)
+    if bad.any():
+        where = ", ".join(f"{axis} = {x:.6g}" for axis, x in zip("xyz", points[int(np.argmax(bad))], strict=False))
+        raise NumericsError(
+            f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, where the velocity at points "
+            "is of no use on meshes that are no grids; use method exact"
+        )
+    return values
