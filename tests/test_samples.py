@@ -263,7 +263,7 @@ def test_weights_may_be_large():
 
 BAD = [  # the samples without their kind, what is said
     ("file: nan.csv", r"nan\.csv: line 3 has x nan; give finite numbers"),
-    ("file: nan.npy", r"nan\.npy: sample 1 is at x = nan"),
+    ("file: nan.npy", r"nan\.npy: point 1 is at x = nan"),
     ("file: word.csv", r'line 3 has "one" as x; give a number'),
     ("file: weight.csv", r"line 3 has the weight -2; give weights >= 0"),
     ("file: zero.csv", r"all weights are 0; give a positive one"),
@@ -276,7 +276,7 @@ BAD = [  # the samples without their kind, what is said
     ("file: object.npy", r"cannot be read \(it holds pickled objects\)"),
     ("file: pickle.npy", r"is not an \.npy file \(pickled objects are not read\)"),
     ("file: missing.npy", r"missing\.npy: cannot be read \(No such file or directory\)"),
-    ("file: S.nc", r"S\.nc: is neither \.csv nor \.npy; convert it"),
+    ("file: S.txt", r"S\.txt: is none of \.csv, \.npy, \.npz, \.nc; convert it"),
     ("file: off.csv", r"initial: 50 % of the density is outside the mesh \(1 of 2 samples are outside the mesh\), at mo"
                       r"st 0\.1 % is allowed; use a mesh that holds it, or `truncate: 0\.6` to cut it off$"),
     ("file: off.csv, truncate: 0.4", r"50 % of the density is outside the mesh .* at most 40 % is allowed"),

@@ -6,6 +6,7 @@ from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.lock import Lock
 from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
+from fvflow.dataset.point_output import write_points
 from fvflow.dataset.reader import opened, read, title_of
 from fvflow.dataset.replacing import Resumable, has_checkpoint, require_nothing_replaced, resumable
 from fvflow.dataset.writer import Writer, continued
@@ -28,4 +29,5 @@ __all__ = [
     "resumable",
     "save_mesh",
     "title_of",
+    "write_points",
 ]

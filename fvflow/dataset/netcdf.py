@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +104,14 @@ def is_series(path: str) -> bool:
     return path == "time" or path.startswith("diagnostics/")
 
 
-def require_name(path: Path) -> None:
-    """Refuse names that no result can have: OutputError."""
+def require_name(path: Path, endings: Sequence[str] = (".nc",), noun: str = "a result") -> None:
+    """Refuse names that no result can have, or no other file of these endings: OutputError."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise OutputError(f"{path!r}: the name of a result has to be valid UTF-8") from None
-    if path.suffix != ".nc":
-        raise OutputError(f"{path}: the name of a result ends in .nc")
+        raise OutputError(f"{path!r}: the name of {noun} has to be valid UTF-8") from None
+    if path.suffix not in endings:
+        raise OutputError(f"{path}: the name of {noun} ends in {' or '.join(endings)}")
     if path.is_dir():
         raise OutputError(f"{path}: is a directory; give the name of a file")
     if not path.parent.is_dir():

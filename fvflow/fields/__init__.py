@@ -26,6 +26,7 @@ from fvflow.fields.expression import (
 from fvflow.fields.function import FunctionKind, ScalarFunction, SumFunction, as_function, files_of, sum_of
 from fvflow.fields.grammar import RESERVED, ExpressionError
 from fvflow.fields.kernel import Kernel
+from fvflow.fields.point_file import PointSet, read_points
 from fvflow.fields.samples import ArraySamples, Samples
 from fvflow.fields.sampling import cell_values, gaussian_density, tensor_product
 from fvflow.fields.spike import Spike
@@ -60,6 +61,7 @@ __all__ = [
     "Mixture",
     "Parameters",
     "Point",
+    "PointSet",
     "Samples",
     "Sampling",
     "ScalarFunction",
@@ -75,6 +77,7 @@ __all__ = [
     "cell_values",
     "files_of",
     "gaussian_density",
+    "read_points",
     "sum_of",
     "tensor_product",
 ]

@@ -1,9 +1,11 @@
-"""Numbers in .csv and .npy files that strangers may have written: read and checked, never executed."""
+"""Numbers in .csv, .npy and .npz files that strangers may have written: read and checked, never executed."""
 
 from __future__ import annotations
 
 import os
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, TypeVar
 from weakref import WeakValueDictionary
@@ -20,7 +22,7 @@ _in_use: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
 
 
 def ending(file: str) -> str:
-    """The ending of a file name, in lower case: .csv, .npy, .nc."""
+    """The ending of a file name, in lower case: .csv, .npy, .npz, .nc."""
     return os.path.splitext(file)[1].lower()
 
 
@@ -53,19 +55,59 @@ def read_array(file: str) -> Array:
     try:
         stored = np.lib.format.open_memmap(file, mode="r")  # compares the shape in the header with the size
     except Exception as error:  # the header is parsed as a Python literal, which fails in many ways
-        reason = "it holds pickled objects" if "Python objects" in str(error) else str(error).splitlines()[:1]
-        shown = reason if isinstance(reason, str) else " ".join(reason)
-        raise CaseError(f"{file}: cannot be read ({shown[:200]}); {advice}") from None
+        raise CaseError(f"{file}: cannot be read ({_reason(error)}); {advice}") from None
+    return _doubles(file, stored, advice)
+
+
+def read_archive(file: str, names: tuple[str, ...]) -> dict[str, Array]:
+    """The arrays of an .npz file that have these names, by name, as doubles and of the same shape.
+
+    Other arrays are left unread. Raises CaseError for a pickle, and for a file that is damaged or no archive.
+    """
+    require_readable(file)
+    advice = "write it with numpy.savez as arrays of numbers"
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = {name.removesuffix(".npy"): archive.getinfo(name) for name in archive.namelist()}
+            return {name: _entry(file, archive, held[name], advice) for name in names if name in held}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+        raise CaseError(f"{file}: cannot be read ({_reason(error)}); {advice}") from None
+
+
+def _entry(file: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, advice: str) -> Array:
+    """An array in an .npz file."""
+    name, largest = f"{file}: {entry.filename.removesuffix('.npy')}", admission().largest
+    if entry.file_size > largest:
+        raise CaseError(f"{name} has {entry.file_size} bytes; at most {largest} are read (--largest allows more)")
+    with archive.open(entry) as content:
+        try:
+            stored = np.lib.format.read_array(content, allow_pickle=False)
+        except Exception as error:  # as in `read_array`; the claimed size is only allocated, and then not filled
+            raise CaseError(f"{name} cannot be read ({_reason(error)}); {advice}") from None
+    return _doubles(name, stored, advice)
+
+
+def _doubles(name: str, stored: np.ndarray[Any, np.dtype[Any]], advice: str) -> Array:
+    """The values of an array of numbers; raises CaseError for others, and for too many."""
     if stored.dtype.kind not in "iuf" or 8 * stored.size > admission().largest:
         most = admission().largest // 8
-        raise CaseError(f"{file}: holds {stored.size} values of type {stored.dtype}; {advice}, at most {most}")
+        raise CaseError(f"{name}: holds {stored.size} values of type {stored.dtype}; {advice}, at most {most}")
     return np.array(stored, float)
 
 
-def read_rows(file: str, allowed: tuple[tuple[str, ...], ...], wanted: str) -> tuple[tuple[str, ...], Array]:
+def _reason(error: Exception) -> str:
+    """What numpy or zipfile found wrong with a file, in a few words."""
+    pickled = "Python objects" in str(error) or "Object arrays" in str(error)
+    return "it holds pickled objects" if pickled else "".join(str(error).splitlines()[:1])[:200] or type(error).__name__
+
+
+def read_rows(
+    file: str, allowed: tuple[tuple[str, ...], ...], wanted: str, infinite: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], Array]:
     """The columns of a .csv file with a header, by the order of their names in `allowed`, and rows (row, column).
 
-    Raises CaseError with the line of what is wrong; `wanted` says in words which columns are allowed.
+    Raises CaseError with the line of what is wrong; `wanted` says in words which columns are allowed, and the
+    columns `infinite` may hold -inf.
     """
     require_readable(file)
     names, rows = _reading(file, lambda text: _header(file, text, wanted)), None
@@ -81,7 +123,7 @@ def read_rows(file: str, allowed: tuple[tuple[str, ...], ...], wanted: str) -> t
     rows = rows[:, [names.index(name) for name in known]]
     if not len(rows):
         raise CaseError(f"{file}: has a header and no rows; give {wanted}")
-    finite = np.isfinite(rows)
+    finite = np.isfinite(rows) | ((rows == -np.inf) & [name in infinite for name in known])
     if not finite.all():
         row, column = divmod(int(np.argmin(finite)), len(known))
         what = f"{known[column]} {rows[row, column]:g}"

@@ -14,7 +14,8 @@ from fvflow.errors import CaseError
 from fvflow.fields.base import Coverage, DensityKind
 from fvflow.fields.density_types import Truncate
 from fvflow.fields.expression import Parameters
-from fvflow.fields.number_file import ending, line_of, read_array, read_rows, shared
+from fvflow.fields.number_file import shared
+from fvflow.fields.point_file import read_points, require_point_file
 from fvflow.fields.sampling import widest
 from fvflow.fields.weighted_samples import WeightedSamples
 from fvflow.mesh import Array, FilePath, Mesh
@@ -63,12 +64,13 @@ class SampledDensity(DensityKind):
 class Samples(SampledDensity):
     """A density estimated from samples: the mass of a cell is the weight of the samples in it, over the total.
 
-    A .csv file has a header and the columns x[, y[, z]][, weight]; an .npy file holds positions (sample, dim). With a
-    bandwidth h the density is the mixture sum_i w_i N(x_i, h^2 I)/sum_i w_i. What lies outside the mesh is cut off.
+    A .csv file has a header and the columns x[, y[, z]][, weight]; an .npy file holds positions (sample, dim), .npz
+    and .nc files hold them as `points`, and perhaps `weight`. With a bandwidth h the density is the mixture
+    sum_i w_i N(x_i, h^2 I)/sum_i w_i. What lies outside the mesh is cut off.
     """
 
     file: FilePath
-    """Path of a .csv or .npy file, relative to the case file."""
+    """Path of a .csv, .npy, .npz or .nc file, relative to the case file."""
     bandwidth: Bandwidth = "none"
     """Standard deviation h of a Gaussian kernel about each sample, a length; `none` counts the samples in each cell."""
     truncate: Truncate = _LEAST
@@ -78,8 +80,7 @@ class Samples(SampledDensity):
     kind: Literal["samples"] = "samples"
 
     def __post_init__(self) -> None:
-        if ending(self.file) not in (".csv", ".npy"):
-            raise CaseError(f"{self.file}: is neither .csv nor .npy; convert it to one of them")
+        require_point_file(self.file)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -138,15 +139,5 @@ def _estimated(samples: WeightedSamples, mesh: Mesh, bandwidth: float | Literal[
 
 
 def _read(file: str) -> WeightedSamples:
-    if ending(file) == ".npy":
-        return WeightedSamples.of(file, read_array(file))
-    axes = (("x",), ("x", "y"), ("x", "y", "z"))
-    allowed = tuple(names for part in axes for names in (part, (*part, "weight")))
-    names, rows = read_rows(file, allowed, "the columns x[, y[, z]][, weight]")
-    if names[-1] != "weight":
-        return WeightedSamples.of(file, rows)
-    negative = rows[:, -1] < 0
-    if negative.any():
-        bad = int(negative.argmax())
-        raise CaseError(f"{file}: line {line_of(file, bad)} has the weight {rows[bad, -1]:g}; give weights >= 0")
-    return WeightedSamples.of(file, rows[:, :-1], rows[:, -1])
+    found = read_points(file)
+    return WeightedSamples.of(file, found.points, found.weight)

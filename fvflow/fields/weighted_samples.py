@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fvflow.errors import CaseError
-from fvflow.fields.grid_values import format_node
+from fvflow.fields.point_file import checked_points
 from fvflow.fields.sampling import cell_values, interval_mass, widest
 from fvflow.mesh import Array, Index, Mesh, Subset, cells_of
 from fvflow.mesh.arrays import freeze
@@ -39,16 +39,7 @@ class WeightedSamples:
 
         Positions are (sample, dim), or (sample,) on a line.
         """
-        points = np.array(positions, float)
-        points = points[:, None] if points.ndim == 1 else points
-        if points.ndim != 2 or not 1 <= points.shape[1] <= 3:
-            raise CaseError(f"{name}: has the shape {points.shape}; give positions (sample, dim), dim 1, 2 or 3")
-        if not len(points):
-            raise CaseError(f"{name}: has no samples; give one or more")
-        finite = np.isfinite(points).all(axis=1)
-        if not finite.all():
-            bad = int(np.argmin(finite))
-            raise CaseError(f"{name}: sample {bad} is at {format_node(points[bad])}; give finite numbers")
+        points = checked_points(name, positions, "sample")
         mass = np.ones(len(points)) if weights is None else np.array(weights, float)
         if mass.shape != (len(points),):
             raise CaseError(f"{name}: has {len(points)} samples and weights of shape {mass.shape}; give one for each")
@@ -60,7 +51,7 @@ class WeightedSamples:
         if largest == 0:
             raise CaseError(f"{name}: all weights are 0; give a positive one")
         mass /= largest  # so that the sum does not overflow
-        return WeightedSamples(name, freeze(points), freeze(mass / mass.sum()))
+        return WeightedSamples(name, points, freeze(mass / mass.sum()))
 
     def cells(self, mesh: Mesh) -> Index:
         """The cell that each sample lies in (sample,), -1 outside the mesh; raises CaseError for another dimension."""
