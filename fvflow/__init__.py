@@ -14,7 +14,7 @@ from fvflow.version import __version__ as __version__
 if TYPE_CHECKING:
     from fvflow import plot, wasserstein
     from fvflow.case import Case, Checks, Output, duality, resume
-    from fvflow.dataset import read, save_mesh
+    from fvflow.dataset import read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Ugrid, Voronoi, from_fipy
 
@@ -25,6 +25,7 @@ _LAZY_NAMES = {
     "duality": "case",
     "resume": "case",
     "read": "dataset",
+    "sample": "dataset",
     "save_mesh": "dataset",
     "CaseError": "errors",
     "FvflowError": "errors",
@@ -62,6 +63,7 @@ __all__ = [
     "plot",
     "read",
     "resume",
+    "sample",
     "save_mesh",
     "wasserstein",
 ]

@@ -9,6 +9,8 @@ from fvflow.dataset.netcdf import save_mesh
 from fvflow.dataset.point_output import write_points
 from fvflow.dataset.reader import opened, read, title_of
 from fvflow.dataset.replacing import Resumable, has_checkpoint, require_nothing_replaced, resumable
+from fvflow.dataset.samples import sample
+from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.dataset.writer import Writer, continued
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "read",
     "require_nothing_replaced",
     "resumable",
+    "sample",
     "save_mesh",
+    "stored_mesh",
     "title_of",
     "write_points",
 ]

@@ -10,6 +10,7 @@ from fvflow.mesh.box import Box, Graded
 from fvflow.mesh.box_overlap import box_outside, box_share
 from fvflow.mesh.coarse_proxy import coarse_proxy
 from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.curve import hilbert_order
 from fvflow.mesh.elements import FileMark, FilePath
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
@@ -51,6 +52,7 @@ __all__ = [
     "cells_of",
     "coarse_proxy",
     "from_fipy",
+    "hilbert_order",
     "openings",
     "overlaps",
     "polygons",

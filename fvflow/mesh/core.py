@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
+from fvflow.mesh.pieces import Pieces, Simplices, simplices
 from fvflow.mesh.quadrature import along, gauss, integrated, outward_normals
 
 SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
@@ -195,6 +196,11 @@ class Mesh:
 
         pairs = np.ones(self.faces, np.int8), (self.owner, self.neighbour)
         return freeze_index(connected_components(coo_array(pairs, shape=(self.cells, self.cells)), directed=False)[1])
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The simplices that the cells are made of; raises CaseError if they are made of none."""
+        return Simplices(*simplices(self.points, self.cell_points))
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points, `count` per axis, in batches: positions (point, dim), weights (point,) and the cell of each.

@@ -13,6 +13,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import EVERY, Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.core import Mesh
+from fvflow.mesh.pieces import Boxes
 from fvflow.mesh.quadrature import REFERENCE_CORNERS
 
 _Along = Callable[[int, Array], Array]
@@ -154,6 +155,11 @@ class Grid(Mesh):
                 centres.append(_tensor_points([wall if other == axis else m for other, m in enumerate(midpoints)]))
                 normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
         return np.concatenate(centres), np.concatenate(normals)
+
+    @cached_property
+    def pieces(self) -> Boxes:
+        """The cells themselves."""
+        return Boxes(self._edges)
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Tensor Gauss points, `count` per axis, one point of every cell at a time, as `Mesh.quadrature`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, freeze_index
-from fvflow.mesh.cell_geometry import FACES
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.overlap import candidates, fan
+from fvflow.mesh.overlap import candidates
+from fvflow.mesh.pieces import simplices
 
 _ROUND_OFF = 1e-10  # distance from a wall, relative to the height of a simplex, within which a point is inside
 _CHUNK = 2**18  # points at a time
@@ -23,7 +23,7 @@ def cells_of(mesh: Mesh, points: Array) -> Index:
         return _cells_of_grid(mesh, points)
     if mesh.point_data:  # Voronoi boxes of nodes, which no list of corners describes
         return _nearest_nodes(mesh, points)
-    cell, corner = _simplices(mesh.points, mesh.cell_points)
+    cell, corner = simplices(mesh.points, mesh.cell_points)
     return _in_chunks(points, cell, corner)
 
 
@@ -42,33 +42,9 @@ def _nearest_nodes(mesh: Mesh, points: Array) -> Index:
     """The node nearest to each point in one of the elements that the nodes belong to."""
     from scipy.spatial import cKDTree
 
-    cell, corner = _simplices(mesh.centre, mesh.plot_cells)
+    cell, corner = simplices(mesh.centre, mesh.plot_cells)
     inside = _in_chunks(points, cell, corner) >= 0
     return freeze_index(np.where(inside, cKDTree(mesh.centre).query(points)[1], -1))
-
-
-def _simplices(points: Array, cell_points: Index) -> tuple[Index, Array]:
-    """Simplices that make up star-shaped cells: the cell of each (simplex,), its corners (vertex, axis, simplex).
-
-    Polygons are cut from their first corner, which sees the others; solids from the mean of their corners to
-    triangles of their faces, which neighbours cut alike.
-    """
-    sizes, dimension = (cell_points >= 0).sum(axis=1), points.shape[1]
-    cells, corners = [], []
-    for size in np.unique(sizes):
-        same = np.flatnonzero(sizes == size)
-        nodes = cell_points[same, :size]
-        if size == dimension + 1:
-            parts = [points[nodes]]
-        elif dimension == 2:
-            parts = [points[nodes[:, [0, k, k + 1]]] for k in range(1, size - 1)]
-        else:
-            apex = points[nodes].mean(axis=1)[:, None]
-            sides = [side for face in FACES[int(size)] for side in fan(nodes[:, face])]
-            parts = [np.concatenate([apex, points[side]], axis=1) for side in sides]
-        cells += [same] * len(parts)
-        corners += parts
-    return freeze_index(np.concatenate(cells)), np.concatenate(corners).transpose(1, 2, 0)
 
 
 def _in_chunks(points: Array, cell: Index, corner: Array) -> Index:

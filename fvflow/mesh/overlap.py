@@ -15,6 +15,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES, format_point
 from fvflow.mesh.core import Mesh
+from fvflow.mesh.pieces import fan
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -176,13 +177,6 @@ def _split(nodes: Index, dimension: int) -> list[Index]:
         raise CaseError(f"cells of {count} corners have no volume to intersect; use cells of 4, 5, 6 or 8 corners")
     lowest = nodes.min(axis=1)
     return [np.column_stack([lowest, part]) for face in FACES[count] for part in fan(nodes[:, face])]
-
-
-def fan(polygon: Index) -> list[Index]:
-    """The triangles of polygons (polygon, corner) about their lowest node: neighbours cut a warped face alike."""
-    places = polygon.argmin(axis=1)[:, None] + np.arange(polygon.shape[1])
-    rotated = np.take_along_axis(polygon, places % polygon.shape[1], axis=1)
-    return [rotated[:, [0, corner, corner + 1]] for corner in range(1, polygon.shape[1] - 1)]
 
 
 def candidates(corner: Array, other: Array) -> Iterator[tuple[_Numbers, _Numbers]]:

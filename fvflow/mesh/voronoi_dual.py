@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from functools import cached_property
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.cell_geometry import circumcentric_areas, format_point
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.polytopes import circumcentres, mesh_from_cells
+from fvflow.mesh.pieces import Simplices
+from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.quadrature import gauss
+from fvflow.mesh.sub_simplices import SubSimplices, sub_simplices
 
 _ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
 _COINCIDENT = 1e-9  # distance below which circumcentres coincide, relative to the size of the mesh
@@ -21,29 +23,6 @@ _REMEDY = (
     "control_volumes: nodes requires a Delaunay mesh without circumcentres beyond a wall: use delaunay: true, "
     "another size, or gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class _SubSimplices:
-    """Orthogonal sub-simplices of the elements, in pairs on the two sides of a dual face.
-
-    The corners of each are a node, the midpoint of an edge at that node, (in space the circumcentre of a face at that
-    edge,) and the circumcentre of the element. A Voronoi box is the signed sum of the sub-simplices at its node. The
-    sign is negative if a circumcentre lies beyond its edge or face.
-    """
-
-    points: Array  # (node, dim) nodes of the mesh, then midpoints and circumcentres
-    ends: Index  # (pair, 2) nodes of the edge
-    corners: Index  # (pair, dim) midpoint of the edge, (circumcentre of the face,) circumcentre of the element
-    area: Array  # (pair,) signed measure of the part of the dual face
-    length: Array  # (pair,) length of the edge
-    edge: Index  # (pair,) number of the edge
-    edges: Index  # (edge, 2) nodes, the lower number first
-
-    @property
-    def volume(self) -> Array:
-        """Signed measure of each of the two sub-simplices of a pair (pair,)."""
-        return np.asarray(self.area * self.length / (2 * self.points.shape[1]))
 
 
 def dual_mesh(elements: Mesh) -> Mesh:
@@ -57,7 +36,7 @@ def dual_mesh(elements: Mesh) -> Mesh:
     """
     if elements.cell_points.shape[1] != elements.dimension + 1 or elements.cell_points.min() < 0:
         raise CaseError("control_volumes: nodes is for triangles or tetrahedra only; use control_volumes: cells")
-    parts = _sub_simplices(elements.points, elements.cell_points)
+    parts = sub_simplices(elements.points, elements.cell_points)
     area = np.asarray(np.bincount(parts.edge, parts.area), float)
     _require_nonnegative(elements.points, parts.edges, area)
     mesh = _polygons(elements, parts) if elements.dimension == 2 else _polyhedra(elements, parts, area)
@@ -67,64 +46,7 @@ def dual_mesh(elements: Mesh) -> Mesh:
     return replace(mesh, regions=regions)
 
 
-def _sub_simplices(points: Array, elements: Index) -> _SubSimplices:
-    """All sub-simplices: a block over all elements for each choice of an edge (and of a face at it) in an element."""
-    dimension, count = points.shape[1], len(points)
-    circumcentre = circumcentres(points, elements)
-    first_circumcentre = count
-    blocks, added, ends, corners, areas, lengths = count + len(elements), [points, circumcentre], [], [], [], []
-    for a, b in combinations(range(dimension + 1), 2):
-        rest = [k for k in range(dimension + 1) if k not in (a, b)]
-        for others in permutations(rest):
-            chain = [points[elements[:, k]] for k in (a, b, *others)]
-            midpoint, along = 0.5 * (chain[0] + chain[1]), chain[1] - chain[0]
-            length = np.linalg.norm(along, axis=1)
-            steps, area = [midpoint], np.ones(len(elements))
-            if dimension == 3:
-                steps.append(_triangle_circumcentres(*chain[:3]))
-                normal = np.cross(along, chain[2] - chain[0])
-                area = 0.5 * _signed_distance(chain[3] - chain[0], normal, circumcentre - steps[1])
-            inward = chain[2] - midpoint
-            inward -= ((inward * along).sum(axis=1) / length**2)[:, None] * along
-            area *= _signed_distance(inward, inward, (circumcentre if dimension == 2 else steps[1]) - midpoint)
-            number = np.arange(len(elements), dtype=np.int32)
-            ids = [blocks + step * len(elements) + number for step in range(len(steps))]
-            blocks += len(steps) * len(elements)
-            added += steps
-            ends.append(elements[:, [a, b]])
-            corners.append(np.stack([*ids, first_circumcentre + number], axis=1))
-            areas.append(area)
-            lengths.append(length)
-    pairs = np.sort(np.concatenate(ends), axis=1)
-    edges, edge = np.unique(pairs[:, 0].astype(np.int64) * count + pairs[:, 1], return_inverse=True)
-    return _SubSimplices(
-        np.concatenate(added),
-        np.concatenate(ends),
-        np.concatenate(corners),
-        np.concatenate(areas),
-        np.concatenate(lengths),
-        freeze_index(edge),
-        freeze_index(np.stack(np.divmod(edges, count), axis=1)),
-    )
-
-
-def _signed_distance(towards: Array, normal: Array, step: Array) -> Array:
-    """The component of `step` along the normal, oriented towards the side of `towards` (pair,)."""
-    unit = normal * (np.sign((normal * towards).sum(axis=1)) / np.linalg.norm(normal, axis=1))[:, None]
-    return np.asarray((step * unit).sum(axis=1))
-
-
-def _triangle_circumcentres(a: Array, b: Array, c: Array) -> Array:
-    """Circumcentres of triangles in space (triangle, 3)."""
-    p, q = b - a, c - a
-    normal = np.cross(p, q)
-    pp, qq = (p**2).sum(axis=1)[:, None], (q**2).sum(axis=1)[:, None]
-    return np.asarray(
-        a + (qq * np.cross(normal, p) + pp * np.cross(q, normal)) / (2 * (normal**2).sum(axis=1))[:, None]
-    )
-
-
-def _sum_at_nodes(parts: _SubSimplices, factor: Array) -> Array:
+def _sum_at_nodes(parts: SubSimplices, factor: Array) -> Array:
     """Sum over the sub-simplices of each box of their volumes times a factor (node,)."""
     count = int(parts.ends.max()) + 1
     share = parts.volume * factor
@@ -145,7 +67,7 @@ def _require_nonnegative(points: Array, edges: Index, area: Array) -> None:
         )
 
 
-def _polygons(elements: Mesh, parts: _SubSimplices) -> Mesh:
+def _polygons(elements: Mesh, parts: SubSimplices) -> Mesh:
     """The boxes in the plane: the circumcentres about each node; at walls also the node and their midpoints."""
     points, triangles, walls = elements.points, elements.cell_points, elements.wall_points
     nodes, count = len(points), len(triangles)
@@ -226,7 +148,7 @@ class TetrahedralDual(Mesh):
 
     elements: Index | None = None
     """Nodes of the tetrahedra (element, 4), which plots show."""
-    parts: _SubSimplices | None = None
+    parts: SubSimplices | None = None
     """The sub-simplices of all boxes."""
     face_of: Index | None = None
     """Face that the dual area of each pair of sub-simplices belongs to (pair,); -1 for an edge of zero dual area."""
@@ -246,6 +168,12 @@ class TetrahedralDual(Mesh):
         """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes."""
         nodes = self.wall_points[walls, :3]
         return np.repeat(walls, 3), nodes.ravel(), circumcentric_areas(self.points[nodes]).ravel()
+
+    @cached_property
+    def pieces(self) -> Simplices:
+        """The sub-simplices; raises CaseError if one of them counts negative."""
+        assert self.parts is not None
+        return self.parts.pieces()
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, with at most two points per axis in each sub-simplex; weights may be negative."""
@@ -272,7 +200,7 @@ class TetrahedralDual(Mesh):
             yield corners[rows], np.sign(self.parts.area[rows]), part[rows]
 
 
-def _polyhedra(elements: Mesh, parts: _SubSimplices, area: Array) -> TetrahedralDual:
+def _polyhedra(elements: Mesh, parts: SubSimplices, area: Array) -> TetrahedralDual:
     """The boxes in space; edges of zero dual area have no face."""
     points, edges = elements.points, parts.edges
     volume = _sum_at_nodes(parts, np.ones(len(parts.edge)))
