@@ -35,12 +35,12 @@ class LineEnergy:
     """V, V' and V'' of positions of any shape; None if there is no potential."""
 
     def internal(self, density: Array) -> Array:
-        """The energy of unit mass, eps log rho + sum c rho^(m - 1)/(m - 1)."""
+        """The energy of unit mass (cell,), eps log rho + sum c rho^(m - 1)/(m - 1), for rho (cell,)."""
         laws = (c * density ** (m - 1) / (m - 1) for c, m in self.power_laws)
         return np.asarray(sum(laws, self.epsilon * np.log(density)))
 
     def pressure(self, density: Array) -> tuple[Array, Array]:
-        """P = eps rho + sum c rho^m, and P'."""
+        """P = eps rho + sum c rho^m, and P', (cell,) for rho (cell,)."""
         pressure, slope = self.epsilon * density, np.full_like(density, self.epsilon)
         for c, m in self.power_laws:
             pressure, slope = pressure + c * density**m, slope + c * m * density ** (m - 1)
