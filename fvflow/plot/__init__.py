@@ -2,5 +2,6 @@
 
 from fvflow.plot.pictures import figure
 from fvflow.plot.saving import save
+from fvflow.plot.trajectories import trajectories
 
-__all__ = ["figure", "save"]
+__all__ = ["figure", "save", "trajectories"]

@@ -11,7 +11,7 @@ from fvflow.jit import parallel_for
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.mesh.arrays import freeze_index
 from fvflow.mesh.cell_geometry import FACES
-from fvflow.mesh.overlap import fan
+from fvflow.mesh.pieces import fan
 from fvflow.mesh.quadrature import along
 from fvflow.reconstruction.base import Derivatives, Slopes
 from fvflow.reconstruction.kernels import simplices_at
