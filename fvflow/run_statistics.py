@@ -102,6 +102,8 @@ class RunStatistics:
     """Where mass leaves for good; None if it does not."""
     solved: dict[str, float] = field(default_factory=dict)
     """Scalar results of the whole run, from the flow."""
+    undefined: list[str] = field(default_factory=list)
+    """Correlations that are nan at a saved time, by name."""
     last: dict[str, float] = field(default_factory=dict)
     """Energy and errors of the last frame."""
     worst: dict[str, float] = field(default_factory=dict)
@@ -239,7 +241,12 @@ class RunStatistics:
 
     def figures(self, worst_errors: bool) -> dict[str, Any]:
         """Scalar results of the whole run, with the largest errors of all frames or those of the last one."""
-        return {**self.summary(), **self.solved, **(self.worst if worst_errors else self.last)}
+        return {**self.all_figures, **(self.worst if worst_errors else self.last)}
+
+    @property
+    def all_figures(self) -> dict[str, Any]:
+        """The statistics by name, and the scalar results of the flow."""
+        return {**self.summary(), **self.solved}
 
     def reasons(self) -> str:
         """Why steps were taken by a fallback method, the most frequent reason first; empty if none was."""

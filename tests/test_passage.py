@@ -632,7 +632,10 @@ BAD = [
     ({"flow.moments": 3}, "expected a number <= 2, got 3"),
     ({"times": {"end": 1, "step": 1}}, "remove times"),
     ({"exact": {"kind": "gibbs"}}, "has no closed form; leave it out"),
-    ({"flow.potential": "1e5*(x - 0.5)**2"}, "20 cells never reach left, .* infinite, as the one at x = 0.025: rates"),
+    (
+        {"flow.potential": "1e5*(x - 0.5)**2"},
+        "20 cells never reach left, .* infinite, as the one at x = 0.025: the drift",
+    ),
     ({"flow.potential": "100*x", "flow.flux": {"kind": "centred"}}, "not monotone"),
     ({"flow.target": {"where": "x < 0.2"}, "absorbing": {"where": "x < 0.1"}}, "where and where_2 overlap"),
     ({"checks": {"rate_defect": 1}}, "is for flow committor"),
@@ -680,3 +683,11 @@ flow:
     q = ds.committor.values.squeeze()
     assert abs(q + q[::-1, ::-1] - 1).max() < 1e-12
     assert ds.attrs["rate_defect"] < 1e-12
+
+
+def test_nothing_is_absorbed_at_once_from_a_quasi_stationary_state():
+    """Only the mass of `initial` matters there; of a passage it matters where it is."""
+    case = line(40, -1, 1, "quasi-stationary", target={"where": "x > 0.5"})
+    assert "absorbed at once" not in case.check()
+    assert "at once" not in case.run().attrs["remarks"]
+    assert "absorbed at once" in line(40, -1, 1, target={"where": "x > 0.5"}).check()

@@ -793,3 +793,15 @@ def test_bounds_on_a_torus_are_refused():
     mesh = box((5, 5), ("y",))
     with pytest.raises(CaseError, match="more than one dimension need walls"):
         bounds(mesh, np.ones(25), np.ones(25))
+
+
+def test_a_diffusion_that_jumps_at_the_seam_is_told():
+    diffusion = {"value": "1 + x", "convention": "isothermal"}
+    changes = {"flow": {"kind": "fokker-planck", "diffusion": diffusion}}
+    told = "diffusion 1 + x is 1 at the lower end of axis x and 2 at the upper end: it is taken to jump where"
+    case = Case.parse(RING).replace(changes)
+    assert told in case.check()["seam"]
+    assert told in case.run().attrs["remarks"]
+    smooth = case.replace({"flow.diffusion.value": "2 + sin(2*pi*x)"})
+    assert "seam" not in smooth.check()
+    assert "jump" not in smooth.run().attrs["remarks"]

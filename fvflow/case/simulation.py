@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,8 @@ from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
+
+_TOLD_SHARE = 1e-6  # of the mass
 
 
 @dataclass
@@ -92,7 +95,9 @@ class Simulation:
             diagnostics |= self.observables.at(state)
             for name in self.observables.functions if self.flow.correlations else ():
                 found = self.flow.correlated(self.problem, state, self.observables.values(name, state.time))
-                diagnostics |= {f"{prefix}_{name}": value for prefix, value in found.items()}
+                correlations = {f"{prefix}_{name}": value for prefix, value in found.items()}
+                self.statistics.undefined += [key for key, value in correlations.items() if math.isnan(value)]
+                diagnostics |= correlations
         scalars = self.flow.scalars()
         diagnostics |= {name: float(state.fields[name]) for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
@@ -119,13 +124,14 @@ class Simulation:
                 if (at_once := self.absorbed_at_once())
                 else []
             ),
+            *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
         ]
 
     def absorbed_at_once(self) -> str:
-        """How much of the mass is in absorbing cells at the start, in words; empty if none is."""
+        """How much of the mass is in absorbing cells at the start, in words; empty if that is not worth a word."""
         share = float(self.initial.absorbed.sum()) / self.initial.mass
-        return f"{100 * share:.3g} % of the mass" if share else ""
+        return f"{100 * share:.3g} % of the mass" if self.flow.uses_initial and share > _TOLD_SHARE else ""
 
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative, after a run in the steps that it took."""

@@ -116,13 +116,13 @@ class CommittorFlow(EliminationFlow):
         start, closed = problem.start, openings.closed
         masses = component_masses(mesh.volume, initial.density, mesh.components)
         matrix = problem.matrix(start, 1.0)
-        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension).density
+        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension, problem.without_rates).density
         cells = freeze_index(np.flatnonzero(closed < 0))
         balanced = in_balance(matrix, steady)
         if not balanced and not steady[cells].all():
             raise NumericsError(
-                f"the steady density is below all doubles in {np.sum(steady[cells] == 0)} cells, and where mass there "
-                "comes from is not known; use a finer mesh, a larger epsilon, or a domain without them"
+                f"the steady density is 0 or below all doubles in {np.sum(steady[cells] == 0)} cells, and where mass "
+                f"there comes from is not known: {problem.without_rates()}, or a domain without these cells"
             )
         side, coming = problem.side[openings.group], _coming_out(problem, steady, balanced)
         paths = transition_paths(
@@ -131,6 +131,7 @@ class CommittorFlow(EliminationFlow):
             _of_sides(side, lambda chosen: leak_into(problem.ends, chosen)[cells]),
             _of_sides(side, lambda chosen: openings.by_cell(np.where(chosen, coming, 0.0))[cells]),
             balanced,
+            problem.without_rates,
         )
         within = np.where(closed >= 0, problem.side[closed], -1)  # the side of each absorbing cell
         forward, backward = on_all(mesh, cells, paths.to_b, within == 1), on_all(mesh, cells, paths.from_a, within == 0)

@@ -54,6 +54,11 @@ class WassersteinFlow(BaseFlow):
         return not (self.power_laws() or self.kernels({}) or self.undescribed())
 
     @property
+    def order_in_time(self) -> float:
+        """That of the stepper."""
+        return self.stepper.order
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that the energies read."""
         return tuple(file for part in self.energy for file in part.files)

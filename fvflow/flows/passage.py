@@ -15,7 +15,7 @@ from fvflow.fields import Parameters
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
 from fvflow.linalg import Direct, Krylov, inner
-from fvflow.linalg.markov.absorbing import AbsorbingChain, classes, linked, reaches_opening
+from fvflow.linalg.markov.absorbing import AbsorbingChain, classes, reaches_opening
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.stationary import submatrix
 from fvflow.march import Progress
@@ -154,6 +154,7 @@ class QuasiStationaryFlow(PassageFlow):
     """
 
     kind: Literal["quasi-stationary"] = "quasi-stationary"
+    uses_initial: ClassVar[bool] = False
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
@@ -164,7 +165,8 @@ class QuasiStationaryFlow(PassageFlow):
         if count > 1:
             raise CaseError(
                 f"the target leaves {count} parts of the mesh between which nothing passes, or in one direction only, "
-                "so that their densities decay apart; leave one part, or use a finer mesh or a larger epsilon"
+                f"so that their densities decay apart; leave one part. Unless the target separates them, "
+                f"{problem.without_rates()}"
             )
         return problem
 
@@ -194,24 +196,26 @@ def opened(
     matrix, within = problem.matrix(problem.start, 1.0), openings.closed < 0
     stuck = within & ~reaches_opening(matrix)
     if stuck.any():
-        ways = replace(linked(matrix), leak=openings.by_cell(np.ones_like(leaks)))
+        link = np.where(problem.shut, 0.0, 1.0)
+        ways = replace(matrix, down=link, up=link, leak=openings.by_cell(np.ones_like(leaks)))
         apart = bool((stuck & ~reaches_opening(ways)).any())
-        raise CaseError(_never(problem.mesh, stuck, f"{' or '.join(openings.names)}, so that {consequence}", apart))
+        cure = (
+            "no face leads out of their part of the mesh; give it a target too, or another mesh"
+            if apart
+            else problem.without_rates()
+        )
+        never = f"{' or '.join(openings.names)}, so that {consequence}"
+        raise CaseError(f"{_never(problem.mesh, stuck, never)}: {cure}")
     return problem
 
 
-def _never(mesh: Mesh, stuck: Any, what: str, apart: bool) -> str:
+def _never(mesh: Mesh, stuck: Any, what: str) -> str:
     """A sentence on cells from which no target is ever reached."""
     first = int(np.flatnonzero(stuck)[0])
     place = ", ".join(f"{axis} = {value:.6g}" for axis, value in zip("xyz", mesh.centre[first], strict=False))
     inside = [name for name, share in mesh.regions.items() if share[first] >= 0.5]
     where = f"{place}, in {', '.join(inside)}" if inside else place
-    cure = (
-        "no face leads out of their part of the mesh; give it a target too, or another mesh"
-        if apart
-        else "rates on the way there underflow; use a finer mesh or a larger epsilon"
-    )
-    return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}: {cure}"
+    return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}"
 
 
 def open_chain(problem: FokkerPlanck) -> tuple[Index, AbsorbingChain]:

@@ -2,9 +2,19 @@
 
 from fvflow.problems.base import Problem
 from fvflow.problems.case_diffusivity import diffusivity
+from fvflow.problems.flux_drift import FluxDrift
 from fvflow.problems.fokker_planck import FokkerPlanck
 from fvflow.problems.gradient_flow import GradientFlow
 from fvflow.problems.state import OutputVariable, State
 from fvflow.problems.transport import Transport
 
-__all__ = ["FokkerPlanck", "GradientFlow", "OutputVariable", "Problem", "State", "Transport", "diffusivity"]
+__all__ = [
+    "FluxDrift",
+    "FokkerPlanck",
+    "GradientFlow",
+    "OutputVariable",
+    "Problem",
+    "State",
+    "Transport",
+    "diffusivity",
+]

@@ -15,9 +15,9 @@ of a temperature adds eps (V_K - V_L)/T, which changes it to D^-c exp(-V/T); any
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy as np
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import BaseDrift, Diffusion, Parameters
 from fvflow.fields.expression import restrict_regions
+from fvflow.fields.seams import seam_jumps
 from fvflow.fluxes import bernoulli
 from fvflow.mesh import Array, Index, Mesh, Openings
 from fvflow.problems.base import Graph
@@ -59,6 +60,15 @@ class Diffusivity(Protocol):
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """log pi (cell,) of the equilibrium pi without velocities; None if there is none that is known."""
+
+    def seam_notes(self, time: float) -> Iterator[str]:
+        """Sentences on the periodic axes at whose seam it jumps."""
+
+
+def seam_notes(mesh: Mesh, diffusion: Diffusion, parameters: Parameters, time: float) -> Iterator[str]:
+    """Sentences on the periodic axes at whose seam a coefficient of a case jumps."""
+    for part in diffusion.components:
+        yield from seam_jumps(mesh, partial(part.at, parameters=parameters, time=time), f"diffusion {part.text}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +186,10 @@ class AxisDiffusivity:
                 "everywhere"
             )
         return value
+
+    def seam_notes(self, time: float) -> Iterator[str]:
+        """Sentences on the periodic axes at whose seam it jumps."""
+        return seam_notes(self.mesh, self.diffusion, self.parameters, time)
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """-V/T - c log D (cell,); None where the convention has none, or D is 0 in a cell."""

@@ -17,6 +17,7 @@ Fehrenbach, Mirebeau, Sparse non-negative stencils for anisotropic diffusion, J.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,7 +28,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift, Diffusion, Parameters
 from fvflow.mesh import Array, Index, Mesh, Openings
 from fvflow.mesh.arrays import freeze, freeze_index
-from fvflow.problems.diffusivity import logarithmic_mean
+from fvflow.problems.diffusivity import logarithmic_mean, seam_notes
 from fvflow.problems.selling import selling
 
 _UNIFORM = 1e-9  # deviation of the cells of a box from equal ones, in widths
@@ -202,6 +203,10 @@ class TensorDiffusivity:
         raise CaseError(
             "a full tensor of diffusion takes no absorbing walls or cells; leave them out, or use a diagonal one"
         )
+
+    def seam_notes(self, time: float) -> Iterator[str]:
+        """Sentences on the periodic axes at whose seam an entry jumps."""
+        return seam_notes(self.mesh, self.diffusion, self.parameters, time)
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """-V/T (cell,), 0 without a drift; None where the convention has no equilibrium."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -141,12 +141,6 @@ def classes(matrix: FaceMatrix) -> int:
     end = np.concatenate([matrix.neighbour[down], matrix.owner[up]])
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(cells, cells))
     return int(connected_components(graph, directed=True, connection="strong")[0])
-
-
-def linked(matrix: FaceMatrix) -> FaceMatrix:
-    """The chain in which each face that lets anything pass does so both ways."""
-    open_faces = ((matrix.down > 0) | (matrix.up > 0)).astype(float)
-    return replace(matrix, down=open_faces, up=open_faces)
 
 
 @kernel()
