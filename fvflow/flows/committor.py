@@ -103,7 +103,9 @@ class CommittorFlow(EliminationFlow):
         }
 
     def face_fields(self) -> dict[str, OutputVariable]:
-        """The reactive current."""
+        """The reactive current; not with a full tensor, which moves mass along diagonals too."""
+        if self.full:
+            return {}
         text = "net mass per unit time that crosses the face on its way from `from` to `to`, from owner to neighbour"
         return {"reactive_flux": OutputVariable(("face",), text)}
 
@@ -139,10 +141,11 @@ class CommittorFlow(EliminationFlow):
         last = inner(mass, backward), inner(mass, on_all(mesh, cells, paths.from_b, within == 1))
         leaving = np.where(side == 0, -coming * forward[openings.cell], 0.0)
         leaving += np.where(side == 1, problem.ends.leaks(start) * (backward * steady)[openings.cell], 0.0)
-        current = _current(mesh, openings, paths.flux, leaving)
+        found = {"committor": forward, "backward_committor": backward}
+        if not self.full:
+            found["reactive_flux"] = _current(mesh, openings, paths.flux, leaving)
         figures = {"rate": paths.rate / initial.mass, "rate_defect": paths.rate_defect, "residual": paths.residual}
         figures |= {"forward_rate_constant": paths.rate / last[0], "backward_rate_constant": paths.rate / last[1]}
-        found = {"committor": forward, "backward_committor": backward, "reactive_flux": current}
         yield replace(initial, density=steady, fields=found, figures=figures)
 
 
@@ -157,7 +160,7 @@ def _coming_out(problem: Transitions, steady: Array, balanced: bool) -> Array:
     The net flux is 0 in detailed balance and at walls. Elsewhere, with the flux F = a rho_K - b rho_L from the cell K
     into the cell L behind the opening, it is (leak - a) rho_K + b rho_L, where the density on the face is positive.
     """
-    ends, mesh = problem.ends, problem.mesh
+    ends, graph = problem.ends, problem.graph
     openings, leaks = ends.openings, ends.leaks(problem.start)
     assert openings is not None
     coming = leaks * steady[openings.cell]
@@ -165,10 +168,10 @@ def _coming_out(problem: Transitions, steady: Array, balanced: bool) -> Array:
         return np.asarray(coming)
     inside = openings.face >= 0
     face, cell = openings.face[inside], openings.cell[inside]
-    owned = mesh.owner[face] == cell
+    owned = graph.owner[face] == cell
     down, up = (values[face] for values in problem.coefficients(problem.start))
     out, back = np.where(owned, down, up), np.where(owned, up, down)
-    behind = np.where(owned, mesh.neighbour[face], mesh.owner[face])
+    behind = np.where(owned, graph.neighbour[face], graph.owner[face])
     less = leaks[inside] - out
     less[np.abs(less) <= _ROUND_OFF * out] = 0.0  # without diffusion the drift that leaves is on both sides of it
     coming[inside] = less * steady[cell] + back * steady[behind]

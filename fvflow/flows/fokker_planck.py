@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args, get_type_hints
 
 from fvflow.errors import CaseError, NumericsError
@@ -72,7 +72,7 @@ class FokkerPlanckFlow(LinearFlow):
                 f"stepper {self.stepper.kind} takes no absorbing walls or cells: {self.stepper.openings_note}; use "
                 f"{', '.join(get_args(kind)[0] for kind in kinds)}"
             )
-        problem = replace(problem, openings=openings)
+        problem = problem.opened(openings)
         try:
             if (problem.leaks(problem.start) < 0).any():
                 raise CaseError(

@@ -186,7 +186,9 @@ def opened(
     problem: FokkerPlanck, openings: Openings, consequence: str = "their passage time is infinite"
 ) -> FokkerPlanck:
     """The problem with openings; raises CaseError if their rates are not defined or a part cannot reach them."""
-    problem = replace(problem, openings=openings)
+    problem = problem.opened(openings)
+    assert problem.openings is not None
+    openings = problem.openings
     try:
         leaks = problem.leaks(problem.start)
     except NumericsError as error:

@@ -52,6 +52,9 @@ class Diffusivity(Protocol):
     def temperature(self) -> float | None:
         """T by which the potential drifts; None if there is none."""
 
+    def opened(self, openings: Openings) -> Openings:
+        """The openings of the links, from those of the faces of the mesh."""
+
     def on_links(self, drift: BaseDrift, time: float) -> tuple[Array, Array]:
         """w and eps of each link (link,); raises CaseError or NumericsError if D is not defined or negative."""
 
@@ -115,6 +118,10 @@ class AxisDiffusivity:
         middles = start + 0.5 * part * (end - start), end - 0.5 * (1.0 - part) * (end - start)
         near, far = map(mesh.inside_period, middles)
         return part[:, 0], near, far
+
+    def opened(self, openings: Openings) -> Openings:
+        """The openings of the faces."""
+        return openings
 
     def on_links(self, drift: BaseDrift, time: float) -> tuple[Array, Array]:
         """w and eps of each face (face,); raises CaseError or NumericsError if D is not defined or negative."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -105,10 +105,16 @@ class FokkerPlanck:
 
     @property
     def shut(self) -> Any:
-        """Whether each link (link,) ends in a cell that absorbs."""
+        """Whether each link (link,) ends in a cell that absorbs, or is cut by one."""
         if self.openings is None or not (closed := self.openings.closed >= 0).any():
             return np.zeros(len(self.graph.owner), bool)
-        return closed[self.graph.owner] | closed[self.graph.neighbour]
+        shut = closed[self.graph.owner] | closed[self.graph.neighbour]
+        shut[self.openings.face[self.openings.face >= 0]] = True
+        return shut
+
+    def opened(self, openings: Openings) -> Self:
+        """The same with openings, given by the faces of the mesh."""
+        return replace(self, openings=openings if self.diffusivity is None else self.diffusivity.opened(openings))
 
     def leaks(self, time: float) -> Array:
         """The coefficient (opening,) of the density in what leaves through each opening per unit time."""
