@@ -116,6 +116,7 @@ class RunStatistics:
         reference: Reference | None,
         *,
         energy_each_step: bool,
+        moves_in_w2: bool = True,
         may_ring: bool = False,
         time_error: TimeErrorMonitor | None = None,
         span: float = 0.0,
@@ -139,7 +140,9 @@ class RunStatistics:
             assert current is not None
             return current.value(state.density)
 
-        return replace(made, energy=value, convexity=EviMonitor.of(problem.mesh, energy, initial))
+        return replace(
+            made, energy=value, convexity=EviMonitor.of(problem.mesh, energy, initial) if moves_in_w2 else None
+        )
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""

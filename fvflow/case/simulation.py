@@ -56,6 +56,7 @@ class Simulation:
             self.initial,
             self.reference,
             energy_each_step=flow.energy_each_step,
+            moves_in_w2=flow.moves_in_w2,
             may_ring=flow.may_ring(problem),
             time_error=flow.error_in_time(problem, self.times),
             span=self.times.stop - self.initial.time,

@@ -39,6 +39,8 @@ class BaseFlow:
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
+    moves_in_w2: bool = True
+    """Whether a step of a gradient flow is one in the metric of W2, so that the inequalities of W2 hold."""
     coarsens: bool = True
     """Whether it is defined on a coarser mesh where it is on this one."""
     takes_openings: ClassVar[bool] = False

@@ -1,7 +1,7 @@
 """The equations in arrays, and the state of a run."""
 
 from fvflow.problems.base import Problem
-from fvflow.problems.case_diffusivity import diffusivity
+from fvflow.problems.case_diffusivity import diffusivity, mobility
 from fvflow.problems.flux_drift import FluxDrift
 from fvflow.problems.fokker_planck import FokkerPlanck
 from fvflow.problems.gradient_flow import GradientFlow
@@ -17,4 +17,5 @@ __all__ = [
     "State",
     "Transport",
     "diffusivity",
+    "mobility",
 ]

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from fvflow.energies import TotalEnergy
 from fvflow.mesh import Array, Mesh
 from fvflow.problems.base import Closed
+from fvflow.problems.diffusivity import AxisDiffusivity
 
 
 @dataclass(frozen=True, eq=False)
 class GradientFlow(Closed):
-    """d_t rho = div(rho grad E'(rho)) with no flux through the walls; notes, equation (139)."""
+    """d_t rho = div(rho M grad E'(rho)) with no flux through the walls, M = 1 or a field; notes, equation (139)."""
 
     mesh: Mesh
     """The mesh."""
     total: TotalEnergy
     """The energy E, a sum of terms."""
+    mobility: AxisDiffusivity | None = None
+    """M; None if it is 1."""
     monotone = True
+
+    @cached_property
+    def conductance(self) -> Array:
+        """T M of each face (face,): steps minimise E + int |v|^2 rho/(2 M tau) at v = M grad phi."""
+        return (
+            self.mesh.transmissibility if self.mobility is None else self.mesh.transmissibility * self.mobility.on_faces
+        )
 
     def numerical_diffusion(self) -> None:
         """None: `check` reports the order of the mobility instead."""
@@ -29,10 +40,10 @@ class GradientFlow(Closed):
         return self.total
 
     def flux(self, density: Array, time: float) -> Array:
-        """T rho_s (mu_K - mu_L) of each face (face,), with the upstream density rho_s."""
+        """T M rho_s (mu_K - mu_L) of each face (face,), with the upstream density rho_s."""
         owner, neighbour = self.mesh.owner, self.mesh.neighbour
         chemical = self.total.first(density)
         with np.errstate(invalid="ignore"):
             jump = chemical[owner] - chemical[neighbour]
             upstream = density[np.where(jump > 0, owner, neighbour)]
-            return np.where(upstream > 0, self.mesh.transmissibility * upstream * jump, 0.0)
+            return np.where(upstream > 0, self.conductance * upstream * jump, 0.0)
