@@ -16,7 +16,9 @@ Values = Callable[[Array], Array]
 """Positions (point, dim) to values (point,)."""
 
 
-def require_joined_potential(mesh: Mesh, potential: Values, time: float) -> None:
+def require_joined_potential(
+    mesh: Mesh, potential: Values, time: float, cure: str = "; give a constant force as tilt: [...] or velocity"
+) -> None:
     """Raise CaseError, or NumericsError after time 0, unless V is the same at both ends of each periodic axis."""
     for axis, lower, upper in _ends(mesh, mesh.centre):
         jump = potential(upper) - potential(lower)
@@ -25,7 +27,7 @@ def require_joined_potential(mesh: Mesh, potential: Values, time: float) -> None
             float(jump[np.argmax(np.abs(jump))]),
             potential(mesh.centre),
             time,
-            "both have to be the same; give a constant force as tilt: [...] or velocity",
+            f"both have to be the same{cure}",
         )
 
 
