@@ -14,8 +14,9 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
-from fvflow.linalg import Direct, Krylov, inner
-from fvflow.linalg.markov.absorbing import AbsorbingChain, classes, reaches_opening
+from fvflow.linalg import Direct, FaceMatrix, Krylov, inner
+from fvflow.linalg.markov.absorbing import AbsorbingChain, BackwardEquations, classes, reaches_opening
+from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.stationary import submatrix
 from fvflow.march import Progress
@@ -32,26 +33,37 @@ _MOST_CELLS = 2**16  # in three dimensions: a minute or two of elimination, four
 class EliminationFlow(SteadyFlow):
     """A flow that solves equations of the generator with openings by subtraction-free elimination."""
 
+    iterates: ClassVar[bool] = False
+    """Whether meshes too large to eliminate are left to an iteration."""
+
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form: its density is none."""
         return f"flow {self.kind} has no closed form; leave it out"
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError as for every steady flow, and if the mesh is too large."""
-        if mesh.dimension == 3 and mesh.cells > _MOST_CELLS:
+        if _large(mesh.extent) and not self.iterates:
             raise CaseError(
-                f"flow {self.kind} takes at most {_MOST_CELLS} cells in three dimensions, the mesh has {mesh.cells}; "
-                "use a coarser one"
+                f"flow {self.kind} takes at most {_MOST_CELLS} cells in three dimensions, the mesh has {mesh.cells}: "
+                "it needs an elimination, the work of which grows with the square of the cells; use a coarser one"
             )
         return super().problem(mesh, parameters, start)
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
-        return f"subtraction-free elimination of the cells; {self.flux.kind} flux"
+        method = "BiCGStab with multigrid" if _large(extent) else "subtraction-free elimination of the cells"
+        return f"{method}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes: mesh, matrix, and 24 per entry of L, as for flow stationary."""
+        if _large(extent):
+            return 2500 * extent.cells
         return Krylov().memory(extent) + (100 * extent.cells if extent.dimension == 1 else Direct().memory(extent))
+
+
+def _large(extent: Extent) -> bool:
+    """Whether a mesh has too many cells to eliminate."""
+    return extent.dimension == 3 and extent.cells > _MOST_CELLS
 
 
 @dataclass(frozen=True)
@@ -94,12 +106,15 @@ class FirstPassageFlow(PassageFlow):
     in the discrete form that is exact for the jumps between cells. `splitting_NAME` is the probability to end at the
     target, wall or region of that name; together they are 1. `mean_first_passage_time` and
     `variance_first_passage_time` are those from `initial`, by default uniform. However rare passages are, all are
-    accurate to round-off (fvflow.linalg.markov.absorbing). Gardiner, Stochastic Methods, 2009, section 5.5.
+    accurate to round-off (fvflow.linalg.markov.absorbing). In three dimensions beyond 65536 cells the equations are
+    solved by iteration, to a relative error that is proved, at most 1e-6 or refused
+    (fvflow.linalg.markov.iterative_chain). Gardiner, Stochastic Methods, 2009, section 5.5.
     """
 
     moments: Annotated[int, Ge(1), Le(2)] = 1
     """1 for the mean time; 2 for its variance too."""
     kind: Literal["first-passage"] = "first-passage"
+    iterates: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     @property
@@ -125,7 +140,7 @@ class FirstPassageFlow(PassageFlow):
         """The initial density, with the times and probabilities as fields; raises NumericsError if rates underflow."""
         mesh, openings = problem.mesh, problem.openings
         assert openings is not None
-        cells, chain = open_chain(problem)
+        cells, chain = _any_chain(problem)
         mean = chain.backward(mesh.volume[cells])
         fields = {"mean_passage_time": on_all(mesh, cells, mean)}
         figures = {"residual": chain.residual(mean, mesh.volume[cells])}
@@ -220,11 +235,25 @@ def _never(mesh: Mesh, stuck: Any, what: str) -> str:
     return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}"
 
 
+def _any_chain(problem: FokkerPlanck) -> tuple[Index, BackwardEquations]:
+    """As `open_chain`, not factorised if the mesh has too many cells."""
+    if not _large(problem.mesh.extent):
+        return open_chain(problem)
+    cells, matrix = _open_cells(problem)
+    return cells, IterativeChain(matrix)
+
+
 def open_chain(problem: FokkerPlanck) -> tuple[Index, AbsorbingChain]:
     """The cells that do not absorb, and their chain, factorised."""
+    cells, matrix = _open_cells(problem)
+    return cells, AbsorbingChain.of(matrix)
+
+
+def _open_cells(problem: FokkerPlanck) -> tuple[Index, FaceMatrix]:
+    """The cells that do not absorb, and their rates."""
     assert problem.openings is not None
     cells = freeze_index(np.flatnonzero(problem.openings.closed < 0))
-    return cells, AbsorbingChain.of(submatrix(problem.matrix(problem.start, 1.0), cells))
+    return cells, submatrix(problem.matrix(problem.start, 1.0), cells)
 
 
 def leak_into(problem: FokkerPlanck, chosen: Any) -> Array:
