@@ -13,14 +13,16 @@ from scipy.integrate import simpson
 import fvflow
 from fvflow.case import Case, json_schema
 from fvflow.errors import CaseError, NumericsError
-from fvflow.flows import passage
+from fvflow.flows import Target, passage
 from fvflow.flows.committor import _coming_out
+from fvflow.flows.passage import QuasiStationaryFlow
 from fvflow.linalg import FaceMatrix, divergence
 from fvflow.linalg.markov import absorbing as kernels
 from fvflow.linalg.markov.absorbing import AbsorbingChain
 from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.transition_paths import transition_paths
+from fvflow.mesh import Box
 from tests.contracts import assert_order
 from tests.scenes import final
 from tests.test_stationary import random_chain
@@ -716,7 +718,7 @@ def test_large_meshes_in_space_are_left_to_an_iteration(monkeypatch):
     with pytest.raises(NumericsError, match=r"proves its solution to .* only"):
         rare.run()
     with pytest.raises(CaseError, match="it needs an elimination, the work of which grows"):
-        space(kind="quasi-stationary", moments=None).prepare()
+        QuasiStationaryFlow(0.5, target=Target(wall="left")).problem(Box((0,) * 3, (1,) * 3, (11,) * 3).build(), {})
 
 
 def test_an_iteration_knows_how_far_it_is_off():
