@@ -244,12 +244,7 @@ class RunStatistics:
 
     def figures(self, worst_errors: bool) -> dict[str, Any]:
         """Scalar results of the whole run, with the largest errors of all frames or those of the last one."""
-        return {**self.all_figures, **(self.worst if worst_errors else self.last)}
-
-    @property
-    def all_figures(self) -> dict[str, Any]:
-        """The statistics by name, and the scalar results of the flow."""
-        return {**self.summary(), **self.solved}
+        return {**self.summary(), **self.solved, **(self.worst if worst_errors else self.last)}
 
     def reasons(self) -> str:
         """Why steps were taken by a fallback method, the most frequent reason first; empty if none was."""

@@ -31,7 +31,7 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
             f"{statistics.reduced} of {steps} steps kept less than the order or accuracy of their method, "
             "as at fronts in vacuum"
         )
-    if (error := statistics.all_figures.get("time_error", 0.0)) > _LARGE_ERROR:
+    if (error := statistics.figures(worst_errors=False).get("time_error", 0.0)) > _LARGE_ERROR:
         yield (
             f"the steps are long: their error in time is estimated at {100 * error:.2g} % of {flow.sized}; use "
             "shorter steps" + (" or a stepper of second order" if flow.order_in_time == 1 else "")

@@ -114,7 +114,7 @@ class Laplacian:
         return rfftn(hat, axes=self._joined, workers=1) if self._joined else hat
 
     def backward(self, hat: Any, before: tuple[int, ...] = ()) -> Array:
-        """The inverse of `forward`; the transform is lost."""
+        """The fields (..., *shape) of a transform, which is lost: the inverse of `forward`."""
         from scipy.fft import idctn, irfftn
 
         if self._joined:
