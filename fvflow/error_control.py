@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Steps whose estimated error is at most `tolerance` of the mass each.
+    """Steps whose estimated error is at most `tolerance` each, relative to the mass that has not been absorbed.
 
     The error is estimated from two half steps y and one full step z of a method of order p, |y - z|_1/(2^p - 1), and y
     is kept; a method with an embedded estimate (`muscl`) uses that. The next step is 0.9 (tolerance/error)^(1/(p+1))
@@ -24,7 +24,7 @@ class Adaptive:
     initial: Annotated[float, Gt(0)]
     """Length of the first step to try."""
     tolerance: Annotated[float, Gt(0), Lt(1)]
-    """Largest estimated L1 error of a step, as a fraction of the mass."""
+    """Largest estimated L1 error of a step, as a fraction of the mass that is left."""
     shortest: Annotated[float, Gt(0)] | None = None
     """Length below which the run stops with an error; 1e-6 of `initial` by default."""
     longest: Annotated[float, Gt(0)] | None = None

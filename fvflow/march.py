@@ -18,6 +18,7 @@ from fvflow.saves import ROUND_OFF
 from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
 from fvflow.times import TimeGrid, Times
 
+_LEAST_MASS = float(np.finfo(float).tiny)
 _SHORTEST = 1e-6  # relative to the first step to try: the shortest adaptive step by default
 
 
@@ -110,7 +111,8 @@ def _doubled(step: Step, volume: Array, order: float, check: FiniteCheck) -> Emb
         full = _take(step, state, length, end_time, check)
         middle = _take(step, state, half, state.time + half, check)
         last = _take(step, middle, half, end_time, check)
-        return (middle, last), float(volume @ np.abs(last.density - full.density)) / state.mass / (2**order - 1)
+        difference = float(volume @ np.abs(last.density - full.density))
+        return (middle, last), difference / max(abs(state.remaining), _LEAST_MASS) / (2**order - 1)
 
     return doubled
 

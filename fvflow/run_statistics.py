@@ -108,6 +108,8 @@ class RunStatistics:
     """Where mass leaves for good; None if it does not."""
     solved: dict[str, float] = field(default_factory=dict)
     """Scalar results of the whole run, from the flow."""
+    undefined: list[str] = field(default_factory=list)
+    """Correlations that are nan at a saved time, by name."""
     last: dict[str, float] = field(default_factory=dict)
     """Energy and errors of the last frame."""
     worst: dict[str, float] = field(default_factory=dict)
@@ -120,6 +122,7 @@ class RunStatistics:
         reference: Reference | None,
         *,
         energy_each_step: bool,
+        moves_in_w2: bool = True,
         may_ring: bool = False,
         time_error: TimeErrorMonitor | None = None,
         span: float = 0.0,
@@ -144,7 +147,9 @@ class RunStatistics:
             assert current is not None
             return current.value(state.density)
 
-        return replace(made, energy=value, convexity=EviMonitor.of(problem.mesh, energy, initial))
+        return replace(
+            made, energy=value, convexity=EviMonitor.of(problem.mesh, energy, initial) if moves_in_w2 else None
+        )
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""

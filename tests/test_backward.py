@@ -6,6 +6,7 @@ import pytest
 import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
+from fvflow.mesh import Extent
 
 STEPPERS = {
     "implicit-euler": "{kind: implicit-euler}",
@@ -348,3 +349,47 @@ def test_the_steps_back_are_no_iterations_of_the_first_frame_after_a_kill(tmp_pa
         case(PLANE, STEPPERS["tr-bdf2"], "output: {checkpoint: {steps: 2}}").write(path, Stop())
     fvflow.resume(tmp_path / "part.parts")
     assert (fvflow.read(path).iterations.values == 0).all()
+
+
+@pytest.mark.parametrize(("stepper", "within"), [("implicit-euler", 0.1), ("tr-bdf2", 0.1), ("split-euler", 0.1)])
+def test_the_error_in_time_is_that_of_phi(stepper, within):
+    """Against a run in steps forty times as short."""
+    text = """
+mesh: {kind: box, lower: [-8], upper: [8], cells: [160]}
+flow: {kind: backward, epsilon: 1, potential: 0.5*x**2, final: "x**2"}
+initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}
+times: {end: 1, step: 0.02, save: 0.5}
+"""
+    case = Case.parse(text, overrides={"flow.stepper": f"{{kind: {stepper}}}"})
+    run, fine = case.run(), case.replace({"times.step": 0.0005}).run()
+    off = [
+        np.abs(phi - best).sum() / np.abs(best).sum()
+        for phi, best in zip(run.phi.values, fine.phi.values, strict=False)
+    ]
+    assert run.attrs["time_error"] == pytest.approx(max(off), rel=within)
+    assert case.check()["error in time"] == "that of phi is estimated during the run"
+    if stepper == "implicit-euler":
+        assert "% of phi in L1" in case.replace({"times.step": 0.1}).run().attrs["remarks"]
+
+
+def test_phi_of_all_saved_times_is_in_the_estimate_of_memory():
+    """1e6 cells and 1000 frames are 8 GB of phi."""
+    flow = Case.parse(
+        "{mesh: {kind: box, lower: [0], upper: [1], cells: [10]}, flow: {kind: backward, epsilon: 1, final: x},"
+        " times: {end: 1, step: 0.1}}"
+    ).flow
+    assert flow.frame_memory(Extent(1, 10**6, True)) == 8 * 10**6
+    huge = "{mesh: {kind: box, lower: [0], upper: [1], cells: [100000]}, flow: {kind: backward, epsilon: 1, final: x},"
+    with pytest.raises(CaseError, match=r"cells need about .* GiB"):
+        Case.parse(huge + " times: {end: 1, step: 1e-7, save: 1e-7}}").prepare()
+
+
+def test_a_constant_has_no_autocorrelation_time_and_this_is_told():
+    case = Case.parse(
+        "{mesh: {kind: box, lower: [-3], upper: [3], cells: [60]}, observe: {one: 1 + 0*x, x: x},"
+        " flow: {kind: stationary, epsilon: 1, potential: 0.5*x**2}}"
+    )
+    ds = case.run()
+    assert np.isnan(ds.autocorrelation_time_one).all()
+    assert np.isfinite(ds.autocorrelation_time_x).all()
+    assert "autocorrelation_time_one is not a number: the observable is the same" in ds.attrs["remarks"]

@@ -401,3 +401,36 @@ times: {end: 8, step: 0.05}
     sharp = Case.parse(text, overrides={"flow.stepper": "{kind: muscl}"}).run()
     assert "upwind" not in sharp.attrs["remarks"]
     assert abs(float(sharp.covariance[-1, 0, 0]) - 0.5) < 0.3 * added
+
+
+@pytest.mark.parametrize(("a", "told"), [(3, "does not point out"), (0.4, "points out with up to 0.3 ")])
+def test_walls_are_judged_by_the_drift_of_the_flux(a, told):
+    """Wright-Fisher: (v - D').n is (1 - a)/2 at the left wall and (1 - b)/2 at the right one, b = 4."""
+    changes = {"mesh": {"kind": "box", "lower": [0], "upper": [1], "cells": [50]}}
+    changes["flow"] = flow(velocity=[f"({a}*(1 - x) - 4*x)/2"], diffusion={"value": "x*(1 - x)/2", "convention": "ito"})
+    assert told in case(**changes).check()["walls"]
+
+
+def test_a_temperature_pushes_by_its_mobility():
+    """-(D/T) grad V.n with D = 2, T = 1/2 and V = -x at x = 2 is 4; a list of equal entries is the same."""
+    for value, axes in ((2, 1), ([2, 2], 2), ([[2, 0.5], [0.5, 2]], 2)):
+        mesh = {"kind": "box", "lower": [0] * axes, "upper": [2] * axes, "cells": [20] * axes}
+        told = case(mesh=mesh, flow=flow(diffusion={"value": value, "temperature": 0.5}, potential="-x")).check()
+        assert "points out with up to 4 at" in told["walls"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"kind": "stationary"}, "no mass leaves any of 40 sets of cells: 39 faces have no diffusion"),
+        ({"kind": "spectrum", "potential": "x**2/2"}, "modes are not known there: 39 faces have no diffusion"),
+        ({"kind": "first-passage", "target": {"wall": "right"}}, "passage time is infinite.*: 39 faces have no diffu"),
+        ({"kind": "committor", "from": {"wall": "left"}, "to": {"wall": "right"}}, "39 faces have no diffusion"),
+    ],
+)
+def test_where_nothing_diffuses_flows_without_time_say_so(keys, message):
+    mesh = {"kind": "box", "lower": [-2], "upper": [2], "cells": [40]}
+    diffusion = {"value": "0*x", "convention": "isothermal"}
+    with pytest.raises((CaseError, NumericsError), match=message) as told:
+        case(mesh=mesh, flow={**keys, "diffusion": diffusion}, initial=None, times=None).run()
+    assert "steep" not in str(told.value)

@@ -13,12 +13,16 @@ from scipy.integrate import simpson
 import fvflow
 from fvflow.case import Case, json_schema
 from fvflow.errors import CaseError, NumericsError
+from fvflow.flows import Target, passage
 from fvflow.flows.committor import _coming_out
+from fvflow.flows.passage import QuasiStationaryFlow
 from fvflow.linalg import FaceMatrix, divergence
 from fvflow.linalg.markov import absorbing as kernels
 from fvflow.linalg.markov.absorbing import AbsorbingChain
+from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.transition_paths import transition_paths
+from fvflow.mesh import Box
 from tests.contracts import assert_order
 from tests.scenes import final
 from tests.test_stationary import random_chain
@@ -485,6 +489,7 @@ def test_three_dimensions():
     exact = np.broadcast_to(y * (2 - y) / 1.4 + 0.01 / 5.6, (3, 20, 4))
     np.testing.assert_allclose(ds.mean_passage_time[0], exact, rtol=1e-12)
     mesh |= {"cells": [41, 41, 41]}
+    flow |= {"kind": "quasi-stationary"}
     with pytest.raises(CaseError, match="at most 65536 cells in three dimensions"):
         Case.parse(json.dumps({"mesh": mesh, "flow": flow})).prepare()
 
@@ -632,7 +637,10 @@ BAD = [
     ({"flow.moments": 3}, "expected a number <= 2, got 3"),
     ({"times": {"end": 1, "step": 1}}, "remove times"),
     ({"exact": {"kind": "gibbs"}}, "has no closed form; leave it out"),
-    ({"flow.potential": "1e5*(x - 0.5)**2"}, "20 cells never reach left, .* infinite, as the one at x = 0.025: rates"),
+    (
+        {"flow.potential": "1e5*(x - 0.5)**2"},
+        "20 cells never reach left, .* infinite, as the one at x = 0.025: the drift",
+    ),
     ({"flow.potential": "100*x", "flow.flux": {"kind": "centred"}}, "not monotone"),
     ({"flow.target": {"where": "x < 0.2"}, "absorbing": {"where": "x < 0.1"}}, "where and where_2 overlap"),
     ({"checks": {"rate_defect": 1}}, "is for flow committor"),
@@ -680,3 +688,45 @@ flow:
     q = ds.committor.values.squeeze()
     assert abs(q + q[::-1, ::-1] - 1).max() < 1e-12
     assert ds.attrs["rate_defect"] < 1e-12
+
+
+def test_nothing_is_absorbed_at_once_from_a_quasi_stationary_state():
+    """Only the mass of `initial` matters there; of a passage it matters where it is."""
+    case = line(40, -1, 1, "quasi-stationary", target={"where": "x > 0.5"})
+    assert "absorbed at once" not in case.check()
+    assert "at once" not in case.run().attrs["remarks"]
+    assert "absorbed at once" in line(40, -1, 1, target={"where": "x > 0.5"}).check()
+
+
+def space(cells=14, **flow):
+    mesh = {"kind": "box", "lower": [-1] * 3, "upper": [1] * 3, "cells": [cells] * 3}
+    given = {"epsilon": 0.5, "potential": "x*y + z**2", "velocity": ["-y", "x", "0"], "moments": 2, **flow}
+    target = [{"wall": "left"}, {"where": "x > 0.5"}]
+    flow = {"kind": "first-passage", "target": target, **given}
+    return Case.parse(json.dumps({"mesh": mesh, "flow": flow}))
+
+
+def test_large_meshes_in_space_are_left_to_an_iteration(monkeypatch):
+    """It gives what the elimination gives, or proves that it cannot."""
+    exact = space().run()
+    monkeypatch.setattr(passage, "_MOST_CELLS", 1000)
+    found = space().run()
+    assert "BiCGStab" in space().check()["method"]
+    for name in ("mean_passage_time", "variance_passage_time", "splitting_left", "splitting_where"):
+        assert float(abs(found[name] - exact[name]).max()) <= 1e-9 * float(exact[name].max())
+    rare = space(potential="8*((x - 0.2)**2 - 0.2)**2", velocity=["0", "0", "0"], epsilon=0.01)
+    with pytest.raises(NumericsError, match=r"proves its solution to .* only"):
+        rare.run()
+    with pytest.raises(CaseError, match="it needs an elimination, the work of which grows"):
+        QuasiStationaryFlow(0.5, target=Target(wall="left")).problem(Box((0,) * 3, (1,) * 3, (11,) * 3).build(), {})
+
+
+def test_an_iteration_knows_how_far_it_is_off():
+    """Solutions of random chains in fractions: the error is within what is accepted, in every cell."""
+    random = np.random.default_rng(5)
+    for _ in range(5):
+        down, up = random.random((2, 120)) + 0.01
+        matrix = replace(random_chain(40, 1), down=down, up=up, leak=0.01 * random.random(40))
+        chain, iterated = AbsorbingChain.of(matrix), IterativeChain(matrix)
+        for source in (matrix.volume, random.random(40), np.zeros(40)):
+            np.testing.assert_allclose(iterated.backward(source), chain.backward(source), rtol=1e-6)

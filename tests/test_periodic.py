@@ -713,8 +713,10 @@ def test_refusals(changes, match):
 
 def test_flows_that_take_no_periodic_axis_say_so():
     for flow, match in (
-        ({"kind": "transport", "target": {"kind": "uniform"}, "intervals": 4}, "solver primal-dual takes no periodic"),
-        ({"kind": "hamilton-jacobi", "potential": "0"}, "hamilton-jacobi takes no periodic axes"),
+        (
+            {"kind": "hamilton-jacobi", "potential": "x"},
+            "is 1 at t = 0.*both have to be the same",
+        ),
         (
             {
                 "kind": "gradient-flow",
@@ -728,12 +730,58 @@ def test_flows_that_take_no_periodic_axis_say_so():
             case(**changes).prepare()
 
 
-def test_solvers_called_from_python_refuse_periodic_axes_too():
-    mesh = box((9,), ("x",))
-    with pytest.raises(CaseError, match="walls on all sides"):
-        fvflow.transport.hopf_lax(mesh, np.zeros(9), 1.0)
-    with pytest.raises(CaseError, match="solver primal-dual takes no periodic axes"):
-        fvflow.transport.PrimalDual().solve(mesh, np.ones(9), np.ones(9), 4)
+def hamilton_jacobi(cells, potential, hamiltonian):
+    axes = len(cells)
+    mesh = {"kind": "box", "lower": [0] * axes, "upper": [1] * axes, "cells": cells, "periodic": ["x", "y"][:axes]}
+    flow = {"kind": "hamilton-jacobi", "potential": potential, "hamiltonian": hamiltonian}
+    return case(mesh=mesh, flow=flow, initial={"kind": "uniform"}, times={"end": 0.1, "step": 0.005}).run()
+
+
+def test_hamilton_jacobi_on_a_ring_is_the_hopf_lax_formula():
+    """Its nearest images included, at order 1; the same formula on three turns of the ring without a seam."""
+    errors = [hamilton_jacobi([n], "0.3*cos(2*pi*x)", {"kind": "quadratic"}).attrs["hopf_lax"] for n in (50, 100, 200)]
+    assert_order([4, 2, 1], errors, 1, 0.4)
+    ring, turns = box((30,), ("x",)), Box((-1.0,), (2.0,), (90,)).build()
+    phi = np.random.default_rng(3).normal(size=30)
+    found = fvflow.transport.hopf_lax(ring, phi, 0.3)
+    np.testing.assert_allclose(found, fvflow.transport.hopf_lax(turns, np.tile(phi, 3), 0.3)[30:60], atol=1e-14)
+
+
+@pytest.mark.parametrize("hamiltonian", [{"kind": "quadratic"}, {"kind": "power", "exponent": 3}])
+def test_hamilton_jacobi_does_not_know_where_the_ring_is_cut(hamiltonian):
+    potential = "0.3*cos(2*pi*{0}) + 0.1*sin(2*pi*({0} + y))"
+    one, other = (hamilton_jacobi([24, 20], potential.format(x), hamiltonian) for x in ("x", "(x - 0.25)"))
+    for name in ("phi", "rho"):
+        rolled = np.roll(one[name].values[-1], 6, axis=-1)
+        np.testing.assert_allclose(other[name].values[-1], rolled, atol=1e-11)
+
+
+def geodesic(means, solver, periodic, cells=16):
+    axes = len(means[0])
+    covariance = [[0.004 * (i == j) for j in range(axes)] for i in range(axes)]
+    start, end = ({"kind": "gaussian", "mean": mean, "covariance": covariance} for mean in means)
+    mesh = {"kind": "box", "lower": [0] * axes, "upper": [1] * axes, "cells": [cells] * axes, "periodic": periodic}
+    flow = {"kind": "transport", "target": end, "intervals": 8, "solver": solver}
+    return case(mesh=mesh, flow=flow, initial=start, times=None).run()
+
+
+@pytest.mark.parametrize("scheme", ["face", "cell"])
+def test_geodesics_by_transforms_go_the_short_way_around_the_ring(scheme):
+    run = geodesic([[0.9], [0.15]], {"kind": "primal-dual", "scheme": scheme}, ["x"], 32)
+    assert run.attrs["w2_solver"] == pytest.approx(run.attrs["w2"], rel=1e-2)  # the exact one of the circle
+    assert run.attrs["w2"] == pytest.approx(0.25, rel=1e-2)
+    assert run.attrs["continuity"] <= 1e-13
+
+
+@pytest.mark.parametrize("periodic", [["x"], ["y"], ["x", "y"]])
+def test_both_solvers_of_transport_agree_on_tori(periodic):
+    """The interior point needs no transforms."""
+    means = [[0.9 if "x" in periodic else 0.6, 0.8 if "y" in periodic else 0.5], [0.3, 0.3]]
+    solvers = {"kind": "primal-dual"}, {"kind": "interior-point", "tolerance": 1e-7}
+    by_transforms, by_newton = (geodesic(means, solver, periodic) for solver in solvers)
+    assert by_transforms.attrs["w2"] == pytest.approx(by_newton.attrs["w2"], rel=2e-5)
+    assert by_transforms.attrs["hamilton_jacobi_excess"] <= 1e-3
+    assert float(by_transforms.rho.min()) >= 0
 
 
 def test_round_off_is_no_jump():
@@ -793,3 +841,15 @@ def test_bounds_on_a_torus_are_refused():
     mesh = box((5, 5), ("y",))
     with pytest.raises(CaseError, match="more than one dimension need walls"):
         bounds(mesh, np.ones(25), np.ones(25))
+
+
+def test_a_diffusion_that_jumps_at_the_seam_is_told():
+    diffusion = {"value": "1 + x", "convention": "isothermal"}
+    changes = {"flow": {"kind": "fokker-planck", "diffusion": diffusion}}
+    told = "diffusion 1 + x is 1 at the lower end of axis x and 2 at the upper end: it is taken to jump where"
+    case = Case.parse(RING).replace(changes)
+    assert told in case.check()["seam"]
+    assert told in case.run().attrs["remarks"]
+    smooth = case.replace({"flow.diffusion.value": "2 + sin(2*pi*x)"})
+    assert "seam" not in smooth.check()
+    assert "jump" not in smooth.run().attrs["remarks"]

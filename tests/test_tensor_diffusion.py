@@ -247,7 +247,6 @@ def test_a_diagonal_matrix_is_the_list_of_its_entries():
         ),
         ({"stepper": "split-euler"}, "stepper split-euler moves mass through faces"),
         ({"stepper": "muscl"}, "stepper muscl moves mass through faces"),
-        ({"walls": {"left": "absorbing"}}, "a full tensor of diffusion takes no absorbing walls"),
         ({"output": {"fluxes": True}}, "a full tensor of diffusion moves mass along diagonals"),
         (
             {"mesh": {"kind": "graded", "lower": [0, 0], "upper": [1, 1], "cells": [8, 8], "ratio": [2, 1]}},

@@ -11,7 +11,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import gaussian_density
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
-from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, kernels
+from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, dual_kernels
 from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
 from fvflow.transport.proximal import ParaboloidProjection
@@ -222,7 +222,7 @@ def test_projection_on_the_paraboloid():
     start, b = random.normal(size=400) * 3, random.normal(size=(2, 400)) * 3
     start[:3], b[:, :3] = [0.0, -1.0, 2.0], [[0, 0.5, 0.0], [0, 0.5, 0.0]]
     a, q = start.copy(), b.copy()
-    kernels.paraboloid(a, q, np.empty(400))
+    dual_kernels.paraboloid(a, q, np.empty(400))
     square = 0.5 * (q**2).sum(axis=0)
     assert (a + square).max() <= 1e-12
     outside = start + 0.5 * (b**2).sum(axis=0) > 0
@@ -243,7 +243,7 @@ def test_eigenvalues_are_those_of_the_laplacian_between_walls():
 
 def test_a_repaired_path_is_admissible():
     random = np.random.default_rng(1)
-    grid = SpaceTimeGrid((4, 5), (0.2, 0.3), 3)
+    grid = SpaceTimeGrid((4, 5), (0.2, 0.3), 3, (False, False))
     rho, m = random.normal(size=(4, 4, 5)) + 0.5, random.normal(size=(2, 3, 4, 5))
     rho[0], rho[3] = 1.0, 1.0
     m[0][..., -1], m[1][:, -1] = 0, 0

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fvflow.case import Case
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, NumericsError
+from fvflow.linalg import FaceMatrix, rescale_to_mass
 from fvflow.mesh import Box, openings
 
 LINE = """
@@ -167,3 +168,48 @@ def test_the_drift_is_judged_where_walls_are_closed():
 def test_a_wall_behind_absorbing_cells_has_no_openings():
     told = Case.parse(LINE).replace({"walls": {"right": "absorbing"}, "absorbing": {"where": "x > 0.8"}}).check()
     assert told["walls"].startswith("right is behind cells that absorb; where absorbs (")
+
+
+@pytest.mark.parametrize("stepper", ["implicit-euler", "tr-bdf2", "split-crank-nicolson"])
+def test_adaptive_steps_keep_the_tail(stepper):
+    """The tolerance of a step is relative to what is left, so that a survival of 1e-13 is as accurate as one of 1."""
+    steps = {"end": 3, "step": {"initial": 1e-4, "tolerance": 1e-4}, "save": 1}
+    ds = run(mesh__cells=[50], flow__stepper={"kind": stepper}, times=steps)
+    off = ds.survival.values[1:] / survival(ds.time.values[1:]) - 1
+    assert np.abs(off).max() <= (0.2 if stepper == "implicit-euler" else 5e-3)
+    assert 1e-14 < float(ds.survival[-1]) < 2e-13
+
+
+def test_muscl_is_no_advice_where_walls_absorb():
+    told = {
+        "flow__velocity": ["1000"],
+        "flow__stepper": {"kind": "implicit-euler"},
+        "times": {"end": 0.01, "step": 0.001},
+    }
+    closed, opened = run(walls={}, **told).attrs["remarks"], run(**told).attrs["remarks"]
+    assert "Peclet" in closed
+    assert "muscl" in closed
+    assert "Peclet" in opened
+    assert "muscl" not in opened
+
+
+def test_a_share_that_is_round_off_is_no_remark():
+    """A Gaussian ten standard deviations from the cells that absorb, and one close to them."""
+    initial = {"kind": "gaussian", "mean": [0.5], "covariance": [[0.0009]]}
+    changes = {"absorbing": {"where": "x > 0.8"}, "times": {"end": 0.01, "step": 0.001}}
+    assert "at once" not in run(initial=initial, **changes).attrs["remarks"]
+    initial["mean"] = [0.75]
+    assert "% of the mass is in absorbing cells" in run(initial=initial, **changes).attrs["remarks"]
+
+
+def test_no_solver_is_advised_where_there_is_none():
+    """A sweep, an extrapolation or a sum of products takes no solver of the case."""
+    with pytest.raises(NumericsError) as told:
+        rescale_to_mass(openings_matrix(), np.ones(3), 2.0)
+    assert "use a smaller step" in str(told.value)
+    assert "solver" not in str(told.value).partition(";")[2]
+
+
+def openings_matrix():
+    faces = np.array([0, 1], np.int32)
+    return FaceMatrix(np.ones(3), faces, faces + 1, np.ones(2), np.ones(2))

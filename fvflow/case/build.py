@@ -139,8 +139,9 @@ def _mesh(parts: Parts, stages: Stages) -> Mesh:
 
 
 def _check_extent(parts: Parts, stages: Stages, extent: Extent, place: Path) -> None:
+    frames = parts.schedule.saves + 1
     needed = stages.require(
-        ("flow", "stepper"), lambda: parts.flow.memory(extent)
+        ("flow", "stepper"), lambda: parts.flow.memory(extent) + frames * parts.flow.frame_memory(extent)
     )  # refused if the solver does not fit
     stages.run(place, lambda: _require_memory(needed, extent))
     stages.finish()

@@ -19,6 +19,7 @@ from fvflow.case.checks import Checks, Output, flows_that, misplaced
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
 from fvflow.case.evaluation import Evaluation, evaluate_result
+from fvflow.case.formulas import formulas
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording
@@ -183,7 +184,7 @@ class Case:
     def unused_parameters(self) -> list[str]:
         """Parameters that no expression of the case names."""
         written = self.values if self.document is None else self.document.values
-        used = {name for expression in schema.formulas(written, type(self)) for name in expression.names}
+        used = {name for expression in formulas(written, type(self)) for name in expression.names}
         return [name for name in self.parameters if name not in used]
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
+from fvflow.case.formulas import names_of
 from fvflow.case.messages import dataclasses_in, key_of
 
 
@@ -36,7 +37,7 @@ def python_faults(case: Any) -> list[Fault]:
     if it had been read from a file.
     """
     values, own = plain_values(case), dict(_user_kinds(case, ()))
-    found = schema.build(type(case), values, context=schema.names_of(values))[1]
+    found = schema.build(type(case), values, context=names_of(values))[1]
     checked = [fault for fault in found if not any(_concerns(fault, place) for place in own)]
     return [*(Fault(place, message) for place, message in own.items() if message), *checked]
 

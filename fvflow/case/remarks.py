@@ -31,17 +31,19 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
             f"{statistics.reduced} of {steps} steps kept less than the order or accuracy of their method, "
             "as at fronts in vacuum"
         )
-    if (error := statistics.time_error) is not None and error.largest > _LARGE_ERROR:
+    if (error := statistics.figures(worst_errors=False).get("time_error", 0.0)) > _LARGE_ERROR:
         yield (
-            f"the steps are long: their error in time is estimated at {100 * error.largest:.2g} % of the mass; use "
-            "shorter steps" + (" or a stepper of second order" if error.order == 1 else "")
+            f"the steps are long: their error in time is estimated at {100 * error:.2g} % of {flow.sized}; use "
+            "shorter steps" + (" or a stepper of second order" if flow.order_in_time == 1 else "")
         )
+    if statistics.undefined and flow.uncorrelated:
+        yield f"{', '.join(dict.fromkeys(statistics.undefined))} is not a number: {flow.uncorrelated}"
     resolution = statistics.resolution
     if resolution is not None and max(resolution.share, resolution.diffusion) > _LARGE_SHARE:
-        sentence = flow.unresolved(resolution)
+        sentence = flow.unresolved(resolution, statistics.openings)
         yield from [f"the Peclet number |v| d/epsilon was {sentence}"] if sentence else []
     if resolution is not None and resolution.upwinded:
-        yield f"{resolution.upwinded}; use {flow.without_diffusion}"
+        yield f"{resolution.upwinded}; use {flow.without_diffusion(statistics.openings)}"
     infinite = statistics.minimum < 0 and statistics.last.get("energy") == math.inf
     if infinite or statistics.minimum < -_NEGATIVE * statistics.mean_density:
         yield (

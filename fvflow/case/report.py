@@ -9,8 +9,6 @@ from fvflow.case.mesh_report import about_mesh
 from fvflow.case.runtime_estimate import RuntimeEstimate
 from fvflow.case.simulation import Simulation
 from fvflow.case.wall_report import about_walls
-from fvflow.exact import ISOTHERMAL
-from fvflow.fields import Drift
 from fvflow.mesh import MeshDescription, coarse_proxy
 from fvflow.problems import State
 from fvflow.times import Times
@@ -28,13 +26,14 @@ def report(
 ) -> dict[str, Any]:
     """Named sentences, in the order in which they are printed; `asked` are the times that the case gives."""
     flow, mesh, problem = simulation.flow, simulation.mesh, simulation.problem
-    drift = Drift() if ISOTHERMAL in flow.undescribed() else flow.drift(parameters)  # a mobility changes its size
+    drift = flow.flux_drift(parameters)
     found: dict[str, Any] = {
         "mesh": mesh_kind.describe(mesh),
         **about_mesh(mesh, simulation.initial.density),
         **{f"{density.role} density": density.describe() for density in simulation.densities},
         "walls": flow.at_walls or about_walls(mesh, problem.openings, drift, simulation.initial.time),
         "absorbed at once": simulation.absorbed_at_once(),
+        "seam": "; ".join(flow.notes(problem)),
         "steps": _steps(simulation, asked),
         "error in time": flow.error_in_time_note(problem, simulation.times),
         "method": flow.describe(mesh.extent),
@@ -47,7 +46,7 @@ def report(
         found["Peclet number"] = f"at most {resolution.peclet:.3g} (|v| d/epsilon over a face){where}"
     elif resolution is not None:
         largest = f"at most {resolution.peclet:.3g} {start} where there is mass (|v| d/epsilon over a face)"
-        found["Peclet number"] = ", ".join(filter(None, (largest, flow.unresolved(resolution))))
+        found["Peclet number"] = ", ".join(filter(None, (largest, flow.unresolved(resolution, problem.openings))))
     diffusion = problem.numerical_diffusion()
     if diffusion is not None:
         found["numerical diffusion"] = f"up to {diffusion:.3g} {start} (|v| d/2 of upwinding)"

@@ -10,7 +10,7 @@ import dataclasses
 import operator
 import os
 import types
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache, reduce
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -30,15 +30,15 @@ from pydantic import (
 )
 
 from fvflow.case.document import Fault, Path, dotted
-from fvflow.case.messages import dataclasses_in, fault, hints_of, key_of, kind_of, path_of, shown
-from fvflow.case.numbers import number, only_numbers, require_size, resolved, whole_number
+from fvflow.case.formulas import EVALUATED, names_of
+from fvflow.case.messages import dataclasses_in, fault, hints_of, key_of, path_of, shown
+from fvflow.case.numbers import only_numbers, require_size, resolved
 from fvflow.errors import CaseError
 from fvflow.fields import Expression, ExpressionError, FormulaMark
-from fvflow.mesh import FileMark, MeshKind
+from fvflow.mesh import FileMark
 
 T = TypeVar("T")
 _MAX_EXPLAINED = 100  # later faults keep the message of pydantic: suggestions for each would take too long
-_EVALUATED: dict[Any, Callable[[str, Mapping[str, float]], float]] = {float: number, int: whole_number}
 
 
 def model(cls: type) -> type[BaseModel]:
@@ -84,7 +84,7 @@ def _summary(cls: type) -> str:
 
 def _converted(hint: Any, parameter: bool = False) -> Any:
     """The type hint for pydantic: models for dataclasses, discriminated unions, strict scalars, checked formulas."""
-    if hint in _EVALUATED:
+    if hint in EVALUATED:
         return _number(hint, ranged=not parameter)
     if hint is str:
         return Annotated[str, Strict()]
@@ -110,7 +110,7 @@ def _annotated(inner: Any, *marks: Any) -> Any:
         if isinstance(mark, FileMark):
             return Annotated[_converted(inner), AfterValidator(_located)]
     bounds = [mark for mark in marks if isinstance(mark, BaseMetadata)]
-    return _number(inner, *bounds) if inner in _EVALUATED else Annotated[_converted(inner), *bounds]
+    return _number(inner, *bounds) if inner in EVALUATED else Annotated[_converted(inner), *bounds]
 
 
 def _number(base: Any, *bounds: BaseMetadata, ranged: bool = True) -> Any:
@@ -124,7 +124,7 @@ def _number(base: Any, *bounds: BaseMetadata, ranged: bool = True) -> Any:
         if not isinstance(value, str) or parameters is None:  # None: a case made in Python holds numbers
             return value
         try:
-            return _EVALUATED[base](value, parameters)
+            return EVALUATED[base](value, parameters)
         except ExpressionError as error:
             expected = "a number" if base is float else "a whole number"
             raise ValueError(f"expected {expected}, got {shown(value)}: {error}") from None
@@ -225,48 +225,6 @@ def build(
         return None, [*faults, *explained, *rest]
     result = _constructed(cls, checked, (), faults)
     return (None, faults) if faults else (result, [])
-
-
-def names_of(values: dict[str, Any]) -> dict[str, Any]:
-    """The names that expressions may use: the axes of the mesh, by its dimension, and the parameters."""
-    mesh, parameters = values.get("mesh"), values.get("parameters")
-    dimension = None
-    if isinstance(mesh, dict):
-        kinds = (kind for kind in get_args(MeshKind) if kind_of(kind) == mesh.get("kind"))
-        dimension = next((kind.declared_dimension(mesh) for kind in kinds), None)
-    axes = "xyz"[: dimension or 3]
-    return {"axes": axes, "parameters": parameters if isinstance(parameters, dict) else {}}
-
-
-def formulas(values: Any, hint: Any) -> list[Expression]:
-    """All expressions in the plain values that belong to a type hint, those for numbers included."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if values is None:  # a key that is written without a value
-        return []
-    if origin is Annotated:
-        is_formula = any(isinstance(mark, FormulaMark) for mark in hint.__metadata__)
-        return (
-            [Expression(values)]
-            if is_formula and not isinstance(values, dict | list)
-            else formulas(values, arguments[0])
-        )
-    if hint in _EVALUATED:
-        return [Expression(values)] if isinstance(values, str) else []
-    if isinstance(values, dict):
-        mapping = origin in (dict, Mapping)
-        parts = [(value, arguments[1]) for value in values.values()] if mapping else _with_hints(values, hint)
-    elif isinstance(values, list) and origin is tuple:
-        parts = [(item, arguments[0]) for item in values]
-    else:
-        parts = [(values, member) for member in arguments if origin in (Union, types.UnionType)]
-    return [found for value, inner in parts for found in formulas(value, inner)]
-
-
-def _with_hints(values: dict[str, Any], hint: Any) -> list[tuple[Any, Any]]:
-    """Each value of a mapping with the type hint of its field in the dataclass that the mapping stands for."""
-    owner = next((cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))), None)
-    hints = {} if owner is None else hints_of(owner)
-    return [(value, hints[name]) for name, value in values.items() if name in hints]
 
 
 def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:

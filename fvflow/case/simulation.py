@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,6 +37,8 @@ from fvflow.problems import State
 from fvflow.relative_entropy import log_equilibrium
 from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
+
+_TOLD_SHARE = 1e-6  # of the mass
 
 
 @dataclass
@@ -73,6 +76,7 @@ class Simulation:
             self.initial,
             self.reference,
             energy_each_step=flow.energy_each_step,
+            moves_in_w2=flow.moves_in_w2,
             may_ring=flow.may_ring(problem),
             time_error=flow.error_in_time(problem, self.times),
             span=self.times.stop - self.initial.time,
@@ -119,7 +123,9 @@ class Simulation:
             diagnostics |= self.observables.at(state)
             for name in self.observables.functions if self.flow.correlations else ():
                 found = self.flow.correlated(self.problem, state, self.observables.values(name, state.time))
-                diagnostics |= {f"{prefix}_{name}": value for prefix, value in found.items()}
+                correlations = {f"{prefix}_{name}": value for prefix, value in found.items()}
+                self.statistics.undefined += [key for key, value in correlations.items() if math.isnan(value)]
+                diagnostics |= correlations
         scalars = self.flow.scalars()
         diagnostics |= {name: state.fields[name] for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
@@ -152,13 +158,14 @@ class Simulation:
                 if (at_once := self.absorbed_at_once())
                 else []
             ),
+            *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
         ]
 
     def absorbed_at_once(self) -> str:
-        """How much of the mass is in absorbing cells at the start, in words; empty if none is."""
+        """How much of the mass is in absorbing cells at the start, in words; empty if that is not worth a word."""
         share = float(self.initial.absorbed.sum()) / self.initial.mass
-        return f"{100 * share:.3g} % of the mass" if share else ""
+        return f"{100 * share:.3g} % of the mass" if self.flow.uses_initial and share > _TOLD_SHARE else ""
 
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative, after a run in the steps that it took."""
@@ -172,7 +179,8 @@ class Simulation:
     def memory(self) -> int:
         """Estimated bytes of a run."""
         fluxes = 5 * 8 * self.statistics.mean_flux.links if self._asks_crossing else 0
-        return self.flow.memory(self.mesh.extent) + self._cell_fields.memory + fluxes
+        frames = (self.times.saves + 1) * self.flow.frame_memory(self.mesh.extent)
+        return self.flow.memory(self.mesh.extent) + frames + self._cell_fields.memory + fluxes
 
     def layout(self) -> Layout:
         """The variables of the result."""

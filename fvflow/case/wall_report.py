@@ -35,7 +35,7 @@ def _openings(openings: Openings) -> Iterator[str]:
         faces, cells = int((here & openings.in_wall).sum()), int((openings.closed == group).sum())
         kappa = float(openings.permeability[here].min(initial=math.inf))
         does = "absorbs" if math.isinf(kappa) else f"lets kappa rho pass, kappa = {kappa:g}"
-        parts = [_counted(count, what) for count, what in ((faces, "face"), (cells, "cell")) if count]
+        parts = [_counted(count, what) for count, what in ((faces, openings.what), (cells, "cell")) if count]
         yield f"{name} {does} ({', '.join(parts)})" if parts else f"{name} is behind cells that absorb"
 
 

@@ -53,13 +53,17 @@ class BaseDrift:
 
     def potential_drop(self, mesh: Mesh, time: float) -> Array:
         """w = d/|s| int_s v.n of each face (face,), V_K - V_L if v = -grad V; by three Gauss points per axis."""
-        step = 1e-3 * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
-        require_joined_velocity(mesh, lambda axis: lambda at: self.velocity_at(at, time, step)[:, axis], time)
+        step = _step(mesh)
+        self.require_joined(mesh, time)
 
         def normal_velocity(at: Array, faces: Subset) -> Array:
             return np.asarray((self.velocity_at(at, time, step) * mesh.normal[faces]).sum(axis=1))
 
         return mesh.face_integral(normal_velocity, _GAUSS_POINTS) / mesh.transmissibility
+
+    def require_joined(self, mesh: Mesh, time: float) -> None:
+        """Raise CaseError, or NumericsError after time 0, if it jumps where a periodic axis is joined."""
+        require_joined_velocity(mesh, lambda axis: lambda at: self.velocity_at(at, time, _step(mesh))[:, axis], time)
 
     def drop_to_openings(self, mesh: Mesh, openings: Openings, time: float) -> Array:
         """w = (v.n) d of each opening (opening,), V_K - V on the face if v = -grad V; v is that on the face."""
@@ -70,6 +74,11 @@ class BaseDrift:
     def velocity_at(self, position: Array, time: float, step: float) -> Array:
         """v (point, dim) at positions (point, dim); derivatives may be taken by central differences of a step."""
         raise NotImplementedError
+
+
+def _step(mesh: Mesh) -> float:
+    """A step of differences that is small beside the cells."""
+    return 1e-3 * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ Values = Callable[[Array], Array]
 """Positions (point, dim) to values (point,)."""
 
 
-def require_joined_potential(mesh: Mesh, potential: Values, time: float) -> None:
+def require_joined_potential(
+    mesh: Mesh, potential: Values, time: float, cure: str = "; give a constant force as tilt: [...] or velocity"
+) -> None:
     """Raise CaseError, or NumericsError after time 0, unless V is the same at both ends of each periodic axis."""
     for axis, lower, upper in _ends(mesh, mesh.centre):
         jump = potential(upper) - potential(lower)
@@ -25,7 +27,7 @@ def require_joined_potential(mesh: Mesh, potential: Values, time: float) -> None
             float(jump[np.argmax(np.abs(jump))]),
             potential(mesh.centre),
             time,
-            "both have to be the same; give a constant force as tilt: [...] or velocity",
+            f"both have to be the same{cure}",
         )
 
 
@@ -55,6 +57,18 @@ def require_joined_stream(mesh: Mesh, stream: Values, time: float) -> None:
         )
 
 
+def seam_jumps(mesh: Mesh, function: Values, what: str) -> Iterator[str]:
+    """Sentences on the periodic axes at whose ends a function differs, which is taken to jump there."""
+    for axis, lower, upper in _ends(mesh, mesh.centre):
+        here, there = function(lower), function(upper)
+        worst = int(np.argmax(np.abs(there - here)))
+        if not _joined(float((there - here)[worst]), np.concatenate([function(mesh.centre), here, there])):
+            yield (
+                f"{what} is {here[worst]:.6g} at the lower end of axis {'xyz'[axis]} and {there[worst]:.6g} at the "
+                "upper end: it is taken to jump where these are joined"
+            )
+
+
 def _ends(mesh: Mesh, points: Array) -> Iterator[tuple[int, Array, Array]]:
     """For each periodic axis: the axis, and its lower and its upper end (point, dim), straight ahead of some points."""
     for axis in mesh.periodic:
@@ -68,6 +82,11 @@ def _ends(mesh: Mesh, points: Array) -> Iterator[tuple[int, Array, Array]]:
 
 def _refuse_jump(what: str, jump: float, values: Array, time: float, needed: str) -> None:
     """Refuse a jump that is not round-off beside the values (point,) that the function has elsewhere."""
-    if abs(jump) > _JUMP * np.ptp(values) + _ROUND_OFF * np.abs(values).max():
+    if not _joined(jump, values):
         refusal = CaseError if time == 0.0 else NumericsError
         raise refusal(f"{what} {jump:.6g} at t = {time:g}: the axis is periodic, so that {needed}")
+
+
+def _joined(jump: float, values: Array) -> bool:
+    """Whether a jump is round-off beside the values (point,) that the function has elsewhere."""
+    return abs(jump) <= _JUMP * float(np.ptp(values)) + _ROUND_OFF * float(np.abs(values).max())

@@ -17,7 +17,9 @@ from fvflow.linalg import inner
 from fvflow.march import Progress, given_steps
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, OutputVariable, State
-from fvflow.times import Times
+from fvflow.steppers import Step
+from fvflow.time_error import TimeErrorMonitor
+from fvflow.times import TimeGrid, Times
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,33 @@ class BackwardFlow(FokkerPlanckFlow):
     sharp_stepper: ClassVar[str] = ""
     looks_ahead: ClassVar[bool] = True
     passes: ClassVar[int] = 2
+    sized: ClassVar[str] = "phi in L1"
     figures: ClassVar[Mapping[str, str]] = {"duality": ""}
+    uncorrelated: ClassVar[str] = "nothing is left"
 
     correlations: ClassVar[Mapping[str, str]] = {
         "covariance": "covariance of {0} at this time with the final values at the end, along the paths"
     }
+
+    def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
+        """None of rho: that of phi is estimated on the way back."""
+        return None
+
+    def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
+        """Whether that of phi is estimated."""
+        watch = self._monitor(problem, lambda: self.stepper.start(problem), times.stop)
+        return (
+            super().error_in_time_note(problem, times) if watch is None else "that of phi is estimated during the run"
+        )
+
+    def _watch(self, problem: FokkerPlanck, times: Times) -> TimeErrorMonitor | None:
+        """What estimates the error of phi from its values in the time that is left until the end, if anything does."""
+
+        def start() -> Step:
+            back = self.stepper.adjoint(problem)
+            return lambda state, length: state.advanced(length, back(state.density, problem.start, length))
+
+        return self._monitor(problem, start, times.stop - times.save_time(0))
 
     def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
         """Cov(f(X_t), final(X_end)) of the paths that are left at t, nan if none is.
@@ -98,8 +122,9 @@ class BackwardFlow(FokkerPlanckFlow):
     ) -> Iterator[State]:
         """Every state of the forward run, with phi at the saved times."""
         forward = replace(self, stepper=self.stepper.for_adjoint(problem.mesh.extent))
-        saved = forward._values(problem, initial, times, progress)
+        saved, error = forward._values(problem, initial, times, progress)
         volume, tally = problem.mesh.volume, initial.tally
+        of_run = {} if math.isnan(error) else {"time_error": error}
         if initial.iterate is not None:
             initial = replace(initial, iterate=None, iterations=0)
         for state in FokkerPlanckFlow.states(forward, problem, initial, times, progress):
@@ -111,28 +136,45 @@ class BackwardFlow(FokkerPlanckFlow):
             lowest, highest, first = (pairing, pairing, size) if tally is None else tally
             tally = np.array([min(lowest, pairing), max(highest, pairing), first])
             fields = {"phi": phi, "pairing": np.asarray(pairing)}
-            last = state.time == times.stop
-            yield replace(state, fields=fields, figures={"duality": _change(*tally)} if last else {}, tally=tally)
+            figures = {"duality": _change(*tally), **of_run} if state.time == times.stop else {}
+            yield replace(state, fields=fields, figures=figures, tally=tally)
 
     def _values(
         self, problem: FokkerPlanck, initial: State, times: Times, progress: Progress | None
-    ) -> dict[float, Array]:
-        """phi (cell,) at every saved time; a run that is stopped before its first step goes on from `iterate`."""
+    ) -> tuple[dict[float, Array], float]:
+        """phi (cell,) at every saved time, and the largest estimate of its error in time, relative to its L1 norm.
+
+        A run that is stopped before its first step goes on from `iterate`.
+        """
         steps = list(given_steps(times, times.save_time(0)))
         begins = [times.save_time(0), *(end for _, end in steps[:-1])]
         back, saves = self.stepper.adjoint(problem), set(times.save_times)
         assert problem.final is not None
-        fresh: Mapping[str, Any] = {"count": 0, "phi": problem.final, "saved": [problem.final]}
+        watch = self._watch(problem, times)
+        fresh: Mapping[str, Any] = {"count": 0, "phi": problem.final, "saved": [problem.final], "error": None}
         done = fresh if initial.iterate is None else initial.iterate
         phi, saved = done["phi"], list(done["saved"])
+        if watch is not None and done["error"] is not None:
+            watch.restore(done["error"])
+        elif watch is not None:
+            watch(_sized(phi, problem.mesh, 0.0))
         for count in range(done["count"] + 1, len(steps) + 1):
             (length, _), begin = steps[-count], begins[-count]
             phi = back(phi, begin, length)
+            if watch is not None:
+                watch(_sized(phi, problem.mesh, times.stop - begin))
             if begin in saves:
                 saved.append(phi)
+                if watch is not None:
+                    watch.saved()
             if progress is not None and initial.step == 0:
-                progress.iteration(count, 1.0 - count / len(steps), {"count": count, "phi": phi, "saved": saved})
-        return dict(zip(reversed(times.save_times), saved, strict=True))
+                iterate = {"count": count, "phi": phi, "saved": saved, "error": watch and watch.to_tree()}
+                progress.iteration(count, 1.0 - count / len(steps), iterate)
+        return dict(zip(reversed(times.save_times), saved, strict=True)), math.nan if watch is None else watch.largest
+
+    def frame_memory(self, extent: Extent) -> int:
+        """phi."""
+        return 8 * extent.cells
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """phi."""
@@ -149,6 +191,11 @@ class BackwardFlow(FokkerPlanckFlow):
     def forward_method(self, extent: Extent) -> str:
         """The scheme of the forward equation."""
         return super().describe(extent)
+
+
+def _sized(phi: Array, mesh: Mesh, left: float) -> State:
+    """phi as a state, the time of which is that left until the end and the mass of which is its L1 norm."""
+    return State(left, phi, max(inner(mesh.volume, np.abs(phi)), float(np.finfo(float).tiny)))
 
 
 def _change(lowest: float, highest: float, size: float) -> float:

@@ -35,10 +35,14 @@ class BaseFlow:
     """Whether what is stored at a time depends on later times, so that a run cannot go on to another end."""
     needs_initial: ClassVar[bool] = True
     """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
+    uses_initial: ClassVar[bool] = True
+    """Whether the result depends on where the initial mass is, beside how much there is."""
     energy_each_step: ClassVar[bool] = False
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
+    moves_in_w2: bool = True
+    """Whether a step of a gradient flow is one in the metric of W2, so that the inequalities of W2 hold."""
     coarsens: bool = True
     """Whether it is defined on a coarser mesh where it is on this one."""
     takes_openings: ClassVar[bool] = False
@@ -57,8 +61,15 @@ class BaseFlow:
     """Whether its errors are the largest over all saved times rather than those at the end."""
     homogeneous: bool = False
     """Whether the solution of a multiple of the initial density is that multiple of the solution."""
+    sized: ClassVar[str] = "the mass"
+    """What errors in time are relative to."""
     figures: ClassVar[Mapping[str, str]] = {}
     """Figures of the whole run that only this flow has and `checks` can bound, each with a remark or ""."""
+
+    @property
+    def order_in_time(self) -> float:
+        """Order in time; infinite if no error of steps is known."""
+        return math.inf
 
     @property
     def end_density(self) -> DensityKind | None:
@@ -116,6 +127,10 @@ class BaseFlow:
     def drift(self, parameters: Parameters) -> BaseDrift:
         """The drift of the equation."""
         return Drift(parameters=parameters)
+
+    def flux_drift(self, parameters: Parameters) -> BaseDrift:
+        """The drift of the flux beside that of diffusion down the gradient of the density."""
+        return self.drift(parameters)
 
     def steady(self, parameters: Parameters) -> bool:
         """Whether nothing in the equation depends on t."""
@@ -189,6 +204,9 @@ class BaseFlow:
     correlations: ClassVar[Mapping[str, str]] = {}
     """What else is recorded of an observable, with {0} for its text: the names that `correlated` uses."""
 
+    uncorrelated: ClassVar[str] = ""
+    """Why one of the `correlations` is nan, as a clause."""
+
     def correlated(self, problem: Any, state: State, values: Array) -> Mapping[str, float]:
         """The `correlations` in a state of an observable with these values (cell,)."""
         return {}
@@ -209,14 +227,17 @@ class BaseFlow:
         """How well the cells resolve the drift where the mass is; None if there is nothing to tell."""
         return None
 
-    @property
-    def without_diffusion(self) -> str:
+    def without_diffusion(self, openings: Openings | None) -> str:
         """What helps where upwinding adds diffusion to faces that have none."""
         return "smaller cells"
 
-    def unresolved(self, resolution: FaceResolution) -> str:
+    def unresolved(self, resolution: FaceResolution, openings: Openings | None) -> str:
         """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
         return ""
+
+    def notes(self, problem: Any) -> Iterator[str]:
+        """What deserves a word of the equation itself, as sentences."""
+        yield from ()
 
     def error_in_time(self, problem: Any, times: TimeGrid) -> TimeErrorMonitor | None:
         """What estimates the error in time of a run; None if nothing does."""
@@ -239,5 +260,9 @@ class BaseFlow:
         return self.kind
 
     def memory(self, extent: Extent) -> int:
-        """Estimated memory of a run, bytes."""
+        """Estimated memory of a run, bytes, without `frame_memory`."""
         return 300 * extent.dimension * extent.cells
+
+    def frame_memory(self, extent: Extent) -> int:
+        """What is kept in memory of each saved time, bytes."""
+        return 0

@@ -103,7 +103,9 @@ class CommittorFlow(EliminationFlow):
         }
 
     def face_fields(self) -> dict[str, OutputVariable]:
-        """The reactive current."""
+        """The reactive current; not with a full tensor, which moves mass along diagonals too."""
+        if self.full:
+            return {}
         text = "net mass per unit time that crosses the face on its way from `from` to `to`, from owner to neighbour"
         return {"reactive_flux": OutputVariable(("face",), text)}
 
@@ -116,13 +118,13 @@ class CommittorFlow(EliminationFlow):
         start, closed = problem.start, openings.closed
         masses = component_masses(mesh.volume, initial.density, mesh.components)
         matrix = problem.matrix(start, 1.0)
-        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension).density
+        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension, problem.without_rates).density
         cells = freeze_index(np.flatnonzero(closed < 0))
         balanced = in_balance(matrix, steady)
         if not balanced and not steady[cells].all():
             raise NumericsError(
-                f"the steady density is below all doubles in {np.sum(steady[cells] == 0)} cells, and where mass there "
-                "comes from is not known; use a finer mesh, a larger epsilon, or a domain without them"
+                f"the steady density is 0 or below all doubles in {np.sum(steady[cells] == 0)} cells, and where mass "
+                f"there comes from is not known: {problem.without_rates()}, or a domain without these cells"
             )
         side, coming = problem.side[openings.group], _coming_out(problem, steady, balanced)
         paths = transition_paths(
@@ -131,6 +133,7 @@ class CommittorFlow(EliminationFlow):
             _of_sides(side, lambda chosen: leak_into(problem.ends, chosen)[cells]),
             _of_sides(side, lambda chosen: openings.by_cell(np.where(chosen, coming, 0.0))[cells]),
             balanced,
+            problem.without_rates,
         )
         within = np.where(closed >= 0, problem.side[closed], -1)  # the side of each absorbing cell
         forward, backward = on_all(mesh, cells, paths.to_b, within == 1), on_all(mesh, cells, paths.from_a, within == 0)
@@ -138,10 +141,11 @@ class CommittorFlow(EliminationFlow):
         last = inner(mass, backward), inner(mass, on_all(mesh, cells, paths.from_b, within == 1))
         leaving = np.where(side == 0, -coming * forward[openings.cell], 0.0)
         leaving += np.where(side == 1, problem.ends.leaks(start) * (backward * steady)[openings.cell], 0.0)
-        current = _current(mesh, openings, paths.flux, leaving)
+        found = {"committor": forward, "backward_committor": backward}
+        if not self.full:
+            found["reactive_flux"] = _current(mesh, openings, paths.flux, leaving)
         figures = {"rate": paths.rate / initial.mass, "rate_defect": paths.rate_defect, "residual": paths.residual}
         figures |= {"forward_rate_constant": paths.rate / last[0], "backward_rate_constant": paths.rate / last[1]}
-        found = {"committor": forward, "backward_committor": backward, "reactive_flux": current}
         yield replace(initial, density=steady, fields=found, figures=figures)
 
 
@@ -156,7 +160,7 @@ def _coming_out(problem: Transitions, steady: Array, balanced: bool) -> Array:
     The net flux is 0 in detailed balance and at walls. Elsewhere, with the flux F = a rho_K - b rho_L from the cell K
     into the cell L behind the opening, it is (leak - a) rho_K + b rho_L, where the density on the face is positive.
     """
-    ends, mesh = problem.ends, problem.mesh
+    ends, graph = problem.ends, problem.graph
     openings, leaks = ends.openings, ends.leaks(problem.start)
     assert openings is not None
     coming = leaks * steady[openings.cell]
@@ -164,10 +168,10 @@ def _coming_out(problem: Transitions, steady: Array, balanced: bool) -> Array:
         return np.asarray(coming)
     inside = openings.face >= 0
     face, cell = openings.face[inside], openings.cell[inside]
-    owned = mesh.owner[face] == cell
+    owned = graph.owner[face] == cell
     down, up = (values[face] for values in problem.coefficients(problem.start))
     out, back = np.where(owned, down, up), np.where(owned, up, down)
-    behind = np.where(owned, mesh.neighbour[face], mesh.owner[face])
+    behind = np.where(owned, graph.neighbour[face], graph.owner[face])
     less = leaks[inside] - out
     less[np.abs(less) <= _ROUND_OFF * out] = 0.0  # without diffusion the drift that leaves is on both sides of it
     coming[inside] = less * steady[cell] + back * steady[behind]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args, get_type_hints
 
 from fvflow.errors import CaseError, NumericsError
@@ -14,7 +14,7 @@ from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, State
-from fvflow.steppers import ImplicitEuler, LinearStepper, finite_check
+from fvflow.steppers import ImplicitEuler, LinearStepper, Step, finite_check
 from fvflow.time_error import DerivativeMonitor, HalvedStepMonitor, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 
@@ -42,6 +42,11 @@ class FokkerPlanckFlow(LinearFlow):
                 f"stepper {self.stepper.kind} moves mass through faces, and a full tensor of diffusion along diagonals "
                 "too; use implicit-euler or tr-bdf2"
             )
+
+    @property
+    def order_in_time(self) -> float:
+        """That of the stepper."""
+        return self.stepper.order
 
     @property
     def work_grows_with_step(self) -> bool:  # type: ignore[override]
@@ -73,7 +78,7 @@ class FokkerPlanckFlow(LinearFlow):
                 f"stepper {self.stepper.kind} takes no absorbing walls or cells: {self.stepper.openings_note}; use "
                 f"{', '.join(get_args(kind)[0] for kind in kinds)}"
             )
-        problem = replace(problem, openings=openings)
+        problem = problem.opened(openings)
         try:
             if (problem.leaks(problem.start) < 0).any():
                 raise CaseError(
@@ -107,13 +112,19 @@ class FokkerPlanckFlow(LinearFlow):
 
     def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
         """By the error constant of the stepper or by halved steps, if the equation is steady and steps are given."""
+        if times.adaptive is not None:
+            return None
+        return self._monitor(problem, lambda: self.stepper.start(problem), times.stop)
+
+    def _monitor(self, problem: FokkerPlanck, start: Callable[[], Step], stop: float) -> TimeErrorMonitor | None:
+        """What estimates the error up to the time `stop` of the steps that `start` makes; None if nothing does."""
         stepper, volume = self.stepper, problem.mesh.volume
-        if not problem.steady or times.adaptive is not None:
+        if not problem.steady:
             return None
         if stepper.error_constant is not None:
             return DerivativeMonitor(volume, int(stepper.order), stepper.error_constant)
         if stepper.halves_tell_error:
-            return HalvedStepMonitor(volume, int(stepper.order), lambda: stepper.start(problem), times.stop)
+            return HalvedStepMonitor(volume, int(stepper.order), start, stop)
         return None
 
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from annotated_types import MinLen
+from annotated_types import MaxLen, MinLen
 
 from fvflow.energies import Energy, TotalEnergy
 from fvflow.errors import CaseError, NumericsError, placed
-from fvflow.fields import Drift, Kernel, Parameters, as_function, sum_of
+from fvflow.exact import ISOTHERMAL
+from fvflow.fields import Drift, Kernel, Parameters, SteadyDiffusion, SteadyFunction, as_function, sum_of
 from fvflow.flows.base import BaseFlow
-from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
+from fvflow.flows.motion import Motion, PotentialMotion, SavedFields, StoredMotion
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.problems import GradientFlow, State
-from fvflow.problems.diffusivity import logarithmic_mean
+from fvflow.problems import GradientFlow, State, logarithmic_mean, mobility
 from fvflow.reconstruction import SavedValues
 from fvflow.steppers import LJKO, GradientStepper, finite_check
 from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
@@ -31,12 +32,18 @@ _EACH_STEP = "whose energy is known at every step"
 
 @dataclass(frozen=True)
 class WassersteinFlow(BaseFlow):
-    """d_t rho = div(rho grad E'(rho)), E the sum of the energies; notes, equation (139)."""
+    """d_t rho = div(rho M grad E'(rho)), E the sum of the energies, M = 1 or a mobility; notes, equation (139).
+
+    With a mobility steps minimise E + W_M^2/(2 tau) in the metric in which a velocity v costs int |v|^2 rho/M. The
+    equilibrium is that of M = 1; what is known of W2 is not, so that inequalities of W2 are not monitored.
+    """
 
     energy: Annotated[tuple[Energy, ...], MinLen(1)]
     """The energies, whose sum is E; at least one is strictly convex, so that a step has one minimum."""
     stepper: GradientStepper = LJKO()
     """The one-step method."""
+    mobility: SteadyFunction | Annotated[tuple[SteadyFunction, ...], MinLen(1), MaxLen(3)] | None = None
+    """M(x) > 0 of d_t rho = div(rho M grad E'), an expression or table, or a list of one per axis; 1 by default."""
     kind: Literal["gradient-flow"] = "gradient-flow"
 
     energy_each_step: ClassVar[bool] = True
@@ -55,12 +62,33 @@ class WassersteinFlow(BaseFlow):
     @property
     def homogeneous(self) -> bool:  # type: ignore[override]
         """Whether there is only diffusion and drift."""
-        return not (self.power_laws() or self.kernels({}) or self.undescribed())
+        return not (self.power_laws() or self.kernels({}) or set(self.undescribed()) - {ISOTHERMAL})
+
+    @property
+    def order_in_time(self) -> float:
+        """That of the stepper."""
+        return self.stepper.order
 
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that the energies read."""
-        return tuple(file for part in self.energy for file in part.files)
+        own = () if self._mobility is None else self._mobility.files
+        return (*(file for part in self.energy for file in part.files), *own)
+
+    @cached_property
+    def _mobility(self) -> SteadyDiffusion | None:
+        """The mobility as a coefficient; None if there is none."""
+        return None if self.mobility is None else SteadyDiffusion(self.mobility, "isothermal")
+
+    @property
+    def moves_in_w2(self) -> bool:  # type: ignore[override]
+        """Whether there is no mobility field."""
+        return self.mobility is None
+
+    def notes(self, problem: GradientFlow) -> Iterator[str]:
+        """Where the mobility jumps at the seam of a periodic axis."""
+        if problem.mobility is not None:
+            yield from problem.mobility.seam_notes(0.0)
 
     @property
     def flux_fault(self) -> str:
@@ -87,7 +115,8 @@ class WassersteinFlow(BaseFlow):
 
     def undescribed(self) -> tuple[str, ...]:
         """The energies that diffusion, potential, power laws and kernels do not describe."""
-        return tuple(f"energy {part.kind}" for part in self.energy if not part.described)
+        energies = (f"energy {part.kind}" for part in self.energy if not part.described)
+        return (*energies, *(() if self.mobility is None else (ISOTHERMAL,)))
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> GradientFlow:
         """The problem in arrays; raises CaseError if an energy is not defined on the mesh, or none is strictly convex.
@@ -114,10 +143,16 @@ class WassersteinFlow(BaseFlow):
                 f"the potential differs by {spread:.3g} between cells, beside which epsilon = {epsilon:g} is lost to "
                 f"round-off; use epsilon >= {_LEAST_DIFFUSION * spread:.2g} or a smaller potential"
             )
-        return GradientFlow(mesh, total)
+        if self._mobility is None:
+            return GradientFlow(mesh, total)
+        with placed("flow", "mobility"):
+            return GradientFlow(mesh, total, mobility(mesh, self._mobility, parameters))
 
     def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
+        if problem.mobility is not None:
+            fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"
+            return StoredMotion(saved=saved, prefix="v", fault=fault)
         mesh, total = problem.mesh, problem.total
 
         def rate(frame: int) -> Array | None:
@@ -125,7 +160,7 @@ class WassersteinFlow(BaseFlow):
             if not (density > 0).all():
                 return None
             mu, (here, there) = total.first(density), (mesh.owner, mesh.neighbour)
-            flux = mesh.transmissibility * logarithmic_mean(density[here], density[there]) * (mu[here] - mu[there])
+            flux = problem.conductance * logarithmic_mean(density[here], density[there]) * (mu[here] - mu[there])
             return np.asarray(-divergence(mesh, flux) / mesh.volume)
 
         def variation(frame: int) -> SavedValues:

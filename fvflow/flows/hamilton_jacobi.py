@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Gt, Le
 
-from fvflow.errors import CaseError
+from fvflow.errors import CaseError, placed
 from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters, SteadyFunction, as_function, files_of
+from fvflow.fields.seams import require_joined_potential
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.motion import Motion, SavedFields, StoredMotion
 from fvflow.linalg import FaceMatrix, UpwindTriangular, rescale_to_mass
@@ -75,9 +76,9 @@ class HamiltonJacobiFlow(BaseFlow):
         """The problem in arrays; raises CaseError if phi is not finite or the mesh is not a grid."""
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
-        if mesh.periodic:
-            raise CaseError("flow hamilton-jacobi takes no periodic axes; leave out periodic")
         potential = as_function(self.potential, "flow", "potential")
+        with placed("flow", "potential"):
+            require_joined_potential(mesh, lambda at: potential.at(at, parameters, 0.0), 0.0, "")
         return Transport(mesh, potential=potential.at(mesh.centre, parameters, 0.0))
 
     def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:

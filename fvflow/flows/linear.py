@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
@@ -9,14 +10,14 @@ from annotated_types import Ge, MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact import ISOTHERMAL, VARYING
-from fvflow.fields import Diffusion, Drift, Function, Parameters, files_of
+from fvflow.fields import BaseDrift, Diffusion, Drift, Function, Parameters, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.linear_motion import LinearMotion
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution, Flux, ScharfetterGummel
-from fvflow.mesh import Extent, Mesh
-from fvflow.problems import FokkerPlanck, State, diffusivity
+from fvflow.mesh import Extent, Mesh, Openings
+from fvflow.problems import FluxDrift, FokkerPlanck, State, diffusivity
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class LinearFlow(BaseFlow):
     """Diffusion that varies in space, time or direction, or has a temperature; then epsilon may be left out."""
 
     sharp_stepper: ClassVar[str] = ""
-    """The stepper that needs no resolved drift, as "stepper ..."; empty if the flow has none."""
+    """The stepper that needs no resolved drift, as "stepper ..."; empty if the flow has none.
+
+    It takes neither full tensors nor openings.
+    """
     stores_fluxes: ClassVar[bool] = True
     homogeneous = True
 
@@ -59,6 +63,11 @@ class LinearFlow(BaseFlow):
     def full(self) -> bool:
         """Whether the diffusion is a full tensor."""
         return self.diffusion is not None and self.diffusion.full
+
+    def notes(self, problem: FokkerPlanck) -> Iterator[str]:
+        """Where the diffusion jumps at the seam of a periodic axis."""
+        if problem.diffusivity is not None:
+            yield from problem.diffusivity.seam_notes(problem.start)
 
     @property
     def coarsens(self) -> bool:  # type: ignore[override]
@@ -90,6 +99,11 @@ class LinearFlow(BaseFlow):
     def drift(self, parameters: Parameters) -> Drift:
         """The drift as functions."""
         return drift_of(self.potential, self.velocity, self.stream, self.tilt, parameters)
+
+    def flux_drift(self, parameters: Parameters) -> BaseDrift:
+        """The drift of the flux beside D grad rho."""
+        drift, varying = self.drift(parameters), self.varying
+        return drift if varying is None else FluxDrift(drift, varying, parameters, self.factor)
 
     def steady(self, parameters: Parameters) -> bool:
         """Whether neither drift nor diffusion depends on t."""
@@ -135,14 +149,17 @@ class LinearFlow(BaseFlow):
         fault += "store it with output: {velocity: true}"
         return LinearMotion(problem, saved, self.varying, parameters, self.factor, fault=fault if regional else "")
 
-    @property
-    def without_diffusion(self) -> str:
-        """The stepper that adds none, if the flow has one, or smaller cells."""
-        return " or ".join(filter(None, (self.sharp_stepper, "smaller cells")))
+    def _sharper(self, openings: Openings | None) -> str:
+        """The `sharp_stepper` where it can be used."""
+        return "" if self.full or openings is not None else self.sharp_stepper
 
-    def unresolved(self, resolution: FaceResolution) -> str:
+    def without_diffusion(self, openings: Openings | None) -> str:
+        """The stepper that adds none, if there is one, or smaller cells."""
+        return " or ".join(filter(None, (self._sharper(openings), "smaller cells")))
+
+    def unresolved(self, resolution: FaceResolution, openings: Openings | None) -> str:
         """As the flux says."""
-        return self.flux.unresolved(resolution, "" if self.full else self.sharp_stepper)
+        return self.flux.unresolved(resolution, self._sharper(openings))
 
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """How well the cells resolve the drift where the mass is; None if eps is 0 on every face."""

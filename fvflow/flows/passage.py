@@ -15,8 +15,9 @@ from fvflow.fields import Parameters
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
-from fvflow.linalg import Direct, Krylov, inner
-from fvflow.linalg.markov.absorbing import AbsorbingChain, classes, linked, reaches_opening
+from fvflow.linalg import Direct, FaceMatrix, Krylov, inner
+from fvflow.linalg.markov.absorbing import AbsorbingChain, BackwardEquations, classes, reaches_opening
+from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.stationary import submatrix
 from fvflow.march import Progress
@@ -33,26 +34,37 @@ _MOST_CELLS = 2**16  # in three dimensions: a minute or two of elimination, four
 class EliminationFlow(SteadyFlow):
     """A flow that solves equations of the generator with openings by subtraction-free elimination."""
 
+    iterates: ClassVar[bool] = False
+    """Whether meshes too large to eliminate are left to an iteration."""
+
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form: its density is none."""
         return f"flow {self.kind} has no closed form; leave it out"
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError as for every steady flow, and if the mesh is too large."""
-        if mesh.dimension == 3 and mesh.cells > _MOST_CELLS:
+        if _large(mesh.extent) and not self.iterates:
             raise CaseError(
-                f"flow {self.kind} takes at most {_MOST_CELLS} cells in three dimensions, the mesh has {mesh.cells}; "
-                "use a coarser one"
+                f"flow {self.kind} takes at most {_MOST_CELLS} cells in three dimensions, the mesh has {mesh.cells}: "
+                "it needs an elimination, the work of which grows with the square of the cells; use a coarser one"
             )
         return super().problem(mesh, parameters, start)
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
-        return f"subtraction-free elimination of the cells; {self.flux.kind} flux"
+        method = "BiCGStab with multigrid" if _large(extent) else "subtraction-free elimination of the cells"
+        return f"{method}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes: mesh, matrix, and 24 per entry of L, as for flow stationary."""
+        if _large(extent):
+            return 2500 * extent.cells
         return Krylov().memory(extent) + (100 * extent.cells if extent.dimension == 1 else Direct().memory(extent))
+
+
+def _large(extent: Extent) -> bool:
+    """Whether a mesh has too many cells to eliminate."""
+    return extent.dimension == 3 and extent.cells > _MOST_CELLS
 
 
 @dataclass(frozen=True)
@@ -95,12 +107,15 @@ class FirstPassageFlow(PassageFlow):
     in the discrete form that is exact for the jumps between cells. `splitting_NAME` is the probability to end at the
     target, wall or region of that name; together they are 1. `mean_first_passage_time` and
     `variance_first_passage_time` are those from `initial`, by default uniform. However rare passages are, all are
-    accurate to round-off (fvflow.linalg.markov.absorbing). Gardiner, Stochastic Methods, 2009, section 5.5.
+    accurate to round-off (fvflow.linalg.markov.absorbing). In three dimensions beyond 65536 cells the equations are
+    solved by iteration, to a relative error that is proved, at most 1e-6 or refused
+    (fvflow.linalg.markov.iterative_chain). Gardiner, Stochastic Methods, 2009, section 5.5.
     """
 
     moments: Annotated[int, Ge(1), Le(2)] = 1
     """1 for the mean time; 2 for its variance too."""
     kind: Literal["first-passage"] = "first-passage"
+    iterates: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     @property
@@ -130,7 +145,7 @@ class FirstPassageFlow(PassageFlow):
         """The initial density, with the times and probabilities as fields; raises NumericsError if rates underflow."""
         mesh, openings = problem.mesh, problem.openings
         assert openings is not None
-        cells, chain = open_chain(problem)
+        cells, chain = _any_chain(problem)
         mean = chain.backward(mesh.volume[cells])
         fields = {"mean_passage_time": on_all(mesh, cells, mean)}
         figures = {"residual": chain.residual(mean, mesh.volume[cells])}
@@ -159,6 +174,7 @@ class QuasiStationaryFlow(PassageFlow):
     """
 
     kind: Literal["quasi-stationary"] = "quasi-stationary"
+    uses_initial: ClassVar[bool] = False
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
@@ -169,7 +185,8 @@ class QuasiStationaryFlow(PassageFlow):
         if count > 1:
             raise CaseError(
                 f"the target leaves {count} parts of the mesh between which nothing passes, or in one direction only, "
-                "so that their densities decay apart; leave one part, or use a finer mesh or a larger epsilon"
+                f"so that their densities decay apart; leave one part. Unless the target separates them, "
+                f"{problem.without_rates()}"
             )
         return problem
 
@@ -189,7 +206,9 @@ def opened(
     problem: FokkerPlanck, openings: Openings, consequence: str = "their passage time is infinite"
 ) -> FokkerPlanck:
     """The problem with openings; raises CaseError if their rates are not defined or a part cannot reach them."""
-    problem = replace(problem, openings=openings)
+    problem = problem.opened(openings)
+    assert problem.openings is not None
+    openings = problem.openings
     try:
         leaks = problem.leaks(problem.start)
     except NumericsError as error:
@@ -199,31 +218,47 @@ def opened(
     matrix, within = problem.matrix(problem.start, 1.0), openings.closed < 0
     stuck = within & ~reaches_opening(matrix)
     if stuck.any():
-        ways = replace(linked(matrix), leak=openings.by_cell(np.ones_like(leaks)))
+        link = np.where(problem.shut, 0.0, 1.0)
+        ways = replace(matrix, down=link, up=link, leak=openings.by_cell(np.ones_like(leaks)))
         apart = bool((stuck & ~reaches_opening(ways)).any())
-        raise CaseError(_never(problem.mesh, stuck, f"{' or '.join(openings.names)}, so that {consequence}", apart))
+        cure = (
+            "no face leads out of their part of the mesh; give it a target too, or another mesh"
+            if apart
+            else problem.without_rates()
+        )
+        never = f"{' or '.join(openings.names)}, so that {consequence}"
+        raise CaseError(f"{_never(problem.mesh, stuck, never)}: {cure}")
     return problem
 
 
-def _never(mesh: Mesh, stuck: Any, what: str, apart: bool) -> str:
+def _never(mesh: Mesh, stuck: Any, what: str) -> str:
     """A sentence on cells from which no target is ever reached."""
     first = int(np.flatnonzero(stuck)[0])
     place = ", ".join(f"{axis} = {value:.6g}" for axis, value in zip("xyz", mesh.centre[first], strict=False))
     inside = [name for name, share in mesh.regions.items() if share[first] >= 0.5]
     where = f"{place}, in {', '.join(inside)}" if inside else place
-    cure = (
-        "no face leads out of their part of the mesh; give it a target too, or another mesh"
-        if apart
-        else "rates on the way there underflow; use a finer mesh or a larger epsilon"
-    )
-    return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}: {cure}"
+    return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}"
+
+
+def _any_chain(problem: FokkerPlanck) -> tuple[Index, BackwardEquations]:
+    """As `open_chain`, not factorised if the mesh has too many cells."""
+    if not _large(problem.mesh.extent):
+        return open_chain(problem)
+    cells, matrix = _open_cells(problem)
+    return cells, IterativeChain(matrix)
 
 
 def open_chain(problem: FokkerPlanck) -> tuple[Index, AbsorbingChain]:
     """The cells that do not absorb, and their chain, factorised."""
+    cells, matrix = _open_cells(problem)
+    return cells, AbsorbingChain.of(matrix)
+
+
+def _open_cells(problem: FokkerPlanck) -> tuple[Index, FaceMatrix]:
+    """The cells that do not absorb, and their rates."""
     assert problem.openings is not None
     cells = freeze_index(np.flatnonzero(problem.openings.closed < 0))
-    return cells, AbsorbingChain.of(submatrix(problem.matrix(problem.start, 1.0), cells))
+    return cells, submatrix(problem.matrix(problem.start, 1.0), cells)
 
 
 def leak_into(problem: FokkerPlanck, chosen: Any) -> Array:

@@ -21,7 +21,7 @@ from fvflow.linalg.markov.general_spectrum import GeneralModes, slowest_general_
 from fvflow.linalg.markov.spectrum import LARGEST_DENSE, Eigenmodes, slowest_modes
 from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
 from fvflow.march import Progress
-from fvflow.mesh import Array, Extent, Index, Mesh
+from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame, Times
 
@@ -96,6 +96,8 @@ class StationaryFlow(SteadyFlow):
         "autocorrelation_time": "integrated autocorrelation time of {0} in the steady state"
     }
 
+    uncorrelated: ClassVar[str] = "the observable is the same wherever there is mass"
+
     def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
         """int_0^inf C(t)/C(0) dt, C the autocovariance of f in the steady state: a mean of N values at times dt apart
         has the variance of N dt/(2 time) independent ones. Raises NumericsError as `autocorrelation_time`.
@@ -115,7 +117,8 @@ class StationaryFlow(SteadyFlow):
         """The steady state; raises NumericsError if it is not unique or the solver fails."""
         mesh = problem.mesh
         masses = component_masses(mesh.volume, initial.density, mesh.components)
-        steady = stationary_density(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
+        matrix, parts = problem.matrix(0.0, 1.0), mesh.components
+        steady = stationary_density(matrix, parts, masses, mesh.dimension, problem.without_rates)
         figures = {"residual": steady.residual}
         yield replace(initial, density=steady.density, iterations=steady.iterations, figures=figures)
 
@@ -206,7 +209,7 @@ class SpectrumFlow(SteadyFlow):
             scale = (masses / component_masses(volume, root**2, parts))[parts]
             found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
         else:
-            root, scale = _root_out_of_balance(matrix, parts, masses, mesh.dimension), np.ones(mesh.cells)
+            root, scale = _root_out_of_balance(problem, matrix, masses), np.ones(mesh.cells)
             found = slowest_general_modes(matrix, root, parts, self.count)
             figures = {f"frequency_{i}": float(part) for i, part in enumerate(found.frequencies, 1)}
         figures |= {"spectral_gap": float(found.rates[0]), "gap_error": found.gap_error, "residual": found.residual}
@@ -237,18 +240,19 @@ def _direct(extent: Extent) -> bool:
     return extent.dimension < 3 or extent.cells <= LARGEST_DIRECT
 
 
-def _root_out_of_balance(matrix: FaceMatrix, parts: Index, masses: Array, dimension: int) -> Array:
+def _root_out_of_balance(problem: FokkerPlanck, matrix: FaceMatrix, masses: Array) -> Array:
     """sqrt(rho) (cell,) of the steady state; raises NumericsError if it is 0 somewhere, or has too many cells."""
+    parts, dimension = problem.mesh.components, problem.mesh.dimension
     if dimension == 3 and len(parts) > LARGEST_ELIMINATION:
         raise NumericsError(
             f"out of detailed balance, spectrum takes at most {LARGEST_ELIMINATION} cells in three dimensions, the "
             f"mesh has {len(parts)}; use a coarser one, or a drift from a potential alone"
         )
-    steady = stationary_density(matrix, parts, masses, dimension).density
+    steady = stationary_density(matrix, parts, masses, dimension, problem.without_rates).density
     if not steady.all():
         raise NumericsError(
-            f"the steady density is below all doubles in {np.sum(steady == 0)} cells; use a finer mesh, a larger "
-            "epsilon, or a domain without them"
+            f"the steady density is 0 or below all doubles in {np.sum(steady == 0)} cells, so that modes are not "
+            f"known there: {problem.without_rates()}, or a domain without these cells"
         )
     return np.sqrt(steady)
 

@@ -13,7 +13,7 @@ from fvflow.errors import NumericsError
 from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.bicgstab import Operator, bicgstab
-from fvflow.linalg.grid.matrix_free import MatrixFreeSolver
+from fvflow.linalg.grid.matrix_free import CURE, MatrixFreeSolver
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
 
@@ -64,7 +64,7 @@ class Krylov(LinearSolver):
                 y = right + transition @ np.maximum(y, 0.0)
                 self._require(transition, right, y, count)
             allowed = self._bound(right, y) / abs(total)
-            return rescale_to_mass(matrix, y / diagonal, total, count, allowed)
+            return rescale_to_mass(matrix, y / diagonal, total, count, allowed, CURE)
 
         return solve
 
@@ -107,7 +107,7 @@ class Krylov(LinearSolver):
         if not left <= self._bound(right, y):
             raise NumericsError(
                 f"solver krylov stopped after {count} iterations at the residual {left / np.abs(right).sum():.1e} "
-                f"(allowed: {self.tolerance:.1e}); use a smaller step, a larger tolerance, or solver direct"
+                f"(allowed: {self.tolerance:.1e}); {CURE}"
             )
 
 

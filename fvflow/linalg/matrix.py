@@ -192,7 +192,12 @@ class Conserving(Protocol):
 
 
 def rescale_to_mass(
-    matrix: Conserving, density: Array, total: float, iterations: int = 0, allowed: float = 0.0
+    matrix: Conserving,
+    density: Array,
+    total: float,
+    iterations: int = 0,
+    allowed: float = 0.0,
+    cure: str = "use a smaller step",
 ) -> Solution:
     """One aggregation-disaggregation step with a single aggregate: rho (total/1'M rho), in place.
 
@@ -205,7 +210,8 @@ def rescale_to_mass(
 
     The density is rescaled only if the correction exceeds the rounding of the sum itself (4 machine epsilons), and the
     correction is always reported. Raises NumericsError if it exceeds what round-off can explain (4 machine epsilons
-    times max M_KK/|K|, at least 1e-12) and what an iterative solver is `allowed`: a larger error is not hidden.
+    times max M_KK/|K|, at least 1e-12) and what an iterative solver is `allowed`: a larger error is not hidden, and the
+    `cure` is told.
     """
     with np.errstate(all="ignore"):
         mass = inner(matrix.column_sums, density)
@@ -217,8 +223,7 @@ def rescale_to_mass(
         raise NumericsError(f"a linear solve returned {density[cell]} in cell {cell}; use a smaller step")
     if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal, allowed):
         raise NumericsError(
-            f"a linear solve returned the mass {mass:.17g} for {total:.17g}; the matrix is too ill-conditioned: "
-            "use a smaller step or solver direct"
+            f"a linear solve returned the mass {mass:.17g} for {total:.17g}; the matrix is too ill-conditioned: {cure}"
         )
     if abs(factor - 1.0) > _ROUND_OFF:  # otherwise within the rounding of the sum
         density *= factor

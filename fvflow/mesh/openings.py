@@ -42,11 +42,13 @@ class Openings:
     permeability: Array
     """kappa (opening,), length/time; infinite where all that reaches the face is absorbed."""
     face: Index
-    """The interior face that it is (opening,); -1 if it lies in a wall."""
+    """The interior face, or the link, that it is (opening,); -1 if it lies in a wall, or no link is cut."""
     closed: Any
     """The group of each absorbing cell (cell,), in which there is no density; -1 for all other cells."""
     in_wall: Any
     """Whether each is in a wall of the mesh (opening,), rather than between a cell and one that absorbs."""
+    what: str = "face"
+    """What each is: a face, or a link between cells that is cut."""
 
     @cached_property
     def axis(self) -> Index:

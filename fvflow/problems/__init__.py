@@ -1,14 +1,16 @@
 """The equations in arrays, and the state of a run."""
 
 from fvflow.problems.base import Problem
-from fvflow.problems.case_diffusivity import diffusivity
+from fvflow.problems.case_diffusivity import diffusivity, mobility
 from fvflow.problems.diffusivity import logarithmic_mean
+from fvflow.problems.flux_drift import FluxDrift
 from fvflow.problems.fokker_planck import FokkerPlanck
 from fvflow.problems.gradient_flow import GradientFlow
 from fvflow.problems.state import OutputVariable, State
 from fvflow.problems.transport import Transport
 
 __all__ = [
+    "FluxDrift",
     "FokkerPlanck",
     "GradientFlow",
     "OutputVariable",
@@ -17,4 +19,5 @@ __all__ = [
     "Transport",
     "diffusivity",
     "logarithmic_mean",
+    "mobility",
 ]

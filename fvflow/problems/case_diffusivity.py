@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fvflow.errors import CaseError
+import numpy as np
+
+from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Diffusion, Parameters
 from fvflow.mesh import Mesh
 from fvflow.problems.diffusivity import AxisDiffusivity, Diffusivity
@@ -17,3 +19,17 @@ def diffusivity(mesh: Mesh, diffusion: Diffusion, parameters: Parameters, factor
         )
     made = TensorDiffusivity if diffusion.full else AxisDiffusivity
     return made(mesh, diffusion, parameters, factor)
+
+
+def mobility(mesh: Mesh, value: Diffusion, parameters: Parameters) -> AxisDiffusivity:
+    """The mobility M(x) that a case names, scalar or diagonal; raises CaseError if it is not positive on all faces."""
+    if isinstance(value.value, tuple) and len(value.value) != mesh.dimension:
+        raise CaseError(f"mobility has {len(value.value)} entries in {mesh.dimension} dimensions; give one per axis")
+    found = AxisDiffusivity(mesh, value, parameters, 1.0, "mobility")
+    try:
+        values = found.on_faces
+    except NumericsError as error:
+        raise CaseError(str(error)) from None
+    if not (values > 0).all():
+        raise CaseError(f"mobility is 0 on {np.count_nonzero(values <= 0)} faces; it has to be above 0 everywhere")
+    return found

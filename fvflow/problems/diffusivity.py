@@ -15,16 +15,17 @@ of a temperature adds eps (V_K - V_L)/T, which changes it to D^-c exp(-V/T); any
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields import BaseDrift, Diffusion, Parameters
+from fvflow.fields import BaseDrift, Diffusion, Drift, Parameters
 from fvflow.fields.expression import restrict_regions
+from fvflow.fields.seams import seam_jumps
 from fvflow.fluxes import bernoulli
 from fvflow.mesh import Array, Index, Mesh, Openings
 from fvflow.problems.base import Graph
@@ -51,6 +52,9 @@ class Diffusivity(Protocol):
     def temperature(self) -> float | None:
         """T by which the potential drifts; None if there is none."""
 
+    def opened(self, openings: Openings) -> Openings:
+        """The openings of the links, from those of the faces of the mesh."""
+
     def on_links(self, drift: BaseDrift, time: float) -> tuple[Array, Array]:
         """w and eps of each link (link,); raises CaseError or NumericsError if D is not defined or negative."""
 
@@ -59,6 +63,17 @@ class Diffusivity(Protocol):
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """log pi (cell,) of the equilibrium pi without velocities; None if there is none that is known."""
+
+    def seam_notes(self, time: float) -> Iterator[str]:
+        """Sentences on the periodic axes at whose seam it jumps."""
+
+
+def seam_notes(
+    mesh: Mesh, diffusion: Diffusion, parameters: Parameters, time: float, name: str = "diffusion"
+) -> Iterator[str]:
+    """Sentences on the periodic axes at whose seam a coefficient of a case jumps."""
+    for part in diffusion.components:
+        yield from seam_jumps(mesh, partial(part.at, parameters=parameters, time=time), f"{name} {part.text}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +88,8 @@ class AxisDiffusivity:
     """The parameters of the case."""
     factor: float
     """A factor of D."""
+    name: str = "diffusion"
+    """What it is called."""
 
     @property
     def graph(self) -> Mesh:
@@ -106,6 +123,10 @@ class AxisDiffusivity:
         near, far = map(mesh.inside_period, middles)
         return part[:, 0], near, far
 
+    def opened(self, openings: Openings) -> Openings:
+        """The openings of the faces."""
+        return openings
+
     def on_links(self, drift: BaseDrift, time: float) -> tuple[Array, Array]:
         """w and eps of each face (face,); raises CaseError or NumericsError if D is not defined or negative."""
         mesh, power = self.mesh, self.diffusion.power
@@ -119,6 +140,11 @@ class AxisDiffusivity:
             here = self._along(mesh.centre[owner], normal, owner, time) ** power
             there = self._along(mesh.centre[neighbour], normal, neighbour, time) ** power
         return self._with_drift(between, here, there, drift, lambda part: part.potential_drop(mesh, time))
+
+    @property
+    def on_faces(self) -> Array:
+        """D of each face (face,) at time 0 without a drift: for isothermal, the harmonic mean of both sides."""
+        return self.on_links(Drift(), 0.0)[1]
 
     def at_openings(self, openings: Openings, drift: BaseDrift, time: float) -> tuple[Array, Array]:
         """w and eps of each opening (opening,), between the centre of its cell and its face."""
@@ -159,8 +185,8 @@ class AxisDiffusivity:
             largest[met] = np.maximum(largest[met], value)
         if (beside - total**2 > (_ALIGNED * largest) ** 2).any() and self.mesh.edges is None:
             raise CaseError(
-                "diffusion differs between directions, which two-point fluxes need faces along the axes for; use mesh "
-                "box or graded, or one value"
+                f"{self.name} differs between directions, which two-point fluxes need faces along the axes for; use "
+                "mesh box or graded, or one value"
             )
         return total
 
@@ -172,10 +198,14 @@ class AxisDiffusivity:
             worst = int(np.argmin(value))
             place = ", ".join(f"{name} = {at:.6g}" for name, at in zip("xyz", position[worst], strict=False))
             raise NumericsError(
-                f"diffusion {component.text} is {value[worst]:g} at {place}, t = {time:g}; it has to be at least 0 "
+                f"{self.name} {component.text} is {value[worst]:g} at {place}, t = {time:g}; it has to be at least 0 "
                 "everywhere"
             )
         return value
+
+    def seam_notes(self, time: float) -> Iterator[str]:
+        """Sentences on the periodic axes at whose seam it jumps."""
+        return seam_notes(self.mesh, self.diffusion, self.parameters, time, self.name)
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """-V/T - c log D (cell,); None where the convention has none, or D is 0 in a cell."""

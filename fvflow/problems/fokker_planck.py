@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix, divergence
+from fvflow.linalg.markov.stationary import rates_underflow
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems.base import Graph
 from fvflow.problems.diffusivity import Diffusivity
@@ -98,10 +99,22 @@ class FokkerPlanck:
         conductance = self.conductance
         down = conductance * self.flux_kind.weight(-w, eps)
         up = conductance * self.flux_kind.weight(w, eps)
-        if self.openings is not None and (closed := self.openings.closed >= 0).any():
-            shut = closed[self.graph.owner] | closed[self.graph.neighbour]
+        if self.openings is not None and (shut := self.shut).any():
             down[shut] = up[shut] = 0.0
         return down, up
+
+    @property
+    def shut(self) -> Any:
+        """Whether each link (link,) ends in a cell that absorbs, or is cut by one."""
+        if self.openings is None or not (closed := self.openings.closed >= 0).any():
+            return np.zeros(len(self.graph.owner), bool)
+        shut = closed[self.graph.owner] | closed[self.graph.neighbour]
+        shut[self.openings.face[self.openings.face >= 0]] = True
+        return shut
+
+    def opened(self, openings: Openings) -> Self:
+        """The same with openings, given by the faces of the mesh."""
+        return replace(self, openings=openings if self.diffusivity is None else self.diffusivity.opened(openings))
 
     def leaks(self, time: float) -> Array:
         """The coefficient (opening,) of the density in what leaves through each opening per unit time."""
@@ -245,6 +258,17 @@ class FokkerPlanck:
         w, eps = self.on_links(self.start)
         upwinded = np.abs(w)[np.broadcast_to(np.asarray(eps) == 0, w.shape)]
         return float(upwinded.max() / 2) if len(upwinded) else None
+
+    def without_rates(self) -> str:
+        """Why nothing passes between some cells at the start, and what helps: no diffusion there, or underflow."""
+        eps = np.asarray(self.on_links(self.start)[1])
+        bare = int(np.count_nonzero(np.broadcast_to(eps == 0, self.graph.owner.shape)))
+        if bare:
+            return (
+                f"{bare} {'face has' if bare == 1 else 'faces have'} no diffusion, so that mass crosses them with the "
+                "drift or not at all; use a diffusion above 0 there"
+            )
+        return rates_underflow()
 
     def max_outflow_rate(self, time: float) -> float:
         """max_K A_KK/|K|, 1/time: the largest outflow rate of a cell, which bounds conditionally positive steps."""

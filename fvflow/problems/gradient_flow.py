@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,18 +11,27 @@ from fvflow.energies import TotalEnergy
 from fvflow.linalg import divergence
 from fvflow.mesh import Array, Mesh
 from fvflow.problems.base import Closed
-from fvflow.problems.diffusivity import logarithmic_mean
+from fvflow.problems.diffusivity import AxisDiffusivity, logarithmic_mean
 
 
 @dataclass(frozen=True, eq=False)
 class GradientFlow(Closed):
-    """d_t rho = div(rho grad E'(rho)) with no flux through the walls; notes, equation (139)."""
+    """d_t rho = div(rho M grad E'(rho)) with no flux through the walls, M = 1 or a field; notes, equation (139)."""
 
     mesh: Mesh
     """The mesh."""
     total: TotalEnergy
     """The energy E, a sum of terms."""
+    mobility: AxisDiffusivity | None = None
+    """M; None if it is 1."""
     monotone = True
+
+    @cached_property
+    def conductance(self) -> Array:
+        """T M of each face (face,): steps minimise E + int |v|^2 rho/(2 M tau) at v = M grad phi."""
+        return (
+            self.mesh.transmissibility if self.mobility is None else self.mesh.transmissibility * self.mobility.on_faces
+        )
 
     def numerical_diffusion(self) -> None:
         """None: `check` reports the order of the mobility instead."""
@@ -36,13 +46,14 @@ class GradientFlow(Closed):
         return None if not eps or self.total.interacting else -self.total.potential(self.mesh.volume) / eps
 
     def face_velocity(self, density: Array, time: float) -> Array:
-        """v.n = (mu_K - mu_L)/d of each face (face,), v = -grad E'(rho); nan where mu = E' is not finite."""
+        """v.n = M (mu_K - mu_L)/d of each face (face,), v = -M grad E'(rho); nan where mu = E' is not finite."""
         chemical = self.total.first(density)
         chemical = np.where(np.isfinite(chemical), chemical, np.nan)
-        return np.asarray((chemical[self.mesh.owner] - chemical[self.mesh.neighbour]) / self.mesh.distance)
+        speed = (chemical[self.mesh.owner] - chemical[self.mesh.neighbour]) / self.mesh.distance
+        return np.asarray(speed if self.mobility is None else speed * self.mobility.on_faces)
 
     def rate(self, density: Array, time: float) -> Array:
-        """d_t rho (cell,) by T rho_s (mu_K - mu_L), second order: rho_s is the logarithmic mean.
+        """d_t rho (cell,) by T M rho_s (mu_K - mu_L), second order: rho_s is the logarithmic mean.
 
         On faces beside an empty cell it is the upstream density, as in `flux`.
         """
@@ -52,14 +63,14 @@ class GradientFlow(Closed):
         chemical = self.total.first(density)
         drop = (chemical[self.mesh.owner] - chemical[self.mesh.neighbour])[inside]
         mean = logarithmic_mean(owner[inside], neighbour[inside])
-        flux[inside] = self.mesh.transmissibility[inside] * mean * drop
+        flux[inside] = self.conductance[inside] * mean * drop
         return -divergence(self.mesh, flux) / self.mesh.volume
 
     def flux(self, density: Array, time: float) -> Array:
-        """T rho_s (mu_K - mu_L) of each face (face,), with the upstream density rho_s."""
+        """T M rho_s (mu_K - mu_L) of each face (face,), with the upstream density rho_s."""
         owner, neighbour = self.mesh.owner, self.mesh.neighbour
         chemical = self.total.first(density)
         with np.errstate(invalid="ignore"):
             jump = chemical[owner] - chemical[neighbour]
             upstream = density[np.where(jump > 0, owner, neighbour)]
-            return np.where(upstream > 0, self.mesh.transmissibility * upstream * jump, 0.0)
+            return np.where(upstream > 0, self.conductance * upstream * jump, 0.0)

@@ -10,13 +10,15 @@ Cells K and L = K + e are linked with the rates lambda_K, lambda_L that the deco
     F = |K| (lambda_K + lambda_L)/2 (rho_K - rho_L)           isothermal: int grad rho.D grad rho, cell by cell
 
 A drift v adds w = eps (D^-1 v).H e, the potential of a temperature w = eps (V_K - V_L)/T, eps being the mean of the two
-rates. Links that would leave the box are left out, so that the walls are closed; beside them the order is 1.
+rates. Links that would leave the box are left out where walls are closed, beside which the order is 1; elsewhere they
+end where they meet the wall or a cell that absorbs: see `fvflow.problems.lattice`.
 
 Fehrenbach, Mirebeau, Sparse non-negative stencils for anisotropic diffusion, J. Math. Imaging Vis. 49 (2014).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,31 +27,15 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift, Diffusion, Parameters
-from fvflow.mesh import Array, Index, Mesh, Openings
-from fvflow.mesh.arrays import freeze, freeze_index
-from fvflow.problems.diffusivity import logarithmic_mean
+from fvflow.mesh import Array, Mesh, Openings
+from fvflow.problems.diffusivity import logarithmic_mean, seam_notes
+from fvflow.problems.lattice import Directions, Lattice, Links, link_openings, links
 from fvflow.problems.selling import selling
 
 _UNIFORM = 1e-9  # deviation of the cells of a box from equal ones, in widths
 _SYMMETRIC = 1e-12  # difference of D_ij and D_ji, relative to D, that is round-off
 _LONGEST = 4  # directions that fit into the box one after the other, at least
 _DEFINITE = 1e-10  # smallest eigenvalue over the largest
-
-
-@dataclass(frozen=True, eq=False)
-class Links:
-    """Pairs of cells along lattice directions, and what links them."""
-
-    volume: Array
-    """Measures |K| (cell,)."""
-    owner: Index
-    """Cell K of each link (link,)."""
-    neighbour: Index
-    """Cell L of each link (link,), L > K."""
-    here: Array
-    """lambda_K (link,), 1/time."""
-    there: Array
-    """lambda_L (link,), 1/time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +57,6 @@ class TensorDiffusivity:
             raise CaseError(
                 "a full tensor of diffusion needs a box of equal cells; use mesh box, or a list if it is diagonal"
             )
-        if self.mesh.periodic:
-            raise CaseError("a full tensor of diffusion takes no periodic axes; leave out periodic")
         if not self.diffusion.steady:
             raise CaseError("a full tensor of diffusion cannot depend on t; use a list of one entry per axis")
         if self.diffusion.power == 0.5:
@@ -85,12 +69,6 @@ class TensorDiffusivity:
     def temperature(self) -> float | None:
         """T by which the potential drifts; None if there is none."""
         return self.diffusion.temperature
-
-    @cached_property
-    def _widths(self) -> Array:
-        """Widths of the cells (dim,)."""
-        assert self.mesh.edges is not None
-        return np.array([(edge[-1] - edge[0]) / (len(edge) - 1) for edge in self.mesh.edges])
 
     @cached_property
     def _tensors(self) -> Array:
@@ -114,28 +92,32 @@ class TensorDiffusivity:
             raise CaseError(f"diffusion is [{shown}] at {place}; it has to be {what} everywhere")
 
     @cached_property
-    def graph(self) -> Links:
-        """The links between cells.
+    def lattice(self) -> Lattice:
+        """The cells as points of a lattice."""
+        return Lattice(self.mesh)
+
+    @cached_property
+    def directions(self) -> Directions:
+        """The lattice directions and their rates.
 
         Where the directions are so long that they leave corners of the box unlinked, half of the smallest eigenvalue of
         H^-1 D H^-1 goes along the axes, and the rest is decomposed. Raises CaseError if a direction is longer than a
         quarter of the box.
         """
-        scaled = self._tensors / np.multiply.outer(self._widths, self._widths)
-        links = self._linked(*selling(scaled))
-        if _connected(links):
-            return links
+        scaled = self._tensors / np.multiply.outer(self.lattice.widths, self.lattice.widths)
+        found = self._short(Directions.of(*selling(scaled)))
+        if _connected(links(self.lattice, found)):
+            return found
         unit = np.eye(self.mesh.dimension)
         least = 0.5 * np.linalg.eigvalsh(scaled)[:, :1]
         weights, offsets = selling(scaled - least[:, :, None] * unit)
         along = np.broadcast_to(unit.astype(int), (len(scaled), *unit.shape))
         weights = np.concatenate([weights, np.broadcast_to(least, along.shape[:2])], axis=1)
-        return self._linked(weights, np.concatenate([offsets, along], axis=1))
+        return self._short(Directions.of(weights, np.concatenate([offsets, along], axis=1)))
 
-    def _linked(self, weights: Array, offsets: Any) -> Links:
-        """The links by weights (cell, link) and offsets (cell, link, dim), or (1, ...) if they are the same in all."""
-        mesh, counts = self.mesh, self.mesh.shape[::-1]
-        longest = np.abs(offsets[weights > 0]).max(axis=0)
+    def _short(self, found: Directions) -> Directions:
+        """The directions; raises CaseError if one is too long for the box."""
+        counts, longest = np.array(self.lattice.counts), found.longest
         if (_LONGEST * longest > counts).any():
             axis = int(np.argmax(longest / counts))
             raise CaseError(
@@ -143,27 +125,16 @@ class TensorDiffusivity:
                 f"{'xyz'[axis]}; use at least {_LONGEST * longest[axis]} cells of the same shape along it, or a tensor "
                 "of less anisotropy"
             )
-        strides = np.cumprod([1, *counts[:-1]])
-        axes = [np.arange(mesh.cells) // stride % count for stride, count in zip(strides, counts, strict=True)]
-        place = np.stack(axes, axis=1)
-        keys, sides, rates = [], [], []
-        for k in range(weights.shape[1]):
-            for sign in (1, -1):
-                there, weight = place + sign * offsets[:, k], np.broadcast_to(weights[:, k], mesh.cells)
-                start = np.flatnonzero(((there >= 0) & (there < counts)).all(axis=1) & (weight > 0))
-                end = there[start] @ strides
-                keys.append(np.minimum(start, end) * mesh.cells + np.maximum(start, end))
-                sides.append(end > start)
-                rates.append(weight[start])
-        key, link = np.unique(np.concatenate(keys), return_inverse=True)
-        side, rate = np.concatenate(sides), np.concatenate(rates)
-        return Links(
-            mesh.volume,
-            freeze_index(key // mesh.cells),
-            freeze_index(key % mesh.cells),
-            freeze(np.bincount(link[side], rate[side], len(key))),
-            freeze(np.bincount(link[~side], rate[~side], len(key))),
-        )
+        return found
+
+    @cached_property
+    def graph(self) -> Links:
+        """The links between cells."""
+        return links(self.lattice, self.directions)
+
+    def opened(self, openings: Openings) -> Openings:
+        """The openings of the links: where they leave the box through an open wall, or meet a cell that absorbs."""
+        return link_openings(self.lattice, self.directions, self.graph, openings)
 
     @cached_property
     def conductance(self) -> Array:
@@ -172,6 +143,7 @@ class TensorDiffusivity:
 
     def on_links(self, drift: BaseDrift, time: float) -> tuple[Array, Array]:
         """w and eps of each link (link,), 1/time; raises CaseError or NumericsError if the drift is not defined."""
+        drift.require_joined(self.mesh, time)
         links = self.graph
         here, there = links.here, links.there
         mean = 0.5 * (here + there)
@@ -181,27 +153,48 @@ class TensorDiffusivity:
             value = drift.cell_potential(self.mesh, time)
             w = w + mean * (value[links.owner] - value[links.neighbour]) / self.temperature
             rest = drift.parts[1]
-        return (w if rest.absent else w + mean * self._pull(rest, time)), eps
+        if rest.absent:
+            return w, eps
+        start, tensors = self.mesh.centre[links.owner], self._tensors
+        leap = self.mesh.nearest_image(self.mesh.centre[links.neighbour] - start)
+        if len(tensors) > 1:
+            tensors = 0.5 * (tensors[links.owner] + tensors[links.neighbour])
+        return w + mean * self._pull(rest, tensors, start, leap, time), eps
 
-    def _pull(self, drift: BaseDrift, time: float) -> Array:
-        """(D^-1 v).H e of each link (link,), at its middle."""
+    def _pull(self, drift: BaseDrift, tensors: Array, start: Array, leap: Array, time: float) -> Array:
+        """(D^-1 v).leap (point,), v in the middle of leaps (point, dim) from their starts (point, dim)."""
         if drift.regional:
             raise CaseError(
                 "a drift by regions is not defined on the links of a full tensor; write it without inside()"
             )
-        mesh, links = self.mesh, self.graph
-        start, end = mesh.centre[links.owner], mesh.centre[links.neighbour]
-        v = drift.velocity_at(0.5 * (start + end), time, 1e-3 * float(self._widths.min()))
-        tensors = self._tensors
-        if len(tensors) > 1:
-            tensors = 0.5 * (tensors[links.owner] + tensors[links.neighbour])
-        return np.asarray((np.linalg.solve(tensors, v[:, :, None])[:, :, 0] * (end - start)).sum(axis=1))
+        middle = self.mesh.inside_period(start + 0.5 * leap)
+        v = drift.velocity_at(middle, time, 1e-3 * float(self.lattice.widths.min()))
+        return np.asarray((np.linalg.solve(tensors, v[:, :, None])[:, :, 0] * leap).sum(axis=1))
 
     def at_openings(self, openings: Openings, drift: BaseDrift, time: float) -> tuple[Array, Array]:
-        """w and eps of each opening (opening,): raises CaseError, as no link ends at a wall."""
-        raise CaseError(
-            "a full tensor of diffusion takes no absorbing walls or cells; leave them out, or use a diagonal one"
-        )
+        """w and eps of each opening (opening,), eps being n.D n for the normal n of the wall: see `link_openings`."""
+        mesh, cell, axis = self.mesh, openings.cell, openings.axis
+        tensors = np.broadcast_to(self._tensors, (mesh.cells, *self._tensors.shape[1:]))[cell]
+        here = there = tensors[np.arange(len(cell)), axis, axis]
+        if self.diffusion.power:
+            there = np.empty(len(cell))
+            for along in range(mesh.dimension):
+                part, met = self.diffusion.components[along * (mesh.dimension + 1)], axis == along
+                there[met] = self.factor * part.at(openings.position[met], self.parameters, time, {})
+        mean = 0.5 * (here + there)
+        w, eps = (here - there, logarithmic_mean(here, there)) if self.diffusion.power else (np.zeros_like(mean), mean)
+        rest = drift
+        if self.temperature is not None:
+            potential, rest = drift.parts
+            w = w + mean * potential.drop_to_openings(mesh, openings, time) / self.temperature
+        if rest.absent:
+            return w, eps
+        leap = mesh.nearest_image(openings.position - mesh.centre[cell])
+        return w + mean * self._pull(rest, tensors, mesh.centre[cell], leap, time), eps
+
+    def seam_notes(self, time: float) -> Iterator[str]:
+        """Sentences on the periodic axes at whose seam an entry jumps."""
+        return seam_notes(self.mesh, self.diffusion, self.parameters, time)
 
     def gibbs_exponent(self, drift: BaseDrift, time: float) -> Array | None:
         """-V/T (cell,), 0 without a drift; None where the convention has no equilibrium."""

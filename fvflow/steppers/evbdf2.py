@@ -75,7 +75,7 @@ class EVBDF2(GradientStepperBase):
         return step
 
     def _start_fallible(self, problem: GradientFlow) -> FallibleStep:
-        mesh, system, triangular = problem.mesh, MeshSystemSolver(problem.mesh), UpwindTriangular(problem.mesh)
+        system, triangular = MeshSystemSolver(problem.mesh), UpwindTriangular(problem.mesh)
         jko = JKO(intervals=1, tolerance=self.tolerance, iterations=self.iterations).start_fallible(problem)
 
         def step(state: State, length: float) -> State:
@@ -83,7 +83,8 @@ class EVBDF2(GradientStepperBase):
                 return jko(state, length)
             ratio = length / state.length
             duration = state.length * ratio**2 / (1.0 + 2.0 * ratio)
-            density, before, reduced = _extrapolated(mesh, system, triangular, state, duration, self.tolerance)
+            found = _extrapolated(problem, system, triangular, state, duration, self.tolerance)
+            density, before, reduced = found
             after = jko(replace(state, density=density), length * (1.0 + ratio) / (1.0 + 2.0 * ratio))
             crossed = None if after.crossed is None else before + after.crossed
             return replace(after, time=state.time + length, dissipated=0.0, reduced=reduced, crossed=crossed)
@@ -92,15 +93,21 @@ class EVBDF2(GradientStepperBase):
 
 
 def _extrapolated(
-    mesh: Mesh, system: MeshSystemSolver, triangular: UpwindTriangular, state: State, duration: float, tolerance: float
+    problem: GradientFlow,
+    system: MeshSystemSolver,
+    triangular: UpwindTriangular,
+    state: State,
+    duration: float,
+    tolerance: float,
 ) -> tuple[Array, Array, int]:
     """rho^n (cell,) moved along the geodesic of the last step for this time, and what has crossed each face (face,).
 
     With them, whether more than `tolerance` of the mass was held back where the density would have been negative.
     Raises NumericsError if that is too much.
     """
+    mesh = problem.mesh
     with np.errstate(all="ignore"):
-        phi, conductance = _geodesic_potential(mesh, system, state, duration)
+        phi, conductance = _geodesic_potential(problem, system, state, duration)
         flux = _midpoint_flux(mesh, state, duration, phi, conductance)
     masses, limited, held_back = triangular.limit_outflow(flux, phi, mesh.volume * state.density)
     if held_back > _LARGEST_HELD_BACK * state.mass:
@@ -108,15 +115,17 @@ def _extrapolated(
     return masses / mesh.volume, limited, int(held_back > tolerance * state.mass)
 
 
-def _geodesic_potential(mesh: Mesh, system: MeshSystemSolver, state: State, duration: float) -> tuple[Array, Array]:
+def _geodesic_potential(
+    problem: GradientFlow, system: MeshSystemSolver, state: State, duration: float
+) -> tuple[Array, Array]:
     """phi* (cell,) at the midpoint of the extrapolation, and the conductances (face,), 0 in vacuum."""
     assert state.previous is not None
-    before, now, last = state.previous, state.density, state.length
+    mesh, before, now, last = problem.mesh, state.previous, state.density, state.length
     owner, neighbour = mesh.owner, mesh.neighbour
     quarter = 0.25 * (before + now)
     mean = quarter[owner] + quarter[neighbour]
     inside = mean > _VACUUM * state.mass / float(mesh.volume.sum())
-    conductance = np.where(inside, mesh.transmissibility, 0.0)
+    conductance = np.where(inside, problem.conductance, 0.0)
     flow = last * conductance * mean
     total = np.bincount(owner, flow, mesh.cells) + np.bincount(neighbour, flow, mesh.cells)
     diagonal: Array = np.where(total > 0, total, 1.0)

@@ -238,7 +238,7 @@ class JKO(GradientStepperBase):
         if (self.intervals or 1) > 1 or problem.total.interacting:
             raise NumericsError("the interior point is for one interval and local energies")
         mesh = problem.mesh
-        step = CentredTransportStep(mesh, state.density, state.mass, length * mesh.transmissibility)
+        step = CentredTransportStep(mesh, state.density, state.mass, length * problem.conductance)
         energy = ContinuedEnergy(problem.total, step.mean)
         level = energy.level(step.mass)
         energy = energy.shifted(level)

@@ -179,7 +179,7 @@ class Midpoint(GradientStepperBase):
         The system has a kink where a flux turns, as that of `UpwindNewton`, and cycles about one are left as there.
         """
         mesh, before = problem.mesh, state.density
-        conductance = tau * mesh.transmissibility
+        conductance = tau * problem.conductance
         errors: list[float] = []
         for iteration in range(self.iterations):
             phi = problem.total.secant(before, density)

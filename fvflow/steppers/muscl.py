@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt, Lt
 
-from fvflow.errors import NumericsError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import Krylov, divergence
@@ -155,15 +155,15 @@ class Muscl(LinearStepperBase):
 
     def start(self, problem: FokkerPlanck) -> Step:
         """The step as a function; it raises NumericsError if it would need more than 1e7 substeps."""
-        assert isinstance(problem, Reconstructed)
+        own = _own(problem)
 
         def step(state: State, length: float) -> State:
             density, time, end, count = state.density, state.time, state.time + length, 0
             remaining, crossing = 1, Crossing(problem, state)
             while remaining > 0:
-                remaining = self._substeps(problem, time, end - time)
+                remaining = self._substeps(own, time, end - time)
                 tau = (end - time) / remaining
-                density, _ = _substep(problem, density, time, tau, crossing)
+                density, _ = _substep(own, density, time, tau, crossing)
                 time, remaining, count = time + tau, remaining - 1, count + 1
             return state.advanced(length, density, iterations=count, crossed=crossing.total)
 
@@ -171,11 +171,11 @@ class Muscl(LinearStepperBase):
 
     def embedded(self, problem: FokkerPlanck) -> EmbeddedStep:
         """One substep as a function: of the length asked for, or of its largest integer fraction that `cfl` allows."""
-        assert isinstance(problem, Reconstructed)
+        own = _own(problem)
 
         def substep(state: State, length: float) -> tuple[tuple[State, ...], float]:
-            tau, crossing = length / self._substeps(problem, state.time, length), Crossing(problem, state)
-            density, lower_order = _substep(problem, state.density, state.time, tau, crossing)
+            tau, crossing = length / self._substeps(own, state.time, length), Crossing(problem, state)
+            density, lower_order = _substep(own, state.density, state.time, tau, crossing)
             error = float(problem.mesh.volume @ np.abs(density - lower_order)) / state.mass
             after = state.advanced(tau, density, iterations=1, crossed=crossing.total)
             if after.time == state.time:
@@ -199,6 +199,13 @@ class Muscl(LinearStepperBase):
             rate = max(rate, *(problem.flow(time + part * length / count)[1] for part in (0.5, 1.0)))
             needed = math.ceil(length * rate / (4.0 * self.cfl))
         return count
+
+
+def _own(problem: FokkerPlanck) -> Reconstructed:
+    """The problem as `Muscl.discretise` has made it; raises CaseError if another stepper has."""
+    if not isinstance(problem, Reconstructed):
+        raise CaseError("stepper muscl has a flux of its own; make the problem by its method discretise")
+    return problem
 
 
 def _substep(

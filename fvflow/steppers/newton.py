@@ -45,7 +45,7 @@ class CentredNewton:
             self._vacuum = np.maximum(self.density, state.density) <= _VACUUM * mean
         self._active_volume = np.where(self._vacuum, 0.0, mesh.volume)
         closed = self._vacuum[mesh.owner] | self._vacuum[mesh.neighbour]
-        self._conductance = np.where(closed, 0.0, tau * mesh.transmissibility)
+        self._conductance = np.where(closed, 0.0, tau * problem.conductance)
         self._step = CentredTransportStep(mesh, state.density, state.mass, self._conductance)
         self.phi = total.first(self.density)
         variation_range = total.variation_range(np.maximum(self.density, _VACUUM * mean))

@@ -32,7 +32,7 @@ class Predictor:
         eps = 0.5 * (diffusion[mesh.owner] + diffusion[mesh.neighbour])
         potential = total.potential(state.density)
         drop = potential[mesh.owner] - potential[mesh.neighbour]
-        conductance = tau * mesh.transmissibility
+        conductance = tau * self._problem.conductance
         down, up = conductance * scharfetter_gummel(-drop, eps), conductance * scharfetter_gummel(drop, eps)
         shape = mesh.shape if self._split else None
         matrix = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, down, up, shape, periodic=mesh.periodic)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fvflow.linalg import divergence, factorise
 from fvflow.mesh import Array, Mesh
-from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
+from fvflow.transport.space_time_grid import Laplacian, SpaceTimeGrid
 
 
 class SpaceOperators(Protocol):
@@ -60,12 +60,12 @@ def admissible_path(density: Array, momentum: Array, space: SpaceOperators, floo
 
 
 class GridOperators:
-    """Those of a uniform grid, by cosine transforms: densities `shape`, momenta (axis, *shape) at the upper faces."""
+    """Those of a uniform grid, by transforms: densities `shape`, momenta (axis, *shape) at the upper faces."""
 
     def __init__(self, grid: SpaceTimeGrid) -> None:
         self._spacing, self.size = grid.spacing, float(grid.rows * grid.shape[-1])
-        axes = (eigenvalues(n, h) for n, h in zip(grid.shape, grid.spacing, strict=True))
-        self._eigenvalues = np.array(sum(np.ix_(*axes)))
+        self._laplacian, self._joined = Laplacian(grid), grid.joined
+        self._eigenvalues = self._laplacian.eigenvalues.copy()
         self._eigenvalues.flat[0] = np.inf  # drops the constant mode
 
     def total(self, density: Array) -> float:
@@ -78,15 +78,16 @@ class GridOperators:
             out += (part - np.roll(part, 1, -1 - axis)) / self._spacing[-1 - axis]
 
     def solve_poisson(self, right: Array) -> Array:
-        """psi (..., y, x) by the cosine transform, which diagonalises the Laplacian between walls."""
-        from scipy.fft import dctn, idctn
-
-        return np.asarray(idctn(dctn(right, type=2) / self._eigenvalues, type=2))
+        """psi (..., y, x) by the transform that diagonalises the Laplacian."""
+        return self._laplacian.backward(self._laplacian.forward(right) / self._eigenvalues)
 
     def add_gradient(self, momentum: Array, psi: Array) -> None:
         """Differences of neighbouring cells over the spacing; the walls stay at zero."""
         for axis, part in enumerate(momentum):
-            part[inner_faces(part.ndim, axis)] += np.diff(psi, axis=-1 - axis) / self._spacing[-1 - axis]
+            if self._joined[-1 - axis]:
+                part += (np.roll(psi, -1, -1 - axis) - psi) / self._spacing[-1 - axis]
+            else:
+                part[inner_faces(part.ndim, axis)] += np.diff(psi, axis=-1 - axis) / self._spacing[-1 - axis]
 
 
 class MeshOperators:

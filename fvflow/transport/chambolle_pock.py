@@ -34,7 +34,7 @@ import numpy as np
 from fvflow.mesh import Array
 from fvflow.transport.base import Iterate, require_iterate
 from fvflow.transport.prolongation import prolonged
-from fvflow.transport.space_time_grid import PrimalDualIterate, Scheme, SpaceTimeGrid, eigenvalues
+from fvflow.transport.space_time_grid import Laplacian, PrimalDualIterate, Scheme, SpaceTimeGrid, eigenvalues
 
 _BALANCE = 0.5  # the ratio of the steps changes by this power of the quotient of the residuals
 
@@ -60,9 +60,9 @@ class ChambollePock:
         tolerance: float,
         every: int,
     ):
-        from fvflow.transport import kernels
+        from fvflow.transport import dual_kernels, kernels
 
-        self._kernels = kernels
+        self._kernels, self._dual_kernels = kernels, dual_kernels
         self.grid, self.scheme, self.relaxation = grid, scheme, relaxation
         self.ends = initial.reshape(grid.rows, -1), target.reshape(grid.rows, -1)
         self.norm = 2.0 if scheme == "cell" else 1.0 + len(grid.shape)  # |K_rho|^2
@@ -72,10 +72,9 @@ class ChambollePock:
         self.w_rho = np.zeros((grid.intervals + 1, *shape))
         self.w_rho[0], self.w_rho[-1] = self.ends
         self.w_m = np.zeros((axes, grid.intervals, *shape))
-        self._geometry = grid.dt, np.array(grid.spacing[::-1]), grid.rows_per_plane  # as the kernels take it
-        self._time = eigenvalues(grid.intervals, grid.dt)
-        space = [eigenvalues(n, h) for n, h in zip(grid.shape, grid.spacing, strict=True)]
-        self._space = sum(np.ix_(*space)[i] for i in range(axes))
+        self._joined = np.array(grid.joined[::-1])
+        self._geometry = grid.dt, np.array(grid.spacing[::-1]), grid.rows_per_plane, self._joined  # for the kernels
+        self._time, self._laplacian = eigenvalues(grid.intervals, grid.dt), Laplacian(grid)
 
     def aim_at(self, tolerance: float) -> None:
         """Go on until both relative residuals, evaluated anew, are at most this tolerance."""
@@ -128,32 +127,31 @@ class ChambollePock:
         tau_m = 1.0 / sqrt(self.ratio)
         sigma, tau_rho = 0.999 / tau_m, tau_m / self.norm
         descend, ascend = (
-            (self._kernels.descend_cell, self._kernels.ascend_cell)
+            (self._kernels.descend_cell, self._dual_kernels.ascend_cell)
             if self.scheme == "cell"
-            else (self._kernels.descend_face, self._kernels.ascend_face)
+            else (self._kernels.descend_face, self._dual_kernels.ascend_face)
         )
         w = self.w_rho, self.w_m
         descend(*w, s.phi, s.rho, s.m, s.alpha, s.beta, s.gamma, tau_rho, tau_m, *self._geometry)
         self.poisson(s.phi, tau_rho, tau_m)
         change_u = self._kernels.relax(s.rho, s.m, *w, s.phi, tau_rho, tau_m, r, *self._geometry)
-        change_y = ascend(s.alpha, s.beta, *w, sigma, r, rows_per_plane)
-        change_y += self._kernels.ascend_sign(s.gamma, self.w_rho, sigma, r)
+        change_y = ascend(s.alpha, s.beta, *w, sigma, r, rows_per_plane, self._joined)
+        change_y += self._dual_kernels.ascend_sign(s.gamma, self.w_rho, sigma, r)
         self.count += 1
         return Residual(sqrt(change_u[0] / tau_rho**2 + change_u[1] / tau_m**2), sqrt(change_y) / sigma)
 
     def poisson(self, right: Array, tau_rho: float, tau_m: float) -> None:
-        """Solve D tau D^T p = right in place: cosines diagonalise it, the constant mode is dropped."""
+        """Solve D tau D^T p = right in place: transforms diagonalise it, the constant mode is dropped."""
         shape = (self.grid.intervals, *self.grid.shape)
-        from scipy.fft import dctn, idctn
-
-        hat = dctn(right.reshape(shape), type=2, workers=1, overwrite_x=True)
+        time = (-len(shape),)
+        hat = self._laplacian.forward(right.reshape(shape), time, overwrite=True)
         eigen_time = tau_rho * self._time.reshape(-1, *[1] * len(self.grid.shape))
         for k in range(shape[0]):  # one interval at a time: no space-time array of eigenvalues
-            eigen = eigen_time[k] + tau_m * self._space
+            eigen = eigen_time[k] + tau_m * self._laplacian.eigenvalues
             if k == 0:
                 eigen.flat[0] = np.inf
             hat[k] /= eigen
-        right[...] = idctn(hat, type=2, workers=1, overwrite_x=True).reshape(right.shape)
+        right[...] = self._laplacian.backward(hat, time).reshape(right.shape)
 
     def run(self, iterations: int, report: Callable[[], None]) -> bool:
         """Iterate until both relative residuals are at most the tolerance, at most so many times; whether they are.

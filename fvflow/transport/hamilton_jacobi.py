@@ -7,7 +7,8 @@ constraints: the solution is given by the Hopf-Lax formula with y restricted to 
 
 so nothing enters through a wall and what arrives there leaves: differences across a wall are left out, as if phi were
 +inf beyond it. For H even in each p_a this also solves the equation with data reflected at the walls, d_n phi = 0.
-Soner, Optimal control with state-space constraint I, SIAM J. Control Optim. 24 (1986). Data are values at the centres.
+Soner, Optimal control with state-space constraint I, SIAM J. Control Optim. 24 (1986). A periodic axis has no walls:
+differences are taken across its seam. Data are values at the centres.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def solve(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian, times: Sequence[
     solutions of Hamilton-Jacobi equations, Math. Comp. 43, 1984). Iterating raises CaseError if the mesh is not a grid
     or phi, times or cfl are invalid, and NumericsError if phi is so steep that more than 1e9 steps would be needed.
     """
-    (field, middles), marks = _on_grid(mesh, phi), np.array([0.0, *times])
+    (field, lines), marks = _on_grid(mesh, phi), np.array([0.0, *times])
     if not (np.isfinite(marks).all() and (marks >= 0).all() and (np.diff(marks[1:]) > 0).all()):
         raise CaseError(
             "times are not finite, >= 0 and strictly ascending; sort them, drop duplicates and negative ones"
@@ -47,7 +48,7 @@ def solve(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian, times: Sequence[
     for before, mark in pairwise(marks.tolist()):
         left = mark - before
         while left > 0:
-            rise, limit = _tendency(field, middles, hamiltonian)
+            rise, limit = _tendency(field, lines, hamiltonian)
             if not left <= _MOST_STEPS * cfl * limit:
                 raise NumericsError(f"{left:g} is left in steps of at most {limit:.3g}; use a less steep phi")
             step = left / max(1, math.ceil(left / (cfl * limit)))
@@ -61,8 +62,8 @@ def advance(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian, step: float) -
 
     Raises CaseError as `solve` does, and NumericsError if the step is negative or longer than `longest_step`.
     """
-    field, middles = _on_grid(mesh, phi)
-    rise, limit = _tendency(field, middles, hamiltonian)
+    field, lines = _on_grid(mesh, phi)
+    rise, limit = _tendency(field, lines, hamiltonian)
     if not 0 <= step <= limit:
         raise NumericsError(f"a step of {step:.6g} is not monotone; use one from 0 to {limit:.6g}, or solve")
     return (field - step * rise).ravel()
@@ -73,26 +74,31 @@ def longest_step(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian) -> float:
     return _tendency(*_on_grid(mesh, phi), hamiltonian)[1]
 
 
-def _tendency(field: Array, middles: list[Array], hamiltonian: BaseHamiltonian) -> tuple[Array, float]:
+def _tendency(field: Array, lines: list[_Line], hamiltonian: BaseHamiltonian) -> tuple[Array, float]:
     """Godunov's H in the grid's shape, and the longest monotone step."""
     with np.errstate(over="ignore", invalid="ignore"):
-        value, speed = hamiltonian.godunov(*_slopes(field, middles))
+        value, speed = hamiltonian.godunov(*_slopes(field, lines))
     rate = np.zeros(field.shape)
-    for axis, middle in enumerate(middles):
-        gap = np.concatenate([[np.inf], np.diff(middle), [np.inf]])
+    for axis, line in enumerate(lines):
+        gap = np.concatenate([[line.seam], np.diff(line.middles), [line.seam]])
         _along(rate, axis)[...] += _along(speed[axis].reshape(field.shape), axis) / np.minimum(gap[1:], gap[:-1])
     fastest = float(rate.max()) if np.isfinite(value).all() else math.inf
     return value.reshape(field.shape), 1.0 / fastest if fastest > 0 else math.inf
 
 
-def _slopes(field: Array, middles: list[Array]) -> tuple[Array, Array]:
+def _slopes(field: Array, lines: list[_Line]) -> tuple[Array, Array]:
     """p-, p+ (axis, cell): differences over distances of centres; -inf, +inf across walls."""
     minus = np.full((field.ndim, *field.shape), -np.inf)
     plus = -minus
-    for axis, middle in enumerate(middles):
-        slope = np.diff(_along(field, axis)) / np.diff(middle)
+    for axis, line in enumerate(lines):
+        values = _along(field, axis)
+        slope = np.diff(values) / np.diff(line.middles)
         _along(minus[axis], axis)[..., 1:] = slope
         _along(plus[axis], axis)[..., :-1] = slope
+        if line.seam < np.inf:
+            across = (values[..., 0] - values[..., -1]) / line.seam
+            _along(minus[axis], axis)[..., 0] = across
+            _along(plus[axis], axis)[..., -1] = across
     return minus.reshape(field.ndim, -1), plus.reshape(field.ndim, -1)
 
 
@@ -101,18 +107,25 @@ def hopf_lax(mesh: Mesh, phi: Array, time: float) -> Array:
 
     Axis by axis, each line in linear time by the lower envelope of its parabolas (Felzenszwalb, Huttenlocher, Distance
     transforms of sampled functions, Theory of Computing 8, 2012). It exceeds the solution for data given everywhere by
-    O(h^2/time) where they are smooth and by O(h) at kinks: take one long step, not many short ones. Raises CaseError as
-    `solve` does, and for a negative or infinite time.
+    O(h^2/time) where they are smooth and by O(h) at kinks: take one long step, not many short ones. On a periodic axis
+    a period is added on both sides, since the nearest image of y is the least. Raises CaseError as `solve` does, and
+    for a negative or infinite time.
     """
-    field, middles = _on_grid(mesh, phi)
+    field, lines = _on_grid(mesh, phi)
     if not 0 <= time < math.inf:
         raise CaseError(f"time {time:g}; give a finite time >= 0")
     if time == 0:
         return field.flatten()
-    for axis, middle in enumerate(middles):
-        lines = np.ascontiguousarray(_along(field, axis))
-        least = lower_envelope(lines.reshape(-1, len(middle)), middle, time)
-        field = _along(least.reshape(lines.shape), axis)
+    for axis, line in enumerate(lines):
+        values, count = np.ascontiguousarray(_along(field, axis)), len(line.middles)
+        data, at = values.reshape(-1, count), line.middles
+        if line.seam < np.inf:
+            data = np.tile(data, 3)
+            at = np.concatenate([at - line.length, at, at + line.length])
+        least = lower_envelope(data, at, time)
+        if line.seam < np.inf:
+            least = np.ascontiguousarray(least[:, count : 2 * count])
+        field = _along(least.reshape(values.shape), axis)
     return field.flatten()
 
 
@@ -144,11 +157,24 @@ def _along(field: Array, axis: int) -> Array:
     return field.swapaxes(field.ndim - 1 - axis, -1)
 
 
-def _on_grid(mesh: Mesh, phi: Array) -> tuple[Array, list[Array]]:
-    """phi in the grid's shape; the centres along each axis."""
-    if mesh.edges is None or mesh.periodic:
-        raise CaseError("the mesh is not a grid with walls on all sides; use kind box, graded or fipy without periodic")
+class _Line(NamedTuple):
+    """The cells along an axis."""
+
+    middles: Array  # their centres
+    length: float
+    seam: float  # distance of the last centre from the first one across the seam; infinite between walls
+
+
+def _on_grid(mesh: Mesh, phi: Array) -> tuple[Array, list[_Line]]:
+    """phi in the grid's shape; the cells along each axis."""
+    if mesh.edges is None:
+        raise CaseError("the mesh is not a grid; use kind box, graded or fipy")
     values = np.asarray(phi, float)
     if values.shape != (mesh.cells,) or not np.isfinite(values).all():
         raise CaseError(f"phi {values.shape} is not one finite value for each cell; give it as ({mesh.cells},)")
-    return values.reshape(mesh.shape), [0.5 * (edge[1:] + edge[:-1]) for edge in mesh.edges]
+    lines = []
+    for axis, edge in enumerate(mesh.edges):
+        width = np.diff(edge)
+        seam = float(0.5 * (width[0] + width[-1])) if axis in mesh.periodic else math.inf
+        lines.append(_Line(0.5 * (edge[1:] + edge[:-1]), float(edge[-1] - edge[0]), seam))
+    return values.reshape(mesh.shape), lines

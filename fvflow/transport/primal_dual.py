@@ -159,7 +159,7 @@ class _Units:
         """Those of two densities (cell,)."""
         start, end = (np.reshape(density, grid.shape) for density in (initial, target))
         scale = displacement_scale(start, end, grid.spacing)
-        unit = SpaceTimeGrid(grid.shape, tuple(h / scale for h in grid.spacing), grid.intervals)
+        unit = replace(grid, spacing=tuple(h / scale for h in grid.spacing))
         return _Units(mesh, unit, float(start.mean()), scale, (initial, target))
 
     def cascade(self) -> list[tuple[SpaceTimeGrid, Array, Array]]:
@@ -182,7 +182,7 @@ class _Units:
         density[0], density[-1] = self.ends
         mass = float(self.mesh.volume @ self.ends[0])
         w2 = self.scale * sqrt(max(2.0 * iteration.value() / prod(shape) * mass, 0.0))
-        flux, phi = _in_mesh_order(path.momentum), iterate.phi.reshape(intervals, -1) * self.scale**2
+        flux, phi = _in_mesh_order(path.momentum, self.grid.joined), iterate.phi.reshape(intervals, -1) * self.scale**2
         flux *= self.mean * self.scale
         return Geodesic(self.mesh, density, flux, phi, w2, max(residual), count, converged, repair=path.change)
 
@@ -213,7 +213,10 @@ def displacement_scale(initial: Array, target: Array, spacing: Sequence[float]) 
     return max(sqrt(square), min(spacing))
 
 
-def _in_mesh_order(momentum: Array) -> Array:
+def _in_mesh_order(momentum: Array, joined: Sequence[bool]) -> Array:
     """Momenta through upper faces (N, axis, *shape) as those through the faces of the mesh (N, face), without walls."""
-    parts = [momentum[:, axis] for axis in range(momentum.shape[1])]
-    return np.concatenate([m[inner_faces(m.ndim, axis)].reshape(len(m), -1) for axis, m in enumerate(parts)], axis=1)
+    parts = []
+    for axis in range(momentum.shape[1]):
+        m = momentum[:, axis]
+        parts.append((m if joined[-1 - axis] else m[inner_faces(m.ndim, axis)]).reshape(len(m), -1))
+    return np.concatenate(parts, axis=1)

@@ -18,10 +18,11 @@ def restricted(density: Array) -> Array:
     return a
 
 
-def _prolong_cells(a: Array, axis: int) -> Array:
-    """Linear interpolation from n cell centres to 2n, constant beyond the outermost."""
+def _prolong_cells(a: Array, axis: int, joined: bool = False) -> Array:
+    """Linear interpolation from n cell centres to 2n, periodic if `joined`, else constant beyond the outermost."""
     a = np.moveaxis(a, axis, 0)
-    below, above = np.concatenate([a[:1], a[:-1]]), np.concatenate([a[1:], a[-1:]])
+    first, last = (a[-1:], a[:1]) if joined else (a[:1], a[-1:])
+    below, above = np.concatenate([first, a[:-1]]), np.concatenate([a[1:], last])
     fine = np.stack([0.75 * a + 0.25 * below, 0.75 * a + 0.25 * above], axis=1)
     return np.moveaxis(fine.reshape(-1, *a.shape[1:]), 0, axis)
 
@@ -35,10 +36,10 @@ def _prolong_nodes(a: Array, axis: int) -> Array:
     return np.moveaxis(fine, 0, axis)
 
 
-def _prolong_faces(a: Array, axis: int) -> Array:
-    """Linear interpolation from upper faces to upper faces; the value on the lower wall is zero."""
-    zero = np.zeros_like(np.take(a, [0], axis))
-    fine = _prolong_nodes(np.concatenate([zero, a], axis), axis)
+def _prolong_faces(a: Array, axis: int, joined: bool) -> Array:
+    """Linear interpolation from upper faces to upper faces; the value on the lower wall is zero, unless `joined`."""
+    lower = np.take(a, [-1], axis) if joined else np.zeros_like(np.take(a, [0], axis))
+    fine = _prolong_nodes(np.concatenate([lower, a], axis), axis)
     return np.take(fine, range(1, fine.shape[axis]), axis)
 
 
@@ -50,7 +51,8 @@ def prolonged(coarse: PrimalDualIterate, grid: SpaceTimeGrid, scheme: Scheme) ->
     def prolong(a: Array, in_time: Callable[[Array, int], Array], face: int | None = None) -> Array:
         a = in_time(a.reshape(-1, *shape), 0)
         for axis in range(1, dim + 1):
-            a = _prolong_faces(a, axis) if axis == face else _prolong_cells(a, axis)
+            joined = grid.joined[axis - 1]
+            a = _prolong_faces(a, axis, joined) if axis == face else _prolong_cells(a, axis, joined)
         return np.ascontiguousarray(a.reshape(-1, grid.rows, grid.shape[-1]))
 
     def on_faces(a: Array) -> Array:

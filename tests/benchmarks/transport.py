@@ -58,7 +58,7 @@ def step_cost(side: int, intervals: int, scheme: Any, steps: int = 20) -> float:
     random = np.random.default_rng(0)
     one, other = 1.0 + random.random((2, side, side))
     iteration = ChambollePock(
-        SpaceTimeGrid((side, side), (1 / side,) * 2, intervals), one, other, scheme, 0.02, 1.9, 0.0, 10
+        SpaceTimeGrid((side, side), (1 / side,) * 2, intervals, (False, False)), one, other, scheme, 0.02, 1.9, 0.0, 10
     )
     iteration.start(None)
     iteration.step()

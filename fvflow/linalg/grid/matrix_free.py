@@ -17,6 +17,9 @@ from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix, Solution, inner, rescale_to_mass
 from fvflow.mesh import Array
 
+CURE = "use a smaller step, a larger tolerance, or solver direct"
+"""What helps where an iteration fails."""
+
 _RESTARTS = 12
 _FAST = 0.25  # reduction of the residual by a correction below which BiCGStab would not be faster
 _TRIAL, _CYCLE_COST = 12, 60  # iterations with sweeps between judgements of progress; those that multigrid costs
@@ -57,7 +60,7 @@ class MatrixFreeSolver:
         for _ in range(_RESTARTS):
             bound = self._bound(scale, x, scale if positive else inner(self._matrix.volume, np.abs(x)))
             if left <= bound and (not positive or float(x.min()) >= 0.0):
-                return rescale_to_mass(self._matrix, x, total, count, bound / abs(total))
+                return rescale_to_mass(self._matrix, x, total, count, bound / abs(total), CURE)
             if left <= bound:
                 x = self._stencil.jacobi(np.maximum(x, 0.0, out=x), right, np.empty_like(x))
             elif count >= self._most:
@@ -68,7 +71,7 @@ class MatrixFreeSolver:
             residual, left = self._residual(right, x)
         raise NumericsError(
             f"solver krylov stopped after {count} iterations at the residual {left / scale:.1e} "
-            f"(allowed: {self._tolerance:.1e}); use a smaller step, a larger tolerance, or solver direct"
+            f"(allowed: {self._tolerance:.1e}); {CURE}"
         )
 
     def _corrected(self, x: Array, right: Array, goal: float) -> tuple[Array, float, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,64 @@ from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
 LEAST_RATE = 1e-290  # smaller sums of rates have lost digits
-_ROUND_OFF = np.finfo(float).eps
+_ROUND_OFF = float(np.finfo(float).eps)
+
+
+class BackwardEquations:
+    """The backward equations A' x = f of the chain of a `FaceMatrix` with a leak, and what follows from them."""
+
+    matrix: FaceMatrix
+    accuracy: float = _ROUND_OFF
+    """Relative error of the solutions."""
+
+    def backward(self, source: Array) -> Array:
+        """The expectation (cell,) of int f/|K| dt until the chain ends, for f (cell,) >= 0: A' x = f."""
+        raise NotImplementedError
+
+    def variance(self, mean: Array) -> Array:
+        """The variance (cell,) of the time until the end, from its mean tau (cell,).
+
+        It solves A' x = sum_i s_ij (tau_i - tau_j)^2 + leak_j tau_j^2 (the carre du champ), and it is m - tau^2 with
+        A' m = 2 |K| tau. The first keeps digits where the time hardly varies, the second where it varies as much as an
+        exponential law, so that round-off of tau exceeds its differences. Each cell takes that with the smaller bound
+        on its round-off.
+        """
+        matrix, volume = self.matrix, self.matrix.volume
+        assert matrix.leak is not None
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = np.abs(mean[matrix.owner] - mean[matrix.neighbour])
+            blur = self.accuracy * np.maximum(mean[matrix.owner], mean[matrix.neighbour])
+            ends = matrix.leak * mean**2
+            by_squares = self.backward(self._leaving(difference**2) + ends)
+            moment = self.backward(2.0 * volume * mean)
+            bound = self.backward(self._leaving((2.0 * difference + blur) * blur) + self.accuracy * ends)
+            by_moments = moment - mean**2
+            chosen = np.where(bound <= self.accuracy * moment, by_squares, by_moments)
+        if not np.isfinite(chosen).all():
+            raise NumericsError(
+                f"the variance of a time of {mean.max():.1e} is too large for doubles; use moments: 1, or another unit"
+            )
+        return chosen
+
+    def _leaving(self, values: Array) -> Array:
+        """The sum (cell,) over its faces of the rate out of a cell times the values (face,)."""
+        matrix, cells = self.matrix, len(self.matrix.volume)
+        down, up = matrix.down * values, matrix.up * values
+        return np.asarray(np.bincount(matrix.owner, down, cells) + np.bincount(matrix.neighbour, up, cells))
+
+    def residual(self, x: Array, source: Array) -> float:
+        """max |A' x - f| over the sum of its terms, each cell by itself."""
+        matrix, cells = self.matrix, len(self.matrix.volume)
+        assert matrix.leak is not None
+        here = x * (self._leaving(np.ones_like(matrix.down)) + matrix.leak)
+        there = np.bincount(matrix.owner, matrix.down * x[matrix.neighbour], cells)
+        there += np.bincount(matrix.neighbour, matrix.up * x[matrix.owner], cells)
+        size = np.maximum(here + there + source, np.finfo(float).tiny)
+        return float((np.abs(here - there - source) / size).max())
 
 
 @dataclass(frozen=True, eq=False)
-class AbsorbingChain:
+class AbsorbingChain(BackwardEquations):
     """The chain of a `FaceMatrix` with a leak, factorised; A rho is the net outflow through faces and leak.
 
     Cells are eliminated one after the other, and the openings, where the chain ends, stand behind the last cell:
@@ -73,47 +126,6 @@ class AbsorbingChain:
         )
         return x
 
-    def variance(self, mean: Array) -> Array:
-        """The variance (cell,) of the time until the end, from its mean tau (cell,).
-
-        It solves A' x = sum_i s_ij (tau_i - tau_j)^2 + leak_j tau_j^2 (the carre du champ), and it is m - tau^2 with
-        A' m = 2 |K| tau. The first keeps digits where the time hardly varies, the second where it varies as much as an
-        exponential law, so that round-off of tau exceeds its differences. Each cell takes that with the smaller bound
-        on its round-off.
-        """
-        matrix, volume = self.matrix, self.matrix.volume
-        assert matrix.leak is not None
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = np.abs(mean[matrix.owner] - mean[matrix.neighbour])
-            blur = _ROUND_OFF * np.maximum(mean[matrix.owner], mean[matrix.neighbour])
-            ends = matrix.leak * mean**2
-            by_squares = self.backward(self._leaving(difference**2) + ends)
-            moment = self.backward(2.0 * volume * mean)
-            bound = self.backward(self._leaving((2.0 * difference + blur) * blur) + _ROUND_OFF * ends)
-            by_moments = moment - mean**2
-            chosen = np.where(bound <= _ROUND_OFF * moment, by_squares, by_moments)
-        if not np.isfinite(chosen).all():
-            raise NumericsError(
-                f"the variance of a time of {mean.max():.1e} is too large for doubles; use moments: 1, or another unit"
-            )
-        return chosen
-
-    def _leaving(self, values: Array) -> Array:
-        """The sum (cell,) over its faces of the rate out of a cell times the values (face,)."""
-        matrix, cells = self.matrix, len(self.matrix.volume)
-        down, up = matrix.down * values, matrix.up * values
-        return np.asarray(np.bincount(matrix.owner, down, cells) + np.bincount(matrix.neighbour, up, cells))
-
-    def residual(self, x: Array, source: Array) -> float:
-        """max |A' x - f| over the sum of its terms, each cell by itself."""
-        matrix, cells = self.matrix, len(self.matrix.volume)
-        assert matrix.leak is not None
-        here = x * (self._leaving(np.ones_like(matrix.down)) + matrix.leak)
-        there = np.bincount(matrix.owner, matrix.down * x[matrix.neighbour], cells)
-        there += np.bincount(matrix.neighbour, matrix.up * x[matrix.owner], cells)
-        size = np.maximum(here + there + source, np.finfo(float).tiny)
-        return float((np.abs(here - there - source) / size).max())
-
 
 def reaches_opening(matrix: FaceMatrix) -> Any:
     """Whether the chain can end from each cell (cell,), directly or through others."""
@@ -141,12 +153,6 @@ def classes(matrix: FaceMatrix) -> int:
     end = np.concatenate([matrix.neighbour[down], matrix.owner[up]])
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(cells, cells))
     return int(connected_components(graph, directed=True, connection="strong")[0])
-
-
-def linked(matrix: FaceMatrix) -> FaceMatrix:
-    """The chain in which each face that lets anything pass does so both ways."""
-    open_faces = ((matrix.down > 0) | (matrix.up > 0)).astype(float)
-    return replace(matrix, down=open_faces, up=open_faces)
 
 
 @kernel()

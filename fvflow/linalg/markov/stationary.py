@@ -34,15 +34,22 @@ class StationarySolution:
     residual: float  # |A rho|_1 over the total outflow, sum A_KK rho_K
 
 
-def stationary_density(matrix: FaceMatrix, parts: Index, masses: Array, dimension: int) -> StationarySolution:
+def rates_underflow() -> str:
+    """Why nothing passes between some cells, if there is diffusion between all of them, and what helps."""
+    return "the drift is so steep that rates between cells underflow; use a finer mesh or a larger epsilon"
+
+
+def stationary_density(
+    matrix: FaceMatrix, parts: Index, masses: Array, dimension: int, reason: Callable[[], str] = rates_underflow
+) -> StationarySolution:
     """rho >= 0 with A rho = 0, A rho being the net outflow, with the mass given in each connected part (part,).
 
     In detailed balance rho is a product along paths (`detailed_balance_root`). Otherwise it comes from subtraction-free
     elimination (`null_vector`) or, in three dimensions beyond 2^15 cells, from iteration (`iterative_null_vector`).
-    Raises NumericsError if rates underflow so that a connected part has several recurrent classes.
+    Raises NumericsError, with the `reason`, if some rates are 0 so that a connected part has several recurrent classes.
     """
     density, iterations = np.zeros(len(matrix.volume)), 0
-    closed = _recurrent_cells(matrix, parts)
+    closed = _recurrent_cells(matrix, parts, reason)
     for part, mass in enumerate(masses):
         cells = np.flatnonzero(closed & (parts == part))
         block = submatrix(matrix, cells)
@@ -80,7 +87,7 @@ def _null_vector_of_block(matrix: FaceMatrix, dimension: int) -> tuple[Array, in
     return iterative_null_vector(matrix)
 
 
-def _recurrent_cells(matrix: FaceMatrix, parts: Index) -> Any:
+def _recurrent_cells(matrix: FaceMatrix, parts: Index, reason: Callable[[], str]) -> Any:
     """Whether each cell is recurrent (cell,); raises NumericsError unless every part has one recurrent class."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -96,9 +103,7 @@ def _recurrent_cells(matrix: FaceMatrix, parts: Index) -> Any:
     final[label[start[label[start] != label[end]]]] = False
     if final.sum() > whole:
         raise NumericsError(
-            f"the steady state is not unique: there are {final.sum()} sets of cells that no mass leaves. There is no "
-            "diffusion between them, or the drift is so steep that rates between cells underflow; use a finer mesh or "
-            "a larger epsilon"
+            f"the steady state is not unique, as no mass leaves any of {final.sum()} sets of cells: {reason()}"
         )
     return final[label]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.markov.absorbing import LEAST_RATE, AbsorbingChain
-from fvflow.linalg.markov.gth import UNDERFLOW
+from fvflow.linalg.markov.stationary import rates_underflow
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
@@ -27,7 +28,12 @@ class TransitionPaths:
 
 
 def transition_paths(
-    matrix: FaceMatrix, steady: Array, into: tuple[Array, Array], out_of: tuple[Array, Array], balanced: bool
+    matrix: FaceMatrix,
+    steady: Array,
+    into: tuple[Array, Array],
+    out_of: tuple[Array, Array],
+    balanced: bool,
+    reason: Callable[[], str] = rates_underflow,
 ) -> TransitionPaths:
     """Paths from A to B, from the rates between the other cells and their steady density pi (cell,).
 
@@ -39,8 +45,8 @@ def transition_paths(
     the second one for the chain seen backward in time, which is the chain itself in detailed balance (`balanced`). In
     general pi q- is the density of what came from A last. All equations, those for 1 - q+ and 1 - q- too, are solved
     without subtractions. Metzner, Schuette, Vanden-Eijnden,
-    Transition path theory for Markov jump processes, Multiscale Model. Simul. 7 (2009). Raises NumericsError if rates
-    underflow.
+    Transition path theory for Markov jump processes, Multiscale Model. Simul. 7 (2009). Raises NumericsError, with
+    the `reason`, if nothing passes from one set to the other.
     """
     owner, neighbour = matrix.owner, matrix.neighbour
     chain = AbsorbingChain.of(replace(matrix, leak=into[0] + into[1]))
@@ -52,6 +58,6 @@ def transition_paths(
     there = float((out_of[0] * to_b).sum()), float((from_a * steady * into[1]).sum())
     back = float((out_of[1] * to_a).sum()), float((from_b * steady * into[0]).sum())
     if not min(*there, *back) > LEAST_RATE:
-        raise NumericsError(UNDERFLOW)
+        raise NumericsError(f"there are no transitions from one set to the other, or none back: {reason()}")
     defect = float(np.ptp([*there, *back])) / max(*there, *back)
     return TransitionPaths(to_b, from_a, from_b, flux, there[1], defect, chain.residual(to_b, into[1]))
