@@ -115,9 +115,11 @@ class StationaryFlow(SteadyFlow):
         """The steady state; raises NumericsError if it is not unique or the solver fails."""
         mesh = problem.mesh
         masses = component_masses(mesh.volume, initial.density, mesh.components)
-        steady = stationary_density(problem.matrix(0.0, 1.0), mesh.components, masses, mesh.dimension)
+        report = None if progress is None else progress.iteration
+        matrix, start = problem.matrix(0.0, 1.0), initial.iterate
+        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension, report, start)
         figures = {"residual": steady.residual}
-        yield replace(initial, density=steady.density, iterations=steady.iterations, figures=figures)
+        yield replace(initial, density=steady.density, iterations=steady.iterations, figures=figures, iterate=None)
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
@@ -204,7 +206,8 @@ class SpectrumFlow(SteadyFlow):
         figures = {}
         if root is not None:
             scale = (masses / component_masses(volume, root**2, parts))[parts]
-            found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
+            report = None if progress is None else progress.iteration
+            found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent), report, initial.iterate)
         else:
             root, scale = _root_out_of_balance(matrix, parts, masses, mesh.dimension), np.ones(mesh.cells)
             found = slowest_general_modes(matrix, root, parts, self.count)
@@ -217,6 +220,7 @@ class SpectrumFlow(SteadyFlow):
             iterations=found.iterations,
             fields=_densities(found, np.sqrt(scale) * root, mesh, initial.mass),
             figures=figures,
+            iterate=None,
         )
 
     def describe(self, extent: Extent) -> str:
