@@ -50,7 +50,8 @@ def stationary_density(
     which goes on from an iterate. Raises NumericsError if rates underflow so that a connected part has several
     recurrent classes, and OutputError if the iterate is not one of this problem.
     """
-    done, inside = {"part": 0, "density": np.zeros(len(matrix.volume)), "before": 0}, None
+    done: Iterate = {"part": 0, "density": np.zeros(len(matrix.volume)), "before": 0}
+    inside: Iterate | None = None
     if start is not None:
         done, inside = split(start, done)
         require_count(done["part"], len(masses) - 1)
@@ -192,7 +193,8 @@ def _iterated(matrix: FaceMatrix, place: dict[str, Any], progress: Progress | No
     """The iteration from one start, or from the round of a place on, which is kept up to date."""
     from scipy.sparse import csr_matrix, diags
 
-    x, change = place["x"], np.inf
+    x: Array = place["x"]
+    change = np.inf
     sparse, ones = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse()), np.ones_like(x)
     diagonal = sparse.diagonal()
     for number in range(place["round"], _ROUNDS):
