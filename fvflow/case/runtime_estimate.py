@@ -88,7 +88,7 @@ class RuntimeEstimate:
 
     def _seconds(self, size: int, last: _Timing) -> float:
         """The most that timing so many cells takes, from the last timing."""
-        return (last.first + _STEPS * last.step) * (size / last.cells) ** self.steepest
+        return (last.first + _STEPS * last.step) * float((size / last.cells) ** self.steepest)
 
     def _sizes(self) -> list[int]:
         cells = self.simulation.mesh.cells
@@ -166,10 +166,10 @@ class RuntimeEstimate:
         """The seconds of the whole problem."""
         last, whole = found[-1], self.simulation.mesh.cells
         if len(found) == 1 or found[-2].method != last.method or found[-2].cells == last.cells:
-            return seconds(last) * (whole / last.cells) ** self.usual
+            return seconds(last) * float((whole / last.cells) ** self.usual)
         power = min(_power(found[-2], last), self.steepest)
         if power >= 1.0:
-            return seconds(last) * (whole / last.cells) ** power
+            return seconds(last) * float((whole / last.cells) ** power)
         more = max(seconds(last) - seconds(found[-2]), 0.0) / (last.cells - found[-2].cells)  # a cell
         return seconds(last) + more * (whole - last.cells)
 
