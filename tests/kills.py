@@ -1,6 +1,6 @@
-"""Runs that are killed at random moments, and resumed to their end.
+"""Runs that are killed at random moments, or for which the disk is full, and resumed to their end.
 
-    python -m tests.kills --count 100 [--kind linear] [--signal KILL | TERM] [--seed 0]
+    python -m tests.kills --count 100 [--kind linear] [--signal KILL | TERM] [--full] [--seed 0]
 
 compares each result with that of an uninterrupted run, all arrays and attributes to the last bit, and prints how many
 were equal, and how many runs ended before the signal reached them.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import numpy as np
 
 import fvflow
 from fvflow.cli import commands
+from fvflow.errors import OutputError
 from tests.resume_cases import different
 
 _DRIFT = "{kind: fokker-planck, epsilon: 0.5, potential: (1 + t)*(x**2 + y**2)/2%s}"
@@ -90,13 +92,18 @@ class _Copy:
         return os.waitstatus_to_exitcode(os.waitpid(self._number, 0)[1])
 
 
-def forked(arguments: list[str], folder: Path) -> Process:
-    """A copy of this process, which need not import anything: a hundred runs a minute."""
+def forked(arguments: list[str], folder: Path, room: int | None = None) -> Process:
+    """A copy of this process, which need not import anything: a hundred runs a minute.
+
+    With `room` no file takes more bytes, as on a disk that is full.
+    """
     if child := os.fork():
         return _Copy(child)
     code = 1
     try:
         os.chdir(folder)
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         messages = os.open("messages", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(messages, 1)
         os.dup2(messages, 2)
@@ -132,8 +139,23 @@ def killed_and_resumed(
     for _ in range(int(random.integers(3))):
         if not outcome:
             outcome = _stopped(start, "resume", folder, random.uniform(0.1, 1.0) * seconds, number)
-    if outcome:
-        return outcome
+    return outcome or _resumed(result, folder, start)
+
+
+def filled_and_resumed(text: str, folder: Path, random: np.random.Generator) -> str:
+    """Whether a run for whose files there is not enough room ends, once there is, in the uninterrupted result."""
+    result, _ = straight(text, forked)
+    folder.mkdir()
+    (folder / "r.yaml").write_text(text)
+    code = forked(["run", "r.yaml", "-q"], folder, int(random.uniform(0.02, 0.98) * result.stat().st_size)).wait()
+    messages = (folder / "messages").read_text()
+    if code != OutputError.exit_code or "cannot be written" not in messages:
+        return f"exit {code}: {messages}"
+    return _resumed(result, folder, forked)
+
+
+def _resumed(result: Path, folder: Path, start: Start) -> str:
+    """Whether what a run left is readable, and ends in the uninterrupted result."""
     for part in folder.glob("r.parts"):
         if (part / "frames.log").exists() and (part / "header.nc").exists():
             with fvflow.read(part) as ds:  # whatever there is, is readable
@@ -163,6 +185,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--signal", default="KILL")
+    parser.add_argument("--full", action="store_true", help="no signals: files have less room than they need")
     parser.add_argument("--kind", choices=KINDS)
     options = parser.parse_args()
     number: Any = getattr(signal, f"SIG{options.signal}")
@@ -171,7 +194,11 @@ def main() -> None:
     for index in range(options.count):
         kind = kinds[index % len(kinds)]
         with tempfile.TemporaryDirectory() as folder:
-            outcome = killed_and_resumed(KINDS[kind], Path(folder) / "r", random, number, forked)
+            run = Path(folder) / "r"
+            if options.full:
+                outcome = filled_and_resumed(KINDS[kind], run, random)
+            else:
+                outcome = killed_and_resumed(KINDS[kind], run, random, number, forked)
         outcomes[outcome] += 1
         if outcome != "equal":
             print(kind, index, outcome)

@@ -54,6 +54,43 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(resumed, tmp_pat
     assert differences(resumed, tmp_path) == []
 
 
+class StopAtReport:
+    """A `Progress` that stops a run when the n-th iterate is passed on, and counts them."""
+
+    def __init__(self, number=np.inf):
+        self._number, self.count = number, 0
+
+    def step(self, state):
+        pass
+
+    def iteration(self, iterations, residual, iterate):
+        self.count += 1
+        if self.count >= self._number:
+            raise Stopped
+
+
+@pytest.mark.parametrize(
+    ("flow", "cells"),
+    [
+        ("{kind: stationary, epsilon: 0.3, velocity: [-x - 3*y + sin(z), 3*x - y, -z + 0.3*x*y]}", 10),
+        ("{kind: spectrum, epsilon: 0.3, potential: 0.5*(x**2 + y**2 + z**2) + 0.1*x**4, count: 3}", 17),
+    ],
+)
+def test_solvers_that_iterate_without_steps_go_on_from_every_iterate(flow, cells, tmp_path, monkeypatch):
+    """By BiCGStab in three dimensions, and by LOBPCG."""
+    monkeypatch.setattr("fvflow.linalg.markov.stationary.LARGEST_ELIMINATION", 0)
+    mesh = f"{{kind: box, lower: [-2, -2, -2], upper: [2, 2, 2], cells: [{cells}, {cells}, {cells}]}}"
+    case = Case.parse(f"mesh: {mesh}\nflow: {flow}\noutput: {{checkpoint: {{steps: 1}}}}\n")
+    case.write(tmp_path / "straight.nc", whole := StopAtReport())
+    assert whole.count >= 2
+    for number in range(2, whole.count + 1):
+        with pytest.raises(Stopped):
+            case.write(tmp_path / "stopped.nc", StopAtReport(number), discard=True)
+        fvflow.resume(tmp_path / "stopped.parts", watch=(rest := StopAtReport()))
+        assert rest.count == whole.count - number + 1
+        assert different(tmp_path / "straight.nc", tmp_path / "stopped.nc") == []
+
+
 CASES = ["hamilton-jacobi-1d", "ou-1d-evbdf2", "double-well-1d", "moving-trap-1d", "porous-medium-box-vacuum"]
 
 

@@ -150,3 +150,11 @@ def test_few_steps_take_long():
     assert (found["failures"], found["halvings"], found["fallbacks"]) == (0, 0, 0)
     assert found["mean"] <= 12
     assert found["p99"] <= 60
+
+
+def test_the_level_of_an_energy_that_is_flat_in_doubles_is_refused():
+    """rho^999 is 0 in doubles up to rho = .5: every density below has the same E'."""
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (9, 9)).build()
+    terms = (PorousMedium(1000.0).on(mesh, {}),)
+    with pytest.raises(NumericsError, match="lost to round-off"), np.errstate(all="ignore"):
+        ContinuedEnergy(TotalEnergy(mesh.volume, terms), 0.07).level(0.07)

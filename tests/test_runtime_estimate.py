@@ -59,15 +59,15 @@ def test_a_mesh_that_is_no_grid_in_small_is_a_piece_about_the_densest_cell():
 
 
 class Clock:
-    """A time that passes only with the steps of a run, n cells taking rate n^power each."""
+    """A time that passes only with the steps of a run, n cells taking fixed + rate n^power each."""
 
-    def __init__(self, monkeypatch, rate: float, power: float, ready: float = 0.0) -> None:
+    def __init__(self, monkeypatch, rate: float, power: float, ready: float = 0.0, fixed: float = 0.0) -> None:
         self.now, self.rate, self.power, self.sizes = 0.0, rate, power, []
         monkeypatch.setattr(runtime_estimate, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
         def step(state, length):
             self.sizes.append(len(state.density))
-            self.now += self.rate * len(state.density) ** self.power
+            self.now += fixed + self.rate * len(state.density) ** self.power
             return state
 
         def start(stepper, problem):
@@ -165,7 +165,16 @@ def test_times_read_well():
     assert [duration(value) for value in (0.5, 150, 1e5, 1e7)] == ["0.5 s", "2.5 min", "28 h", "1.2e+02 days"]
 
 
-@pytest.mark.parametrize(("power", "taken"), [(0.5, 1.0), (1.2, 1.2), (3.0, 1.5)])
+@pytest.mark.parametrize("fixed", [0.0, 1e-3, 1e-2])
+def test_what_does_not_grow_with_the_mesh_is_not_scaled_by_it(monkeypatch, fixed):
+    """Steps of a + b n seconds: 20 on 40000 cells, of which some hundreds or thousands are timed."""
+    clock = Clock(monkeypatch, 1e-5, 1.0, fixed=fixed)
+    sentence = ou(1, 40_000).check()["time"]
+    assert 200 < max(clock.sizes) < 40_000
+    assert seconds(sentence) == pytest.approx(20 * (fixed + 0.4), rel=0.05)
+
+
+@pytest.mark.parametrize(("power", "taken"), [(1.2, 1.2), (3.0, 1.5)])
 def test_the_power_of_the_cells_that_a_time_is_scaled_by_is_clamped(monkeypatch, power, taken):
     """The two smallest problems, of 200 and 1600 cells, are timed and show the power; 20 steps on 40000 are not."""
     clock = Clock(monkeypatch, 4e-3 / 200**power, power)

@@ -1,5 +1,6 @@
 """Steady states and slowest modes without steps in time: against Gibbs, long times, elimination, closed forms."""
 
+import copy
 import json
 import math
 import tempfile
@@ -12,7 +13,7 @@ from scipy.integrate import quad
 
 import fvflow
 from fvflow.case import Case
-from fvflow.errors import CaseError, NumericsError
+from fvflow.errors import CaseError, NumericsError, OutputError
 from fvflow.fields import Drift, Expression
 from fvflow.fluxes import ScharfetterGummel, Upwind
 from fvflow.linalg import FaceMatrix, divergence
@@ -190,12 +191,34 @@ def test_a_voronoi_mesh():
     np.testing.assert_allclose([figures[f"rate_{n}"] for n in (1, 2, 3)], expected, rtol=0.02)
 
 
-def two_boxes() -> FaceMatrix:
-    """Two lines of cells with nothing between them, of one well each."""
-    one = generator(box(1, 20), "x**2")
-    ends = (np.concatenate([part, part + 20]).astype(np.int32) for part in (one.owner, one.neighbour))
+def two_boxes(one: FaceMatrix | None = None) -> FaceMatrix:
+    """Two graphs with nothing between them, by default two lines of cells with one well each."""
+    one = one or generator(box(1, 20), "x**2")
+    ends = (np.concatenate([part, part + len(one.volume)]).astype(np.int32) for part in (one.owner, one.neighbour))
     rates = (np.concatenate([part, part]) for part in (one.down, one.up))
     return FaceMatrix(np.concatenate([one.volume, one.volume]), *ends, *rates)
+
+
+def counting(counts):
+    return lambda count, error, iterate: counts.append(count)
+
+
+def test_an_iteration_goes_on_from_every_iterate_in_every_part(monkeypatch):
+    monkeypatch.setattr("fvflow.linalg.markov.stationary.LARGEST_ELIMINATION", 0)
+    one = generator(box(3, 8), None, ["-x - 3*y + sin(z)", "3*x - y", "-z + 0.3*x*y"])
+    matrix, parts, masses = two_boxes(one), np.repeat([0, 1], 8**3).astype(np.int32), np.array([0.25, 3.0])
+    passed = []
+    whole = stationary_density(matrix, parts, masses, 3, lambda *given: passed.append(copy.deepcopy(given)))
+    assert {iterate["part"] for _, _, iterate in passed} == {iterate["second"] for _, _, iterate in passed} == {0, 1}
+    for index, (_, _, iterate) in enumerate(passed):
+        again = []
+        found = stationary_density(matrix, parts, masses, 3, counting(again), iterate)
+        assert np.array_equal(found.density, whole.density)
+        assert found.iterations == whole.iterations
+        assert again == [count for count, _, _ in passed[index:]]
+    for name, value in {"part": 2, "second": 2, "round": 30, "x": iterate["x"][1:], "count": 1.0, "more": 0}.items():
+        with pytest.raises(OutputError, match="does not hold an iterate of this problem"):
+            stationary_density(matrix, parts, masses, 3, None, {**iterate, name: value})
 
 
 def test_each_connected_part_keeps_its_mass():

@@ -43,10 +43,11 @@ class RuntimeEstimate:
     """The time of a run: of whole steps if they fit the budget, else of steps of smaller problems of the same flow.
 
     Each problem has 8 times the cells n of the one before, as long as that fits the budget; its time is assumed to grow
-    at most like n^1.5. The last time is extrapolated by the power of n that the last two show, or by n if there is only
-    one. A step whose work grows with its length is timed at a shorter length and scaled; on grids, where that work also
-    grows with 1/h or 1/h^2, these powers are 1 + 2/d and 1 + 1/d, and the factor between problems is 2^d. Kernels that
-    have yet to be compiled or loaded are part of the run, but not extrapolated.
+    at most like n^1.5. If the second does not fit, one of 4 n is tried. The last time is extrapolated by
+    the power of n that the last two show, by a + b n through both if that is below 1, as a part does not grow with the
+    mesh, or by n if there is only one. A step whose work grows with its length is timed at a shorter length and scaled;
+    on grids, where that work also grows with 1/h or 1/h^2, these powers are 1 + 2/d and 1 + 1/d, and the factor between
+    problems is 2^d. Kernels that have yet to be compiled or loaded are part of the run, but not extrapolated.
     """
 
     def __init__(self, simulation: Simulation, smaller: Callable[[int], Simulation] | None) -> None:
@@ -71,8 +72,11 @@ class RuntimeEstimate:
             if not found and size > max(_UNTRIED, _SMALLEST * self.growth):
                 break
             left = _BUDGET + self.cold - (time.perf_counter() - start)
-            if found and (found[-1].first + _STEPS * found[-1].step) * (size / found[-1].cells) ** self.steepest > left:
-                break
+            if found and self._seconds(size, found[-1]) > left:
+                between = 4 * found[-1].cells
+                if len(found) > 1 or between >= size or self._seconds(between, found[-1]) > left:
+                    break
+                size = between
             try:
                 self._time(size, found)
             except FvflowError as error:
@@ -81,6 +85,10 @@ class RuntimeEstimate:
         if not found:
             return "not known: the mesh is too large to try, and cannot be coarsened"
         return self._sentence(found)
+
+    def _seconds(self, size: int, last: _Timing) -> float:
+        """The most that timing so many cells takes, from the last timing."""
+        return (last.first + _STEPS * last.step) * float((size / last.cells) ** self.steepest)
 
     def _sizes(self) -> list[int]:
         cells = self.simulation.mesh.cells
@@ -144,18 +152,26 @@ class RuntimeEstimate:
 
     def _sentence(self, found: list[_Timing]) -> str:
         last, whole = found[-1], self.simulation.mesh.cells
-        power = self.usual
-        if len(found) > 1 and found[-2].method == last.method:
-            power = _power(found[-2], last, self.steepest)
-        scale = (whole / last.cells) ** power
-        step = scale * last.step * self.dearer
+        step = self._extrapolated(found, lambda timing: timing.step) * self.dearer
         source = "" if last.cells == whole else f" on a mesh of {last.cells} cells"
         if self.adaptive:
             return self._adaptive_sentence(last, step, source)
         steps = self.simulation.flow.passes * self.times.steps
-        total = self.cold + scale * max(last.first - last.step, 0.0) + steps * step
+        ready = self._extrapolated(found, lambda timing: max(timing.first - timing.step, 0.0))
+        total = self.cold + ready + steps * step
         part = "" if self.longer == 1 else f" of 1/{self.longer:.0f} the length"
         return f"about {duration(total)}, from one step{part}{source}"
+
+    def _extrapolated(self, found: list[_Timing], seconds: Callable[[_Timing], float]) -> float:
+        """The seconds of the whole problem."""
+        last, whole = found[-1], self.simulation.mesh.cells
+        if len(found) == 1 or found[-2].method != last.method or found[-2].cells == last.cells:
+            return seconds(last) * float((whole / last.cells) ** self.usual)
+        power = min(_power(found[-2], last), self.steepest)
+        if power >= 1.0:
+            return seconds(last) * float((whole / last.cells) ** power)
+        more = max(seconds(last) - seconds(found[-2]), 0.0) / (last.cells - found[-2].cells)  # a cell
+        return seconds(last) + more * (whole - last.cells)
 
     def _adaptive_sentence(self, last: _Timing, step: float, source: str) -> str:
         sentence = f"about {duration(step)} a step{source and ', from steps' + source}; their error chooses how many"
@@ -167,10 +183,9 @@ class RuntimeEstimate:
         )
 
 
-def _power(one: _Timing, other: _Timing, steepest: float) -> float:
-    """The power of the cells that the time of a step grows with, between 1 and `steepest`."""
-    observed = math.log(max(other.step, 1e-9) / max(one.step, 1e-9)) / math.log(other.cells / one.cells)
-    return min(max(observed, 1.0), steepest)
+def _power(one: _Timing, other: _Timing) -> float:
+    """The power of the cells that the time of a step grows with."""
+    return math.log(max(other.step, 1e-9) / max(one.step, 1e-9)) / math.log(other.cells / one.cells)
 
 
 def duration(seconds: float) -> str:

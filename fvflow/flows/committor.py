@@ -118,7 +118,9 @@ class CommittorFlow(EliminationFlow):
         start, closed = problem.start, openings.closed
         masses = component_masses(mesh.volume, initial.density, mesh.components)
         matrix = problem.matrix(start, 1.0)
-        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension, problem.without_rates).density
+        steady = stationary_density(
+            matrix, mesh.components, masses, mesh.dimension, reason=problem.without_rates
+        ).density
         cells = freeze_index(np.flatnonzero(closed < 0))
         balanced = in_balance(matrix, steady)
         if not balanced and not steady[cells].all():

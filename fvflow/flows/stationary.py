@@ -117,10 +117,11 @@ class StationaryFlow(SteadyFlow):
         """The steady state; raises NumericsError if it is not unique or the solver fails."""
         mesh = problem.mesh
         masses = component_masses(mesh.volume, initial.density, mesh.components)
-        matrix, parts = problem.matrix(0.0, 1.0), mesh.components
-        steady = stationary_density(matrix, parts, masses, mesh.dimension, problem.without_rates)
+        report = None if progress is None else progress.iteration
+        matrix, start, reason = problem.matrix(0.0, 1.0), initial.iterate, problem.without_rates
+        steady = stationary_density(matrix, mesh.components, masses, mesh.dimension, report, start, reason)
         figures = {"residual": steady.residual}
-        yield replace(initial, density=steady.density, iterations=steady.iterations, figures=figures)
+        yield replace(initial, density=steady.density, iterations=steady.iterations, figures=figures, iterate=None)
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
@@ -207,7 +208,8 @@ class SpectrumFlow(SteadyFlow):
         figures = {}
         if root is not None:
             scale = (masses / component_masses(volume, root**2, parts))[parts]
-            found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent))
+            report = None if progress is None else progress.iteration
+            found = slowest_modes(matrix, root, parts, self.count, _direct(mesh.extent), report, initial.iterate)
         else:
             root, scale = _root_out_of_balance(problem, matrix, masses), np.ones(mesh.cells)
             found = slowest_general_modes(matrix, root, parts, self.count)
@@ -220,6 +222,7 @@ class SpectrumFlow(SteadyFlow):
             iterations=found.iterations,
             fields=_densities(found, np.sqrt(scale) * root, mesh, initial.mass),
             figures=figures,
+            iterate=None,
         )
 
     def describe(self, extent: Extent) -> str:
@@ -248,7 +251,7 @@ def _root_out_of_balance(problem: FokkerPlanck, matrix: FaceMatrix, masses: Arra
             f"out of detailed balance, spectrum takes at most {LARGEST_ELIMINATION} cells in three dimensions, the "
             f"mesh has {len(parts)}; use a coarser one, or a drift from a potential alone"
         )
-    steady = stationary_density(matrix, parts, masses, dimension, problem.without_rates).density
+    steady = stationary_density(matrix, parts, masses, dimension, reason=problem.without_rates).density
     if not steady.all():
         raise NumericsError(
             f"the steady density is 0 or below all doubles in {np.sum(steady == 0)} cells, so that modes are not "

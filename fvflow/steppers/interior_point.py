@@ -60,12 +60,19 @@ class InteriorPoint:
         multiplier = np.maximum(self._energy.first(density), barrier / density)
         return Iterate(np.zeros(len(density)), density, multiplier)
 
-    def solve(self, point: Iterate, accepted: Callable[[Point], bool], iterations: int) -> tuple[Iterate, int, bool]:
-        """The last iterate from a point, the iterations, and whether the iterate is accepted."""
+    def solve(
+        self, point: Iterate, accepted: Callable[[Point], bool], iterations: int, barrier: float = 0.0
+    ) -> tuple[Iterate, int, bool]:
+        """The last iterate from a point, the iterations, and whether the iterate is accepted.
+
+        It ends at a mean of rho s below `barrier`, relative to potential range times mean density.
+        """
         for iteration in range(iterations + 1):
             if accepted(Point(point.phi, point.density)):
                 return point, iteration, True
             if iteration == iterations or not np.isfinite(point.phi.sum()):
+                break
+            if _barrier(point) < barrier * self._spread * self._mean:
                 break
             point = self._advanced(point)
         return point, iteration, False
@@ -89,11 +96,11 @@ class InteriorPoint:
         """One predictor-corrector step."""
         r1, r2 = self._residuals(point)
         density, multiplier = point.density, point.multiplier
-        direction, barrier = self._direction(point), float((density * multiplier).mean())
+        direction, barrier = self._direction(point), _barrier(point)
         predicted = direction(r1, r2, density * multiplier)
         length = self._boundary(point, predicted)
         after = self._moved(point, predicted, length)
-        ratio = float((after.density * after.multiplier).mean()) / barrier
+        ratio = _barrier(after) / barrier
         target = max(ratio**3 * barrier, _LEAST_BARRIER * self._spread * self._mean)
         r3 = density * multiplier + length**2 * predicted[1] * predicted[2] - target
         corrected = self._second_order(after, length, r1, r2)
@@ -155,3 +162,8 @@ class InteriorPoint:
             return dphi + more_phi, drho, -(r3 + multiplier * drho) / density
 
         return direction
+
+
+def _barrier(point: Iterate) -> float:
+    """Mean of rho s."""
+    return float((point.density * point.multiplier).mean())

@@ -164,6 +164,10 @@ class ContinuedEnergy:
             return float(np.log(self.volume @ density / mass))
 
         low, high = float(np.log(self.floor)), float(np.log(self.largest))
+        lost = NumericsError("the diffusion is lost to round-off beside the potential")
         if not excess(low) < 0.0 < excess(high):
-            raise NumericsError("the diffusion is lost to round-off beside the potential")
-        return variation(brentq(excess, low, high, xtol=_CLOSE))
+            raise lost
+        try:
+            return variation(brentq(excess, low, high, xtol=_CLOSE))
+        except ValueError:  # E' is constant in doubles, so that the density of a level is any
+            raise lost from None

@@ -15,7 +15,7 @@ from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Point, TransportStep
 
-_DAMPED, _UNDAMPED, _WINDOW = 0.8, 6, 3  # length of a step in a stall; iterations before any; those that show one
+_DAMPED, _UNDAMPED, _WINDOW = 0.8, 4, 3  # length of a step in a stall; iterations before any; those that show one
 _LARGEST_COUNT = 100  # iterations at any pace
 _WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
 
@@ -87,7 +87,7 @@ class UpwindNewton:
 
 
 def step_length(errors: list[float]) -> float:
-    """4/5 where the last three iterations have not halved the least error before them, after the first six; else 1."""
+    """4/5 where the last three iterations have not halved the least error before them, after the first four; else 1."""
     stalled = len(errors) > _UNDAMPED and errors[-1] > 0.5 * min(errors[:-_WINDOW])
     return _DAMPED if stalled else 1.0
 

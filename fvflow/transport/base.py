@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
-
-from fvflow.errors import OutputError
+from fvflow.iterates import Iterate, Progress
 from fvflow.linalg import Direct
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.transport.geodesic import Geodesic
-
-Iterate = Mapping[str, Any]
-"""All that a solver needs to go on from an iteration: numbers and arrays in double precision, by name."""
-
-Progress = Callable[[int, float, Iterate], None]  # (iterations, relative residual, iterate)
 
 
 class BaseTransportSolver:
@@ -66,27 +56,3 @@ class BaseTransportSolver:
     def describe(self) -> str:
         """The kind and the settings that matter, as a phrase for `check`."""
         return f"{self.kind}, to the tolerance {self.tolerance:g}"
-
-
-def require_iterate(given: Iterate, own: Iterate) -> None:
-    """Raise OutputError unless an iterate has the names, kinds and shapes of another one of the same problem."""
-    for name in {**own, **given}:
-        if _kind(given.get(name)) != _kind(own.get(name)):
-            raise OutputError(
-                f"the checkpoint does not hold an iterate of this problem: {name} is {_kind(given.get(name))}, not "
-                f"{_kind(own.get(name))}; run the case again"
-            )
-
-
-def require_count(count: int, most: int) -> None:
-    """Raise OutputError unless a number of an iterate is from 0 to `most`."""
-    if not 0 <= count <= most:
-        raise OutputError(
-            f"the checkpoint does not hold an iterate of this problem: {count} is not from 0 to {most}; run the case "
-            "again"
-        )
-
-
-def _kind(value: Any) -> str:
-    """What a part of an iterate is."""
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -31,8 +31,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fvflow.iterates import Iterate, require_iterate
 from fvflow.mesh import Array
-from fvflow.transport.base import Iterate, require_iterate
 from fvflow.transport.prolongation import prolonged
 from fvflow.transport.space_time_grid import Laplacian, PrimalDualIterate, Scheme, SpaceTimeGrid, eigenvalues
 

@@ -24,10 +24,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
+from fvflow.iterates import Iterate, Progress, require_count, require_iterate
 from fvflow.linalg import factorise
 from fvflow.mesh import Array, Mesh
 from fvflow.transport.admissible import MeshOperators, admissible_path
-from fvflow.transport.base import BaseTransportSolver, Iterate, Progress, require_count, require_iterate
+from fvflow.transport.base import BaseTransportSolver
 from fvflow.transport.geodesic import Geodesic, constant_geodesic, owner_share
 
 _CENTERING = 0.15  # mu is set to this fraction of the mean of rho z

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
+from fvflow.iterates import Iterate, Progress, require_count, split
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.transport.admissible import GridOperators, admissible_path, inner_faces
-from fvflow.transport.base import BaseTransportSolver, Iterate, Progress, require_count, require_iterate
+from fvflow.transport.base import BaseTransportSolver
 from fvflow.transport.chambolle_pock import ChambollePock, Residual
 from fvflow.transport.geodesic import Geodesic, constant_geodesic
 from fvflow.transport.prolongation import restricted
@@ -117,12 +118,11 @@ class _Cascade:
         if start is None:
             self.iteration.start(None)
             return
-        place = {_LEVEL: 0, _COARSER: 0}
-        require_iterate({name: start.get(name) for name in place}, place)
-        require_count(start[_LEVEL], len(self._levels) - 1)
-        self._level, self.coarser = start[_LEVEL], start[_COARSER]
+        place, iterate = split(start, {_LEVEL: 0, _COARSER: 0})
+        require_count(place[_LEVEL], len(self._levels) - 1)
+        self._level, self.coarser = place[_LEVEL], place[_COARSER]
         self.iteration = self._on_level(_RATIO)
-        self.iteration.restore({name: value for name, value in start.items() if name not in place})
+        self.iteration.restore(iterate)
 
     def run(self) -> bool:
         """Iterate to the tolerance of each grid, down to the finest; whether that of the finest is met."""

@@ -20,7 +20,7 @@ from tests.fuzz.mutations import mutant
 SECONDS = 2.0  # after which a run is stopped as by Ctrl-C
 HANG = 5.0  # seconds of work within which it has to hear that; more pass if it waits for a core
 MEMORY = 2**30  # resident bytes
-_IDLE = 60.0  # seconds after which a child that does not even work hangs
+_IDLE = 600.0  # seconds on the clock after which it hangs: it may have to wait for a core
 _TICK = os.sysconf("SC_CLK_TCK")
 _START = 60.0  # seconds in which a child starts
 _ADDRESS_SPACE = 3 * 2**30  # bytes beyond those of a child that has just started

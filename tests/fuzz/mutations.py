@@ -242,7 +242,7 @@ def _value(
         new: Any = chance.choice(KERNELS)
     elif key in _EXPRESSION_KEYS:
         new = chance.choice((chance.choice(EXPRESSIONS), f"{chance.choice((-1, 1e-3, 1e6, 1e200))}*({old})"))
-    elif isinstance(old, int | float) and chance.random() < 0.5:
+    elif isinstance(old, int | float) and abs(old) < 1e300 and chance.random() < 0.5:
         new = chance.choice((old * 1e3, old * 1e-3, old + 1, old * 2, old / 2, -old))
     else:
         new = chance.choice(numbers)

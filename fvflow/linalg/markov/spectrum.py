@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
+from fvflow.iterates import Iterate, Progress, require_count, require_iterate
 from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.direct.factorisation import factorise
 from fvflow.linalg.matrix import FaceMatrix
@@ -18,7 +19,8 @@ LARGEST_DENSE = 300  # cells up to which the eigensolver is dense
 _SHIFT = 1e-12  # of the largest rate: keeps the factorised matrix definite
 _TOLERANCE = 1e-11  # residual of an eigenvector at which LOBPCG stops, of the largest rate
 _ACCEPTED = 1e-8  # residual above which the modes are refused
-_ITERATIONS, _GUARD = 200, 4
+_ROUND, _ROUNDS = 20, 10  # iterations of LOBPCG before it starts anew, and such rounds
+_GUARD = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,15 @@ class Eigenmodes:
     gap_error: float  # relative uncertainty of the first rate from round-off and iteration; near 1 it is meaningless
 
 
-def slowest_modes(matrix: FaceMatrix, root: Array, parts: Index, count: int, direct: bool) -> Eigenmodes:
+def slowest_modes(
+    matrix: FaceMatrix,
+    root: Array,
+    parts: Index,
+    count: int,
+    direct: bool,
+    progress: Progress | None = None,
+    start: Iterate | None = None,
+) -> Eigenmodes:
     """The `count` slowest modes of a graph in detailed balance with pi = root^2 (cell,), connected in its parts.
 
     With u = rho sqrt(|K|/pi) the equation |K| d_t rho = -A rho becomes d_t u = -S u,
@@ -44,7 +54,8 @@ def slowest_modes(matrix: FaceMatrix, root: Array, parts: Index, count: int, dir
     Toward the optimal preconditioned eigensolver, SIAM J. Sci. Comput. 23, 2001), both in the complement of the steady
     states. Rates are |G y|^2/|y|^2, with the error of the vector squared, so that rates far below the round-off of S
     are resolved too: 1e-22 for two wells. `gap_error` shows when the first is lost. Raises NumericsError if the
-    iteration does not converge.
+    iteration does not converge. LOBPCG starts anew after each 20 iterations; `progress` gets the iterate before that,
+    and from that it goes on to the same bits.
     """
     weight = np.sqrt(matrix.volume) * root
     stationary = weight / np.sqrt(np.bincount(parts, weight**2))[parts]  # normalised per part
@@ -61,7 +72,12 @@ def slowest_modes(matrix: FaceMatrix, root: Array, parts: Index, count: int, dir
     elif direct:
         vectors, iterations = _shift_invert_lanczos(sparse, project, random[:, 0], count, largest)
     else:
-        vectors, iterations = _lobpcg(sparse, root * np.sqrt(matrix.volume), stationary, parts, random, largest)
+        place = {"iterations": 0, "round": 0, "vectors": random}
+        if start is not None:
+            require_iterate(start, place)
+            require_count(start["round"], _ROUNDS - 1)
+            place = dict(start)
+        vectors, iterations = _lobpcg(sparse, weight, stationary, parts, place, largest, progress)
     vectors = np.stack([project(vector) for vector in vectors.T[:count]])
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     rates = np.array([_rate(matrix, vector) for vector in vectors])
@@ -147,9 +163,15 @@ def _shift_invert_lanczos(sparse: Any, project: Any, start: Array, count: int, l
 
 
 def _lobpcg(
-    sparse: Any, weight: Array, stationary: Array, parts: Index, start: Array, largest: float
+    sparse: Any,
+    weight: Array,
+    stationary: Array,
+    parts: Index,
+    place: Iterate,
+    largest: float,
+    progress: Progress | None,
 ) -> tuple[Array, int]:
-    """LOBPCG, and its iterations; a few guard vectors make the last of the requested modes converge too."""
+    """LOBPCG from a place, and its iterations; guard vectors make the last of the requested modes converge too."""
     from scipy.sparse import coo_matrix, csr_matrix, diags
     from scipy.sparse.linalg import LinearOperator, lobpcg
 
@@ -160,19 +182,27 @@ def _lobpcg(
     )
     cells = np.arange(len(weight))
     steady = coo_matrix((stationary, (cells, parts)), shape=(len(weight), int(parts.max()) + 1)).toarray()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whether it converged is judged by the residual
+    vectors, count, error = place["vectors"], place["iterations"], np.inf
+    for number in range(place["round"], _ROUNDS):
+        if progress is not None:
+            progress(count, error, {"iterations": count, "round": number, "vectors": vectors})
         try:
-            values, vectors, history = lobpcg(
-                sparse,
-                start,
-                M=precondition,
-                Y=steady,
-                largest=False,
-                tol=_TOLERANCE * largest,
-                maxiter=_ITERATIONS,
-                retResidualNormsHistory=True,
-            )
-        except (ValueError, np.linalg.LinAlgError) as error:
-            raise NumericsError(f"the modes did not converge ({error}); request another count") from None
-    return np.asarray(vectors[:, np.argsort(values)], np.float64), len(history)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # whether it converged is judged by the residual
+                values, found, history = lobpcg(
+                    sparse,
+                    vectors,
+                    M=precondition,
+                    Y=steady,
+                    largest=False,
+                    tol=_TOLERANCE * largest,
+                    maxiter=_ROUND,
+                    retResidualNormsHistory=True,
+                )
+        except (ValueError, np.linalg.LinAlgError) as fault:
+            raise NumericsError(f"the modes did not converge ({fault}); request another count") from None
+        vectors = np.ascontiguousarray(found[:, np.argsort(values)], np.float64)
+        count, error = count + len(history), float(np.max(history[-1])) / largest
+        if error <= _TOLERANCE:
+            break
+    return vectors, count

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
+from fvflow.iterates import Iterate, Progress, require_count, require_iterate, split
 from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.bicgstab import Operator, bicgstab
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
@@ -40,23 +41,46 @@ def rates_underflow() -> str:
 
 
 def stationary_density(
-    matrix: FaceMatrix, parts: Index, masses: Array, dimension: int, reason: Callable[[], str] = rates_underflow
+    matrix: FaceMatrix,
+    parts: Index,
+    masses: Array,
+    dimension: int,
+    progress: Progress | None = None,
+    start: Iterate | None = None,
+    reason: Callable[[], str] = rates_underflow,
 ) -> StationarySolution:
     """rho >= 0 with A rho = 0, A rho being the net outflow, with the mass given in each connected part (part,).
 
     In detailed balance rho is a product along paths (`detailed_balance_root`). Otherwise it comes from subtraction-free
-    elimination (`null_vector`) or, in three dimensions beyond 2^15 cells, from iteration (`iterative_null_vector`).
-    Raises NumericsError, with the `reason`, if some rates are 0 so that a connected part has several recurrent classes.
+    elimination (`null_vector`) or, in three dimensions beyond 2^15 cells, from iteration (`iterative_null_vector`),
+    which goes on from an iterate. Raises NumericsError, with the `reason`, if some rates are 0 so that a connected part
+    has several recurrent classes, and OutputError if the iterate is not one of this problem.
     """
-    density, iterations = np.zeros(len(matrix.volume)), 0
+    done: Iterate = {"part": 0, "density": np.zeros(len(matrix.volume)), "before": 0}
+    inside: Iterate | None = None
+    if start is not None:
+        done, inside = split(start, done)
+        require_count(done["part"], len(masses) - 1)
+    density, iterations = done["density"].copy(), done["before"]
     closed = _recurrent_cells(matrix, parts, reason)
-    for part, mass in enumerate(masses):
+    for part in range(done["part"], len(masses)):
         cells = np.flatnonzero(closed & (parts == part))
         block = submatrix(matrix, cells)
-        x, count = _null_vector_of_block(block, dimension)
-        density[cells] = x * (mass / inner(block.volume, x))
-        iterations += count
+        place = {"part": part, "density": density, "before": iterations}
+        x, count = _null_vector_of_block(block, dimension, _beside(place, progress), inside)
+        density[cells] = x * (masses[part] / inner(block.volume, x))
+        iterations, inside = iterations + count, None
     return StationarySolution(density, iterations, residual(matrix, density))
+
+
+def _beside(place: Iterate, progress: Progress | None) -> Progress:
+    """Passes the iterate of a part on, with the place of the part."""
+
+    def pass_on(count: int, error: float, iterate: Iterate) -> None:
+        if progress is not None:
+            progress(place["before"] + count, error, {**place, **iterate})
+
+    return pass_on
 
 
 def residual(matrix: FaceMatrix, density: Array) -> float:
@@ -76,7 +100,9 @@ def _cells(parts: Index) -> list[Any]:
     return [np.flatnonzero(parts == part) if parts.any() else slice(None) for part in range(int(parts.max()) + 1)]
 
 
-def _null_vector_of_block(matrix: FaceMatrix, dimension: int) -> tuple[Array, int]:
+def _null_vector_of_block(
+    matrix: FaceMatrix, dimension: int, progress: Progress, start: Iterate | None
+) -> tuple[Array, int]:
     if len(matrix.volume) == 1:
         return np.ones(1), 0
     root = detailed_balance_root(matrix)
@@ -84,7 +110,7 @@ def _null_vector_of_block(matrix: FaceMatrix, dimension: int) -> tuple[Array, in
         return np.asarray(root * root), 0
     if dimension < 3 or len(matrix.volume) <= LARGEST_ELIMINATION:
         return null_vector(matrix), 0
-    return iterative_null_vector(matrix)
+    return iterative_null_vector(matrix, progress, start)
 
 
 def _recurrent_cells(matrix: FaceMatrix, parts: Index, reason: Callable[[], str]) -> Any:
@@ -120,18 +146,32 @@ def submatrix(matrix: FaceMatrix, cells: Any) -> FaceMatrix:
     return FaceMatrix(matrix.volume[cells], *ends, matrix.down[inside], matrix.up[inside], leak=leak)
 
 
-def iterative_null_vector(matrix: FaceMatrix) -> tuple[Array, int]:
+def iterative_null_vector(
+    matrix: FaceMatrix, progress: Progress | None = None, start: Iterate | None = None
+) -> tuple[Array, int]:
     """x > 0 (cell,) with A x = 0, and the iterations, by multiplicative corrections from two starts that have to agree.
 
     Each round solves A diag(x) y = -A x and sets x <- x (1 + y). At the solution the rows of A diag(x) as well as its
     columns add up to zero, so that BiCGStab with classical multigrid takes few iterations, whatever the range of x. If
     the exchange between wells takes longer than 1/round-off, no iteration can tell how they share the mass, and the two
-    starts differ. Raises NumericsError then, or if an iteration does not converge.
+    starts differ. Raises NumericsError then, or if an iteration does not converge. `progress` gets the iterate before
+    each round; from that it goes on to the same bits.
 
     De Sterck et al., Multilevel adaptive aggregation for Markov chains, SIAM J. Sci. Comput. 30 (2008).
     """
     guess = _decaying_guess(matrix)
-    (x, count), (z, count_z) = _iterate_from(matrix, guess), _iterate_from(matrix, 1e-3 / guess)
+    place: dict[str, Any] = {"second": 0, "round": 0, "count": 0, "x": guess, "first": np.zeros_like(guess)}
+    if start is not None:
+        require_iterate(start, place)
+        require_count(start["second"], 1)
+        require_count(start["round"], _ROUNDS - 1)
+        place = dict(start)
+    while True:
+        x = _iterated(matrix, place, progress)
+        if place["second"]:
+            break
+        place |= {"second": 1, "round": 0, "x": 1e-3 / guess, "first": x}
+    z, x, count = x, place["first"], place["count"]
     distance = inner(matrix.volume, np.abs(x / inner(matrix.volume, x) - z / inner(matrix.volume, z)))
     if not distance <= _AGREEMENT:
         raise NumericsError(
@@ -139,7 +179,7 @@ def iterative_null_vector(matrix: FaceMatrix) -> tuple[Array, int]:
             f"{_AGREEMENT:.0e}): wells exchange mass too rarely; use at most {LARGEST_ELIMINATION} cells, a larger "
             "epsilon, or a drift from a potential alone"
         )
-    return x, count + count_z
+    return x, count
 
 
 def _decaying_guess(matrix: FaceMatrix) -> Array:
@@ -153,19 +193,24 @@ def _decaying_guess(matrix: FaceMatrix) -> Array:
     return np.asarray(1e-3 ** (distance / distance.max()))
 
 
-def _iterate_from(matrix: FaceMatrix, x: Array) -> tuple[Array, int]:
-    """The iteration from one start."""
+def _iterated(matrix: FaceMatrix, place: dict[str, Any], progress: Progress | None) -> Array:
+    """The iteration from one start, or from the round of a place on, which is kept up to date."""
     from scipy.sparse import csr_matrix, diags
 
+    x: Array = place["x"]
+    change = np.inf
     sparse, ones = csr_matrix(replace(matrix, volume=np.zeros_like(x)).sparse()), np.ones_like(x)
-    diagonal, change, count = sparse.diagonal(), np.inf, 0
-    for _ in range(_ROUNDS):
-        y, residual, noise = np.zeros_like(x), -(sparse @ x), _ROUND_OFF * inner(diagonal, x)
-        norm = float(np.abs(residual).sum())
+    diagonal = sparse.diagonal()
+    for number in range(place["round"], _ROUNDS):
+        y, residual, outflow = np.zeros_like(x), -(sparse @ x), inner(diagonal, x)
+        norm, noise = float(np.abs(residual).sum()), _ROUND_OFF * outflow
+        place |= {"round": number, "x": x}
+        if progress is not None:
+            progress(place["count"], norm / outflow, place)
         if norm <= 2 * noise:  # a further round would only stir round-off along the slowest mode
-            return x, count
+            return x
         scaled = csr_matrix(sparse @ diags(x))
-        count += bicgstab(
+        place["count"] += bicgstab(
             _into(scaled.dot),
             y,
             residual,
@@ -179,11 +224,11 @@ def _iterate_from(matrix: FaceMatrix, x: Array) -> tuple[Array, int]:
         change = inner(matrix.volume, np.abs(after - x)) / inner(matrix.volume, after)
         x = after
         if change <= _TOLERANCE:
-            return x, count
+            return x
         if not np.isfinite(change):  # a breakdown of BiCGStab
             break
     raise NumericsError(
-        f"the steady state did not converge in {count} iterations (change {change:.1e}); use at most "
+        f"the steady state did not converge in {place['count']} iterations (change {change:.1e}); use at most "
         f"{LARGEST_ELIMINATION} cells, or a larger epsilon"
     )
 
