@@ -13,7 +13,7 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import geometry, plot, wasserstein
-    from fvflow.case import Case, Checks, Evaluation, Output, at, balance, duality, push, residual, resume
+    from fvflow.case import Case, Checks, Evaluation, Output, at, balance, compare_sides, duality, push, residual, resume
     from fvflow.dataset import read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
@@ -27,6 +27,7 @@ _LAZY_NAMES = {
     "balance": "case",
     "duality": "case",
     "residual": "case",
+    "compare_sides": "case",
     "push": "case",
     "resume": "case",
     "read": "dataset",
@@ -68,6 +69,7 @@ __all__ = [
     "Voronoi",
     "at",
     "balance",
+    "compare_sides",
     "duality",
     "from_fipy",
     "geometry",

@@ -7,6 +7,7 @@ from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality
 from fvflow.case.pointwise import at
 from fvflow.case.pushing import PushedPoints, push
+from fvflow.case.sides import Sides, compare_sides
 from fvflow.case.simulation import Simulation
 from fvflow.case.weak_residual import Balance, WeakResidual, balance, residual
 
@@ -19,10 +20,12 @@ __all__ = [
     "MissedCheck",
     "Output",
     "PushedPoints",
+    "Sides",
     "Simulation",
     "WeakResidual",
     "at",
     "balance",
+    "compare_sides",
     "continuation",
     "duality",
     "json_schema",

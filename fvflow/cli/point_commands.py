@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fvflow.cli.printing import say
+from fvflow.cli.printing import print_json, print_table, say
 
 
 def add_point_commands(commands: Any) -> None:
@@ -42,6 +42,19 @@ def add_point_commands(commands: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="POINTS", help="a .npz, .csv or .nc file for the points"
     )
     push.set_defaults(command=_push)
+
+    sides = commands.add_parser("sides", help="carry samples along a result and compare them with its densities")
+    sides.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
+    sides.add_argument("-n", type=int, default=10_000, metavar="COUNT", help="how many samples (default: 10000)")
+    sides.add_argument("--seed", type=int, default=0, help="another one gives other samples (default: 0)")
+    sides.add_argument(
+        "--method",
+        choices=("auto", "smooth", "exact"),
+        default="auto",
+        help="follow the velocity at points, or the fluxes that output: {fluxes: true} stores (default: auto)",
+    )
+    sides.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
+    sides.set_defaults(command=_sides)
 
 
 def _push(options: argparse.Namespace) -> int:
@@ -79,4 +92,19 @@ def _sample(options: argparse.Namespace) -> int:
     time = times[-1] if time is None else time
     between = "" if time in times else ", a mixture of the frames before and after"
     say(f"wrote {options.output}; {options.n} samples at t = {time:g}{between}")
+    return 0
+
+
+def _sides(options: argparse.Namespace) -> int:
+    from fvflow.case import compare_sides
+    from fvflow.case.sides import MEANINGS
+    from fvflow.dataset import opened, title_of
+
+    with opened(options.file) as ds:
+        found, title = compare_sides(ds, options.n, options.seed, method=options.method), title_of(ds, options.file)
+    if options.json:
+        print_json({"file": str(options.file), "method": found.method, "samples": options.n, **found.figures})
+    else:
+        rows = [(name.replace("_", " "), f"{value:<10.4g} {MEANINGS[name]}") for name, value in found.figures.items()]
+        print_table(title, [("samples", f"{options.n}, method {found.method}"), *rows])
     return 0
