@@ -1,5 +1,6 @@
-"""python -m tests.picture: draws the picture of the README, cases/gallery.png, from three of the cases."""
+"""python -m tests.picture: draws the pictures of the README, cases/gallery.png and cases/trajectories.png."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -8,12 +9,38 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+import fvflow
 from fvflow.case import Case
 
 INK, BLUE, RED = "#222222", "#1f6fb2", "#c8443c"
 
 
+WELLS = """
+title: exact paths of the probability flow into two wells that rotate
+mesh: {kind: box, lower: [-2, -1.4], upper: [2, 1.8], cells: [160, 128]}
+flow: {kind: fokker-planck, epsilon: 0.15, potential: (x**2 - 1)**2/2 + y**2, stream: -0.8*exp(-x**2 - y**2)}
+initial: {kind: gaussian, mean: [0, 1.1], covariance: [[0.04, 0], [0, 0.04]]}
+times: {end: 4, step: 0.01, save: 0.05}
+output: {fluxes: true}
+"""
+
+
 def main() -> None:
+    """Both pictures."""
+    gallery()
+    paths()
+
+
+def paths() -> None:
+    """Samples of a density, carried by the fluxes of the run over the density at its end."""
+    ds = Case.parse(WELLS).run()
+    positions = [fvflow.sample(ds, 200, 0.0)]
+    for begin, end in pairwise(ds["time"].values):
+        positions.append(fvflow.push(ds, positions[-1], begin, end, method="exact").points)
+    fvflow.plot.trajectories(ds, positions).savefig("cases/trajectories.png", dpi=110)
+
+
+def gallery() -> None:
     """Rotating drift, relaxation in a double well, the ledger of that run, and a geodesic."""
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     figure, (left, middle, right, last) = plt.subplots(1, 4, figsize=(14, 3.4), constrained_layout=True)
