@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline, CubicSpline
 
 from fvflow.fields import gaussian_density
 from fvflow.mesh import Box, Graded
 from fvflow.mesh.files import Gmsh
+from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.reconstruction import FieldInTime, Place, SavedValues, positive, smooth
 from fvflow.reconstruction.axis import SplineAxis
@@ -104,6 +106,26 @@ def test_banded_equations_are_those_of_the_splines():
     matrix = sum(np.diag(axis._equations[max(0, -k) : axis.size - max(0, k), k + 2], k) for k in range(-2, 3))
     right = np.concatenate([slopes[0][None], values, slopes[1][None]])
     assert found == pytest.approx(np.linalg.solve(matrix, right), abs=1e-12)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_splines_are_those_of_scipy(periodic):
+    """Random values, so that neighbouring pieces differ."""
+    edges = Graded((-1.0,), (2.0,), (12,), (9.0,)).build().edges[0]
+    mesh = Grid((edges,), (0,) if periodic else ())
+    values, x = np.random.default_rng(4).normal(size=12), np.linspace(-1, 2, 3001)[:, None]
+    centres = mesh.centre[:, 0]
+    if periodic:
+        ends = np.append(centres, centres[0] + 3.0), np.append(values, values[0])
+        oracle = CubicSpline(*ends, bc_type="periodic")
+    else:
+        axis = SplineAxis(edges)
+        oracle = BSpline(np.pad(axis.breaks, 3, mode="edge"), axis.coefficients(values[:, None])[:, 0], 3)
+        assert oracle(centres) == pytest.approx(values, abs=1e-12)
+    found = evaluated(smooth(mesh), values, x)
+    assert found.value == pytest.approx(oracle(x[:, 0]), abs=1e-11)
+    assert found.gradient[:, 0] == pytest.approx(oracle(x[:, 0], 1), abs=1e-9)
+    assert found.second[:, 0, 0] == pytest.approx(oracle(x[:, 0], 2), abs=1e-7)
 
 
 @pytest.mark.parametrize("cells", [3, 5, 70])
