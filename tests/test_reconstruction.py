@@ -223,6 +223,13 @@ def test_orders_of_least_squares():
     assert np.log2(np.divide(*errors)) == pytest.approx([2, 2], abs=0.35)
 
 
+def test_points_just_behind_a_wall_of_a_grid_are_outside():
+    mesh = Box((0.0, 0.0), (1.0, 2.0), (5, 4), periodic=("y",)).build()
+    x = np.array([[0.0, 1.0], [1.0, 2.0], [-1e-9, 1.0], [1.0 + 1e-9, 1.0], [0.5, 9.0]])
+    for space in (smooth(mesh), positive(mesh)):
+        assert space.outside(x).tolist() == [False, False, True, True, False]
+
+
 def test_points_in_the_notch_of_an_l_shape_are_outside():
     mesh = Gmsh("cases/l-shape.msh").build()
     x = inside(mesh, 4000)
