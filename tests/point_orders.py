@@ -1,7 +1,7 @@
 """Errors and orders of a result at points, and points per second; by hand: `python -m tests.point_orders`.
 
-Ornstein-Uhlenbeck and a ring of eight Gaussians against closed forms, a double well against a fine run; density, score
-and velocity in h and in the spacing of saves, as root mean squares over the density.
+Ornstein-Uhlenbeck and a ring of eight Gaussians against closed forms, a double well against a fine run; log rho, score
+and velocity in h and in the spacing of saves, as root mean squares over points where there is mass.
 """
 
 from __future__ import annotations

@@ -194,6 +194,7 @@ def test_density_falls_to_zero_at_walls_that_absorb(left):
         assert flow.density([[1.0]], 0.08) == 0.0
     assert np.log2(errors[0] / errors[1]) > 1.5
     assert errors[1] < 0.02
+    assert flow.divergence(x, 0.08) == pytest.approx(wave**2 + exact[:, 0] ** 2, rel=0.05)
     assert not flow.remarks
 
 

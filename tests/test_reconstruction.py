@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline, CubicSpline
 
 from fvflow.fields import gaussian_density
 from fvflow.mesh import Box, Graded
 from fvflow.mesh.files import Gmsh
+from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.reconstruction import FieldInTime, Place, SavedValues, positive, smooth
 from fvflow.reconstruction.axis import SplineAxis
@@ -106,6 +108,26 @@ def test_banded_equations_are_those_of_the_splines():
     assert found == pytest.approx(np.linalg.solve(matrix, right), abs=1e-12)
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+def test_splines_are_those_of_scipy(periodic):
+    """Random values, so that neighbouring pieces differ."""
+    edges = Graded((-1.0,), (2.0,), (12,), (9.0,)).build().edges[0]
+    mesh = Grid((edges,), (0,) if periodic else ())
+    values, x = np.random.default_rng(4).normal(size=12), np.linspace(-1, 2, 3001)[:, None]
+    centres = mesh.centre[:, 0]
+    if periodic:
+        ends = np.append(centres, centres[0] + 3.0), np.append(values, values[0])
+        oracle = CubicSpline(*ends, bc_type="periodic")
+    else:
+        axis = SplineAxis(edges)
+        oracle = BSpline(np.pad(axis.breaks, 3, mode="edge"), axis.coefficients(values[:, None])[:, 0], 3)
+        assert oracle(centres) == pytest.approx(values, abs=1e-12)
+    found = evaluated(smooth(mesh), values, x)
+    assert found.value == pytest.approx(oracle(x[:, 0]), abs=1e-11)
+    assert found.gradient[:, 0] == pytest.approx(oracle(x[:, 0], 1), abs=1e-9)
+    assert found.second[:, 0, 0] == pytest.approx(oracle(x[:, 0], 2), abs=1e-7)
+
+
 @pytest.mark.parametrize("cells", [3, 5, 70])
 def test_coefficients_around_a_period_repeat_themselves(cells):
     axis = SplineAxis(np.cumsum(np.random.default_rng(cells).uniform(0.5, 2, cells + 1)), periodic=True)
@@ -199,6 +221,13 @@ def test_orders_of_least_squares():
         pairs = [(found.value, np.sin(x @ wave)), (found.gradient, gradient)]
         errors.append([np.sqrt(np.mean((got - exact) ** 2)) for got, exact in pairs])
     assert np.log2(np.divide(*errors)) == pytest.approx([2, 2], abs=0.35)
+
+
+def test_points_just_behind_a_wall_of_a_grid_are_outside():
+    mesh = Box((0.0, 0.0), (1.0, 2.0), (5, 4), periodic=("y",)).build()
+    x = np.array([[0.0, 1.0], [1.0, 2.0], [-1e-9, 1.0], [1.0 + 1e-9, 1.0], [0.5, 9.0]])
+    for space in (smooth(mesh), positive(mesh)):
+        assert space.outside(x).tolist() == [False, False, True, True, False]
 
 
 def test_points_in_the_notch_of_an_l_shape_are_outside():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 Outside = Literal["refuse", "nan"]
-_BLOCK = 2**16  # points at a time
+_BLOCK = 2**17  # points at a time, as many as threads share
 _TOLD, _REFUSED = 0.1, 0.5  # difference of cubic and linear log rho between saves, as an rms weighted by rho
 _ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
 _UNLIMITED = (-np.inf, np.inf)
