@@ -197,6 +197,15 @@ def test_on_meshes_that_are_no_grids_smooth_paths_must_not_meet_walls():
         fvflow.push(ds, everywhere, 0, 0.1, method="smooth")
 
 
+def test_saves_that_are_far_apart_are_refused_or_told():
+    ds = run(save=1.0)
+    with pytest.raises(NumericsError, match=r"log rho is known to about .* say accept=True"):
+        fvflow.push(ds, X, 0, END)
+    found = fvflow.push(ds, X, 0, END, accept=True)
+    assert any("save more often there" in sentence for sentence in found.remarks)
+    assert fvflow.push(run(), X, 0.1, END).remarks == ()
+
+
 def test_results_that_lost_their_balance_are_refused():
     ds = with_fluxes()
     with pytest.raises(NumericsError, match=r"the stored fluxes miss .* of the mass"):

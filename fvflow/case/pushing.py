@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fvflow.case.core import Case
-from fvflow.case.evaluation import evaluate
+from fvflow.case.evaluation import Evaluation, evaluate
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points
@@ -39,6 +39,8 @@ class PushedPoints:
     """Log of the Jacobian determinant of the map from the start to the end, (point,)."""
     method: str
     """The method that was used: smooth or exact."""
+    remarks: tuple[str, ...] = ()
+    """Sentences on what lowered the accuracy, such as saves that are far apart."""
 
 
 def push(
@@ -50,6 +52,7 @@ def push(
     method: PushMethod = "auto",
     log_density: ArrayLike | None = None,
     tolerance: float = 1e-5,
+    accept: bool = False,
 ) -> PushedPoints:
     """Carry points (point, dim) along the probability flow of a result from the time `start` to `end`, perhaps before.
 
@@ -58,7 +61,8 @@ def push(
     this tolerance; on meshes that are no grids its paths must not meet walls. `exact` follows the fluxes that the run
     has stored, so that points with the density of the result, constant in each cell, keep exactly that density; its
     paths are as coarse as the cells and saves, and so is `log_density`. `auto` is smooth
-    if rho > 0 everywhere on a grid, else exact if the fluxes are stored. The notes, equations (3)-(4) and (20)-(24).
+    if rho > 0 everywhere on a grid, else exact if the fluxes are stored. `accept` is that of
+    `fvflow.at`. The notes, equations (3)-(4) and (20)-(24).
 
     Raises CaseError for points and times that are not those of the result, NumericsError if a path cannot be followed.
     """
@@ -80,7 +84,8 @@ def push(
         raise CaseError(f"log_density has the shape {before.shape} for {len(given)} points; give one number for each")
     if (_chosen(ds, mesh) if method == "auto" else method) == "exact":
         return _exact(ds, mesh, given, start, end, before)
-    return _smooth(ds, given, start, end, before, Integrator("rk45", tolerance))
+    flow = evaluate(ds, Case.parse, outside="nan", accept=accept)
+    return _smooth(flow, given, start, end, before, Integrator("rk45", tolerance))
 
 
 def _chosen(ds: xarray.Dataset, mesh: Mesh) -> str:
@@ -94,10 +99,9 @@ def _has_fluxes(ds: xarray.Dataset) -> bool:
 
 
 def _smooth(
-    ds: xarray.Dataset, points: Array, start: float, end: float, before: Array | None, integrator: Integrator
+    flow: Evaluation, points: Array, start: float, end: float, before: Array | None, integrator: Integrator
 ) -> PushedPoints:
     """By the velocity at points."""
-    flow = evaluate(ds, Case.parse, outside="nan")
     mesh = flow.mesh
     velocity = InnerVelocity(flow) if mesh.edges is None else ReflectedVelocity(mesh, flow)
     size = float(np.ptp(mesh.points, axis=0).max())
@@ -105,7 +109,7 @@ def _smooth(
     moved, log_det = integrator.carried(velocity, points, np.zeros(len(points)), start, end, size=size)
     if mesh.edges is not None:
         moved, _ = folded(mesh, moved)
-    return PushedPoints(moved, log_start - log_det, log_det, "smooth")
+    return PushedPoints(moved, log_start - log_det, log_det, "smooth", tuple(flow.remarks))
 
 
 def _exact(

@@ -39,6 +39,9 @@ def add_point_commands(commands: Any) -> None:
     )
     push.add_argument("--tolerance", type=float, default=1e-5, help="of the method smooth (default: 1e-5)")
     push.add_argument(
+        "--accept", action="store_true", help="accept saves between which log rho is known to less than 1"
+    )
+    push.add_argument(
         "-o", "--output", type=Path, required=True, metavar="POINTS", help="a .npz, .csv or .nc file for the points"
     )
     push.set_defaults(command=_push)
@@ -72,7 +75,10 @@ def _push(options: argparse.Namespace) -> int:
             method=options.method,
             log_density=given.log_density,
             tolerance=options.tolerance,
+            accept=options.accept,
         )
+    for sentence in found.remarks:
+        say(f"fvflow: {sentence}")
     log_det = found.log_det if given.log_det is None else given.log_det + found.log_det
     write_points(options.output, found.points, log_density=found.log_density, log_det=log_det)
     say(
