@@ -13,7 +13,19 @@ from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fvflow import geometry, plot, wasserstein
-    from fvflow.case import Case, Checks, Evaluation, Output, at, balance, compare_sides, duality, push, residual, resume
+    from fvflow.case import (
+        Case,
+        Checks,
+        Evaluation,
+        Output,
+        at,
+        balance,
+        compare_sides,
+        duality,
+        push,
+        residual,
+        resume,
+    )
     from fvflow.dataset import read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy

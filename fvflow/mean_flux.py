@@ -36,7 +36,7 @@ class MeanFlux:
         return MeanFlux(len(problem.graph.owner) + openings, time, time)
 
     def nothing(self) -> Array:
-        """`State.crossed` of a first state, which asks for that of the others."""
+        """`State.crossed` of a first state (link + opening,), zeros, which asks for that of the others."""
         return np.zeros(self.links)
 
     def __call__(self, state: State) -> None:

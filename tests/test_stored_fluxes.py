@@ -97,22 +97,26 @@ def test_what_leaves_through_each_opening_is_told_too(stepper):
     np.testing.assert_allclose(ds.opening_y[ds.opening_group.values == 0], -1.0)
 
 
-@pytest.mark.parametrize("stepper", [kind.kind for kind in get_args(GradientStepper)])
+@pytest.mark.parametrize(
+    "stepper", [*({"kind": kind.kind} for kind in get_args(GradientStepper)), {"kind": "midpoint", "warmup": 2}]
+)
 def test_every_gradient_stepper_tells_what_crosses_each_face(stepper):
-    case = Case.parse(TRAP).replace({"flow.stepper": {"kind": stepper}})
+    """Also in steps of two halves."""
+    case = Case.parse(TRAP).replace({"flow.stepper": stepper})
     ds = case.run()
     assert imbalance(case, ds) <= 2e-15
     np.testing.assert_array_equal(ds.rho, case.replace({"output": {}}).run().rho)
 
 
-@pytest.mark.parametrize("stepper", ["evbdf2", "jko", "midpoint"])
-def test_a_front_that_is_held_back_counts_as_what_has_crossed(stepper):
-    """In vacuum the fluxes of a step are limited to what the cells hold."""
-    energy = [{"kind": "porous-medium", "exponent": 2}]
-    flow = {"kind": "gradient-flow", "energy": energy, "stepper": {"kind": stepper}}
-    initial = {"kind": "expression", "density": "0.75*max(1 - x**2, 0)", "mass": 1}
-    case = Case.parse(TRAP).replace({"flow": flow, "initial": initial})
-    assert imbalance(case, case.run()) <= 2e-15
+def test_what_is_held_back_at_a_front_has_not_crossed():
+    """The extrapolation would take from empty cells: its fluxes are limited to what the cells hold."""
+    energy = [{"kind": "porous-medium", "exponent": 3}, {"kind": "potential", "potential": "0.5*x**2"}]
+    flow = {"kind": "gradient-flow", "energy": energy, "stepper": {"kind": "evbdf2"}}
+    initial = {"kind": "expression", "density": "where(abs(x) < 1, 1, 0)", "mass": 1}
+    case = Case.parse(TRAP).replace({"flow": flow, "initial": initial, "times.step": 0.02})
+    ds = case.run()
+    assert ds.attrs["reduced"] > 0
+    assert imbalance(case, ds) <= 2e-15
 
 
 @pytest.mark.parametrize("name", ["implicit-euler", "muscl"])

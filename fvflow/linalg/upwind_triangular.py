@@ -84,8 +84,8 @@ def limit_outflow(order: Any, first: Any, face: Any, owner: Any, neighbour: Any,
         for index in range(first[cell], first[cell + 1]):
             s = face[index]
             ahead = owner[s] == cell
-            moved = part * max(flux[s] if ahead else -flux[s], 0.0)
-            x[neighbour[s] if ahead else owner[s]] += moved
-            if part < 1.0 and moved > 0.0:
-                flux[s] = moved if ahead else -moved
+            leaving = max(flux[s] if ahead else -flux[s], 0.0)
+            x[neighbour[s] if ahead else owner[s]] += part * leaving
+            if part < 1.0 and leaving > 0.0:
+                flux[s] *= part
     return kept

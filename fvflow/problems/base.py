@@ -81,7 +81,7 @@ class Closed:
         return self.mesh
 
     def gibbs_exponent(self, time: float) -> Array | None:
-        """None: no equilibrium is known."""
+        """None: no log pi (cell,) of an equilibrium is known."""
         return None
 
     def outflow_rates(self, density: Array, time: float) -> Array:
