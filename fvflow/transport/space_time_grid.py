@@ -106,7 +106,7 @@ class Laplacian:
         """Its eigenvalues, in the shape of a transform."""
 
     def forward(self, field: Array, before: tuple[int, ...] = (), *, overwrite: bool = False) -> Any:
-        """The transform of fields (..., cell) in the shape of the grid, which may be lost; `before` are further axes, taken by cosines."""
+        """The transform of fields (..., cell), which may be lost; `before` are further axes, taken by cosines."""
         from scipy.fft import dctn, rfftn
 
         axes = (*before, *self._walled)
