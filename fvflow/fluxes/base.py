@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,6 +94,14 @@ class CellResolution:
     bare_diffusion: Array
     """Numerical diffusion |v| d/2 of those over the largest eps of all faces, summed (cell,)."""
 
+    @cached_property
+    def _some_bare(self) -> bool:
+        return bool(self.bare.any())
+
+    @cached_property
+    def _count(self) -> float:
+        return float(self.faces.sum())
+
     @staticmethod
     def of(
         graph: Any, flux: FluxKind, down: Array, up: Array, conductance: Array, eps: Array | float
@@ -137,8 +146,8 @@ class CellResolution:
         weights = float((self.faces * mass).sum())
         if weights <= 0:
             return FaceResolution(0.0, 0.0, 0.0, 0.0)
-        without = float((self.bare * mass).sum())
-        total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self.faces.sum()
+        without = float((self.bare * mass).sum()) if self._some_bare else 0.0
+        total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self._count
         return FaceResolution(
             float(self.peclet.max(where=present, initial=0.0)),
             float((self.coarse * mass).sum()) / total,

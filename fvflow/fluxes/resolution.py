@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 _FINEST = 100  # times smaller cells that are an advice
 LITTLE = 0.05  # numerical diffusion over eps of upwinding that is not worth a word
@@ -44,7 +44,7 @@ class FaceResolution:
 
     def largest(self, other: FaceResolution) -> FaceResolution:
         """The larger of each number."""
-        return FaceResolution(*map(max, astuple(self), astuple(other)))
+        return FaceResolution(**{name: max(value, getattr(other, name)) for name, value in vars(self).items()})
 
     @property
     def noticeable(self) -> bool:

@@ -106,7 +106,7 @@ class Laplacian:
         """Its eigenvalues, in the shape of a transform."""
 
     def forward(self, field: Array, before: tuple[int, ...] = (), *, overwrite: bool = False) -> Any:
-        """The transform of fields (..., *shape), which may be lost; `before` are further axes, taken by cosines."""
+        """The transform of fields (..., cell), which may be lost; `before` are further axes, taken by cosines."""
         from scipy.fft import dctn, rfftn
 
         axes = (*before, *self._walled)
@@ -114,7 +114,7 @@ class Laplacian:
         return rfftn(hat, axes=self._joined, workers=1) if self._joined else hat
 
     def backward(self, hat: Any, before: tuple[int, ...] = ()) -> Array:
-        """The fields (..., *shape) of a transform, which is lost: the inverse of `forward`."""
+        """The fields (..., cell) of a transform, which is lost: the inverse of `forward`."""
         from scipy.fft import idctn, irfftn
 
         if self._joined:
