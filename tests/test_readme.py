@@ -9,11 +9,14 @@ import tomllib
 from pathlib import Path
 
 import fipy
+import numpy as np
 import pytest
 
+import fvflow
 from fvflow.case import Case
 from fvflow.case.messages import dataclasses_in, kind_of
 from fvflow.case.starter import UNIONS
+from fvflow.cli import main
 from fvflow.cli.commands import _parser
 from fvflow.transport import Hamiltonian
 from tests.test_code_quality import UNION_NAMES
@@ -55,6 +58,19 @@ def test_the_example_on_arrays_runs():
     names = {}
     exec(code, names)
     assert names["state"].time == 1.0
+
+
+def test_the_examples_on_samples_run(folder, capsys):
+    commands, code = blocks("Samples, maps and scores")
+    for line in commands.strip().splitlines():
+        arguments = line.partition("#")[0].split()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments[1:])
+        assert ended.value.code == 0, line
+    with fvflow.read("flow.nc") as ds:
+        names = {"fvflow": fvflow, "ds": ds, "x": np.zeros((3, 2)), "t": 0.35}
+        exec(code, names)
+        assert names["pushed"].points.shape == (10_000, 2)
 
 
 def test_the_first_run_prints_what_is_shown(tmp_path):
