@@ -29,7 +29,7 @@ def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage |
     """The coverage of an interpolant, 0 outside its table; None if its integral is not positive.
 
     On a grid the integral outside the mesh is exact. On other meshes a cell of the table that a wall cuts counts by the
-    part of its volume that is outside; where no corners of the cells are stored, by whether its middle is outside.
+    part of its volume that is outside.
     """
     if mesh.edges is not None and len(mesh.edges) == len(values.axes):
         pairs = zip(values.axes, mesh.edges, strict=True)
@@ -44,8 +44,6 @@ def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage |
     if not masses.sum() > 0:
         return None
     table = Grid(nodes)
-    if mesh.point_data:
-        return Coverage(max(float(masses[cells_of(mesh, table.centre) < 0].sum() / masses.sum()), 0.0))
     return Coverage(max(transfer(table, mesh, masses / table.volume, truncate=1.0)[1], 0.0))
 
 

@@ -239,8 +239,4 @@ def _velocity_flux(mesh: Mesh, velocity: tuple[ScalarFunction, ...], parameters:
 
 def _stream_flux(mesh: Mesh, stream: ScalarFunction, parameters: Parameters, time: float) -> Array:
     """int_s (d_y psi, -d_x psi).n = psi(end) - psi(start) of each face, the tangent being the normal turned left."""
-    value = stream.at(mesh.points, parameters, time)
-    start, end = mesh.face_points.T
-    tangent = np.stack([-mesh.normal[:, 1], mesh.normal[:, 0]], axis=1)
-    along = ((mesh.points[end] - mesh.points[start]) * tangent).sum(axis=1)
-    return np.asarray(np.sign(along) * (value[end] - value[start]))
+    return mesh.difference_along_faces(lambda position: stream.at(position, parameters, time))
