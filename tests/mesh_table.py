@@ -237,7 +237,9 @@ SUBJECTS = {
         for number in (1, 4, 10)
     },
     **{
-        f"L in space, algorithm {number}": Subject(geometry(_l_solid, 3, Mesh_Algorithm3D=number), *cosines(1, 1, 1), 0.3)
+        f"L in space, algorithm {number}": Subject(
+            geometry(_l_solid, 3, Mesh_Algorithm3D=number), *cosines(1, 1, 1), 0.3
+        )
         for number in (1, 4, 10)
     },
     "hexahedra": Subject(lattice(_whole, 3), *cosines(1, 2, 1), 0.1),

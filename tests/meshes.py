@@ -9,8 +9,8 @@ import numpy as np
 
 import fvflow
 from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, MeshDescription, Meshio, Ugrid, Voronoi
+from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
 
 # A well-centred pattern of 14 triangles on the unit square, the tile of a family of test meshes (FVCA5, mesh 1).
 TILE = np.array(
@@ -65,7 +65,7 @@ def polygons() -> Mesh:
 
 
 def node_boxes() -> Mesh:
-    return dual_mesh(triangles())
+    return node_mesh(triangles())
 
 
 def mixed() -> Mesh:
@@ -114,7 +114,7 @@ def tetrahedra() -> Mesh:
 
 def tetrahedra_nodes() -> Mesh:
     """The boxes about the nodes of these: cubes again, cut by the walls."""
-    return dual_mesh(mesh_from_cells(*_cut_cubes()))
+    return node_mesh(mesh_from_cells(*_cut_cubes()))
 
 
 def hexahedra() -> Mesh:

@@ -15,6 +15,7 @@ from fvflow.errors import CaseError
 from fvflow.input_files import Admission, admitting
 from fvflow.mesh import Admissibility, Box, Gmsh, Meshio, stored_field
 from fvflow.mesh.conformity import require_conforming
+from fvflow.mesh.node_cells import NodeCells
 from fvflow.mesh.polytopes import mesh_from_cells
 from tests.contracts import assert_order, check_mesh
 from tests.meshes import SHAPES, acute
@@ -172,12 +173,15 @@ FAULTY = {
     "duplicate": (lambda: doubled(P, T, 1.0), "triangle", r"5 pairs of nodes coincide, the first at \(1,"),
     "folded": (lambda: moved(P, T, (0.9, 0.9)), "triangle", "one of them is inverted"),
     "repeated": (lambda: (P, np.vstack([T, [[0, 1, 1]]])), "triangle", "cell 56 has a node twice"),
-    "flat": (lambda: (np.vstack([P, [[0.5, 0.0, 0.0]]]), np.vstack([T, [[0, 37, 1]]])), "triangle", "is flat|coincide"),
+    "flat": (
+        lambda: (np.vstack([P, [[0.5, 0.0, 0.0]]]), np.vstack([T, [[0, 37, 1]]])),
+        "triangle",
+        "is flat|lie on the same side",
+    ),
     "hanging": (lambda: (HANGING, QUADS), "quad", "node 6 at .* hangs on a wall face"),
     "covering": (lambda: doubled(P, T, 0.43, 0.21), "triangle", "cells .* overlap"),
     "twice": (lambda: (P, np.vstack([T, T[:1], T[:1]])), "triangle", "cells share the face"),
     "bow": (lambda: BOW, "quad", r"cell 0 at \(0.5, 0.5\) is folded"),
-    "right": (lambda: RIGHT, "triangle", "control_volumes: nodes"),
     "quadratic": (lambda: (P, np.hstack([T[:1], T[1:2]])), "triangle6", "has elements triangle6; supported"),
     "surface": (lambda: (P + np.outer(P[:, 0] ** 2, [0, 0, 1]), T), "triangle", "surface in space"),
     "lines": (lambda: (P, T[:, :2]), "line", "has no cells"),
@@ -307,8 +311,8 @@ def test_delaunay_flips_edges_but_not_those_between_regions(tmp_path):
     from scipy.spatial import Delaunay
 
     corners = Delaunay(points * [1.0, 3.0]).simplices  # Delaunay in another metric
-    with pytest.raises(CaseError, match="delaunay: true"):
-        Gmsh(file=str(written(tmp_path, "m.msh", flat(points), corners))).build()
+    with pytest.raises(CaseError, match="use control_volumes: auto"):
+        Gmsh(file=str(written(tmp_path, "m.msh", flat(points), corners)), control_volumes="cells").build()
     mesh = Gmsh(file=str(tmp_path / "m.msh"), delaunay=True, control_volumes="nodes").build()
     check_mesh(mesh, 1.0)
     left = (points[corners].mean(axis=1)[:, 0] < 0.5).astype(np.int32) + 1
@@ -330,14 +334,16 @@ Mesh.MeshSizeMin = 0.35; Mesh.MeshSizeMax = 0.35; Mesh.Algorithm3D = 1; Mesh.Opt
 """
 
 
-def test_a_ball_of_boxes_about_nodes_needs_delaunay_tetrahedra():
-    with pytest.raises(CaseError, match="use delaunay: true"):
-        Gmsh(geometry=BALL, control_volumes="nodes").build()
-    mesh = Gmsh(geometry=BALL, control_volumes="nodes", delaunay=True).build()
-    cells = Gmsh(geometry=BALL, delaunay=True, centres="centroids").build()
+@pytest.mark.parametrize("delaunay", [True, False])
+def test_a_ball_of_boxes_about_nodes(delaunay):
+    """Of Delaunay tetrahedra they are their dual; others are clipped."""
+    mesh = Gmsh(geometry=BALL, delaunay=delaunay).build()
+    cells = Gmsh(geometry=BALL, delaunay=delaunay, centres="centroids").build()
+    assert isinstance(mesh, NodeCells) != delaunay
     check_mesh(mesh, cells.volume.sum())
     np.testing.assert_allclose(mesh.regions["ball"], 1.0)
     assert len(mesh.boundaries["sphere"]) == len(mesh.wall_points)
+    assert "do not converge" in cells.remark
 
 
 def test_delaunay_in_space_is_for_convex_domains():

@@ -35,6 +35,7 @@ def mesh_of(points, rows):
         edges=None,
         dimension=points.shape[1],
         cells=len(rows),
+        signed_simplices=lambda: None,
     )
 
 

@@ -14,8 +14,8 @@ from fvflow.exact import Facts
 from fvflow.fields import Drift, Gaussian, Spike, Uniform
 from fvflow.fields.sampling import deviation_in_cells
 from fvflow.mesh import Box, Graded, box_outside, cells_of
+from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
 from tests.meshes import SHAPES, acute
 
 MESHES = {
@@ -335,7 +335,7 @@ def test_an_error_of_quadrature_is_no_mass_outside(correlation, deviation, mesh)
 
 def test_what_quadrature_misses_far_from_all_walls_is_not_outside():
     """Of a density 0.3 node boxes wide, two points per axis miss 1e-10; the nearest wall is 17 deviations away."""
-    mesh = dual_mesh(mesh_from_cells(*acute(2)))
+    mesh = node_mesh(mesh_from_cells(*acute(2)))
     deviation = 0.3 * float(np.median(mesh.volume)) ** 0.5
     narrow = Gaussian(tuple(mesh.points.mean(axis=0)), ((deviation**2, 0.0), (0.0, deviation**2)))
     assert 1.0 - mesh.volume @ narrow.sample(mesh, {}) > 1e-11

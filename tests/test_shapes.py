@@ -12,8 +12,8 @@ import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from fvflow.mesh import Admissibility, Box, Ugrid
+from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
 from tests.check_vtk import frames
 from tests.contracts import check_mesh
 from tests.meshes import MEASURE, SHAPES, SLANTED, acute, tetrahedra
@@ -192,7 +192,7 @@ def test_files_that_are_no_start_are_refused(change, message, tmp_path):
 
 
 def test_boxes_about_the_nodes_of_cut_cubes_are_cubes():
-    mesh = dual_mesh(mesh_from_cells(*(lambda made: (made.points, made.cell_points))(tetrahedra())))
+    mesh = node_mesh(mesh_from_cells(*(lambda made: (made.points, made.cell_points))(tetrahedra())))
     assert mesh.faces == 3 * 3 * 16, "none between nodes across a diagonal"
     np.testing.assert_allclose(mesh.distance, 1 / 3)
     inner = (mesh.points > 0).all(axis=1) & (mesh.points < 1).all(axis=1)

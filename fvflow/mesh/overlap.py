@@ -78,7 +78,9 @@ def _require_covered(source: Mesh, mass: Array, covered: NDArray[np.bool_], trun
     """Raise CaseError if the cells that are not covered hold more than a share of the mass."""
     outside = np.flatnonzero(~covered & (mass != 0))
     if np.abs(mass[outside]).sum() > truncate * np.abs(mass).sum():
-        at = format_point(source.centre[outside[0]])
+        first = int(outside[0])
+        corners = source.cell_points[first]
+        at = format_point(source.points[corners[0]] if len(corners) else source.centre[first])
         raise CaseError(f"a mass of {mass[outside].sum():.4g} is outside the target mesh, near {at}; enlarge the mesh")
 
 

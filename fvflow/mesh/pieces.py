@@ -62,7 +62,7 @@ class Pieces:
     fan_facet: Index
     """The facet of each (part,)."""
 
-    def without(self, simplices: Index, count: int) -> Pieces:
+    def without(self, simplices: Any, count: int) -> Pieces:
         """All but the pieces of some simplices, of `count` in all; the corners stay."""
         gone = np.zeros(count, bool)
         gone[simplices] = True
@@ -199,7 +199,7 @@ def _nearby(simplices: Simplices, sites: Array, which: Any, banned: dict[int, se
     for at, c, r in zip(which.tolist(), centre, radius, strict=True):
         gone = list(banned[at])
         distance, nearest = tree.query(c, [*range(1, min(most, len(sites)) + 1)])
-        d = distance[~np.isin(nearest, gone)].min()
+        d = float(np.asarray(distance)[~np.isin(nearest, gone)].min())
         near = np.array(tree.query_ball_point(c, (2.0 * r + d) * (1.0 + _ROUND_OFF), return_sorted=True))
         near = near[~np.isin(near, gone)]
         rows.append(near[np.argsort(((sites[near] - c) ** 2).sum(axis=1), kind="stable")])

@@ -34,13 +34,12 @@ def power_centres(mesh: Mesh) -> tuple[Array, int] | None:
     bad = ~(mesh.distance / _height(mesh) >= _BAD)
     if bad.sum() > _MOST_BAD * mesh.faces:
         return None
-    weight = np.zeros(len(mesh.points))
+    weight, height = np.zeros(len(mesh.points)), _height(mesh)
     for rings in _RINGS:
-        todo = np.flatnonzero(bad)
-        for patch in _patches(mesh, todo, rings):
-            _solve(mesh, patch, weight)
+        for patch in _patches(mesh, np.flatnonzero(bad), rings):
+            _solve(mesh, patch, height, weight)
         centre, distance = _moved(mesh, weight)
-        if (distance / _height(mesh) >= _BAD).all():
+        if (distance / height >= _BAD).all():
             break
     else:
         return None
@@ -79,7 +78,7 @@ def _patches(mesh: Mesh, faces: Any, rings: int) -> list[Index]:
     from scipy.sparse.csgraph import connected_components
 
     count = len(mesh.points)
-    near = np.zeros(count, bool)
+    near: Any = np.zeros(count, bool)
     near[mesh.cell_points[np.concatenate([mesh.owner[faces], mesh.neighbour[faces]])]] = True
     for _ in range(rings - 1):
         near[mesh.cell_points[near[mesh.cell_points].any(axis=1)]] = True
@@ -92,18 +91,16 @@ def _patches(mesh: Mesh, faces: Any, rings: int) -> list[Index]:
     return np.split(nodes, np.flatnonzero(np.diff(group[nodes])) + 1)
 
 
-def _solve(mesh: Mesh, nodes: Index, weight: Array) -> None:
+def _solve(mesh: Mesh, nodes: Index, height: Array, weight: Array) -> None:
     """Set the weights of the nodes of a patch."""
     from scipy.optimize import linprog
     from scipy.sparse import coo_array, eye_array, hstack
 
     number = np.full(len(mesh.points), -1)
     number[nodes] = np.arange(len(nodes))
-    within = (number[mesh.cell_points] >= 0).any(axis=1)
+    within: Any = (number[mesh.cell_points] >= 0).any(axis=1)
     faces = np.flatnonzero(within[mesh.owner] | within[mesh.neighbour])
-    height = _height(mesh)[faces]
-    scale = np.zeros(len(mesh.points))  # h^2 of the largest triangle at each node
-    np.maximum.at(scale, mesh.cell_points, np.broadcast_to(mesh.volume[:, None], mesh.cell_points.shape))
+    height, scale = height[faces], float(mesh.volume[within].mean())  # h^2
     rows, columns, entries = [], [], []
     for cells, sign in ((mesh.neighbour[faces], 1.0), (mesh.owner[faces], -1.0)):
         slope = sign * np.einsum("fa,fak->fk", mesh.normal[faces], _slopes(mesh, cells)) / height[:, None]
@@ -111,7 +108,7 @@ def _solve(mesh: Mesh, nodes: Index, weight: Array) -> None:
         row, column = np.nonzero(number[corner] >= 0)
         rows.append(row)
         columns.append(number[corner[row, column]])
-        entries.append(slope[row, column] * scale[corner[row, column]])
+        entries.append(scale * slope[row, column])
     shape = (len(faces), len(nodes))
     change = coo_array((np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
     present = mesh.distance[faces] / height
@@ -119,6 +116,6 @@ def _solve(mesh: Mesh, nodes: Index, weight: Array) -> None:
     cost = np.concatenate([np.ones(2 * len(nodes)), np.full(len(faces), _SLACK)])
     matrix = hstack([-change, change, -eye_array(len(faces))], format="csr")
     found = linprog(cost, A_ub=matrix, b_ub=present - wanted, method="highs")
-    if found.success and found.x[2 * len(nodes) :].sum() <= _MET:
+    if found.x is not None and found.x[2 * len(nodes) :].sum() <= _MET:
         plus, minus = found.x[: len(nodes)], found.x[len(nodes) : 2 * len(nodes)]
-        weight[nodes] = (plus - minus) * scale[nodes]
+        weight[nodes] = scale * (plus - minus)

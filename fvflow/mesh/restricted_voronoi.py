@@ -153,7 +153,7 @@ def _numbered(mesh: Mesh, cut: _Cut) -> _Numbering:
     number[order] = np.arange(count)
     site = np.empty(count, np.int32)
     site[number[cut.part]] = cut.pieces.site
-    key, first = np.unique(cut.simplices.element[simplex] * len(mesh.points) + node, return_index=True)
+    key, first = np.unique(cut.simplices.element[simplex].astype(np.int64) * len(mesh.points) + node, return_index=True)
     cell_at = number[part[first]]
 
     def cells(element: Any, nodes: Index) -> Index:
@@ -170,7 +170,7 @@ def _mesh(mesh: Mesh, cut: _Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
     filled = np.bincount(pieces.simplex, pieces.volume, len(simplices.nodes))
     stretch = (simplices.volume / filled)[pieces.simplex]  # by round-off: the pieces add up to the simplex
     count = len(numbered.site)
-    volume = np.bincount(numbered.cell, pieces.volume * stretch, count)
+    volume = np.bincount(numbered.cell, pieces.volume * stretch, count).astype(float)
     element = simplices.element[pieces.simplex]
     shares = {
         name: np.bincount(numbered.cell, pieces.volume * stretch * inside[element], count) / volume
