@@ -20,6 +20,21 @@ from fvflow.mesh.arrays import Array, Index
 _SUPPORTED = ("triangle", "quad", "polygon", "tetra", "pyramid", "wedge", "hexahedron")
 _PLANAR = {"triangle", "quad", "polygon"}
 _IGNORED = {"vertex", "line"}
+_SECOND_ORDER = {  # and the elements of first order that their corners, which come first, make
+    "line3": ("line", 2),
+    "triangle6": ("triangle", 3),
+    "triangle7": ("triangle", 3),
+    "quad8": ("quad", 4),
+    "quad9": ("quad", 4),
+    "tetra10": ("tetra", 4),
+    "pyramid13": ("pyramid", 5),
+    "pyramid14": ("pyramid", 5),
+    "wedge15": ("wedge", 6),
+    "wedge18": ("wedge", 6),
+    "hexahedron20": ("hexahedron", 8),
+    "hexahedron24": ("hexahedron", 8),
+    "hexahedron27": ("hexahedron", 8),
+}
 _FLAT = 1e-9  # range of z below which a mesh lies in a plane, relative to its size
 
 
@@ -43,6 +58,8 @@ class Elements:
     """Indicator of each named group of cells (cell,): 1 inside, 0 outside."""
     boundaries: dict[str, Index]
     """Nodes of the faces of each named group of faces (face, corner), padded with -1."""
+    remark: str = ""
+    """What was left out of the file."""
 
 
 def import_library(name: str) -> Any:
@@ -67,7 +84,8 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
     """The elements in a file, which messages call `name` instead of its path.
 
     `file_format` "gmsh" selects meshio's reader of .msh files; otherwise meshio goes by the ending of the path. Raises
-    CaseError for whatever the reader raises, and if the cells are not first-order polygons or solids.
+    CaseError for whatever the reader raises, if the cells are not polygons or solids, and for periodic walls. Elements
+    of second order are taken by their corners, which is remarked.
     """
     name = str(path) if name is None else name
     meshio = import_library("meshio")
@@ -97,6 +115,12 @@ def _silence() -> Iterator[None]:
 
 def _from_meshio(mesh: Any, path: str) -> Elements:
     """The cells of the highest dimension of a meshio mesh, and its named groups."""
+    if getattr(mesh, "gmsh_periodic", None):
+        raise CaseError(
+            f"{path}: has periodic walls ($Periodic), which meshes from files cannot have; remove that section, and "
+            "they are walls like others"
+        )
+    remark = _straightened(mesh)
     blocks = [(block.type, np.asarray(block.data)) for block in mesh.cells if len(block.data)]
     solid = _is_solid([kind for kind, _ in blocks], path)
     cells = [index for index, (kind, _) in enumerate(blocks) if kind in _SUPPORTED and (kind in _PLANAR) is not solid]
@@ -107,13 +131,21 @@ def _from_meshio(mesh: Any, path: str) -> Elements:
             "physical groups, gmsh saves only these: add the surface or volume to one)"
         )
     groups = _named_groups(mesh)
-    points = planar_points(np.asarray(mesh.points, float), solid, path)
-    return Elements(
-        points,
-        _padded([blocks[index][1] for index in cells]),
-        _regions(groups, cells),
-        _boundaries(groups, facets, blocks),
-    )
+    points, cell_points = np.asarray(mesh.points, float), _padded([blocks[index][1] for index in cells])
+    if not solid:
+        points = planar_points(points, cell_points, path)
+    return Elements(points, cell_points, _regions(groups, cells), _boundaries(groups, facets, blocks), remark)
+
+
+def _straightened(mesh: Any) -> str:
+    """Replace elements of second order by those of their corners, in place; a remark if there are any."""
+    curved = False
+    for index, block in enumerate(mesh.cells):
+        kind, corners = _SECOND_ORDER.get(block.type, (block.type, None))
+        if corners is not None:
+            mesh.cells[index] = type(block)(kind, np.asarray(block.data)[:, :corners])
+            curved = True
+    return "the elements are of second order and taken as straight, by their corners" if curved else ""
 
 
 def _regions(groups: dict[str, list[Any]], cells: list[int]) -> dict[str, Array]:
@@ -133,8 +165,8 @@ def _is_solid(kinds: list[str], path: str) -> bool:
     unsupported = sorted(set(kinds) - _IGNORED - set(_SUPPORTED))
     if unsupported:
         raise CaseError(
-            f"{path}: has elements {', '.join(unsupported)}; supported are those of first order: "
-            f"{', '.join(_SUPPORTED)}"
+            f"{path}: has elements {', '.join(unsupported)}; supported are {', '.join(_SUPPORTED)} of first and "
+            "second order"
         )
     return any(kind not in _PLANAR | _IGNORED for kind in kinds)
 
@@ -195,16 +227,24 @@ def _identifier(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
-def planar_points(points: Array, solid: bool, path: str) -> Array:
-    """The nodes (node, dim) in as many dimensions as the cells: z is dropped unless the cells are solids.
+def planar_points(points: Array, cell_points: Index, path: str) -> Array:
+    """The nodes (node, 2) of cells in a plane z = const, without z; nodes that no cell has may be anywhere.
 
-    Raises CaseError for a surface that is not in a plane z = const.
+    Raises CaseError for a surface that is not in such a plane.
     """
-    if solid:
-        return points
-    size = float(np.ptp(points[:, :2], axis=0).max()) if len(points) else 0.0
-    if points.shape[1] == 3 and np.ptp(points[:, 2]) > _FLAT * size:
-        raise CaseError(f"{path}: is a surface in space; give a mesh in a plane z = const, or one of solids")
+    used = points[np.unique(cell_points[(cell_points >= 0) & (cell_points < len(points))])]
+    if points.shape[1] == 2 or not len(used):
+        return points[:, :2]
+    flat = np.ptp(used, axis=0) <= _FLAT * np.ptp(used, axis=0).max()
+    if not flat[2]:
+        axis = next((axis for axis in (1, 0) if flat[axis]), None)
+        if axis is None:
+            raise CaseError(f"{path}: is a surface in space; give a mesh in a plane z = const, or one of solids")
+        plane, others = "xy"[axis], "yx"[axis] + "z"
+        raise CaseError(
+            f"{path}: lies in the plane {plane} = {used[0, axis]:.4g}, where meshes lie in planes z = const; write "
+            f"{others[0]} and {others[1]} as x and y"
+        )
     return points[:, :2]
 
 
@@ -229,4 +269,5 @@ def red_refinement(elements: Elements) -> Elements:
         midpoint = len(points) + np.searchsorted(edges, rows[:, 0].astype(np.int64) * len(points) + rows[:, 1])
         boundaries[name] = np.concatenate([np.stack([end, midpoint], axis=1) for end in rows.T]).astype(np.int32)
     regions = {name: np.repeat(inside, 4) for name, inside in elements.regions.items()}
-    return Elements(np.concatenate([points, points[ends].mean(axis=1)]), children.astype(np.int32), regions, boundaries)
+    nodes = np.concatenate([points, points[ends].mean(axis=1)])
+    return Elements(nodes, children.astype(np.int32), regions, boundaries, elements.remark)

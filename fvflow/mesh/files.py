@@ -137,4 +137,5 @@ def _finished(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
         regions=elements.regions,
         boundaries=elements.boundaries,
     )
-    return control_volume_mesh(mesh, kind.control_volumes, kind.centres)
+    chosen = control_volume_mesh(mesh, kind.control_volumes, kind.centres)
+    return replace(chosen, remark="; ".join(filter(None, (elements.remark, chosen.remark))))

@@ -137,7 +137,7 @@ def _mesh_of_topology(file: NetCDFFile, centroids: bool, own: bool = False) -> M
         raise file.incomplete(f"the nodes of a topology of dimension {dimension} have {points.shape[1]} coordinates")
     cell_points = _cell_points(file, topology, part, len(points))
     if dimension == 2:
-        points = planar_points(points, False, file.path)
+        points = planar_points(points, cell_points, file.path)
     centre, boundaries = None, {}
     if own:
         if file.has_attribute(topology, f"{part}_coordinates"):

@@ -99,7 +99,7 @@ class Plane:
         _, cell, nodes = self._pieces
         field = np.asarray(values, float)
         if values.dims != ("mesh_node",):
-            return field[cell]
+            return np.asarray(field[cell])
         corner = nodes[cell]
         return np.asarray(np.where(corner >= 0, field[corner], 0.0).sum(axis=1) / (corner >= 0).sum(axis=1))
 
