@@ -117,6 +117,20 @@ def tetrahedra_nodes() -> Mesh:
     return node_mesh(mesh_from_cells(*_cut_cubes()))
 
 
+def clipped_quadrilaterals() -> Mesh:
+    """The boxes about the nodes of skewed quadrilaterals, clipped to the square."""
+    box = Box((0.0, 0.0), (1.0, 1.0), (7, 6)).build()
+    wave = 0.1 * np.sin(2 * np.pi * box.points).prod(axis=1)
+    return node_mesh(mesh_from_cells(box.points + wave[:, None], box.cell_points, centroids=True))
+
+
+def clipped_prisms() -> Mesh:
+    """The boxes about the nodes of prisms that lean, clipped to a box that leans."""
+    made = prisms()
+    lean = np.column_stack([np.zeros((len(made.points), 1)), 0.8 * made.points[:, 2:], np.zeros((len(made.points), 1))])
+    return node_mesh(mesh_from_cells(made.points + lean, made.cell_points, centroids=True))
+
+
 def hexahedra() -> Mesh:
     box = Box((0.0,) * 3, (1.0, 2.0, 1.0), (4, 3, 2)).build()
     return mesh_from_cells(box.points, box.cell_points)
@@ -140,6 +154,8 @@ SHAPES: dict[str, Callable[[], Mesh]] = {
         mixed,
         tetrahedra,
         tetrahedra_nodes,
+        clipped_quadrilaterals,
+        clipped_prisms,
         solids,
         hexahedra,
         prisms,
@@ -148,6 +164,7 @@ SHAPES: dict[str, Callable[[], Mesh]] = {
 MEASURE = {
     "quadrilaterals": 6 * 40 * 0.0 + 20 * np.sin(1.9 * np.pi / 40) * 3.0,
     "mixed": 6.0 + 11 * np.sqrt(0.75) / 2,
+    "clipped_prisms": 0.5,
 }
 SLANTED = ("tetrahedra",)
 

@@ -134,7 +134,7 @@ def test_two_cells_but_for_round_off_are_two_cells():
     assert exactly.prepare().remarks() == []
 
 
-@pytest.mark.parametrize("name", [name for name in MESHES if name != "tetrahedra_nodes"])
+@pytest.mark.parametrize("name", MESHES)
 def test_a_uniform_density_fills_the_part_of_each_cell_in_its_box(name):
     """Mass and mean of the box, wherever its faces are; nothing is rounded to whole cells."""
     mesh = MESHES[name]()

@@ -161,8 +161,6 @@ def test_a_result_starts_a_run_on_its_mesh_and_on_another(shape, tmp_path):
     on = case(mesh, tmp_path, initial={"kind": "file", "file": str(tmp_path / "first.nc")})
     np.testing.assert_array_equal(on.run().rho[0], fvflow.read(tmp_path / "first.nc").rho[-1])
     np.testing.assert_allclose(on.run().rho[-1], whole.rho[-1], rtol=1e-13)
-    if mesh.point_data:
-        return
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     other = on.replace(
         {"mesh": {"kind": "box", "lower": low.tolist(), "upper": high.tolist(), "cells": [7] * len(low)}}

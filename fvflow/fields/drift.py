@@ -226,7 +226,7 @@ def _gradient(part: ScalarFunction, parameters: Parameters, position: Array, tim
 
 def _velocity_flux(mesh: Mesh, velocity: tuple[ScalarFunction, ...], parameters: Parameters, time: float) -> Array:
     """int_s v.n of each face (face,) by Gauss points; a face between two regions counts half to each."""
-    face_regions = {name: 0.5 * (part[mesh.owner] + part[mesh.neighbour]) for name, part in mesh.regions.items()}
+    face_regions = mesh.face_regions
     total = np.zeros(mesh.faces)
     for axis, component in enumerate(velocity):
 

@@ -27,6 +27,15 @@ def control_volume_mesh(mesh: Mesh, control_volumes: ControlVolumes, centres: Ce
     takes it. Raises CaseError if the mesh is not conforming, and if `cells` has no such centres.
     """
     require_conforming(mesh)
+    made = _chosen(mesh, control_volumes, centres)
+    if not (twins := len(coinciding(mesh.points))):
+        return made
+    cracks = f"walls run between {twins} pairs of nodes that are at one place"
+    return replace(made, remark="; ".join(filter(None, (made.remark, cracks))))
+
+
+def _chosen(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres) -> Mesh:
+    """The mesh of `control_volume_mesh`, for a conforming one."""
     if control_volumes == "nodes":
         return node_mesh(mesh)
     admissible = Admissibility(mesh)

@@ -90,6 +90,16 @@ class Mesh:
         """Whether values belong to the nodes of `plot_cells` rather than to the cells."""
         return False
 
+    @property
+    def face_regions(self) -> Mapping[str, Array]:
+        """Fraction of each face inside each named region (face,); half of both cells where more is not known."""
+        return {name: 0.5 * (part[self.owner] + part[self.neighbour]) for name, part in self.regions.items()}
+
+    @property
+    def cut_by_regions(self) -> bool:
+        """Whether interfaces of regions cross cells and faces, of which `face_regions` knows the parts."""
+        return False
+
     def signed_simplices(self) -> tuple[Index, Array, Array] | None:
         """Simplices that make up the cells, where `cell_points` do not tell them.
 

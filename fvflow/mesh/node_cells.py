@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class NodeCells(Mesh):
     """The face of each (part,)."""
     contacts: tuple[Any, Any, Any] = (_NONE, _NONE, _NONE)
     """The wall face, the cell and the area (contact,) of the parts of wall faces in each cell."""
+    shares: Mapping[str, Array] = field(default_factory=dict)
+    """Fraction of each face inside each named region (face,)."""
     simplices: Array = field(default_factory=lambda: np.empty((0, 0, 0)))
     """Corners of the simplices that the elements consist of (simplex, dim + 1, dim)."""
     owners: Index = field(default_factory=lambda: _NONE)
@@ -55,6 +57,16 @@ class NodeCells(Mesh):
     @property
     def point_data(self) -> bool:
         """True: values belong to the nodes of the elements."""
+        return True
+
+    @property
+    def face_regions(self) -> Mapping[str, Array]:
+        """As `Mesh.face_regions`: by the elements that the parts of a face lie in."""
+        return self.shares
+
+    @property
+    def cut_by_regions(self) -> bool:
+        """True: a node of an interface has a cell on both of its sides."""
         return True
 
     def signed_simplices(self) -> tuple[Index, Array, Array]:
@@ -94,7 +106,7 @@ def _rule(
     for first in range(0, len(corners), _BATCH):
         rows = slice(first, first + _BATCH)
         x = vertex[corners[rows]]
-        measure = measures(x) * stretch[rows]
+        measure = measures(vertex, corners[rows]) * stretch[rows]
         for share, weight in zip(shares, weights, strict=True):
             yield np.einsum("c,pcd->pd", share, x), weight * measure, part[rows]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import factorial
 from typing import Any
 
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.jit import kernel
 from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.cell_geometry import format_point
 from fvflow.mesh.clipping import clip_triangles
@@ -37,10 +37,11 @@ class Simplices:
     element: Index
     """The element of each simplex (simplex,)."""
 
-    @property
+    @cached_property
     def volume(self) -> Array:
         """Measures (simplex,)."""
-        return measures(self.corners)
+        vertex = self.corners.reshape(-1, self.corners.shape[2])
+        return measures(vertex, np.arange(len(vertex)).reshape(self.nodes.shape).astype(np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +103,12 @@ class Pieces:
     def volume(self) -> Array:
         """Measures (piece,)."""
         corners, piece = self.solids
-        return np.bincount(piece, measures(self.vertex[corners]), len(self.simplex)).astype(float)
+        return np.bincount(piece, measures(self.vertex, corners), len(self.simplex)).astype(float)
 
     @cached_property
     def area(self) -> Array:
         """Measures of the facets (facet,)."""
-        return np.bincount(self.fan_facet, measures(self.vertex[self.fan]), len(self.facet_piece)).astype(float)
+        return np.bincount(self.fan_facet, measures(self.vertex, self.fan), len(self.facet_piece)).astype(float)
 
 
 def joined(parts: list[Pieces]) -> Pieces:
@@ -123,18 +124,30 @@ def joined(parts: list[Pieces]) -> Pieces:
     return Pieces(**{name: np.concatenate(column) for name, column in columns.items()})
 
 
-def measures(corners: Array) -> Array:
-    """Measures (part,) of simplices (part, vertex, axis), whose number of vertices may be less than axes + 1."""
-    edges = corners[:, 1:] - corners[:, :1]
-    count, dimension = edges.shape[1:]
-    if count == 1:
-        return np.asarray(np.linalg.norm(edges[:, 0], axis=1))
-    if count == 2 and dimension == 3:
-        return np.asarray(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2)
-    if count == 2:
-        return np.asarray(np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]) / 2)
-    triple = (edges[:, 0] * np.cross(edges[:, 1], edges[:, 2])).sum(axis=1)
-    return np.asarray(np.abs(triple) / factorial(count))
+def measures(vertex: Array, corners: Index) -> Array:
+    """Measures (part,) of lines, triangles or tetrahedra, by the numbers of their corners (part, corner)."""
+    found = np.empty(len(corners))
+    _measure(vertex, corners, found)
+    return found
+
+
+@kernel()
+def _measure(vertex: Any, corners: Any, found: Any) -> None:
+    edge = np.zeros((3, 3))
+    for part in range(len(corners)):
+        for k in range(1, corners.shape[1]):
+            for axis in range(vertex.shape[1]):
+                edge[k - 1, axis] = vertex[corners[part, k], axis] - vertex[corners[part, 0], axis]
+        if corners.shape[1] == 2:
+            found[part] = np.sqrt(edge[0, 0] ** 2 + edge[0, 1] ** 2 + edge[0, 2] ** 2)
+            continue
+        c0 = edge[0, 1] * edge[1, 2] - edge[0, 2] * edge[1, 1]
+        c1 = edge[0, 2] * edge[1, 0] - edge[0, 0] * edge[1, 2]
+        c2 = edge[0, 0] * edge[1, 1] - edge[0, 1] * edge[1, 0]
+        if corners.shape[1] == 3:
+            found[part] = 0.5 * np.sqrt(c0 * c0 + c1 * c1 + c2 * c2)
+        else:
+            found[part] = abs(c0 * edge[2, 0] + c1 * edge[2, 1] + c2 * edge[2, 2]) / 6.0
 
 
 def clipped(simplices: Simplices, sites: Array) -> Pieces:

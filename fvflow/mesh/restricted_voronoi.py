@@ -8,23 +8,19 @@ Liu, Sun, Wang, Isotropic remeshing with fast and exact computation of restricte
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
-from fvflow.mesh.cell_geometry import format_point
+from fvflow.mesh.connected_pieces import Cut, connected_pieces, on_sides
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.node_cells import NodeCells
-from fvflow.mesh.pieces import Pieces, Simplices, clipped, clipped_anew
+from fvflow.mesh.pieces import Simplices, measures
 from fvflow.mesh.splitting import Sides, places, sides_of, split, walls_of
 
-_ROUND_OFF = 1e-12  # part of a simplex, or of a side, that counts as none
 _SMALLEST_FACE = 1e-11  # area, relative to |K|^((dim - 1)/dim), of a face through which nothing flows
 _EQUAL = 1e-9  # difference of squared distances that counts as none, relative to the larger one
-_ROUNDS = 20  # in which parts of cells behind walls go to other nodes
 
 
 def restricted_voronoi(mesh: Mesh) -> NodeCells:
@@ -36,95 +32,7 @@ def restricted_voronoi(mesh: Mesh) -> NodeCells:
     sites, site = places(mesh.points)
     simplices, faces = split(mesh, sites, site)
     sides = sides_of(simplices)
-    return _mesh(mesh, _connected(simplices, sites, sides), sides, walls_of(sides, faces, mesh))
-
-
-@dataclass(frozen=True, eq=False)
-class _Cut:
-    """The pieces of simplices, and the connected parts that they make up."""
-
-    simplices: Simplices
-    sites: Array
-    pieces: Pieces
-    part: Any
-    """The connected part of each piece (piece,)."""
-
-    @cached_property
-    def _order(self) -> tuple[Any, Any]:
-        key = self.pieces.simplex.astype(np.int64) * len(self.sites) + self.pieces.site
-        order = np.argsort(key, kind="stable")
-        return order, key[order]
-
-    def find(self, simplex: Any, site: Any) -> Any:
-        """The piece (pair,) of each simplex and site; -1 where there is none."""
-        order, key = self._order
-        wanted = simplex.astype(np.int64) * len(self.sites) + site
-        at = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
-        return np.where((key[at] == wanted) & (site >= 0), order[at], -1)
-
-    @cached_property
-    def homes(self) -> tuple[Any, Any, Any]:
-        """Simplex, place of the corner, and piece (pair,) of each corner that is a site."""
-        simplex, corner = np.nonzero(self.simplices.homes >= 0)
-        return simplex, corner, self.find(simplex, self.simplices.homes[simplex, corner])
-
-    @cached_property
-    def orphan(self) -> Any:
-        """Whether each part holds no corner that is its site (part,): it lies behind a wall."""
-        orphan = np.ones(self.part.max() + 1, bool)
-        orphan[self.part[self.homes[2]]] = False
-        return orphan
-
-
-def _connected(simplices: Simplices, sites: Array, sides: Sides) -> _Cut:
-    """The pieces, all of which are connected with their sites.
-
-    A part of a Voronoi cell behind a wall is shared among the others: its site is banned from exactly its simplices,
-    which is exact, since the part of a simplex that is nearest to a site is convex.
-    """
-    pieces = clipped(simplices, sites)
-    banned: dict[int, set[int]] = {}
-    for _ in range(_ROUNDS):
-        cut = _parts(simplices, sites, sides, pieces)
-        lost = np.flatnonzero(cut.orphan[cut.part])
-        if not len(lost):
-            return cut
-        todo = {}
-        for simplex, each in zip(cut.pieces.simplex[lost].tolist(), cut.pieces.site[lost].tolist(), strict=True):
-            banned.setdefault(simplex, set()).add(each)
-            todo[simplex] = banned[simplex]
-        pieces = clipped_anew(simplices, sites, cut.pieces, todo)
-    at = format_point(sites[cut.pieces.site[lost[0]]])
-    raise CaseError(f"the cell of the node at {at} is not connected; use a finer mesh there")
-
-
-def _parts(simplices: Simplices, sites: Array, sides: Sides, pieces: Pieces) -> _Cut:
-    """The pieces above round-off, connected through the sides that both pieces of one site touch."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    at_home = (simplices.homes[pieces.simplex] == pieces.site[:, None]).any(axis=1)
-    pieces = pieces.chosen(at_home | (pieces.volume > _ROUND_OFF * simplices.volume[pieces.simplex]))
-    facet, side = _on_sides(simplices, sides, pieces)
-    piece = pieces.facet_piece[facet]
-    inner = sides.inner[side]
-    piece, key = piece[inner], side[inner] * len(sites) + pieces.site[piece[inner]]
-    order = np.argsort(key, kind="stable")
-    twice = np.flatnonzero(key[order][1:] == key[order][:-1])
-    ends = piece[order[twice]], piece[order[twice + 1]]
-    count = len(pieces.simplex)
-    graph = coo_array((np.ones(len(twice), np.int8), ends), shape=(count, count))
-    return _Cut(simplices, sites, pieces, connected_components(graph, directed=False)[1])
-
-
-def _on_sides(simplices: Simplices, sides: Sides, pieces: Pieces) -> tuple[Any, Any]:
-    """The facets that lie on sides of simplices, without round-off, and the side of each (facet,)."""
-    facet = np.flatnonzero(pieces.facet_plane < 0)
-    simplex = pieces.simplex[pieces.facet_piece[facet]]
-    side = sides.number[simplex, -1 - pieces.facet_plane[facet]]
-    whole = np.bincount(side, pieces.area[facet], len(sides.nodes))
-    real = pieces.area[facet] > _ROUND_OFF * whole[side]
-    return facet[real], side[real]
+    return _mesh(mesh, connected_pieces(simplices, sites, sides), sides, walls_of(sides, faces, mesh))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +49,7 @@ class _Numbering:
     """The cell at each corner of each wall face (wall, corner), padded as `elements`."""
 
 
-def _numbered(mesh: Mesh, cut: _Cut) -> _Numbering:
+def _numbered(mesh: Mesh, cut: Cut) -> _Numbering:
     """Cells numbered as the nodes."""
     simplex, corner, piece = cut.homes
     node, part = cut.simplices.nodes[simplex, corner].astype(np.int64), cut.part[piece]
@@ -164,7 +72,7 @@ def _numbered(mesh: Mesh, cut: _Cut) -> _Numbering:
     return _Numbering(number[cut.part], site, elements, cells(mesh.wall_cell, mesh.wall_points))
 
 
-def _mesh(mesh: Mesh, cut: _Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
+def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
     """The mesh of the cells."""
     pieces, simplices, numbered = cut.pieces, cut.simplices, _numbered(mesh, cut)
     filled = np.bincount(pieces.simplex, pieces.volume, len(simplices.nodes))
@@ -177,7 +85,7 @@ def _mesh(mesh: Mesh, cut: _Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
         for name, inside in mesh.regions.items()
     }
     solid, piece = pieces.solids
-    facet, side = _on_sides(simplices, sides, pieces)
+    facet, side = on_sides(simplices, sides, pieces)
     wall = wall_of_side[side]
     on_wall = wall >= 0
     contact = facet[on_wall]
@@ -207,6 +115,7 @@ def _mesh(mesh: Mesh, cut: _Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
         stretch=stretch[piece],
         fans=pieces.fan[faces.fan],
         face_of=faces.face,
+        shares={name: _share_of_faces(cut, faces, inside) for name, inside in mesh.regions.items()},
         contacts=(wall[on_wall], numbered.cell[pieces.facet_piece[contact]], pieces.area[contact]),
         simplices=simplices.corners,
         owners=_owners(pieces.simplex, numbered.cell, len(simplices.nodes)),
@@ -226,7 +135,7 @@ class _Faces:
     """The face of each (part,)."""
 
 
-def _faces(cut: _Cut, sides: Sides, cell: Index, volume: Array) -> _Faces:
+def _faces(cut: Cut, sides: Sides, cell: Index, volume: Array) -> _Faces:
     """The faces in bisectors, which lie within simplices or on their sides."""
     pieces = cut.pieces
     within = np.flatnonzero(pieces.facet_plane > pieces.site[pieces.facet_piece])  # of the two, that of the lower site
@@ -251,13 +160,22 @@ def _faces(cut: _Cut, sides: Sides, cell: Index, volume: Array) -> _Faces:
     )
 
 
-def _across_sides(cut: _Cut, sides: Sides) -> tuple[Any, Any, Any]:
+def _share_of_faces(cut: Cut, faces: _Faces, inside: Array) -> Array:
+    """The fraction of each face that lies in elements of a region (face,), which is 1 in them."""
+    pieces = cut.pieces
+    facet = pieces.fan_facet[faces.fan]
+    part = inside[cut.simplices.element[pieces.simplex[pieces.facet_piece[facet]]]]
+    area = measures(pieces.vertex, pieces.fan[faces.fan])
+    return freeze(np.bincount(faces.face, area * part, len(faces.area)) / faces.area)
+
+
+def _across_sides(cut: Cut, sides: Sides) -> tuple[Any, Any, Any]:
     """Facets on sides of simplices that are bisectors: the facet, and the pieces on its two sides (facet,).
 
     There the piece of a site on one side of it meets that of the mirror image of the site on the other.
     """
     pieces, simplices, sites = cut.pieces, cut.simplices, cut.sites
-    facet, side = _on_sides(simplices, sides, pieces)
+    facet, side = on_sides(simplices, sides, pieces)
     inner = sides.inner[side]
     facet, side = facet[inner], side[inner]
     _, group, size = np.unique(
