@@ -166,7 +166,7 @@ def test_a_uniform_box_over_a_missing_corner_is_refused():
     with pytest.raises(CaseError, match="25 % of the density is outside the mesh"):
         case.prepare()
     nodes = SHAPES["tetrahedra_nodes"]()
-    assert box_outside(nodes, np.full(3, 0.1), np.full(3, 0.9)) == 0.0
+    assert box_outside(nodes, np.full(3, 0.1), np.full(3, 0.9)) == pytest.approx(0.0, abs=1e-14)
     assert box_outside(nodes, np.full(3, 0.5), np.array([1.5, 1.0, 1.0])) == pytest.approx(0.5)
 
 

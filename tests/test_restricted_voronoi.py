@@ -331,3 +331,16 @@ def test_a_coefficient_that_jumps_between_regions_counts_by_the_parts_of_a_face(
     _, eps = problem.diffusivity.on_links(problem.drift, 0.0)
     x = mesh.face_centre[:, 0]
     np.testing.assert_allclose(eps, np.where(x < 0.45, 1.0, np.where(x > 0.55, 10.0, 5.5)), rtol=1e-12)
+
+
+def test_transport_and_spectra_work_on_them(tmp_path):
+    """W2 as on a grid within the error of the mesh, and the slowest rate pi^2 of a square."""
+    mesh = SHAPES["clipped_quadrilaterals"]()
+    bump = "0.2 + exp(-((x - {})**2 + (y - {})**2)/0.05)"
+    densities = [{"kind": "expression", "density": bump.format(x, y), "mass": 1} for x, y in ((0.3, 0.4), (0.7, 0.6))]
+    flow = {"kind": "transport", "intervals": 4, "target": densities[1], "solver": {"kind": "interior-point"}}
+    case = run(mesh, tmp_path, initial=densities[0]).replace({"flow": flow, "times": None})
+    grid = case.replace({"mesh": {"kind": "box", "lower": [0, 0], "upper": [1, 1], "cells": [7, 7]}})
+    assert float(case.run().w2) == pytest.approx(float(grid.run().w2), rel=0.05)
+    modes = case.replace({"flow": {"kind": "spectrum", "epsilon": 1, "count": 2}}).run()
+    assert float(modes.rate_1) == pytest.approx(np.pi**2, rel=0.03)
