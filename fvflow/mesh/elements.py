@@ -85,9 +85,10 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
 
     `file_format` "gmsh" selects meshio's reader of .msh files; otherwise meshio goes by the ending of the path. Raises
     CaseError for whatever the reader raises, if the cells are not polygons or solids, and for periodic walls. Elements
-    of second order are taken by their corners, which is remarked.
+    of second order are taken by their corners, which is remarked. A mesh that was generated just before has a `name`;
+    its periodic curves only make nodes of both sides alike, which is remarked too.
     """
-    name = str(path) if name is None else name
+    generated, name = name is not None, name or str(path)
     meshio = import_library("meshio")
     require_input(path, "a mesh file")
     try:
@@ -103,7 +104,7 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
         raise CaseError(
             f"{name}: is not a readable mesh file ({reason}); write it again, or in another format"
         ) from None
-    return _from_meshio(mesh, name)
+    return _from_meshio(mesh, name, generated)
 
 
 @contextlib.contextmanager
@@ -113,14 +114,16 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _from_meshio(mesh: Any, path: str) -> Elements:
+def _from_meshio(mesh: Any, path: str, generated: bool = False) -> Elements:
     """The cells of the highest dimension of a meshio mesh, and its named groups."""
-    if getattr(mesh, "gmsh_periodic", None):
+    periodic = bool(getattr(mesh, "gmsh_periodic", None))
+    if periodic and not generated:
         raise CaseError(
             f"{path}: has periodic walls ($Periodic), which meshes from files cannot have; remove that section, and "
             "they are walls like others"
         )
-    remark = _straightened(mesh)
+    remarks = ["walls that the geometry calls periodic are walls like others"] if periodic else []
+    remarks += _straightened(mesh)
     blocks = [(block.type, np.asarray(block.data)) for block in mesh.cells if len(block.data)]
     solid = _is_solid([kind for kind, _ in blocks], path)
     cells = [index for index, (kind, _) in enumerate(blocks) if kind in _SUPPORTED and (kind in _PLANAR) is not solid]
@@ -134,10 +137,12 @@ def _from_meshio(mesh: Any, path: str) -> Elements:
     points, cell_points = np.asarray(mesh.points, float), _padded([blocks[index][1] for index in cells])
     if not solid:
         points = planar_points(points, cell_points, path)
-    return Elements(points, cell_points, _regions(groups, cells), _boundaries(groups, facets, blocks), remark)
+    return Elements(
+        points, cell_points, _regions(groups, cells), _boundaries(groups, facets, blocks), "; ".join(remarks)
+    )
 
 
-def _straightened(mesh: Any) -> str:
+def _straightened(mesh: Any) -> list[str]:
     """Replace elements of second order by those of their corners, in place; a remark if there are any."""
     curved = False
     for index, block in enumerate(mesh.cells):
@@ -145,7 +150,7 @@ def _straightened(mesh: Any) -> str:
         if corners is not None:
             mesh.cells[index] = type(block)(kind, np.asarray(block.data)[:, :corners])
             curved = True
-    return "the elements are of second order and taken as straight, by their corners" if curved else ""
+    return ["the elements are of second order and taken as straight, by their corners"] if curved else []
 
 
 def _regions(groups: dict[str, list[Any]], cells: list[int]) -> dict[str, Array]:
