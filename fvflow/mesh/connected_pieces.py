@@ -11,7 +11,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
 from fvflow.mesh.cell_geometry import format_point
-from fvflow.mesh.pieces import Pieces, Simplices, clipped, clipped_anew
+from fvflow.mesh.clipped_pieces import Pieces, Simplices, clipped, clipped_anew
 from fvflow.mesh.splitting import Sides
 
 _ROUND_OFF = 1e-12  # part of a simplex, or of a side, that counts as none

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, Subset
+from fvflow.mesh.clipped_pieces import measures
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.pieces import measures
 from fvflow.mesh.quadrature import difference_along
 
 _BATCH = 2**19  # simplices at a time

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
+from fvflow.mesh.clipped_pieces import Simplices, measures
 from fvflow.mesh.connected_pieces import Cut, connected_pieces, on_sides
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.node_cells import NodeCells
-from fvflow.mesh.pieces import Simplices, measures
 from fvflow.mesh.splitting import Sides, places, sides_of, split, walls_of
 
 _SMALLEST_FACE = 1e-11  # area, relative to |K|^((dim - 1)/dim), of a face through which nothing flows

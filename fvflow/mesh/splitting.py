@@ -11,9 +11,9 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.cell_geometry import FACES, format_point
+from fvflow.mesh.clipped_pieces import Simplices
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.overlap import fan
-from fvflow.mesh.pieces import Simplices
 from fvflow.mesh.polytopes import grouped
 
 _FLAT = 1e-13  # determinant of a simplex that counts as 0, relative to a cube about it
