@@ -62,12 +62,14 @@ def check_gauss(mesh: Mesh) -> None:
 
 
 def on_the_wall(mesh: Mesh) -> Any:
-    """The cells with a node on a wall."""
+    """The cells with a node on a wall, or a part of one."""
     wall = np.zeros(len(mesh.points) + 1, bool)
     wall[mesh.wall_points] = True
     wall[-1] = False  # what -1 has marked
     own = mesh.cell_points if mesh.cell_points.shape[1] else np.arange(mesh.cells)[:, None]
-    return wall[own].any(axis=1)
+    found = wall[own].any(axis=1)
+    found[mesh.wall_contacts(np.arange(len(mesh.wall_points)))[1]] = True
+    return found
 
 
 def check_integration_by_parts(mesh: Mesh) -> None:

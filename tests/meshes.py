@@ -9,8 +9,8 @@ import numpy as np
 
 import fvflow
 from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, MeshDescription, Meshio, Radial, Ugrid, Voronoi
+from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
 
 # A well-centred pattern of 14 triangles on the unit square, the tile of a family of test meshes (FVCA5, mesh 1).
 TILE = np.array(
@@ -65,7 +65,7 @@ def polygons() -> Mesh:
 
 
 def node_boxes() -> Mesh:
-    return dual_mesh(triangles())
+    return node_mesh(triangles())
 
 
 def mixed() -> Mesh:
@@ -114,7 +114,23 @@ def tetrahedra() -> Mesh:
 
 def tetrahedra_nodes() -> Mesh:
     """The boxes about the nodes of these: cubes again, cut by the walls."""
-    return dual_mesh(mesh_from_cells(*_cut_cubes()))
+    return node_mesh(mesh_from_cells(*_cut_cubes()))
+
+
+def clipped_quadrilaterals() -> Mesh:
+    """The boxes about the nodes of skewed quadrilaterals, clipped to the square."""
+    box = Box((0.0, 0.0), (1.0, 1.0), (7, 6)).build()
+    wave = 0.1 * np.sin(2 * np.pi * box.points).prod(axis=1)
+    return node_mesh(mesh_from_cells(box.points + wave[:, None], box.cell_points, centroids=True))
+
+
+def clipped_prisms() -> Mesh:
+    """The boxes about the nodes of prisms that are bent in the middle, clipped to the box."""
+    made = prisms()
+    x, y, z = made.points.T
+    bent = x + np.where(z == 0.3, 0.1, 0.0) * np.sin(np.pi * x) * np.sin(np.pi * y)
+    points = np.stack([bent, y, z], axis=1)
+    return node_mesh(mesh_from_cells(points, made.cell_points, centroids=True))
 
 
 def hexahedra() -> Mesh:
@@ -140,6 +156,8 @@ SHAPES: dict[str, Callable[[], Mesh]] = {
         mixed,
         tetrahedra,
         tetrahedra_nodes,
+        clipped_quadrilaterals,
+        clipped_prisms,
         solids,
         hexahedra,
         prisms,

@@ -15,6 +15,7 @@ from fvflow.errors import CaseError
 from fvflow.input_files import Admission, admitting
 from fvflow.mesh import Admissibility, Box, Gmsh, Meshio, stored_field
 from fvflow.mesh.conformity import require_conforming
+from fvflow.mesh.node_cells import NodeCells
 from fvflow.mesh.polytopes import mesh_from_cells
 from tests.contracts import assert_order, check_mesh
 from tests.meshes import SHAPES, acute
@@ -172,13 +173,16 @@ FAULTY = {
     "duplicate": (lambda: doubled(P, T, 1.0), "triangle", r"5 pairs of nodes coincide, the first at \(1,"),
     "folded": (lambda: moved(P, T, (0.9, 0.9)), "triangle", "one of them is inverted"),
     "repeated": (lambda: (P, np.vstack([T, [[0, 1, 1]]])), "triangle", "cell 56 has a node twice"),
-    "flat": (lambda: (np.vstack([P, [[0.5, 0.0, 0.0]]]), np.vstack([T, [[0, 37, 1]]])), "triangle", "is flat|coincide"),
+    "flat": (
+        lambda: (np.vstack([P, [[0.5, 0.0, 0.0]]]), np.vstack([T, [[0, 37, 1]]])),
+        "triangle",
+        "is flat|lie on the same side",
+    ),
     "hanging": (lambda: (HANGING, QUADS), "quad", "node 6 at .* hangs on a wall face"),
     "covering": (lambda: doubled(P, T, 0.43, 0.21), "triangle", "cells .* overlap"),
     "twice": (lambda: (P, np.vstack([T, T[:1], T[:1]])), "triangle", "cells share the face"),
     "bow": (lambda: BOW, "quad", r"cell 0 at \(0.5, 0.5\) is folded"),
-    "right": (lambda: RIGHT, "triangle", "control_volumes: nodes"),
-    "quadratic": (lambda: (P, np.hstack([T[:1], T[1:2]])), "triangle6", "has elements triangle6; supported"),
+    "cubic": (lambda: (P, np.arange(10)[None]), "triangle10", "has elements triangle10; supported"),
     "surface": (lambda: (P + np.outer(P[:, 0] ** 2, [0, 0, 1]), T), "triangle", "surface in space"),
     "lines": (lambda: (P, T[:, :2]), "line", "has no cells"),
 }
@@ -307,8 +311,8 @@ def test_delaunay_flips_edges_but_not_those_between_regions(tmp_path):
     from scipy.spatial import Delaunay
 
     corners = Delaunay(points * [1.0, 3.0]).simplices  # Delaunay in another metric
-    with pytest.raises(CaseError, match="delaunay: true"):
-        Gmsh(file=str(written(tmp_path, "m.msh", flat(points), corners))).build()
+    with pytest.raises(CaseError, match="use control_volumes: auto"):
+        Gmsh(file=str(written(tmp_path, "m.msh", flat(points), corners)), control_volumes="cells").build()
     mesh = Gmsh(file=str(tmp_path / "m.msh"), delaunay=True, control_volumes="nodes").build()
     check_mesh(mesh, 1.0)
     left = (points[corners].mean(axis=1)[:, 0] < 0.5).astype(np.int32) + 1
@@ -330,14 +334,16 @@ Mesh.MeshSizeMin = 0.35; Mesh.MeshSizeMax = 0.35; Mesh.Algorithm3D = 1; Mesh.Opt
 """
 
 
-def test_a_ball_of_boxes_about_nodes_needs_delaunay_tetrahedra():
-    with pytest.raises(CaseError, match="use delaunay: true"):
-        Gmsh(geometry=BALL, control_volumes="nodes").build()
-    mesh = Gmsh(geometry=BALL, control_volumes="nodes", delaunay=True).build()
-    cells = Gmsh(geometry=BALL, delaunay=True, centres="centroids").build()
+@pytest.mark.parametrize("delaunay", [True, False])
+def test_a_ball_of_boxes_about_nodes(delaunay):
+    """Of Delaunay tetrahedra they are their dual; others are clipped."""
+    mesh = Gmsh(geometry=BALL, delaunay=delaunay).build()
+    cells = Gmsh(geometry=BALL, delaunay=delaunay, centres="centroids").build()
+    assert isinstance(mesh, NodeCells) != delaunay
     check_mesh(mesh, cells.volume.sum())
     np.testing.assert_allclose(mesh.regions["ball"], 1.0)
     assert len(mesh.boundaries["sphere"]) == len(mesh.wall_points)
+    assert "do not converge" in cells.remark
 
 
 def test_delaunay_in_space_is_for_convex_domains():
@@ -725,3 +731,48 @@ def test_delaunay_is_refused_for_cells_that_are_no_simplices(tmp_path):
     assert Gmsh(file=str(file)).build().cells == 2
     with pytest.raises(CaseError, match="triangles or tetrahedra only"):
         Gmsh(file=str(file), delaunay=True).build()
+
+
+def test_elements_of_second_order_are_taken_by_their_corners(tmp_path):
+    """Also the sides of named boundaries, and with nodes in the middles that are not in the plane of the corners."""
+    corners = T[:, [0, 1, 2]]
+    middles = np.stack([P[corners[:, [k, (k + 1) % 3]]].mean(axis=1) for k in range(3)], axis=1)
+    curved = np.hstack([corners, len(P) + np.arange(3 * len(T)).reshape(-1, 3)])
+    points = np.concatenate([P, middles.reshape(-1, 3) + np.array([0, 0, 0.1])])
+    side = np.array([[0, 1, len(P)]])
+    cells = [("triangle6", curved), ("line3", side)]
+    names = {"wall": np.array([7, 1]), "all": np.array([1, 2])}
+    tags = {name: [np.ones(len(T), int), np.full(1, 7)] for name in ("gmsh:physical", "gmsh:geometrical")}
+    made = meshio.Mesh(points, cells, cell_data=tags, field_data=names)
+    meshio.write(tmp_path / "m.msh", made, file_format="gmsh22", binary=False)
+    mesh = Gmsh(file=str(tmp_path / "m.msh")).build()
+    straight = Gmsh(file=str(written(tmp_path, "s.msh", P, T))).build()
+    np.testing.assert_array_equal(mesh.volume, straight.volume)
+    assert set(mesh.regions) == {"all"}
+    assert len(mesh.boundaries["wall"]) == 1
+    assert mesh.remark == "the elements are of second order and taken as straight, by their corners"
+
+
+def test_nodes_that_no_cell_has_do_not_matter(tmp_path):
+    mesh = Gmsh(file=str(written(tmp_path, "m.msh", np.vstack([P, [[0.3, 0.3, 3.0]]]), T))).build()
+    assert len(mesh.points) == len(P)
+
+
+def test_other_planes_and_periodic_walls_are_named(tmp_path):
+    with pytest.raises(CaseError, match=r"lies in the plane y = 0, where .*; write x and z as x and y"):
+        Gmsh(file=str(written(tmp_path, "m.msh", P[:, [0, 2, 1]], T))).build()
+    text = written(tmp_path, "p.msh", P, T).read_text()
+    (tmp_path / "p.msh").write_text(text + "$Periodic\n1\n1 1 2\n0\n1\n1 2\n$EndPeriodic\n")
+    with pytest.raises(CaseError, match=r"has periodic walls \(\$Periodic\)"):
+        Gmsh(file=str(tmp_path / "p.msh")).build()
+
+
+@pytest.mark.parametrize("unit", [1e-9, 5e8])
+def test_units_of_length_do_not_matter(unit, tmp_path):
+    """All steps that compare lengths: cells as they are, moved centres, and boxes that are clipped."""
+    for name, points in {"cells": P, "nodes": P * [1.0, 3.0, 1.0] + P[:, [1, 0, 2]] * [0.7, 0, 0]}.items():
+        one, scaled = (Gmsh(file=str(written(tmp_path, "m.msh", factor * points, T))).build() for factor in (1.0, unit))
+        assert isinstance(one, NodeCells) == (name == "nodes")
+        np.testing.assert_array_equal(scaled.owner, one.owner)
+        np.testing.assert_allclose(scaled.volume, unit**2 * one.volume, rtol=1e-9)
+        np.testing.assert_allclose(scaled.transmissibility, one.transmissibility, rtol=1e-7, atol=1e-9)

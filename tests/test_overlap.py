@@ -36,6 +36,7 @@ def mesh_of(points, rows):
         revolution=None,
         dimension=points.shape[1],
         cells=len(rows),
+        signed_simplices=lambda: None,
     )
 
 

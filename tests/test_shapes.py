@@ -12,8 +12,8 @@ import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from fvflow.mesh import Admissibility, Box, Ugrid
+from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
 from tests.check_vtk import frames
 from tests.contracts import check_mesh
 from tests.meshes import MEASURE, SHAPES, SLANTED, acute, tetrahedra
@@ -162,8 +162,6 @@ def test_a_result_starts_a_run_on_its_mesh_and_on_another(shape, tmp_path):
     on = case(mesh, tmp_path, initial={"kind": "file", "file": str(tmp_path / "first.nc")})
     np.testing.assert_array_equal(on.run().rho[0], fvflow.read(tmp_path / "first.nc").rho[-1])
     np.testing.assert_allclose(on.run().rho[-1], whole.rho[-1], rtol=1e-13)
-    if mesh.point_data:
-        return
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     other = on.replace(
         {"mesh": {"kind": "box", "lower": low.tolist(), "upper": high.tolist(), "cells": [7] * len(low)}}
@@ -193,7 +191,7 @@ def test_files_that_are_no_start_are_refused(change, message, tmp_path):
 
 
 def test_boxes_about_the_nodes_of_cut_cubes_are_cubes():
-    mesh = dual_mesh(mesh_from_cells(*(lambda made: (made.points, made.cell_points))(tetrahedra())))
+    mesh = node_mesh(mesh_from_cells(*(lambda made: (made.points, made.cell_points))(tetrahedra())))
     assert mesh.faces == 3 * 3 * 16, "none between nodes across a diagonal"
     np.testing.assert_allclose(mesh.distance, 1 / 3)
     inner = (mesh.points > 0).all(axis=1) & (mesh.points < 1).all(axis=1)

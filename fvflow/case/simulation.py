@@ -152,6 +152,7 @@ class Simulation:
     def remarks(self) -> list[str]:
         """Sentences on what lowered the order, the resolution or the meaning of the last run."""
         return [
+            *([self.mesh.remark] if self.mesh.remark else []),
             *(sentence for density in self.densities for sentence in density.remarks()),
             *(
                 [f"{at_once} is in absorbing cells and absorbed at once"]

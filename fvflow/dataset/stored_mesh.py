@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fvflow.mesh import CIRCULAR, Grid, Mesh
+from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
 
 if TYPE_CHECKING:
     import xarray
@@ -26,5 +26,5 @@ def stored_mesh(ds: xarray.Dataset) -> Mesh:
     points = np.stack([ds[f"mesh_node_{axis}"].values for axis in axes], axis=1)
     nodes = ds[f"mesh_{part}_nodes"].values
     if "mesh_node" in ds["rho"].dims:
-        return dual_mesh(mesh_from_cells(points, nodes))
+        return node_mesh(mesh_from_cells(points, nodes))
     return mesh_from_cells(points, nodes, np.stack([ds[f"mesh_{part}_{axis}"].values for axis in axes], axis=1))

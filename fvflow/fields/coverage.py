@@ -31,8 +31,7 @@ def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage |
     """The coverage of an interpolant, 0 outside its table; None if its integral is not positive.
 
     On a grid the integral outside the mesh is exact; where x is a radius it is None. On other meshes a cell of the
-    table that a wall cuts counts by the part of its volume that is outside; where no corners of the cells are stored,
-    by whether its middle is outside.
+    table that a wall cuts counts by the part of its volume that is outside.
     """
     if mesh.revolution is not None:
         return None
@@ -49,8 +48,6 @@ def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage |
     if not masses.sum() > 0:
         return None
     table = Grid(nodes)
-    if mesh.point_data:
-        return Coverage(max(float(masses[cells_of(mesh, table.centre) < 0].sum() / masses.sum()), 0.0))
     return Coverage(max(transfer(table, mesh, masses / table.volume, truncate=1.0)[1], 0.0))
 
 

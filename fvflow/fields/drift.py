@@ -235,7 +235,7 @@ def _gradient(part: ScalarFunction, parameters: Parameters, position: Array, tim
 
 def _velocity_flux(mesh: Mesh, velocity: tuple[ScalarFunction, ...], parameters: Parameters, time: float) -> Array:
     """int_s v.n of each face (face,) by Gauss points; a face between two regions counts half to each."""
-    face_regions = {name: 0.5 * (part[mesh.owner] + part[mesh.neighbour]) for name, part in mesh.regions.items()}
+    face_regions = mesh.face_regions
     total = np.zeros(mesh.faces)
     for axis, component in enumerate(velocity):
 
@@ -248,8 +248,4 @@ def _velocity_flux(mesh: Mesh, velocity: tuple[ScalarFunction, ...], parameters:
 
 def _stream_flux(mesh: Mesh, stream: ScalarFunction, parameters: Parameters, time: float) -> Array:
     """int_s (d_y psi, -d_x psi).n = psi(end) - psi(start) of each face, the tangent being the normal turned left."""
-    value = stream.at(mesh.points, parameters, time)
-    start, end = mesh.face_points.T
-    tangent = np.stack([-mesh.normal[:, 1], mesh.normal[:, 0]], axis=1)
-    along = ((mesh.points[end] - mesh.points[start]) * tangent).sum(axis=1)
-    return np.asarray(np.sign(along) * (value[end] - value[start]))
+    return mesh.difference_along_faces(lambda position: stream.at(position, parameters, time))

@@ -50,6 +50,16 @@ class Admissibility:
         size = mesh.volume ** (1 / mesh.dimension)
         return np.asarray(mesh.area / np.minimum(size[mesh.owner], size[mesh.neighbour]) ** (mesh.dimension - 1))
 
+    @property
+    def monotone(self) -> bool:
+        """Whether T is positive and finite."""
+        return bool((self.relative_distance > _COINCIDENT).all())  # NaN is not
+
+    @property
+    def orthogonal(self) -> bool:
+        """Whether the faces are orthogonal to the lines between the centres."""
+        return bool((self.angle <= self.MAX_ANGLE).all())
+
     def require(self, remedy: str, orthogonal: bool = True) -> None:
         """Raise CaseError with the remedy if T <= 0 or T is infinite, or if `orthogonal` and the mesh is not."""
         distance, angle = self.relative_distance, self.angle

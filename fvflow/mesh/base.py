@@ -50,7 +50,8 @@ class MeshDescription:
 
     def describe(self, mesh: Mesh) -> str:
         """One line on the mesh that was built: kind, cells and interior faces."""
-        return f"{self.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces"
+        remark = f"; {mesh.remark}" if mesh.remark else ""
+        return f"{self.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces{remark}"
 
 
 def entries_per_axis(values: Mapping[str, Any], *keys: str) -> int | None:

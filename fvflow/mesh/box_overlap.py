@@ -6,22 +6,18 @@ from functools import reduce
 
 import numpy as np
 
-from fvflow.mesh.arrays import Array, Subset
+from fvflow.mesh.arrays import Array
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.grid import Grid
-from fvflow.mesh.location import cells_of
 from fvflow.mesh.overlap import overlaps
 
 _EDGE = 1e-9  # share of a cell that round-off of the corners of a box may make
-_GAUSS_POINTS = 4  # per axis of a part of a cell whose corners are not stored
-_SAMPLES = 20  # points per axis of the box, where its overlap with the mesh is not computed
 
 
 def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
     """|K cap B|/|K| of each cell K (cell,) and the box B between two corners (dim,).
 
-    A share that differs from 0 or 1 by round-off is 0 or 1. Voronoi boxes of tetrahedra, whose corners are not stored,
-    are sampled at Gauss points. Along periodic axes the box goes on through the seam.
+    A share that differs from 0 or 1 by round-off is 0 or 1. Along periodic axes the box goes on through the seam.
     """
     if mesh.edges is not None:
         sides = zip(mesh.edges, lower, upper, mesh.periods, strict=True)
@@ -30,12 +26,6 @@ def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
             edge = mesh.edges[0]
             parts[0] = mesh.revolution.between(np.clip(edge, lower[0], upper[0])) / mesh.revolution.between(edge)
         share = reduce(lambda so_far, part: np.multiply.outer(part, so_far).ravel(), parts)
-    elif mesh.point_data:
-
-        def inside(at: Array, cells: Subset) -> Array:
-            return np.asarray(((at >= lower) & (at <= upper)).all(axis=1).astype(float))
-
-        share = mesh.integral(inside, _GAUSS_POINTS) / mesh.volume
     else:
         box = Grid(tuple(np.array([low, high]) for low, high in zip(lower, upper, strict=True)))
         _, cell, volume = overlaps(box, mesh)
@@ -56,10 +46,6 @@ def _overlap(edge: Array, low: float, high: float, period: float) -> Array:
 
 def box_outside(mesh: Mesh, lower: Array, upper: Array) -> float:
     """The part of a box between two corners (dim,) that is outside the mesh."""
-    if mesh.point_data:
-        shares = (np.stack(np.meshgrid(*[np.arange(_SAMPLES)] * mesh.dimension), axis=-1) + 0.5) / _SAMPLES
-        points = lower + shares.reshape(-1, mesh.dimension) * (upper - lower)
-        return float((cells_of(mesh, points) < 0).mean())
     widths = upper - lower
     if mesh.revolution is not None:
         widths[0] = mesh.revolution.between(np.maximum([lower[0], upper[0]], 0.0))[0]

@@ -9,15 +9,16 @@ from fvflow.mesh.arrays import Array
 from fvflow.mesh.cell_geometry import format_point
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.overlap import overlaps
+from fvflow.mesh.polytopes import coinciding
 
 _ON_WALL = 1e-6  # distance from a wall face below which a node lies on it, relative to the size of the face
 _OVERLAPPING = 1e-9  # overlap above which two cells overlap, relative to the smaller one
 
 
 def require_conforming(mesh: Mesh) -> None:
-    """Raise CaseError if a node hangs on a wall face, or if cells of components that are not connected overlap."""
+    """Raise CaseError if a node hangs on a wall face, or if cells overlap that do not share nodes."""
     _require_no_hanging_nodes(mesh)
-    if mesh.components.max(initial=0) > 0:
+    if mesh.components.max(initial=0) > 0 or len(coinciding(mesh.points)):
         _require_disjoint(mesh)
 
 
@@ -38,7 +39,8 @@ def _require_no_hanging_nodes(mesh: Mesh) -> None:
         return
     wall = np.repeat(np.arange(len(count)), count)
     node = wall_nodes[np.concatenate([part for part in candidates if part]).astype(int)]
-    no_corner = (mesh.wall_points[wall] != node[:, None]).all(axis=1)
+    away = np.linalg.norm(x[wall] - mesh.points[node][:, None], axis=2).min(axis=1)
+    no_corner = away > _ON_WALL * radius[wall]  # nor at the place of one, on the other side of a crack
     wall, node = wall[no_corner], node[no_corner]
     hanging = _lies_on(x[wall], mesh.points[node], radius[wall])
     if hanging.any():

@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.pieces import Pieces, Simplices, simplices
-from fvflow.mesh.quadrature import along, gauss, integrated, outward_normals
+from fvflow.mesh.quadrature import along, difference_along, gauss, integrated, outward_normals
 from fvflow.mesh.revolution import Revolution
 
 SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
@@ -77,6 +77,8 @@ class Mesh:
     """Volume fraction of each cell inside each named region (cell,)."""
     boundaries: Mapping[str, Index] = field(default_factory=dict)
     """Rows of `wall_points` that belong to each named boundary (wall,)."""
+    remark: str = ""
+    """What was done to make fluxes consistent on the mesh, if it was not as it was asked for."""
     periodic: tuple[int, ...] = ()
     """Axes of a grid, 0 for x, 1 for y, 2 for z, along which its last cells are joined to its first."""
     left_out: tuple[str, ...] = ()
@@ -93,6 +95,31 @@ class Mesh:
     def point_data(self) -> bool:
         """Whether values belong to the nodes of `plot_cells` rather than to the cells."""
         return False
+
+    @property
+    def face_regions(self) -> Mapping[str, Array]:
+        """Fraction of each face inside each named region (face,); half of both cells where more is not known."""
+        return {name: 0.5 * (part[self.owner] + part[self.neighbour]) for name, part in self.regions.items()}
+
+    @property
+    def cut_by_regions(self) -> bool:
+        """Whether interfaces of regions cross cells and faces, of which `face_regions` knows the parts."""
+        return False
+
+    def signed_simplices(self) -> tuple[Index, Array, Array] | None:
+        """Simplices that make up the cells, where `cell_points` do not tell them.
+
+        The cell of each (part,), its corners (part, dim + 1, dim), and 1, or -1 where it is to be subtracted (part,).
+        """
+        return None
+
+    def shelters(self) -> tuple[Array, Index | None] | None:
+        """Simplices whose points lie in few cells, where `cell_points` do not tell which.
+
+        Their corners (simplex, dim + 1, dim), and the cells (simplex, part), padded with -1, of which the one of the
+        nearest centre holds a point of the simplex; None in place of these stands for all cells.
+        """
+        return None
 
     @property
     def dimension(self) -> int:
@@ -223,6 +250,14 @@ class Mesh:
         A slice over all cells stands for one point in each cell. The weights of a cell add up to its volume.
         """
         yield from self._measured(gauss(self.points, self.cell_points, self.dimension, count))
+
+    def difference_along_faces(self, function: Callable[[Array], Array]) -> Array:
+        """f(end) - f(start) of each face (face,) of a mesh in the plane, along its normal turned left.
+
+        This is the flux of (d_y f, -d_x f) through the face; f takes positions (point, 2).
+        """
+        start, end = self.face_points.T
+        return difference_along(self.points, function(self.points), start, end, self.normal)
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points of the interior faces, as `quadrature`; the weights of a face add up to its area."""

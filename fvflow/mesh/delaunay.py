@@ -110,6 +110,8 @@ def _triangulate_anew(elements: Elements) -> Elements:
         used[cells].astype(np.int32),
         {name: np.ones(len(cells)) for name in elements.regions},
         {name: _faces_within(used[cells], nodes) for name, nodes in elements.boundaries.items()},
+        elements.left_out,
+        elements.remark,
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,21 @@ from fvflow.mesh.named_groups import Groups, Mask, named_groups
 _SUPPORTED = ("triangle", "quad", "polygon", "tetra", "pyramid", "wedge", "hexahedron")
 _PLANAR = {"triangle", "quad", "polygon"}
 _IGNORED = {"vertex", "line"}
+_SECOND_ORDER = {  # and the elements of first order that their corners, which come first, make
+    "line3": ("line", 2),
+    "triangle6": ("triangle", 3),
+    "triangle7": ("triangle", 3),
+    "quad8": ("quad", 4),
+    "quad9": ("quad", 4),
+    "tetra10": ("tetra", 4),
+    "pyramid13": ("pyramid", 5),
+    "pyramid14": ("pyramid", 5),
+    "wedge15": ("wedge", 6),
+    "wedge18": ("wedge", 6),
+    "hexahedron20": ("hexahedron", 8),
+    "hexahedron24": ("hexahedron", 8),
+    "hexahedron27": ("hexahedron", 8),
+}
 _FLAT = 1e-9  # range of z below which a mesh lies in a plane, relative to its size
 
 
@@ -45,6 +60,8 @@ class Elements:
     """Nodes of the faces of each named group of faces (face, corner), padded with -1."""
     left_out: tuple[str, ...] = ()
     """Phrases for what the file has and a mesh has not."""
+    remark: str = ""
+    """What was left out of the file."""
 
 
 def import_library(name: str) -> Any:
@@ -69,9 +86,11 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
     """The elements in a file, which messages call `name` instead of its path.
 
     `file_format` "gmsh" selects meshio's reader of .msh files; otherwise meshio goes by the ending of the path. Raises
-    CaseError for whatever the reader raises, and if the cells are not first-order polygons or solids.
+    CaseError for whatever the reader raises, if the cells are not polygons or solids, and for periodic walls. Elements
+    of second order are taken by their corners, which is remarked. A mesh that was generated just before has a `name`;
+    its periodic curves only make nodes of both sides alike, which is remarked too.
     """
-    name = str(path) if name is None else name
+    generated, name = name is not None, name or str(path)
     meshio = import_library("meshio")
     require_input(path, "a mesh file")
     try:
@@ -89,7 +108,7 @@ def read_elements(path: Path, file_format: str | None = None, name: str | None =
             "in another format"
         ) from None
     try:
-        return _from_meshio(mesh, path, name, printed)
+        return _from_meshio(mesh, path, name, printed, generated)
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise CaseError(
             f"{name}: meshio reads it into blocks and groups that do not fit together ({error}); write it again, or in "
@@ -112,13 +131,21 @@ def _printed() -> Iterator[list[str]]:
             lines += [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in stream.getvalue().splitlines()]
 
 
-def _from_meshio(mesh: Any, file: Path, path: str, printed: list[str]) -> Elements:
+def _from_meshio(mesh: Any, file: Path, path: str, printed: list[str], generated: bool) -> Elements:
     """The cells of the highest dimension of a meshio mesh, and its named groups."""
     for block in mesh.cells:
         if not isinstance(block.data, np.ndarray) or block.data.ndim != 2:
             raise ValueError(f"a block of {block.type} is no table of nodes")
-    groups = named_groups(mesh, file)
-    return from_blocks(np.asarray(mesh.points, float), groups, path, printed)
+    periodic = bool(getattr(mesh, "gmsh_periodic", None))
+    if periodic and not generated:
+        raise CaseError(
+            f"{path}: has periodic walls ($Periodic), which meshes from files cannot have; remove that section, and "
+            "they are walls like others"
+        )
+    remarks = ["walls that the geometry calls periodic are walls like others"] if periodic else []
+    remarks += _straightened(mesh)
+    elements = from_blocks(np.asarray(mesh.points, float), named_groups(mesh, file), path, printed)
+    return replace(elements, remark="; ".join(remarks))
 
 
 def from_blocks(points: Array, groups: Groups, path: str, printed: Sequence[str] = ()) -> Elements:
@@ -142,7 +169,7 @@ def from_blocks(points: Array, groups: Groups, path: str, printed: Sequence[str]
     regions = _regions(groups.masks, cells)
     boundaries = _boundaries(groups, facets)
     return Elements(
-        planar_points(points, solid, path, used=cell_points),
+        points if solid else planar_points(points, cell_points, path),
         cell_points,
         regions,
         boundaries,
@@ -159,6 +186,17 @@ def _left_out(groups: Groups, used: set[int], named: set[str], printed: Sequence
         yield f"groups without cells and walls: {', '.join(empty)}"
     yield from groups.left_out
     yield from dict.fromkeys(f"as meshio says: {line.strip()}" for line in printed if line.strip())
+
+
+def _straightened(mesh: Any) -> list[str]:
+    """Replace elements of second order by those of their corners, in place; a remark if there are any."""
+    curved = False
+    for index, block in enumerate(mesh.cells):
+        kind, corners = _SECOND_ORDER.get(block.type, (block.type, None))
+        if corners is not None:
+            mesh.cells[index] = type(block)(kind, np.asarray(block.data)[:, :corners])
+            curved = True
+    return ["the elements are of second order and taken as straight, by their corners"] if curved else []
 
 
 def _regions(groups: dict[str, list[Mask]], cells: list[int]) -> dict[str, Array]:
@@ -181,8 +219,8 @@ def _is_solid(kinds: list[str], path: str) -> bool:
     unsupported = sorted(set(kinds) - _IGNORED - set(_SUPPORTED))
     if unsupported:
         raise CaseError(
-            f"{path}: has elements {', '.join(unsupported)}; supported are those of first order: "
-            f"{', '.join(_SUPPORTED)}"
+            f"{path}: has elements {', '.join(unsupported)}; supported are {', '.join(_SUPPORTED)} of first and "
+            "second order"
         )
     return any(kind not in _PLANAR | _IGNORED for kind in kinds)
 
@@ -194,25 +232,24 @@ def _padded(parts: list[Any]) -> Index:
     return np.concatenate(filled).astype(np.int32)
 
 
-def planar_points(points: Array, solid: bool, path: str, used: Index | None = None) -> Array:
-    """The nodes (node, dim) in as many dimensions as the cells: z is dropped unless the cells are solids.
+def planar_points(points: Array, cell_points: Index, path: str) -> Array:
+    """The nodes (node, 2) of cells in a plane z = const, without z; nodes that no cell has may be anywhere.
 
-    `used` holds the nodes of the cells, padded with -1; nodes of no cell may lie anywhere. Raises CaseError for a
-    surface that is not in a plane z = const.
+    Raises CaseError for a surface that is not in such a plane.
     """
-    if solid or points.shape[1] == 2:
-        return points
-    of_cells = points if used is None else points[np.unique(used[used >= 0])]
-    extent = np.ptp(of_cells, axis=0) if len(of_cells) else np.zeros(3)
-    if extent[2] > _FLAT * extent[:2].max():
-        flat = [axis for axis, size in zip("xyz", extent, strict=True) if size <= _FLAT * extent.max()]
-        if flat:
-            plane = "xyz".replace(flat[0], "")
-            raise CaseError(
-                f"{path}: lies in the plane of {plane[0]} and {plane[1]}; give it in the plane of x and y, "
-                f"{flat[0]} and z exchanged"
-            )
-        raise CaseError(f"{path}: is a surface in space; give a mesh in a plane z = const, or one of solids")
+    used = points[np.unique(cell_points[(cell_points >= 0) & (cell_points < len(points))])]
+    if points.shape[1] == 2 or not len(used):
+        return points[:, :2]
+    flat = np.ptp(used, axis=0) <= _FLAT * np.ptp(used, axis=0).max()
+    if not flat[2]:
+        axis = next((axis for axis in (1, 0) if flat[axis]), None)
+        if axis is None:
+            raise CaseError(f"{path}: is a surface in space; give a mesh in a plane z = const, or one of solids")
+        plane, others = "xy"[axis], "yx"[axis] + "z"
+        raise CaseError(
+            f"{path}: lies in the plane {plane} = {used[0, axis]:.4g}, where meshes lie in planes z = const; write "
+            f"{others[0]} and {others[1]} as x and y"
+        )
     return points[:, :2]
 
 
@@ -238,4 +275,4 @@ def red_refinement(elements: Elements) -> Elements:
         boundaries[name] = np.concatenate([np.stack([end, midpoint], axis=1) for end in rows.T]).astype(np.int32)
     regions = {name: np.repeat(inside, 4) for name, inside in elements.regions.items()}
     nodes = np.concatenate([points, points[ends].mean(axis=1)])
-    return Elements(nodes, children.astype(np.int32), regions, boundaries, elements.left_out)
+    return Elements(nodes, children.astype(np.int32), regions, boundaries, elements.left_out, elements.remark)

@@ -9,22 +9,16 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
-from fvflow.mesh.admissibility import Admissibility
 from fvflow.mesh.base import MeshDescription
-from fvflow.mesh.conformity import require_conforming
+from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, read_elements, red_refinement
 from fvflow.mesh.exodus import ENDINGS, read_exodus
 from fvflow.mesh.gmsh_generator import mesh_geometry
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.voronoi_dual import dual_mesh
-
-ControlVolumes = Literal["cells", "nodes"]
-Centres = Literal["circumcentres", "centroids"]
 
 _MAX_REFINEMENTS = 8
-_REMEDY = "centres: centroids at the price of consistency"
 
 
 @dataclass(frozen=True)
@@ -38,10 +32,10 @@ class Gmsh(MeshDescription):
     """Path of a .msh file, or of a .geo file that gmsh meshes; exclusive with `geometry`."""
     geometry: str | None = None
     """Text of a .geo file that gmsh meshes; exclusive with `file`."""
-    control_volumes: ControlVolumes = "cells"
-    """The cells of the mesh, or the Voronoi boxes of the nodes of its triangles or tetrahedra."""
+    control_volumes: ControlVolumes = "auto"
+    """The cells of the mesh, or the Voronoi boxes of its nodes; auto: the cells if fluxes are consistent on them."""
     centres: Centres = "circumcentres"
-    """Points that two-point fluxes join; centroids allow non-orthogonal meshes, where fluxes are not consistent."""
+    """Points that two-point fluxes join; with centroids of cells that are not orthogonal nothing converges."""
     delaunay: bool = False
     """Replace triangles, or the tetrahedra of a convex domain, by a Delaunay mesh of the same nodes."""
     size: Annotated[float, Gt(0)] = 1.0
@@ -92,10 +86,10 @@ class Meshio(MeshDescription):
 
     file: FilePath
     """Path of the mesh file; its ending gives the format."""
-    control_volumes: ControlVolumes = "cells"
-    """The cells of the mesh, or the Voronoi boxes of the nodes of its triangles or tetrahedra."""
+    control_volumes: ControlVolumes = "auto"
+    """The cells of the mesh, or the Voronoi boxes of its nodes; auto: the cells if fluxes are consistent on them."""
     centres: Centres = "circumcentres"
-    """Points that two-point fluxes join; centroids allow non-orthogonal meshes, where fluxes are not consistent."""
+    """Points that two-point fluxes join; with centroids of cells that are not orthogonal nothing converges."""
     delaunay: bool = False
     """Replace triangles, or the tetrahedra of a convex domain, by a Delaunay mesh of the same nodes."""
     refinements: Annotated[int, Ge(0), Le(_MAX_REFINEMENTS)] = 0
@@ -147,18 +141,6 @@ def _finished(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
         regions=elements.regions,
         boundaries=elements.boundaries,
     )
-    return replace(control_volume_mesh(mesh, kind.control_volumes, kind.centres), left_out=elements.left_out)
-
-
-def control_volume_mesh(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:
-    """The mesh itself, or that of the Voronoi boxes of its nodes.
-
-    Raises CaseError if the mesh is not conforming, or if two-point fluxes are not consistent or not monotone on it.
-    """
-    require_conforming(mesh)
-    if control_volumes == "nodes":
-        return dual_mesh(mesh)
-    simplices = mesh.cell_points.shape[1] == mesh.dimension + 1
-    remedy = f"use control_volumes: nodes, delaunay: true, or {_REMEDY}" if simplices else f"use {_REMEDY}"
-    Admissibility(mesh).require(remedy, orthogonal=centres == "circumcentres")
-    return mesh
+    chosen = control_volume_mesh(mesh, kind.control_volumes, kind.centres)
+    remark = "; ".join(filter(None, (elements.remark, chosen.remark)))
+    return replace(chosen, remark=remark, left_out=elements.left_out)

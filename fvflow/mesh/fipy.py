@@ -10,8 +10,8 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.box import Corner, Counts, GridDescription
+from fvflow.mesh.control_volumes import ControlVolumes, control_volume_mesh
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.files import ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.revolution import BALL, DISC, Revolution
@@ -46,7 +46,7 @@ class FiPyMesh(GridDescription):
         return replace(self, cells=tuple(factor * count for count in self.cells))
 
 
-def from_fipy(grid: Any, control_volumes: ControlVolumes = "cells") -> Mesh:
+def from_fipy(grid: Any, control_volumes: ControlVolumes = "auto") -> Mesh:
     """The mesh of a FiPy grid, or of FiPy's polygons (Tri2D, Gmsh2D) or tetrahedra (Gmsh3D).
 
     Cylindrical and spherical grids keep FiPy's measure per unit angle, r dr or r^2 dr, which is integrated exactly,

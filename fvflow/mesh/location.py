@@ -21,8 +21,9 @@ def cells_of(mesh: Mesh, points: Array) -> Index:
     """
     if mesh.edges is not None:
         return _cells_of_grid(mesh, points)
-    if mesh.point_data:  # Voronoi boxes of nodes, which no list of corners describes
-        return _nearest_nodes(mesh, points)
+    shelters = mesh.shelters()
+    if shelters is not None:  # cells about nodes, which no list of corners describes
+        return _nearest_centres(mesh, points, *shelters)
     cell, corner = simplices(mesh.points, mesh.cell_points)
     return _in_chunks(points, cell, corner)
 
@@ -38,13 +39,21 @@ def _cells_of_grid(mesh: Mesh, points: Array) -> Index:
     return freeze_index(np.where(inside, number, -1))
 
 
-def _nearest_nodes(mesh: Mesh, points: Array) -> Index:
-    """The node nearest to each point in one of the elements that the nodes belong to."""
-    from scipy.spatial import cKDTree
+def _nearest_centres(mesh: Mesh, points: Array, corners: Array, owners: Index | None) -> Index:
+    """The cell of the nearest centre among those of the simplex that each point lies in."""
+    number = np.arange(len(corners), dtype=np.int32)
+    simplex = _in_chunks(points, number, np.ascontiguousarray(corners.transpose(1, 2, 0)))
+    if owners is None:
+        from scipy.spatial import cKDTree
 
-    cell, corner = simplices(mesh.centre, mesh.plot_cells)
-    inside = _in_chunks(points, cell, corner) >= 0
-    return freeze_index(np.where(inside, cKDTree(mesh.centre).query(points)[1], -1))
+        return freeze_index(np.where(simplex >= 0, cKDTree(mesh.centre).query(points)[1], -1))
+    least, found = np.full(len(points), np.inf), np.full(len(points), -1, np.int32)
+    for column in owners.T:
+        cell = np.where(simplex >= 0, column[simplex], -1)
+        distance = np.where(cell >= 0, ((points - mesh.centre[cell]) ** 2).sum(axis=1), np.inf)
+        found = np.where(distance < least, cell, found)
+        least = np.minimum(distance, least)
+    return freeze_index(found)
 
 
 def _in_chunks(points: Array, cell: Index, corner: Array) -> Index:

@@ -174,9 +174,9 @@ def _contacts(mesh: Mesh, name: str) -> _Contacts:
     distance = ((centre[wall] - mesh.centre[cell]) * outward[wall]).sum(axis=1)
     behind = (distance < -_ON_WALL * np.ptp(mesh.points, axis=0).max()) | (area < -_ON_WALL * np.abs(area).max())
     if behind.any():
+        remedy = "use " + ("" if mesh.point_data else "control_volumes: nodes, or ") + "a finer mesh there"
         raise CaseError(
-            f"the centres of {behind.sum()} cells lie behind wall {name}, so that its distance is not defined; use "
-            "control_volumes: nodes, or a mesh without obtuse cells there"
+            f"the centres of {behind.sum()} cells lie behind wall {name}, so that its distance is not defined; {remedy}"
         )
     return _Contacts(cell, np.maximum(area, 0.0), np.maximum(distance, 0.0), outward[wall])
 

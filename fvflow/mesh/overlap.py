@@ -79,7 +79,9 @@ def _require_covered(source: Mesh, mass: Array, covered: NDArray[np.bool_], trun
     """Raise CaseError if the cells that are not covered hold more than a share of the mass."""
     outside = np.flatnonzero(~covered & (mass != 0))
     if np.abs(mass[outside]).sum() > truncate * np.abs(mass).sum():
-        at = format_point(source.points[source.cell_points[outside[0], 0]])
+        first = int(outside[0])
+        corners = source.cell_points[first]
+        at = format_point(source.points[corners[0]] if len(corners) else source.centre[first])
         raise CaseError(f"a mass of {mass[outside].sum():.4g} is outside the target mesh, near {at}; enlarge the mesh")
 
 
@@ -163,13 +165,18 @@ def _simplices(mesh: Mesh) -> tuple[_Numbers, Array, Array]:
 
     Returns the cell (simplex,), the corners (vertex, axis, simplex) and the determinants (simplex,).
     """
-    corners, parts = (mesh.cell_points >= 0).sum(axis=1), []
-    for count in np.unique(corners):
-        same = np.flatnonzero(corners == count)
-        parts += [(same, nodes) for nodes in _split(mesh.cell_points[same, :count], mesh.dimension)]
-    cell, nodes = map(np.concatenate, zip(*parts, strict=True))
-    corner = mesh.points[nodes].transpose(1, 2, 0)
-    det = np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0))
+    own = mesh.signed_simplices()
+    if own is None:
+        corners, parts = (mesh.cell_points >= 0).sum(axis=1), []
+        for count in np.unique(corners):
+            same = np.flatnonzero(corners == count)
+            parts += [(same, nodes) for nodes in _split(mesh.cell_points[same, :count], mesh.dimension)]
+        cell, nodes = map(np.concatenate, zip(*parts, strict=True))
+        corner = mesh.points[nodes].transpose(1, 2, 0)
+        det = np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0))
+    else:
+        cell, corner, sign = own[0], own[1].transpose(1, 2, 0), own[2]
+        det = sign * np.abs(np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0)))
     nondegenerate = np.flatnonzero(np.abs(det) > _ROUND_OFF * mesh.volume[cell])
     from scipy.spatial import KDTree
 

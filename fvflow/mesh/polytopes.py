@@ -53,9 +53,9 @@ def mesh_from_cells(
     cell_points = without_repeated_corners(np.asarray(cell_points), points.shape[1])
     _require_wellformed(points, cell_points)
     points, cell_points, number = _used(points, cell_points)
-    _require_distinct(points)
     cell_points = consistently_oriented(points, cell_points)
     faces = _faces(points, cell_points)
+    _require_joined(points, cell_points, faces)
     dimension = points.shape[1]
     volume, centroid = _moments(points, cell_points, dimension)
     area, face_centroid = _moments(points, faces.corners, dimension - 1)
@@ -118,13 +118,37 @@ def _used(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:
     return points[used[:-1]], number[cell_points], number
 
 
-def _require_distinct(points: Array) -> None:
-    """Raise CaseError if two nodes coincide."""
+def coinciding(points: Array) -> Any:
+    """The pairs of nodes (pair, 2) that are at one place."""
     from scipy.spatial import cKDTree
 
     size = float(np.ptp(points, axis=0).max())
-    pairs = cKDTree(points).query_pairs(_COINCIDENT * size, output_type="ndarray")
-    if len(pairs):
+    return cKDTree(points).query_pairs(_COINCIDENT * size, output_type="ndarray")
+
+
+def _require_joined(points: Array, cell_points: Index, faces: Faces) -> None:
+    """Raise CaseError if nodes of one cell coincide, or of cells in parts that are not connected.
+
+    Within a connected part, nodes at one place are on the two sides of a crack.
+    """
+    pairs = coinciding(points)
+    if not len(pairs):
+        return
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(cell_points)
+    links = coo_array((np.ones(len(faces.owner), np.int8), (faces.owner, faces.neighbour)), shape=(count, count))
+    part = connected_components(links, directed=False)[1]
+    real = cell_points >= 0
+    cell = np.broadcast_to(np.arange(count)[:, None], cell_points.shape)[real]
+    part_of_node = np.zeros(len(points), np.int64)
+    part_of_node[cell_points[real]] = part[cell]
+    same = np.unique(np.sort(pairs, axis=1) @ np.array([len(points), 1]))
+    sides = np.sort(np.stack([cell_points, np.roll(cell_points, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    within = np.isin(same, sides @ np.array([len(points), 1]))
+    apart = part_of_node[same // len(points)] != part_of_node[same % len(points)]
+    if (apart | within).any():
         raise CaseError(
             f"{len(pairs)} pairs of nodes coincide, the first at {format_point(points[pairs[0, 0]])}: the cells at "
             "these nodes are not connected; merge them (gmsh: Coherence, or Mesh > Remove duplicate nodes)"
@@ -134,7 +158,7 @@ def _require_distinct(points: Array) -> None:
 def _faces(points: Array, cell_points: Index) -> Faces:
     """Interior faces by owner and neighbour, and wall faces; raises CaseError if three cells share a face."""
     corners, cell = _sides(cell_points, points.shape[1])
-    order, first = _grouped(np.sort(corners, axis=1))
+    order, first = grouped(np.sort(corners, axis=1))
     count = np.diff(np.append(first, len(order)))
     if count.max() > 2:
         face = corners[order[first[int(np.argmax(count))]]]
@@ -170,7 +194,7 @@ def _sides(cell_points: Index, dimension: int) -> tuple[Index, Index]:
     return np.concatenate(parts), np.concatenate(cells)
 
 
-def _grouped(rows: Index) -> tuple[Any, Any]:
+def grouped(rows: Index) -> tuple[Any, Any]:
     """A permutation (row,) that makes equal rows adjacent, and the position (group,) where each group starts in it."""
     order = np.lexsort(rows.T)
     ordered = rows[order]
@@ -248,7 +272,7 @@ def _matching_walls(walls: Index, nodes: Index) -> Index:
     wide = np.full((len(nodes), walls.shape[1]), -1, np.int32)
     wide[:, : nodes.shape[1]] = nodes
     both = np.sort(np.concatenate([walls, wide]), axis=1)
-    order, first = _grouped(both)
+    order, first = grouped(both)
     group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
     named = np.zeros(len(first), bool)
     named[group[order >= len(walls)]] = True

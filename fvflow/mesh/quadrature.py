@@ -58,6 +58,13 @@ def outward_normals(points: Array, corners: Index) -> Array:
     return np.asarray(normal / np.linalg.norm(normal, axis=1)[:, None])
 
 
+def difference_along(points: Array, values: Array, start: Index, end: Index, normal: Array) -> Array:
+    """The values (point,) at the end less those at the start of lines (line,), along their normals turned left."""
+    tangent = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
+    ahead = ((points[end] - points[start]) * tangent).sum(axis=1)
+    return np.asarray(np.sign(ahead) * (values[end] - values[start]))
+
+
 def along(axis: int) -> Callable[[Array, Subset], Array]:
     """The coordinate along an axis, as an integrand."""
     return lambda at, part: at[:, axis]

@@ -11,14 +11,13 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze
 from fvflow.mesh.base import MeshDescription
+from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh, node_mesh
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.elements import FilePath, planar_points
-from fvflow.mesh.files import Centres, ControlVolumes, control_volume_mesh
 from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.netcdf_file import NetCDFFile, opened
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.revolution import RADIUS_ANGLE, RADIUS_OF, Revolution
-from fvflow.mesh.voronoi_dual import dual_mesh
 
 _SAME_TIME = 1e-9  # difference below which two times are the same, relative to the last one
 _UNDECLARED_FILL = 2.0**31 - 1  # what writers pad rows with and do not always declare
@@ -42,8 +41,8 @@ class Ugrid(MeshDescription):
 
     file: FilePath
     """Path of the netCDF file."""
-    control_volumes: ControlVolumes = "cells"
-    """The cells of the mesh, or the Voronoi boxes of the nodes of its triangles; not for a result of fvflow."""
+    control_volumes: ControlVolumes = "auto"
+    """The cells of the mesh, or the Voronoi boxes of its nodes, as for gmsh; not for a result of fvflow."""
     centres: Centres = "circumcentres"
     """Points that two-point fluxes join, as for gmsh; not for a result of fvflow."""
     kind: Literal["ugrid"] = "ugrid"
@@ -59,7 +58,7 @@ class Ugrid(MeshDescription):
             if not file.is_result:
                 mesh = _mesh_of_topology(file, centroids=self.centres == "centroids")
                 return control_volume_mesh(mesh, self.control_volumes, self.centres)
-            if (self.control_volumes, self.centres) != ("cells", "circumcentres"):
+            if (self.control_volumes, self.centres) != ("auto", "circumcentres"):
                 raise CaseError(
                     f"{self.file}: the mesh of a result is used as it is stored; remove control_volumes and centres"
                 )
@@ -114,7 +113,8 @@ def _mesh_of_result(file: NetCDFFile) -> Mesh:
     if "mesh" not in file.variables:
         return _grid(file)
     elements = _mesh_of_topology(file, centroids=False, own=True)
-    mesh = dual_mesh(elements) if file.dimensions_of("cell_volume") == ("mesh_node",) else elements
+    at_nodes = any(file.dimensions_of(name) == ("mesh_node",) for name in ("cell_area", "cell_volume"))
+    mesh = node_mesh(elements) if at_nodes else elements
     regions = {name: file.numbers(f"regions/{name}", 1) for name in file.names_in("regions")}
     for name, share in regions.items():
         if len(share) != mesh.cells:
@@ -159,7 +159,7 @@ def _mesh_of_topology(file: NetCDFFile, centroids: bool, own: bool = False) -> M
         raise file.incomplete(f"the nodes of a topology of dimension {dimension} have {points.shape[1]} coordinates")
     cell_points = _cell_points(file, topology, part, len(points))
     if dimension == 2:
-        points = planar_points(points, False, file.path)
+        points = planar_points(points, cell_points, file.path)
     centre, boundaries = None, {}
     if own:
         if file.has_attribute(topology, f"{part}_coordinates"):

@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
-from fvflow.mesh.cell_geometry import circumcentric_areas, format_point
+from fvflow.mesh.cell_geometry import circumcentric_areas
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.pieces import Simplices
 from fvflow.mesh.polytopes import mesh_from_cells
@@ -19,26 +18,23 @@ from fvflow.mesh.sub_simplices import SubSimplices, sub_simplices
 
 _ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
 _COINCIDENT = 1e-9  # distance below which circumcentres coincide, relative to the size of the mesh
-_REMEDY = (
-    "control_volumes: nodes requires a Delaunay mesh without circumcentres beyond a wall: use delaunay: true, "
-    "another size, or gmsh's Mesh.Algorithm = 6 (in space also Mesh.Algorithm3D = 1, Mesh.Optimize = 0)"
-)
 
 
-def dual_mesh(elements: Mesh) -> Mesh:
+def dual_mesh(elements: Mesh) -> Mesh | None:
     """The mesh whose cells are the Voronoi boxes of the nodes of triangles or tetrahedra.
 
     The face between nodes i and j is the polygon of the circumcentres of the elements about their edge. It lies in the
     bisector of the edge, so it is orthogonal to it, and T = |s|/|x_i - x_j| >= 0 if the mesh is Delaunay and no
     circumcentre lies beyond a wall (Si, Gaertner, Fuhrmann, Boundary conforming Delaunay mesh generation, Comput. Math.
     Math. Phys. 50, 2010). In three dimensions `cell_points` of the boxes is empty and plots show values on the nodes.
-    Raises CaseError for other cells, and if a face has a negative area.
+    None for other cells, if a face has a negative area, and where walls touch in a node.
     """
     if elements.cell_points.shape[1] != elements.dimension + 1 or elements.cell_points.min() < 0:
-        raise CaseError("control_volumes: nodes is for triangles or tetrahedra only; use control_volumes: cells")
+        return None
     parts = sub_simplices(elements.points, elements.cell_points)
     area = np.asarray(np.bincount(parts.edge, parts.area), float)
-    _require_nonnegative(elements.points, parts.edges, area)
+    if not _nonnegative(elements.points, parts.edges, area) or _walls_touch(elements):
+        return None
     mesh = _polygons(elements, parts) if elements.dimension == 2 else _polyhedra(elements, parts, area)
     count = len(elements.cell_points)
     inside = {name: np.tile(share, len(parts.edge) // count) for name, share in elements.regions.items()}
@@ -53,18 +49,16 @@ def _sum_at_nodes(parts: SubSimplices, factor: Array) -> Array:
     return np.asarray(np.bincount(parts.ends[:, 0], share, count) + np.bincount(parts.ends[:, 1], share, count))
 
 
-def _require_nonnegative(points: Array, edges: Index, area: Array) -> None:
-    """Raise CaseError if the dual face of an edge has a negative area."""
+def _nonnegative(points: Array, edges: Index, area: Array) -> bool:
+    """Whether the dual faces of all edges have areas >= 0."""
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
-    share = area / length ** (points.shape[1] - 1)
-    if share.min() < -_ROUND_OFF:
-        worst = int(np.argmin(share))
-        at = format_point(points[edges[worst]].mean(axis=0))
-        raise CaseError(
-            f"the face between the Voronoi boxes of nodes {edges[worst, 0]} and {edges[worst, 1]} at {at}, the worst "
-            f"of {(share < -_ROUND_OFF).sum()} of {len(edges)}, has the negative area {share[worst]:.2g}, in edge "
-            f"lengths; {_REMEDY}"
-        )
+    return bool((area >= -_ROUND_OFF * length ** (points.shape[1] - 1)).all())
+
+
+def _walls_touch(elements: Mesh) -> bool:
+    """Whether two walls in the plane begin in one node."""
+    start = elements.wall_points[:, 0]
+    return elements.dimension == 2 and len(np.unique(start)) < len(start)
 
 
 def _polygons(elements: Mesh, parts: SubSimplices) -> Mesh:
@@ -73,7 +67,7 @@ def _polygons(elements: Mesh, parts: SubSimplices) -> Mesh:
     nodes, count = len(points), len(triangles)
     midpoint = points[walls].mean(axis=1)
     circumcentre = parts.points[nodes : nodes + count]
-    start, end = _wall_ends(elements)
+    start, end = walls.T  # the domain is on the left
     heading = np.zeros(nodes)
     heading[start] = _angle(midpoint - points[start])
     first_wall = nodes + np.arange(len(walls))
@@ -92,17 +86,6 @@ def _polygons(elements: Mesh, parts: SubSimplices) -> Mesh:
         for name, part in elements.boundaries.items()
     }
     return mesh_from_cells(everything, rows, points, boundaries=halves)
-
-
-def _wall_ends(elements: Mesh) -> tuple[Index, Index]:
-    """First and last node of each wall (wall,), the domain on the left; raises CaseError if walls touch in a node."""
-    walls, points = elements.wall_points, elements.points
-    start, end = walls.T
-    if len(np.unique(start)) < len(start):
-        node = int(start[np.flatnonzero(np.bincount(start)[start] > 1)[0]])
-        at = format_point(points[node])
-        raise CaseError(f"the walls touch at {at}: node {node} has no Voronoi box; use control_volumes: cells")
-    return start, end
 
 
 def _angle(direction: Array) -> Array:
@@ -163,6 +146,17 @@ class TetrahedralDual(Mesh):
     def point_data(self) -> bool:
         """True: values belong to the nodes."""
         return True
+
+    def signed_simplices(self) -> tuple[Index, Array, Array]:
+        """As `Mesh.signed_simplices`: the sub-simplices."""
+        assert self.parts is not None
+        ends = self.parts.ends.T
+        corners = np.concatenate([np.column_stack([end, self.parts.corners]) for end in ends])
+        return ends.ravel(), self.parts.points[corners], np.tile(np.sign(self.parts.area), 2)
+
+    def shelters(self) -> tuple[Array, None]:
+        """As `Mesh.shelters`: the tetrahedra, whose points belong to the nearest node."""
+        return self.points[self.plot_cells], None
 
     def wall_contacts(self, walls: Index) -> tuple[Index, Index, Array]:
         """As `Mesh.wall_contacts`: a wall triangle touches the boxes of its three nodes."""

@@ -99,7 +99,10 @@ class Plane:
             return np.asarray(values if values.ndim == 2 else values[self._layer], float)
         _, cell, nodes = self._pieces
         field = np.asarray(values, float)
-        return np.asarray(field[nodes[cell]].mean(axis=1) if values.dims == ("mesh_node",) else field[cell])
+        if values.dims != ("mesh_node",):
+            return np.asarray(field[cell])
+        corner = nodes[cell]
+        return np.asarray(np.where(corner >= 0, field[corner], 0.0).sum(axis=1) / (corner >= 0).sum(axis=1))
 
     def draw(self, panel: Any, layer: Array, scale: Scale) -> Any:
         """Draw a layer; the `set_array` of what is returned takes another layer, flattened."""

@@ -15,7 +15,7 @@ of a temperature adds eps (V_K - V_L)/T, which changes it to D^-c exp(-V/T); any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -132,7 +132,10 @@ class AxisDiffusivity:
         mesh, power = self.mesh, self.diffusion.power
         owner, neighbour, normal = mesh.owner, mesh.neighbour, mesh.normal
         between, here, there = np.ones((3, mesh.faces))
-        if power < 1:
+        if power < 1 and mesh.cut_by_regions and mesh.regions:  # sum_e D_e |s n e|/|s|
+            every = np.arange(mesh.faces, dtype=np.int32)
+            between = self._along(mesh.face_centre, normal, every, time, mesh.face_regions) ** (1.0 - power)
+        elif power < 1:
             part, near, far = self._halves
             conductivity = self._along(near, normal, owner, time) ** (1.0 - power)
             between = _harmonic(part, conductivity, self._along(far, normal, neighbour, time) ** (1.0 - power))
@@ -171,15 +174,17 @@ class AxisDiffusivity:
         w += eps * drop(potential) / self.temperature
         return (w if rest.absent else w + drop(rest)), eps
 
-    def _along(self, position: Array, normal: Array, cells: Index, time: float) -> Array:
-        """n.D n at positions in cells (point,); raises an error if D n is not along n."""
+    def _along(
+        self, position: Array, normal: Array, parts: Index, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """n.D n at positions in cells, or in parts in other regions (point,); raises an error if D n is not along n."""
         if self.diffusion.scalar:
-            return self._values(0, position, cells, time)
+            return self._values(0, position, parts, time, regions)
         total, largest = np.zeros(len(position)), np.zeros(len(position))
         beside = np.zeros(len(position))
         for axis in range(position.shape[1]):
             met = np.flatnonzero(normal[:, axis])
-            value = self._values(axis, position[met], cells[met], time)
+            value = self._values(axis, position[met], parts[met], time, regions)
             total[met] += normal[met, axis] ** 2 * value
             beside[met] += (normal[met, axis] * value) ** 2
             largest[met] = np.maximum(largest[met], value)
@@ -190,10 +195,13 @@ class AxisDiffusivity:
             )
         return total
 
-    def _values(self, axis: int, position: Array, cells: Index, time: float) -> Array:
-        """A component of D at positions in cells (point,); raises NumericsError if one is negative."""
-        component, regions = self.diffusion.components[axis], restrict_regions(self.mesh.regions, cells)
-        value = self.factor * component.at(position, self.parameters, time, regions)
+    def _values(
+        self, axis: int, position: Array, parts: Index, time: float, regions: Mapping[str, Array] | None = None
+    ) -> Array:
+        """A component of D at positions in cells, as `_along`; raises NumericsError if one is negative."""
+        component = self.diffusion.components[axis]
+        inside = restrict_regions(self.mesh.regions if regions is None else regions, parts)
+        value = self.factor * component.at(position, self.parameters, time, inside)
         if (value < 0).any():
             worst = int(np.argmin(value))
             place = ", ".join(f"{name} = {at:.6g}" for name, at in zip("xyz", position[worst], strict=False))

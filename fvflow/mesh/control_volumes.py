@@ -1,0 +1,63 @@
+"""Which control volumes a mesh of any elements gets: its cells, or the Voronoi cells of its nodes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from fvflow.mesh.admissibility import Admissibility
+from fvflow.mesh.arrays import freeze
+from fvflow.mesh.conformity import require_conforming
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.polytopes import coinciding
+from fvflow.mesh.power_centres import power_centres
+from fvflow.mesh.restricted_voronoi import restricted_voronoi
+from fvflow.mesh.voronoi_dual import dual_mesh
+
+ControlVolumes = Literal["auto", "cells", "nodes"]
+Centres = Literal["circumcentres", "centroids"]
+
+_REMEDY = "use control_volumes: auto, which moves centres or takes the boxes of the nodes"
+
+
+def control_volume_mesh(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:
+    """The mesh itself, with other centres, or that of the Voronoi cells of its nodes.
+
+    `auto` takes the first on which two-point fluxes are consistent and monotone; `cells` leaves out the last, `nodes`
+    takes it. Raises CaseError if the mesh is not conforming, and if `cells` has no such centres.
+    """
+    require_conforming(mesh)
+    made = _chosen(mesh, control_volumes, centres)
+    if not (twins := len(coinciding(mesh.points))):
+        return made
+    cracks = f"walls run between {twins} pairs of nodes that are at one place"
+    return replace(made, remark="; ".join(filter(None, (made.remark, cracks))))
+
+
+def _chosen(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres) -> Mesh:
+    """The mesh of `control_volume_mesh`, for a conforming one."""
+    if control_volumes == "nodes":
+        return node_mesh(mesh)
+    admissible = Admissibility(mesh)
+    if centres == "centroids":
+        admissible.require(_REMEDY, orthogonal=False)
+        if admissible.orthogonal:
+            return mesh
+        off = f"lines between centroids are up to {admissible.angle.max():.2g} rad off the normals of their faces"
+        return replace(mesh, remark=f"{off}: results do not converge as cells shrink; leave out centres: centroids")
+    if admissible.monotone and admissible.orthogonal:
+        return mesh
+    if (found := power_centres(mesh)) is not None:
+        centre, count = found
+        ahead = ((centre[mesh.neighbour] - centre[mesh.owner]) * mesh.normal).sum(axis=1)
+        remark = f"cells with centres moved at {count} of {mesh.faces} faces"
+        return replace(mesh, centre=freeze(centre), distance=freeze(ahead), remark=remark)
+    if control_volumes == "cells":
+        admissible.require(_REMEDY)
+    return replace(node_mesh(mesh), remark="the cells are boxes about the nodes, clipped to the mesh")
+
+
+def node_mesh(elements: Mesh) -> Mesh:
+    """The mesh of the Voronoi cells of the nodes of elements: their dual if they are Delaunay, else clipped to them."""
+    dual = None if len(coinciding(elements.points)) else dual_mesh(elements)
+    return restricted_voronoi(elements) if dual is None else dual
