@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from tests.contracts import assert_order
@@ -118,3 +119,12 @@ TRIANGLES = {
 def test_mobilities_without_a_meaning_are_refused(flow, rest, told):
     with pytest.raises(CaseError, match=told):
         case(flow, **{"initial": {"kind": "uniform"} if "mesh" in rest else START, **rest}).prepare()
+
+
+def test_at_points_the_velocity_with_a_mobility_is_refused_unless_it_is_stored():
+    plain = fvflow.at(case(gradient({"kind": "ljko"})).run())
+    assert plain.density([[0.1]], 0.0) > 0
+    with pytest.raises(CaseError, match=r"a mobility that is known on faces only; store it with output: \{velocity"):
+        plain.velocity([[0.1]], 0.0)
+    stored = case(gradient({"kind": "ljko"}), output={"velocity": True}).run()
+    assert np.isfinite(fvflow.at(stored).velocity([[0.1]], 0.0)).all()

@@ -95,8 +95,18 @@ class Evaluation:
         return self._evaluated(points, t, self._vector, lambda place: self._velocity.velocity(self._log_density, place))
 
     def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
-        """div v (n,)."""
-        return self._evaluated(points, t, (), lambda place: self._velocity.divergence(self._log_density, place))
+        """div v (n,); where x is a radius that in space, d_r v_r + (d - 1) v_r/r along x in d dimensions."""
+        return self._evaluated(points, t, (), self._divergence)
+
+    def _divergence(self, place: Place) -> Array:
+        """div v (point,)."""
+        along_axes, revolution = self._velocity.divergence(self._log_density, place), self.mesh.revolution
+        if revolution is None:
+            return along_axes
+        points = place.points.copy()
+        points[:, 0] = np.maximum(points[:, 0], self.mesh.centre[:, 0].min())  # v_r/r has no slope at the radius 0
+        outward = self._velocity.velocity(self._log_density, place._replace(points=points))[:, 0] / points[:, 0]
+        return along_axes + (revolution.dimension - 1) * outward
 
     def drift(self, points: ArrayLike, t: ArrayLike) -> Array:
         """The drift (n, dim) of the equation, without diffusion and interaction."""

@@ -15,7 +15,7 @@ from fvflow.errors import CaseError, NumericsError, placed
 from fvflow.exact import ISOTHERMAL
 from fvflow.fields import Drift, Kernel, Parameters, SteadyDiffusion, SteadyFunction, as_function, sum_of
 from fvflow.flows.base import BaseFlow
-from fvflow.flows.motion import Motion, PotentialMotion, SavedFields, StoredMotion
+from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
@@ -152,7 +152,7 @@ class WassersteinFlow(BaseFlow):
         """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
         if problem.mobility is not None:
             fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"
-            return StoredMotion(saved=saved, prefix="v", fault=fault)
+            return Motion(fault=fault)
         mesh, total = problem.mesh, problem.total
 
         def rate(frame: int) -> Array | None:
