@@ -103,7 +103,7 @@ class ParticleFlow(LinearFlow):
 
     def opened(self, problem: Any, openings: Openings) -> ParticleProblem:
         """The problem on a mesh with openings; raises CaseError if the method does not take them."""
-        opened: ParticleProblem = replace(problem, openings=openings)
+        opened: ParticleProblem = problem.opened(openings)
         self.stepper.check(opened)
         return opened
 

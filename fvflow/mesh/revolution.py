@@ -50,7 +50,7 @@ class Revolution:
         return np.asarray(self.angle * (b - a) * mean)
 
     def offsets(self, edges: Array) -> tuple[Array, Array]:
-        """Means over the shells between neighbouring radii (edge,) of r - c and (r - c)^2 (interval,), c the midpoint."""
+        """Means of r - c and (r - c)^2 over shells about their midpoints c (interval,), between radii (edge,)."""
         width, c = np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
         square = width**2
         if self.dimension == DISC:

@@ -91,7 +91,8 @@ class GridSpline:
         """l - log(1 + (l'^2 + l'') h^2/24) along each axis: that at the centres (cell,), if l is that of means.
 
         To order h^4; (l'^2 + l'') h^2 counts as -12 where it is below. Along a radius l - log(1 + a l' + b (l'^2 +
-        l'')/2), with the means a and b of r - c and (r - c)^2 over a shell about its midpoint c; to order h^2 in the middle of a ball.
+        l'')/2), with the means a and b of r - c and (r - c)^2 over a shell about its midpoint c; to order h^2 in the
+        middle of a ball.
         """
         values = logarithm.reshape(self.mesh.shape)
         found = values.copy()
