@@ -128,3 +128,13 @@ def test_at_points_the_velocity_with_a_mobility_is_refused_unless_it_is_stored()
         plain.velocity([[0.1]], 0.0)
     stored = case(gradient({"kind": "ljko"}), output={"velocity": True}).run()
     assert np.isfinite(fvflow.at(stored).velocity([[0.1]], 0.0)).all()
+
+
+def test_between_saves_log_rho_with_a_mobility_is_a_cubic_by_the_rates_of_the_scheme():
+    flow = gradient({"kind": "midpoint"})
+    rare = case(flow, step=0.005, end=0.4, times={"end": 0.4, "step": 0.005, "save": 0.1}).run()
+    often = case(flow, step=0.005, end=0.4, times={"end": 0.4, "step": 0.005, "save": 0.05}).run()
+    x = np.linspace(-1.5, 1.5, 50)[:, None]
+    exact = fvflow.at(often).log_density(x, 0.35)
+    errors = [np.abs(fvflow.at(rare, in_time=way).log_density(x, 0.35) - exact).max() for way in ("hermite", "linear")]
+    assert errors[0] < 0.1 * errors[1]

@@ -150,9 +150,6 @@ class WassersteinFlow(BaseFlow):
 
     def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
-        if problem.mobility is not None:
-            fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"
-            return Motion(fault=fault)
         mesh, total = problem.mesh, problem.total
 
         def rate(frame: int) -> Array | None:
@@ -162,6 +159,10 @@ class WassersteinFlow(BaseFlow):
             mu, (here, there) = total.first(density), (mesh.owner, mesh.neighbour)
             flux = problem.conductance * logarithmic_mean(density[here], density[there]) * (mu[here] - mu[there])
             return np.asarray(-divergence(mesh, flux) / mesh.volume)
+
+        if problem.mobility is not None:
+            fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"
+            return Motion(fault=fault, rates=rate)
 
         def variation(frame: int) -> SavedValues:
             density = saved.field("rho", frame)
