@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fvflow.case.build import Parts
-from fvflow.case.frames_on_mesh import FramesOnMesh, place_of
+from fvflow.case.build import Parts, openings_of, problem_of
+from fvflow.case.frames_on_mesh import FramesOnMesh, mesh_of, place_of
 from fvflow.errors import CaseError, NumericsError
-from fvflow.flows.motion import Motion, StoredMotion
-from fvflow.mesh import Array, Mesh, Ugrid
+from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
+from fvflow.mesh import Array, Openings
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
-from fvflow.walls import case_openings
 
 if TYPE_CHECKING:
     import xarray
@@ -63,7 +62,7 @@ class Evaluation:
             if value not in allowed:
                 raise CaseError(f"{name} is {value!r}; it is one of {', '.join(allowed)}")
         self._case, self._outside, self._accept = case, outside, accept
-        self.mesh = _mesh(ds, case)
+        self.mesh = mesh_of(ds, case.mesh)
         """The mesh."""
         self._saved = FramesOnMesh(ds, self.mesh, in_time)
         self.times = self._saved.times
@@ -96,17 +95,8 @@ class Evaluation:
 
     def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
         """div v (n,); where x is a radius that in space, d_r v_r + (d - 1) v_r/r along x in d dimensions."""
-        return self._evaluated(points, t, (), self._divergence)
-
-    def _divergence(self, place: Place) -> Array:
-        """div v (point,)."""
-        along_axes, revolution = self._velocity.divergence(self._log_density, place), self.mesh.revolution
-        if revolution is None:
-            return along_axes
-        points = place.points.copy()
-        points[:, 0] = np.maximum(points[:, 0], self.mesh.centre[:, 0].min())  # v_r/r has no slope at the radius 0
-        outward = self._velocity.velocity(self._log_density, place._replace(points=points))[:, 0] / points[:, 0]
-        return along_axes + (revolution.dimension - 1) * outward
+        motion, mesh = self._velocity, self.mesh
+        return self._evaluated(points, t, (), lambda place: divergence_in_space(motion, mesh, self._log_density, place))
 
     def drift(self, points: ArrayLike, t: ArrayLike) -> Array:
         """The drift (n, dim) of the equation, without diffusion and interaction."""
@@ -117,14 +107,21 @@ class Evaluation:
         return (self.mesh.dimension,)
 
     @cached_property
+    def _openings(self) -> Openings | None:
+        """Where mass leaves for good; None if it does not."""
+        return openings_of(self._case, self.mesh)
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the velocity may be continued by reflection: on grids of which no wall lets mass through."""
+        through_walls = self._openings is not None and bool(self._openings.in_wall.any())
+        return self.mesh.edges is not None and not through_walls
+
+    @cached_property
     def _motion(self) -> Motion:
         """What moves the mass, as the flow says."""
         case, names, mesh = self._case, dict(self._case.parameters), self.mesh
-        walls, cells = case.flow.absorbing(case.walls, case.absorbing_sets)
-        openings = case_openings(mesh, walls, cells, names)
-        problem: Any = case.flow.problem(mesh, names, float(self.times[0]))
-        if openings is not None:
-            problem = case.flow.opened(problem, openings)
+        problem = problem_of(case, mesh, self._openings, float(self.times[0]))
         motion = case.flow.motion(problem, names, self._saved)
         self.remarks += [motion.note] if motion.note else []
         return motion
@@ -262,14 +259,6 @@ class Evaluation:
             span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
             raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
         return times
-
-
-def _mesh(ds: xarray.Dataset, case: Parts) -> Mesh:
-    """The mesh of a result: from its file if it has one, so that neither mesh file nor gmsh are needed."""
-    path = ds.encoding.get("source")
-    if isinstance(path, str) and os.path.exists(path):
-        return Ugrid(path).build()
-    return case.mesh.build()
 
 
 def evaluate(

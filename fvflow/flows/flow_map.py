@@ -43,7 +43,7 @@ class FlowMapProblem(Transport):
     points: PlacedPoints
     """Where the points begin."""
     closed: Mesh | None = None
-    """The grid at whose walls the velocity does not point out; None if there is none."""
+    """The grid at whose walls the velocity is reflected; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class FlowMapFlow(BaseFlow):
                 f"{self.moved_by} goes from t = {velocity.start:g} to {velocity.end:g}, the run from "
                 f"{times.save_time(0):g} to {times.stop:g}; give times within"
             )
-        if known.edges is None:
+        if not velocity.reflects:
             return replace(problem, velocity=velocity)
         return replace(problem, velocity=ReflectedVelocity(known, velocity), closed=known)
 

@@ -149,6 +149,17 @@ class StoredMotion(Motion):
         return np.asarray(np.sum([gradient[:, axis] for axis, gradient in enumerate(gradients)], axis=0))
 
 
+def divergence_in_space(motion: Motion, mesh: Mesh, log_density: FieldInTime, place: Place) -> Array:
+    """div v (point,); where x is a radius, with (d - 1) v_r/r in d dimensions, which has no slope at the radius 0."""
+    found = motion.divergence(log_density, place)
+    if mesh.revolution is None:
+        return found
+    points = place.points.copy()
+    points[:, 0] = np.maximum(points[:, 0], mesh.centre[:, 0].min())
+    outward = motion.velocity(log_density, place._replace(points=points))[:, 0] / points[:, 0]
+    return np.asarray(found + (mesh.revolution.dimension - 1) * outward)
+
+
 def _closed_walls(mesh: Mesh) -> Slopes:
     """The slope 0 at every wall of a grid."""
     if mesh.edges is None:
