@@ -138,3 +138,8 @@ def test_between_saves_log_rho_with_a_mobility_is_a_cubic_by_the_rates_of_the_sc
     exact = fvflow.at(often).log_density(x, 0.35)
     errors = [np.abs(fvflow.at(rare, in_time=way).log_density(x, 0.35) - exact).max() for way in ("hermite", "linear")]
     assert errors[0] < 0.1 * errors[1]
+
+
+def test_points_are_pushed_by_the_fluxes_where_there_is_no_velocity_at_points():
+    ds = case(gradient({"kind": "ljko"}), output={"fluxes": True}).run()
+    assert fvflow.push(ds, [[0.1]], 0.0, 0.4).method == "exact"

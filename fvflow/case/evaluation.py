@@ -132,6 +132,11 @@ class Evaluation:
         stored = {f"v_{axis}" for axis in "xyz"[: self.mesh.dimension]} <= self._saved.names
         return StoredMotion(saved=self._saved, prefix="v") if self._motion.fault and stored else self._motion
 
+    @property
+    def velocity_fault(self) -> str:
+        """Why there is no velocity at points, as a sentence; empty if there is one."""
+        return self._velocity.fault
+
     @cached_property
     def _log_density(self) -> FieldInTime:
         sides = self._motion.empty_sides

@@ -61,8 +61,8 @@ def push(
     this tolerance; its paths must not meet walls that absorb, nor any on meshes that are no grids. `exact` follows the
     fluxes that the run has stored, so that points with the density of the result, constant in each cell, keep exactly
     that density; its paths are as coarse as the cells and saves, and so is `log_density`. `auto` is smooth if rho > 0
-    everywhere on a grid, else exact if the fluxes are stored. `accept` is that of `fvflow.at`. The notes, equations
-    (3)-(4) and (20)-(24).
+    everywhere on a grid and the flow has a velocity at points, else exact if the fluxes are stored. `accept` is that
+    of `fvflow.at`. The notes, equations (3)-(4) and (20)-(24).
 
     Raises CaseError for points and times that are not those of the result, NumericsError if a path cannot be followed.
     """
@@ -85,6 +85,8 @@ def push(
     if (_chosen(ds, mesh) if method == "auto" else method) == "exact":
         return _exact(ds, mesh, given, start, end, before)
     flow = evaluate(ds, Case.parse, outside="nan", accept=accept)
+    if method == "auto" and flow.velocity_fault and _has_fluxes(ds):
+        return _exact(ds, mesh, given, start, end, before)
     return _smooth(flow, given, start, end, before, Integrator("rk45", tolerance))
 
 
