@@ -222,3 +222,13 @@ def test_smooth_paths_must_not_meet_walls_that_let_mass_through():
     assert fvflow.push(ds, [[1.5]], 0.1, 0.5, method="smooth").points[0, 0] > 0.5
     with pytest.raises(NumericsError, match=r"1 paths meet a wall .* leave these points out"):
         fvflow.push(ds, [[0.3], [1.5]], 0.1, 0.8, method="smooth")
+
+
+def test_smooth_paths_end_on_the_mesh_along_periodic_axes_beside_open_walls():
+    ds = fvflow.Case.parse(
+        "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [8, 16], periodic: [x]}\n"
+        "flow: {kind: fokker-planck, epsilon: 0.01, tilt: [1, 0]}\ninitial: {kind: uniform}\n"
+        "walls: {bottom: {kind: partial, rate: 0.1}}\ntimes: {end: 0.4, step: 0.02, save: 0.02}"
+    ).run()
+    moved = fvflow.push(ds, [[0.9, 0.8]], 0.0, 0.4, method="smooth").points
+    assert moved[0] == pytest.approx([0.3, 0.8], abs=0.01)

@@ -109,8 +109,7 @@ def _smooth(
     size = float(np.ptp(mesh.points, axis=0).max())
     log_start = flow.log_density(points, start) if before is None else before
     moved, log_det = integrator.carried(velocity, points, np.zeros(len(points)), start, end, size=size)
-    if flow.reflects:
-        moved, _ = folded(mesh, moved)
+    moved = folded(mesh, moved)[0] if flow.reflects else mesh.inside_period(moved)
     return PushedPoints(moved, log_start - log_det, log_det, "smooth", tuple(flow.remarks))
 
 
