@@ -75,7 +75,7 @@ class Evaluation:
         """What a user should know: the order on a mesh that is no grid, and of what was evaluated, coarse saves."""
 
     def density(self, points: ArrayLike, t: ArrayLike) -> Array:
-        """rho (n,), positive; where rho is 0 in a cell at a saved time, interpolated linearly."""
+        """rho (n,), positive; between saved times at one of which it is 0 in a cell, interpolated linearly."""
         return self._evaluated(points, t, (), self._density)
 
     def log_density(self, points: ArrayLike, t: ArrayLike) -> Array:
@@ -155,10 +155,12 @@ class Evaluation:
         density = self._saved.field("rho", frame)
         if (empty := self._empty(frame)).any():
             first = place_of(self.mesh.centre[int(np.argmax(empty))])
+            cure = f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
+            if self._openings is not None and (self._openings.closed[empty] >= 0).any():
+                cure = "or let walls absorb, as absorbing cells hold no mass at any time"
             raise NumericsError(
                 f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
-                "rho, score and velocity are not defined; ask for the density alone, for times after the next save, or "
-                f"use a smaller domain{self._saved.more_digits}"
+                f"rho, score and velocity are not defined; ask for the density alone, {cure}"
             )
         logarithm = np.log(density)
         if self._averaged(frame):
@@ -185,7 +187,7 @@ class Evaluation:
         frames = range(place.interval, min(place.interval + 2, len(self.times)))
         if not any(self._empty(frame).any() for frame in frames):
             return np.exp(self._log_density.at(place).value)
-        self._tell(f"rho is 0 in some cells{self._between(place.interval)}: there it is interpolated linearly")
+        self._tell(f"rho is 0 in some cells{self._between(place.interval)}, so that all of it is interpolated linearly")
         return self._linear_density.at(place).value
 
     def _between(self, interval: int) -> str:
