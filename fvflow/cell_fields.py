@@ -84,8 +84,11 @@ def cell_velocity(mesh: Mesh, openings: Openings | None, normal: Array) -> Array
     closed = openings.closed >= 0
     shut = closed[mesh.owner] | closed[mesh.neighbour]
     velocity = cell_vectors(mesh, np.where(shut, 0.0, normal))
-    share = openings.area / mesh.volume[openings.cell]
     reach = mesh.nearest_image(openings.position - mesh.centre[openings.cell])
+    if mesh.revolution is None:
+        share = openings.area / mesh.volume[openings.cell]
+    else:  # one over the width of the cell
+        share = 0.5 / (reach * openings.normal).sum(axis=1)
     outward = share[:, None, None] * reach[:, :, None] * openings.normal[:, None, :]
     matrix = np.broadcast_to(np.eye(mesh.dimension), (mesh.cells, mesh.dimension, mesh.dimension)).copy()
     np.subtract.at(matrix, openings.cell, outward)

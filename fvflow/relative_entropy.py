@@ -20,9 +20,12 @@ def log_equilibrium(problem: Problem, time: float) -> Array | None:
     """log pi (cell,), pi the density of mass 1 in detailed balance; None if there is none, or none that is known.
 
     It is known for a steady drift that is the gradient of a potential, with a flux that keeps exp(-V/eps), and for
-    gradient flows that are linear. Where mass leaves there is none.
+    gradient flows that are linear. Where mass leaves there is none, and on a mesh of several parts that are not
+    connected it has other masses in them than rho keeps.
     """
     if problem.openings is not None or not problem.steady or problem.energy(time) is None:
+        return None
+    if problem.mesh.edges is None and problem.mesh.components.max() > 0:
         return None
     if (exponent := problem.gibbs_exponent(time)) is None:
         return None

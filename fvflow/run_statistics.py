@@ -147,9 +147,8 @@ class RunStatistics:
             assert current is not None
             return current.value(state.density)
 
-        return replace(
-            made, energy=value, convexity=EviMonitor.of(problem.mesh, energy, initial) if moves_in_w2 else None
-        )
+        convexity = EviMonitor.of(problem.mesh, energy, initial) if moves_in_w2 else None
+        return replace(made, energy=value, convexity=convexity)
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
@@ -215,7 +214,7 @@ class RunStatistics:
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
         for name in (name for name in ERRORS if name in self.last):
             self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
-        if state.figures and not self.solved:
+        if state.figures:
             self.solved = {**state.figures, **self._distance_errors(state.figures)}
         return {} if self.energy is None else self.step_diagnostics()
 
@@ -280,16 +279,14 @@ class RunStatistics:
             "iterations": self.iterations,
         }
         if self.openings is not None:
-            figures |= {"survival": self.survival}
-            figures |= {f"absorbed_{name}": mass for name, mass in self.absorbed.items()}
+            absorbed = {f"absorbed_{name}": mass for name, mass in self.absorbed.items()}
+            figures |= {"survival": self.survival, **absorbed}
         if self.energy is not None:
             figures |= {"energy_increase": self.energy_increase, "energy_defect": self.energy_defect}
             figures["largest_cell_share"] = self.largest_cell_share
             if not np.isnan(self.step_gap):
                 figures["step_gap"] = self.step_gap
             figures |= {"halvings": self.halvings, "fallbacks": self.fallbacks.total(), "switches": self.switches}
-        if self.reduced:
-            figures["reduced"] = self.reduced
         if self.time_error is not None and not np.isnan(self.time_error.largest):
             figures["time_error"] = self.time_error.largest
         if self.resolution is not None and self.resolution.noticeable:
@@ -297,7 +294,7 @@ class RunStatistics:
             figures["numerical_diffusion"] = max(self.resolution.diffusion, self.resolution.bare)
         if self.may_ring:
             figures["variation_growth"] = self.variation_growth
-        figures |= {name: count for name in ("damped", "rejections") if (count := getattr(self, name))}
+        figures |= {name: count for name in ("reduced", "damped", "rejections") if (count := getattr(self, name))}
         if self.convexity is not None:
             figures |= self.convexity.figures()
         return figures | self.decay.figures()

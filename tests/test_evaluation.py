@@ -441,3 +441,16 @@ def test_a_case_of_python_is_given_beside_its_result():
     )  # fmt: skip
     x = np.array([[0.3]])
     assert fvflow.at(case.run(), case=case).velocity(x, 0.1) == pytest.approx(fvflow.at(case.run()).velocity(x, 0.1))
+
+
+def test_beside_absorbing_cells_the_advice_can_be_followed():
+    """They hold no mass at any time, so that no later save helps."""
+    ds = Case.parse(
+        f"{LINE}\nflow: {{kind: fokker-planck, epsilon: 0.5, {STEPPER}}}\nabsorbing: {{where: 'x > 1'}}\n"
+        f"{NARROW}\n{TIMES}"
+    ).run()
+    flow = fvflow.at(ds)
+    assert flow.density([[0.0]], 0.3) > 0
+    assert "all of it is interpolated linearly" in flow.remarks[0]
+    with pytest.raises(NumericsError, match="let walls absorb, as absorbing cells hold no mass at any time"):
+        flow.score([[0.0]], 0.3)

@@ -172,3 +172,15 @@ def test_errors_fall_with_the_tolerance(method):
     assert errors[0] < 1e-2
     assert errors[1] < 1e-5
     assert errors[2] < 1e-8
+
+
+def test_beyond_its_end_a_run_has_the_figures_of_the_new_end(tmp_path):
+    text = (
+        "mesh: {{kind: box, lower: [0], upper: [1], cells: [10]}}\n"
+        "flow: {{kind: flow-map, velocity: ['0.1'], points: {{kind: grid, counts: [10]}}, outside: tell}}\n"
+        "times: {{end: {end}, step: 0.1, save: 0.1}}"
+    )
+    fvflow.Case.parse(text.format(end=0.1)).write(tmp_path / "r.nc")
+    fvflow.resume(tmp_path / "r.nc", until=5)
+    with fvflow.read(tmp_path / "r.nc") as ds:
+        assert ds.attrs["outside"] == fvflow.Case.parse(text.format(end=5)).run().attrs["outside"] == 0.5

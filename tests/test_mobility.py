@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError
 from tests.contracts import assert_order
@@ -118,3 +119,27 @@ TRIANGLES = {
 def test_mobilities_without_a_meaning_are_refused(flow, rest, told):
     with pytest.raises(CaseError, match=told):
         case(flow, **{"initial": {"kind": "uniform"} if "mesh" in rest else START, **rest}).prepare()
+
+
+def test_at_points_the_velocity_with_a_mobility_is_refused_unless_it_is_stored():
+    plain = fvflow.at(case(gradient({"kind": "ljko"})).run())
+    assert plain.density([[0.1]], 0.0) > 0
+    with pytest.raises(CaseError, match=r"a mobility that is known on faces only; store it with output: \{velocity"):
+        plain.velocity([[0.1]], 0.0)
+    stored = case(gradient({"kind": "ljko"}), output={"velocity": True}).run()
+    assert np.isfinite(fvflow.at(stored).velocity([[0.1]], 0.0)).all()
+
+
+def test_between_saves_log_rho_with_a_mobility_is_a_cubic_by_the_rates_of_the_scheme():
+    flow = gradient({"kind": "midpoint"})
+    rare = case(flow, step=0.005, end=0.4, times={"end": 0.4, "step": 0.005, "save": 0.1}).run()
+    often = case(flow, step=0.005, end=0.4, times={"end": 0.4, "step": 0.005, "save": 0.05}).run()
+    x = np.linspace(-1.5, 1.5, 50)[:, None]
+    exact = fvflow.at(often).log_density(x, 0.35)
+    errors = [np.abs(fvflow.at(rare, in_time=way).log_density(x, 0.35) - exact).max() for way in ("hermite", "linear")]
+    assert errors[0] < 0.1 * errors[1]
+
+
+def test_points_are_pushed_by_the_fluxes_where_there_is_no_velocity_at_points():
+    ds = case(gradient({"kind": "ljko"}), output={"fluxes": True}).run()
+    assert fvflow.push(ds, [[0.1]], 0.0, 0.4).method == "exact"

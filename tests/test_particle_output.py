@@ -12,6 +12,7 @@ import fvflow
 from fvflow import paraview, plot
 from fvflow.case import Case
 from fvflow.cli import main
+from fvflow.errors import CaseError
 from fvflow.flows import FokkerPlanckFlow
 from fvflow.problems import OutputVariable, State
 from tests.scenes import ou
@@ -107,3 +108,14 @@ def test_info_and_pictures_know_of_particles(tmp_path, capsys):
         drawn = [each for axes in figure.subfigs[0].axes for each in axes.collections]
         dots = next(each for each in drawn if hasattr(each, "get_sizes") and len(each.get_offsets()) == COUNT)
         np.testing.assert_allclose(dots.get_offsets(), ds.position[2])
+
+
+def test_numbers_of_particles_have_a_density_at_points_and_no_velocity():
+    ds = fvflow.Case.parse(
+        "mesh: {kind: box, lower: [0], upper: [1], cells: [8]}\n"
+        "flow: {kind: particles, epsilon: 1, count: 8000}\ninitial: {kind: uniform}\ntimes: {end: 0.1, step: 0.05}"
+    ).run()
+    flow = fvflow.at(ds)
+    assert flow.density([[0.5]], 0.1) == pytest.approx(1, abs=0.15)
+    with pytest.raises(CaseError, match="run the case with flow fokker-planck"):
+        flow.velocity([[0.5]], 0.1)

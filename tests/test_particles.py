@@ -355,3 +355,18 @@ def test_the_chi_square_test_merges_what_is_rare():
 
     assert few == pytest.approx(chisquare([52, 38, 10], [50, 40, 10]).pvalue)
     assert math.isnan(chi_square_p(np.array([3.0]), 3, np.ones(1)))
+
+
+def test_jumps_with_a_full_tensor_are_those_of_the_equation_beside_what_absorbs():
+    """Links along diagonals end at walls and absorbing cells elsewhere than faces do."""
+    text = (
+        "mesh: {{kind: box, lower: [0, 0], upper: [1, 1], cells: [12, 12]}}\n"
+        "flow: {{kind: {kind}, diffusion: {{value: [[1, 0.8], [0.8, 1]], convention: ito}}, {more}}}\n"
+        "initial: {{kind: uniform}}\ntimes: {{end: 0.01, step: 0.01}}\n"
+        "walls: {{left: absorbing}}\nabsorbing: {{where: 'x > 0.7'}}"
+    )
+    particles = Case.parse(text.format(kind="particles", more="count: 10, stepper: {kind: jump}")).prepare().problem
+    equation = Case.parse(text.format(kind="fokker-planck", more="stepper: {kind: implicit-euler}")).prepare().problem
+    np.testing.assert_array_equal(particles.coefficients(0.0), equation.coefficients(0.0))
+    np.testing.assert_array_equal(particles.openings.cell, equation.openings.cell)
+    np.testing.assert_array_equal(particles.leaks(0.0), equation.leaks(0.0))

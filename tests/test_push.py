@@ -26,8 +26,7 @@ def run(cells=100, step=0.01, stepper="tr-bdf2", save="{kind: geometric, first: 
 @functools.cache
 def with_fluxes():
     """A run of implicit Euler of which every step is saved."""
-    ds = run(stepper="implicit-euler", save=0.01, more="output: {fluxes: true}")
-    return ds if "flux_mean" in ds else ds.assign(flux_mean=ds["flux"])
+    return run(stepper="implicit-euler", save=0.01, more="output: {fluxes: true}")
 
 
 def exact(x, t=END):
@@ -210,3 +209,26 @@ def test_results_that_lost_their_balance_are_refused():
     ds = with_fluxes()
     with pytest.raises(NumericsError, match=r"the stored fluxes miss .* of the mass"):
         fvflow.push(ds.assign(flux_mean=ds.flux_mean * 1.01), X, 0, END, method="exact")
+
+
+def test_smooth_paths_must_not_meet_walls_that_let_mass_through():
+    """Those that stay inside are followed; no point is sent back from where it would leave."""
+    ds = fvflow.Case.parse(
+        "mesh: {kind: box, lower: [0], upper: [2], cells: [60]}\n"
+        "flow: {kind: fokker-planck, epsilon: 0.3, velocity: ['-1'], stepper: {kind: tr-bdf2}}\n"
+        "initial: {kind: gaussian, mean: [1], covariance: [[0.05]]}\nwalls: {left: {kind: partial, rate: 2}}\n"
+        "times: {end: 1, step: 0.01, save: {kind: geometric, first: 0.01, ratio: 1.3}}"
+    ).run()
+    assert fvflow.push(ds, [[1.5]], 0.1, 0.5, method="smooth").points[0, 0] > 0.5
+    with pytest.raises(NumericsError, match=r"1 paths meet a wall .* leave these points out"):
+        fvflow.push(ds, [[0.3], [1.5]], 0.1, 0.8, method="smooth")
+
+
+def test_smooth_paths_end_on_the_mesh_along_periodic_axes_beside_open_walls():
+    ds = fvflow.Case.parse(
+        "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [8, 16], periodic: [x]}\n"
+        "flow: {kind: fokker-planck, epsilon: 0.01, tilt: [1, 0]}\ninitial: {kind: uniform}\n"
+        "walls: {bottom: {kind: partial, rate: 0.1}}\ntimes: {end: 0.4, step: 0.02, save: 0.02}"
+    ).run()
+    moved = fvflow.push(ds, [[0.9, 0.8]], 0.0, 0.4, method="smooth").points
+    assert moved[0] == pytest.approx([0.3, 0.8], abs=0.01)

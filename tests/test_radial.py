@@ -3,9 +3,12 @@
 import fipy
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 import fvflow
 from fvflow import Case, CaseError
+from fvflow.case.line_steps import line_step_gap
+from fvflow.dataset import stored_mesh
 from fvflow.mesh import Box, Grid, Radial, Revolution, box_outside, box_share, transferred
 from tests.contracts import check_mesh
 
@@ -259,3 +262,96 @@ def test_what_a_radius_cannot_be_is_refused(text, message):
 
 def test_a_measure_per_unit_angle_is_a_part_of_the_whole():
     assert Revolution(3, 1.0).turns == pytest.approx(1 / (4 * np.pi))
+
+
+def resting(name, cells=100, output="{}"):
+    """The Ornstein-Uhlenbeck process about the centre with saves; its variance at t is 0.5 - 0.3 exp(-2t)."""
+    save = f"{{end: 0.4, step: 0.01, save: 0.1}}\noutput: {output}"
+    return Case.parse("mesh: " + MESHES[name][0].format(n=cells) + OU_SAVED.format(times=save)).run()
+
+
+OU_SAVED = """
+flow: {{kind: fokker-planck, epsilon: 0.5, potential: 0.5*x**2, stepper: {{kind: tr-bdf2}}}}
+initial: {{kind: gaussian, mean: [0], covariance: [[0.2]]}}
+times: {times}
+"""
+
+
+def errors_at_points(name, cells):
+    """Of velocity, its divergence in space and log rho beside the centre and away from it."""
+    ds, space = resting(name, cells), {"disc": 2, "ball": 3}[name]
+    flow, x = fvflow.at(ds), np.linspace(0.0, 1.5, 40)[:, None]
+    variance, start = 0.5 - 0.3 * np.exp(-0.8), 0.2
+    slope = -1.0 + 0.5 / variance
+    log_start = -(x[:, 0] ** 2) / (2 * start) - 0.5 * space * np.log(2 * np.pi * start)
+    return [
+        np.abs(flow.velocity(x, 0.4) - slope * x).max(),
+        np.abs(flow.divergence(x, 0.4) - space * slope).max(),
+        np.abs(flow.log_density(x, 0.0) - log_start).max(),
+    ]
+
+
+@pytest.mark.parametrize("name", ["disc", "ball"])
+def test_a_result_at_points_is_that_in_space(name):
+    """The divergence has the part of the circles; the start, of averages, is of order 4, in the middle of balls 2."""
+    coarse, fine = errors_at_points(name, 60), errors_at_points(name, 120)
+    assert max(fine[:2]) < 0.01
+    assert np.log2(np.divide(coarse, fine)) == pytest.approx([2, 2, {"disc": 4, "ball": 2}[name]], abs=0.6)
+
+
+@pytest.mark.parametrize("name", ["disc", "ball"])
+def test_points_are_pushed_with_the_density_in_space(name):
+    start = np.array([[0.3], [0.6], [1.2]])
+    moved = fvflow.push(resting(name, 150), start, 0.0, 0.4, method="smooth")
+    factor = np.sqrt((0.5 - 0.3 * np.exp(-0.8)) / 0.2)
+    np.testing.assert_allclose(moved.points, factor * start, rtol=2e-3)
+    np.testing.assert_allclose(moved.log_det, {"disc": 2, "ball": 3}[name] * np.log(factor), atol=5e-3)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_samples_are_those_of_the_space(dimension):
+    """Of a uniform density in one cell and in many: r^d is uniform."""
+    for cells in (1, 7):
+        ds = Case.parse(
+            f"mesh: {{kind: radial, dimension: {dimension}, inner: 0.5, outer: 2, cells: {cells}}}\n"
+            "flow: {kind: fokker-planck, epsilon: 1}\ninitial: {kind: uniform}\ntimes: {end: 0.01, step: 0.01}"
+        ).run()
+        drawn = fvflow.sample(ds, 4000, seed=1)[:, 0] ** dimension
+        least, most = 0.5**dimension, 2.0**dimension
+        assert kstest((drawn - least) / (most - least), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["disc", "ball"])
+def test_stored_velocities_are_of_order_2_up_to_the_centre(name):
+    errors = []
+    for cells in (40, 80):
+        ds = resting(name, cells, "{velocity: true}")
+        near = ds["x"].values < 1.5
+        exact = (-1.0 + 0.5 / (0.5 - 0.3 * np.exp(-0.8))) * ds["x"].values
+        errors.append(np.abs(ds["v_x"].values[-1] - exact)[near].max())
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.4)
+
+
+def test_what_knows_no_radius_refuses_it():
+    mesh = "mesh: {kind: radial, dimension: 2, outer: 4, cells: 20}\ninitial: {kind: uniform}\n"
+    times = "times: {end: 0.1, step: 0.05}\n"
+    walks = "flow: {kind: particles, epsilon: 1, count: 10, stepper: {kind: euler-maruyama}}\n"
+    with pytest.raises(CaseError, match=r"x is a radius; use stepper: \{kind: jump\}"):
+        Case.parse(mesh + walks + times).run()
+    with pytest.raises(CaseError, match="log_det of a velocity by formulas"):
+        Case.parse(mesh + "flow: {kind: flow-map, velocity: [-x], points: {kind: grid, counts: [3]}}\n" + times).run()
+    ds = resting("disc", 30, "{fluxes: true}")
+    with pytest.raises(CaseError, match="exact tracer takes no mesh whose x is a radius"):
+        fvflow.push(ds, [[0.5]], 0.0, 0.4, method="exact")
+
+
+def test_steps_of_quantiles_are_those_of_lines():
+    """The radius is no line on which quantiles move at the cost of W2."""
+    text = "flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 0.5}], stepper: {kind: jko}}\n"
+    case = Case.parse(
+        "mesh: {kind: radial, dimension: 2, outer: 3, cells: 20}\n" + text + "initial: {kind: gaussian, mean: [0], "
+        "covariance: [[0.4]]}\ntimes: {end: 0.02, step: 0.01, save: 0.01}"
+    )
+    ds = case.run()
+    densities = [np.ravel(values) for values in ds["rho"].values]
+    assert line_step_gap(ds, case, stored_mesh(ds), densities) is None

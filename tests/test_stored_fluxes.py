@@ -95,6 +95,7 @@ def test_what_leaves_through_each_opening_is_told_too(stepper):
         gone = np.diff(ds[f"absorbed_{name}"]) / np.diff(ds.time)
         np.testing.assert_allclose(rates, gone, rtol=1e-12)
     np.testing.assert_allclose(ds.opening_y[ds.opening_group.values == 0], -1.0)
+    assert ds.opening_area.attrs["units"] == ds.face_area.attrs["units"] == "m"
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,7 @@ def _times(parts: Parts, stages: Stages) -> TimeGrid:
 
 def _openings(parts: Parts, stages: Stages, mesh: Mesh) -> Openings | None:
     """Where mass leaves for good; None if it does not."""
-    names = dict(parts.parameters)
-    walls, cells = parts.flow.absorbing(parts.walls, parts.absorbing_sets)
-    found = stages.run(_at_openings(parts), lambda: case_openings(mesh, walls, cells, names))
+    found = stages.run(_at_openings(parts), lambda: openings_of(parts, mesh))
     stages.finish()
     if found is None and parts.flow.needs_openings:
         stages.add([Fault(("flow", "target"), _NO_TARGET)])
@@ -220,3 +218,15 @@ def _require_memory(needed: int, extent: Extent) -> None:
     if needed > free:
         numbers = f"{needed / 2**30:.2g} GiB, {free / 2**30:.2g} are free"
         raise CaseError(f"{extent.cells} cells need about {numbers}; use fewer")
+
+
+def openings_of(parts: Parts, mesh: Mesh) -> Openings | None:
+    """Where mass leaves a mesh for good, by the case and its flow; None if it does not."""
+    walls, cells = parts.flow.absorbing(parts.walls, parts.absorbing_sets)
+    return case_openings(mesh, walls, cells, dict(parts.parameters))
+
+
+def problem_of(parts: Parts, mesh: Mesh, openings: Openings | None, start: float) -> Any:
+    """The problem of a case in arrays, from a time on."""
+    problem = parts.flow.problem(mesh, dict(parts.parameters), start)
+    return problem if openings is None else parts.flow.opened(problem, openings)

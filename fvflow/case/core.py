@@ -106,9 +106,8 @@ class Case:
         if self.checks.survival is not None and not (self.walls or self.absorbing):
             yield Fault(("checks", "survival"), "needs walls or cells that absorb; add walls: {left: absorbing}")
         if not self.flow.takes_openings:
-            for name in ("walls", "absorbing"):
-                if getattr(self, name):
-                    yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
+            for name in (name for name in ("walls", "absorbing") if getattr(self, name)):
+                yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
         faults = {"fluxes": self.flow.flux_fault, "velocity": self.flow.velocity_fault, "rate": ""}
         for name in (name for name in faults if getattr(self.output, name)):
             if not self.flow.stores_fluxes:
@@ -177,9 +176,8 @@ class Case:
     def replace(self, changes: Mapping[str, Any]) -> Case:
         """The case with the values at dotted paths exchanged: case.replace({"flow.epsilon": 0.02})."""
         name = "case" if self.document is None else self.document.name  # files are looked for from there
-        return Case.parse(
-            self.text, name, {path: json.dumps(value, default=_listed) for path, value in changes.items()}
-        )
+        texts = {path: json.dumps(value, default=_listed) for path, value in changes.items()}
+        return Case.parse(self.text, name, texts)
 
     def unused_parameters(self) -> list[str]:
         """Parameters that no expression of the case names."""
@@ -227,8 +225,8 @@ class Case:
 
         Raises CaseError naming every stage that cannot be built.
         """
-        parameters, unused = dict(self.parameters), self.unused_parameters()
-        return report(simulation or self.prepare(), self.mesh, parameters, unused, self.times)
+        simulation, parameters = simulation or self.prepare(), dict(self.parameters)
+        return report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
 
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:

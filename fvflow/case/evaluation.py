@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fvflow.case.build import Parts
-from fvflow.case.frames_on_mesh import FramesOnMesh, place_of
+from fvflow.case.build import Parts, openings_of, problem_of
+from fvflow.case.frames_on_mesh import FramesOnMesh, mesh_of, place_of
 from fvflow.errors import CaseError, NumericsError
-from fvflow.flows.motion import Motion, StoredMotion
-from fvflow.mesh import Array, Mesh, Ugrid
+from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
+from fvflow.mesh import Array, Openings
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
-from fvflow.walls import case_openings
 
 if TYPE_CHECKING:
     import xarray
@@ -63,7 +62,7 @@ class Evaluation:
             if value not in allowed:
                 raise CaseError(f"{name} is {value!r}; it is one of {', '.join(allowed)}")
         self._case, self._outside, self._accept = case, outside, accept
-        self.mesh = _mesh(ds, case)
+        self.mesh = mesh_of(ds, case.mesh)
         """The mesh."""
         self._saved = FramesOnMesh(ds, self.mesh, in_time)
         self.times = self._saved.times
@@ -76,7 +75,7 @@ class Evaluation:
         """What a user should know: the order on a mesh that is no grid, and of what was evaluated, coarse saves."""
 
     def density(self, points: ArrayLike, t: ArrayLike) -> Array:
-        """rho (n,), positive; where rho is 0 in a cell at a saved time, interpolated linearly."""
+        """rho (n,), positive; between saved times at one of which it is 0 in a cell, interpolated linearly."""
         return self._evaluated(points, t, (), self._density)
 
     def log_density(self, points: ArrayLike, t: ArrayLike) -> Array:
@@ -95,8 +94,9 @@ class Evaluation:
         return self._evaluated(points, t, self._vector, lambda place: self._velocity.velocity(self._log_density, place))
 
     def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
-        """div v (n,)."""
-        return self._evaluated(points, t, (), lambda place: self._velocity.divergence(self._log_density, place))
+        """div v (n,); where x is a radius that in space, d_r v_r + (d - 1) v_r/r along x in d dimensions."""
+        motion, mesh = self._velocity, self.mesh
+        return self._evaluated(points, t, (), lambda place: divergence_in_space(motion, mesh, self._log_density, place))
 
     def drift(self, points: ArrayLike, t: ArrayLike) -> Array:
         """The drift (n, dim) of the equation, without diffusion and interaction."""
@@ -107,14 +107,21 @@ class Evaluation:
         return (self.mesh.dimension,)
 
     @cached_property
+    def _openings(self) -> Openings | None:
+        """Where mass leaves for good; None if it does not."""
+        return openings_of(self._case, self.mesh)
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the velocity may be continued by reflection: on grids of which no wall lets mass through."""
+        through_walls = self._openings is not None and bool(self._openings.in_wall.any())
+        return self.mesh.edges is not None and not through_walls
+
+    @cached_property
     def _motion(self) -> Motion:
         """What moves the mass, as the flow says."""
         case, names, mesh = self._case, dict(self._case.parameters), self.mesh
-        walls, cells = case.flow.absorbing(case.walls, case.absorbing_sets)
-        openings = case_openings(mesh, walls, cells, names)
-        problem: Any = case.flow.problem(mesh, names, float(self.times[0]))
-        if openings is not None:
-            problem = case.flow.opened(problem, openings)
+        problem = problem_of(case, mesh, self._openings, float(self.times[0]))
         motion = case.flow.motion(problem, names, self._saved)
         self.remarks += [motion.note] if motion.note else []
         return motion
@@ -124,6 +131,11 @@ class Evaluation:
         """The same, or a stored velocity if the flow has none at points."""
         stored = {f"v_{axis}" for axis in "xyz"[: self.mesh.dimension]} <= self._saved.names
         return StoredMotion(saved=self._saved, prefix="v") if self._motion.fault and stored else self._motion
+
+    @property
+    def velocity_fault(self) -> str:
+        """Why there is no velocity at points, as a sentence; empty if there is one."""
+        return self._velocity.fault
 
     @cached_property
     def _log_density(self) -> FieldInTime:
@@ -143,10 +155,12 @@ class Evaluation:
         density = self._saved.field("rho", frame)
         if (empty := self._empty(frame)).any():
             first = place_of(self.mesh.centre[int(np.argmax(empty))])
+            cure = f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
+            if self._openings is not None and (self._openings.closed[empty] >= 0).any():
+                cure = "or let walls absorb, as absorbing cells hold no mass at any time"
             raise NumericsError(
                 f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
-                "rho, score and velocity are not defined; ask for the density alone, for times after the next save, or "
-                f"use a smaller domain{self._saved.more_digits}"
+                f"rho, score and velocity are not defined; ask for the density alone, {cure}"
             )
         logarithm = np.log(density)
         if self._averaged(frame):
@@ -173,7 +187,7 @@ class Evaluation:
         frames = range(place.interval, min(place.interval + 2, len(self.times)))
         if not any(self._empty(frame).any() for frame in frames):
             return np.exp(self._log_density.at(place).value)
-        self._tell(f"rho is 0 in some cells{self._between(place.interval)}: there it is interpolated linearly")
+        self._tell(f"rho is 0 in some cells{self._between(place.interval)}, so that all of it is interpolated linearly")
         return self._linear_density.at(place).value
 
     def _between(self, interval: int) -> str:
@@ -252,14 +266,6 @@ class Evaluation:
             span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
             raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
         return times
-
-
-def _mesh(ds: xarray.Dataset, case: Parts) -> Mesh:
-    """The mesh of a result: from its file if it has one, so that neither mesh file nor gmsh are needed."""
-    path = ds.encoding.get("source")
-    if isinstance(path, str) and os.path.exists(path):
-        return Ugrid(path).build()
-    return case.mesh.build()
 
 
 def evaluate(

@@ -28,10 +28,12 @@ def line_step_gap(ds: xarray.Dataset, case: Case, mesh: Mesh, densities: Sequenc
     """
     flow, names = case.flow, dict(case.parameters)
     single = np.flatnonzero(np.diff(ds["steps"].values) == 1)
-    line = mesh.dimension == 1 and mesh.edges is not None and not mesh.periodic and not (case.walls or case.absorbing)
+    edges = mesh.product_edges
+    line = mesh.dimension == 1 and edges is not None and not mesh.periodic and not (case.walls or case.absorbing)
     if not (flow.energy_each_step and line and len(single)) or flow.kernels(names) or flow.undescribed():
         return None
-    edges, pairs = mesh.edges[0] if mesh.edges else np.empty(0), list(pairwise(densities))
+    assert edges is not None
+    pairs = list(pairwise(densities))
     if not all((pairs[interval][0] > 0).all() for interval in single):
         return None
     energy = LineEnergy(flow.linear_diffusion(), flow.power_laws(), _derivatives(case, names, mesh))
@@ -39,7 +41,7 @@ def line_step_gap(ds: xarray.Dataset, case: Case, mesh: Mesh, densities: Sequenc
     for interval in single:
         length = float(np.diff(ds["time"].values)[interval])
         before, after = pairs[interval]
-        found = quantile_step(edges, mesh.volume * before, length, energy).cell_means(edges)
+        found = quantile_step(edges[0], mesh.volume * before, length, energy).cell_means(edges[0])
         gaps.append(mesh.volume @ np.abs(found - after) / (mesh.volume @ before))
     return float(max(gaps))
 

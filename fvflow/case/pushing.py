@@ -58,11 +58,11 @@ def push(
 
     By the change of variables log p_end(T(x)) = log p_start(x) - log det DT(x); log p_start is that of the result,
     unless `log_density` (point,) gives it. `smooth` integrates the velocity of `fvflow.at` by a Runge-Kutta pair with
-    this tolerance; on meshes that are no grids its paths must not meet walls. `exact` follows the fluxes that the run
-    has stored, so that points with the density of the result, constant in each cell, keep exactly that density; its
-    paths are as coarse as the cells and saves, and so is `log_density`. `auto` is smooth
-    if rho > 0 everywhere on a grid, else exact if the fluxes are stored. `accept` is that of
-    `fvflow.at`. The notes, equations (3)-(4) and (20)-(24).
+    this tolerance; its paths must not meet walls that absorb, nor any on meshes that are no grids. `exact` follows the
+    fluxes that the run has stored, so that points with the density of the result, constant in each cell, keep exactly
+    that density; its paths are as coarse as the cells and saves, and so is `log_density`. `auto` is smooth if rho > 0
+    everywhere on a grid and the flow has a velocity at points, else exact if the fluxes are stored. `accept` is that
+    of `fvflow.at`. The notes, equations (3)-(4) and (20)-(24).
 
     Raises CaseError for points and times that are not those of the result, NumericsError if a path cannot be followed.
     """
@@ -85,6 +85,8 @@ def push(
     if (_chosen(ds, mesh) if method == "auto" else method) == "exact":
         return _exact(ds, mesh, given, start, end, before)
     flow = evaluate(ds, Case.parse, outside="nan", accept=accept)
+    if method == "auto" and flow.velocity_fault and _has_fluxes(ds):
+        return _exact(ds, mesh, given, start, end, before)
     return _smooth(flow, given, start, end, before, Integrator("rk45", tolerance))
 
 
@@ -103,12 +105,11 @@ def _smooth(
 ) -> PushedPoints:
     """By the velocity at points."""
     mesh = flow.mesh
-    velocity = InnerVelocity(flow) if mesh.edges is None else ReflectedVelocity(mesh, flow)
+    velocity = ReflectedVelocity(mesh, flow) if flow.reflects else InnerVelocity(flow)
     size = float(np.ptp(mesh.points, axis=0).max())
     log_start = flow.log_density(points, start) if before is None else before
     moved, log_det = integrator.carried(velocity, points, np.zeros(len(points)), start, end, size=size)
-    if mesh.edges is not None:
-        moved, _ = folded(mesh, moved)
+    moved = folded(mesh, moved)[0] if flow.reflects else mesh.inside_period(moved)
     return PushedPoints(moved, log_start - log_det, log_det, "smooth", tuple(flow.remarks))
 
 

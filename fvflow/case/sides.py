@@ -84,7 +84,7 @@ def compare_sides(ds: xarray.Dataset, n: int = 10_000, seed: int = 0, *, method:
         "push_forward": max(of_bank.errors for of_bank, _ in gaps),
         "push_forward_gap": max(of_bank.largest for of_bank, _ in gaps),
         "moments": max(of_moments.errors for _, of_moments in gaps),
-        "action_of_paths": path_action(times, np.array(positions)),
+        "action_of_paths": path_action(mesh, times, np.array(positions)),
     }
     along = _along_exact_paths if carried.method == "exact" else _along_smooth_paths
     figures |= dict(along(ds, carried))
@@ -146,6 +146,6 @@ def _along_smooth_paths(ds: xarray.Dataset, carried: _Carried) -> Iterator[tuple
         np.array([push(ds, some[inside] + way, times[0], times[-1], method="smooth").points for way in sign * shifts])
         for sign in (1.0, -1.0)
     )
-    yield "determinant", determinant_gap(plus, minus, distance, carried.log_det[-1][:_SHIFTED][inside])
+    yield "determinant", determinant_gap(mesh, plus, minus, distance, carried.log_det[-1][:_SHIFTED][inside])
     velocities = [flow.velocity(mesh.centre, time) for time in times]
     yield "action_of_densities", velocity_action(mesh, carried.times, carried.densities, velocities)

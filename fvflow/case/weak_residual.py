@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fvflow.case.build import openings_of, problem_of
 from fvflow.case.checks import flows_that
 from fvflow.case.core import Case
 from fvflow.errors import CaseError, NumericsError
@@ -18,7 +19,6 @@ from fvflow.fields import Expression
 from fvflow.flows import BaseFlow
 from fvflow.linalg import divergence
 from fvflow.mesh import Array, Mesh, Openings, Ugrid
-from fvflow.walls import case_openings
 from fvflow.weak_form import ORDERS, Bank, Moments, functions_of, random_sets
 
 if TYPE_CHECKING:
@@ -203,16 +203,12 @@ class StoredDensities:
     @cached_property
     def openings(self) -> Openings | None:
         """Where mass leaves for good; None if it does not."""
-        case, names = self.case, dict(self.case.parameters)
-        walls, cells = case.flow.absorbing(case.walls, case.absorbing_sets)
-        return case_openings(self.mesh, walls, cells, names)
+        return openings_of(self.case, self.mesh)
 
     @cached_property
     def problem(self) -> Any:
         """The problem in arrays."""
-        flow: BaseFlow = self.case.flow
-        problem = flow.problem(self.mesh, dict(self.case.parameters), float(self.time[0]))
-        return problem if self.openings is None else flow.opened(problem, self.openings)
+        return problem_of(self.case, self.mesh, self.openings, float(self.time[0]))
 
     @cached_property
     def mass(self) -> float:

@@ -198,7 +198,7 @@ class Layout:
         for axis, values in zip(AXES, self.mesh.face_centre.T, strict=False):
             attributes = {"units": "m", "long_name": f"{axis} coordinate of the centre of the face"}
             variables[f"face_{axis}"] = NetCDFVariable(("face",), attributes, values)
-        return variables if self.openings is None else {**variables, **_opening_coordinates(self.openings)}
+        return variables if self.openings is None else {**variables, **_opening_coordinates(self.openings, area)}
 
     @property
     def _dtype(self) -> str:
@@ -234,8 +234,8 @@ def _of_radius(revolution: Revolution) -> dict[str, Any]:
     return {**name, RADIUS_OF: np.int32(revolution.dimension), RADIUS_ANGLE: revolution.angle}
 
 
-def _opening_coordinates(openings: Openings) -> dict[str, NetCDFVariable]:
-    """The cell, the group, the area and the position of each opening."""
+def _opening_coordinates(openings: Openings, area: Mapping[str, str]) -> dict[str, NetCDFVariable]:
+    """The cell, the group, the area, in the units of that of faces, and the position of each opening."""
     group = {
         "long_name": "walls or absorbing cells that the opening belongs to",
         "flag_values": np.arange(len(openings.names), dtype=np.int32),
@@ -246,7 +246,7 @@ def _opening_coordinates(openings: Openings) -> dict[str, NetCDFVariable]:
             ("opening",), {"long_name": "cell that mass leaves through the opening"}, openings.cell, "i4"
         ),
         "opening_group": NetCDFVariable(("opening",), group, openings.group, "i4"),
-        "opening_area": NetCDFVariable(("opening",), {"units": "1", "long_name": "area of the opening"}, openings.area),
+        "opening_area": NetCDFVariable(("opening",), {**area, "long_name": "area of the opening"}, openings.area),
     }
     for axis, values in zip(AXES, openings.position.T, strict=False):
         attributes = {"units": "m", "long_name": f"{axis} coordinate of the opening"}

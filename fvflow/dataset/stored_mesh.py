@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fvflow.mesh import CIRCULAR, Grid, Mesh
+from fvflow.mesh import CIRCULAR, RADIUS_ANGLE, RADIUS_OF, Grid, Mesh, Revolution
 from fvflow.mesh.control_volumes import node_mesh
 from fvflow.mesh.polytopes import mesh_from_cells
 
@@ -20,7 +21,8 @@ def stored_mesh(ds: xarray.Dataset) -> Mesh:
         axes = [axis for axis in "xyz" if f"{axis}_bnds" in ds]
         bounds = [ds[f"{axis}_bnds"].values for axis in axes]
         periodic = (number for number, axis in enumerate(axes) if ds[axis].attrs.get("topology") == CIRCULAR)
-        return Grid(tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds), tuple(periodic))
+        edges = tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds)
+        return Grid(edges, tuple(periodic), _revolution(ds["x"].attrs))
     axes = [axis for axis in "xyz" if f"mesh_node_{axis}" in ds]
     part = "face" if len(axes) == 2 else "volume"
     points = np.stack([ds[f"mesh_node_{axis}"].values for axis in axes], axis=1)
@@ -28,3 +30,10 @@ def stored_mesh(ds: xarray.Dataset) -> Mesh:
     if "mesh_node" in ds["rho"].dims:
         return node_mesh(mesh_from_cells(points, nodes))
     return mesh_from_cells(points, nodes, np.stack([ds[f"mesh_{part}_{axis}"].values for axis in axes], axis=1))
+
+
+def _revolution(attributes: Mapping[str, Any]) -> Revolution | None:
+    """What x stands for, by its attributes, if it is a radius."""
+    if RADIUS_OF not in attributes:
+        return None
+    return Revolution(2 if int(attributes[RADIUS_OF]) == 2 else 3, float(attributes[RADIUS_ANGLE]))

@@ -43,7 +43,7 @@ class FlowMapProblem(Transport):
     points: PlacedPoints
     """Where the points begin."""
     closed: Mesh | None = None
-    """The grid at whose walls the velocity does not point out; None if there is none."""
+    """The grid at whose walls the velocity is reflected; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,11 @@ class FlowMapFlow(BaseFlow):
         points = self.points.on(mesh)
         if self.moved_by is not None:
             return FlowMapProblem(mesh, velocity=None, points=points)
+        if mesh.revolution is not None:
+            raise CaseError(
+                "log_det of a velocity by formulas is that of lines and planes, and x is a radius; use a box, or the "
+                "velocity {of: NAME.nc} of a result"
+            ).at("flow", "velocity")
         drift = self.drift(parameters)
         require_axes(mesh, drift)
         drift.require_joined(mesh, start)
@@ -150,12 +155,14 @@ class FlowMapFlow(BaseFlow):
         known, mesh = velocity.mesh, problem.mesh
         if known.dimension != mesh.dimension:
             raise CaseError(f"{self.moved_by} has {known.dimension} dimension(s), the mesh {mesh.dimension}")
+        if known.revolution != mesh.revolution:
+            raise CaseError(f"x is a radius in one of the meshes, of {self.moved_by} and of the case; give the same")
         if not velocity.start <= times.save_time(0) < times.stop <= velocity.end:
             raise CaseError(
                 f"{self.moved_by} goes from t = {velocity.start:g} to {velocity.end:g}, the run from "
                 f"{times.save_time(0):g} to {times.stop:g}; give times within"
             )
-        if known.edges is None:
+        if not velocity.reflects:
             return replace(problem, velocity=velocity)
         return replace(problem, velocity=ReflectedVelocity(known, velocity), closed=known)
 

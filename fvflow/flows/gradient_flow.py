@@ -15,7 +15,7 @@ from fvflow.errors import CaseError, NumericsError, placed
 from fvflow.exact import ISOTHERMAL
 from fvflow.fields import Drift, Kernel, Parameters, SteadyDiffusion, SteadyFunction, as_function, sum_of
 from fvflow.flows.base import BaseFlow
-from fvflow.flows.motion import Motion, PotentialMotion, SavedFields, StoredMotion
+from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
@@ -150,9 +150,6 @@ class WassersteinFlow(BaseFlow):
 
     def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
-        if problem.mobility is not None:
-            fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"
-            return StoredMotion(saved=saved, prefix="v", fault=fault)
         mesh, total = problem.mesh, problem.total
 
         def rate(frame: int) -> Array | None:
@@ -162,6 +159,10 @@ class WassersteinFlow(BaseFlow):
             mu, (here, there) = total.first(density), (mesh.owner, mesh.neighbour)
             flux = problem.conductance * logarithmic_mean(density[here], density[there]) * (mu[here] - mu[there])
             return np.asarray(-divergence(mesh, flux) / mesh.volume)
+
+        if problem.mobility is not None:
+            fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"
+            return Motion(fault=fault, rates=rate)
 
         def variation(frame: int) -> SavedValues:
             density = saved.field("rho", frame)

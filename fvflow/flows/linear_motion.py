@@ -71,6 +71,9 @@ class LinearMotion(Motion):
             sides = []
             for sign in (-1.0, 1.0):
                 rows = np.flatnonzero(normals[:, axis] == sign)
+                if not len(rows):  # at the radius 0 there is no wall, and the slope is 0 by symmetry
+                    sides.append(np.zeros(mesh.cells // mesh.shape[-1 - axis]))
+                    continue
                 place = Place(frame, centres[rows], self.saved.times[frame : frame + 1])
                 across = np.broadcast_to(np.asarray(self._along_axes(place)), (len(rows), mesh.dimension))[:, axis]
                 along = self._explicit(place)[:, axis] - sign * self._permeability(mesh.wall_cell[rows], axis, sign)

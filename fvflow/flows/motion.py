@@ -47,10 +47,12 @@ class Motion:
 
     fault: str = field(default="", kw_only=True)
     """Why there is no velocity, as a sentence; empty if there is one."""
+    rates: Callable[[int], Array | None] = field(default=lambda frame: None, kw_only=True)
+    """d_t rho at a saved time."""
 
     def rate(self, frame: int) -> Array | None:
         """d_t rho (cell,) at a saved time; None if it is not known."""
-        return None
+        return self.rates(frame)
 
     def slopes(self, frame: int) -> Slopes:
         """Derivatives of log rho along the axes at the walls of a grid, as far as they are known."""
@@ -91,8 +93,6 @@ class PotentialMotion(Motion):
     """1 or -1."""
     external: BaseDrift = field(default_factory=Drift)
     """The drift that does not depend on rho."""
-    rates: Callable[[int], Array | None] = field(default=lambda frame: None, kw_only=True)
-    """d_t rho at a saved time."""
 
     @cached_property
     def _potential(self) -> FieldInTime:
@@ -107,10 +107,6 @@ class PotentialMotion(Motion):
     @cached_property
     def _functions(self) -> PointFunctions:
         return PointFunctions(self.saved.mesh)
-
-    def rate(self, frame: int) -> Array | None:
-        """As given."""
-        return self.rates(frame)
 
     def drift(self, place: Place) -> Array:
         """That of external potentials."""
@@ -151,6 +147,17 @@ class StoredMotion(Motion):
         """Of the interpolated velocity."""
         gradients = [component.at(place, 1).gradient for component in self._components]
         return np.asarray(np.sum([gradient[:, axis] for axis, gradient in enumerate(gradients)], axis=0))
+
+
+def divergence_in_space(motion: Motion, mesh: Mesh, log_density: FieldInTime, place: Place) -> Array:
+    """div v (point,); where x is a radius, with (d - 1) v_r/r in d dimensions, which has no slope at the radius 0."""
+    found = motion.divergence(log_density, place)
+    if mesh.revolution is None:
+        return found
+    points = place.points.copy()
+    points[:, 0] = np.maximum(points[:, 0], mesh.centre[:, 0].min())
+    outward = motion.velocity(log_density, place._replace(points=points))[:, 0] / points[:, 0]
+    return np.asarray(found + (mesh.revolution.dimension - 1) * outward)
 
 
 def _closed_walls(mesh: Mesh) -> Slopes:

@@ -13,6 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.exact import Reference
 from fvflow.fields import DensityKind, Drift, Parameters
 from fvflow.flows.linear import LinearFlow
+from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.lagrangian import EulerMaruyama, ParticleProblem, ParticleStepper, bands
 from fvflow.lagrangian.philox import LARGEST_SEED
@@ -103,7 +104,7 @@ class ParticleFlow(LinearFlow):
 
     def opened(self, problem: Any, openings: Openings) -> ParticleProblem:
         """The problem on a mesh with openings; raises CaseError if the method does not take them."""
-        opened: ParticleProblem = replace(problem, openings=openings)
+        opened: ParticleProblem = problem.opened(openings)
         self.stepper.check(opened)
         return opened
 
@@ -134,6 +135,13 @@ class ParticleFlow(LinearFlow):
         else:
             return None
         return np.asarray(masses / (whole if problem.openings is not None else masses.sum()))
+
+    def motion(self, problem: FokkerPlanck, parameters: Parameters, saved: SavedFields) -> Motion:
+        """None: the gradient of what is counted is noise."""
+        return Motion(
+            fault="rho of flow particles is counted, and the noise of its gradient hides the velocity; run the case "
+            "with flow fokker-planck"
+        )
 
     def states(
         self, problem: ParticleProblem, initial: State, times: Times, progress: Progress | None = None

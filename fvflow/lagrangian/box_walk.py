@@ -40,8 +40,11 @@ class BoxWalk(Walk):
 
     @staticmethod
     def of(mesh: Mesh, openings: Openings | None) -> BoxWalk:
-        """That of a grid; raises CaseError for openings other than whole sides that absorb all."""
+        """That of a grid; raises CaseError where x is a radius, and for openings other than
+        whole sides that absorb all."""
         assert mesh.edges is not None
+        if mesh.revolution is not None:
+            raise CaseError("it walks along straight lines, and x is a radius; use stepper: {kind: jump}")
         dimension = mesh.dimension
         absorber = np.full((dimension, 2), -1)
         if openings is not None:

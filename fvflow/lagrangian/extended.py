@@ -81,7 +81,7 @@ def _known(values: Array, points: Array, time: float) -> Array:
     if bad.any():
         where = ", ".join(f"{axis} = {x:.6g}" for axis, x in zip("xyz", points[int(np.argmax(bad))], strict=False))
         raise NumericsError(
-            f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, where the velocity at points "
-            "is of no use on meshes that are no grids; use method exact"
+            f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, and the velocity at points "
+            "leads along closed walls of grids only; leave these points out or, if no mass leaves, use method exact"
         )
     return values

@@ -33,6 +33,10 @@ class ResultVelocity(Velocity, Protocol):
     def mesh(self) -> Mesh:
         """The mesh."""
 
+    @property
+    def reflects(self) -> bool:
+        """Whether it may be continued by reflection: on grids of which no wall lets mass through."""
+
     start: float
     end: float
 

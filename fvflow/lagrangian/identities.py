@@ -103,19 +103,24 @@ def density_gap(before: Array, after: Array, log_det: Array) -> float:
     return float(np.sqrt(np.mean((after + log_det - before) ** 2)))
 
 
-def determinant_gap(plus: Array, minus: Array, distance: float, log_det: Array) -> float:
+def determinant_gap(mesh: Mesh, plus: Array, minus: Array, distance: float, log_det: Array) -> float:
     """Root mean square over points of log det DT from differences less `log_det` (point,), the integral of div v.
 
     `plus` and `minus` (axis, point, dim) are the images of the points moved by +-distance along each axis; the notes,
     equations (128)-(133).
     """
-    jacobian = (plus - minus).transpose(1, 2, 0) / (2.0 * distance)
+    apart = mesh.nearest_image((plus - minus).reshape(-1, mesh.dimension)).reshape(plus.shape)
+    jacobian = apart.transpose(1, 2, 0) / (2.0 * distance)
     return float(np.sqrt(np.mean((np.log(np.linalg.det(jacobian)) - log_det) ** 2)))
 
 
-def path_action(times: Array, positions: Array) -> float:
-    """int mean |dX/dt|^2 dt of paths (frame, point, dim), by chords between the times (frame,); the notes, (6)."""
-    length2 = (np.diff(positions, axis=0) ** 2).sum(axis=2).mean(axis=1)
+def path_action(mesh: Mesh, times: Array, positions: Array) -> float:
+    """int mean |dX/dt|^2 dt of paths (frame, point, dim), by chords between the times (frame,); the notes, (6).
+
+    Along a periodic axis a chord is the shortest one, less than half a period.
+    """
+    chord = mesh.nearest_image(np.diff(positions, axis=0).reshape(-1, mesh.dimension))
+    length2 = (chord**2).sum(axis=1).reshape(len(times) - 1, -1).mean(axis=1)
     return float((length2 / np.diff(times)).sum())
 
 

@@ -52,6 +52,8 @@ class Tracer:
     @staticmethod
     def on(mesh: Mesh) -> Tracer:
         """The tracer of a mesh; raises CaseError if its cells are neither boxes of a grid nor simplices."""
+        if mesh.revolution is not None:
+            raise CaseError(f"the exact tracer takes no mesh whose x is a radius; {_INSTEAD}")
         if mesh.edges is not None:
             side, sides, group = _grid_sides(mesh), 2 * mesh.dimension, 2
         else:

@@ -49,6 +49,20 @@ class Revolution:
         mean = 0.5 * (a + b) if self.dimension == DISC else (a * a + a * b + b * b) / 3.0
         return np.asarray(self.angle * (b - a) * mean)
 
+    def offsets(self, edges: Array) -> tuple[Array, Array]:
+        """Means of r - c and (r - c)^2 over shells about their midpoints c (interval,), between radii (edge,)."""
+        width, c = np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
+        square = width**2
+        if self.dimension == DISC:
+            return np.asarray(square / (12.0 * c)), np.asarray(square / 12.0)
+        whole = c**2 + square / 12.0
+        return np.asarray(c * square / (6.0 * whole)), np.asarray(square * (c**2 / 12.0 + square / 80.0) / whole)
+
+    def inverse(self, lower: Array, upper: Array, share: Array) -> Array:
+        """The radius (point,) below which a share (point,) of each shell lies."""
+        power = self.dimension
+        return np.asarray((lower**power + share * (upper**power - lower**power)) ** (1.0 / power))
+
     def weighted(self, rule: Iterator[tuple[Array, Array, Subset]]) -> Iterator[tuple[Array, Array, Subset]]:
         """A rule of lengths and areas, its points (point, dim) and weights (point,), as one of what they stand for."""
         for position, weight, part in rule:

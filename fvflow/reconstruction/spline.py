@@ -90,16 +90,20 @@ class GridSpline:
     def point_values(self, logarithm: Array) -> Array:
         """l - log(1 + (l'^2 + l'') h^2/24) along each axis: that at the centres (cell,), if l is that of means.
 
-        To order h^4; (l'^2 + l'') h^2 counts as -12 where it is below.
+        To order h^4; (l'^2 + l'') h^2 counts as -12 where it is below. Along a radius l - log(1 + a l' + b (l'^2 +
+        l'')/2), with the means a and b of r - c and (r - c)^2 over a shell about its midpoint c; to order h^2 in the
+        middle of a ball.
         """
         values = logarithm.reshape(self.mesh.shape)
         found = values.copy()
         for number, axis in enumerate(self.axes):
             lines = np.moveaxis(values, -1 - number, 0)
             first, second = axis.derivatives(lines.reshape(axis.count, -1))
-            width = np.diff(axis.edges)[:, None]
-            excess = np.maximum(width**2 * (first**2 + second), _LOWEST)
-            found -= np.moveaxis(np.log1p(excess / 24.0).reshape(lines.shape), 0, -1 - number)
+            offset, square = np.zeros(axis.count), np.diff(axis.edges) ** 2 / 12.0
+            if number == 0 and self.mesh.revolution is not None:
+                offset, square = self.mesh.revolution.offsets(axis.edges)
+            excess = offset[:, None] * first + 0.5 * square[:, None] * (first**2 + second)
+            found -= np.moveaxis(np.log1p(np.maximum(excess, _LOWEST / 24.0)).reshape(lines.shape), 0, -1 - number)
         return found.ravel()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fvflow.linalg import divergence
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Grid, Mesh
 
 _SAME = 1e-14  # L1 distance, relative to the mass, up to which two densities count as equal
 SUPPORT = 1e-4  # relative to the largest density: above it the Hamilton-Jacobi equation has to hold
@@ -118,8 +118,11 @@ def owner_share(mesh: Mesh) -> Array:
 def cell_vectors(mesh: Mesh, normal: Array) -> Array:
     """Cell vectors (cell, dim) reconstructed from normal components (face,), which are 0 on walls.
 
-    (1/|K|) sum_s |s| u_s.n_K (x_s - x_K), exact for constant fields in cells without walls.
+    (1/|K|) sum_s |s| u_s.n_K (x_s - x_K), exact for constant fields in cells without walls. Of a grid it is the mean of
+    the components on both sides; so it is along a radius, too, where the measures of both sides differ.
     """
+    if mesh.edges is not None and mesh.revolution is not None:
+        mesh = Grid(mesh.edges, mesh.periodic)
     ahead, behind = (mesh.nearest_image(mesh.face_centre - mesh.centre[side]) for side in (mesh.owner, mesh.neighbour))
     strength = mesh.area * normal
     vector = np.empty((mesh.cells, mesh.dimension))
