@@ -284,6 +284,31 @@ def test_one_time_for_each_point_is_as_point_by_point(monkeypatch):
     assert np.array_equal(flow.velocity(x, 0.3), whole[1])
 
 
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_velocity_and_divergence_together_are_as_each(name, tmp_path):
+    case = Case.parse(FLOWS[name][0], "cases/name.yaml")
+    flow = fvflow.at(case.run(), case=case)
+    x = np.random.default_rng(3).uniform(0.1, 0.4, (20, flow.mesh.dimension))
+    t = 0.25 if np.isfinite(flow.end) else 4.0
+    v, divergence = flow.velocity_and_divergence(x, t)
+    assert v == pytest.approx(flow.velocity(x, t), rel=1e-9, abs=1e-12)
+    assert divergence == pytest.approx(flow.divergence(x, t), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("potential", "exact"), [("x**4/4", -3.0), ("x**4/4 + 0*lgamma(x + 9)", -3.0)])
+def test_the_divergence_of_a_drift_is_exact_where_functions_have_derivatives(potential, exact):
+    """Without diffusion div v = -3 x^2; a function without a derivative in the language takes differences."""
+    flow = fvflow.at(Case.parse(text(
+        LINE, f"kind: fokker-planck, epsilon: 0, flux: {{kind: upwind}}, potential: {potential}", NARROW,
+        "times: {end: 0.01, step: 0.001}", stepper="implicit-euler",
+    )).run())  # fmt: skip
+    x = np.array([[-1.9999], [0.3], [1.5]])
+    tolerance = 1e-2 if "lgamma" in potential else 1e-12
+    assert flow.divergence(x, 0.005)[1:] == pytest.approx(exact * x[1:, 0] ** 2, rel=tolerance)
+    assert flow.divergence(x, 0.005)[:1] == pytest.approx(exact * x[:1, 0] ** 2, rel=1e-2)
+    assert flow.velocity(x, 0.005)[:, 0] == pytest.approx(-(x[:, 0] ** 3), rel=1e-5)
+
+
 def test_an_unsteady_drift_is_that_of_each_time():
     flow = fvflow.at(Case.parse(FLOWS["unsteady ring"][0]).run())
     x, t = np.full((30, 1), 0.25), np.repeat([0.0, 0.1, 0.3], 10)

@@ -160,11 +160,8 @@ def test_points_outside_in_a_file_are_refused(tmp_path):
 @pytest.mark.parametrize("method", ["rk45", "dop853"])
 def test_errors_fall_with_the_tolerance(method):
     class Pendulum:
-        def velocity(self, points, time):
-            return np.stack([points[:, 1], -np.sin(points[:, 0])], axis=1)
-
-        def divergence(self, points, time):
-            return np.zeros(len(points))
+        def velocity_and_divergence(self, points, time):
+            return np.stack([points[:, 1], -np.sin(points[:, 0])], axis=1), np.zeros(len(points))
 
     points = np.random.default_rng(0).normal(size=(100, 2))
     ends = [Integrator(method, 10.0**-k).carried(Pendulum(), points, np.zeros(100), 0, 3)[0] for k in (4, 7, 10, 13)]

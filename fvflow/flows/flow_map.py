@@ -12,7 +12,6 @@ from annotated_types import MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Function, Parameters, files_of
-from fvflow.fields.motion import Motion
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.starting_points import PlacedPoints, Points
@@ -139,10 +138,9 @@ class FlowMapFlow(BaseFlow):
         require_axes(mesh, drift)
         drift.require_joined(mesh, start)
         step = _STEP * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
-        found = Motion.of(drift, mesh.dimension, step)
+        found = drift.motion(mesh.dimension, step)
         velocity = PeriodicVelocity(mesh, found) if mesh.periodic else found
-        middle = mesh.centre[:1]
-        velocity.velocity(middle, start), velocity.divergence(middle, start)  # refused before the run if it has none
+        velocity.velocity_and_divergence(mesh.centre[:1], start)  # refused before the run if it has none
         return FlowMapProblem(mesh, velocity=velocity, points=points)
 
     def moved(self, problem: FlowMapProblem, velocity: ResultVelocity, times: TimeGrid) -> FlowMapProblem:

@@ -84,6 +84,16 @@ def spline_values(
 
 
 @kernel(fastmath={"contract"})
+def weighted_sum(array: Any, out: Any, weights: Any) -> None:
+    """The sum of fields with weights (field,), from `array` (cell, field) into `out` (cell, 1)."""
+    for cell in range(array.shape[0]):
+        c = 0.0
+        for f in range(array.shape[1]):
+            c += weights[f] * array[cell, f]
+        out[cell, 0] = c
+
+
+@kernel(fastmath={"contract"})
 def simplices_at(
     points: Any, found: Any, share: Any, begin: int, end: int, frame: Any, origin: Any, lists: Any, grid: Any
 ) -> None:
