@@ -157,7 +157,7 @@ class Drift(BaseDrift):
     @property
     def parts(self) -> tuple[BaseDrift, BaseDrift]:
         """The drift of the potential alone, and all else."""
-        return replace(self, velocity=None, stream=None), replace(self, potential=None)
+        return replace(self, velocity=None, stream=None, tilt=()), replace(self, potential=None)
 
     def _parts(self) -> Iterator[ScalarFunction]:
         yield from (part for part in (self.potential, self.stream, *(self.velocity or ())) if part is not None)
