@@ -22,6 +22,8 @@ NARROW = "initial: {kind: gaussian, mean: [0.2], covariance: [[0.3]], truncate: 
 WIDE = "initial: {kind: gaussian, mean: [0.2, 0], covariance: [[0.4, 0], [0, 0.3]], truncate: 0.5}"
 LINE = "mesh: {kind: box, lower: [-2], upper: [2], cells: [100]}"
 PLANE = "mesh: {kind: graded, lower: [-2, -2], upper: [2, 2], cells: [50, 40], ratio: [1.5, 1]}"
+TWO = "{kind: interaction, kernel: 0.5*x**2}, {kind: potential, potential: 0.1*x}"
+SUM = f"energy: [{{kind: entropy, epsilon: 0.5}}, {TWO}]"
 TRIANGLES = "mesh: {kind: gmsh, file: disc.msh}"
 
 
@@ -68,6 +70,18 @@ def test_orders_in_the_spacing_of_saves(in_time, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.5)
 
 
+@pytest.mark.parametrize("energy", [SUM, "energy: [{kind: porous-medium, exponent: 2}, {kind: entropy, epsilon: 0.1}]"])
+def test_the_potential_of_a_gradient_flow_moves_with_its_density(energy):
+    """d_t E'(rho) is the derivative of E' along d_t rho: of what each cell holds, and of the others that act on it."""
+    case = Case.parse(text(LINE, f"kind: gradient-flow, {energy}", NARROW, TIMES, stepper="ljko"))
+    flow, mesh = fvflow.at(case.run()), case.mesh.build()
+    total, step = case.flow.problem(mesh, {}).total, 1e-5
+    for frame in (0, 2):
+        density, rate = flow._saved.field("rho", frame), flow._motion.rate(frame)
+        expected = (total.first(density + step * rate) - total.first(density - step * rate)) / (2 * step)
+        assert flow._motion.values(frame).rate == pytest.approx(expected, rel=1e-6, abs=1e-7)
+
+
 def test_velocity_of_a_double_well_at_equilibrium_is_zero_and_score_that_of_gibbs():
     errors = []
     for cells in (40, 80):
@@ -88,8 +102,6 @@ ITO = "diffusion: {value: 0.5 + 0.2*sin(x), convention: ito}"
 BOTH = "diffusion: {value: [0.5 + 0.2*sin(x), 0.4 + 0.1*cos(x + y)], convention: stratonovich}"
 WARM = "diffusion: {value: 0.5 + 0.2*sin(x), convention: isothermal, temperature: 0.7}"
 FULL = "diffusion: {value: [[0.5 + 0.1*x, 0.1], [0.1, 0.4 - 0.05*y]], convention: ito}"
-TWO = "{kind: interaction, kernel: 0.5*x**2}, {kind: potential, potential: 0.1*x}"
-SUM = f"energy: [{{kind: entropy, epsilon: 0.5}}, {TWO}]"
 TARGETS = 'from: {where: "x <= -1"}, to: {where: "x >= 1"}'
 
 
