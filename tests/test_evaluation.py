@@ -458,6 +458,16 @@ def test_results_that_are_refused():
         fvflow.at(wrong).score([[0.0]], 0.25)
 
 
+def test_a_radius_is_no_position():
+    ds = Case.parse(
+        "mesh: {kind: radial, outer: 1, cells: 20, dimension: 3}\nflow: {kind: fokker-planck, epsilon: 1}\n"
+        "initial: {kind: uniform}\ntimes: {end: 0.1, step: 0.05}"
+    ).run()
+    for use in (fvflow.at, lambda ds: fvflow.sample(ds, 10), lambda ds: fvflow.push(ds, [[0.5]], 0, 0.1)):
+        with pytest.raises(CaseError, match=r"^x of the result is a distance from a centre or an axis"):
+            use(ds)
+
+
 def test_flow_first_passage_has_a_density_but_no_velocity():
     flow = fvflow.at(Case.parse(
         f"{LINE}\nflow: {{kind: first-passage, epsilon: 0.3, potential: 0.5*x**2, target: {{wall: right}}}}"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fvflow.case.build import Parts
-from fvflow.case.frames_on_mesh import FramesOnMesh, place_of
+from fvflow.case.frames_on_mesh import FramesOnMesh, mesh_of, place_of
 from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion
-from fvflow.mesh import Array, Mesh, Ugrid
+from fvflow.mesh import NO_POSITIONS, Array
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
 from fvflow.walls import case_openings
 
@@ -63,8 +63,10 @@ class Evaluation:
             if value not in allowed:
                 raise CaseError(f"{name} is {value!r}; it is one of {', '.join(allowed)}")
         self._case, self._outside, self._accept = case, outside, accept
-        self.mesh = _mesh(ds, case)
+        self.mesh = mesh_of(ds, case.mesh)
         """The mesh."""
+        if self.mesh.revolution is not None:
+            raise CaseError(NO_POSITIONS)
         self._saved = FramesOnMesh(ds, self.mesh, in_time)
         self.times = self._saved.times
         """The saved times (frame,)."""
@@ -263,14 +265,6 @@ class Evaluation:
             span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
             raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
         return times
-
-
-def _mesh(ds: xarray.Dataset, case: Parts) -> Mesh:
-    """The mesh of a result: from its file if it has one, so that neither mesh file nor gmsh are needed."""
-    path = ds.encoding.get("source")
-    if isinstance(path, str) and os.path.exists(path):
-        return Ugrid(path).build()
-    return case.mesh.build()
 
 
 def evaluate(

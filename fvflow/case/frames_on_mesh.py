@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array, Mesh, MeshDescription, Ugrid
 from fvflow.reconstruction import InTime
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ class FramesOnMesh:
             bad = int(np.argmin(valid))
             where, time = place_of(self.mesh.centre[bad]), self.times[frame]
             raise NumericsError(f"{name} is {values[bad]:.6g} in the cell at {where}, t = {time:g}: {remedy}")
+
+
+def mesh_of(ds: xarray.Dataset, description: MeshDescription) -> Mesh:
+    """The mesh of a result with its regions and walls: from its file if it has one, else built as the case says.
+
+    With a file neither mesh file nor gmsh are needed.
+    """
+    path = ds.encoding.get("source")
+    return Ugrid(path).build() if isinstance(path, str) and os.path.isfile(path) else description.build()
 
 
 def place_of(point: Array) -> str:

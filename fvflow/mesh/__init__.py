@@ -20,7 +20,7 @@ from fvflow.mesh.openings import Openings, openings, require_wall, unknown_name
 from fvflow.mesh.overlap import overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology, topology_kind
 from fvflow.mesh.radial import Radial
-from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
+from fvflow.mesh.revolution import DISC, NO_POSITIONS, RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.section import polygons, section
 from fvflow.mesh.ugrid_reader import Ugrid, stored_field, stored_time
 from fvflow.mesh.voronoi import Voronoi
@@ -31,6 +31,7 @@ __all__ = [
     "CIRCULAR",
     "DISC",
     "EVERY",
+    "NO_POSITIONS",
     "RADIUS_ANGLE",
     "RADIUS_OF",
     "Admissibility",

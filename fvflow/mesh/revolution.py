@@ -15,6 +15,10 @@ DISC: Final = 2
 BALL: Final = 3
 RADIUS_OF, RADIUS_ANGLE = "radius_of_dimension", "radius_of_angle"
 """How results mark that x is a radius, in its attributes: `Revolution.dimension` and `Revolution.angle`."""
+NO_POSITIONS = (
+    "x of the result is a distance from a centre or an axis, which is no position of a point; run it on a box"
+)
+"""The refusal of points on such a mesh."""
 
 
 @dataclass(frozen=True)
