@@ -54,10 +54,11 @@ def spline_values(
         for k in range(4 if dimension > 2 else 1):
             for j in range(4 if dimension > 1 else 1):
                 s0 = s1 = s2 = 0.0
+                row = array[first[2] + k, first[1] + j, first[0] :]
                 for i in range(4):
-                    c = 0.0
-                    for f in range(fields):
-                        c += weights[w, f] * array[first[2] + k, first[1] + j, first[0] + i, f]
+                    c = weights[w, 0] * row[i, 0]
+                    for f in range(1, fields):
+                        c += weights[w, f] * row[i, f]
                     s0 += basis[0, 0, i] * c
                     s1 += basis[0, 1, i] * c
                     s2 += basis[0, 2, i] * c
