@@ -5,7 +5,6 @@ import pytest
 
 from fvflow.fields import ArrayTable, Drift, Expression, ExpressionError
 from fvflow.fields.grammar import FUNCTIONS
-from fvflow.fields.motion import Motion
 
 STEP = 1e-5
 WITHOUT = {"gamma", "lgamma", "j1", "i1"}
@@ -55,7 +54,7 @@ def test_a_motion_has_the_velocity_and_divergence_of_its_drift():
     table = ArrayTable((x, x), np.add.outer(np.sin(x), x**2), method="cubic").function()
     drift = Drift(table, (Expression("x*y"), Expression("t*y**2")), Expression("sin(x)*y"), {}, (0.5, 0.0))
     points = np.random.default_rng(0).uniform(-1.5, 1.5, (100, 2))
-    motion, (a, b) = Motion.of(drift, 2, 1e-3), points.T
+    motion, (a, b) = drift.motion(2, 1e-3), points.T
     expected = np.stack([-np.cos(a) + a * b + np.sin(a) + 0.5, -2 * b + 2 * b**2 - np.cos(a) * b], axis=1)
     assert np.abs(motion.velocity(points, 2.0) - expected).max() < 1e-5
     assert np.abs(motion.divergence(points, 2.0) - (np.sin(a) - 2 + b + 4 * b)).max() < 1e-3

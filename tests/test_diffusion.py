@@ -419,6 +419,15 @@ def test_a_temperature_pushes_by_its_mobility():
         assert "points out with up to 4 at" in told["walls"]
 
 
+def test_a_tilt_counts_once_beside_a_temperature():
+    """v = -1 at D = 1/2 has the equilibrium exp(-2 x), whatever the temperature of a potential that there is not."""
+    for temperature in ({}, {"temperature": 0.5}, {"temperature": 2}):
+        keys = {"kind": "stationary", "diffusion": {"value": 0.5, **temperature}, "tilt": [-1]}
+        mesh = {"kind": "box", "lower": [0], "upper": [2], "cells": [40]}
+        ds = run(mesh=mesh, flow=keys, initial=None, times=None)
+        assert np.diff(np.log(ds.rho[0])) == pytest.approx(-0.1, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

@@ -22,6 +22,8 @@ NARROW = "initial: {kind: gaussian, mean: [0.2], covariance: [[0.3]], truncate: 
 WIDE = "initial: {kind: gaussian, mean: [0.2, 0], covariance: [[0.4, 0], [0, 0.3]], truncate: 0.5}"
 LINE = "mesh: {kind: box, lower: [-2], upper: [2], cells: [100]}"
 PLANE = "mesh: {kind: graded, lower: [-2, -2], upper: [2, 2], cells: [50, 40], ratio: [1.5, 1]}"
+TWO = "{kind: interaction, kernel: 0.5*x**2}, {kind: potential, potential: 0.1*x}"
+SUM = f"energy: [{{kind: entropy, epsilon: 0.5}}, {TWO}]"
 TRIANGLES = "mesh: {kind: gmsh, file: disc.msh}"
 
 
@@ -68,6 +70,18 @@ def test_orders_in_the_spacing_of_saves(in_time, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.5)
 
 
+@pytest.mark.parametrize("energy", [SUM, "energy: [{kind: porous-medium, exponent: 2}, {kind: entropy, epsilon: 0.1}]"])
+def test_the_potential_of_a_gradient_flow_moves_with_its_density(energy):
+    """d_t E'(rho) is the derivative of E' along d_t rho: of what each cell holds, and of the others that act on it."""
+    case = Case.parse(text(LINE, f"kind: gradient-flow, {energy}", NARROW, TIMES, stepper="ljko"))
+    flow, mesh = fvflow.at(case.run()), case.mesh.build()
+    total, step = case.flow.problem(mesh, {}).total, 1e-5
+    for frame in (0, 2):
+        density, rate = flow._saved.field("rho", frame), flow._motion.rate(frame)
+        expected = (total.first(density + step * rate) - total.first(density - step * rate)) / (2 * step)
+        assert flow._motion.values(frame).rate == pytest.approx(expected, rel=1e-6, abs=1e-7)
+
+
 def test_velocity_of_a_double_well_at_equilibrium_is_zero_and_score_that_of_gibbs():
     errors = []
     for cells in (40, 80):
@@ -88,8 +102,6 @@ ITO = "diffusion: {value: 0.5 + 0.2*sin(x), convention: ito}"
 BOTH = "diffusion: {value: [0.5 + 0.2*sin(x), 0.4 + 0.1*cos(x + y)], convention: stratonovich}"
 WARM = "diffusion: {value: 0.5 + 0.2*sin(x), convention: isothermal, temperature: 0.7}"
 FULL = "diffusion: {value: [[0.5 + 0.1*x, 0.1], [0.1, 0.4 - 0.05*y]], convention: ito}"
-TWO = "{kind: interaction, kernel: 0.5*x**2}, {kind: potential, potential: 0.1*x}"
-SUM = f"energy: [{{kind: entropy, epsilon: 0.5}}, {TWO}]"
 TARGETS = 'from: {where: "x <= -1"}, to: {where: "x >= 1"}'
 
 
@@ -282,6 +294,31 @@ def test_one_time_for_each_point_is_as_point_by_point(monkeypatch):
     monkeypatch.setattr(evaluation, "_BLOCK", 7)
     assert np.array_equal(flow.velocity(x, t), whole[0])
     assert np.array_equal(flow.velocity(x, 0.3), whole[1])
+
+
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_velocity_and_divergence_together_are_as_each(name, tmp_path):
+    case = Case.parse(FLOWS[name][0], "cases/name.yaml")
+    flow = fvflow.at(case.run(), case=case)
+    x = np.random.default_rng(3).uniform(0.1, 0.4, (20, flow.mesh.dimension))
+    t = 0.25 if np.isfinite(flow.end) else 4.0
+    v, divergence = flow.velocity_and_divergence(x, t)
+    assert v == pytest.approx(flow.velocity(x, t), rel=1e-9, abs=1e-12)
+    assert divergence == pytest.approx(flow.divergence(x, t), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("potential", "exact"), [("x**4/4", -3.0), ("x**4/4 + 0*lgamma(x + 9)", -3.0)])
+def test_the_divergence_of_a_drift_is_exact_where_functions_have_derivatives(potential, exact):
+    """Without diffusion div v = -3 x^2; a function without a derivative in the language takes differences."""
+    flow = fvflow.at(Case.parse(text(
+        LINE, f"kind: fokker-planck, epsilon: 0, flux: {{kind: upwind}}, potential: {potential}", NARROW,
+        "times: {end: 0.01, step: 0.001}", stepper="implicit-euler",
+    )).run())  # fmt: skip
+    x = np.array([[-1.9999], [0.3], [1.5]])
+    tolerance = 1e-2 if "lgamma" in potential else 1e-12
+    assert flow.divergence(x, 0.005)[1:] == pytest.approx(exact * x[1:, 0] ** 2, rel=tolerance)
+    assert flow.divergence(x, 0.005)[:1] == pytest.approx(exact * x[:1, 0] ** 2, rel=1e-2)
+    assert flow.velocity(x, 0.005)[:, 0] == pytest.approx(-(x[:, 0] ** 3), rel=1e-5)
 
 
 def test_an_unsteady_drift_is_that_of_each_time():

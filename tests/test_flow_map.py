@@ -6,6 +6,7 @@ from scipy.linalg import expm
 
 import fvflow
 from fvflow.errors import CaseError, NumericsError
+from fvflow.fields.motion import Motion
 from fvflow.lagrangian.flow_map import Integrator
 from tests.resume_cases import Stopped
 
@@ -58,6 +59,36 @@ def test_log_det_is_that_of_the_jacobian(tmp_path):
     _, right, left, above, below = ds.position[-1].values.reshape(5, 2, 2)
     jacobian = np.stack([right - left, above - below], axis=2) / (2 * step)
     assert np.abs(np.log(np.linalg.det(jacobian)) - ds.log_det[-1][:2]).max() < 1e-8
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("points", [GRID, "{kind: initial, count: 250, seed: 1}"])
+def test_the_determinant_gap_tells_a_wrong_divergence(direction, points, monkeypatch):
+    flow = f"velocity: [sin(t)*y + x*y/9, cos(x) - x/2], direction: {direction}"
+    assert case(flow, points, more=f"{GAUSSIAN}\nchecks: {{determinant_gap: 1e-5}}").run().determinant_gap < 1e-5
+    monkeypatch.setattr(Motion, "divergence", lambda self, points, time: points[:, 1] / 9 + 0.01)
+    assert case(flow, points).run().determinant_gap == pytest.approx(0.02, rel=1e-3)  # 0.01 over a time of 2
+
+
+def test_the_determinant_gap_of_a_run_that_goes_on_is_that_of_the_whole(tmp_path):
+    ring = "{kind: box, lower: [0], upper: [1], cells: [10], periodic: [x]}"
+    points, more = "{kind: initial, count: 50, seed: 3}", "initial: {kind: expression, density: 1 + x*(1 - x)}"
+    whole = case("velocity: [2 + sin(2*pi*x)]", points, ring, "{end: 2, step: 0.25, save: 1}", more)
+
+    def stop(state):
+        if state.step == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        whole.write(tmp_path / "run.nc", stop)
+    fvflow.resume(tmp_path / "run.parts")
+    with fvflow.read(tmp_path / "run.nc") as ds:
+        assert ds.determinant_gap == whole.run().determinant_gap < 1e-5
+
+
+def test_the_determinant_gap_is_for_velocities_of_the_case():
+    assert case(SPIRAL).flow.has_figure("determinant_gap")
+    assert not case("velocity: {of: run.nc}").flow.has_figure("determinant_gap")
 
 
 def test_the_density_along_paths_is_that_of_the_probability_flow():
@@ -160,11 +191,8 @@ def test_points_outside_in_a_file_are_refused(tmp_path):
 @pytest.mark.parametrize("method", ["rk45", "dop853"])
 def test_errors_fall_with_the_tolerance(method):
     class Pendulum:
-        def velocity(self, points, time):
-            return np.stack([points[:, 1], -np.sin(points[:, 0])], axis=1)
-
-        def divergence(self, points, time):
-            return np.zeros(len(points))
+        def velocity_and_divergence(self, points, time):
+            return np.stack([points[:, 1], -np.sin(points[:, 0])], axis=1), np.zeros(len(points))
 
     points = np.random.default_rng(0).normal(size=(100, 2))
     ends = [Integrator(method, 10.0**-k).carried(Pendulum(), points, np.zeros(100), 0, 3)[0] for k in (4, 7, 10, 13)]

@@ -115,6 +115,13 @@ def test_a_table_moves_particles_as_the_expression_does_up_to_its_ends(tmp_path)
     assert np.abs(formula - table).max() < 1e-6
 
 
+def test_a_velocity_needs_no_derivative():
+    """gamma has none in the language; v = gamma(3) - x = 2 - x."""
+    found = particles("epsilon: 0.5, velocity: [gamma(3 + 0*x) - x], count: 2000", START, "end: 1, step: 0.1").run()
+    same = particles("epsilon: 0.5, velocity: [2 - x], count: 2000", START, "end: 1, step: 0.1").run()
+    assert np.abs(found.position[-1] - same.position[-1]).max() < 1e-13
+
+
 def test_one_diffusion_per_axis_is_that_of_the_axis():
     flow = "diffusion: {value: [0.2, 0.05]}, count: 20000"
     ds = particles(

@@ -10,6 +10,7 @@ from fvflow.mesh.files import Gmsh
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.reconstruction import FieldInTime, Place, SavedValues, positive, smooth
+from fvflow.reconstruction import in_time as in_time_module
 from fvflow.reconstruction.axis import SplineAxis
 from fvflow.reconstruction.in_time import _LARGEST_BEND
 from tests import meshes
@@ -269,12 +270,14 @@ def test_orders_in_time(how, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.3)
 
 
-def test_a_few_intervals_are_kept_in_memory():
+@pytest.mark.parametrize(("values", "kept"), [(10, [18, 3, 19]), (4 * 28, [17, 18, 3, 19])])
+def test_as_many_intervals_are_kept_as_memory_allows(values, kept, monkeypatch):
+    monkeypatch.setattr(in_time_module, "_KEPT_VALUES", values)
     times = np.linspace(0, 1, 21)
     field = in_time(times, np.sin, np.cos)
     for k in (*range(20), 3, 19):
         assert value_at(field, k, times[k] + 0.01) == pytest.approx(np.sin(times[k] + 0.01), abs=1e-6)
-    assert list(field._known) == [18, 3, 19]
+    assert list(field._known) == kept
 
 
 def test_a_derivative_far_beyond_the_change_does_not_take_over():

@@ -100,6 +100,8 @@ class Checks:
     """Relative difference of the rates of transitions out of `from`, into `to`, and back."""
     outside: Bound = None
     """Share of the points of a flow map that are outside the mesh at the end."""
+    determinant_gap: Bound = None
+    """Root mean square difference of log det of a flow map from that of paths beside its points."""
     hopf_lax: Bound = None
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 

@@ -56,7 +56,7 @@ class FramesOnMesh:
 def mesh_of(ds: xarray.Dataset, described: MeshDescription) -> Mesh:
     """The mesh of a result: from its file if it has one, so that neither mesh file nor gmsh are needed."""
     path = ds.encoding.get("source")
-    if isinstance(path, str) and os.path.exists(path):
+    if isinstance(path, str) and os.path.isfile(path):
         return Ugrid(path).build()
     return described.build()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +13,12 @@ from numpy.typing import ArrayLike
 from fvflow.case.build import openings_of, problem_of
 from fvflow.case.checks import flows_that
 from fvflow.case.core import Case
+from fvflow.case.frames_on_mesh import mesh_of
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Expression
 from fvflow.flows import BaseFlow
 from fvflow.linalg import divergence
-from fvflow.mesh import Array, Mesh, Openings, Ugrid
+from fvflow.mesh import Array, Mesh, Openings
 from fvflow.weak_form import ORDERS, Bank, Moments, functions_of, random_sets
 
 if TYPE_CHECKING:
@@ -188,9 +188,8 @@ class StoredDensities:
         source, text = str(ds.encoding.get("source", "case")), ds.attrs.get("case")
         if case is None and not isinstance(text, str):
             raise CaseError("the dataset has no case, so that its equation is not known; give the case")
-        own = isinstance(text, str) and os.path.isfile(source)
         made = Case.parse(str(text), source) if case is None else case
-        mesh = Ugrid(source).build() if own else made.mesh.build()
+        mesh = mesh_of(ds, made.mesh) if isinstance(text, str) else made.mesh.build()
         time = np.asarray(ds["time"].values, float)
         if len(time) < 2 or not (np.isfinite(time).all() and (np.diff(time) > 0).all()):
             raise CaseError(f"the {len(time)} times of the dataset have to be two at least, finite and ascending")

@@ -10,6 +10,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.fields.expression import Parameters, require_finite, restrict_regions
 from fvflow.fields.function import ScalarFunction
+from fvflow.fields.motion import Motion, Terms
 from fvflow.fields.seams import Values, require_joined_potential, require_joined_stream, require_joined_velocity
 from fvflow.mesh import Array, Mesh, Openings, Subset
 
@@ -74,6 +75,13 @@ class BaseDrift:
     def velocity_at(self, position: Array, time: float, step: float) -> Array:
         """v (point, dim) at positions (point, dim); derivatives may be taken by central differences of a step."""
         raise NotImplementedError
+
+    def motion(self, dimension: int, step: float) -> Motion | None:
+        """The velocity at points with derivatives in closed form, but for tables; None if it is not known as functions.
+
+        Raises CaseError if a part has no derivative that the velocity needs.
+        """
+        return None
 
 
 def _step(mesh: Mesh) -> float:
@@ -149,7 +157,7 @@ class Drift(BaseDrift):
     @property
     def parts(self) -> tuple[BaseDrift, BaseDrift]:
         """The drift of the potential alone, and all else."""
-        return replace(self, velocity=None, stream=None), replace(self, potential=None)
+        return replace(self, velocity=None, stream=None, tilt=()), replace(self, potential=None)
 
     def _parts(self) -> Iterator[ScalarFunction]:
         yield from (part for part in (self.potential, self.stream, *(self.velocity or ())) if part is not None)
@@ -222,6 +230,18 @@ class Drift(BaseDrift):
         for axis, component in enumerate(self.velocity or ()):
             v[:, axis] += component.at(position, self.parameters, time)
         return v
+
+    def motion(self, dimension: int, step: float) -> Motion:
+        """The velocity at points; raises CaseError if the potential or the stream function have no derivative."""
+        parts, turning = list[Terms](), [list[tuple[float, ScalarFunction]]() for _ in range(dimension)]
+        for axis in range(dimension):
+            falling = () if self.potential is None else ((-1.0, self.potential.along(axis, step)),)
+            parts.append((*falling, *(() if self.velocity is None else ((1.0, self.velocity[axis]),))))
+        if self.stream is not None:
+            turning[0].append((1.0, self.stream.along(1, step)))
+            turning[1].append((-1.0, self.stream.along(0, step)))
+        tilt = self.tilt or (0.0,) * dimension
+        return Motion(self.parameters, tilt, tuple(parts), tuple(map(tuple, turning)), step)
 
 
 def _gradient(part: ScalarFunction, parameters: Parameters, position: Array, time: float, step: float) -> Array:

@@ -11,18 +11,20 @@ import numpy as np
 from annotated_types import MaxLen, MinLen
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields import Drift, Function, Parameters, files_of
-from fvflow.fields.motion import Motion
+from fvflow.exact import Reference
+from fvflow.fields import DensityKind, Drift, Function, Parameters, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.starting_points import PlacedPoints, Points
 from fvflow.lagrangian.extended import PeriodicVelocity, ReflectedVelocity, folded
 from fvflow.lagrangian.flow_map import Integrator, ResultVelocity, Velocity
+from fvflow.lagrangian.identities import determinant_gap
 from fvflow.march import Progress, given_steps, march
-from fvflow.mesh import Extent, FilePath, Mesh, cells_of
+from fvflow.mesh import Array, Extent, FilePath, Mesh, cells_of
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.times import TimeGrid, Times
 
+_NEIGHBOURED = 100  # points at most whose Jacobian is found by differences too
 _STEP = 1e-3  # of central differences of tables, relative to the smallest distance of centres
 
 
@@ -42,6 +44,8 @@ class FlowMapProblem(Transport):
     """v and div v at points; None until the result that it comes from is known."""
     points: PlacedPoints
     """Where the points begin."""
+    density: Array | None = None
+    """The density (cell,) that points may be drawn from; None until it is known."""
     closed: Mesh | None = None
     """The grid at whose walls the velocity is reflected; None if there is none."""
 
@@ -76,7 +80,7 @@ class FlowMapFlow(BaseFlow):
 
     needs_initial: ClassVar[bool] = False
     homogeneous = True
-    figures: ClassVar[Mapping[str, str]] = {"outside": ""}
+    figures: ClassVar[Mapping[str, str]] = {"outside": "", "determinant_gap": "with a velocity of its own"}
 
     def __post_init__(self) -> None:
         others = {"potential": self.potential, "stream": self.stream, "tilt": self.tilt}
@@ -85,6 +89,10 @@ class FlowMapFlow(BaseFlow):
             raise CaseError(f"velocity {{of: ...}} is that of a result; leave out {', '.join(given)}")
         if self.velocity is None and not given:
             raise CaseError("there is no velocity; give velocity, potential, stream or tilt")
+
+    def has_figure(self, name: str) -> bool:
+        """Whether a run computes this figure."""
+        return super().has_figure(name) and (name != "determinant_gap" or self.moved_by is None)
 
     @property
     def moved_by(self) -> str | None:
@@ -144,11 +152,16 @@ class FlowMapFlow(BaseFlow):
         require_axes(mesh, drift)
         drift.require_joined(mesh, start)
         step = _STEP * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
-        found = Motion.of(drift, mesh.dimension, step)
+        found = drift.motion(mesh.dimension, step)
         velocity = PeriodicVelocity(mesh, found) if mesh.periodic else found
-        middle = mesh.centre[:1]
-        velocity.velocity(middle, start), velocity.divergence(middle, start)  # refused before the run if it has none
+        velocity.velocity_and_divergence(mesh.centre[:1], start)  # refused before the run if it has none
         return FlowMapProblem(mesh, velocity=velocity, points=points)
+
+    def placed(
+        self, problem: FlowMapProblem, density: DensityKind, values: Array, reference: Reference | None, times: TimeGrid
+    ) -> FlowMapProblem:
+        """The problem with the density that points may be drawn from."""
+        return replace(problem, density=values)
 
     def moved(self, problem: FlowMapProblem, velocity: ResultVelocity, times: TimeGrid) -> FlowMapProblem:
         """The problem with the velocity of a result; raises CaseError if it has other dimensions or times."""
@@ -195,7 +208,8 @@ class FlowMapFlow(BaseFlow):
 
         first = initial if initial.particles else self._placed(problem, initial, initial.time)
         for state in march(step, first, times, problem.mesh.volume, 1):
-            yield self._finished(problem, state) if state.time == times.end else state
+            last = state.time == times.end
+            yield self._finished(problem, state, (times.save_time(0), times.end), state) if last else state
 
     def _backward(self, problem: FlowMapProblem, initial: State, times: Times) -> Iterator[State]:
         """The saved states, from the start on, which are computed from the end on."""
@@ -209,7 +223,8 @@ class FlowMapFlow(BaseFlow):
                 found.append(replace(state, time=begin))
         for index, each in enumerate(found[::-1]):
             saved = replace(each, step=index)
-            yield self._finished(problem, saved) if saved.time == times.end else saved
+            last = saved.time == times.end
+            yield self._finished(problem, saved, (times.end, times.save_time(0)), found[-1]) if last else saved
 
     def _placed(self, problem: FlowMapProblem, initial: State, time: float) -> State:
         """The state in which the points are given."""
@@ -252,10 +267,33 @@ class FlowMapFlow(BaseFlow):
         count = np.bincount(inside, minlength=mesh.cells)
         return replace(state, density=state.mass / len(cell) * count / mesh.volume)
 
-    def _finished(self, problem: FlowMapProblem, state: State) -> State:
-        """The last state, with the share of the points that are outside the mesh."""
-        out = float((cells_of(problem.mesh, state.particles["position"]) < 0).mean())
-        return replace(state, figures={"outside": out})
+    def _finished(self, problem: FlowMapProblem, state: State, span: tuple[float, float], moved: State) -> State:
+        """The last state, with the share of the points that are outside the mesh, and the error of log det.
+
+        `moved` is the state at the end of the paths, which go from the first time of `span` to the other.
+        """
+        figures = {"outside": float((cells_of(problem.mesh, state.particles["position"]) < 0).mean())}
+        if self.moved_by is None:
+            figures["determinant_gap"] = self._determinant_gap(problem, span, moved.particles["log_det"])
+        return replace(state, figures=figures)
+
+    def _determinant_gap(self, problem: FlowMapProblem, span: tuple[float, float], log_det: Array) -> float:
+        """How far log det is from that of central differences of paths beside some points; nan if one has no end."""
+        mesh, velocity = problem.mesh, problem.velocity
+        assert velocity is not None
+        assert problem.density is not None
+        start = problem.points.positions(problem.density)
+        chosen = slice(None, None, -(-len(start) // _NEIGHBOURED))
+        size = float(np.ptp(mesh.points, axis=0).max())
+        distance = size * self.integrator.tolerance ** (1 / 3)  # errors of differences and of paths are alike
+        shifts = distance * np.eye(mesh.dimension)[:, None]
+        beside = np.concatenate([start[chosen] + shifts, start[chosen] - shifts]).reshape(-1, mesh.dimension)
+        try:
+            ends, _ = self.integrator.carried(velocity, beside, np.zeros(len(beside)), *span, size=size)
+        except NumericsError:
+            return math.nan
+        plus, minus = ends.reshape(2, mesh.dimension, -1, mesh.dimension)
+        return determinant_gap(plus, minus, distance, log_det[chosen])
 
     def error_in_time_note(self, problem: FlowMapProblem, times: TimeGrid) -> str:
         """The tolerance."""

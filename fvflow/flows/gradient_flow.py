@@ -19,7 +19,7 @@ from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
 from fvflow.linalg import divergence
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.problems import GradientFlow, State, logarithmic_mean, mobility
+from fvflow.problems import GradientFlow, State, mobility
 from fvflow.reconstruction import SavedValues
 from fvflow.steppers import LJKO, GradientStepper, finite_check
 from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
@@ -150,15 +150,13 @@ class WassersteinFlow(BaseFlow):
 
     def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
-        mesh, total = problem.mesh, problem.total
+        total = problem.total
 
         def rate(frame: int) -> Array | None:
             density = saved.field("rho", frame)
             if not (density > 0).all():
                 return None
-            mu, (here, there) = total.first(density), (mesh.owner, mesh.neighbour)
-            flux = problem.conductance * logarithmic_mean(density[here], density[there]) * (mu[here] - mu[there])
-            return np.asarray(-divergence(mesh, flux) / mesh.volume)
+            return problem.rate(density, float(saved.times[frame]))
 
         if problem.mobility is not None:
             fault = "the velocity has a mobility that is known on faces only; store it with output: {velocity: true}"

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.fields import Diffusion, Parameters
-from fvflow.flows.motion import Motion, PointFunctions, SavedFields, at_times
-from fvflow.linalg import divergence
+from fvflow.fields import Diffusion, Drift, Parameters
+from fvflow.flows.motion import Motion, PointDrift, PointFunctions, SavedFields, at_times, trace
 from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
 from fvflow.reconstruction import FieldInTime, Place, Side, Slopes
@@ -39,14 +38,16 @@ class LinearMotion(Motion):
     def _functions(self) -> PointFunctions:
         return PointFunctions(self.problem.mesh)
 
+    @cached_property
+    def _drifts(self) -> tuple[PointDrift, PointDrift]:
+        """The drift that a temperature makes mobile, and the rest."""
+        warm = self.diffusion is not None and self.diffusion.temperature is not None
+        mobile, rest = self.problem.drift.parts if warm else (Drift(), self.problem.drift)
+        return PointDrift(mobile, self._functions), PointDrift(rest, self._functions)
+
     def rate(self, frame: int) -> Array:
         """-(div F + what leaves)/|K| (cell,), F being the flux of the scheme."""
-        problem, time = self.problem, float(self.saved.times[frame])
-        density = self.saved.field("rho", frame)
-        leaving = divergence(problem.graph, problem.flux(density, time))
-        if problem.openings is not None:
-            leaving += problem.openings.by_cell(problem.leaks(time) * density[problem.openings.cell])
-        return np.asarray(-leaving / problem.mesh.volume)
+        return self.problem.rate(self.saved.field("rho", frame), float(self.saved.times[frame]))
 
     @cached_property
     def _steady_slopes(self) -> Slopes:
@@ -119,14 +120,13 @@ class LinearMotion(Motion):
 
     def drift(self, place: Place) -> Array:
         """b, that of a potential times D/T with a temperature."""
-        drift, functions = self.problem.drift, self._functions
         if self.fault:
             return super().drift(place)
+        mobile, rest = self._drifts
+        found = rest.velocity(place)
         if self.diffusion is None or self.diffusion.temperature is None:
-            return functions.drift(drift, place)
-        potential, rest = drift.parts
-        mobile = self._apply(place, functions.drift(potential, place)) / self.diffusion.temperature
-        return mobile if rest.absent else mobile + functions.drift(rest, place)
+            return found
+        return found + self._apply(place, mobile.velocity(place)) / self.diffusion.temperature
 
     def velocity(self, log_density: FieldInTime, place: Place) -> Array:
         """b - c div D - D grad log rho."""
@@ -135,16 +135,21 @@ class LinearMotion(Motion):
             return explicit
         return explicit - self._apply(place, log_density.at(place, 1).gradient)
 
-    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
-        """div(b - c div D) - div D.grad log rho - D:grad^2 log rho."""
-        found = self._functions.divergence(self._explicit, place)
+    def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
+        """The same, and div(b - c div D) - div D.grad log rho - D:grad^2 log rho."""
+        v = self._explicit(place)
+        if self.diffusion is None or (self.diffusion.temperature is None and not self.diffusion.power):
+            expansion = self._drifts[1].divergence(place)
+        else:
+            expansion = self._functions.divergence(self._explicit, place)
         if self.factor == 0:
-            return found
+            return v, expansion
         log = log_density.at(place, 2)
+        v = v - self._apply(place, log.gradient)
         if self.diffusion is None:
-            return np.asarray(found - self.factor * np.trace(log.second, axis1=1, axis2=2))
+            return v, expansion - self.factor * trace(log.second)
         curved = self._tensor(place) * log.second
-        return np.asarray(found - (self._rows(place) * log.gradient).sum(axis=1) - curved.sum(axis=(1, 2)))
+        return v, expansion - (self._rows(place) * log.gradient).sum(axis=1) - curved.sum(axis=(1, 2))
 
     def _explicit(self, place: Place) -> Array:
         """b - c div D (point, dim): what does not depend on rho."""

@@ -11,7 +11,9 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift, Drift
+from fvflow.fields.motion import Motion as PointMotion
 from fvflow.mesh import Array, Mesh
+from fvflow.mesh.arrays import within
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, Side, Slopes, positive, smooth
 
 _STEP = 1e-3  # of central differences of functions of a case, in the smallest distances of centres
@@ -78,6 +80,10 @@ class Motion:
 
     def divergence(self, log_density: FieldInTime, place: Place) -> Array:
         """div v (point,)."""
+        return self.velocity_and_divergence(log_density, place)[1]
+
+    def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
+        """Both, by one look at what they are made of."""
         raise CaseError(self.fault)
 
 
@@ -105,20 +111,21 @@ class PotentialMotion(Motion):
         return FieldInTime(smooth(mesh), saved.times, values, saved.in_time)
 
     @cached_property
-    def _functions(self) -> PointFunctions:
-        return PointFunctions(self.saved.mesh)
+    def _drift(self) -> PointDrift:
+        return PointDrift(self.external, PointFunctions(self.saved.mesh))
 
     def drift(self, place: Place) -> Array:
         """That of external potentials."""
-        return self._functions.drift(self.external, place)
+        return self._drift.velocity(place)
 
     def velocity(self, log_density: FieldInTime, place: Place) -> Array:
         """factor grad f."""
         return np.asarray(self.factor * self._potential.at(place, 1).gradient)
 
-    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
-        """factor Lap f."""
-        return np.asarray(self.factor * np.trace(self._potential.at(place, 2).second, axis1=1, axis2=2))
+    def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
+        """factor grad f and factor Lap f."""
+        found = self._potential.at(place, 2)
+        return self.factor * found.gradient, self.factor * trace(found.second)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +150,11 @@ class StoredMotion(Motion):
         """As it is stored."""
         return np.stack([component.at(place).value for component in self._components], axis=1)
 
-    def divergence(self, log_density: FieldInTime, place: Place) -> Array:
-        """Of the interpolated velocity."""
-        gradients = [component.at(place, 1).gradient for component in self._components]
-        return np.asarray(np.sum([gradient[:, axis] for axis, gradient in enumerate(gradients)], axis=0))
+    def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
+        """As it is stored, and the divergence of the interpolated velocity."""
+        found = [component.at(place, 1) for component in self._components]
+        slopes = [part.gradient[:, axis] for axis, part in enumerate(found)]
+        return np.stack([part.value for part in found], axis=1), np.sum(slopes, axis=0)
 
 
 def divergence_in_space(motion: Motion, mesh: Mesh, log_density: FieldInTime, place: Place) -> Array:
@@ -167,6 +175,11 @@ def _closed_walls(mesh: Mesh) -> Slopes:
     shape = np.array(mesh.shape[::-1])
     sizes = {axis: int(np.delete(shape, axis).prod()) for axis in range(mesh.dimension) if axis not in mesh.periodic}
     return {axis: (np.zeros(size), np.zeros(size)) for axis, size in sizes.items()}
+
+
+def trace(matrices: Array) -> Array:
+    """The traces (point,) of matrices (point, dim, dim)."""
+    return np.asarray(np.einsum("pii->p", matrices))
 
 
 def at_times(function: Callable[[Array, float], Array], points: Array, times: Array, steady: bool) -> Array:
@@ -214,21 +227,22 @@ class PointFunctions:
 
     def inside(self, points: Array, margin: float) -> Array:
         """The same (point, dim), at least a margin away from the ends of the box around the mesh."""
-        lower, upper = self._ends
-        return np.clip(self.wrapped(points), lower + margin, upper - margin)
+        (lower, upper), points = self._ends, self.wrapped(points)
+        lower, upper = lower + margin, upper - margin
+        return points if within(points, lower, upper) else np.clip(points, lower, upper)
 
-    def drift(self, drift: BaseDrift, place: Place) -> Array:
-        """v (point, dim); within a step of a wall extrapolated linearly."""
+    def extrapolated(self, function: Callable[[Array, float], Array], place: Place, steady: bool) -> Array:
+        """A function of points and time; within a step of a wall extrapolated linearly."""
 
-        def velocity(at: Array, time: float) -> Array:
+        def values(given: Array, time: float) -> Array:
+            at = self.wrapped(given)
             points = self.inside(at, self.step)
-            found = drift.velocity_at(points, time, self.step)
-            moved = points - self.wrapped(at)
-            if (near := moved.any(axis=1)).any():
-                found[near] = 2.0 * found[near] - drift.velocity_at(points[near] + moved[near], time, self.step)
+            found = function(points, time)
+            if points is not at and (near := (moved := points - at).any(axis=1)).any():
+                found[near] = 2.0 * found[near] - function(points[near] + moved[near], time)
             return found
 
-        return at_times(velocity, place.points, place.times, drift.steady)
+        return at_times(values, place.points, place.times, steady)
 
     def derivatives(self, function: Callable[[Place], Array], place: Place, step: float, margin: float) -> Array:
         """d_j of a function with values (point, -), whose own differences reach as far as `margin`: (point, -, dim)."""
@@ -241,5 +255,37 @@ class PointFunctions:
 
     def divergence(self, function: Callable[[Place], Array], place: Place) -> Array:
         """Of a function (point, dim) that is made of differences itself (point,)."""
-        found = self.derivatives(function, place, self.step * _WIDE_STEP / _STEP, self.step)
-        return np.asarray(np.trace(found, axis1=1, axis2=2))
+        return trace(self.derivatives(function, place, self.step * _WIDE_STEP / _STEP, self.step))
+
+
+@dataclass(frozen=True, eq=False)
+class PointDrift:
+    """A drift at any points of a mesh, by closed forms where it has them, else by central differences."""
+
+    given: BaseDrift
+    """The drift."""
+    functions: PointFunctions
+    """How it is evaluated near walls."""
+
+    @cached_property
+    def _closed(self) -> PointMotion | None:
+        try:
+            return self.given.motion(self.functions.mesh.dimension, self.functions.step)
+        except CaseError:  # a function without a derivative in the language
+            return None
+
+    def velocity(self, place: Place) -> Array:
+        """v (point, dim)."""
+
+        def velocity(points: Array, time: float) -> Array:
+            if self._closed is None:
+                return self.given.velocity_at(points, time, self.functions.step)
+            return self._closed.velocity(points, time)
+
+        return self.functions.extrapolated(velocity, place, self.given.steady)
+
+    def divergence(self, place: Place) -> Array:
+        """div v (point,)."""
+        if self._closed is None or not self._closed.expands:
+            return self.functions.divergence(self.velocity, place)
+        return self.functions.extrapolated(self._closed.divergence, place, self.given.steady)

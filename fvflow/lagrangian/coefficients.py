@@ -49,7 +49,7 @@ class Coefficients:
         if not isinstance(drift, Drift) or drift.regional:
             raise CaseError("regions of the mesh have no place at points; use stepper: {kind: jump}")
         if diffusivity is None:
-            return Coefficients(Motion.of(drift, dimension, step), problem.epsilon)
+            return Coefficients(drift.motion(dimension, step), problem.epsilon)
         if not isinstance(diffusivity, AxisDiffusivity):
             raise CaseError("it takes no full tensor of diffusion; use stepper: {kind: jump}")
         diffusion = diffusivity.diffusion
@@ -60,10 +60,10 @@ class Coefficients:
         varies = not diffusion.uniform
         slopes = tuple(part.along(axis, step) for axis, part in enumerate(components)) if varies else ()
         assert isinstance(potential, Drift)
-        motion, heated = Motion.of(potential, dimension, step), None
+        motion, heated = potential.motion(dimension, step), None
         if rest is not None:
             assert isinstance(rest, Drift)
-            motion, heated = Motion.of(rest, dimension, step), motion
+            motion, heated = rest.motion(dimension, step), motion
         return Coefficients(motion, 0.0, diffusivity, heated, slopes)
 
     def at(self, points: Array, time: float, sense: float = ITO) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.lagrangian.flow_map import Velocity
 from fvflow.mesh import Array, Mesh
+from fvflow.mesh.arrays import within
 
 
 def folded(mesh: Mesh, points: Array) -> tuple[Array, Array]:
@@ -18,7 +19,7 @@ def folded(mesh: Mesh, points: Array) -> tuple[Array, Array]:
     """
     points = mesh.inside_period(points)
     lower, upper = (np.array([edge[end] for edge in mesh.edges or ()]) for end in (0, -1))
-    if not ((points < lower) | (points > upper)).any():
+    if within(points, lower, upper):
         return points, np.ones(1)
     length = upper - lower
     along = np.mod(points - lower, 2.0 * length)
@@ -35,14 +36,11 @@ class ReflectedVelocity:
     mesh: Mesh
     inner: Velocity
 
-    def velocity(self, points: Array, time: float) -> Array:
-        """v (point, dim) at any points (point, dim)."""
+    def velocity_and_divergence(self, points: Array, time: float) -> tuple[Array, Array]:
+        """v (point, dim) and div v (point,) at any points (point, dim)."""
         inside, sign = folded(self.mesh, points)
-        return sign * self.inner.velocity(inside, time)
-
-    def divergence(self, points: Array, time: float) -> Array:
-        """div v (point,) at any points (point, dim)."""
-        return self.inner.divergence(folded(self.mesh, points)[0], time)
+        v, divergence = self.inner.velocity_and_divergence(inside, time)
+        return sign * v, divergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +50,9 @@ class PeriodicVelocity:
     mesh: Mesh
     inner: Velocity
 
-    def velocity(self, points: Array, time: float) -> Array:
-        """v (point, dim) at any points (point, dim)."""
-        return self.inner.velocity(self.mesh.inside_period(points), time)
-
-    def divergence(self, points: Array, time: float) -> Array:
-        """div v (point,) at any points (point, dim)."""
-        return self.inner.divergence(self.mesh.inside_period(points), time)
+    def velocity_and_divergence(self, points: Array, time: float) -> tuple[Array, Array]:
+        """v (point, dim) and div v (point,) at any points (point, dim)."""
+        return self.inner.velocity_and_divergence(self.mesh.inside_period(points), time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +61,14 @@ class InnerVelocity:
 
     inner: Velocity
 
-    def velocity(self, points: Array, time: float) -> Array:
-        """v (point, dim) at points (point, dim)."""
-        return _known(self.inner.velocity(points, time), points, time)
-
-    def divergence(self, points: Array, time: float) -> Array:
-        """div v (point,) at points (point, dim)."""
-        return _known(self.inner.divergence(points, time), points, time)
-
-
-def _known(values: Array, points: Array, time: float) -> Array:
-    bad = np.isnan(values).reshape(len(points), -1).any(axis=1)
-    if bad.any():
-        where = ", ".join(f"{axis} = {x:.6g}" for axis, x in zip("xyz", points[int(np.argmax(bad))], strict=False))
-        raise NumericsError(
-            f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, and the velocity at points "
-            "leads along closed walls of grids only; leave these points out or, if no mass leaves, use method exact"
-        )
-    return values
+    def velocity_and_divergence(self, points: Array, time: float) -> tuple[Array, Array]:
+        """v (point, dim) and div v (point,) at points (point, dim)."""
+        v, divergence = self.inner.velocity_and_divergence(points, time)
+        bad = np.isnan(divergence)
+        if bad.any():
+            where = ", ".join(f"{axis} = {x:.6g}" for axis, x in zip("xyz", points[int(np.argmax(bad))], strict=False))
+            raise NumericsError(
+                f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, and the velocity at points "
+                "leads along closed walls of grids only; leave these points out or, if no mass leaves, use method exact"
+            )
+        return v, divergence

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError, NumericsError
+from fvflow.lagrangian.runge_kutta import PairName, integrated
 from fvflow.mesh import Array, Mesh
 
 _BATCH = 10_000  # points that are integrated together, in steps of the same length
@@ -19,11 +20,8 @@ _BATCH = 10_000  # points that are integrated together, in steps of the same len
 class Velocity(Protocol):
     """A velocity at any points."""
 
-    def velocity(self, points: Array, time: float) -> Array:
-        """v (point, dim) at points (point, dim)."""
-
-    def divergence(self, points: Array, time: float) -> Array:
-        """div v (point,) at points (point, dim)."""
+    def velocity_and_divergence(self, points: Array, time: float) -> tuple[Array, Array]:
+        """v (point, dim) and div v (point,) at points (point, dim)."""
 
 
 class ResultVelocity(Velocity, Protocol):
@@ -49,7 +47,7 @@ class Integrator:
     over a batch; that of log det at most the tolerance times (1 + |log det|).
     """
 
-    method: Literal["rk45", "dop853"] = "dop853"
+    method: PairName = "dop853"
     """`dop853` of order 8 for smooth velocities, `rk45` of order 5 for those with kinks, as of results."""
     tolerance: Annotated[float, Ge(1e-13), Le(0.1)] = 1e-11
     """Error of a step, relative to the size of the domain and to what is integrated."""
@@ -79,28 +77,25 @@ class Integrator:
     def _batch(
         self, motion: Velocity, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
     ) -> tuple[Array, Array]:
-        from scipy.integrate import DOP853, RK45, solve_ivp
-
         count, dimension = points.shape
         floor = np.full((count, dimension + 1), self.tolerance * size)
         floor[:, -1] = self.tolerance
         with np.errstate(all="ignore"):  # what is not finite is told
-            found = solve_ivp(
+            found = integrated(
+                self.method,
                 _rate(motion, count),
-                span,
                 np.column_stack([points, log_det]).ravel(),
-                method=DOP853 if self.method == "dop853" else RK45,
-                t_eval=span[1:],
-                rtol=self.tolerance,
-                atol=floor.ravel(),
-                max_step=longest,
+                span,
+                relative=self.tolerance,
+                absolute=floor.ravel(),
+                longest=longest,
             )
-        if not found.success or not np.isfinite(found.y).all():
+        if found is None or not np.isfinite(found).all():
             raise NumericsError(
                 f"no step is short enough for the velocity on a path between t = {span[0]:g} and {span[1]:g}: it blows "
                 "up, jumps, or leads out of where it is defined; start the points elsewhere, or stop earlier"
             )
-        end = found.y[:, -1].reshape(count, dimension + 1)
+        end = found.reshape(count, dimension + 1)
         return end[:, :-1].copy(), end[:, -1].copy()
 
 
@@ -110,7 +105,7 @@ def _rate(motion: Velocity, count: int) -> Callable[[float, Array], Array]:
     def rate(time: float, values: Array) -> Array:
         points = np.ascontiguousarray(values.reshape(count, -1)[:, :-1])
         try:
-            v, divergence = motion.velocity(points, time), motion.divergence(points, time)
+            v, divergence = motion.velocity_and_divergence(points, time)
         except CaseError as error:  # a formula at time 0
             raise NumericsError(str(error)) from None
         return np.column_stack([v, divergence]).ravel()

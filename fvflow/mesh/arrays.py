@@ -24,3 +24,11 @@ def freeze_index(values: ArrayLike) -> Index:
     array = np.ascontiguousarray(values, np.int32)
     array.flags.writeable = False
     return array
+
+
+def within(points: Array, lower: Array, upper: Array) -> bool:
+    """Whether all points (point, dim) are between two corners (dim,); axis by axis, which is fast for few axes."""
+    return all(
+        low <= x.min(initial=high) and x.max(initial=low) <= high
+        for x, low, high in zip(points.T, lower, upper, strict=True)
+    )

@@ -14,7 +14,8 @@ from fvflow.reconstruction.base import Derivatives, Reconstruction, Slopes
 from fvflow.reconstruction.trend import WallTrend
 
 InTime = Literal["hermite", "linear"]
-_KEPT = 3  # intervals whose coefficients are kept
+_KEPT = 3  # intervals whose coefficients are kept at least
+_KEPT_VALUES = 2**24  # numbers among them up to which more are kept, for many batches of points
 _LARGEST_BEND = 8.0  # of dt l' beside the change of l, beyond which the saves are too far apart for a derivative
 
 
@@ -89,9 +90,10 @@ class FieldInTime:
         if interval in self._known:
             self._known.move_to_end(interval)
         else:
-            while len(self._known) >= _KEPT:
+            made = self._computed(interval)
+            while len(self._known) >= max(_KEPT, _KEPT_VALUES // made[0].size):
                 self._known.popitem(last=False)
-            self._known[interval] = self._computed(interval)
+            self._known[interval] = made
         found: tuple[Any, int] = self._known[interval]
         return found
 

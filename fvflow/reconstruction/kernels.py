@@ -54,10 +54,11 @@ def spline_values(
         for k in range(4 if dimension > 2 else 1):
             for j in range(4 if dimension > 1 else 1):
                 s0 = s1 = s2 = 0.0
+                row = array[first[2] + k, first[1] + j, first[0] :]
                 for i in range(4):
-                    c = 0.0
-                    for f in range(fields):
-                        c += weights[w, f] * array[first[2] + k, first[1] + j, first[0] + i, f]
+                    c = weights[w, 0] * row[i, 0]
+                    for f in range(1, fields):
+                        c += weights[w, f] * row[i, f]
                     s0 += basis[0, 0, i] * c
                     s1 += basis[0, 1, i] * c
                     s2 += basis[0, 2, i] * c
@@ -81,6 +82,16 @@ def spline_values(
         if order > 1:
             out[p, 4], out[p, 5], out[p, 6] = xx, yy, zz
             out[p, 7], out[p, 8], out[p, 9] = xy, xz, yz
+
+
+@kernel(fastmath={"contract"})
+def weighted_sum(array: Any, out: Any, weights: Any) -> None:
+    """The sum of fields with weights (field,), from `array` (cell, field) into `out` (cell, 1)."""
+    for cell in range(array.shape[0]):
+        c = 0.0
+        for f in range(array.shape[1]):
+            c += weights[f] * array[cell, f]
+        out[cell, 0] = c
 
 
 @kernel(fastmath={"contract"})

@@ -12,7 +12,7 @@ from fvflow.mesh import Array, Index, Mesh
 from fvflow.mesh.arrays import freeze_index
 from fvflow.reconstruction.axis import SplineAxis
 from fvflow.reconstruction.base import Derivatives, Slopes
-from fvflow.reconstruction.kernels import spline_values
+from fvflow.reconstruction.kernels import spline_values, weighted_sum
 
 _ROUND_OFF = 1e-12  # distance beyond a wall, relative to the length of the axis, that counts as none
 _LOWEST = -12.0  # of (g^2 + c), where a density falls off on both sides faster than any that cells resolve
@@ -69,12 +69,16 @@ class GridSpline:
         """As `Reconstruction.at`; outside of the walls the first and the last piece go on."""
         tables, axes = self._tables
         out = np.empty((len(points), _COLUMNS[order]))
+        cells, dimension = coefficients[..., 0].size, len(self.axes)
+        if len(weights) == 1 < weights.shape[1] and cells < 4**dimension * len(points):  # the fewer sums
+            summed = np.empty((*coefficients.shape[:-1], 1))
+            weighted_sum(coefficients.reshape(cells, -1), summed.reshape(cells, 1), weights[0])
+            coefficients, weights = summed, np.ones((1, 1))
 
         def task(begin: int, end: int) -> None:
             spline_values(points, out, begin, end, order, coefficients, weights, tables, axes)
 
         parallel_for(task, len(points), len(points))
-        dimension = len(self.axes)
         second = _SECOND[:dimension, :dimension] if order > 1 else np.empty((0, 0), int)
         return Derivatives(out[:, 0], out[:, 1 : 1 + dimension], out[:, second])
 
