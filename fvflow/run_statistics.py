@@ -215,7 +215,7 @@ class RunStatistics:
         self.last = {name: diagnostics[name] for name in ("energy", *ERRORS) if name in diagnostics}
         for name in (name for name in ERRORS if name in self.last):
             self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
-        if state.figures and not self.solved:
+        if state.figures:  # of a run that goes on beyond its end, those of the later end
             self.solved = {**state.figures, **self._distance_errors(state.figures)}
         return {} if self.energy is None else self.step_diagnostics()
 
