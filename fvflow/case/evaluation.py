@@ -193,7 +193,7 @@ class Evaluation:
             return
         sentence = f"log rho is known to about {rms:.2g} only{self._between(interval)}: save more often there"
         if not (rms <= _REFUSED or self._accept):
-            raise NumericsError(f"{sentence}, or say accept=True")
+            raise NumericsError(f"{sentence}, or say accept=True to fvflow.at or fvflow.push (--accept)")
         self._tell(sentence)
 
     def _evaluated(
