@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Outside = Literal["refuse", "nan"]
 _BLOCK = 2**17  # points at a time, as many as threads share
 _TOLD, _REFUSED = 0.1, 0.5  # difference of cubic and linear log rho between saves, as an rms weighted by rho
+_NEAR_CENTRE = 1e-4  # least radius by which a velocity is divided, relative to the largest
 _ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
 _UNLIMITED = (-np.inf, np.inf)
 
@@ -96,11 +97,21 @@ class Evaluation:
 
     def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
         """div v (n,)."""
-        return self._evaluated(points, t, (), lambda place: self._velocity.divergence(self._log_density, place))
+        return self._evaluated(points, t, (), self._divergence)
 
     def drift(self, points: ArrayLike, t: ArrayLike) -> Array:
         """The drift (n, dim) of the equation, without diffusion and interaction."""
         return self._evaluated(points, t, self._vector, self._motion.drift)
+
+    def _divergence(self, place: Place) -> Array:
+        """div v; where x is a radius, in the space that it stands for."""
+        along = self._velocity.divergence(self._log_density, place)
+        if (turned := self.mesh.revolution) is None:
+            return along
+        points = place.points.copy()  # at radius 0 the limit
+        points[:, 0] = np.maximum(points[:, 0], _NEAR_CENTRE * np.ptp(self.mesh.points[:, 0]))
+        radial = self._velocity.velocity(self._log_density, place._replace(points=points))[:, 0]
+        return along + (turned.dimension - 1) * radial / points[:, 0]
 
     @property
     def _vector(self) -> tuple[int, ...]:

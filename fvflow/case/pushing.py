@@ -96,7 +96,7 @@ def push(
 def _chosen(ds: xarray.Dataset, mesh: Mesh) -> str:
     """The method for `auto`."""
     smooth = mesh.edges is not None and bool((ds["rho"] > 0).all())
-    return "smooth" if smooth or not _has_fluxes(ds) else "exact"
+    return "smooth" if smooth or mesh.revolution is not None or not _has_fluxes(ds) else "exact"
 
 
 def _has_fluxes(ds: xarray.Dataset) -> bool:
@@ -123,6 +123,8 @@ def _exact(
     """By the stored fluxes."""
     if not _has_fluxes(ds):
         raise CaseError(_NO_FLUX)
+    if mesh.revolution is not None:
+        raise CaseError("the exact tracer does not know radii, and x is one; use method smooth")
     tracer, record = Tracer.on(mesh), _Frames(ds, mesh)
     placed = tracer.place(points)
     if before is None:

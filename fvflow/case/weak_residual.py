@@ -167,8 +167,9 @@ def _values(mesh: Mesh, texts: Mapping[str, str | float], parameters: Mapping[st
     found = {}
     for name, text in texts.items():
         expression = Expression(text)
-        if "t" in expression.names:
+        if "t" in expression.names - set(parameters):
             raise CaseError(f"{text}: depends on t; a test function is one of space")
+        expression.require(frozenset("xyz"[: mesh.dimension]) | set(parameters))
         found[name] = expression.at(mesh.centre, parameters, 0.0, mesh.regions)
     return found
 
@@ -191,7 +192,7 @@ class StoredDensities:
         source, text = str(ds.encoding.get("source", "case")), ds.attrs.get("case")
         if case is None and not isinstance(text, str):
             raise CaseError("the dataset has no case, so that its equation is not known; give the case")
-        own = isinstance(text, str) and os.path.isfile(source)
+        own = isinstance(text, str) and os.path.isfile(source) and ("mesh" in ds or "x_bnds" in ds)
         made = Case.parse(str(text), source) if case is None else case
         mesh = Ugrid(source).build() if own else made.mesh.build()
         time = np.asarray(ds["time"].values, float)

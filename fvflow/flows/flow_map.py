@@ -132,6 +132,8 @@ class FlowMapFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FlowMapProblem:
         """The problem in arrays; raises CaseError if the velocity or the points do not fit the mesh."""
+        if mesh.revolution is not None:
+            raise CaseError("flow flow-map knows no radii, and x is one; use fvflow push, or a box of the whole space")
         points = self.points.on(mesh)
         if self.moved_by is not None:
             return FlowMapProblem(mesh, velocity=None, points=points)

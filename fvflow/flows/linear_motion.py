@@ -71,6 +71,9 @@ class LinearMotion(Motion):
             sides = []
             for sign in (-1.0, 1.0):
                 rows = np.flatnonzero(normals[:, axis] == sign)
+                if not len(rows):  # the centre or axis of a radius, about which log rho is even
+                    sides.append(np.zeros(mesh.cells // (len(mesh.edges[axis]) - 1)))
+                    continue
                 place = Place(frame, centres[rows], self.saved.times[frame : frame + 1])
                 across = np.broadcast_to(np.asarray(self._along_axes(place)), (len(rows), mesh.dimension))[:, axis]
                 along = self._explicit(place)[:, axis] - sign * self._permeability(mesh.wall_cell[rows], axis, sign)

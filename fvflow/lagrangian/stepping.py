@@ -59,7 +59,9 @@ class _Walking(ParticleStepperBase):
     """Steps along straight lines."""
 
     def check(self, problem: ParticleProblem) -> None:
-        """Raise CaseError for coefficients without values at points, and for walls that it does not take."""
+        """Raise CaseError for coefficients without values at points, for radii, and for walls that it does not take."""
+        if problem.mesh.revolution is not None:
+            raise CaseError(f"stepper {self.kind} knows no radii, and x is one; use stepper: {{kind: jump}}")
         self._walk(problem)
         self._coefficients(problem)
 

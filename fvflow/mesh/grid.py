@@ -179,7 +179,7 @@ class Grid(Mesh):
     @cached_property
     def pieces(self) -> Boxes:
         """The cells themselves."""
-        return Boxes(self._edges)
+        return Boxes(self._edges, self.revolution)
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Tensor Gauss points, `count` per axis, one point of every cell at a time, as `Mesh.quadrature`."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES
+from fvflow.mesh.revolution import Revolution
 
 
 class Pieces(ABC):
@@ -28,20 +29,24 @@ class Pieces(ABC):
 
 
 class Boxes(Pieces):
-    """The cells of a grid with these boundaries along each axis."""
+    """The cells of a grid with these boundaries along each axis; with a `revolution` the first one is of radii."""
 
-    def __init__(self, edges: tuple[Array, ...]) -> None:
+    def __init__(self, edges: tuple[Array, ...], revolution: Revolution | None = None) -> None:
         self._edges, self._counts = edges, [len(edge) - 1 for edge in edges]
+        self._power = 1 if revolution is None else revolution.dimension
         self.cell = freeze_index(np.arange(math.prod(self._counts)))
         self.share = freeze(np.ones(len(self.cell)))
 
     def positions(self, piece: Index, unit: Array) -> Array:
-        """As `Pieces.positions`: lower + u (upper - lower) along each axis."""
+        """As `Pieces.positions`: lower + u (upper - lower) along each axis, for radii of their powers."""
         found = np.empty_like(unit)
         for axis, (edge, count) in enumerate(zip(self._edges, self._counts, strict=True)):
             piece, place = np.divmod(piece, count)
-            along = edge[place] + unit[:, axis] * np.diff(edge)[place]
-            found[:, axis] = np.minimum(along, edge[-1])  # which the sum may exceed by round-off
+            power = self._power if axis == 0 else 1
+            measure = edge**power
+            along = measure[place] + unit[:, axis] * np.diff(measure)[place]
+            found[:, axis] = along if power == 1 else (along ** (1 / power)).clip(edge[place], edge[place + 1])
+            found[:, axis] = np.minimum(found[:, axis], edge[-1])  # which the sum may exceed by round-off
         return found
 
 
