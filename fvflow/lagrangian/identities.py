@@ -103,19 +103,27 @@ def density_gap(before: Array, after: Array, log_det: Array) -> float:
     return float(np.sqrt(np.mean((after + log_det - before) ** 2)))
 
 
-def determinant_gap(plus: Array, minus: Array, distance: float, log_det: Array) -> float:
+def determinant_gap(mesh: Mesh, plus: Array, minus: Array, distance: float, log_det: Array) -> float:
     """Root mean square over points of log det DT from differences less `log_det` (point,), the integral of div v.
 
     `plus` and `minus` (axis, point, dim) are the images of the points moved by +-distance along each axis; the notes,
     equations (128)-(133).
     """
-    jacobian = (plus - minus).transpose(1, 2, 0) / (2.0 * distance)
+    jacobian = shortest(mesh, plus - minus).transpose(1, 2, 0) / (2.0 * distance)
     return float(np.sqrt(np.mean((np.log(np.linalg.det(jacobian)) - log_det) ** 2)))
 
 
-def path_action(times: Array, positions: Array) -> float:
+def shortest(mesh: Mesh, steps: Array) -> Array:
+    """Differences of positions (..., dim), along periodic axes the shortest of those that lead to the same point."""
+    length = np.ptp(mesh.points, axis=0)
+    whole = np.zeros(mesh.dimension)
+    whole[list(mesh.periodic)] = 1.0
+    return np.asarray(steps - whole * length * np.rint(steps / length))
+
+
+def path_action(mesh: Mesh, times: Array, positions: Array) -> float:
     """int mean |dX/dt|^2 dt of paths (frame, point, dim), by chords between the times (frame,); the notes, (6)."""
-    length2 = (np.diff(positions, axis=0) ** 2).sum(axis=2).mean(axis=1)
+    length2 = (shortest(mesh, np.diff(positions, axis=0)) ** 2).sum(axis=2).mean(axis=1)
     return float((length2 / np.diff(times)).sum())
 
 
