@@ -134,7 +134,10 @@ class FlowMapFlow(BaseFlow):
         """The problem in arrays; raises CaseError if the velocity or the points do not fit the mesh."""
         if mesh.revolution is not None:
             raise CaseError("flow flow-map knows no radii, and x is one; use fvflow push, or a box of the whole space")
-        points = self.points.on(mesh)
+        try:
+            points = self.points.on(mesh)
+        except CaseError as error:
+            raise CaseError(str(error)).at("flow", "points") from None
         if self.moved_by is not None:
             return FlowMapProblem(mesh, velocity=None, points=points)
         drift = self.drift(parameters)
