@@ -108,10 +108,9 @@ class Evaluation:
         along = self._velocity.divergence(self._log_density, place)
         if (turned := self.mesh.revolution) is None:
             return along
-        points = place.points.copy()  # at radius 0 the limit
-        points[:, 0] = np.maximum(points[:, 0], _NEAR_CENTRE * np.ptp(self.mesh.points[:, 0]))
-        radial = self._velocity.velocity(self._log_density, place._replace(points=points))[:, 0]
-        return along + (turned.dimension - 1) * radial / points[:, 0]
+        x = np.maximum(place.points[:, :1], _NEAR_CENTRE * np.ptp(self.mesh.points[:, 0]))  # at radius 0 the limit
+        beside = place._replace(points=np.hstack([x, place.points[:, 1:]]))
+        return along + (turned.dimension - 1) * (self._velocity.velocity(self._log_density, beside) / x)[:, 0]
 
     @property
     def _vector(self) -> tuple[int, ...]:
@@ -152,7 +151,7 @@ class Evaluation:
     def _saved_logarithm(self, frame: int) -> SavedValues:
         """log rho, its rate of change and its slopes at walls; raises NumericsError if rho is 0 in a cell."""
         density = self._saved.field("rho", frame)
-        if (empty := self._empty(frame)).any():
+        if (empty := density == 0).any():
             first = place_of(self.mesh.centre[int(np.argmax(empty))])
             raise NumericsError(
                 f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
@@ -176,13 +175,9 @@ class Evaluation:
         at_start = not self._steady and self.times[frame] == schedule.save_time(0)
         return at_start and self._case.start_density.averaged
 
-    def _empty(self, frame: int) -> Any:
-        """Whether rho is 0 in each cell (cell,)."""
-        return self._saved.field("rho", frame) == 0
-
     def _density(self, place: Place) -> Array:
         frames = range(place.interval, min(place.interval + 2, len(self.times)))
-        if not any(self._empty(frame).any() for frame in frames):
+        if not any((self._saved.field("rho", frame) == 0).any() for frame in frames):
             return np.exp(self._log_density.at(place).value)
         self._tell(f"rho is 0 in some cells{self._between(place.interval)}: there it is interpolated linearly")
         return self._linear_density.at(place).value
