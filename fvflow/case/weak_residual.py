@@ -140,10 +140,7 @@ def balance(ds: xarray.Dataset, where: str | ArrayLike, *, case: Case | None = N
     """
     stored = StoredDensities.of(ds, case)
     if not stored.has_means:
-        raise CaseError(
-            "the result has no mean fluxes between its saved times; run it with output: {fluxes: true}, if its flow "
-            "stores fluxes"
-        )
+        raise CaseError("the result has no mean fluxes of its intervals; set output: {fluxes: true} if its flow has it")
     mesh = stored.mesh
     if isinstance(where, str):
         inside = _values(mesh, {where: where}, dict(stored.case.parameters))[where] != 0.0
