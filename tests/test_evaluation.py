@@ -370,7 +370,7 @@ def test_saves_that_are_too_far_apart_are_told_then_refused():
     assert len(far.remarks) == 1
     assert far.remarks[0].startswith("log rho is known to about 0.")
     with pytest.raises(
-        NumericsError, match=r"only between t = 0 and t = 2: save more often there, or say accept=True$"
+        NumericsError, match=r"only between t = 0 and t = 2: save more often there, or say accept=True to fvflow\.at "
     ):
         apart.velocity(x, 1.0)
     accepted = fvflow.at(apart._saved._ds, accept=True)

@@ -168,6 +168,23 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert np.abs(back.log_det).max() < 1e-3  # those there and back add up
 
 
+@pytest.mark.parametrize("method", ["smooth", "exact"])
+def test_from_a_time_to_itself_nothing_moves(method):
+    found = fvflow.push(with_fluxes(), X, 0.5, 0.5, method=method)
+    assert np.abs(found.points - X).max() < 1e-14
+    assert (found.log_det == 0).all()
+    assert np.isfinite(found.log_density).all()
+
+
+def test_the_command_keeps_weights(tmp_path):
+    file = str(tmp_path / "run.nc")
+    fvflow.Case.parse(run().attrs["case"]).write(file)
+    np.savez(tmp_path / "in.npz", points=X, weight=np.arange(500.0))
+    with pytest.raises(SystemExit):
+        main(["push", file, str(tmp_path / "in.npz"), "--from", "0", "--to", "0", "-o", str(tmp_path / "out.csv")])
+    assert (read_points(str(tmp_path / "out.csv")).weight == np.arange(500.0)).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -177,7 +194,9 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         ({"end": 2}, "t = 2 is outside the run, which goes from 0 to 1"),
         ({"log_density": np.zeros(3)}, r"log_density has the shape \(3,\) for 500 points"),
         ({"method": "best"}, "method 'best' is none of auto, smooth, exact"),
-        ({"method": "exact"}, r"has no flux_mean, .* run it again with output: \{fluxes: true\}"),
+        ({"tolerance": 0.0}, "the tolerance is 0; give one from 1e-13 to 0.1"),
+        ({"tolerance": np.nan}, "the tolerance is nan; give one"),
+        ({"method": "exact"}, r"has no flux_mean, .* with output: \{fluxes: true\} if its flow stores"),
     ],
 )
 def test_refusals(changes, message):

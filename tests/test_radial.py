@@ -355,3 +355,61 @@ def test_steps_of_quantiles_are_those_of_lines():
     ds = case.run()
     densities = [np.ravel(values) for values in ds["rho"].values]
     assert line_step_gap(ds, case, stored_mesh(ds), densities) is None
+
+
+def relaxed(dimension, cells):
+    """Ornstein-Uhlenbeck in the space of a radius; with the variance along each of its axes at t."""
+    run = Case.parse(
+        f"mesh: {{kind: radial, outer: 6, cells: {cells}, dimension: {dimension}}}\n"
+        "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2, stepper: {kind: tr-bdf2}}\n"
+        "initial: {kind: gaussian, mean: [0], covariance: [[0.5]]}\n"
+        "times: {end: 0.5, step: 0.01, save: 0.05}\noutput: {fluxes: true}"
+    ).run()
+    return run, lambda t: 1 - 0.5 * np.exp(-2 * t)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_at_points_of_a_radius(dimension):
+    errors = []
+    for cells in (40, 80):
+        run, variance = relaxed(dimension, cells)
+        flow, r, t = fvflow.at(run), np.array([[0.0], [1e-8], [0.3], [1.0], [2.0]]), 0.33
+        s2, x = variance(t), r[:, 0]
+        log = -(x**2) / (2 * s2) - 0.5 * dimension * np.log(2 * np.pi * s2)
+        scale = np.sqrt(variance(0.5) / 0.5)
+        pushed = fvflow.push(run, r, 0, 0.5)
+        errors.append(
+            [
+                np.abs(flow.log_density(r, t) - log).max(),
+                np.abs(flow.score(r, t)[:, 0] + x / s2).max(),
+                np.abs(flow.velocity(r, t)[:, 0] - x * (1 / s2 - 1)).max(),
+                np.abs(flow.divergence(r, t) - dimension * (1 / s2 - 1)).max(),
+                np.abs(pushed.points[:, 0] - scale * x).max(),
+                np.abs(pushed.log_det - dimension * np.log(scale))[2:].max(),
+            ]
+        )
+    assert (np.log2(np.divide(*errors)) > 1.7).all()
+    assert max(errors[1]) < 5e-3
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_samples_of_a_radius_have_the_law_of_the_space(dimension, stratified):
+    run, variance = relaxed(dimension, 60)
+    points = fvflow.sample(run, 40_000, 0.5, 1, stratified=stratified)
+    spread = variance(0.5) * np.sqrt(2 * dimension / 40_000)
+    assert abs((points**2).mean() - dimension * variance(0.5)) < 4 * spread
+    shell, unit = Radial(dimension=dimension, inner=1.0, outer=2.0, cells=1).build(), np.linspace(0, 1, 9)[:, None]
+    inside = shell.pieces.positions(np.zeros(9, int), unit)
+    np.testing.assert_allclose(inside**dimension, 1 + unit * (2**dimension - 1), rtol=1e-14)
+
+
+def test_jumps_between_rings_have_the_law_of_the_scheme():
+    run = Case.parse(
+        "mesh: {kind: radial, outer: 3, cells: 30, dimension: 2}\ninitial: {kind: uniform}\n"
+        "flow: {kind: particles, count: 20000, epsilon: 1, potential: 0.5*x**2, stepper: {kind: jump}}\n"
+        "times: {end: 8, step: 1}\nexact: {kind: gibbs}"
+    ).run()
+    assert run.attrs["chi_square_p"] > 1e-3
+    assert run.attrs["mean_deviation"] < 4
+    assert abs((run.position[-1] ** 2).mean() - 2 * (1 - 4.5 / np.expm1(4.5))) < 0.05

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import textwrap
 import tracemalloc
 
 import netCDF4
@@ -127,6 +128,27 @@ def test_beyond_its_end_a_run_takes_the_steps_of_a_longer_one(precision, tmp_pat
     fvflow.resume(tmp_path / "r.nc", until=0.5)
     small(times={**times, "end": 0.5}, output=output).write(tmp_path / "s.nc")
     assert set(different(tmp_path / "r.nc", tmp_path / "s.nc")) <= {"case"}
+
+
+@pytest.mark.parametrize(
+    ("flow", "figure"),
+    [
+        ("{kind: particles, count: 50, epsilon: 0.1}\nexact: {kind: gibbs}", "chi_square_p"),
+        ("{kind: hamilton-jacobi, potential: 0.1*x**2}", "hopf_lax"),
+        ("{kind: flow-map, velocity: [4], points: {kind: grid, counts: [12]}, outside: tell}", "outside"),
+    ],
+)
+def test_beyond_its_end_the_figures_are_those_of_the_later_end(flow, figure, tmp_path):
+    text = """\
+        mesh: {kind: box, lower: [0], upper: [1], cells: [12]}
+        initial: {kind: gaussian, mean: [0.5], covariance: [[0.02]]}
+        times: {end: 0.0625, step: 0.03125}
+        flow: """
+    case = Case.parse(textwrap.dedent(text) + flow)
+    first = case.write(tmp_path / "r.nc")
+    figures = fvflow.resume(tmp_path / "r.nc", until=0.125)
+    assert figures == case.replace({"times.end": 0.125}).write(tmp_path / "s.nc")
+    assert figures[figure] != first[figure]
 
 
 def test_beyond_its_end_error_control_is_that_of_a_longer_run(tmp_path):

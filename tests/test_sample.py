@@ -270,3 +270,14 @@ def test_the_command_refuses_to_replace_the_result(capsys, result):
         main(["sample", str(result), "-o", str(result)])
     assert ended.value.code == 5
     assert "r.nc: holds no points and would be overwritten; use another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["sample", "-o", "t.csv"], ["info"], ["sides"]])
+def test_points_are_no_result(tmp_path, monkeypatch, capsys, result, command):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["sample", str(result), "-n", "3", "-o", "s.nc"])
+    with pytest.raises(SystemExit) as ended:
+        main([command[0], "s.nc", *command[1:]])
+    assert ended.value.code == 5
+    assert "s.nc: holds points and no run; give the .nc file of a run" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from tests import meshes
 from tests.contracts import assert_order
 
 MATRIX = np.array([[0.8, -0.5], [0.4, 1.1]])
+SQUARE = Box((-4.0, -4.0), (4.0, 4.0), (2, 2)).build()
 
 
 def test_integrals_of_test_functions_are_those_of_closed_forms():
@@ -185,6 +186,26 @@ times: {{end: 0.5, step: {1 / cells}, save: {4 / cells}}}
     assert figures[1]["density"] < 0.35 * figures[0]["density"] < 0.02
     gaps = [abs(found["action_of_paths"] / found["action_of_densities"] - 1) for found in figures]
     assert max(gaps) < 4 * np.sqrt(2 / 2000)  # of samples
+
+
+def test_paths_across_a_seam_are_not_long():
+    """Uniform on a circle, carried at speed 1 once around: the action is 1, det DT = 1."""
+    case = Case.parse(
+        "mesh: {kind: box, lower: [0], upper: [1], cells: [20], periodic: [x]}\n"
+        "flow: {kind: fokker-planck, epsilon: 0.1, tilt: [1]}\ninitial: {kind: uniform}\n"
+        "times: {end: 1, step: 0.1, save: 0.1}\noutput: {fluxes: true}"
+    )
+    for method in ("smooth", "exact"):
+        found = fvflow.compare_sides(case.run(), 200, method=method).figures
+        assert found["action_of_paths"] == pytest.approx(1.0, abs=1e-3)
+        assert found["action_of_densities"] == pytest.approx(1.0, abs=1e-3)
+        assert found.get("determinant", 0.0) < 1e-3
+
+
+def test_results_that_lose_mass_are_refused():
+    case = Case.parse(RUN.replace("N", "8") + "walls: {left: absorbing}")
+    with pytest.raises(CaseError, match="mass leaves the domain of the result, and paths with it"):
+        fvflow.compare_sides(case.run(), 10)
 
 
 def test_a_result_that_does_not_move_is_refused():

@@ -166,7 +166,7 @@ class Evaluation:
     def _saved_logarithm(self, frame: int) -> SavedValues:
         """log rho, its rate of change and its slopes at walls; raises NumericsError if rho is 0 in a cell."""
         density = self._saved.field("rho", frame)
-        if (empty := self._empty(frame)).any():
+        if (empty := density == 0).any():
             first = place_of(self.mesh.centre[int(np.argmax(empty))])
             cure = f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
             if self._openings is not None and (self._openings.closed[empty] >= 0).any():
@@ -192,13 +192,9 @@ class Evaluation:
         at_start = not self._steady and self.times[frame] == schedule.save_time(0)
         return at_start and self._case.start_density.averaged
 
-    def _empty(self, frame: int) -> Any:
-        """Whether rho is 0 in each cell (cell,)."""
-        return self._saved.field("rho", frame) == 0
-
     def _density(self, place: Place) -> Array:
         frames = range(place.interval, min(place.interval + 2, len(self.times)))
-        if not any(self._empty(frame).any() for frame in frames):
+        if not any((self._saved.field("rho", frame) == 0).any() for frame in frames):
             return np.exp(self._log_density.at(place).value)
         self._tell(f"rho is 0 in some cells{self._between(place.interval)}, so that all of it is interpolated linearly")
         return self._linear_density.at(place).value
@@ -220,7 +216,7 @@ class Evaluation:
             return
         sentence = f"log rho is known to about {rms:.2g} only{self._between(interval)}: save more often there"
         if not (rms <= _REFUSED or self._accept):
-            raise NumericsError(f"{sentence}, or say accept=True")
+            raise NumericsError(f"{sentence}, or say accept=True to fvflow.at or fvflow.push (--accept)")
         self._tell(sentence)
 
     def _evaluated(

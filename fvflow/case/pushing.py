@@ -14,7 +14,7 @@ from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points
 from fvflow.lagrangian.extended import InnerVelocity, ReflectedVelocity, folded
-from fvflow.lagrangian.flow_map import Integrator
+from fvflow.lagrangian.flow_map import LARGEST_TOLERANCE, LEAST_TOLERANCE, Integrator
 from fvflow.lagrangian.recorded import density_at, traced
 from fvflow.lagrangian.tracer import Tracer
 from fvflow.mesh import Array, Mesh, cells_of
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 PushMethod = Literal["auto", "smooth", "exact"]
 _METHODS = ("auto", "smooth", "exact")
-_NO_FLUX = "the result has no flux_mean, which the exact tracer follows; run it again with output: {fluxes: true}"
+_NO_FLUX = (
+    "the result has no flux_mean, which the exact tracer follows; run it again with output: {fluxes: true} if its flow "
+    "stores fluxes, or use method smooth"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,8 @@ def push(
     """
     if method not in _METHODS:
         raise CaseError(f"method {method!r} is none of {', '.join(_METHODS)}")
+    if not LEAST_TOLERANCE <= tolerance <= LARGEST_TOLERANCE:
+        raise CaseError(f"the tolerance is {tolerance:g}; give one from {LEAST_TOLERANCE:g} to {LARGEST_TOLERANCE:g}")
     if "rho" not in ds or not ds.sizes.get("time"):
         raise CaseError("the dataset has no density in time; give a result of fvflow")
     mesh, times = stored_mesh(ds), np.asarray(ds["time"].values, float)
@@ -93,7 +98,7 @@ def push(
 def _chosen(ds: xarray.Dataset, mesh: Mesh) -> str:
     """The method for `auto`."""
     smooth = mesh.edges is not None and bool((ds["rho"] > 0).all())
-    return "smooth" if smooth or not _has_fluxes(ds) else "exact"
+    return "smooth" if smooth or mesh.revolution is not None or not _has_fluxes(ds) else "exact"
 
 
 def _has_fluxes(ds: xarray.Dataset) -> bool:

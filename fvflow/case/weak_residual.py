@@ -140,7 +140,7 @@ def balance(ds: xarray.Dataset, where: str | ArrayLike, *, case: Case | None = N
     """
     stored = StoredDensities.of(ds, case)
     if not stored.has_means:
-        raise CaseError("the result has no mean fluxes between its saved times; run it with output: {fluxes: true}")
+        raise CaseError("the result has no mean fluxes of its intervals; set output: {fluxes: true} if its flow has it")
     mesh = stored.mesh
     if isinstance(where, str):
         inside = _values(mesh, {where: where}, dict(stored.case.parameters))[where] != 0.0
@@ -164,8 +164,9 @@ def _values(mesh: Mesh, texts: Mapping[str, str | float], parameters: Mapping[st
     found = {}
     for name, text in texts.items():
         expression = Expression(text)
-        if "t" in expression.names:
+        if "t" in expression.names - set(parameters):
             raise CaseError(f"{text}: depends on t; a test function is one of space")
+        expression.require(frozenset("xyz"[: mesh.dimension]) | set(parameters))
         found[name] = expression.at(mesh.centre, parameters, 0.0, mesh.regions)
     return found
 
@@ -188,8 +189,9 @@ class StoredDensities:
         source, text = str(ds.encoding.get("source", "case")), ds.attrs.get("case")
         if case is None and not isinstance(text, str):
             raise CaseError("the dataset has no case, so that its equation is not known; give the case")
+        own = isinstance(text, str) and ("mesh" in ds or "x_bnds" in ds)
         made = Case.parse(str(text), source) if case is None else case
-        mesh = mesh_of(ds, made.mesh) if isinstance(text, str) else made.mesh.build()
+        mesh = mesh_of(ds, made.mesh) if own else made.mesh.build()
         time = np.asarray(ds["time"].values, float)
         if len(time) < 2 or not (np.isfinite(time).all() and (np.diff(time) > 0).all()):
             raise CaseError(f"the {len(time)} times of the dataset have to be two at least, finite and ascending")

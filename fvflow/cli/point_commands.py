@@ -39,7 +39,7 @@ def add_point_commands(commands: Any) -> None:
     )
     push.add_argument("--tolerance", type=float, default=1e-5, help="of the method smooth (default: 1e-5)")
     push.add_argument(
-        "--accept", action="store_true", help="accept saves between which log rho is known to less than 1"
+        "--accept", action="store_true", help="accept saves between which log rho is known to worse than 0.5"
     )
     push.add_argument(
         "-o", "--output", type=Path, required=True, metavar="POINTS", help="a .npz, .csv or .nc file for the points"
@@ -80,7 +80,7 @@ def _push(options: argparse.Namespace) -> int:
     for sentence in found.remarks:
         say(f"fvflow: {sentence}")
     log_det = found.log_det if given.log_det is None else given.log_det + found.log_det
-    write_points(options.output, found.points, log_density=found.log_density, log_det=log_det)
+    write_points(options.output, found.points, weight=given.weight, log_density=found.log_density, log_det=log_det)
     say(
         f"wrote {options.output}; {len(found.points)} points from t = {options.start:g} to {options.end:g} by method "
         f"{found.method}, mean log density {found.log_density.mean():.6g}"

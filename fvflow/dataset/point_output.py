@@ -18,6 +18,7 @@ from fvflow.fields.point_file import ENDINGS, POINTS
 from fvflow.mesh import Array
 
 _LONG_NAMES = {
+    "weight": "weight of the point in a sample",
     "log_density": "logarithm of the density at the point",
     "log_det": "logarithm of the determinant of the map that brought the point where it is",
 }
@@ -25,13 +26,18 @@ _ROWS = 2**16  # of text in memory
 
 
 def write_points(
-    path: str | os.PathLike[str], points: Array, *, log_density: Array | None = None, log_det: Array | None = None
+    path: str | os.PathLike[str],
+    points: Array,
+    *,
+    weight: Array | None = None,
+    log_density: Array | None = None,
+    log_det: Array | None = None,
 ) -> None:
     """Write points (point, dim), and values (point,) of them, in the format that the ending of the name says.
 
-    A .csv file has the header x[,y[,z]][,log_density][,log_det]; .npz and .nc files have the arrays `points`,
-    `log_density` and `log_det`; an .npy file holds nothing but points. `read_points` reads them all, to the last bit.
-    An old file of points is replaced, in one step. Raises OutputError.
+    A .csv file has the header x[,y[,z]][,weight][,log_density][,log_det]; .npz and .nc files have the arrays `points`,
+    `weight`, `log_density` and `log_det`; an .npy file holds nothing but points. `read_points` reads them all, to the
+    last bit. An old file of points is replaced, in one step. Raises OutputError.
     """
     path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)  # a link stays one
     writers: dict[str, Callable[[Path, dict[str, Array]], None]] = {
@@ -41,7 +47,7 @@ def write_points(
         ".nc": _variables,
     }
     require_name(path, ENDINGS, "points")
-    values = {"log_density": log_density, "log_det": log_det}
+    values = {"weight": weight, "log_density": log_density, "log_det": log_det}
     arrays = {POINTS: points, **{name: array for name, array in values.items() if array is not None}}
     if path.suffix == ".npy" and len(arrays) > 1:
         raise OutputError(f"{path}: an .npy file has no room for {' and '.join([*arrays][1:])}; write .npz or .csv")

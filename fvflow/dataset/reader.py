@@ -43,6 +43,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
     if file.is_file() and (reason := damage(file)):
         raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run")
     with _told_as_damage(Path(path)), read(path) as ds:
+        if "points" in ds and "rho" not in ds:
+            raise OutputError(f"{path}: holds points and no run; give the .nc file of a run")
         yield ds
 
 

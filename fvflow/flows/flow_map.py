@@ -140,7 +140,10 @@ class FlowMapFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FlowMapProblem:
         """The problem in arrays; raises CaseError if the velocity or the points do not fit the mesh."""
-        points = self.points.on(mesh)
+        try:
+            points = self.points.on(mesh)
+        except CaseError as error:
+            raise CaseError(str(error)).at("flow", "points") from None
         if self.moved_by is not None:
             return FlowMapProblem(mesh, velocity=None, points=points)
         if mesh.revolution is not None:
@@ -293,7 +296,7 @@ class FlowMapFlow(BaseFlow):
         except NumericsError:
             return math.nan
         plus, minus = ends.reshape(2, mesh.dimension, -1, mesh.dimension)
-        return determinant_gap(plus, minus, distance, log_det[chosen])
+        return determinant_gap(mesh, plus, minus, distance, log_det[chosen])
 
     def error_in_time_note(self, problem: FlowMapProblem, times: TimeGrid) -> str:
         """The tolerance."""

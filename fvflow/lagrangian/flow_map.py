@@ -14,6 +14,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.lagrangian.runge_kutta import PairName, integrated
 from fvflow.mesh import Array, Mesh
 
+LEAST_TOLERANCE, LARGEST_TOLERANCE = 1e-13, 0.1
 _BATCH = 10_000  # points that are integrated together, in steps of the same length
 
 
@@ -49,7 +50,7 @@ class Integrator:
 
     method: PairName = "dop853"
     """`dop853` of order 8 for smooth velocities, `rk45` of order 5 for those with kinks, as of results."""
-    tolerance: Annotated[float, Ge(1e-13), Le(0.1)] = 1e-11
+    tolerance: Annotated[float, Ge(LEAST_TOLERANCE), Le(LARGEST_TOLERANCE)] = 1e-11
     """Error of a step, relative to the size of the domain and to what is integrated."""
 
     def carried(
@@ -77,6 +78,8 @@ class Integrator:
     def _batch(
         self, motion: Velocity, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
     ) -> tuple[Array, Array]:
+        if span[0] == span[1]:
+            return points.copy(), log_det.copy()
         count, dimension = points.shape
         floor = np.full((count, dimension + 1), self.tolerance * size)
         floor[:, -1] = self.tolerance

@@ -59,7 +59,7 @@ class _Walking(ParticleStepperBase):
     """Steps along straight lines."""
 
     def check(self, problem: ParticleProblem) -> None:
-        """Raise CaseError for coefficients without values at points, and for walls that it does not take."""
+        """Raise CaseError for coefficients without values at points, and for meshes and walls that it does not take."""
         self._walk(problem)
         self._coefficients(problem)
 
