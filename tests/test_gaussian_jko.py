@@ -356,8 +356,9 @@ def test_only_round_off_may_be_kept_back():
     state, phi = State.initial(mesh, np.array([1.0, 0.0, 1.0])), np.array([1.0, 2.0, 0.0])
     downhill = UpwindTriangular(mesh)
     assert transported_density(mesh, downhill, state, np.array([0.0, 1e-3]), phi, 1e-12) is None
-    kept = transported_density(mesh, downhill, state, np.array([0.0, 1e-14]), phi, 1e-12)
+    kept, crossed = transported_density(mesh, downhill, state, np.array([0.0, 1e-14]), phi, 1e-12)
     np.testing.assert_array_equal(kept, state.density)
+    np.testing.assert_array_equal(crossed, [0.0, 0.0])
 
 
 def test_a_drift_that_moves_has_no_recursion():

@@ -235,7 +235,9 @@ def test_a_plane_that_is_not_that_of_x_and_y_is_told(dtype, tmp_path):
     points = np.column_stack([POINTS[:, 0], np.zeros(6), POINTS[:, 1]])
     cells = QUADS if dtype == "quad" else QUADS[:, :3]
     meshio.Mesh(points, [(dtype, cells)]).write(tmp_path / "m.vtu")
-    with pytest.raises(CaseError, match="lies in the plane of x and z; give it in the plane of x and y"):
+    with pytest.raises(
+        CaseError, match="lies in the plane y = 0, where meshes lie in planes z = const; write x and z as x and y"
+    ):
         built(tmp_path, "vtu")
 
 

@@ -654,7 +654,7 @@ BAD = [
     ({"flow": {"kind": "committor", "epsilon": 1, "from": {"wall": "left"}}}, "to: is missing"),
     (
         {"flow": FROM, "walls": {"left": "absorbing"}},
-        "is for flows fokker-planck, backward, first-passage and",
+        "is for flows fokker-planck, backward, first-passage, quasi-stationary and",
     ),
     ({"flow": {**FROM, "from_": {"wall": "left"}}}, 'unknown key; did you mean "from"'),
     ({"flow.kind": "quasi-stationary", "flow.target": {"where": "(x > 0.4)*(x < 0.6)"}}, "leaves 2 parts of the mesh"),

@@ -175,7 +175,7 @@ def test_the_case_may_change_how_it_is_stored(tmp_path):
     told = []
     with fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
         found.case.write(found.path, tell=told.append, checkpoint=found.checkpoint, lock=found.lock)
-    assert told == ["flux: nan in the first 3 frames, which were stored without"]
+    assert told == ["flux, flux_mean: nan in the first 3 frames, which were stored without"]
     with fvflow.read(tmp_path / "r.nc") as ds:
         np.testing.assert_array_equal(ds.rho, case.run().rho)
         assert ds.attrs["title"] == "Mine"

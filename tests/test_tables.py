@@ -49,7 +49,7 @@ def gaussian(dimension):
 
 
 def run(mesh, **flow):
-    return Case(mesh, FokkerPlanckFlow(0.3, **flow), gaussian(mesh.dimension), Times(0.1, 0.05)).run()
+    return Case(mesh, FokkerPlanckFlow(0.3, **flow), gaussian(mesh.extent.dimension), Times(0.1, 0.05)).run()
 
 
 def close(one, other):
@@ -156,7 +156,7 @@ def test_a_variable_may_have_descending_coordinates_and_axis_attributes(tmp_path
 @pytest.mark.parametrize("shape", ["triangles", "polygons", "node_boxes", "tetrahedra", "tetrahedra_nodes", "prisms"])
 def test_tables_on_meshes_of_every_shape(shape):
     mesh = meshes.SHAPES[shape]()
-    dimension = mesh.dimension
+    dimension = mesh.extent.dimension
     axes = [np.linspace(0, 1, 4)] * dimension
     for texts, method in ((TERMS, "linear"), (CUBICS, "cubic")):
         flow = FokkerPlanckFlow(0.3, potential=texts[dimension])

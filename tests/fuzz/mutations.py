@@ -167,8 +167,10 @@ def _shorten(values: dict[str, Any], chance: random.Random) -> None:
     times = values.get("times")
     if times:
         steps = chance.randint(1, _STEPS)
-        times["end"] = times["step"] * steps + times.get("start", 0)
-        times["save"] = times["step"] * min(2, steps)
+        step, start, few = times["step"], times.get("start", 0), min(2, steps)
+        written = isinstance(step, str)
+        times["end"] = f"({step})*{steps} + {start}" if written else step * steps + start
+        times["save"] = f"({step})*{few}" if written else step * few
     if "intervals" in values["flow"]:
         values["flow"]["intervals"] = 4
 
