@@ -18,7 +18,7 @@ from fvflow.case.checkpoints import identity
 from fvflow.case.checks import Checks, Output, flows_that, misplaced
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
-from fvflow.case.evaluation import Evaluation, evaluate_result
+from fvflow.case.evaluated import Evaluation, evaluate_result
 from fvflow.case.formulas import formulas
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,13 +24,6 @@ _BLOCK = 2**17  # points at a time, as many as threads share
 _TOLD, _REFUSED = 0.1, 0.5  # difference of cubic and linear log rho between saves, as an rms weighted by rho
 _ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
 _UNLIMITED = (-np.inf, np.inf)
-
-
-class ParseCase(Protocol):
-    """What makes a case of a YAML text and the name of its file: `Case.parse`."""
-
-    def __call__(self, text: str, name: str) -> Parts:
-        """The case; raises CaseError."""
 
 
 class Evaluation:
@@ -276,35 +268,3 @@ class Evaluation:
             span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
             raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
         return times
-
-
-def evaluate(
-    ds: xarray.Dataset,
-    parse: ParseCase,
-    *,
-    in_time: InTime = "hermite",
-    outside: Outside = "refuse",
-    accept: bool = False,
-) -> Evaluation:
-    """The functions of a result, whose case is in its attributes; files of the case are looked for beside the result.
-
-    Raises CaseError if it has no case, or one that is not valid.
-    """
-    text = ds.attrs.get("case")
-    if not isinstance(text, str) or "rho" not in ds or "time" not in ds.dims:
-        raise CaseError("the dataset has no case or no density in time; give what Case.run or fvflow.read returns")
-    if not ds.sizes["time"]:
-        raise CaseError("the dataset has no saved times; give a result with frames")
-    name = str(ds.encoding.get("source", "case"))
-    return Evaluation(ds, parse(text, name), in_time=in_time, outside=outside, accept=accept)
-
-
-def evaluate_result(path: str | os.PathLike[str], parse: ParseCase) -> Evaluation:
-    """The functions of the result NAME.nc, for a flow along its velocity; `parse` is `Case.parse`.
-
-    The file stays open, as its frames are read when they are needed. Raises OutputError if it cannot be read, and as
-    `evaluate`.
-    """
-    from fvflow.dataset import read
-
-    return evaluate(read(path), parse)

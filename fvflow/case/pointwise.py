@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fvflow.case.core import Case
-from fvflow.case.evaluation import Evaluation, Outside, evaluate
+from fvflow.case.evaluated import evaluate
+from fvflow.case.evaluation import Evaluation, Outside
 from fvflow.reconstruction import InTime
 
 if TYPE_CHECKING:

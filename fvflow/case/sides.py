@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fvflow.case.core import Case
-from fvflow.case.evaluation import evaluate
+from fvflow.case.evaluated import evaluate
 from fvflow.case.line_steps import line_step_gap
 from fvflow.case.pushing import PushMethod, push
 from fvflow.dataset.samples import sample, stored_density

@@ -60,7 +60,7 @@ class Motion:
         return self._sum(self._expansion, points, time)
 
     def velocity_and_divergence(self, points: Array, time: float) -> tuple[Array, Array]:
-        """Both."""
+        """v (point, dim) and div v (point,)."""
         return self.velocity(points, time), self.divergence(points, time)
 
     def _sum(self, terms: Terms, points: Array, time: float) -> Array:

@@ -15,39 +15,18 @@ from fvflow.exact import Reference
 from fvflow.fields import DensityKind, Drift, Function, Parameters, files_of
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
-from fvflow.flows.starting_points import PlacedPoints, Points
+from fvflow.flows.flow_map_problem import FlowMapProblem, OfResult
+from fvflow.flows.starting_points import Points
 from fvflow.lagrangian.extended import PeriodicVelocity, ReflectedVelocity, folded
-from fvflow.lagrangian.flow_map import Integrator, ResultVelocity, Velocity
+from fvflow.lagrangian.flow_map import Integrator, ResultVelocity
 from fvflow.lagrangian.identities import determinant_gap
 from fvflow.march import Progress, given_steps, march
-from fvflow.mesh import Array, Extent, FilePath, Mesh, cells_of
-from fvflow.problems import OutputVariable, State, Transport
+from fvflow.mesh import Array, Extent, Mesh, cells_of
+from fvflow.problems import OutputVariable, State
 from fvflow.times import TimeGrid, Times
 
 _NEIGHBOURED = 100  # points at most whose Jacobian is found by differences too
 _STEP = 1e-3  # of central differences of tables, relative to the smallest distance of centres
-
-
-@dataclass(frozen=True)
-class OfResult:
-    """The velocity of the probability flow of a result, see `fvflow.at`."""
-
-    of: FilePath
-    """Path of the .nc file of a run, relative to the case file."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FlowMapProblem(Transport):
-    """A velocity and the points that it moves."""
-
-    velocity: Velocity | None
-    """v and div v at points; None until the result that it comes from is known."""
-    points: PlacedPoints
-    """Where the points begin."""
-    density: Array | None = None
-    """The density (cell,) that points may be drawn from; None until it is known."""
-    closed: Mesh | None = None
-    """The grid at whose walls the velocity is reflected; None if there is none."""
 
 
 @dataclass(frozen=True)

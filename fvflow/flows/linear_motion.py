@@ -136,7 +136,7 @@ class LinearMotion(Motion):
         return explicit - self._apply(place, log_density.at(place, 1).gradient)
 
     def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
-        """The same, and div(b - c div D) - div D.grad log rho - D:grad^2 log rho."""
+        """The same (point, dim), and div(b - c div D) - div D.grad log rho - D:grad^2 log rho (point,)."""
         v = self._explicit(place)
         if self.diffusion is None or (self.diffusion.temperature is None and not self.diffusion.power):
             expansion = self._drifts[1].divergence(place)

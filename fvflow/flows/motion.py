@@ -83,7 +83,7 @@ class Motion:
         return self.velocity_and_divergence(log_density, place)[1]
 
     def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
-        """Both, by one look at what they are made of."""
+        """v (point, dim) and div v (point,), by one look at what they are made of."""
         raise CaseError(self.fault)
 
 
@@ -123,7 +123,7 @@ class PotentialMotion(Motion):
         return np.asarray(self.factor * self._potential.at(place, 1).gradient)
 
     def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
-        """factor grad f and factor Lap f."""
+        """factor grad f (point, dim) and factor Lap f (point,)."""
         found = self._potential.at(place, 2)
         return self.factor * found.gradient, self.factor * trace(found.second)
 
@@ -151,7 +151,7 @@ class StoredMotion(Motion):
         return np.stack([component.at(place).value for component in self._components], axis=1)
 
     def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
-        """As it is stored, and the divergence of the interpolated velocity."""
+        """As it is stored (point, dim), and the divergence of the interpolated velocity (point,)."""
         found = [component.at(place, 1) for component in self._components]
         slopes = [part.gradient[:, axis] for axis, part in enumerate(found)]
         return np.stack([part.value for part in found], axis=1), np.sum(slopes, axis=0)
@@ -232,7 +232,7 @@ class PointFunctions:
         return points if within(points, lower, upper) else np.clip(points, lower, upper)
 
     def extrapolated(self, function: Callable[[Array, float], Array], place: Place, steady: bool) -> Array:
-        """A function of points and time; within a step of a wall extrapolated linearly."""
+        """A function of points (point, dim) and time (point, ...); within a step of a wall extrapolated linearly."""
 
         def values(given: Array, time: float) -> Array:
             at = self.wrapped(given)

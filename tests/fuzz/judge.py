@@ -23,7 +23,8 @@ from fvflow.errors import FvflowError, NumericsError
 MOST_STEPS = 200  # of a run, after which it has been looked at for long enough
 GRACE, _AGAIN = 3.0, 0.5  # seconds from the request to stop to the first exception, and between exceptions
 MASS = 1e-13
-UNKNOWN = frozenset(("gap", "step_gap"))  # nan where a step proves no bound
+UNKNOWN = frozenset(("gap", "step_gap", "flux_mean", "outflow_mean", "chi_square_p", "determinant_gap"))
+"""nan where a step proves no bound, before the first interval, for too few particles, and where paths leave."""
 
 
 class Cut(BaseException):
