@@ -491,3 +491,9 @@ def test_beside_absorbing_cells_the_advice_can_be_followed():
     assert "all of it is interpolated linearly" in flow.remarks[0]
     with pytest.raises(NumericsError, match="let walls absorb, as absorbing cells hold no mass at any time"):
         flow.score([[0.0]], 0.3)
+
+
+@pytest.mark.parametrize("given", ["run.nc", 3])
+def test_what_is_no_result_is_told(given):
+    with pytest.raises(CaseError, match=r"is no result; give what Case\.run returns"):
+        fvflow.at(given)

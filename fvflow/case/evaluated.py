@@ -35,6 +35,8 @@ def evaluate(
 
     Raises CaseError if it has no case, or one that is not valid.
     """
+    if not hasattr(ds, "attrs"):
+        raise CaseError(f"{ds!r} is no result; give what Case.run returns, or fvflow.read(path)")
     text = ds.attrs.get("case")
     if not isinstance(text, str) or "rho" not in ds or "time" not in ds.dims:
         raise CaseError("the dataset has no case or no density in time; give what Case.run or fvflow.read returns")

@@ -61,6 +61,8 @@ def read_exodus(path: str) -> Elements:
 def _type_of(file: NetCDFFile, name: str) -> tuple[str, int, tuple[tuple[int, ...], ...]]:
     """The type of the elements of a block, the number of their corners, and the corners of each of their sides."""
     text = file.text(name, "elem_type").strip().upper()
+    if text == "SHELL3":
+        text = "TRI"
     for letters, found in _TYPES.items():
         if text.startswith(letters):
             return found
