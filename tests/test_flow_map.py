@@ -5,6 +5,7 @@ import pytest
 from scipy.linalg import expm
 
 import fvflow
+from fvflow import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields.motion import Motion
 from fvflow.lagrangian.flow_map import Integrator
@@ -212,3 +213,21 @@ def test_beyond_its_end_a_run_has_the_figures_of_the_new_end(tmp_path):
     fvflow.resume(tmp_path / "r.nc", until=5)
     with fvflow.read(tmp_path / "r.nc") as ds:
         assert ds.attrs["outside"] == fvflow.Case.parse(text.format(end=5)).run().attrs["outside"] == 0.5
+
+
+def test_what_a_file_says_of_its_points_goes_on(tmp_path):
+    """v = -x: log det falls by t, and log density rises by as much, from the values in the file."""
+    given = {
+        "points": np.array([[0.5], [-0.25]]),
+        "log_density": np.array([-1.0, -2.0]),
+        "log_det": np.array([3.0, 0.5]),
+    }
+    np.savez(tmp_path / "p.npz", **given)
+    ds = Case.parse(
+        "mesh: {kind: box, lower: [-1], upper: [1], cells: [20]}\n"
+        "flow: {kind: flow-map, velocity: [-x], points: {kind: file, file: p.npz}}\n"
+        "initial: {kind: uniform}\ntimes: {end: 0.5, step: 0.5}",
+        str(tmp_path / "case.yaml"),
+    ).run()
+    np.testing.assert_allclose(ds.log_det[-1], given["log_det"] - 0.5, atol=1e-9)
+    np.testing.assert_allclose(ds.log_density[-1], given["log_density"] + 0.5, atol=1e-9)

@@ -213,9 +213,14 @@ class FlowMapFlow(BaseFlow):
         mesh, points = problem.mesh, problem.points.positions(initial.density)
         if problem.closed is not None and (outside := int((cells_of(problem.closed, points) < 0).sum())):
             raise NumericsError(f"{outside} of {len(points)} points are outside the mesh of {self.moved_by}")
+        given = problem.points
         with np.errstate(divide="ignore"):
             log_density = np.log(initial.density[cells_of(mesh, points)])
-        carried = {"position": points, "log_det": np.zeros(len(points)), "log_density": log_density}
+        carried = {
+            "position": points,
+            "log_det": np.zeros(len(points)) if given.log_det is None else given.log_det,
+            "log_density": log_density if given.log_density is None else given.log_density,
+        }
         return self._counted(problem, replace(initial, time=time, particles=carried))
 
     def _moved(self, problem: FlowMapProblem, state: State, time: float) -> State:

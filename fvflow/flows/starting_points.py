@@ -25,6 +25,10 @@ class PlacedPoints:
 
     count: int
     positions: Callable[[Array], Array]
+    log_density: Array | None = None
+    """Log of the density at the points (point,), where it is given; else it is that of the initial density."""
+    log_det: Array | None = None
+    """What log det begins with (point,), where it is given; else 0."""
 
 
 class StartingPoints:
@@ -79,7 +83,7 @@ class GridPoints(StartingPoints):
 
 @dataclass(frozen=True)
 class FilePoints(StartingPoints):
-    """The points in a .csv (columns x[, y[, z]]), .npy, .npz or .nc file."""
+    """The points in a .csv (columns x[, y[, z]]), .npy, .npz or .nc file, with its log_density and log_det."""
 
     file: FilePath
     """Path of the file, relative to the case file."""
@@ -92,10 +96,11 @@ class FilePoints(StartingPoints):
 
     def on(self, mesh: Mesh) -> PlacedPoints:
         """The points in their order; raises CaseError if one is outside the mesh."""
-        points = read_points(self.file, mesh.dimension).points
+        given = read_points(self.file, mesh.dimension)
+        points = given.points
         if outside := int((cells_of(mesh, points) < 0).sum()):
             raise CaseError(f"{self.file}: {outside} of {len(points)} points are outside the mesh; leave them out")
-        return PlacedPoints(len(points), lambda density: points)
+        return PlacedPoints(len(points), lambda density: points, given.log_density, given.log_det)
 
 
 @dataclass(frozen=True)
