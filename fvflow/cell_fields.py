@@ -60,7 +60,7 @@ class CellFields:
             found |= {f"v_{axis}": component for axis, component in zip(_AXES, velocity.T, strict=False)}
         if self.score:
             if not self._gradients:  # of the mesh, once
-                self._gradients.append(gradient(problem.mesh))
+                self._gradients.append(cell_gradient(problem.mesh))
             score = self._gradients[0](logarithm(density))
             found |= {f"score_{axis}": component for axis, component in zip(_AXES, score.T, strict=False)}
         if self.rate:
@@ -98,7 +98,7 @@ def cell_velocity(mesh: Mesh, openings: Openings | None, normal: Array) -> Array
     return velocity
 
 
-def gradient(mesh: Mesh) -> Callable[[Array], Array]:
+def cell_gradient(mesh: Mesh) -> Callable[[Array], Array]:
     """f (cell,) at the centres -> grad f (cell, dim), exact for quadratic f; 0 along an axis with a single cell.
 
     On grids by differences of three centres along each axis, on other meshes by weighted least squares over two rings

@@ -7,7 +7,7 @@ import pytest
 
 import fvflow
 from fvflow.case import Case, evaluation
-from fvflow.case.evaluated import evaluate_result
+from fvflow.case.result_evaluation import evaluate_result
 from fvflow.errors import CaseError, NumericsError
 
 OU = """

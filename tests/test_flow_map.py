@@ -7,7 +7,7 @@ from scipy.linalg import expm
 import fvflow
 from fvflow import Case
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields.motion import Motion
+from fvflow.fields.drift_at_points import DriftAtPoints
 from fvflow.lagrangian.flow_map import Integrator
 from tests.resume_cases import Stopped
 
@@ -67,7 +67,7 @@ def test_log_det_is_that_of_the_jacobian(tmp_path):
 def test_the_determinant_gap_tells_a_wrong_divergence(direction, points, monkeypatch):
     flow = f"velocity: [sin(t)*y + x*y/9, cos(x) - x/2], direction: {direction}"
     assert case(flow, points, more=f"{GAUSSIAN}\nchecks: {{determinant_gap: 1e-5}}").run().determinant_gap < 1e-5
-    monkeypatch.setattr(Motion, "divergence", lambda self, points, time: points[:, 1] / 9 + 0.01)
+    monkeypatch.setattr(DriftAtPoints, "divergence", lambda self, points, time: points[:, 1] / 9 + 0.01)
     assert case(flow, points).run().determinant_gap == pytest.approx(0.02, rel=1e-3)  # 0.01 over a time of 2
 
 

@@ -89,6 +89,13 @@ def test_a_tangent_in_one_dimension_is_the_integral_of_the_rate():
     np.testing.assert_allclose(found.flux, -np.cumsum(mesh.volume * rate)[:-1], atol=1e-13)
 
 
+def test_what_a_rate_lacks_of_its_balance_is_in_the_residual():
+    mesh = Box((0.0,), (1.0,), (10,)).build()
+    rate = np.where(np.arange(10) < 5, 1.0, -1.0)
+    assert geometry.tangent(mesh, np.ones(10), rate).residual <= 1e-15
+    assert geometry.tangent(mesh, np.ones(10), rate + 1e-10).residual == pytest.approx(1e-11, rel=1e-3)
+
+
 def test_the_gradient_of_the_free_energy_is_the_fokker_planck_equation_and_its_slope_the_fisher_information():
     errors = []
     for cells in (100, 200, 400):

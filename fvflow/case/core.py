@@ -18,12 +18,12 @@ from fvflow.case.checkpoints import identity
 from fvflow.case.checks import Checks, Output, flows_that, misplaced
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
-from fvflow.case.evaluated import Evaluation, evaluate_result
 from fvflow.case.formulas import formulas
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording
 from fvflow.case.report import report
+from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
 from fvflow.diagnostics import ERRORS, W2_ERRORS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fvflow.case.core import Case
-from fvflow.case.evaluated import evaluate
 from fvflow.case.evaluation import Evaluation, Outside
+from fvflow.case.result_evaluation import evaluate
 from fvflow.reconstruction import InTime
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fvflow.case.core import Case
-from fvflow.case.evaluated import evaluate
 from fvflow.case.evaluation import Evaluation
+from fvflow.case.result_evaluation import evaluate
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fvflow.case.core import Case
-from fvflow.case.evaluated import evaluate
 from fvflow.case.line_steps import line_step_gap
 from fvflow.case.pushing import PushMethod, push
+from fvflow.case.result_evaluation import evaluate
 from fvflow.dataset.samples import sample, stored_density
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.fields.drift_at_points import DriftAtPoints, Terms
 from fvflow.fields.expression import Parameters, require_finite, restrict_regions
 from fvflow.fields.function import ScalarFunction
-from fvflow.fields.motion import Motion, Terms
 from fvflow.fields.seams import Values, require_joined_potential, require_joined_stream, require_joined_velocity
 from fvflow.mesh import Array, Mesh, Openings, Subset
 
@@ -76,7 +76,7 @@ class BaseDrift:
         """v (point, dim) at positions (point, dim); derivatives may be taken by central differences of a step."""
         raise NotImplementedError
 
-    def motion(self, dimension: int, step: float) -> Motion | None:
+    def motion(self, dimension: int, step: float) -> DriftAtPoints | None:
         """The velocity at points with derivatives in closed form, but for tables; None if it is not known as functions.
 
         Raises CaseError if a part has no derivative that the velocity needs.
@@ -231,7 +231,7 @@ class Drift(BaseDrift):
             v[:, axis] += component.at(position, self.parameters, time)
         return v
 
-    def motion(self, dimension: int, step: float) -> Motion:
+    def motion(self, dimension: int, step: float) -> DriftAtPoints:
         """The velocity at points; raises CaseError if the potential or the stream function have no derivative."""
         parts, turning = list[Terms](), [list[tuple[float, ScalarFunction]]() for _ in range(dimension)]
         for axis in range(dimension):
@@ -241,7 +241,7 @@ class Drift(BaseDrift):
             turning[0].append((1.0, self.stream.along(1, step)))
             turning[1].append((-1.0, self.stream.along(0, step)))
         tilt = self.tilt or (0.0,) * dimension
-        return Motion(self.parameters, tilt, tuple(parts), tuple(map(tuple, turning)), step)
+        return DriftAtPoints(self.parameters, tilt, tuple(parts), tuple(map(tuple, turning)), step)
 
 
 def _gradient(part: ScalarFunction, parameters: Parameters, position: Array, time: float, step: float) -> Array:

@@ -102,17 +102,10 @@ class SumFunction:
 
 
 @dataclass(frozen=True)
-class CentralDifference:
-    """(f(x + h e) - f(x - h e))/(2 h), e the unit vector of an axis: the derivative of f to second order in h."""
+class FunctionOfFunction:
+    """A function that is made of another one, and uses what that one uses."""
 
     function: ScalarFunction
-    axis: int
-    step: float
-
-    @property
-    def text(self) -> str:
-        """The function and the axis."""
-        return f"d/d{'xyz'[self.axis]} ({self.function.text})"
 
     @property
     def names(self) -> frozenset[str]:
@@ -123,6 +116,19 @@ class CentralDifference:
     def regions(self) -> frozenset[str]:
         """Those of the function."""
         return self.function.regions
+
+
+@dataclass(frozen=True)
+class CentralDifference(FunctionOfFunction):
+    """(f(x + h e) - f(x - h e))/(2 h), e the unit vector of an axis: the derivative of f to second order in h."""
+
+    axis: int
+    step: float
+
+    @property
+    def text(self) -> str:
+        """The function and the axis."""
+        return f"d/d{'xyz'[self.axis]} ({self.function.text})"
 
     def at(
         self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None
@@ -138,26 +144,15 @@ class CentralDifference:
 
 
 @dataclass(frozen=True)
-class PlacedFunction:
+class PlacedFunction(FunctionOfFunction):
     """A function whose errors are placed at the keys of the case that give it."""
 
-    function: ScalarFunction
     keys: tuple[str | int, ...]
 
     @property
     def text(self) -> str | float:
         """As the function's."""
         return self.function.text
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Those of the function."""
-        return self.function.names
-
-    @property
-    def regions(self) -> frozenset[str]:
-        """Those of the function."""
-        return self.function.regions
 
     def at(
         self, position: Array, parameters: Parameters, time: float, regions: Mapping[str, Array] | None = None

@@ -64,7 +64,7 @@ class FlowMapFlow(BaseFlow):
     def __post_init__(self) -> None:
         others = {"potential": self.potential, "stream": self.stream, "tilt": self.tilt}
         given = [name for name, part in others.items() if part is not None]
-        if isinstance(self.velocity, OfResult) and given:
+        if self.moved_by is not None and given:
             raise CaseError(f"velocity {{of: ...}} is that of a result; leave out {', '.join(given)}")
         if self.velocity is None and not given:
             raise CaseError("there is no velocity; give velocity, potential, stream or tilt")
@@ -79,6 +79,11 @@ class FlowMapFlow(BaseFlow):
         return self.velocity.of if isinstance(self.velocity, OfResult) else None
 
     @property
+    def _components(self) -> tuple[Function, ...] | None:
+        """The velocity as functions, one per axis; None if there is none, or if it is that of a result."""
+        return None if isinstance(self.velocity, OfResult) else self.velocity
+
+    @property
     def at_walls(self) -> str:
         """Nothing holds the points back."""
         return "none for the points, which may leave" if self.moved_by is None else ""
@@ -86,9 +91,9 @@ class FlowMapFlow(BaseFlow):
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the tables, the result and the points."""
-        own = () if isinstance(self.velocity, OfResult) else files_of(*(self.velocity or ()))
         of_result = () if self.moved_by is None else (self.moved_by,)
-        return (*files_of(self.potential, self.stream), *own, *of_result, *self.points.files)
+        tables = files_of(self.potential, self.stream, *(self._components or ()))
+        return (*tables, *of_result, *self.points.files)
 
     @property
     def steps_in_time(self) -> bool:  # type: ignore[override]
@@ -102,8 +107,7 @@ class FlowMapFlow(BaseFlow):
 
     def drift(self, parameters: Parameters) -> Drift:
         """The velocity as functions; none of it if it is that of a result."""
-        velocity = None if isinstance(self.velocity, OfResult) else self.velocity
-        return drift_of(self.potential, velocity, self.stream, self.tilt, parameters)
+        return drift_of(self.potential, self._components, self.stream, self.tilt, parameters)
 
     def steady(self, parameters: Parameters) -> bool:
         """Whether the velocity does not depend on t; that of a result does."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift, Drift
-from fvflow.fields.motion import Motion as PointMotion
+from fvflow.fields.drift_at_points import DriftAtPoints
 from fvflow.mesh import Array, Mesh
 from fvflow.mesh.arrays import within
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, Side, Slopes, positive, smooth
@@ -268,7 +268,7 @@ class PointDrift:
     """How it is evaluated near walls."""
 
     @cached_property
-    def _closed(self) -> PointMotion | None:
+    def _closed(self) -> DriftAtPoints | None:
         try:
             return self.given.motion(self.functions.mesh.dimension, self.functions.step)
         except CaseError:  # a function without a derivative in the language

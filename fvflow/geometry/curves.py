@@ -141,12 +141,12 @@ def _continuum(mesh: Mesh, before: Array, after: Array, flux: Array) -> float:
         upper, lower = np.zeros(mesh.cells), np.zeros(mesh.cells)
         upper[mesh.owner[faces]], lower[mesh.neighbour[faces]] = m, m
         square += (upper**2 + upper * lower + lower**2) / 3.0
-    inverse = 1.0 / _harmonic_in_time(before, after)
+    inverse = 1.0 / _mean_in_time(before, after)
     with np.errstate(invalid="ignore"):
         return float(mesh.volume @ np.where(square == 0, 0.0, square * inverse))
 
 
-def _harmonic_in_time(a: Array, b: Array) -> Array:
+def _mean_in_time(a: Array, b: Array) -> Array:
     """1/int_0^1 dt/((1 - t) a + t b) (cell,): the logarithmic mean of two densities, tiny where one of them is 0."""
     return np.maximum(logarithmic_mean(a, b), np.finfo(float).tiny)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, ScalarFunction
-from fvflow.fields.motion import Motion
+from fvflow.fields.drift_at_points import DriftAtPoints
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck
 from fvflow.problems.diffusivity import AxisDiffusivity
@@ -28,13 +28,13 @@ ITO, STRATONOVICH = 1.0, 0.5
 class Coefficients:
     """The drift and the noise of a problem in either sense of the stochastic integral."""
 
-    motion: Motion
+    motion: DriftAtPoints
     """The drift but for that of a potential at a temperature."""
     epsilon: float
     """D where no diffusivity says another."""
     spread: AxisDiffusivity | None = None
     """What the case says of D that varies; None if it is `epsilon`."""
-    heated: Motion | None = None
+    heated: DriftAtPoints | None = None
     """-grad V where there is a temperature."""
     slopes: tuple[ScalarFunction, ...] = ()
     """d_i D_i along each axis i; empty where D is the same everywhere."""

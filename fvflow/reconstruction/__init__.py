@@ -1,19 +1,19 @@
 """Densities and their gradients at points, from the values of cells."""
 
 from fvflow.mesh import Mesh
-from fvflow.reconstruction.base import Derivatives, Reconstruction, Slopes
+from fvflow.reconstruction.base import Derivatives, Slopes, SpaceInterpolant
 from fvflow.reconstruction.in_time import FieldInTime, InTime, Place, SavedValues
 from fvflow.reconstruction.simplices import NodeLeastSquares, NodeMeans
 from fvflow.reconstruction.spline import GridLinear, GridSpline
 from fvflow.reconstruction.trend import Side, WallTrend
 
 
-def smooth(mesh: Mesh) -> Reconstruction:
+def smooth(mesh: Mesh) -> SpaceInterpolant:
     """The reconstruction of highest order on a mesh: splines on grids, least squares elsewhere."""
     return NodeLeastSquares(mesh) if mesh.edges is None else GridSpline(mesh)
 
 
-def positive(mesh: Mesh) -> Reconstruction:
+def positive(mesh: Mesh) -> SpaceInterpolant:
     """A reconstruction of low order on a mesh that stays between the smallest and the largest value."""
     return NodeMeans(mesh) if mesh.edges is None else GridLinear(mesh)
 
@@ -23,10 +23,10 @@ __all__ = [
     "FieldInTime",
     "InTime",
     "Place",
-    "Reconstruction",
     "SavedValues",
     "Side",
     "Slopes",
+    "SpaceInterpolant",
     "WallTrend",
     "positive",
     "smooth",

@@ -22,7 +22,7 @@ class Derivatives(NamedTuple):
     """(point, dim, dim); (point, 0, 0) for orders 0 and 1."""
 
 
-class Reconstruction(Protocol):
+class SpaceInterpolant(Protocol):
     """Functions in space from the values of cells."""
 
     @property

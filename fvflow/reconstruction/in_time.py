@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.reconstruction.base import Derivatives, Reconstruction, Slopes
+from fvflow.reconstruction.base import Derivatives, Slopes, SpaceInterpolant
 from fvflow.reconstruction.trend import WallTrend
 
 InTime = Literal["hermite", "linear"]
@@ -54,7 +54,7 @@ class FieldInTime:
 
     def __init__(
         self,
-        space: Reconstruction,
+        space: SpaceInterpolant,
         times: Array,
         saved: Callable[[int], SavedValues],
         in_time: InTime = "hermite",

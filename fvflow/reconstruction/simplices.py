@@ -91,7 +91,7 @@ class NodeLeastSquares:
         return freeze_index(found), share
 
     def at(self, coefficients: Array, weights: Array, points: Array, order: int) -> Derivatives:
-        """As `Reconstruction.at`."""
+        """As `SpaceInterpolant.at`."""
         dimension = points.shape[1]
         columns = [1, 1 + dimension, coefficients.shape[1]][order]
         simplex, share = self._located(points)

@@ -66,7 +66,7 @@ class GridSpline:
         return (np.concatenate(breaks), np.concatenate(pieces), np.concatenate(buckets)), numbers
 
     def at(self, coefficients: Array, weights: Array, points: Array, order: int) -> Derivatives:
-        """As `Reconstruction.at`; outside of the walls the first and the last piece go on."""
+        """As `SpaceInterpolant.at`; outside of the walls the first and the last piece go on."""
         tables, axes = self._tables
         out = np.empty((len(points), _COLUMNS[order]))
         cells, dimension = coefficients[..., 0].size, len(self.axes)
@@ -129,7 +129,7 @@ class GridLinear:
         return np.stack(fields, axis=1)
 
     def at(self, coefficients: Array, weights: Array, points: Array, order: int) -> Derivatives:
-        """As `Reconstruction.at`; second derivatives are 0."""
+        """As `SpaceInterpolant.at`; second derivatives are 0."""
         count, dimension = points.shape
         value, gradient = np.zeros(count), np.zeros((count, dimension))
         lower, shares, widths, steps, stride = np.zeros(count, np.int64), [], [], [], 1

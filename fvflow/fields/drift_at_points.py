@@ -19,7 +19,7 @@ Terms = tuple[tuple[float, ScalarFunction], ...]
 
 
 @dataclass(frozen=True)
-class Motion:
+class DriftAtPoints:
     """v = -grad V + u + (d_y psi, -d_x psi) + F and div v, with derivatives in closed form where expressions give them.
 
     Those of tables are central differences of a step, in div v of one 30 times as wide. `Drift.motion` makes it.
