@@ -85,9 +85,9 @@ def tangent(mesh: Mesh, density: Array, rate: Array, mean: FaceMean = "logarithm
     """The tangent of a rate (cell,) at a density (cell,): Psi with -div(rho grad Psi) = s; the notes, equation (150).
 
     sum_s T rho_s (Psi_K - Psi_L) = |K| s, by factors up to some 1e5 cells and by conjugate gradients beyond, refined
-    until the residual is 1e-13. What round-off leaves of the total of the rate is spread over its part in the solve, and
-    stays in the residual. Raises CaseError if the rate does not keep the mass of each part of the mesh in which mass can
-    move, NumericsError if the residual stays above 1e-9.
+    until the residual is 1e-13. What round-off leaves of the total of the rate is spread over its part in the solve,
+    and stays in the residual. Raises CaseError if the rate does not keep the mass of each part of the mesh in which
+    mass can move, NumericsError if the residual stays above 1e-9.
     """
     weight = mesh.transmissibility * face_density(mesh, density, mean)
     right = mesh.volume * _checked_rate(mesh, rate)
