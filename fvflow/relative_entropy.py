@@ -37,7 +37,7 @@ def relative_entropy(volume: Array, density: Array, log_pi: Array) -> float:
     """sum_K |K| rho_K log(rho_K/pi_K) for rho scaled to mass 1, infinite if a density is negative.
 
     As sum |K| (rho log(rho/pi) - rho + pi), a sum of terms >= 0, it keeps its digits down to round-off squared: it is
-    the square of the distance from equilibrium. Notes, equations (128)-(133).
+    the square of the distance from equilibrium. Notes, equations (40)-(42).
     """
     if density.min() < 0 or not (mass := float(volume @ density)) > 0:
         return math.inf

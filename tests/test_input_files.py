@@ -217,7 +217,7 @@ def test_control_characters_are_shown_escaped_wherever_they_are_printed(tmp_path
 
 def test_damaged_results_give_their_answer_or_one_line():
     """Through every command that reads one, in seconds and memory as promised; more of them by hand, with --count."""
-    command = [sys.executable, "-m", "tests.damage", "--count", "10", "--seed", "10"]
+    command = [sys.executable, "-m", "tests.damage", "--count", "20", "--seed", "10"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"^(?:info|plot|xmf|resume|initial|onto|read) ", done.stdout, re.MULTILINE)) == 7

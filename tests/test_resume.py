@@ -673,10 +673,10 @@ def test_a_flipped_bit_is_damage_and_never_another_error(tmp_path):
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path):
-    """Two kills of each of three runs; the driver of hundreds is `python -m tests.kills`."""
+    """Three kills of each of three runs; the driver of hundreds is `python -m tests.kills`."""
     from tests.kills import KINDS, killed_and_resumed
 
     random = np.random.default_rng(0)
     for kind in ("linear", "gradient", "transport"):
-        outcomes = [killed_and_resumed(KINDS[kind], tmp_path / f"{kind}{i}", random, signal.SIGKILL) for i in range(2)]
-        assert outcomes == ["equal"] * 2
+        outcomes = [killed_and_resumed(KINDS[kind], tmp_path / f"{kind}{i}", random, signal.SIGKILL) for i in range(3)]
+        assert outcomes == ["equal"] * 3
