@@ -242,7 +242,8 @@ class Mesh:
     @cached_property
     def pieces(self) -> Pieces:
         """The simplices that the cells are made of; raises CaseError if they are made of none."""
-        return Simplices(*simplices(self.points, self.cell_points))
+        vertices, corners, cell = simplices(self.points, self.cell_points)
+        return Simplices(cell, vertices[corners])
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points, `count` per axis, in batches: positions (point, dim), weights (point,) and the cell of each.

@@ -13,7 +13,7 @@ from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.cell_geometry import FACES, format_point
 from fvflow.mesh.clipped_pieces import Simplices
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.pieces import fan
+from fvflow.mesh.pieces import fan, surface
 from fvflow.mesh.polytopes import grouped
 
 _FLAT = 1e-13  # determinant of a simplex that counts as 0, relative to a cube about it
@@ -114,7 +114,7 @@ def _cut(nodes: Index, middle: Any, points: Array) -> list[tuple[Index, Any]]:
         parts += [(rows[each & better], middle[each & better]) for rows, each in zip(choice, real, strict=True)]
         fits |= better
     rest = nodes[~fits]
-    sides = [rest[:, [k, (k + 1) % rest.shape[1]]] for k in range(rest.shape[1])] if dimension == 2 else _faces(rest)
+    sides = [rest[:, [k, (k + 1) % rest.shape[1]]] for k in range(rest.shape[1])] if dimension == 2 else surface(rest)
     return [*parts, *((np.column_stack([middle[~fits], side]), middle[~fits]) for side in sides)]
 
 
@@ -162,16 +162,11 @@ def _fans(nodes: Index, dimension: int) -> Iterator[Index]:
         yield nodes[None]
     elif dimension == 3:
         lowest = nodes.min(axis=1)
-        yield np.stack([np.column_stack([lowest, side]) for side in _faces(nodes)])
+        yield np.stack([np.column_stack([lowest, side]) for side in surface(nodes)])
     else:
         for turn in range(size):
             turned = np.roll(nodes, -turn, axis=1)
             yield np.stack([turned[:, [0, k, k + 1]] for k in range(1, size - 1)])
-
-
-def _faces(nodes: Index) -> list[Index]:
-    """The triangles of the faces of solids of one shape (solid, corner), outward."""
-    return [side for face in FACES[nodes.shape[1]] for side in fan(nodes[:, face])]
 
 
 def sides_of(simplices: Simplices) -> Sides:

@@ -47,7 +47,7 @@ class SubSimplices:
             )
         cell = self.ends.T.ravel()
         nodes = np.column_stack([cell, np.tile(self.corners, (2, 1))])
-        return Simplices(freeze_index(cell), self.points[nodes].transpose(1, 2, 0))
+        return Simplices(freeze_index(cell), self.points[nodes])
 
 
 def sub_simplices(points: Array, elements: Index) -> SubSimplices:
