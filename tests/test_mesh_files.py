@@ -498,6 +498,8 @@ def test_ugrid_files_without_a_topology_are_refused(tmp_path):
     fvflow.save_mesh(mesh, tmp_path / "ours.nc")
     with pytest.raises(CaseError, match="used as it is stored; remove"):
         fvflow.Ugrid(str(tmp_path / "ours.nc"), control_volumes="nodes").build()
+    with pytest.raises(CaseError, match="centres: centroids is for control_volumes: cells"):
+        fvflow.Ugrid(str(tmp_path / "m.nc"), control_volumes="nodes", centres="centroids")
 
 
 def unset(name):
