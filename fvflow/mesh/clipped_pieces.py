@@ -19,7 +19,7 @@ from fvflow.mesh.clipping_space import clip_tetrahedra
 _SNAP = 1e-14  # distance from a bisector that counts as none, relative to the simplex
 _MOST_SNAP, _MORE_SNAP = 1e-8, 30.0  # where the pieces do not fill their simplex, it grows by this factor
 _UNFILLED = {2: 1e-10, 3: 1e-8}  # part of a simplex that its pieces may lack or have in excess, by dimension
-_ROUND_OFF = 1e-12  # part of a simplex below which a piece without its site is round-off
+_MARGIN = 1e-12  # by which the ball of the sites that can own a point of a simplex is larger, relative to it
 _CHUNK = 2**15  # simplices at a time
 _PER_SIMPLEX = {2: (5, 20, 20, 20), 3: (12, 90, 130, 240)}  # room for pieces, facets, nodes and fans
 
@@ -213,7 +213,7 @@ def _nearby(simplices: Simplices, sites: Array, which: Any, banned: dict[int, se
         gone = list(banned[at])
         distance, nearest = tree.query(c, [*range(1, min(most, len(sites)) + 1)])
         d = float(np.asarray(distance)[~np.isin(nearest, gone)].min())
-        near = np.array(tree.query_ball_point(c, (2.0 * r + d) * (1.0 + _ROUND_OFF), return_sorted=True))
+        near = np.array(tree.query_ball_point(c, (2.0 * r + d) * (1.0 + _MARGIN), return_sorted=True))
         near = near[~np.isin(near, gone)]
         rows.append(near[np.argsort(((sites[near] - c) ** 2).sum(axis=1), kind="stable")])
     start = np.cumsum([0, *map(len, rows)])

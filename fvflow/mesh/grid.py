@@ -42,7 +42,6 @@ class Grid(Mesh):
             "periodic": tuple(periodic),
             "regions": {},
             "boundaries": {},
-            "left_out": (),
         }
         for name, value in {**parts, "revolution": revolution}.items():
             object.__setattr__(self, name, value)

@@ -106,7 +106,7 @@ def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
         face_points=freeze_index(np.empty((len(distance), 0))),
         wall_points=numbered.walls,
         wall_cell=freeze_index(numbered.walls[:, 0]),
-        regions={name: freeze(np.clip(share, 0.0, 1.0)) for name, share in shares.items()},
+        regions={name: freeze(share) for name, share in shares.items()},
         boundaries=mesh.boundaries,
         elements=numbered.elements,
         vertex=pieces.vertex,
