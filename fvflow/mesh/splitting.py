@@ -11,7 +11,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.cell_geometry import FACES, format_point
-from fvflow.mesh.clipped_pieces import Simplices
+from fvflow.mesh.clipped_pieces import ElementSimplices
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.pieces import fan, surface
 from fvflow.mesh.polytopes import grouped
@@ -54,7 +54,7 @@ def places(points: Array) -> tuple[Array, Index]:
     return points[first[order]], rank[number].astype(np.int32)
 
 
-def split(mesh: Mesh, sites: Array, site: Index) -> tuple[Simplices, Index]:
+def split(mesh: Mesh, sites: Array, site: Index) -> tuple[ElementSimplices, Index]:
     """The simplices of all elements of a mesh, whose nodes are at some sites (site, dim), by their numbers (node,).
 
     A polygon is a fan about a corner that sees the others, a solid is cut from its lowest node to triangles of its
@@ -67,7 +67,7 @@ def split(mesh: Mesh, sites: Array, site: Index) -> tuple[Simplices, Index]:
         corners = points[nodes]
         good = _determinant(corners) > _FLAT * np.ptp(corners, axis=1).max(axis=1) ** mesh.dimension
         if good.all():
-            return Simplices(nodes, corners, homes[nodes], element), faces
+            return ElementSimplices(nodes, corners, homes[nodes], element), faces
     cell = int(element[np.argmin(good)])
     at = format_point(mesh.centre[cell])
     raise CaseError(f"cell {cell} at {at} has no point that sees all its sides ({(~good).sum()} in all); repair it")
@@ -169,7 +169,7 @@ def _fans(nodes: Index, dimension: int) -> Iterator[Index]:
             yield np.stack([turned[:, [0, k, k + 1]] for k in range(1, size - 1)])
 
 
-def sides_of(simplices: Simplices) -> Sides:
+def sides_of(simplices: ElementSimplices) -> Sides:
     """The sides that simplices share."""
     nodes, count = simplices.nodes, simplices.nodes.shape[1]
     takes = [[k, (k + 1) % 3] for k in range(3)] if count == 3 else [[j for j in range(4) if j != k] for k in range(4)]
