@@ -14,10 +14,9 @@ from fvflow.mesh.cell_geometry import FACES, format_point
 from fvflow.mesh.clipped_pieces import ElementSimplices
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.pieces import fan, surface
-from fvflow.mesh.polytopes import grouped
+from fvflow.mesh.polytopes import coinciding, lowest_at_place, row_numbers
 
 _FLAT = 1e-13  # determinant of a simplex that counts as 0, relative to a cube about it
-_SAME_PLACE = 1e-9  # distance below which nodes are at one place, relative to the size of the mesh
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +36,8 @@ def places(points: Array) -> tuple[Array, Index]:
 
     Nodes on the two sides of a crack are at one place.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
-    count = len(points)
-    pairs = cKDTree(points).query_pairs(_SAME_PLACE * float(np.ptp(points, axis=0).max()), output_type="ndarray")
-    if not len(pairs):
-        return points, np.arange(count, dtype=np.int32)
-    graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(count, count))
-    group = connected_components(graph, directed=False)[1]
-    _, first, number = np.unique(group, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return points[first[order]], rank[number].astype(np.int32)
+    lowest, number = np.unique(lowest_at_place(points, coinciding(points)), return_inverse=True)
+    return points[lowest], number.astype(np.int32)
 
 
 def split(mesh: Mesh, sites: Array, site: Index) -> tuple[ElementSimplices, Index]:
@@ -132,14 +118,12 @@ def _quadrilaterals(mesh: Mesh) -> tuple[Index, dict[int, Any]]:
                 rows.append(nodes[:, face])
                 places.append((size, at))
     every = np.concatenate([np.empty((0, 4), np.int32), *rows])
-    order, first = grouped(np.sort(every, axis=1))
-    group = np.empty(len(every), np.int64)
-    group[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
+    group, first = row_numbers(np.sort(every, axis=1))
     number = {size: np.full((int((sizes == size).sum()), len(FACES[size])), -1) for size in np.unique(sizes).tolist()}
     ends = np.cumsum([len(row) for row in rows])[:-1]
     for (size, at), middles in zip(places, np.split(group, ends), strict=True):
         number[size][:, at] = len(mesh.points) + mesh.cells + middles
-    return every[order[first]], number
+    return every[first], number
 
 
 def _about_faces(nodes: Index, middle: Any, number: Any) -> list[tuple[Index, Any]]:
@@ -174,11 +158,8 @@ def sides_of(simplices: ElementSimplices) -> Sides:
     nodes, count = simplices.nodes, simplices.nodes.shape[1]
     takes = [[k, (k + 1) % 3] for k in range(3)] if count == 3 else [[j for j in range(4) if j != k] for k in range(4)]
     rows = np.sort(nodes[:, takes].reshape(-1, count - 1), axis=1)
-    order, first = grouped(rows)
-    sizes = np.diff(np.append(first, len(order)))
-    number = np.empty(len(rows), np.int64)
-    number[order] = np.repeat(np.arange(len(first)), sizes)
-    return Sides(number.reshape(nodes.shape), rows[order[first]], sizes == 2)
+    number, first = row_numbers(rows)
+    return Sides(number.reshape(nodes.shape), rows[first], np.bincount(number) == 2)
 
 
 def walls_of(sides: Sides, faces: Index, mesh: Mesh) -> Any:
@@ -206,9 +187,7 @@ def walls_of(sides: Sides, faces: Index, mesh: Mesh) -> Any:
 
 def _same_rows(rows: Any, wanted: Any) -> Any:
     """The index of each of the wanted rows (row, entry) in others; -1 for one that is not there."""
-    order, first = grouped(np.concatenate([rows, wanted]))
-    group = np.empty(len(order), np.int64)
-    group[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
+    number, first = row_numbers(np.concatenate([rows, wanted]))
     place = np.full(len(first), -1)
-    place[group[: len(rows)]] = np.arange(len(rows))
-    return place[group[len(rows) :]]
+    place[number[: len(rows)]] = np.arange(len(rows))
+    return place[number[len(rows) :]]
