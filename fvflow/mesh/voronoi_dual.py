@@ -137,9 +137,8 @@ class TetrahedralDual(Mesh):
     def signed_simplices(self) -> tuple[Index, Array, Array]:
         """As `Mesh.signed_simplices`: the sub-simplices."""
         assert self.parts is not None
-        ends = self.parts.ends.T
-        corners = np.concatenate([np.column_stack([end, self.parts.corners]) for end in ends])
-        return ends.ravel(), self.parts.points[corners], np.tile(np.sign(self.parts.area), 2)
+        node, corners = self.parts.at_nodes
+        return node, self.parts.points[corners], np.tile(np.sign(self.parts.area), 2)
 
     def shelters(self) -> tuple[Array, None]:
         """As `Mesh.shelters`: the tetrahedra, whose points belong to the nearest node."""
