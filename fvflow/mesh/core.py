@@ -190,6 +190,11 @@ class Mesh:
         return np.where(np.isfinite(periods), rounded(offset / periods) * np.where(np.isfinite(periods), periods, 0), 0)
 
     @cached_property
+    def cell_size(self) -> Array:
+        """The side of a cube of the measure of each cell (cell,), |K|^(1/dim); of its own, not of a ring or shell."""
+        return freeze(self.volume ** (1.0 / self.dimension))
+
+    @cached_property
     def transmissibility(self) -> Array:
         """T = |s|/d of each face (face,)."""
         return self.area / self.distance

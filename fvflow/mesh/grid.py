@@ -93,6 +93,11 @@ class Grid(Mesh):
         return _tensor_product(self._measures)
 
     @cached_property
+    def cell_size(self) -> Array:
+        """As `Mesh.cell_size`: the geometric mean of the widths."""
+        return freeze(_tensor_product(self._widths) ** (1.0 / self.dimension))
+
+    @cached_property
     def owner(self) -> Index:
         """Cells K at the lower side of each face (face,), faces ordered by axis and then by owner."""
         number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
