@@ -135,7 +135,7 @@ def _least_squares_gradient(mesh: Mesh) -> Callable[[Array], Array]:
         near = (near @ (beside.tocsr() + eye_array(cells, format="csr"))).tocsr()
     cell, other = near.nonzero()
     cell, other = cell[cell != other], other[cell != other]
-    size = mesh.volume ** (1.0 / mesh.dimension)
+    size = mesh.cell_size
     offset = (mesh.centre[other] - mesh.centre[cell]) / size[cell, None]
     pairs = [(one, two) for two in range(mesh.dimension) for one in range(two + 1)]
     terms = np.concatenate([offset, *(offset[:, [one]] * offset[:, [two]] for one, two in pairs)], axis=1)

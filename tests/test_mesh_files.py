@@ -489,6 +489,15 @@ def test_ugrid_files_of_others_are_read(fill, start, kind, transposed, tmp_path)
     np.testing.assert_allclose(read.distance, mesh.distance)
 
 
+@pytest.mark.parametrize("turn", range(4))
+def test_a_cell_with_two_nodes_at_one_place_is_refused(turn):
+    """Wherever they stand in its row, also where that is shorter than others."""
+    points = np.array([[0, 0], [1, 0], [1, 1], [0, 0], [2, 0], [2, 1], [2.2, 0.5]])
+    cells = np.array([[*np.roll([0, 1, 2, 3], turn), -1], [1, 4, 6, 5, 2]])
+    with pytest.raises(CaseError, match=r"1 pairs of nodes coincide, the first at \(0, 0\)"):
+        mesh_from_cells(points, cells)
+
+
 def test_ugrid_files_without_a_topology_are_refused(tmp_path):
     mesh = SHAPES["mixed"]()
     for change in ({"node_coordinates": "a b"}, {"topology_dimension": 1}, {"face_node_connectivity": "none"}):
@@ -498,6 +507,8 @@ def test_ugrid_files_without_a_topology_are_refused(tmp_path):
     fvflow.save_mesh(mesh, tmp_path / "ours.nc")
     with pytest.raises(CaseError, match="used as it is stored; remove"):
         fvflow.Ugrid(str(tmp_path / "ours.nc"), control_volumes="nodes").build()
+    with pytest.raises(CaseError, match="centres: centroids is for control_volumes: cells"):
+        fvflow.Ugrid(str(tmp_path / "m.nc"), control_volumes="nodes", centres="centroids")
 
 
 def unset(name):

@@ -83,11 +83,13 @@ MARKER_ELEMS= 1
     )
 
 
-def exodus(folder, element="QUAD4", side=(4, 2)):
+def exodus(folder, element="QUAD4", side=(4, 2), cells=QUADS, points=POINTS):
     with netCDF4.Dataset(folder / "m.e", "w") as file:
-        for name, size in {"num_nodes": 6, "num_el_blk": 2, "len_name": 33, "one": 1, "four": 4, "sets": 2}.items():
+        for name, size in {"num_el_blk": 2, "len_name": 33, "one": 1, "sets": 2}.items():
             file.createDimension(name, size)
-        for axis, values in zip("xy", POINTS.T, strict=True):
+        file.createDimension("num_nodes", len(points))
+        file.createDimension("nodes_each", len(cells[0]))
+        for axis, values in zip("xyz", points.T, strict=False):
             file.createVariable(f"coord{axis}", "f8", ("num_nodes",))[:] = values
 
         def texts(name, dimension, values):
@@ -96,8 +98,8 @@ def exodus(folder, element="QUAD4", side=(4, 2)):
 
         file.createVariable("eb_prop1", "i4", ("num_el_blk",))[:] = [11, 12]
         texts("eb_names", "num_el_blk", ["A", ""])
-        for block, row in enumerate(QUADS, start=1):
-            variable = file.createVariable(f"connect{block}", "i4", ("one", "four"))
+        for block, row in enumerate(cells, start=1):
+            variable = file.createVariable(f"connect{block}", "i4", ("one", "nodes_each"))
             variable.elem_type = element
             variable[:] = row + 1
         file.createVariable("ss_prop1", "i4", ("sets",))[:] = [1, 2]
@@ -197,6 +199,43 @@ def test_faults_of_abaqus_files_are_told(before, after, message, tmp_path):
     (tmp_path / "m.inp").write_text(text.replace(before, after))
     with pytest.raises(CaseError, match=message):
         built(tmp_path, "inp")
+
+
+@pytest.mark.parametrize(
+    ("element", "points", "side"),
+    [
+        ("TRI3", POINTS, (1, 2)),
+        ("TRI3", in_space(), (3, 4)),
+        ("TRISHELL3", in_space(), (3, 4)),
+        ("SHELL3", in_space(), (3, 4)),
+    ],
+)
+def test_sides_of_triangles_in_exodus_files(element, points, side, tmp_path):
+    """Numbered from 1 in the plane, after the two faces of a shell in space."""
+    exodus(tmp_path, element, side, np.array([[3, 0, 1], [3, 1, 4]]), points)
+    mesh = built(tmp_path, "e")
+    for name, x in (("inlet", 0.0), ("outlet", 1.0)):
+        rows = mesh.boundaries[name]
+        assert mesh.wall_area[rows].sum() == pytest.approx(1.0)
+        np.testing.assert_allclose(mesh.walls[0][rows].mean(axis=0), [x, 0.5])
+
+
+def test_a_side_set_of_faces_of_shells_is_left_out(tmp_path):
+    exodus(tmp_path, "SHELL4", (1, 4), points=in_space())
+    mesh = built(tmp_path, "e")
+    assert set(mesh.boundaries) == {"outlet"}
+    assert mesh.left_out == ("groups without cells and walls: inlet",)
+
+
+def test_the_other_nodes_of_exodus_elements_are_remarked(tmp_path):
+    """As those of other formats are."""
+    middles = 0.5 * (POINTS[QUADS] + POINTS[np.roll(QUADS, -1, axis=1)]).reshape(-1, 2)
+    cells = np.hstack([QUADS, len(POINTS) + np.arange(8).reshape(2, 4)])
+    exodus(tmp_path, "QUAD8", cells=cells, points=np.vstack([POINTS, middles]))
+    mesh = built(tmp_path, "e")
+    assert mesh.volume.sum() == pytest.approx(2.0)
+    assert mesh.remark == "the elements are of second order and taken as straight, by their corners"
+    assert mesh.left_out == ()
 
 
 def test_elements_listed_once_a_group_are_one_element(tmp_path):

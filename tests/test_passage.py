@@ -18,6 +18,7 @@ from fvflow.flows.committor import _coming_out
 from fvflow.flows.passage import QuasiStationaryFlow
 from fvflow.linalg import FaceMatrix, divergence
 from fvflow.linalg.markov import absorbing as kernels
+from fvflow.linalg.markov import iterative_chain
 from fvflow.linalg.markov.absorbing import AbsorbingChain
 from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
@@ -719,6 +720,24 @@ def test_large_meshes_in_space_are_left_to_an_iteration(monkeypatch):
         rare.run()
     with pytest.raises(CaseError, match="it needs an elimination, the work of which grows"):
         QuasiStationaryFlow(0.5, target=Target(wall="left")).problem(Box((0,) * 3, (1,) * 3, (11,) * 3).build(), {})
+
+
+def test_an_iteration_that_ends_early_knows_how_far_it_is_off(monkeypatch):
+    """The error of the mean time is within what is proved of it, without multigrid in any number of rounds."""
+    monkeypatch.setattr(IterativeChain, "_precondition", lambda chain, vector, /, *, out: np.add(vector, 0.0, out=out))
+    monkeypatch.setattr(iterative_chain, "_REDUCTION", 0.1)
+    monkeypatch.setattr(iterative_chain, "_ACCEPTED", 1.0)
+    random = np.random.default_rng(6)
+    down, up = random.random((2, 120)) + 0.01
+    matrix = replace(random_chain(40, 1), down=down, up=up, leak=0.01 * random.random(40))
+    exact, found = AbsorbingChain.of(matrix).backward(matrix.volume), []
+    for rounds in range(4, 16):
+        monkeypatch.setattr(iterative_chain, "_ROUNDS", rounds)
+        iterated = IterativeChain(matrix)
+        found.append(iterated.accuracy)
+        assert float(abs(iterated.backward(matrix.volume) / exact - 1.0).max()) <= iterated.accuracy
+    assert max(found) > 1e-3
+    assert min(found) < 1e-8
 
 
 def test_an_iteration_knows_how_far_it_is_off():

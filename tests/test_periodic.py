@@ -20,7 +20,7 @@ from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.grid.ring_stencil import RingStencil
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
-from fvflow.mesh import Box, Graded, Grid, Ugrid, coarse_proxy
+from fvflow.mesh import Box, Graded, Grid, Ugrid, box_share, coarse_proxy
 from fvflow.problems import FokkerPlanck
 from fvflow.steppers import GradientStepper, LinearStepper
 from fvflow.steppers.reconstruction import GridReconstruction
@@ -499,6 +499,14 @@ def test_a_uniform_box_goes_on_through_the_seam():
     np.testing.assert_allclose(np.roll(through, 10), inside, atol=1e-12)
     with pytest.raises(CaseError, match="outside the mesh"):
         case(initial={"kind": "uniform", "lower": [0.5], "upper": [1.7]}).prepare()
+
+
+@pytest.mark.parametrize("length", [1.0, 1.5, 2.2])
+def test_a_box_longer_than_a_period_fills_the_axis_once(length):
+    """Whatever it is along the others: here it takes 5/8 of each cell of the second row."""
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (5, 8), periodic=("x",)).build()
+    share = box_share(mesh, np.array([0.3, 0.0]), np.array([0.3 + length, 1.625 / 8]))
+    np.testing.assert_allclose(share.reshape(mesh.shape)[:3], np.array([1.0, 0.625, 0.0])[:, None] * np.ones(5))
 
 
 def test_samples_lie_on_the_ring_wherever_they_are(tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fvflow import duality
+from fvflow import CaseError, duality
 from fvflow.case import Case
 from fvflow.mesh import Box, openings
 from fvflow.problems.lattice import Lattice, _path
@@ -53,6 +53,14 @@ def test_a_diagonal_matrix_with_walls_is_the_list_of_its_entries(pair, periodic)
     for name in ("mean_passage_time", "variance_passage_time", "splitting_where", "splitting_top", "splitting_bottom"):
         assert float(abs(one[name] - other[name]).max()) <= 1e-13 * float(one[name].max())
     assert "links)" in case("first-passage", both[1], mesh, {"walls": walls}, target=target).check()["walls"]
+
+
+def test_a_matrix_that_is_negative_on_a_wall_is_refused_as_its_entries_are():
+    """Beside the wall, at the centres, it is positive definite."""
+    entries = {"value": ["x - 0.01", "1"], "convention": "ito"}
+    for value in (entries, {**entries, "value": [["x - 0.01", "0"], ["0", "1"]]}):
+        with pytest.raises(CaseError, match=r"diffusion x - 0.01 is -0.01 at x = 0, y = .*; it has to be at least 0"):
+            case("first-passage", value, rest={"walls": {"left": "absorbing"}}).run()
 
 
 def test_committors_of_a_diagonal_matrix_are_those_of_its_entries():

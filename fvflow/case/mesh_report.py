@@ -17,7 +17,7 @@ def about_mesh(mesh: Mesh, density: Array) -> dict[str, str]:
     if mesh.edges is not None:
         widths = [np.diff(edge) for edge in mesh.edges]
         return {"cell size": ", ".join(f"{width.min():.4g} to {width.max():.4g}" for width in widths)}
-    size = mesh.volume ** (1 / mesh.dimension)
+    size = mesh.cell_size
     sentences = {
         "cell size": f"{size.min():.4g} to {size.max():.4g} (|K|^(1/{mesh.dimension}))",
         "admissibility": _admissibility(mesh),

@@ -48,7 +48,7 @@ def _closed(mesh: Mesh, faces: Any, drift: BaseDrift, time: float, beyond: str) 
     if drift.absent or drift.regional:
         return "no flux"
     centre, outward = (part[faces] for part in mesh.walls)
-    step = 1e-3 * float(mesh.volume.min()) ** (1 / mesh.dimension)
+    step = 1e-3 * float(mesh.cell_size.min())
     try:
         near, far = (drift.velocity_at(centre - depth * step * outward, time, step) for depth in (2, 4))
     except FvflowError:  # such as a table that covers the cell centres only

@@ -143,7 +143,7 @@ def _axes(mesh: Mesh) -> range:
 def _widths(mesh: Mesh) -> list[Array]:
     """Width of each cell along each axis; if the mesh is not a grid, that of the cube of equal volume."""
     if mesh.edges is None:
-        return [mesh.volume ** (1 / mesh.dimension)] * mesh.dimension
+        return [mesh.cell_size] * mesh.dimension
     grids = np.meshgrid(*(np.diff(edge) for edge in reversed(mesh.edges)), indexing="ij")
     return [grid.ravel() for grid in reversed(grids)]
 

@@ -51,7 +51,7 @@ class Spike(DensityKind):
         mesh: Mesh = facts.mesh
         cells, weights = self._shares(mesh)
         mean = self.at + weights @ mesh.nearest_image(mesh.centre[cells] - self.at)
-        size = float(mesh.volume[cells].max()) ** (1.0 / mesh.dimension)
+        size = float(mesh.cell_size[cells].max())
         if np.linalg.norm(mean - self.at) <= _AT_CENTRE * size:
             return Coverage()
         return Coverage(
@@ -65,7 +65,7 @@ class Spike(DensityKind):
             raise CaseError(f"at {_listed(at)} is outside the mesh; give a point inside")
         distance = np.sqrt((mesh.nearest_image(mesh.centre - at) ** 2).sum(axis=1))
         nearest = int(np.argmin(distance))
-        on_centre = distance[nearest] <= _AT_CENTRE * mesh.volume[nearest] ** (1.0 / mesh.dimension)
+        on_centre = distance[nearest] <= _AT_CENTRE * mesh.cell_size[nearest]
         if self.cell and not on_centre:
             raise CaseError(
                 f"cell: true needs the centre of a cell and {_listed(at)} is none; the nearest is "

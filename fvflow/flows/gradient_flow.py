@@ -220,7 +220,7 @@ def _resolved_entropy(mesh: Mesh, total: TotalEnergy) -> float:
     middle = int(np.argmin(((mesh.centre - mesh.centre.mean(axis=0)) ** 2).sum(axis=1)))
     density = np.zeros(mesh.cells)
     density[middle] = 1.0 / mesh.volume[middle]
-    width = mesh.volume ** (1.0 / mesh.dimension)
+    width = mesh.cell_size
 
     def laplacian(field: Array) -> Array:
         drop = mesh.transmissibility * (field[mesh.neighbour] - field[mesh.owner])

@@ -56,7 +56,7 @@ class MeshWalk(Walk):
     def _require_convex(self, mesh: Mesh) -> None:
         """Refuse cells of which a corner lies behind the plane of one of their faces."""
         facet_cell = np.repeat(np.arange(mesh.cells), np.diff(self.first))
-        size = mesh.volume ** (1.0 / mesh.dimension)
+        size = mesh.cell_size
         for corner in mesh.cell_points.T:
             there = corner[facet_cell]
             ahead = (self.normal * mesh.points[there]).sum(axis=1) - self.offset

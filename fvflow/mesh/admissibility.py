@@ -40,14 +40,14 @@ class Admissibility:
     def relative_distance(self) -> Array:
         """Distance of the centres beside each face, in sizes |K|^(1/dim) of the smaller cell (face,)."""
         mesh = self.mesh
-        size = mesh.volume ** (1 / mesh.dimension)
+        size = mesh.cell_size
         return np.asarray(mesh.distance / np.minimum(size[mesh.owner], size[mesh.neighbour]))
 
     @property
     def relative_area(self) -> Array:
         """Area of each face over that of a cube of the volume of the smaller cell beside it (face,)."""
         mesh = self.mesh
-        size = mesh.volume ** (1 / mesh.dimension)
+        size = mesh.cell_size
         return np.asarray(mesh.area / np.minimum(size[mesh.owner], size[mesh.neighbour]) ** (mesh.dimension - 1))
 
     @property

@@ -34,14 +34,15 @@ def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
 
 
 def _overlap(edge: Array, low: float, high: float, period: float) -> Array:
-    """The length (interval,) of the parts of the intervals between edges that lie between two ends, and their images.
+    """The length (interval,) of the parts of the intervals between edges that lie between two ends, or their images.
 
-    The edges span a period, or it is infinite.
+    The edges span a period, or it is infinite. Parts in several images, of ends more than a period apart, count once.
     """
     if not np.isfinite(period):
         return np.asarray(np.maximum(np.minimum(edge[1:], high) - np.maximum(edge[:-1], low), 0.0))
     images = np.arange(np.ceil((edge[0] - high) / period), np.floor((edge[-1] - low) / period) + 1)
-    return np.asarray(sum(_overlap(edge, low + k * period, high + k * period, np.inf) for k in images))
+    total = sum(_overlap(edge, low + k * period, high + k * period, np.inf) for k in images)
+    return np.asarray(np.minimum(total, np.diff(edge)))
 
 
 def box_outside(mesh: Mesh, lower: Array, upper: Array) -> float:

@@ -19,13 +19,13 @@ from fvflow.mesh.clipping_space import clip_tetrahedra
 _SNAP = 1e-14  # distance from a bisector that counts as none, relative to the simplex
 _MOST_SNAP, _MORE_SNAP = 1e-8, 30.0  # where the pieces do not fill their simplex, it grows by this factor
 _UNFILLED = {2: 1e-10, 3: 1e-8}  # part of a simplex that its pieces may lack or have in excess, by dimension
-_ROUND_OFF = 1e-12  # part of a simplex below which a piece without its site is round-off
+_MARGIN = 1e-12  # by which the ball of the sites that can own a point of a simplex is larger, relative to it
 _CHUNK = 2**15  # simplices at a time
 _PER_SIMPLEX = {2: (5, 20, 20, 20), 3: (12, 90, 130, 240)}  # room for pieces, facets, nodes and fans
 
 
 @dataclass(frozen=True, eq=False)
-class Simplices:
+class ElementSimplices:
     """Triangles or tetrahedra that make up the elements of a mesh."""
 
     nodes: Index
@@ -45,7 +45,7 @@ class Simplices:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class ClippedPieces:
     """Convex pieces of simplices, and the fans of simplices that make them and their facets up."""
 
     simplex: Index
@@ -63,18 +63,18 @@ class Pieces:
     fan_facet: Index
     """The facet of each (part,)."""
 
-    def without(self, simplices: Any, count: int) -> Pieces:
+    def without(self, simplices: Any, count: int) -> ClippedPieces:
         """All but the pieces of some simplices, of `count` in all; the corners stay."""
         gone = np.zeros(count, bool)
         gone[simplices] = True
         return self.chosen(~gone[self.simplex])
 
-    def chosen(self, kept: Any) -> Pieces:
+    def chosen(self, kept: Any) -> ClippedPieces:
         """Some of the pieces, by a mask (piece,)."""
         facets = kept[self.facet_piece]
         fans = facets[self.fan_facet]
         number, place = np.cumsum(kept) - 1, np.cumsum(facets) - 1
-        return Pieces(
+        return ClippedPieces(
             self.simplex[kept],
             self.site[kept],
             number[self.facet_piece[facets]].astype(np.int32),
@@ -111,9 +111,9 @@ class Pieces:
         return np.bincount(self.fan_facet, measures(self.vertex, self.fan), len(self.facet_piece)).astype(float)
 
 
-def joined(parts: list[Pieces]) -> Pieces:
+def joined(parts: list[ClippedPieces]) -> ClippedPieces:
     """Several lists of pieces as one."""
-    columns: dict[str, list[Any]] = {each.name: [] for each in fields(Pieces)}
+    columns: dict[str, list[Any]] = {each.name: [] for each in fields(ClippedPieces)}
     shift = {"facet_piece": 0, "fan": 0, "fan_facet": 0}
     for part in parts:
         for name, column in columns.items():
@@ -121,7 +121,7 @@ def joined(parts: list[Pieces]) -> Pieces:
         shift["facet_piece"] += len(part.simplex)
         shift["fan"] += len(part.vertex)
         shift["fan_facet"] += len(part.facet_piece)
-    return Pieces(**{name: np.concatenate(column) for name, column in columns.items()})
+    return ClippedPieces(**{name: np.concatenate(column) for name, column in columns.items()})
 
 
 def measures(vertex: Array, corners: Index) -> Array:
@@ -150,7 +150,7 @@ def _measure(vertex: Any, corners: Any, found: Any) -> None:
             found[part] = abs(c0 * edge[2, 0] + c1 * edge[2, 1] + c2 * edge[2, 2]) / 6.0
 
 
-def clipped(simplices: Simplices, sites: Array) -> Pieces:
+def clipped(simplices: ElementSimplices, sites: Array) -> ClippedPieces:
     """The pieces of all simplices.
 
     Every piece e n V_i is bounded by the bisectors of i and its Delaunay neighbours. Where the pieces do not fill their
@@ -163,7 +163,9 @@ def clipped(simplices: Simplices, sites: Array) -> Pieces:
     return clipped_anew(simplices, sites, pieces, {int(each): set() for each in unfilled})
 
 
-def clipped_anew(simplices: Simplices, sites: Array, pieces: Pieces, banned: dict[int, set[int]]) -> Pieces:
+def clipped_anew(
+    simplices: ElementSimplices, sites: Array, pieces: ClippedPieces, banned: dict[int, set[int]]
+) -> ClippedPieces:
     """The pieces, where those of some simplices are shared among all sites but the ones banned from each."""
     snap, todo = _SNAP, np.array(sorted(banned), np.int64)
     while len(todo):
@@ -196,7 +198,7 @@ def _delaunay_neighbours(sites: Array) -> _Lists | None:
     return start.astype(np.int64), entries[np.lexsort((distance, row))].astype(np.int64)
 
 
-def _nearby(simplices: Simplices, sites: Array, which: Any, banned: dict[int, set[int]]) -> _Lists:
+def _nearby(simplices: ElementSimplices, sites: Array, which: Any, banned: dict[int, set[int]]) -> _Lists:
     """The sites, without the banned, that can own a point of each of some simplices.
 
     A point x of a simplex of centre c and radius r has a site within r + d of x, d being the distance from c to the
@@ -213,7 +215,7 @@ def _nearby(simplices: Simplices, sites: Array, which: Any, banned: dict[int, se
         gone = list(banned[at])
         distance, nearest = tree.query(c, [*range(1, min(most, len(sites)) + 1)])
         d = float(np.asarray(distance)[~np.isin(nearest, gone)].min())
-        near = np.array(tree.query_ball_point(c, (2.0 * r + d) * (1.0 + _ROUND_OFF), return_sorted=True))
+        near = np.array(tree.query_ball_point(c, (2.0 * r + d) * (1.0 + _MARGIN), return_sorted=True))
         near = near[~np.isin(near, gone)]
         rows.append(near[np.argsort(((sites[near] - c) ** 2).sum(axis=1), kind="stable")])
     start = np.cumsum([0, *map(len, rows)])
@@ -221,8 +223,8 @@ def _nearby(simplices: Simplices, sites: Array, which: Any, banned: dict[int, se
 
 
 def _in_chunks(
-    simplices: Simplices, sites: Array, which: Any, lists: _Lists | None, by_simplex: bool, snap: float
-) -> Iterator[Pieces]:
+    simplices: ElementSimplices, sites: Array, which: Any, lists: _Lists | None, by_simplex: bool, snap: float
+) -> Iterator[ClippedPieces]:
     """The pieces of some simplices, in batches whose arrays grow where there is no room for one simplex."""
     dimension, growth = sites.shape[1], 1
     kernel = clip_triangles if dimension == 2 else clip_tetrahedra
@@ -244,10 +246,10 @@ def _in_chunks(
         piece, facet, vertex, fan = (
             each[:count].copy() for each, count in zip((piece, facet, vertex, fan), used, strict=True)
         )
-        yield Pieces(piece[:, 0], piece[:, 1], facet[:, 0], facet[:, 1], vertex, fan[:, :-1], fan[:, -1])
+        yield ClippedPieces(piece[:, 0], piece[:, 1], facet[:, 0], facet[:, 1], vertex, fan[:, :-1], fan[:, -1])
 
 
-def _unfilled(simplices: Simplices, pieces: Pieces, which: Any) -> Any:
+def _unfilled(simplices: ElementSimplices, pieces: ClippedPieces, which: Any) -> Any:
     """Those of some simplices that their pieces do not fill."""
     volume = simplices.volume[which]
     total = np.bincount(pieces.simplex, pieces.volume, len(simplices.nodes))[which]

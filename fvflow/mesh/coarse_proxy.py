@@ -12,7 +12,7 @@ from fvflow.mesh.grid import LEAST_PERIODIC, Grid
 
 
 def coarse_proxy(mesh: Mesh, density: Array, cells: int) -> tuple[Mesh, Array] | None:
-    """A mesh of about `cells` cells, and the density on it (cell,); None for Voronoi boxes of tetrahedra.
+    """A mesh of about `cells` cells, and the density on it (cell,); None for cells about nodes.
 
     A grid keeps every k-th edge along each axis: the same domain in larger cells, with the same mass. Other meshes
     cannot be coarsened; they are cut down to the cells nearest to the one of the greatest density.

@@ -11,7 +11,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
 from fvflow.mesh.cell_geometry import format_point
-from fvflow.mesh.clipped_pieces import Pieces, Simplices, clipped, clipped_anew
+from fvflow.mesh.clipped_pieces import ClippedPieces, ElementSimplices, clipped, clipped_anew
 from fvflow.mesh.splitting import Sides
 
 _ROUND_OFF = 1e-12  # part of a simplex, or of a side, that counts as none
@@ -22,9 +22,9 @@ _ROUNDS = 20  # in which parts of cells behind walls go to other nodes
 class Cut:
     """The pieces of simplices, and the connected parts that they make up."""
 
-    simplices: Simplices
+    simplices: ElementSimplices
     sites: Array
-    pieces: Pieces
+    pieces: ClippedPieces
     part: Any
     """The connected part of each piece (piece,)."""
 
@@ -55,7 +55,7 @@ class Cut:
         return orphan
 
 
-def connected_pieces(simplices: Simplices, sites: Array, sides: Sides) -> Cut:
+def connected_pieces(simplices: ElementSimplices, sites: Array, sides: Sides) -> Cut:
     """The pieces, all of which are connected with their sites.
 
     A part of a Voronoi cell behind a wall is shared among the others: its site is banned from exactly its simplices,
@@ -77,7 +77,7 @@ def connected_pieces(simplices: Simplices, sites: Array, sides: Sides) -> Cut:
     raise CaseError(f"the cell of the node at {at} is not connected; use a finer mesh there")
 
 
-def _parts(simplices: Simplices, sites: Array, sides: Sides, pieces: Pieces) -> Cut:
+def _parts(simplices: ElementSimplices, sites: Array, sides: Sides, pieces: ClippedPieces) -> Cut:
     """The pieces above round-off, connected through the sides that both pieces of one site touch."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -96,7 +96,7 @@ def _parts(simplices: Simplices, sites: Array, sides: Sides, pieces: Pieces) -> 
     return Cut(simplices, sites, pieces, connected_components(graph, directed=False)[1])
 
 
-def on_sides(simplices: Simplices, sides: Sides, pieces: Pieces) -> tuple[Any, Any]:
+def on_sides(simplices: ElementSimplices, sides: Sides, pieces: ClippedPieces) -> tuple[Any, Any]:
     """The facets that lie on sides of simplices, without round-off, and the side of each (facet,)."""
     facet = np.flatnonzero(pieces.facet_plane < 0)
     simplex = pieces.simplex[pieces.facet_piece[facet]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from fvflow.errors import CaseError
 from fvflow.mesh.admissibility import Admissibility
 from fvflow.mesh.arrays import freeze
 from fvflow.mesh.conformity import require_conforming
@@ -18,6 +19,14 @@ ControlVolumes = Literal["auto", "cells", "nodes"]
 Centres = Literal["circumcentres", "centroids"]
 
 _REMEDY = "use control_volumes: auto, which moves centres or takes the boxes of the nodes"
+
+
+def require_compatible(control_volumes: ControlVolumes, centres: Centres) -> None:
+    """Raise CaseError for centres that the control volumes do not have."""
+    if control_volumes == "nodes" and centres == "centroids":
+        raise CaseError(
+            "centres: centroids is for control_volumes: cells (the centre of a Voronoi box is its node); remove centres"
+        )
 
 
 def control_volume_mesh(mesh: Mesh, control_volumes: ControlVolumes, centres: Centres = "circumcentres") -> Mesh:

@@ -190,6 +190,11 @@ class Mesh:
         return np.where(np.isfinite(periods), rounded(offset / periods) * np.where(np.isfinite(periods), periods, 0), 0)
 
     @cached_property
+    def cell_size(self) -> Array:
+        """The side of a cube of the measure of each cell (cell,), |K|^(1/dim); of its own, not of a ring or shell."""
+        return freeze(self.volume ** (1.0 / self.dimension))
+
+    @cached_property
     def transmissibility(self) -> Array:
         """T = |s|/d of each face (face,)."""
         return self.area / self.distance
@@ -242,7 +247,8 @@ class Mesh:
     @cached_property
     def pieces(self) -> Pieces:
         """The simplices that the cells are made of; raises CaseError if they are made of none."""
-        return Simplices(*simplices(self.points, self.cell_points))
+        vertices, corners, cell = simplices(self.points, self.cell_points)
+        return Simplices(cell, vertices[corners])
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points, `count` per axis, in batches: positions (point, dim), weights (point,) and the cell of each.

@@ -35,6 +35,8 @@ _SECOND_ORDER = {  # and the elements of first order that their corners, which c
     "hexahedron24": ("hexahedron", 8),
     "hexahedron27": ("hexahedron", 8),
 }
+STRAIGHTENED = "the elements are of second order and taken as straight, by their corners"
+"""What is remarked of elements whose other nodes are not used."""
 _FLAT = 1e-9  # range of z below which a mesh lies in a plane, relative to its size
 
 
@@ -61,7 +63,7 @@ class Elements:
     left_out: tuple[str, ...] = ()
     """Phrases for what the file has and a mesh has not."""
     remark: str = ""
-    """What was left out of the file."""
+    """What the mesh is that the file does not say."""
 
 
 def import_library(name: str) -> Any:
@@ -167,7 +169,7 @@ def from_blocks(points: Array, groups: Groups, path: str, printed: Sequence[str]
         row = int(np.argmax(cell_points.max(axis=1) >= len(points)))
         raise CaseError(f"{path}: cell {row} has node {cell_points[row].max()}, and there are {len(points)} nodes")
     regions = _regions(groups.masks, cells)
-    boundaries = _boundaries(groups, facets)
+    boundaries = _boundaries(groups, facets, solid)
     return Elements(
         points if solid else planar_points(points, cell_points, path),
         cell_points,
@@ -196,7 +198,7 @@ def _straightened(mesh: Any) -> list[str]:
         if corners is not None:
             mesh.cells[index] = type(block)(kind, np.asarray(block.data)[:, :corners])
             curved = True
-    return ["the elements are of second order and taken as straight, by their corners"] if curved else []
+    return [STRAIGHTENED] if curved else []
 
 
 def _regions(groups: dict[str, list[Mask]], cells: list[int]) -> dict[str, Array]:
@@ -205,12 +207,15 @@ def _regions(groups: dict[str, list[Mask]], cells: list[int]) -> dict[str, Array
     return {name: mask.astype(float) for name, mask in masks.items() if mask.any()}
 
 
-def _boundaries(groups: Groups, facets: list[int]) -> dict[str, Index]:
-    """The nodes of the faces (face, corner) of each group that contains faces; `facets` are the blocks of these."""
+def _boundaries(groups: Groups, facets: list[int], solid: bool) -> dict[str, Index]:
+    """The nodes of the faces (face, corner) of each group that contains faces; `facets` are the blocks of these.
+
+    Of planar elements only lines are faces: a side of a shell may be all of it.
+    """
     blocks = groups.blocks
     rows = {name: [blocks[index][1][mask[index]] for index in facets] for name, mask in groups.masks.items()}
     for name, parts in groups.faces.items():
-        rows.setdefault(name, []).extend(parts)
+        rows.setdefault(name, []).extend(part for part in parts if solid or part.shape[1] == 2)
     return {name: _padded(parts) for name, parts in rows.items() if any(map(len, parts))}
 
 

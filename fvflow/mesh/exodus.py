@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index
-from fvflow.mesh.elements import Elements, from_blocks
+from fvflow.mesh.elements import STRAIGHTENED, Elements, from_blocks
 from fvflow.mesh.named_groups import Groups
 from fvflow.mesh.netcdf_file import NetCDFFile, opened
 
 ENDINGS = (".e", ".ex2", ".exo", ".exii", ".exodus")
-_TYPES = {  # by the letters that the type of a block begins with, and its corners: type, corners, sides
+_TYPES = {  # by the letters that the type of a block begins with: type, corners, sides
+    "TRISHELL": ("triangle", 3, ((0, 1, 2), (0, 2, 1), (0, 1), (1, 2), (2, 0))),
     "TRI": ("triangle", 3, ((0, 1), (1, 2), (2, 0))),
     "QUAD": ("quad", 4, ((0, 1), (1, 2), (2, 3), (3, 0))),
     "SHELL": ("quad", 4, ((0, 1, 2, 3), (3, 2, 1, 0), (0, 1), (1, 2), (2, 3), (3, 0))),
@@ -28,7 +31,6 @@ _TYPES = {  # by the letters that the type of a block begins with, and its corne
     "TRUSS": ("line", 2, ()),
     "SPHERE": ("vertex", 1, ()),
 }
-_CORNERS_ONLY = "elements of second order, of which the corners are used"
 
 
 def read_exodus(path: str) -> Elements:
@@ -38,14 +40,13 @@ def read_exodus(path: str) -> Elements:
     has other elements. L. Schoof, V. Yarberry, EXODUS II: a finite element data model, 1994, appendix A.
     """
     with opened(path, "an Exodus II file", "it is not a complete Exodus II file") as file:
-        groups, sides = Groups([]), []
+        groups, sides, points, curved = Groups([]), [], _points(file), False
         for number, name in enumerate(_names(file, "eb_names", "eb_prop1", "block"), start=1):
             if f"connect{number}" not in file.variables:
                 continue  # an empty block
-            kind, corners, of_sides = _type_of(file, f"connect{number}")
+            kind, corners, of_sides = _type_of(file, f"connect{number}", points.shape[1])
             nodes = _whole(file, f"connect{number}", 2) - 1
-            if nodes.shape[1] > corners and _CORNERS_ONLY not in groups.left_out:
-                groups.left_out.append(_CORNERS_ONLY)
+            curved |= nodes.shape[1] > corners
             groups.blocks.append((kind, nodes[:, :corners]))
             groups.masks = {each: [*masks, np.zeros(len(nodes), bool)] for each, masks in groups.masks.items()}
             groups.add(name, -1, slice(None))
@@ -55,14 +56,17 @@ def read_exodus(path: str) -> Elements:
                 groups.faces[groups.name(name)] = _faces(file, number, groups, sides)
         if "ns_names" in file.variables or "ns_prop1" in file.variables:
             groups.left_out.append(f"sets of nodes: {', '.join(_names(file, 'ns_names', 'ns_prop1', 'node_set'))}")
-        return from_blocks(_points(file), groups, path)
+        return replace(from_blocks(points, groups, path), remark=STRAIGHTENED if curved else "")
 
 
-def _type_of(file: NetCDFFile, name: str) -> tuple[str, int, tuple[tuple[int, ...], ...]]:
-    """The type of the elements of a block, the number of their corners, and the corners of each of their sides."""
+def _type_of(file: NetCDFFile, name: str, dimension: int) -> tuple[str, int, tuple[tuple[int, ...], ...]]:
+    """The type of the elements of a block, the number of their corners, and the corners of each of their sides.
+
+    Where nodes have three coordinates, triangles are shells, whose first two sides are their faces.
+    """
     text = file.text(name, "elem_type").strip().upper()
-    if text == "SHELL3":
-        text = "TRI"
+    if text == "SHELL3" or (dimension == 3 and text.startswith("TRI")):
+        text = "TRISHELL"
     for letters, found in _TYPES.items():
         if text.startswith(letters):
             return found

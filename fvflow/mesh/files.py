@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from fvflow.errors import CaseError
 from fvflow.mesh.base import MeshDescription
-from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh
+from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh, require_compatible
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, read_elements, red_refinement
@@ -49,7 +49,7 @@ class Gmsh(MeshDescription):
             raise CaseError("mesh gmsh needs either a file (.msh or .geo) or a geometry (the text of a .geo)")
         if self.size != 1.0 and not self._is_geometry:
             raise CaseError("size is for a geometry that gmsh meshes, not for a .msh file; remove size")
-        _require_compatible(self.control_volumes, self.centres)
+        require_compatible(self.control_volumes, self.centres)
 
     @property
     def _is_geometry(self) -> bool:
@@ -97,7 +97,7 @@ class Meshio(MeshDescription):
     kind: Literal["meshio"] = "meshio"
 
     def __post_init__(self) -> None:
-        _require_compatible(self.control_volumes, self.centres)
+        require_compatible(self.control_volumes, self.centres)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -112,13 +112,6 @@ class Meshio(MeshDescription):
     def refined(self, factor: int = 2) -> Meshio:
         """The same file with each triangle cut into four, log2(factor) times more."""
         return replace(self, refinements=self.refinements + _binary_logarithm(factor))
-
-
-def _require_compatible(control_volumes: ControlVolumes, centres: Centres) -> None:
-    if control_volumes == "nodes" and centres == "centroids":
-        raise CaseError(
-            "centres: centroids is for control_volumes: cells (the centre of a Voronoi box is its node); remove centres"
-        )
 
 
 def _binary_logarithm(factor: int) -> int:

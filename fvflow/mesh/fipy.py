@@ -67,22 +67,24 @@ def from_fipy(grid: Any, control_volumes: ControlVolumes = "auto") -> Mesh:
     elif (corners >= 0).sum(axis=1).max() > 4:
         raise CaseError(f"a FiPy {type(grid).__name__} has solids other than tetrahedra; use a grid, or kind meshio")
     mesh = mesh_from_cells(points, corners)
-    _require_same_measure(grid, mesh)
+    if not _same_measure(grid, mesh, mesh.volume):
+        raise _other_measure(grid, mesh)
     return control_volume_mesh(mesh, control_volumes)
 
 
 def _grid(grid: Any, edges: tuple[Array, ...]) -> Grid:
-    """The grid with these edges and FiPy's measure."""
+    """The grid with these edges and FiPy's measure; raises CaseError if it is none that a grid has."""
     plain = Grid(edges)
-    if not _same_measure(grid, plain, plain.volume) and edges[0][0] >= 0:
+    if _same_measure(grid, plain, plain.volume):
+        return plain
+    if edges[0][0] >= 0:
         for dimension in (DISC, BALL) if len(edges) == 1 else (DISC,):
             turned = Grid(edges, revolution=Revolution(dimension, 1.0))
             middle = 0.5 * (edges[0][1:] + edges[0][:-1])
             volumes = [turned.volume, *([np.diff(edges[0]) * middle**2] if dimension == BALL else [])]
             if any(_same_measure(grid, turned, volume) for volume in volumes):
                 return turned
-    _require_same_measure(grid, plain)
-    return plain
+    raise _other_measure(grid, plain)
 
 
 def _same_measure(grid: Any, mesh: Mesh, volume: Array) -> bool:
@@ -92,14 +94,13 @@ def _same_measure(grid: Any, mesh: Mesh, volume: Array) -> bool:
     return same and bool(np.isclose(area, mesh.area.sum(), rtol=_SAME_MEASURE, atol=0.0))
 
 
-def _require_same_measure(grid: Any, mesh: Mesh) -> None:
-    """Raise CaseError if FiPy's volumes of the cells or areas of the faces differ from those of the mesh."""
-    if not _same_measure(grid, mesh, mesh.volume):
-        raise CaseError(
-            f"a FiPy {type(grid).__name__} measures its cells with {np.sum(grid.cellVolumes):.6g} in all, where their "
-            f"extent is {mesh.volume.sum():.6g}: it carries another measure, which fvflow does not have; give a "
-            "Cartesian, cylindrical or spherical mesh"
-        )
+def _other_measure(grid: Any, mesh: Mesh) -> CaseError:
+    """The error for FiPy's volumes of cells or areas of faces that are not those of the mesh."""
+    return CaseError(
+        f"a FiPy {type(grid).__name__} measures its cells with {np.sum(grid.cellVolumes):.6g} in all, where their "
+        f"extent is {mesh.volume.sum():.6g}: it carries another measure, which fvflow does not have; give a "
+        "Cartesian, cylindrical or spherical mesh"
+    )
 
 
 def _periodic(grid: Any) -> bool:

@@ -42,7 +42,6 @@ class Grid(Mesh):
             "periodic": tuple(periodic),
             "regions": {},
             "boundaries": {},
-            "left_out": (),
         }
         for name, value in {**parts, "revolution": revolution}.items():
             object.__setattr__(self, name, value)
@@ -92,6 +91,11 @@ class Grid(Mesh):
     def volume(self) -> Array:
         """Measures |K| (cell,): the product of the widths along each axis, or of a ring or shell and the others."""
         return _tensor_product(self._measures)
+
+    @cached_property
+    def cell_size(self) -> Array:
+        """As `Mesh.cell_size`: the geometric mean of the widths."""
+        return freeze(_tensor_product(self._widths) ** (1.0 / self.dimension))
 
     @cached_property
     def owner(self) -> Index:

@@ -24,8 +24,8 @@ def cells_of(mesh: Mesh, points: Array) -> Index:
     shelters = mesh.shelters()
     if shelters is not None:  # cells about nodes, which no list of corners describes
         return _nearest_centres(mesh, points, *shelters)
-    cell, corner = simplices(mesh.points, mesh.cell_points)
-    return _in_chunks(points, cell, corner)
+    vertices, corners, cell = simplices(mesh.points, mesh.cell_points)
+    return _in_chunks(points, cell, vertices[corners].transpose(1, 2, 0))
 
 
 def _cells_of_grid(mesh: Mesh, points: Array) -> Index:
@@ -42,7 +42,7 @@ def _cells_of_grid(mesh: Mesh, points: Array) -> Index:
 def _nearest_centres(mesh: Mesh, points: Array, corners: Array, owners: Index | None) -> Index:
     """The cell of the nearest centre among those of the simplex that each point lies in."""
     number = np.arange(len(corners), dtype=np.int32)
-    simplex = _in_chunks(points, number, np.ascontiguousarray(corners.transpose(1, 2, 0)))
+    simplex = _in_chunks(points, number, corners.transpose(1, 2, 0))
     if owners is None:
         from scipy.spatial import cKDTree
 

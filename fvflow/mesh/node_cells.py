@@ -94,7 +94,7 @@ class NodeCells(Mesh):
     @cached_property
     def pieces(self) -> Simplices:
         """The simplices that the cells consist of."""
-        return Simplices(self.solid_cell, self.vertex[self.solids].transpose(1, 2, 0))
+        return Simplices(self.solid_cell, self.vertex[self.solids])
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, by a positive rule of degree 1, 2, or in the plane 4, in each simplex."""

@@ -15,7 +15,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES, format_point
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.pieces import fan
+from fvflow.mesh.pieces import fan, surface
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -192,7 +192,7 @@ def _split(nodes: Index, dimension: int) -> list[Index]:
     if count not in FACES:
         raise CaseError(f"cells of {count} corners have no volume to intersect; use cells of 4, 5, 6 or 8 corners")
     lowest = nodes.min(axis=1)
-    return [np.column_stack([lowest, part]) for face in FACES[count] for part in fan(nodes[:, face])]
+    return [np.column_stack([lowest, part]) for part in surface(nodes)]
 
 
 def candidates(corner: Array, other: Array) -> Iterator[tuple[_Numbers, _Numbers]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -51,12 +52,12 @@ class Boxes(Pieces):
 
 
 class Simplices(Pieces):
-    """Simplices with these corners (vertex, axis, piece), and the cell of each (piece,)."""
+    """Simplices with these corners (piece, dim + 1, dim), and the cell of each (piece,)."""
 
     def __init__(self, cell: Index, corner: Array) -> None:
-        volume = np.abs(np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0)))
+        volume = np.abs(np.linalg.det(corner[:, 1:] - corner[:, :1]))
         self.cell, self.share = cell, freeze(volume / np.bincount(cell, volume)[cell])
-        self._corner = np.ascontiguousarray(corner.transpose(2, 0, 1))
+        self._corner = corner
 
     def positions(self, piece: Index, unit: Array) -> Array:
         """As `Pieces.positions`: the spacings of sorted coordinates are barycentric ones, uniform if they were."""
@@ -64,28 +65,35 @@ class Simplices(Pieces):
         return np.asarray(np.einsum("pv,pva->pa", weight, self._corner[piece]))
 
 
-def simplices(points: Array, cell_points: Index) -> tuple[Index, Array]:
-    """Simplices that make up star-shaped cells: the cell of each (simplex,), its corners (vertex, axis, simplex).
+def simplices(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:
+    """Simplices that make up star-shaped cells: vertices (vertex, dim), those of each (simplex, dim + 1), and its cell.
 
-    Polygons are cut from their first corner, which sees the others; solids from the mean of their corners to
-    triangles of their faces, which neighbours cut alike.
+    Polygons are cut from their first corner, which sees the others; solids from the mean of their corners, which
+    becomes a vertex, to triangles of their faces, which neighbours cut alike.
     """
     sizes, dimension = (cell_points >= 0).sum(axis=1), points.shape[1]
-    cells, corners = [], []
+    vertices, count = [points], len(points)
+    corners, cells = list[Index](), list[Any]()
     for size in np.unique(sizes):
         same = np.flatnonzero(sizes == size)
         nodes = cell_points[same, :size]
         if size == dimension + 1:
-            parts = [points[nodes]]
+            parts = [nodes]
         elif dimension == 2:
-            parts = [points[nodes[:, [0, k, k + 1]]] for k in range(1, size - 1)]
+            parts = [nodes[:, [0, k, k + 1]] for k in range(1, size - 1)]
         else:
-            apex = points[nodes].mean(axis=1)[:, None]
-            sides = [side for face in FACES[int(size)] for side in fan(nodes[:, face])]
-            parts = [np.concatenate([apex, points[side]], axis=1) for side in sides]
-        cells += [same] * len(parts)
+            apex = count + np.arange(len(nodes))
+            vertices.append(points[nodes].mean(axis=1))
+            count += len(nodes)
+            parts = [np.column_stack([apex, side]) for side in surface(nodes)]
         corners += parts
-    return freeze_index(np.concatenate(cells)), np.concatenate(corners).transpose(1, 2, 0)
+        cells += [same] * len(parts)
+    return np.concatenate(vertices), freeze_index(np.concatenate(corners)), freeze_index(np.concatenate(cells))
+
+
+def surface(nodes: Index) -> list[Index]:
+    """The triangles of the faces of solids of one shape (solid, corner), outward."""
+    return [side for face in FACES[nodes.shape[1]] for side in fan(nodes[:, face])]
 
 
 def fan(polygon: Index) -> list[Index]:

@@ -118,12 +118,25 @@ def _used(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:
     return points[used[:-1]], number[cell_points], number
 
 
-def coinciding(points: Array) -> Any:
-    """The pairs of nodes (pair, 2) that are at one place."""
+def coinciding(points: Array, distance: float = _COINCIDENT) -> Any:
+    """The pairs of points (pair, 2) that are at one place, up to a distance relative to their extent."""
     from scipy.spatial import cKDTree
 
     size = float(np.ptp(points, axis=0).max())
-    return cKDTree(points).query_pairs(_COINCIDENT * size, output_type="ndarray")
+    return cKDTree(points).query_pairs(distance * size, output_type="ndarray")
+
+
+def lowest_at_place(points: Array, pairs: Any) -> Any:
+    """The lowest of the points at the place of each (point,), given the pairs (pair, 2) that are at one place."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(points)
+    graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(count, count))
+    parts, part = connected_components(graph, directed=False)
+    lowest = np.full(parts, count)
+    np.minimum.at(lowest, part, np.arange(count))
+    return lowest[part]
 
 
 def _require_joined(points: Array, cell_points: Index, faces: Faces) -> None:
@@ -134,7 +147,7 @@ def _require_joined(points: Array, cell_points: Index, faces: Faces) -> None:
     pairs = coinciding(points)
     if not len(pairs):
         return
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
 
     count = len(cell_points)
@@ -144,10 +157,10 @@ def _require_joined(points: Array, cell_points: Index, faces: Faces) -> None:
     cell = np.broadcast_to(np.arange(count)[:, None], cell_points.shape)[real]
     part_of_node = np.zeros(len(points), np.int64)
     part_of_node[cell_points[real]] = part[cell]
-    same = np.unique(np.sort(pairs, axis=1) @ np.array([len(points), 1]))
-    sides = np.sort(np.stack([cell_points, np.roll(cell_points, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
-    within = np.isin(same, sides @ np.array([len(points), 1]))
-    apart = part_of_node[same // len(points)] != part_of_node[same % len(points)]
+    one, other = pairs.T
+    cells_of = csr_array((np.ones(len(cell), np.int8), (cell_points[real], cell)), shape=(len(points), count))
+    within = cells_of[one].multiply(cells_of[other]).sum(axis=1) > 0
+    apart = part_of_node[one] != part_of_node[other]
     if (apart | within).any():
         raise CaseError(
             f"{len(pairs)} pairs of nodes coincide, the first at {format_point(points[pairs[0, 0]])}: the cells at "
@@ -200,6 +213,14 @@ def grouped(rows: Index) -> tuple[Any, Any]:
     ordered = rows[order]
     new = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
     return order, np.flatnonzero(new)
+
+
+def row_numbers(rows: Index) -> tuple[Any, Any]:
+    """A number for each row (row,) that equal rows share, and the first row of each number (number,)."""
+    order, first = grouped(rows)
+    number = np.empty(len(rows), np.int64)
+    number[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
+    return number, order[first]
 
 
 def _require_connected(points: Array, cell_points: Index, owner: Index, neighbour: Index) -> None:
@@ -271,11 +292,7 @@ def _matching_walls(walls: Index, nodes: Index) -> Index:
     """The rows of `walls` whose nodes, in any order, are a row of `nodes`."""
     wide = np.full((len(nodes), walls.shape[1]), -1, np.int32)
     wide[:, : nodes.shape[1]] = nodes
-    both = np.sort(np.concatenate([walls, wide]), axis=1)
-    order, first = grouped(both)
-    group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
+    number, first = row_numbers(np.sort(np.concatenate([walls, wide]), axis=1))
     named = np.zeros(len(first), bool)
-    named[group[order >= len(walls)]] = True
-    belongs = np.zeros(len(both), bool)
-    belongs[order] = named[group]
-    return freeze_index(np.flatnonzero(belongs[: len(walls)]))
+    named[number[len(walls) :]] = True
+    return freeze_index(np.flatnonzero(named[number[: len(walls)]]))

@@ -31,10 +31,11 @@ def power_centres(mesh: Mesh) -> tuple[Array, int] | None:
     """
     if mesh.dimension != 2 or mesh.cell_points.shape[1] != 3 or not mesh.faces:
         return None
-    bad = ~(mesh.distance / _height(mesh) >= _BAD)
+    height = _height(mesh)
+    bad = ~(mesh.distance / height >= _BAD)
     if bad.sum() > _MOST_BAD * mesh.faces:
         return None
-    weight, height = np.zeros(len(mesh.points)), _height(mesh)
+    weight = np.zeros(len(mesh.points))
     for rings in _RINGS:
         for patch in _patches(mesh, np.flatnonzero(bad), rings):
             _solve(mesh, patch, height, weight)

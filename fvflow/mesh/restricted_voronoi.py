@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
-from fvflow.mesh.clipped_pieces import Simplices, measures
+from fvflow.mesh.clipped_pieces import ElementSimplices, measures
 from fvflow.mesh.connected_pieces import Cut, connected_pieces, on_sides
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.node_cells import NodeCells
@@ -106,7 +106,7 @@ def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
         face_points=freeze_index(np.empty((len(distance), 0))),
         wall_points=numbered.walls,
         wall_cell=freeze_index(numbered.walls[:, 0]),
-        regions={name: freeze(np.clip(share, 0.0, 1.0)) for name, share in shares.items()},
+        regions={name: freeze(share) for name, share in shares.items()},
         boundaries=mesh.boundaries,
         elements=numbered.elements,
         vertex=pieces.vertex,
@@ -198,7 +198,7 @@ def _across_sides(cut: Cut, sides: Sides) -> tuple[Any, Any, Any]:
     return facet[one[equal]], left[equal], right[equal]
 
 
-def _corners_of(sides: Sides, simplices: Simplices) -> Array:
+def _corners_of(sides: Sides, simplices: ElementSimplices) -> Array:
     """The positions of the corners of each side (side, dim, dim)."""
     position = np.empty((int(simplices.nodes.max()) + 1, simplices.corners.shape[2]))
     position[simplices.nodes] = simplices.corners

@@ -11,13 +11,12 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index
 from fvflow.mesh.cell_geometry import FACES, format_point
-from fvflow.mesh.clipped_pieces import Simplices
+from fvflow.mesh.clipped_pieces import ElementSimplices
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.pieces import fan
-from fvflow.mesh.polytopes import grouped
+from fvflow.mesh.pieces import fan, surface
+from fvflow.mesh.polytopes import coinciding, lowest_at_place, row_numbers
 
 _FLAT = 1e-13  # determinant of a simplex that counts as 0, relative to a cube about it
-_SAME_PLACE = 1e-9  # distance below which nodes are at one place, relative to the size of the mesh
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,24 +36,11 @@ def places(points: Array) -> tuple[Array, Index]:
 
     Nodes on the two sides of a crack are at one place.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
-    count = len(points)
-    pairs = cKDTree(points).query_pairs(_SAME_PLACE * float(np.ptp(points, axis=0).max()), output_type="ndarray")
-    if not len(pairs):
-        return points, np.arange(count, dtype=np.int32)
-    graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(count, count))
-    group = connected_components(graph, directed=False)[1]
-    _, first, number = np.unique(group, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return points[first[order]], rank[number].astype(np.int32)
+    lowest, number = np.unique(lowest_at_place(points, coinciding(points)), return_inverse=True)
+    return points[lowest], number.astype(np.int32)
 
 
-def split(mesh: Mesh, sites: Array, site: Index) -> tuple[Simplices, Index]:
+def split(mesh: Mesh, sites: Array, site: Index) -> tuple[ElementSimplices, Index]:
     """The simplices of all elements of a mesh, whose nodes are at some sites (site, dim), by their numbers (node,).
 
     A polygon is a fan about a corner that sees the others, a solid is cut from its lowest node to triangles of its
@@ -67,7 +53,7 @@ def split(mesh: Mesh, sites: Array, site: Index) -> tuple[Simplices, Index]:
         corners = points[nodes]
         good = _determinant(corners) > _FLAT * np.ptp(corners, axis=1).max(axis=1) ** mesh.dimension
         if good.all():
-            return Simplices(nodes, corners, homes[nodes], element), faces
+            return ElementSimplices(nodes, corners, homes[nodes], element), faces
     cell = int(element[np.argmin(good)])
     at = format_point(mesh.centre[cell])
     raise CaseError(f"cell {cell} at {at} has no point that sees all its sides ({(~good).sum()} in all); repair it")
@@ -114,7 +100,7 @@ def _cut(nodes: Index, middle: Any, points: Array) -> list[tuple[Index, Any]]:
         parts += [(rows[each & better], middle[each & better]) for rows, each in zip(choice, real, strict=True)]
         fits |= better
     rest = nodes[~fits]
-    sides = [rest[:, [k, (k + 1) % rest.shape[1]]] for k in range(rest.shape[1])] if dimension == 2 else _faces(rest)
+    sides = [rest[:, [k, (k + 1) % rest.shape[1]]] for k in range(rest.shape[1])] if dimension == 2 else surface(rest)
     return [*parts, *((np.column_stack([middle[~fits], side]), middle[~fits]) for side in sides)]
 
 
@@ -132,14 +118,12 @@ def _quadrilaterals(mesh: Mesh) -> tuple[Index, dict[int, Any]]:
                 rows.append(nodes[:, face])
                 places.append((size, at))
     every = np.concatenate([np.empty((0, 4), np.int32), *rows])
-    order, first = grouped(np.sort(every, axis=1))
-    group = np.empty(len(every), np.int64)
-    group[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
+    group, first = row_numbers(np.sort(every, axis=1))
     number = {size: np.full((int((sizes == size).sum()), len(FACES[size])), -1) for size in np.unique(sizes).tolist()}
     ends = np.cumsum([len(row) for row in rows])[:-1]
     for (size, at), middles in zip(places, np.split(group, ends), strict=True):
         number[size][:, at] = len(mesh.points) + mesh.cells + middles
-    return every[order[first]], number
+    return every[first], number
 
 
 def _about_faces(nodes: Index, middle: Any, number: Any) -> list[tuple[Index, Any]]:
@@ -162,28 +146,20 @@ def _fans(nodes: Index, dimension: int) -> Iterator[Index]:
         yield nodes[None]
     elif dimension == 3:
         lowest = nodes.min(axis=1)
-        yield np.stack([np.column_stack([lowest, side]) for side in _faces(nodes)])
+        yield np.stack([np.column_stack([lowest, side]) for side in surface(nodes)])
     else:
         for turn in range(size):
             turned = np.roll(nodes, -turn, axis=1)
             yield np.stack([turned[:, [0, k, k + 1]] for k in range(1, size - 1)])
 
 
-def _faces(nodes: Index) -> list[Index]:
-    """The triangles of the faces of solids of one shape (solid, corner), outward."""
-    return [side for face in FACES[nodes.shape[1]] for side in fan(nodes[:, face])]
-
-
-def sides_of(simplices: Simplices) -> Sides:
+def sides_of(simplices: ElementSimplices) -> Sides:
     """The sides that simplices share."""
     nodes, count = simplices.nodes, simplices.nodes.shape[1]
     takes = [[k, (k + 1) % 3] for k in range(3)] if count == 3 else [[j for j in range(4) if j != k] for k in range(4)]
     rows = np.sort(nodes[:, takes].reshape(-1, count - 1), axis=1)
-    order, first = grouped(rows)
-    sizes = np.diff(np.append(first, len(order)))
-    number = np.empty(len(rows), np.int64)
-    number[order] = np.repeat(np.arange(len(first)), sizes)
-    return Sides(number.reshape(nodes.shape), rows[order[first]], sizes == 2)
+    number, first = row_numbers(rows)
+    return Sides(number.reshape(nodes.shape), rows[first], np.bincount(number) == 2)
 
 
 def walls_of(sides: Sides, faces: Index, mesh: Mesh) -> Any:
@@ -211,9 +187,7 @@ def walls_of(sides: Sides, faces: Index, mesh: Mesh) -> Any:
 
 def _same_rows(rows: Any, wanted: Any) -> Any:
     """The index of each of the wanted rows (row, entry) in others; -1 for one that is not there."""
-    order, first = grouped(np.concatenate([rows, wanted]))
-    group = np.empty(len(order), np.int64)
-    group[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order))))
+    number, first = row_numbers(np.concatenate([rows, wanted]))
     place = np.full(len(first), -1)
-    place[group[: len(rows)]] = np.arange(len(rows))
-    return place[group[len(rows) :]]
+    place[number[: len(rows)]] = np.arange(len(rows))
+    return place[number[len(rows) :]]

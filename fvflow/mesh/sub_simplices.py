@@ -37,6 +37,12 @@ class SubSimplices:
         """Signed measure of each of the two sub-simplices of a pair (pair,)."""
         return np.asarray(self.area * self.length / (2 * self.points.shape[1]))
 
+    @property
+    def at_nodes(self) -> tuple[Index, Index]:
+        """The node that each sub-simplex belongs to (2 pair,), and the corners of each (2 pair, dim + 1)."""
+        node = freeze_index(self.ends.T.ravel())
+        return node, freeze_index(np.column_stack([node, np.tile(self.corners, (2, 1))]))
+
     def pieces(self) -> Simplices:
         """The sub-simplices that make up the boxes; raises CaseError if one of them counts negative."""
         across = self.length ** (self.points.shape[1] - 1)
@@ -45,9 +51,8 @@ class SubSimplices:
                 f"{beyond} circumcentres lie beyond their edge or face, so that the Voronoi boxes are not made of "
                 "simplices; use control_volumes: cells"
             )
-        cell = self.ends.T.ravel()
-        nodes = np.column_stack([cell, np.tile(self.corners, (2, 1))])
-        return Simplices(freeze_index(cell), self.points[nodes].transpose(1, 2, 0))
+        node, corners = self.at_nodes
+        return Simplices(node, self.points[corners])
 
 
 def sub_simplices(points: Array, elements: Index) -> SubSimplices:

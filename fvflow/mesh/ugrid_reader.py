@@ -11,7 +11,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze
 from fvflow.mesh.base import MeshDescription
-from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh, node_mesh
+from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh, node_mesh, require_compatible
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.elements import FilePath, planar_points
 from fvflow.mesh.grid import CIRCULAR, Grid
@@ -46,6 +46,9 @@ class Ugrid(MeshDescription):
     centres: Centres = "circumcentres"
     """Points that two-point fluxes join, as for gmsh; not for a result of fvflow."""
     kind: Literal["ugrid"] = "ugrid"
+
+    def __post_init__(self) -> None:
+        require_compatible(self.control_volumes, self.centres)
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
 from fvflow.mesh.cell_geometry import circumcentric_areas
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.pieces import Simplices
-from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.polytopes import coinciding, lowest_at_place, mesh_from_cells
 from fvflow.mesh.quadrature import gauss
 from fvflow.mesh.sub_simplices import SubSimplices, sub_simplices
 
@@ -79,7 +79,8 @@ def _polygons(elements: Mesh, parts: SubSimplices) -> Mesh:
     size = len(walls)
     rank = np.concatenate([np.full(size, -2.0), np.full(size, -1.0), np.full(size, 7.0), turn])
     order = np.lexsort((rank, owner))
-    everything, corner = _merged(np.concatenate([points, midpoint, circumcentre]), corner)
+    everything = np.concatenate([points, midpoint, circumcentre])
+    corner = lowest_at_place(everything, coinciding(everything, _COINCIDENT))[corner]
     rows = _table(owner[order], corner[order])
     halves = {
         name: np.concatenate([np.stack([start[part], first_wall[part]], 1), np.stack([first_wall[part], end[part]], 1)])
@@ -91,20 +92,6 @@ def _polygons(elements: Mesh, parts: SubSimplices) -> Mesh:
 def _angle(direction: Array) -> Array:
     """Angle of each vector (vector, 2) with the x axis, in (-pi, pi]."""
     return np.asarray(np.arctan2(direction[:, 1], direction[:, 0]))
-
-
-def _merged(points: Array, corner: Index) -> tuple[Array, Index]:
-    """The points, and the corners in which coinciding points are replaced by the first of them."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
-    pairs = cKDTree(points).query_pairs(_COINCIDENT * float(np.ptp(points, axis=0).max()), output_type="ndarray")
-    graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(len(points), len(points)))
-    _, group = connected_components(graph, directed=False)
-    first = np.full(group.max() + 1, len(points))
-    np.minimum.at(first, group, np.arange(len(points)))
-    return points, first[group[corner]]
 
 
 def _table(owner: Index, corner: Index) -> Index:
@@ -150,9 +137,8 @@ class TetrahedralDual(Mesh):
     def signed_simplices(self) -> tuple[Index, Array, Array]:
         """As `Mesh.signed_simplices`: the sub-simplices."""
         assert self.parts is not None
-        ends = self.parts.ends.T
-        corners = np.concatenate([np.column_stack([end, self.parts.corners]) for end in ends])
-        return ends.ravel(), self.parts.points[corners], np.tile(np.sign(self.parts.area), 2)
+        node, corners = self.parts.at_nodes
+        return node, self.parts.points[corners], np.tile(np.sign(self.parts.area), 2)
 
     def shelters(self) -> tuple[Array, None]:
         """As `Mesh.shelters`: the tetrahedra, whose points belong to the nearest node."""

@@ -13,18 +13,14 @@ from fvflow.problems.tensor_diffusivity import TensorDiffusivity
 
 def diffusivity(mesh: Mesh, diffusion: Diffusion, parameters: Parameters, factor: float) -> Diffusivity:
     """The coefficient that a case names on a mesh, times a factor; raises CaseError if the mesh cannot hold it."""
-    if isinstance(diffusion.value, tuple) and len(diffusion.value) != mesh.dimension:
-        raise CaseError(
-            f"diffusion has {len(diffusion.value)} entries in {mesh.dimension} dimensions; give one per axis"
-        )
+    _require_entry_per_axis(mesh, diffusion, "diffusion")
     made = TensorDiffusivity if diffusion.full else AxisDiffusivity
     return made(mesh, diffusion, parameters, factor)
 
 
 def mobility(mesh: Mesh, value: Diffusion, parameters: Parameters) -> AxisDiffusivity:
     """The mobility M(x) that a case names, scalar or diagonal; raises CaseError if it is not positive on all faces."""
-    if isinstance(value.value, tuple) and len(value.value) != mesh.dimension:
-        raise CaseError(f"mobility has {len(value.value)} entries in {mesh.dimension} dimensions; give one per axis")
+    _require_entry_per_axis(mesh, value, "mobility")
     found = AxisDiffusivity(mesh, value, parameters, 1.0, "mobility")
     try:
         values = found.on_faces
@@ -33,3 +29,11 @@ def mobility(mesh: Mesh, value: Diffusion, parameters: Parameters) -> AxisDiffus
     if not (values > 0).all():
         raise CaseError(f"mobility is 0 on {np.count_nonzero(values <= 0)} faces; it has to be above 0 everywhere")
     return found
+
+
+def _require_entry_per_axis(mesh: Mesh, coefficient: Diffusion, name: str) -> None:
+    """Raise CaseError if the entries of a coefficient are not as many as the axes."""
+    if isinstance(coefficient.value, tuple) and len(coefficient.value) != mesh.dimension:
+        raise CaseError(
+            f"{name} has {len(coefficient.value)} entries in {mesh.dimension} dimensions; give one per axis"
+        )

@@ -144,7 +144,7 @@ class AxisDiffusivity:
             there = self._along(mesh.centre[neighbour], normal, neighbour, time) ** power
         return self._with_drift(between, here, there, drift, lambda part: part.potential_drop(mesh, time))
 
-    @property
+    @cached_property
     def on_faces(self) -> Array:
         """D of each face (face,) at time 0 without a drift: for isothermal, the harmonic mean of both sides."""
         return self.on_links(Drift(), 0.0)[1]
@@ -202,13 +202,7 @@ class AxisDiffusivity:
         component = self.diffusion.components[axis]
         inside = restrict_regions(self.mesh.regions if regions is None else regions, parts)
         value = self.factor * component.at(position, self.parameters, time, inside)
-        if (value < 0).any():
-            worst = int(np.argmin(value))
-            place = ", ".join(f"{name} = {at:.6g}" for name, at in zip("xyz", position[worst], strict=False))
-            raise NumericsError(
-                f"{self.name} {component.text} is {value[worst]:g} at {place}, t = {time:g}; it has to be at least 0 "
-                "everywhere"
-            )
+        require_nonnegative(value, position, f"{self.name} {component.text}", time)
         return value
 
     def seam_notes(self, time: float) -> Iterator[str]:
@@ -229,6 +223,14 @@ class AxisDiffusivity:
             return None
         value = self._values(0, mesh.centre, np.arange(mesh.cells, dtype=np.int32), time)
         return exponent - power * np.log(value) if (value > 0).all() else None
+
+
+def require_nonnegative(value: Array, position: Array, name: str, time: float) -> None:
+    """Raise NumericsError at the least of the values (point,) of a coefficient at positions if it is negative."""
+    if (value < 0).any():
+        worst = int(np.argmin(value))
+        place = ", ".join(f"{axis} = {at:.6g}" for axis, at in zip("xyz", position[worst], strict=False))
+        raise NumericsError(f"{name} is {value[worst]:g} at {place}, t = {time:g}; it has to be at least 0 everywhere")
 
 
 def _harmonic(part: Array, here: Array, there: Array) -> Array:

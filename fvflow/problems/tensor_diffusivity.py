@@ -28,7 +28,7 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift, Diffusion, Parameters
 from fvflow.mesh import Array, Mesh, Openings
-from fvflow.problems.diffusivity import logarithmic_mean, seam_notes
+from fvflow.problems.diffusivity import logarithmic_mean, require_nonnegative, seam_notes
 from fvflow.problems.lattice import Directions, Lattice, Links, link_openings, links
 from fvflow.problems.selling import selling
 
@@ -172,7 +172,10 @@ class TensorDiffusivity:
         return np.asarray((np.linalg.solve(tensors, v[:, :, None])[:, :, 0] * leap).sum(axis=1))
 
     def at_openings(self, openings: Openings, drift: BaseDrift, time: float) -> tuple[Array, Array]:
-        """w and eps of each opening (opening,), eps being n.D n for the normal n of the wall: see `link_openings`."""
+        """w and eps of each opening (opening,), eps being n.D n for the normal n of the wall: see `link_openings`.
+
+        Raises NumericsError if n.D n is negative on the wall.
+        """
         mesh, cell, axis = self.mesh, openings.cell, openings.axis
         tensors = np.broadcast_to(self._tensors, (mesh.cells, *self._tensors.shape[1:]))[cell]
         here = there = tensors[np.arange(len(cell)), axis, axis]
@@ -180,7 +183,9 @@ class TensorDiffusivity:
             there = np.empty(len(cell))
             for along in range(mesh.dimension):
                 part, met = self.diffusion.components[along * (mesh.dimension + 1)], axis == along
-                there[met] = self.factor * part.at(openings.position[met], self.parameters, time, {})
+                at = openings.position[met]
+                there[met] = self.factor * part.at(at, self.parameters, time, {})
+                require_nonnegative(there[met], at, f"diffusion {part.text}", time)
         mean = 0.5 * (here + there)
         w, eps = (here - there, logarithmic_mean(here, there)) if self.diffusion.power else (np.zeros_like(mean), mean)
         rest = drift

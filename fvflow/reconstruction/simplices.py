@@ -10,8 +10,7 @@ import numpy as np
 from fvflow.jit import parallel_for
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.mesh.arrays import freeze_index
-from fvflow.mesh.cell_geometry import FACES
-from fvflow.mesh.pieces import fan
+from fvflow.mesh.pieces import simplices
 from fvflow.mesh.quadrature import along
 from fvflow.reconstruction.base import Derivatives, Slopes
 from fvflow.reconstruction.kernels import simplices_at
@@ -36,8 +35,12 @@ class NodeLeastSquares:
 
     @cached_property
     def _cut(self) -> tuple[Array, Index]:
-        """Vertices (vertex, dim), and those of each simplex (simplex, dim + 1), that the mesh is cut into."""
-        return simplices(self.mesh)
+        """Vertices (vertex, dim), and those of each simplex (simplex, dim + 1), that the mesh is cut into.
+
+        Of a mesh of cells about nodes these are the elements, whose nodes are the centres of the cells.
+        """
+        vertices, corners, _ = simplices(self.mesh.points, self.mesh.plot_cells)
+        return vertices, corners
 
     @cached_property
     def _at_vertices(self) -> Any:
@@ -135,29 +138,6 @@ class NodeMeans(NodeLeastSquares):
 def _pairs(dimension: int) -> list[tuple[int, int]]:
     """The second derivatives, as pairs of axes."""
     return [(i, j) for i in range(dimension) for j in range(i, dimension)]
-
-
-def simplices(mesh: Mesh) -> tuple[Array, Index]:
-    """Vertices (vertex, dim), and those of each simplex (simplex, dim + 1), that star-shaped cells are cut into.
-
-    Polygons are cut from their first corner, solids from the mean of their corners, which becomes a vertex. Of a dual
-    mesh it is the primal elements, whose nodes are the centres of the cells.
-    """
-    cells, dimension = mesh.plot_cells, mesh.dimension
-    points, parts = mesh.points, list[Index]()
-    more: list[Array] = []
-    sizes = (cells >= 0).sum(axis=1)
-    for size in np.unique(sizes):
-        nodes = cells[sizes == size, :size]
-        if size == dimension + 1:
-            parts.append(nodes)
-        elif dimension == 2:
-            parts += [nodes[:, [0, k, k + 1]] for k in range(1, int(size) - 1)]
-        else:
-            apex = len(points) + sum(len(each) for each in more) + np.arange(len(nodes))
-            more.append(points[nodes].mean(axis=1))
-            parts += [np.column_stack([apex, side]) for face in FACES[int(size)] for side in fan(nodes[:, face])]
-    return np.concatenate([points, *more]), freeze_index(np.concatenate(parts))
 
 
 def least_squares(centres: Array, targets: Array, *, value_only: bool = False, means: bool = False) -> Any:

@@ -22,8 +22,11 @@ class BackwardEquations:
     """The backward equations A' x = f of the chain of a `FaceMatrix` with a leak, and what follows from them."""
 
     matrix: FaceMatrix
-    accuracy: float = _ROUND_OFF
-    """Relative error of the solutions."""
+
+    @property
+    def accuracy(self) -> float:
+        """Relative error of the solutions."""
+        return _ROUND_OFF
 
     def backward(self, source: Array) -> Array:
         """The expectation (cell,) of int f/|K| dt until the chain ends, for f (cell,) >= 0: A' x = f."""

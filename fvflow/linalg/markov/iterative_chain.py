@@ -33,7 +33,11 @@ class IterativeChain(BackwardEquations):
 
     matrix: FaceMatrix
     """The rates; every cell has to be able to reach an opening."""
-    accuracy = _GOAL
+
+    @property
+    def accuracy(self) -> float:
+        """The relative error that is proved of the mean time until the end, or, if that is less, the one aimed at."""
+        return max(self._mean_time[1], _GOAL)
 
     @cached_property
     def _transposed(self) -> Any:
@@ -44,18 +48,21 @@ class IterativeChain(BackwardEquations):
         return hierarchy(self._transposed)
 
     @cached_property
-    def _longest(self) -> float:
-        """The longest mean time until the end."""
-        return float(self._solved(self.matrix.volume, None).max())
+    def _mean_time(self) -> tuple[Array, float]:
+        """The mean time until the end (cell,), and the relative error that is proved of it."""
+        return self._solved(self.matrix.volume, None)
 
     def backward(self, source: Array) -> Array:
         """The expectation (cell,) of int f/|K| dt until the chain ends, for f (cell,) >= 0: A' x = f."""
         if not source.any():
             return np.zeros_like(source)
-        return self._solved(source, None if np.array_equal(source, self.matrix.volume) else self._longest)
+        mean = self._mean_time[0]
+        if np.array_equal(source, self.matrix.volume):
+            return mean.copy()
+        return self._solved(source, float(mean.max()))[0]
 
-    def _solved(self, source: Array, longest: float | None) -> Array:
-        """x with A' x = f, given the longest mean time unless x is that time."""
+    def _solved(self, source: Array, longest: float | None) -> tuple[Array, float]:
+        """x with A' x = f and its proved relative error, given the longest mean time unless x is the mean time."""
         x, ones = np.zeros_like(source), np.ones_like(source)
         best, least = x, np.inf
         for _ in range(_ROUNDS):
@@ -74,7 +81,7 @@ class IterativeChain(BackwardEquations):
                 f"the iteration proves its solution to {least:.1e} only (allowed: {_ACCEPTED:.0e}), as ends of the "
                 "chain are rare; use a mesh small enough for elimination, or a larger epsilon"
             )
-        return best
+        return best, least
 
     def _proved(self, x: Array, residual: Array, longest: float | None) -> float:
         """The relative error that a residual proves, its round-off included; infinite for x = 0."""
