@@ -243,6 +243,35 @@ def test_smooth_paths_must_not_meet_walls_that_let_mass_through():
         fvflow.push(ds, [[0.3], [1.5]], 0.1, 0.8, method="smooth")
 
 
+OPEN = (
+    "mesh: {kind: box, lower: [-2], upper: [2], cells: [60]}\n"
+    "flow: {kind: fokker-planck, epsilon: 0.5, stepper: {kind: tr-bdf2}}\n"
+    "initial: {kind: gaussian, mean: [0.2], covariance: [[0.3]], truncate: 0.5}\n"
+    "times: {end: 0.5, step: 0.02, save: 0.1}\noutput: {fluxes: true}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("absorbing", "method", "tolerance", "told"),
+    [
+        ("walls: {right: absorbing}", "smooth", 1e-5, "paths meet a wall at .* mass leaves through right; leave these"),
+        ("walls: {right: absorbing}", "smooth", 1e-10, "no step is short enough .* mass leaves through right: leave"),
+        ("walls: {right: absorbing}", "exact", 1e-5, "fluxes miss .* mass leaves through right, where paths end;"),
+        ("absorbing: {where: x > 1.9}", "smooth", 1e-5, "cells, as where absorb, at t = 0, .* not defined;"),
+        ("absorbing: {where: x > 1.9}", "exact", 1e-5, "fluxes miss .* mass leaves through where, where paths end;"),
+    ],
+)
+def test_where_mass_leaves_the_advice_leads_somewhere(absorbing, method, tolerance, told):
+    """Neither method sends to the other; the advice is followed."""
+    ds = fvflow.Case.parse(OPEN + absorbing).run()
+    with pytest.raises(NumericsError, match=rf"{told}.* run the same case with flow: {{kind: particles}}$") as refused:
+        fvflow.push(ds, [[-1.0], [1.85]], 0, 0.5, method=method, tolerance=tolerance)
+    assert "use method" not in str(refused.value)
+    particles = OPEN.replace("fokker-planck", "particles, count: 100").replace("tr-bdf2", "jump")
+    moved = fvflow.Case.parse(particles.replace("output: {fluxes: true}", absorbing)).run()
+    assert (moved.absorbed_by[-1] >= 0).any()
+
+
 def test_smooth_paths_end_on_the_mesh_along_periodic_axes_beside_open_walls():
     ds = fvflow.Case.parse(
         "mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [8, 16], periodic: [x]}\n"

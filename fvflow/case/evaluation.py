@@ -13,6 +13,7 @@ from fvflow.case.build import Parts, openings_of, problem_of
 from fvflow.case.frames_on_mesh import FramesOnMesh, mesh_of, place_of
 from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
+from fvflow.lagrangian.extended import FOLLOWED
 from fvflow.mesh import Array, Openings
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
 
@@ -117,6 +118,11 @@ class Evaluation:
         return openings_of(self._case, self.mesh)
 
     @property
+    def outlets(self) -> tuple[str, ...]:
+        """Names of the walls and cells through which mass leaves for good; empty if it does not."""
+        return () if self._openings is None else self._openings.names
+
+    @property
     def reflects(self) -> bool:
         """Whether the velocity may be continued by reflection: on grids of which no wall lets mass through."""
         through_walls = self._openings is not None and bool(self._openings.in_wall.any())
@@ -160,11 +166,12 @@ class Evaluation:
         density = self._saved.field("rho", frame)
         if (empty := density == 0).any():
             first = place_of(self.mesh.centre[int(np.argmax(empty))])
-            cure = f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
+            cells, cure = "cells", f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
             if self._openings is not None and (self._openings.closed[empty] >= 0).any():
-                cure = "or let walls absorb, as absorbing cells hold no mass at any time"
+                cells = f"cells, as {', '.join(self.outlets)} absorb,"
+                cure = f"or let walls absorb, as absorbing cells hold no mass at any time; to move points, {FOLLOWED}"
             raise NumericsError(
-                f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
+                f"rho is 0 in {int(empty.sum())} {cells} at t = {self.times[frame]:g}, the first at {first}, where log "
                 f"rho, score and velocity are not defined; ask for the density alone, {cure}"
             )
         logarithm = np.log(density)

@@ -14,7 +14,7 @@ from fvflow.case.evaluation import Evaluation
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points
-from fvflow.lagrangian.extended import InnerVelocity, ReflectedVelocity, folded
+from fvflow.lagrangian.extended import FOLLOWED, InnerVelocity, ReflectedVelocity, folded
 from fvflow.lagrangian.flow_map import LARGEST_TOLERANCE, LEAST_TOLERANCE, Integrator
 from fvflow.lagrangian.recorded import density_at, traced
 from fvflow.lagrangian.tracer import Tracer
@@ -111,10 +111,13 @@ def _smooth(
 ) -> PushedPoints:
     """By the velocity at points."""
     mesh = flow.mesh
-    velocity = ReflectedVelocity(mesh, flow) if flow.reflects else InnerVelocity(flow)
+    velocity = ReflectedVelocity(mesh, flow) if flow.reflects else InnerVelocity(flow, flow.outlets)
+    left = f"mass leaves through {', '.join(flow.outlets)}: leave points near there out, or {FOLLOWED}"
     size = float(np.ptp(mesh.points, axis=0).max())
     log_start = flow.log_density(points, start) if before is None else before
-    moved, log_det = integrator.carried(velocity, points, np.zeros(len(points)), start, end, size=size)
+    moved, log_det = integrator.carried(
+        velocity, points, np.zeros(len(points)), start, end, size=size, cure=left if flow.outlets else ""
+    )
     moved = folded(mesh, moved)[0] if flow.reflects else mesh.inside_period(moved)
     return PushedPoints(moved, log_start - log_det, log_det, "smooth", tuple(flow.remarks))
 
@@ -125,7 +128,7 @@ def _exact(
     """By the stored fluxes."""
     if not _has_fluxes(ds):
         raise CaseError(_NO_FLUX)
-    tracer, record = Tracer.on(mesh), _Frames(ds, mesh)
+    tracer, record = Tracer.on(mesh, _outlets(ds)), _Frames(ds, mesh)
     placed = tracer.place(points)
     if before is None:
         frame = int(np.searchsorted(record.times, start))
@@ -133,6 +136,11 @@ def _exact(
             before = np.log(density_at(record, frame, start)[placed.cell])
     found = traced(tracer, record, placed, start, end)
     return PushedPoints(tracer.positions(found), before - found.log_det, found.log_det, "exact")
+
+
+def _outlets(ds: xarray.Dataset) -> tuple[str, ...]:
+    """Names of the walls and cells that absorb, as a result with fluxes stores them."""
+    return tuple(str(ds["opening_group"].attrs["flag_meanings"]).split()) if "opening_group" in ds else ()
 
 
 class _Frames:
