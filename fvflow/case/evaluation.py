@@ -15,6 +15,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
 from fvflow.lagrangian.extended import FOLLOWED
 from fvflow.mesh import Array, Openings
+from fvflow.mesh.arrays import real_numbers
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ class Evaluation:
 
     def _checked_points(self, points: ArrayLike) -> Array:
         """Points (n, dim); raises CaseError if they are not."""
-        at, dimension = np.ascontiguousarray(points, float), self.mesh.dimension
+        at, dimension = np.ascontiguousarray(real_numbers("points", points)), self.mesh.dimension
         if at.ndim != 2 or at.shape[1] != dimension:
             raise CaseError(f"the points are an array {at.shape}, the mesh has {dimension} axes; give (n, {dimension})")
         if self._outside == "refuse" and not (finite := np.isfinite(at)).all():
@@ -266,7 +267,7 @@ class Evaluation:
 
     def _checked_times(self, t: ArrayLike) -> Array:
         """Times, (1,) or (n,); raises CaseError if they are not those of the run."""
-        times = np.atleast_1d(np.asarray(t, float))
+        times = np.atleast_1d(real_numbers("t", t))
         if times.ndim > 1:
             raise CaseError(f"the times are an array {times.shape}; give a number, or one for each point (n,)")
         margin = _ROUND_OFF * (self.end - self.start) if np.isfinite(self.end - self.start) else 0.0

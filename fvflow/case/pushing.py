@@ -20,6 +20,7 @@ from fvflow.lagrangian.flow_map import LARGEST_TOLERANCE, LEAST_TOLERANCE, Integ
 from fvflow.lagrangian.recorded import density_at, traced
 from fvflow.lagrangian.tracer import Tracer
 from fvflow.mesh import Array, Mesh, cells_of
+from fvflow.mesh.arrays import real_number, real_numbers
 
 if TYPE_CHECKING:
     import xarray
@@ -122,12 +123,13 @@ class Pusher:
         given = checked_points("the points", points, "point")
         if given.shape[1] != mesh.dimension:
             raise CaseError(f"the points have {given.shape[1]} coordinate(s), the mesh {mesh.dimension} dimension(s)")
+        start, end = real_number("the start", start), real_number("the end", end)
         for time in (start, end):
             if not times[0] <= time <= times[-1]:
                 raise CaseError(f"t = {time:g} is outside the run, which goes from {times[0]:g} to {times[-1]:g}")
         if outside := int((cells_of(mesh, given) < 0).sum()):
             raise CaseError(f"{outside} of {len(given)} points are outside the mesh; leave them out")
-        before = None if log_density is None else np.asarray(log_density, float)
+        before = None if log_density is None else real_numbers("log_density", log_density)
         if before is not None and before.shape != (len(given),):
             raise CaseError(
                 f"log_density has the shape {before.shape} for {len(given)} points; give one number for each"
@@ -173,6 +175,7 @@ class Pusher:
 
 
 def _checked_tolerance(tolerance: float) -> float:
+    tolerance = real_number("the tolerance", tolerance)
     if not LEAST_TOLERANCE <= tolerance <= LARGEST_TOLERANCE:
         raise CaseError(f"the tolerance is {tolerance:g}; give one from {LEAST_TOLERANCE:g} to {LARGEST_TOLERANCE:g}")
     return tolerance
