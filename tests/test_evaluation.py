@@ -263,6 +263,8 @@ def test_a_translation_moves_at_constant_speed():
     x = np.linspace(-0.7, 0.7, 29)[:, None]
     assert flow.velocity(x, 0.55) == pytest.approx(np.ones((29, 1)), abs=0.03)
     assert flow.score(x, 0.5) == pytest.approx(-x / 0.3, abs=0.1)
+    with pytest.raises(CaseError, match=r"^flow transport has no drift but its velocity$"):
+        flow.drift(x, 0.5)
     assert flow.score(x, 1.0) == pytest.approx((0.5 - x) / 0.3, abs=2e-3)  # that of the target, which are averages
 
 

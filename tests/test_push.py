@@ -168,6 +168,15 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert np.abs(back.log_det).max() < 1e-3  # those there and back add up
 
 
+def test_the_command_refuses_points_that_are_not_there_without_a_word_of_cases(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["push", "ou.nc", str(tmp_path / "no.npz"), "--from", "0", "--to", "1", "-o", str(tmp_path / "o.npz")])
+    assert "no.npz: cannot be read (No such file or directory); give the path of a file with" in (
+        told := capsys.readouterr().err
+    )
+    assert "case" not in told.replace(str(tmp_path), "")
+
+
 @pytest.mark.parametrize("method", ["smooth", "exact"])
 def test_from_a_time_to_itself_nothing_moves(method):
     found = fvflow.push(with_fluxes(), X, 0.5, 0.5, method=method)
