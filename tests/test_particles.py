@@ -366,6 +366,24 @@ def test_velocities_that_blow_up_end_the_run_with_particle_time_and_place(veloci
     assert ended.value.code == 4
 
 
+@pytest.mark.parametrize(("count", "told"), [(6, True), (100, False)])
+def test_a_chi_square_of_too_few_particles_is_told(count, told):
+    ds = particles(f"{OU}, count: {count}", START, "end: 0.2, step: 0.1", more="exact: {kind: gaussian}").run()
+    assert math.isnan(ds.attrs["chi_square_p"]) == told
+    assert ("chi_square_p is not a number: too few particles" in ds.attrs["remarks"]) == told
+
+
+@pytest.mark.parametrize("method", ["particles", "flow-map"])
+def test_the_gradient_of_what_is_counted_is_no_score(method):
+    flow = f"{OU}, count: 50" if method == "particles" else "tilt: [1], points: {kind: initial, count: 50}"
+    message = f"rho of flow {method} is counted, and "
+    case = particles(flow, START, "end: 0.2, step: 0.1", kind=method)
+    with pytest.raises(CaseError, match=f"^{message}"):
+        fvflow.at(case.run()).score([[0.5]], 0.1)
+    with pytest.raises(CaseError, match=rf"output\.score: {message}"):
+        particles(flow, START, "end: 0.2, step: 0.1", more="output: {score: true}", kind=method)
+
+
 def test_check_tells_the_cost(tmp_path):
     found = particles("epsilon: 1, count: 5000000", START, "end: 1, step: 0.5").check()
     assert found["method"].startswith("5000000 particles, seed 0: Euler-Maruyama")

@@ -77,7 +77,9 @@ class Evaluation:
         return self._evaluated(points, t, (), lambda place: self._log_density.at(place).value)
 
     def score(self, points: ArrayLike, t: ArrayLike) -> Array:
-        """grad log rho (n, dim)."""
+        """grad log rho (n, dim); raises CaseError if rho is counted, so that this is noise."""
+        if fault := self._case.flow.score_fault:
+            raise CaseError(fault)
         return self._evaluated(points, t, self._vector, lambda place: self._log_density.at(place, 1).gradient)
 
     def velocity(self, points: ArrayLike, t: ArrayLike) -> Array:
