@@ -16,6 +16,7 @@ from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
 from fvflow.lagrangian.extended import FOLLOWED
 from fvflow.mesh import Array, Openings
 from fvflow.mesh.arrays import real_numbers
+from fvflow.mesh.revolution import BALL
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Evaluation:
     def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
         """div v (n,); where x is a radius that in space, d_r v_r + (d - 1) v_r/r along x in d dimensions."""
         motion, mesh = self._velocity, self.mesh
+        self._tell_middle()
         return self._evaluated(points, t, (), lambda place: divergence_in_space(motion, mesh, self._log_density, place))
 
     def velocity_and_divergence(self, points: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
@@ -104,6 +106,7 @@ class Evaluation:
             divergence = divergence_in_space(motion, self.mesh, log_density, place)
             return np.column_stack([motion.velocity(log_density, place), divergence])
 
+        self._tell_middle()
         found = self._evaluated(points, t, (self.mesh.dimension + 1,), both)
         return found[:, :-1], found[:, -1]
 
@@ -208,6 +211,16 @@ class Evaluation:
     def _tell(self, sentence: str) -> None:
         if sentence not in self.remarks:
             self.remarks.append(sentence)
+
+    def _tell_middle(self) -> None:
+        """Tell that the differences of averages from values at the centres of cells vary in the middle of a ball."""
+        around, edges = self.mesh.revolution, self.mesh.edges
+        ball = around is not None and around.dimension == BALL and edges is not None and edges[0][0] == 0
+        if ball and not self._steady and self._averaged(0):
+            self._tell(
+                "in the middle of the ball div v is of order 0 at times after the start, until its averages have "
+                "diffused over a cell; initial with sampling: centre has no such error"
+            )
 
     def _look(self, interval: int, difference: Array) -> None:
         """Tell or refuse saves that are so far apart that cubic and linear log rho differ between them (cell,)."""
