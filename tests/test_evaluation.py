@@ -70,6 +70,22 @@ def test_orders_in_the_spacing_of_saves(in_time, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.5)
 
 
+@pytest.mark.parametrize("stepper", ["midpoint", "midpoint, mobility: centred"])
+def test_the_order_in_the_spacing_of_saves_of_gradient_flows(stepper):
+    """Fourth, as rates are by the fluxes of the stepper: by others that are of second order in space it would be 1."""
+    ds = Case.parse(text(
+        "mesh: {kind: box, lower: [-4], upper: [4], cells: [80]}", f"kind: gradient-flow, {SUM}",
+        "initial: {kind: gaussian, mean: [0.2], covariance: [[0.3]]}", "times: {end: 0.8, step: 0.005, save: 0.0125}",
+        stepper=stepper,
+    )).run()  # fmt: skip
+    fine, x, errors = fvflow.at(ds), np.linspace(-1.5, 1.5, 101)[:, None], []
+    for every in (8, 4):
+        flow = fvflow.at(ds.isel(time=slice(None, None, every)))
+        pairs = [(flow.log_density(x, t), fine.log_density(x, t)) for t in np.linspace(0.2, 0.8, 49)]
+        errors.append(rms([got - exact for got, exact in pairs]))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.3)
+
+
 @pytest.mark.parametrize("energy", [SUM, "energy: [{kind: porous-medium, exponent: 2}, {kind: entropy, epsilon: 0.1}]"])
 def test_the_potential_of_a_gradient_flow_moves_with_its_density(energy):
     """d_t E'(rho) is the derivative of E' along d_t rho: of what each cell holds, and of the others that act on it."""
