@@ -304,6 +304,18 @@ def test_reading_closes_its_files(tmp_path):
     assert str(tmp_path / "r.nc") not in held
 
 
+def test_what_cannot_be_read_after_all_is_closed(tmp_path):
+    """The groups that were opened before the one at fault, while somebody still holds the error."""
+    small().write(tmp_path / "r.nc")
+    with netCDF4.Dataset(tmp_path / "r.nc", "a") as file:
+        file["diagnostics/mass"].units = "days since nonsense"
+    with pytest.raises(OutputError, match="is damaged or incomplete") as refused:
+        fvflow.read(tmp_path / "r.nc")
+    held = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    assert refused.value.__cause__ is not None
+    assert str(tmp_path / "r.nc") not in held
+
+
 def test_reading_anything_but_a_result_is_refused(tmp_path):
     (tmp_path / "text.nc").write_text("hello")
     xarray.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc")

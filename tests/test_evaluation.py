@@ -70,6 +70,22 @@ def test_orders_in_the_spacing_of_saves(in_time, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.5)
 
 
+@pytest.mark.parametrize("stepper", ["midpoint", "midpoint, mobility: centred"])
+def test_the_order_in_the_spacing_of_saves_of_gradient_flows(stepper):
+    """Fourth, as rates are by the fluxes of the stepper: by others that are of second order in space it would be 1."""
+    ds = Case.parse(text(
+        "mesh: {kind: box, lower: [-4], upper: [4], cells: [80]}", f"kind: gradient-flow, {SUM}",
+        "initial: {kind: gaussian, mean: [0.2], covariance: [[0.3]]}", "times: {end: 0.8, step: 0.005, save: 0.0125}",
+        stepper=stepper,
+    )).run()  # fmt: skip
+    fine, x, errors = fvflow.at(ds), np.linspace(-1.5, 1.5, 101)[:, None], []
+    for every in (8, 4):
+        flow = fvflow.at(ds.isel(time=slice(None, None, every)))
+        pairs = [(flow.log_density(x, t), fine.log_density(x, t)) for t in np.linspace(0.2, 0.8, 49)]
+        errors.append(rms([got - exact for got, exact in pairs]))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.3)
+
+
 @pytest.mark.parametrize("energy", [SUM, "energy: [{kind: porous-medium, exponent: 2}, {kind: entropy, epsilon: 0.1}]"])
 def test_the_potential_of_a_gradient_flow_moves_with_its_density(energy):
     """d_t E'(rho) is the derivative of E' along d_t rho: of what each cell holds, and of the others that act on it."""
@@ -263,6 +279,8 @@ def test_a_translation_moves_at_constant_speed():
     x = np.linspace(-0.7, 0.7, 29)[:, None]
     assert flow.velocity(x, 0.55) == pytest.approx(np.ones((29, 1)), abs=0.03)
     assert flow.score(x, 0.5) == pytest.approx(-x / 0.3, abs=0.1)
+    with pytest.raises(CaseError, match=r"^flow transport has no drift but its velocity$"):
+        flow.drift(x, 0.5)
     assert flow.score(x, 1.0) == pytest.approx((0.5 - x) / 0.3, abs=2e-3)  # that of the target, which are averages
 
 
@@ -419,6 +437,11 @@ def test_a_stored_rate_is_used_in_time():
         ([[0.5]], 0.5, "^t = 0.5 is no time of the result: the run goes from 0 to 0.4; give finite times within$"),
         ([[0.5]], np.nan, "^t = nan is no time of the result"),
         ([[0.5]], -0.1, "^t = -0.1 is no time of the result"),
+        ([["a"]], 0.1, r"^points: \[\['a'\]\] is of type str\d+; give real numbers$"),
+        ([[1j]], 0.1, r"^points: \[\[1j\]\] is of type complex128; give real numbers$"),
+        ([[0.5], [0.5, 1.0]], 0.1, "^points: .* is no array of numbers; give real numbers$"),
+        ([[0.5]], "a", r"^t: 'a' is of type str\d+; give real numbers$"),
+        ([[0.5]], 1j, "^t: 1j is of type complex128; give real numbers$"),
         ([[0.5]], [0.1, 0.2], "^2 times for 1 points; give one time, or one for each point$"),
         ([[0.5]], [[0.1]], r"^the times are an array \(1, 1\); give a number, or one for each point \(n,\)$"),
     ],

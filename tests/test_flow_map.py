@@ -189,6 +189,16 @@ def test_points_outside_in_a_file_are_refused(tmp_path):
         case(SPIRAL, stored(tmp_path / "points.npy", np.array([[0.0, 0.0], [10.0, 0.0]]))).prepare()
 
 
+def test_a_result_that_cannot_be_read_is_refused_at_its_place(tmp_path):
+    file = tmp_path / "case.yaml"
+    file.write_text(
+        "mesh: {kind: box, lower: [0], upper: [1], cells: [10]}\nflow:\n  kind: flow-map\n"
+        "  velocity: {of: nope.nc}\n  points: {kind: grid, counts: [10]}\ntimes: {end: 1, step: 0.1}\n"
+    )
+    with pytest.raises(CaseError, match=r"case\.yaml:4:\d+: flow\.velocity: .*nope\.nc: cannot be read \(No such file"):
+        fvflow.Case.read(file).prepare()
+
+
 @pytest.mark.parametrize("method", ["rk45", "dop853"])
 def test_errors_fall_with_the_tolerance(method):
     class Pendulum:

@@ -1,6 +1,7 @@
 """Particles: orders, walls, the law of jumps, and results that depend on nothing but the case and its seed."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from fvflow import jit
 from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, NumericsError
+from fvflow.fields import DriftFunction
+from fvflow.lagrangian import EulerMaruyama
 from fvflow.lagrangian.bands import chi_square_p
 from fvflow.lagrangian.mesh_walk import MeshWalk
 from fvflow.lagrangian.philox import NOISE, random_numbers
 from fvflow.lagrangian.start import of_cells
+from fvflow.lagrangian.stepping import StochasticHeun
 from fvflow.lagrangian.walkers import Walkers
 from fvflow.mesh import cells_of
+from fvflow.problems import State
 from tests.meshes import SHAPES
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -44,6 +49,20 @@ def assert_within_bands(ds):
 
 OU = "epsilon: 0.5, potential: x**2/2"
 START = "{kind: gaussian, mean: [2], covariance: [[0.3]]}"
+
+
+@pytest.mark.parametrize("stepper", [EulerMaruyama(), StochasticHeun()])
+def test_a_drift_of_ones_own_moves_particles_as_its_formula_does(stepper):
+    """A drift answers for its values at points itself, whatever its class."""
+    case = particles(f"{OU}, count: 100, stepper: {{kind: {stepper.kind}}}", START, "end: 1, step: 0.1")
+    given = case.prepare().problem
+    own = replace(given, drift=DriftFunction(lambda position, time: -position))
+    stepper.check(own)
+    moved = []
+    for problem in (given, own):
+        state = problem.with_walkers(State(0.0, problem.initial, 1.0), problem.started())
+        moved.append(stepper.start(problem)(state, 0.1).particles["position"])
+    assert moved[1] == pytest.approx(moved[0], abs=1e-12)
 
 
 @pytest.mark.parametrize(("stepper", "order"), [("euler-maruyama", 1), ("stochastic-heun", 2)])
@@ -345,6 +364,24 @@ def test_velocities_that_blow_up_end_the_run_with_particle_time_and_place(veloci
     with pytest.raises(SystemExit) as ended:
         main(["run", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "c.nc")])
     assert ended.value.code == 4
+
+
+@pytest.mark.parametrize(("count", "told"), [(6, True), (100, False)])
+def test_a_chi_square_of_too_few_particles_is_told(count, told):
+    ds = particles(f"{OU}, count: {count}", START, "end: 0.2, step: 0.1", more="exact: {kind: gaussian}").run()
+    assert math.isnan(ds.attrs["chi_square_p"]) == told
+    assert ("chi_square_p is not a number: too few particles" in ds.attrs["remarks"]) == told
+
+
+@pytest.mark.parametrize("method", ["particles", "flow-map"])
+def test_the_gradient_of_what_is_counted_is_no_score(method):
+    flow = f"{OU}, count: 50" if method == "particles" else "tilt: [1], points: {kind: initial, count: 50}"
+    message = f"rho of flow {method} is counted, and "
+    case = particles(flow, START, "end: 0.2, step: 0.1", kind=method)
+    with pytest.raises(CaseError, match=f"^{message}"):
+        fvflow.at(case.run()).score([[0.5]], 0.1)
+    with pytest.raises(CaseError, match=rf"output\.score: {message}"):
+        particles(flow, START, "end: 0.2, step: 0.1", more="output: {score: true}", kind=method)
 
 
 def test_check_tells_the_cost(tmp_path):

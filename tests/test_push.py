@@ -168,6 +168,15 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert np.abs(back.log_det).max() < 1e-3  # those there and back add up
 
 
+def test_the_command_refuses_points_that_are_not_there_without_a_word_of_cases(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["push", "ou.nc", str(tmp_path / "no.npz"), "--from", "0", "--to", "1", "-o", str(tmp_path / "o.npz")])
+    assert "no.npz: cannot be read (No such file or directory); give the path of a file with" in (
+        told := capsys.readouterr().err
+    )
+    assert "case" not in told.replace(str(tmp_path), "")
+
+
 @pytest.mark.parametrize("method", ["smooth", "exact"])
 def test_from_a_time_to_itself_nothing_moves(method):
     found = fvflow.push(with_fluxes(), X, 0.5, 0.5, method=method)
@@ -192,6 +201,13 @@ def test_the_command_keeps_weights(tmp_path):
         ({"points": np.array([[np.nan]])}, "give finite numbers"),
         ({"points": np.array([[7.0], [0.0]])}, "1 of 2 points are outside the mesh"),
         ({"end": 2}, "t = 2 is outside the run, which goes from 0 to 1"),
+        ({"points": [["a"]]}, r"^the points: \[\['a'\]\] is of type str\d+; give real numbers$"),
+        ({"points": [[1j]]}, r"^the points: \[\[1j\]\] is of type complex128; give real numbers$"),
+        ({"start": "a"}, r"^the start: 'a' is of type str\d+; give real numbers$"),
+        ({"end": 1j}, r"^the end: 1j is of type complex128; give real numbers$"),
+        ({"end": [1, 2]}, r"^the end: is an array \(2,\); give one number$"),
+        ({"log_density": ["a"] * 500}, r"^log_density: .* is of type str\d+; give real numbers$"),
+        ({"tolerance": "a"}, r"^the tolerance: 'a' is of type str\d+; give real numbers$"),
         ({"log_density": np.zeros(3)}, r"log_density has the shape \(3,\) for 500 points"),
         ({"method": "best"}, "method 'best' is none of auto, smooth, exact"),
         ({"tolerance": 0.0}, "the tolerance is 0; give one from 1e-13 to 0.1"),
@@ -241,6 +257,35 @@ def test_smooth_paths_must_not_meet_walls_that_let_mass_through():
     assert fvflow.push(ds, [[1.5]], 0.1, 0.5, method="smooth").points[0, 0] > 0.5
     with pytest.raises(NumericsError, match=r"1 paths meet a wall .* leave these points out"):
         fvflow.push(ds, [[0.3], [1.5]], 0.1, 0.8, method="smooth")
+
+
+OPEN = (
+    "mesh: {kind: box, lower: [-2], upper: [2], cells: [60]}\n"
+    "flow: {kind: fokker-planck, epsilon: 0.5, stepper: {kind: tr-bdf2}}\n"
+    "initial: {kind: gaussian, mean: [0.2], covariance: [[0.3]], truncate: 0.5}\n"
+    "times: {end: 0.5, step: 0.02, save: 0.1}\noutput: {fluxes: true}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("absorbing", "method", "tolerance", "told"),
+    [
+        ("walls: {right: absorbing}", "smooth", 1e-5, "paths meet a wall at .* mass leaves through right; leave these"),
+        ("walls: {right: absorbing}", "smooth", 1e-10, "no step is short enough .* mass leaves through right: leave"),
+        ("walls: {right: absorbing}", "exact", 1e-5, "fluxes miss .* mass leaves through right, where paths end;"),
+        ("absorbing: {where: x > 1.9}", "smooth", 1e-5, "cells, as where absorb, at t = 0, .* not defined;"),
+        ("absorbing: {where: x > 1.9}", "exact", 1e-5, "fluxes miss .* mass leaves through where, where paths end;"),
+    ],
+)
+def test_where_mass_leaves_the_advice_leads_somewhere(absorbing, method, tolerance, told):
+    """Neither method sends to the other; the advice is followed."""
+    ds = fvflow.Case.parse(OPEN + absorbing).run()
+    with pytest.raises(NumericsError, match=rf"{told}.* run the same case with flow: {{kind: particles}}$") as refused:
+        fvflow.push(ds, [[-1.0], [1.85]], 0, 0.5, method=method, tolerance=tolerance)
+    assert "use method" not in str(refused.value)
+    particles = OPEN.replace("fokker-planck", "particles, count: 100").replace("tr-bdf2", "jump")
+    moved = fvflow.Case.parse(particles.replace("output: {fluxes: true}", absorbing)).run()
+    assert (moved.absorbed_by[-1] >= 0).any()
 
 
 def test_smooth_paths_end_on_the_mesh_along_periodic_axes_beside_open_walls():

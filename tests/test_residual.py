@@ -110,6 +110,19 @@ def test_a_geodesic_is_tested_by_its_momentum():
     assert found.residual["flux_mean"].max() <= max(10 * ds.attrs["continuity"], 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"functions": ["x"]}, r"^functions is \['x'\]; give them by name, such as \{'slope': 'x'\}$"),
+        ({"where": "x > 0"}, r"^where is 'x > 0'; give a list of conditions, such as \['x > 0'\]$"),
+        ({"where": 3}, "^where is 3; give a list"),
+    ],
+)
+def test_functions_have_names_and_conditions_are_a_list(given, message):
+    with pytest.raises(CaseError, match=message):
+        fvflow.residual(model(), case=ou(), **given)
+
+
 def test_a_result_without_either_is_refused():
     case = Case.read("cases/hamilton-jacobi-1d.yaml")
     with pytest.raises(CaseError, match="no mean fluxes, and flow hamilton-jacobi has no rate"):

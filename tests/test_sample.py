@@ -220,6 +220,8 @@ def test_between_frames_samples_are_of_the_mixture(ds):
         ((10, np.nan), "time nan is outside the run"),
         ((0,), "n is 0; give a whole number from 1 on"),
         ((2.5,), r"n is 2\.5; give a whole number"),
+        ((10, "a"), r"^time: 'a' is of type str\d+; give real numbers$"),
+        ((10, [0.1]), r"^time: is an array \(1,\); give one number$"),
         ((10, 0.5, -1), "seed is -1; give a whole number from 0 on"),
         ((10**15,), "samples take .* GiB, more than half of the memory; draw fewer"),
     ],

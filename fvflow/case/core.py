@@ -108,12 +108,12 @@ class Case:
         if not self.flow.takes_openings:
             for name in (name for name in ("walls", "absorbing") if getattr(self, name)):
                 yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
-        faults = {"fluxes": self.flow.flux_fault, "velocity": self.flow.velocity_fault, "rate": ""}
-        for name in (name for name in faults if getattr(self.output, name)):
-            if not self.flow.stores_fluxes:
-                yield Fault(("output", name), f"is for {flows_that(lambda kind: kind.stores_fluxes)}; leave it out")
-            elif faults[name]:
-                yield Fault(("output", name), faults[name])
+        flow, owners = self.flow, flows_that(lambda kind: kind.stores_fluxes)
+        alien = "" if flow.stores_fluxes else f"is for {owners}; leave it out"
+        faults = {"fluxes": alien or flow.flux_fault, "velocity": alien or flow.velocity_fault, "rate": alien}
+        for name, sentence in {**faults, "score": flow.score_fault}.items():
+            if sentence and getattr(self.output, name):
+                yield Fault(("output", name), sentence)
         try:
             self.flow.schedule(self.times)
         except CaseError as error:

@@ -13,7 +13,10 @@ from fvflow.case.build import Parts, openings_of, problem_of
 from fvflow.case.frames_on_mesh import FramesOnMesh, mesh_of, place_of
 from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
+from fvflow.lagrangian.extended import FOLLOWED
 from fvflow.mesh import Array, Openings
+from fvflow.mesh.arrays import real_numbers
+from fvflow.mesh.revolution import BALL
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
 
 if TYPE_CHECKING:
@@ -75,7 +78,9 @@ class Evaluation:
         return self._evaluated(points, t, (), lambda place: self._log_density.at(place).value)
 
     def score(self, points: ArrayLike, t: ArrayLike) -> Array:
-        """grad log rho (n, dim)."""
+        """grad log rho (n, dim); raises CaseError if rho is counted, so that this is noise."""
+        if fault := self._case.flow.score_fault:
+            raise CaseError(fault)
         return self._evaluated(points, t, self._vector, lambda place: self._log_density.at(place, 1).gradient)
 
     def velocity(self, points: ArrayLike, t: ArrayLike) -> Array:
@@ -88,6 +93,7 @@ class Evaluation:
     def divergence(self, points: ArrayLike, t: ArrayLike) -> Array:
         """div v (n,); where x is a radius that in space, d_r v_r + (d - 1) v_r/r along x in d dimensions."""
         motion, mesh = self._velocity, self.mesh
+        self._tell_middle()
         return self._evaluated(points, t, (), lambda place: divergence_in_space(motion, mesh, self._log_density, place))
 
     def velocity_and_divergence(self, points: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
@@ -100,6 +106,7 @@ class Evaluation:
             divergence = divergence_in_space(motion, self.mesh, log_density, place)
             return np.column_stack([motion.velocity(log_density, place), divergence])
 
+        self._tell_middle()
         found = self._evaluated(points, t, (self.mesh.dimension + 1,), both)
         return found[:, :-1], found[:, -1]
 
@@ -115,6 +122,11 @@ class Evaluation:
     def _openings(self) -> Openings | None:
         """Where mass leaves for good; None if it does not."""
         return openings_of(self._case, self.mesh)
+
+    @property
+    def outlets(self) -> tuple[str, ...]:
+        """Names of the walls and cells through which mass leaves for good; empty if it does not."""
+        return () if self._openings is None else self._openings.names
 
     @property
     def reflects(self) -> bool:
@@ -160,11 +172,12 @@ class Evaluation:
         density = self._saved.field("rho", frame)
         if (empty := density == 0).any():
             first = place_of(self.mesh.centre[int(np.argmax(empty))])
-            cure = f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
+            cells, cure = "cells", f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
             if self._openings is not None and (self._openings.closed[empty] >= 0).any():
-                cure = "or let walls absorb, as absorbing cells hold no mass at any time"
+                cells = f"cells, as {', '.join(self.outlets)} absorb,"
+                cure = f"or let walls absorb, as absorbing cells hold no mass at any time; to move points, {FOLLOWED}"
             raise NumericsError(
-                f"rho is 0 in {int(empty.sum())} cells at t = {self.times[frame]:g}, the first at {first}, where log "
+                f"rho is 0 in {int(empty.sum())} {cells} at t = {self.times[frame]:g}, the first at {first}, where log "
                 f"rho, score and velocity are not defined; ask for the density alone, {cure}"
             )
         logarithm = np.log(density)
@@ -198,6 +211,16 @@ class Evaluation:
     def _tell(self, sentence: str) -> None:
         if sentence not in self.remarks:
             self.remarks.append(sentence)
+
+    def _tell_middle(self) -> None:
+        """Tell that the differences of averages from values at the centres of cells vary in the middle of a ball."""
+        around, edges = self.mesh.revolution, self.mesh.edges
+        ball = around is not None and around.dimension == BALL and edges is not None and edges[0][0] == 0
+        if ball and not self._steady and self._averaged(0):
+            self._tell(
+                "in the middle of the ball div v is of order 0 at times after the start, until its averages have "
+                "diffused over a cell; initial with sampling: centre has no such error"
+            )
 
     def _look(self, interval: int, difference: Array) -> None:
         """Tell or refuse saves that are so far apart that cubic and linear log rho differ between them (cell,)."""
@@ -249,7 +272,7 @@ class Evaluation:
 
     def _checked_points(self, points: ArrayLike) -> Array:
         """Points (n, dim); raises CaseError if they are not."""
-        at, dimension = np.ascontiguousarray(points, float), self.mesh.dimension
+        at, dimension = np.ascontiguousarray(real_numbers("points", points)), self.mesh.dimension
         if at.ndim != 2 or at.shape[1] != dimension:
             raise CaseError(f"the points are an array {at.shape}, the mesh has {dimension} axes; give (n, {dimension})")
         if self._outside == "refuse" and not (finite := np.isfinite(at)).all():
@@ -259,7 +282,7 @@ class Evaluation:
 
     def _checked_times(self, t: ArrayLike) -> Array:
         """Times, (1,) or (n,); raises CaseError if they are not those of the run."""
-        times = np.atleast_1d(np.asarray(t, float))
+        times = np.atleast_1d(real_numbers("t", t))
         if times.ndim > 1:
             raise CaseError(f"the times are an array {times.shape}; give a number, or one for each point (n,)")
         margin = _ROUND_OFF * (self.end - self.start) if np.isfinite(self.end - self.start) else 0.0

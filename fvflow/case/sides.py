@@ -11,10 +11,8 @@ import numpy as np
 
 from fvflow.case.core import Case
 from fvflow.case.line_steps import line_step_gap
-from fvflow.case.pushing import PushMethod, push
-from fvflow.case.result_evaluation import evaluate
+from fvflow.case.pushing import Pusher, PushMethod
 from fvflow.dataset.samples import sample, stored_density
-from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.lagrangian.identities import (
     CosineBank,
@@ -33,7 +31,8 @@ if TYPE_CHECKING:
 
 _ORDER = 3  # of the test functions
 _SHIFTED = 200  # points of which the Jacobian is taken by differences
-_DISTANCE = 1e-5  # of these, relative to the size of the mesh
+_TOLERANCE = 1e-9  # of their paths
+_DISTANCE = _TOLERANCE ** (1 / 3)  # between them, relative to the mesh: errors of differences and of paths are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +85,29 @@ def compare_sides(ds: xarray.Dataset, n: int = 10_000, seed: int = 0, *, method:
         "moments": max(of_moments.errors for _, of_moments in gaps),
         "action_of_paths": path_action(mesh, times, np.array(positions)),
     }
-    along = _along_exact_paths if carried.method == "exact" else _along_smooth_paths
+    method_used = carried.pusher.method
+    along = _along_exact_paths if method_used == "exact" else _along_smooth_paths
     figures |= dict(along(ds, carried))
     case = Case.parse(str(ds.attrs["case"]), str(ds.encoding.get("source", "case")))
     gap = line_step_gap(ds, case, mesh, carried.densities)
     figures |= {} if gap is None else {"lagrangian_step": gap}
-    return Sides(times, np.array(positions), np.array(carried.log_det), carried.method, figures)
+    return Sides(times, np.array(positions), np.array(carried.log_det), method_used, figures)
 
 
 @dataclass(frozen=True, eq=False)
 class _Carried:
     """The points and the densities at the saved times."""
 
-    mesh: Mesh
+    pusher: Pusher
     times: Array
     densities: list[Array]
     positions: list[Array]
     log_det: list[Array]
-    method: PushMethod
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh."""
+        return self.pusher.mesh
 
 
 def _carried(ds: xarray.Dataset, n: int, seed: int, method: PushMethod) -> _Carried:
@@ -116,14 +120,13 @@ def _carried(ds: xarray.Dataset, n: int, seed: int, method: PushMethod) -> _Carr
             "mass leaves the domain of the result, and paths with it: the sides are compared where walls are closed"
         )
     points = sample(ds, n, float(times[0]), seed, stratified=False)
-    positions, log_det = [points], [np.zeros(n)]
+    positions, log_det, pusher = [points], [np.zeros(n)], Pusher(ds, method=method)
     for begin, end in pairwise(times.tolist()):
-        moved = push(ds, positions[-1], begin, end, method=method)
-        method = "smooth" if moved.method == "smooth" else "exact"
+        moved = pusher.pushed(positions[-1], begin, end)
         positions.append(moved.points)
         log_det.append(log_det[-1] + moved.log_det)
     densities = [stored_density(ds, time) for time in times.tolist()]
-    return _Carried(stored_mesh(ds), times, densities, positions, log_det, method)
+    return _Carried(pusher, times, densities, positions, log_det)
 
 
 def _along_exact_paths(ds: xarray.Dataset, carried: _Carried) -> Iterator[tuple[str, float]]:
@@ -139,17 +142,24 @@ def _along_exact_paths(ds: xarray.Dataset, carried: _Carried) -> Iterator[tuple[
 
 def _along_smooth_paths(ds: xarray.Dataset, carried: _Carried) -> Iterator[tuple[str, float]]:
     """The figures of densities and velocities at points."""
-    flow, mesh, times, first = evaluate(ds, Case.parse), carried.mesh, carried.times.tolist(), carried.positions[0]
+    flow, mesh, times, first = carried.pusher.flow, carried.mesh, carried.times.tolist(), carried.positions[0]
     logs = flow.log_density(first, times[0]), flow.log_density(carried.positions[-1], times[-1])
     yield "density", density_gap(*logs, carried.log_det[-1])
-    distance = _DISTANCE * float(np.ptp(mesh.points, axis=0).max())
-    shifts = distance * np.eye(mesh.dimension)
-    some = first[:_SHIFTED]
-    inside = np.all([cells_of(mesh, some + sign * shift) >= 0 for shift in shifts for sign in (1, -1)], axis=0)
-    plus, minus = (
-        np.array([push(ds, some[inside] + way, times[0], times[-1], method="smooth").points for way in sign * shifts])
-        for sign in (1.0, -1.0)
-    )
-    yield "determinant", determinant_gap(mesh, plus, minus, distance, carried.log_det[-1][:_SHIFTED][inside])
+    yield from _determinant(carried)
     velocities = [flow.velocity(mesh.centre, time) for time in times]
     yield "action_of_densities", velocity_action(mesh, carried.times, carried.densities, velocities)
+
+
+def _determinant(carried: _Carried) -> Iterator[tuple[str, float]]:
+    """The figure of the determinant, by paths of a tolerance of their own; none if all points are beside walls."""
+    mesh, some, unit = carried.mesh, carried.positions[0][:_SHIFTED], np.eye(carried.mesh.dimension)
+    distance = _DISTANCE * float(np.ptp(mesh.points, axis=0).max())
+    shifts = distance * np.concatenate([0 * unit[:1], unit, -unit])
+    some = some[np.all([cells_of(mesh, some + shift) >= 0 for shift in shifts], axis=0)]
+    if not len(some):
+        return
+    beside = some + shifts[:, None]
+    start, end = (float(carried.times[at]) for at in (0, -1))
+    ends = carried.pusher.pushed(beside.reshape(-1, mesh.dimension), start, end, tolerance=_TOLERANCE)
+    plus, minus = np.split(ends.points.reshape(beside.shape)[1:], 2)
+    yield "determinant", determinant_gap(mesh, plus, minus, distance, ends.log_det[: len(some)])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fvflow.case.document import Fault, Path
-from fvflow.errors import CaseError, NumericsError
+from fvflow.errors import CaseError, NumericsError, OutputError
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Stages:
         """What `build` makes, None if it refuses: an error becomes a fault at its own place, or at the path."""
         try:
             return build()
-        except (CaseError, NumericsError) as error:
+        except (CaseError, NumericsError, OutputError) as error:
             self._faults.append(Fault(error.place or path, str(error)))
         except MemoryError:
             self._faults.append(Fault(path, "not enough memory for this many cells; use fewer"))

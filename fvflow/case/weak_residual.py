@@ -99,6 +99,10 @@ def residual(
     >>> bool(found.residual["flux_mean"].max() < 1e-14), bool(found.balance < 1e-14)
     (True, True)
     """
+    if functions is not None and not isinstance(functions, Mapping):
+        raise CaseError(f"functions is {functions!r}; give them by name, such as {{'slope': 'x'}}")
+    if isinstance(where, str) or not isinstance(where, Sequence):
+        raise CaseError(f"where is {where!r}; give a list of conditions, such as ['x > 0']")
     stored = StoredDensities.of(ds, case)
     mesh, names = stored.mesh, dict(stored.case.parameters)
     given = functions_of(mesh, stored.openings) if functions is None else _values(mesh, functions, names)

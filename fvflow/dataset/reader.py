@@ -71,11 +71,11 @@ def _foreign(path: Path) -> xarray.Dataset | None:
     if path.is_dir():
         return None
     require_regular(path, "a .nc file with rho and time", OutputError)
-    root = _opened(path)
-    if str(root.attrs.get("source", "")).startswith(SOURCE):
-        root.close()
-        return None
-    return _closing(xarray.decode_cf(root, decode_times=False), [root])
+    with contextlib.ExitStack() as groups:
+        root = _opened(path, groups)
+        if str(root.attrs.get("source", "")).startswith(SOURCE):
+            return None
+        return _closing(xarray.decode_cf(root, decode_times=False), groups)
 
 
 def _of_arrays(path: Path) -> xarray.Dataset:
@@ -112,23 +112,17 @@ def _read(path: Path) -> xarray.Dataset:
     if path.is_dir():
         return _unfinished(path)
     require_regular(path, "the .nc file of a run", OutputError)
-    root = _opened(path)
-    source = str(root.attrs.get("source", "not given"))
-    if not source.startswith(SOURCE):
-        root.close()
-        raise OutputError(f"{path}: is not a result of fvflow (its source is {source})")
-    groups = [root, *(_opened(path, group=name) for name in _group_names(path))]
-    return _closing(merged(groups), groups)
+    with contextlib.ExitStack() as groups:
+        root = _opened(path, groups)
+        source = str(root.attrs.get("source", "not given"))
+        if not source.startswith(SOURCE):
+            raise OutputError(f"{path}: is not a result of fvflow (its source is {source})")
+        return _closing(merged([root, *(_opened(path, groups, group=name) for name in _group_names(path))]), groups)
 
 
-def _closing(whole: xarray.Dataset, groups: Sequence[xarray.Dataset]) -> xarray.Dataset:
-    """The dataset, which closes the groups of a file when it is closed."""
-
-    def close() -> None:
-        for group in groups:
-            group.close()
-
-    whole.set_close(close)
+def _closing(whole: xarray.Dataset, groups: contextlib.ExitStack) -> xarray.Dataset:
+    """The dataset, which closes the groups of a file when it is closed; until then they stay open."""
+    whole.set_close(groups.pop_all().close)
     return whole
 
 
@@ -140,18 +134,18 @@ def _unfinished(folder: Path) -> xarray.Dataset:
         records = read_log(folder / FRAMES)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be read ({error.strerror})") from None
-    header, groups, filled = folder / HEADER, [], []
-    for name in ("", *_group_names(header)):
-        group, prefix = _opened(header, group=name or None), f"{name}/" if name else ""
-        values = {each: (group[each], f"{prefix}{each}") for each in group.variables}
-        frames = {
-            each: (variable.dims, records[path], variable.attrs)
-            for each, (variable, path) in values.items()
-            if path in records.dtype.names
-        }
-        groups.append(group)
-        filled.append(group.drop_vars(list(frames)).assign(frames))
-    return _closing(merged(filled), groups)
+    header, filled = folder / HEADER, []
+    with contextlib.ExitStack() as groups:
+        for name in ("", *_group_names(header)):
+            group, prefix = _opened(header, groups, group=name or None), f"{name}/" if name else ""
+            values = {each: (group[each], f"{prefix}{each}") for each in group.variables}
+            frames = {
+                each: (variable.dims, records[path], variable.attrs)
+                for each, (variable, path) in values.items()
+                if path in records.dtype.names
+            }
+            filled.append(group.drop_vars(list(frames)).assign(frames))
+        return _closing(merged(filled), groups)
 
 
 def title_of(ds: xarray.Dataset, path: Path) -> str:
@@ -177,14 +171,19 @@ def _group_names(path: Path) -> list[str]:
         return [name for name in _GROUPS if name in file.groups]
 
 
-def _opened(path: Path, **options: Any) -> xarray.Dataset:
-    """A group of a file as it is stored; values that turn out to be damaged raise OutputError when they are loaded."""
+def _opened(path: Path, groups: contextlib.ExitStack, **options: Any) -> xarray.Dataset:
+    """A group of a file as it is stored, which is closed with the others.
+
+    Values that turn out to be damaged raise OutputError when they are loaded.
+    """
     import xarray
 
     from fvflow.dataset.guarded import guarded
 
     try:
-        return guarded(path, xarray.open_dataset(path, engine="netcdf4", decode_cf=False, **options))
+        group = xarray.open_dataset(path, engine="netcdf4", decode_cf=False, **options)
+        groups.callback(group.close)
+        return guarded(path, group)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"{path}: cannot be read ({reason}); give the .nc file of a run") from None

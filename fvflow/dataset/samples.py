@@ -10,6 +10,7 @@ from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.lagrangian import samples
 from fvflow.mesh import Array
+from fvflow.mesh.arrays import real_number
 from fvflow.system import available_memory
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def stored_density(ds: xarray.Dataset, time: float | None) -> Array:
     last = len(times) - 1
     if time is None:
         return _frame(ds, last)
+    time = real_number("time", time)
     tolerance = _SAME_TIME * max(abs(times[-1]), abs(time))
     if not times[0] - tolerance <= time <= times[-1] + tolerance:
         raise CaseError(f"time {time:.15g} is outside the run; give one from {times[0]:.15g} to {times[-1]:.15g}")

@@ -42,7 +42,7 @@ def shared(file: str, how: tuple[object, ...], read: Callable[[], T]) -> T:
 
 def require_readable(file: str) -> None:
     """Raise CaseError unless it is a regular file with something in it, not larger than the user allows."""
-    require_input(file, "the path of a file with numbers, relative to the case")
+    require_input(file, "the path of a file with numbers")
 
 
 def read_array(file: str) -> Array:

@@ -14,7 +14,7 @@ from fvflow.fields.grid_values import format_node
 from fvflow.fields.number_file import ending, line_of, read_archive, read_array, read_rows, require_readable
 from fvflow.input_files import admission
 from fvflow.mesh import Array
-from fvflow.mesh.arrays import freeze
+from fvflow.mesh.arrays import freeze, real_numbers
 from fvflow.mesh.netcdf_file import opened
 
 POINTS = "points"
@@ -77,7 +77,7 @@ def checked_points(name: str, positions: ArrayLike, noun: str) -> Array:
     `name` and `noun` are for messages: where they are from and what they are. Raises CaseError unless there are some
     and all are finite.
     """
-    points = np.array(positions, float)
+    points = real_numbers(name, positions).copy()
     points = points[:, None] if points.ndim == 1 else points
     if points.ndim != 2 or not 1 <= points.shape[1] <= 3:
         raise CaseError(f"{name}: has the shape {points.shape}; give positions ({noun}, dim), dim 1, 2 or 3")

@@ -87,6 +87,11 @@ class BaseFlow:
         return ""
 
     @property
+    def score_fault(self) -> str:
+        """Why grad log rho is no score; empty if it is one."""
+        return ""
+
+    @property
     def drawn(self) -> tuple[str, ...]:
         """The fields that a picture shows unless another one is asked for."""
         return ("rho",)
@@ -179,7 +184,8 @@ class BaseFlow:
 
     def motion(self, problem: Any, parameters: Parameters, saved: SavedFields) -> Motion:
         """What moves the mass of a result at any point: by default a velocity that is not known."""
-        return Motion(fault=f"flow {self.kind} does not say what its velocity is; ask for density and score")
+        known = "density" if self.score_fault else "density and score"
+        return Motion(fault=f"flow {self.kind} does not say what its velocity is; ask for {known}")
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Cell fields that are stored beside rho at each saved time."""

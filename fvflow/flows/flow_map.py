@@ -165,6 +165,11 @@ class FlowMapFlow(BaseFlow):
             return replace(problem, velocity=velocity)
         return replace(problem, velocity=ReflectedVelocity(known, velocity), closed=known)
 
+    @property
+    def score_fault(self) -> str:
+        """That rho is counted."""
+        return "rho of flow flow-map is counted, and its gradient depends on where the points begin; leave score out"
+
     def positive_step(self, problem: FlowMapProblem) -> float:
         """Infinite: a histogram is not negative."""
         return math.inf

@@ -144,12 +144,13 @@ class WassersteinFlow(BaseFlow):
                 f"round-off; use epsilon >= {_LEAST_DIFFUSION * spread:.2g} or a smaller potential"
             )
         if self._mobility is None:
-            return GradientFlow(mesh, total)
+            return GradientFlow(mesh, total, scheme=self.stepper.face_density)
         with placed("flow", "mobility"):
-            return GradientFlow(mesh, total, mobility(mesh, self._mobility, parameters))
+            found = mobility(mesh, self._mobility, parameters)
+            return GradientFlow(mesh, total, found, self.stepper.face_density)
 
     def motion(self, problem: GradientFlow, parameters: Parameters, saved: SavedFields) -> Motion:
-        """v = -grad E'(rho); in time by fluxes with the logarithmic mean of rho, linear where rho is 0 somewhere."""
+        """v = -grad E'(rho); in time by the fluxes of the stepper, linear where rho is 0 somewhere."""
         total = problem.total
 
         def rate(frame: int) -> Array | None:

@@ -99,6 +99,8 @@ class PotentialMotion(Motion):
     """1 or -1."""
     external: BaseDrift = field(default_factory=Drift)
     """The drift that does not depend on rho."""
+    drift_fault: str = ""
+    """Why there is no drift, as a sentence; empty if there is one."""
 
     @cached_property
     def _potential(self) -> FieldInTime:
@@ -115,7 +117,9 @@ class PotentialMotion(Motion):
         return PointDrift(self.external, PointFunctions(self.saved.mesh))
 
     def drift(self, place: Place) -> Array:
-        """That of external potentials."""
+        """That of external potentials; raises CaseError if the flow has none beside its velocity."""
+        if self.drift_fault:
+            raise CaseError(self.drift_fault)
         return self._drift.velocity(place)
 
     def velocity(self, log_density: FieldInTime, place: Place) -> Array:

@@ -26,6 +26,9 @@ from fvflow.times import TimeGrid, Times
 _BYTES = 24  # of a particle, beside three times its position: number, cell and group
 _TIMED = 200_000  # particles up to which a few steps may be tried
 _LARGEST_COUNT = 10**8  # so that the positions of one time fit into one chunk of a file
+_COUNTED = (
+    "rho of flow particles is counted, and the noise of its gradient hides the {}; run the case with flow fokker-planck"
+)
 _OFF_MESH = 1e-3  # share of the mass of a reference that may lie outside
 
 
@@ -138,10 +141,12 @@ class ParticleFlow(LinearFlow):
 
     def motion(self, problem: FokkerPlanck, parameters: Parameters, saved: SavedFields) -> Motion:
         """None: the gradient of what is counted is noise."""
-        return Motion(
-            fault="rho of flow particles is counted, and the noise of its gradient hides the velocity; run the case "
-            "with flow fokker-planck"
-        )
+        return Motion(fault=_COUNTED.format("velocity"))
+
+    @property
+    def score_fault(self) -> str:
+        """That rho is counted."""
+        return _COUNTED.format("score")
 
     def states(
         self, problem: ParticleProblem, initial: State, times: Times, progress: Progress | None = None

@@ -95,7 +95,12 @@ class TransportFlow(BaseFlow):
 
     def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = grad phi, linear in time between the nodes."""
-        return PotentialMotion(saved=saved, values=lambda frame: SavedValues(saved.field("phi", frame)), factor=1.0)
+        return PotentialMotion(
+            saved=saved,
+            values=lambda frame: SavedValues(saved.field("phi", frame)),
+            factor=1.0,
+            drift_fault="flow transport has no drift but its velocity",
+        )
 
     def fields(self, mesh: Mesh) -> dict[str, OutputVariable]:
         """Potential, velocity and momentum in the cells."""

@@ -9,13 +9,13 @@ slope. A temperature T lets the potential drift by -(D/T) grad V.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
-from fvflow.fields import Drift, ScalarFunction
-from fvflow.fields.drift_at_points import DriftAtPoints
+from fvflow.fields import BaseDrift, ScalarFunction
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck
 from fvflow.problems.diffusivity import AxisDiffusivity
@@ -23,18 +23,21 @@ from fvflow.problems.diffusivity import AxisDiffusivity
 ITO, STRATONOVICH = 1.0, 0.5
 """The senses of the stochastic integral, by the number from which c is taken."""
 
+Velocity = Callable[[Array, float], Array]
+"""v(x, t) (point, dim) at points (point, dim)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
     """The drift and the noise of a problem in either sense of the stochastic integral."""
 
-    motion: DriftAtPoints
+    velocity: Velocity
     """The drift but for that of a potential at a temperature."""
     epsilon: float
     """D where no diffusivity says another."""
     spread: AxisDiffusivity | None = None
     """What the case says of D that varies; None if it is `epsilon`."""
-    heated: DriftAtPoints | None = None
+    heated: Velocity | None = None
     """-grad V where there is a temperature."""
     slopes: tuple[ScalarFunction, ...] = ()
     """d_i D_i along each axis i; empty where D is the same everywhere."""
@@ -46,32 +49,31 @@ class Coefficients:
         Raises CaseError for what has no value or no derivative at points.
         """
         drift, diffusivity, dimension = problem.drift, problem.diffusivity, problem.mesh.dimension
-        if not isinstance(drift, Drift) or drift.regional:
+        if drift.regional:
             raise CaseError("regions of the mesh have no place at points; use stepper: {kind: jump}")
         if diffusivity is None:
-            return Coefficients(drift.motion(dimension, step), problem.epsilon)
-        if not isinstance(diffusivity, AxisDiffusivity):
+            return Coefficients(_velocity(drift, dimension, step), problem.epsilon)
+        spread = diffusivity.along_axes
+        if spread is None:
             raise CaseError("it takes no full tensor of diffusion; use stepper: {kind: jump}")
-        diffusion = diffusivity.diffusion
+        diffusion = spread.diffusion
         components = diffusion.components * (dimension if diffusion.scalar else 1)
         if any(component.regions for component in components):
             raise CaseError("regions of the mesh have no place at points; use stepper: {kind: jump}")
         potential, rest = (drift, None) if diffusion.temperature is None else drift.parts
         varies = not diffusion.uniform
         slopes = tuple(part.along(axis, step) for axis, part in enumerate(components)) if varies else ()
-        assert isinstance(potential, Drift)
-        motion, heated = potential.motion(dimension, step), None
+        velocity, heated = _velocity(potential, dimension, step), None
         if rest is not None:
-            assert isinstance(rest, Drift)
-            motion, heated = rest.motion(dimension, step), motion
-        return Coefficients(motion, 0.0, diffusivity, heated, slopes)
+            velocity, heated = _velocity(rest, dimension, step), velocity
+        return Coefficients(velocity, 0.0, spread, heated, slopes)
 
     def at(self, points: Array, time: float, sense: float = ITO) -> tuple[Array, Array]:
         """The drift in a sense of the integral and sqrt(2 D), both (point, dim).
 
         Raises as functions do where they are not finite, and NumericsError if D < 0.
         """
-        drift = self.motion.velocity(points, time)
+        drift = self.velocity(points, time)
         if self.spread is None:
             return drift, np.full_like(points, np.sqrt(2.0 * self.epsilon))
         given, parameters, factor = self.spread.diffusion, self.spread.parameters, self.spread.factor
@@ -85,8 +87,14 @@ class Coefficients:
             raise NumericsError(f"diffusion is {d[worst].min():g} at {place}, t = {time:g}; it has to be at least 0")
         if self.heated is not None:
             assert given.temperature is not None
-            drift += self.heated.velocity(points, time) * d / given.temperature
+            drift += self.heated(points, time) * d / given.temperature
         correction = factor * (sense - given.power)
         for axis, slope in enumerate(self.slopes if correction else ()):
             drift[:, axis] += correction * slope.at(points, parameters, time)
         return drift, np.sqrt(2.0 * d)
+
+
+def _velocity(drift: BaseDrift, dimension: int, step: float) -> Velocity:
+    """v at points, by closed forms if the drift has them."""
+    closed = drift.motion(dimension, step)
+    return closed.velocity if closed is not None else lambda points, time: drift.velocity_at(points, time, step)

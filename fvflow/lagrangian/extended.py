@@ -11,6 +11,9 @@ from fvflow.lagrangian.flow_map import Velocity
 from fvflow.mesh import Array, Mesh
 from fvflow.mesh.arrays import within
 
+FOLLOWED = "run the same case with flow: {kind: particles}"
+"""What can be done where mass leaves for good."""
+
 
 def folded(mesh: Mesh, points: Array) -> tuple[Array, Array]:
     """Points (point, dim) moved by periods along periodic axes and reflected at the walls of a grid.
@@ -60,6 +63,8 @@ class InnerVelocity:
     """A velocity that is nan beyond the walls of a mesh; a path that looks there is refused: NumericsError."""
 
     inner: Velocity
+    outlets: tuple[str, ...] = ()
+    """Names of what mass leaves through for good, if it does."""
 
     def velocity_and_divergence(self, points: Array, time: float) -> tuple[Array, Array]:
         """v (point, dim) and div v (point,) at points (point, dim)."""
@@ -67,8 +72,13 @@ class InnerVelocity:
         bad = np.isnan(divergence)
         if bad.any():
             where = ", ".join(f"{axis} = {x:.6g}" for axis, x in zip("xyz", points[int(np.argmax(bad))], strict=False))
+            told = f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, and"
+            if self.outlets:
+                raise NumericsError(
+                    f"{told} mass leaves through {', '.join(self.outlets)}; leave these points out, or {FOLLOWED}"
+                )
             raise NumericsError(
-                f"{int(bad.sum())} paths meet a wall at t = {time:g}, the first at {where}, and the velocity at points "
-                "leads along closed walls of grids only; leave these points out or, if no mass leaves, use method exact"
+                f"{told} the velocity at points leads along closed walls of grids only; leave these points out, or use "
+                "method exact"
             )
         return v, divergence

@@ -16,6 +16,7 @@ from fvflow.mesh import Array, Mesh
 
 LEAST_TOLERANCE, LARGEST_TOLERANCE = 1e-13, 0.1
 _BATCH = 10_000  # points that are integrated together, in steps of the same length
+_CURE = "start the points elsewhere, or stop earlier"
 
 
 class Velocity(Protocol):
@@ -63,20 +64,28 @@ class Integrator:
         *,
         size: float = 1.0,
         longest: float = math.inf,
+        cure: str = "",
     ) -> tuple[Array, Array]:
         """Points (point, dim) and log det (point,) carried from `start` to `end`, which may be before it.
 
         d log det(dX)/dt = div v(X, t). `size` is that of the domain, `longest` the longest step. Raises NumericsError
-        if the velocity is not finite on a path, or so steep that no step is short enough.
+        if the velocity is not finite on a path, or so steep that no step is short enough; `cure` says what to do then.
         """
         done = [
-            self._batch(motion, points[rows], log_det[rows], (start, end), size, longest)
+            self._batch(motion, points[rows], log_det[rows], (start, end), size, longest, cure)
             for rows in (slice(first, first + _BATCH) for first in range(0, len(points), _BATCH))
         ]
         return np.concatenate([part for part, _ in done]), np.concatenate([part for _, part in done])
 
     def _batch(
-        self, motion: Velocity, points: Array, log_det: Array, span: tuple[float, float], size: float, longest: float
+        self,
+        motion: Velocity,
+        points: Array,
+        log_det: Array,
+        span: tuple[float, float],
+        size: float,
+        longest: float,
+        cure: str,
     ) -> tuple[Array, Array]:
         if span[0] == span[1]:
             return points.copy(), log_det.copy()
@@ -96,7 +105,7 @@ class Integrator:
         if found is None or not np.isfinite(found).all():
             raise NumericsError(
                 f"no step is short enough for the velocity on a path between t = {span[0]:g} and {span[1]:g}: it blows "
-                "up, jumps, or leads out of where it is defined; start the points elsewhere, or stop earlier"
+                f"up, jumps, or leads out of where it is defined; {cure or _CURE}"
             )
         end = found.reshape(count, dimension + 1)
         return end[:, :-1].copy(), end[:, -1].copy()

@@ -13,6 +13,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.jit import parallel_for
+from fvflow.lagrangian.extended import FOLLOWED
 from fvflow.lagrangian.tracer_kernels import EMPTY, carry
 from fvflow.mesh import Array, Index, Mesh, cells_of
 
@@ -48,9 +49,11 @@ class Tracer:
     """The face at each side (cell, side), -1 at walls."""
     other: Index
     """The cell beyond each side (cell, side), -1 at walls."""
+    outlets: tuple[str, ...] = ()
+    """Names of the walls and cells that absorb, if any do."""
 
     @staticmethod
-    def on(mesh: Mesh) -> Tracer:
+    def on(mesh: Mesh, outlets: tuple[str, ...] = ()) -> Tracer:
         """The tracer of a mesh; raises CaseError if its cells are neither boxes of a grid nor simplices."""
         if mesh.revolution is not None:
             raise CaseError(f"the exact tracer takes no mesh whose x is a radius; {_INSTEAD}")
@@ -67,7 +70,7 @@ class Tracer:
         face, other = (np.full((mesh.cells, sides), -1, np.int32) for _ in range(2))
         for (own, far), place in zip(((mesh.owner, mesh.neighbour), (mesh.neighbour, mesh.owner)), side, strict=True):
             face[own, place], other[own, place] = np.arange(mesh.faces), far
-        return Tracer(mesh, group, face, other)
+        return Tracer(mesh, group, face, other, outlets)
 
     def place(self, points: Array) -> TracedPoints:
         """Points (point, dim) in their cells; raises CaseError if some are outside the mesh."""
@@ -131,16 +134,25 @@ class Tracer:
     def _require_balance(self, before: Array, after: Array, mass: Array) -> None:
         least = float(min(before.min(), after.min()))
         if least < 0:
-            raise NumericsError(f"a density is {least:.3g} somewhere, and the exact tracer needs rho >= 0; {_INSTEAD}")
+            raise NumericsError(
+                f"a density is {least:.3g} somewhere, and the exact tracer needs rho >= 0; run the "
+                "case again with steps or a stepper that keep it"
+            )
         mesh = self.mesh
         lost = mesh.volume * (after - before)
         lost += np.bincount(mesh.owner, mass, mesh.cells) - np.bincount(mesh.neighbour, mass, mesh.cells)
         off = float(np.abs(lost).sum()) / float(mesh.volume @ before)
-        if not off <= _BALANCE:
+        if off <= _BALANCE:
+            return
+        told = f"the stored fluxes miss {off:.2g} of the mass in the change of the density, at most {_BALANCE:g} is "
+        if self.outlets:
             raise NumericsError(
-                f"the stored fluxes miss {off:.2g} of the mass in the change of the density, at most {_BALANCE:g} is "
-                "round-off: is the result in single precision, or does mass leave through walls? Use method smooth"
+                f"{told}round-off: mass leaves through {', '.join(self.outlets)}, where paths end; {FOLLOWED}"
             )
+        raise NumericsError(
+            f"{told}round-off: is the result in single precision? Run it again with output: {{precision: double}}, or "
+            "use method smooth"
+        )
 
     def _index(self, cell: Index) -> tuple[Any, ...]:
         """The index of cells along x, y, z."""

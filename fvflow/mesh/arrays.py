@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fvflow.errors import CaseError
+
 Array = NDArray[np.float64]
 Index = NDArray[np.int32]
 EVERY = slice(None)
@@ -24,6 +26,26 @@ def freeze_index(values: ArrayLike) -> Index:
     array = np.ascontiguousarray(values, np.int32)
     array.flags.writeable = False
     return array
+
+
+def real_numbers(name: str, values: ArrayLike) -> Array:
+    """What was given as an array of doubles; raises CaseError, with its name, unless it consists of real numbers."""
+    try:
+        given = np.asarray(values)
+        if given.dtype.kind in "biufO":
+            return np.asarray(given, np.float64)
+        told = f"of type {given.dtype.name}"
+    except (TypeError, ValueError):
+        told = "no array of numbers"
+    raise CaseError(f"{name}: {' '.join(repr(values).split())[:60]} is {told}; give real numbers")
+
+
+def real_number(name: str, value: ArrayLike) -> float:
+    """What was given as one number; raises CaseError, with its name, if it is none."""
+    found = real_numbers(name, value)
+    if found.ndim:
+        raise CaseError(f"{name}: is an array {found.shape}; give one number")
+    return float(found)
 
 
 def within(points: Array, lower: Array, upper: Array) -> bool:

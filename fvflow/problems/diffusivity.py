@@ -52,6 +52,11 @@ class Diffusivity(Protocol):
     def temperature(self) -> float | None:
         """T by which the potential drifts; None if there is none."""
 
+    @property
+    def along_axes(self) -> AxisDiffusivity | None:
+        """D by functions along the axes, which have values at points; None if it is not known as such."""
+        return None
+
     def opened(self, openings: Openings) -> Openings:
         """The openings of the links, from those of the faces of the mesh."""
 
@@ -110,6 +115,11 @@ class AxisDiffusivity:
     def steady(self) -> bool:
         """Whether it does not depend on t."""
         return self.diffusion.steady
+
+    @property
+    def along_axes(self) -> AxisDiffusivity:
+        """Itself."""
+        return self
 
     @cached_property
     def _halves(self) -> tuple[Array, Array, Array]:

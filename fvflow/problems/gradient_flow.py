@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,9 @@ from fvflow.linalg import divergence
 from fvflow.mesh import Array, Mesh
 from fvflow.problems.base import Closed
 from fvflow.problems.diffusivity import AxisDiffusivity, logarithmic_mean
+
+FaceDensity = Callable[[Array, Array], Array]
+"""(rho (cell,), mu_K - mu_L of each face (face,)) -> rho_s (face,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,13 @@ class GradientFlow(Closed):
     """The energy E, a sum of terms."""
     mobility: AxisDiffusivity | None = None
     """M; None if it is 1."""
+    scheme: Callable[[Mesh], FaceDensity | None] = lambda mesh: None
+    """The density on faces, as the stepper has it in a step of length 0; None for the logarithmic mean."""
     monotone = True
+
+    @cached_property
+    def _face_density(self) -> FaceDensity | None:
+        return self.scheme(self.mesh)
 
     @cached_property
     def conductance(self) -> Array:
@@ -53,7 +63,7 @@ class GradientFlow(Closed):
         return np.asarray(speed if self.mobility is None else speed * self.mobility.on_faces)
 
     def rate(self, density: Array, time: float) -> Array:
-        """d_t rho (cell,) by T M rho_s (mu_K - mu_L), second order: rho_s is the logarithmic mean.
+        """d_t rho (cell,) by T M rho_s (mu_K - mu_L), rho_s being that of the stepper, or else the logarithmic mean.
 
         On faces beside an empty cell it is the upstream density, as in `flux`.
         """
@@ -61,9 +71,13 @@ class GradientFlow(Closed):
         inside = (owner > 0) & (neighbour > 0)
         flux = self.flux(density, time)
         chemical = self.total.first(density)
-        drop = (chemical[self.mesh.owner] - chemical[self.mesh.neighbour])[inside]
-        mean = logarithmic_mean(owner[inside], neighbour[inside])
-        flux[inside] = self.conductance[inside] * mean * drop
+        with np.errstate(invalid="ignore"):
+            drop = chemical[self.mesh.owner] - chemical[self.mesh.neighbour]
+        if self._face_density is None:
+            mean = logarithmic_mean(owner[inside], neighbour[inside])
+        else:
+            mean = self._face_density(density, drop)[inside]
+        flux[inside] = self.conductance[inside] * mean * drop[inside]
         return -divergence(self.mesh, flux) / self.mesh.volume
 
     def flux(self, density: Array, time: float) -> Array:

@@ -70,6 +70,11 @@ class TensorDiffusivity:
         """T by which the potential drifts; None if there is none."""
         return self.diffusion.temperature
 
+    @property
+    def along_axes(self) -> None:
+        """None: its axes turn from point to point."""
+        return
+
     @cached_property
     def _tensors(self) -> Array:
         """D at the centres (cell, dim, dim), or (1, dim, dim) if it is the same in all."""

@@ -16,6 +16,7 @@ from fvflow.reconstruction.kernels import spline_values, weighted_sum
 
 _ROUND_OFF = 1e-12  # distance beyond a wall, relative to the length of the axis, that counts as none
 _LOWEST = -12.0  # of (g^2 + c), where a density falls off on both sides faster than any that cells resolve
+_PASSES = 32  # of a fixed point, each of which leaves less than a third
 _COLUMNS = {0: 1, 1: 4, 2: 10}
 _SECOND = np.array([[4, 7, 8], [7, 5, 9], [8, 9, 6]])  # columns of the second derivatives
 
@@ -95,19 +96,29 @@ class GridSpline:
         """l - log(1 + (l'^2 + l'') h^2/24) along each axis: that at the centres (cell,), if l is that of means.
 
         To order h^4; (l'^2 + l'') h^2 counts as -12 where it is below. Along a radius l - log(1 + a l' + b (l'^2 +
-        l'')/2), with the means a and b of r - c and (r - c)^2 over a shell about its midpoint c; to order h^2 in the
-        middle of a ball.
+        l'')/2), with the means a and b of r - c and (r - c)^2 over a shell about its midpoint c. In the middle of a
+        ball these are of the size of h and h^2, so that l' and l'' are those at the centres, by a fixed point, as long
+        as it comes nearer with each pass.
         """
         values = logarithm.reshape(self.mesh.shape)
         found = values.copy()
         for number, axis in enumerate(self.axes):
             lines = np.moveaxis(values, -1 - number, 0)
-            first, second = axis.derivatives(lines.reshape(axis.count, -1))
             offset, square = np.zeros(axis.count), np.diff(axis.edges) ** 2 / 12.0
+            passes = 1
             if number == 0 and self.mesh.revolution is not None:
-                offset, square = self.mesh.revolution.offsets(axis.edges)
-            excess = offset[:, None] * first + 0.5 * square[:, None] * (first**2 + second)
-            found -= np.moveaxis(np.log1p(np.maximum(excess, _LOWEST / 24.0)).reshape(lines.shape), 0, -1 - number)
+                (offset, square), passes = self.mesh.revolution.offsets(axis.edges), _PASSES
+            given, change = lines.reshape(axis.count, -1), np.inf
+            more = np.zeros_like(given)
+            for _ in range(passes):
+                first, second = axis.derivatives(given - more)
+                excess = offset[:, None] * first + 0.5 * square[:, None] * (first**2 + second)
+                before, more = more, np.log1p(np.maximum(excess, _LOWEST / 24.0))
+                last, change = change, float(np.abs(more - before).max())
+                if not change < last:
+                    more = before
+                    break
+            found -= np.moveaxis(more.reshape(lines.shape), 0, -1 - number)
         return found.ravel()
 
 

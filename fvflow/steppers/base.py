@@ -23,6 +23,7 @@ from fvflow.fluxes import Flux
 from fvflow.linalg import Direct, LinearSolver, SymmetricSolver, describe_solver, resolve_solver
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, GradientFlow, State
+from fvflow.problems.gradient_flow import FaceDensity
 from fvflow.times import Times
 
 Step = Callable[[State, float], State]
@@ -192,6 +193,10 @@ class GradientStepperBase(StepperBase):
     def positive_step(self, problem: GradientFlow) -> float:
         """The longest step that keeps every rho >= 0 non-negative; 0 if none does."""
         return 0.0
+
+    def face_density(self, mesh: Mesh) -> FaceDensity | None:
+        """The density on faces in a step of length 0; None if that is not known."""
+        return None
 
     def describe(self, extent: Extent) -> str:
         """A sentence on the scheme."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, rescale_to_mass
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.problems.gradient_flow import FaceDensity
 from fvflow.steppers.base import GradientStepperBase
 from fvflow.steppers.mobility import Mobility, UpstreamRatio
 from fvflow.steppers.optimality import LARGEST_GAP
@@ -36,6 +37,10 @@ class CarriedStepperBase(GradientStepperBase):
     def order_in_space(self) -> int:  # type: ignore[override]
         """2 for limited mobility, 1 for upwind."""
         return 2 if self.mobility == "limited" else 1
+
+    def face_density(self, mesh: Mesh) -> FaceDensity:
+        """theta_s rho_K of the upstream cell K."""
+        return UpstreamRatio(mesh, self.mobility).density
 
     def positive_step(self, problem: GradientFlow) -> float:
         """Infinite: the density after a step solves a linear system with an M-matrix."""

@@ -14,6 +14,7 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind, total_variation
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.problems.gradient_flow import FaceDensity
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.fallible import (
     NO_CONVERGENCE,
@@ -83,6 +84,12 @@ class Midpoint(GradientStepperBase):
     def positive_step(self, problem: GradientFlow) -> float:
         """Infinite: a step that would be negative is taken by `ljko`."""
         return math.inf
+
+    def face_density(self, mesh: Mesh) -> FaceDensity:
+        """`limited`: theta_s rho_K; `centred`: the mean of both cells."""
+        if self.mobility == "limited":
+            return UpstreamRatio(mesh, "limited").density
+        return lambda density, drop: 0.5 * (density[mesh.owner] + density[mesh.neighbour])
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

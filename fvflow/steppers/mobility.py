@@ -32,6 +32,12 @@ class UpstreamRatio:
         if not self._upwind:
             self._sides = reconstruction(mesh, "monotonised-central" if mesh.edges is None else "van-leer")
 
+    def density(self, density: Array, drop: Array) -> Array:
+        """rho_s (face,) for mass that leaves the owner where the drop (face,) is positive, else the neighbour."""
+        forward, backward = self(density)
+        own, other = density[self._mesh.owner], density[self._mesh.neighbour]
+        return np.where(drop > 0, forward * own, backward * other)
+
     def __call__(self, density: Array) -> tuple[Array, Array]:
         """The ratios (face,) for mass that leaves the owner, and for mass that leaves the neighbour."""
         mesh = self._mesh
