@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         residual,
         resume,
     )
-    from fvflow.dataset import read, sample, save_mesh
+    from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
 
@@ -42,6 +42,7 @@ _LAZY_NAMES = {
     "compare_sides": "case",
     "push": "case",
     "resume": "case",
+    "distance": "dataset",
     "read": "dataset",
     "sample": "dataset",
     "save_mesh": "dataset",
@@ -82,6 +83,7 @@ __all__ = [
     "at",
     "balance",
     "compare_sides",
+    "distance",
     "duality",
     "from_fipy",
     "geometry",

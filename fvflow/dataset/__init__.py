@@ -4,6 +4,7 @@ from fvflow.dataset.checkpoint import FORMAT, Tree
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.lock import Lock
+from fvflow.dataset.measures import distance
 from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
 from fvflow.dataset.point_output import write_points
@@ -25,6 +26,7 @@ __all__ = [
     "Writer",
     "continued",
     "densities",
+    "distance",
     "has_checkpoint",
     "opened",
     "read",

@@ -71,6 +71,14 @@ def read_points(path: str, dimension: int | None = None) -> PointSet:
     return PointSet(points, **{name: _checked_values(path, name, values[name], len(points)) for name in values})
 
 
+def holds_points(path: str) -> bool:
+    """Whether a file is one of points: by the ending of its name, and a .nc file by what it holds."""
+    if ending(path) != ".nc":
+        return ending(path) in ENDINGS
+    with opened(path) as data:
+        return POINTS in data.variables and not data.is_result
+
+
 def checked_points(name: str, positions: ArrayLike, noun: str) -> Array:
     """The positions (point, dim) from (point, dim), or from (point,) on a line; they are copied.
 

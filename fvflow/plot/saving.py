@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fvflow.errors import OutputError
 from fvflow.plot.colours import Colours, scales
@@ -12,6 +12,9 @@ from fvflow.plot.frames import Choice, chosen, labels
 from fvflow.plot.panels import axis_scale, signed
 from fvflow.plot.pictures import fields_of, figure, is_1d
 from fvflow.plot.plane import Plane
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ENDINGS = {".png", ".pdf", ".svg", ".gif"}
 _DOTS = 150  # per inch of a picture
@@ -41,6 +44,16 @@ def save(
             _animate(ds, path, drawn, shown, colours, title)
         else:
             figure(ds, field, frames, times=times, colours=colours, title=title).savefig(path, dpi=_DOTS)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); is there room?") from error
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as .png, .pdf or .svg; raises OutputError."""
+    if path.suffix not in _ENDINGS - {".gif"}:
+        raise OutputError(f"{path}: the name of this picture ends in .pdf, .png or .svg")
+    try:
+        figure.savefig(path, dpi=_DOTS)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); is there room?") from error
 

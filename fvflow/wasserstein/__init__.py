@@ -8,10 +8,12 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import CIRCULAR, RADIUS_OF, Grid
+from fvflow.wasserstein.between import Distance, distance_between
 from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
 from fvflow.wasserstein.circle import distance_on_circle
 from fvflow.wasserstein.gaussian import bures, transport_matrix
 from fvflow.wasserstein.line import distance_1d, interpolated_1d
+from fvflow.wasserstein.measures import CellwiseDensity, EmpiricalMeasure, Measure
 
 
 def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
@@ -42,11 +44,16 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
 
 __all__ = [
     "Bounds",
+    "CellwiseDensity",
+    "Distance",
+    "EmpiricalMeasure",
+    "Measure",
     "bounds",
     "bounds_available",
     "bures",
     "distance",
     "distance_1d",
+    "distance_between",
     "distance_on_circle",
     "interpolated_1d",
     "transport_matrix",

@@ -7,7 +7,8 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh import Array
 
-_EQUAL = 1e-9  # relative difference up to which two masses count as equal
+EQUAL_MASSES = 1e-9
+"""Relative difference up to which two masses count as equal."""
 
 
 def distance_1d(edges: Array, first: Array, second: Array, power: float = 2.0) -> float:
@@ -46,7 +47,7 @@ def require_masses(first: Array, second: Array) -> float:
     if min(float(first.min()), float(second.min())) < 0:
         raise CaseError("a density is negative; distances need densities >= 0")
     totals = float(first.sum()), float(second.sum())
-    if not abs(totals[0] - totals[1]) <= _EQUAL * max(totals) or max(totals) == 0:
+    if not abs(totals[0] - totals[1]) <= EQUAL_MASSES * max(totals) or max(totals) == 0:
         raise CaseError(f"the masses {totals[0]:.12g} and {totals[1]:.12g} differ or are 0; scale one to the other")
     return totals[0]
 
