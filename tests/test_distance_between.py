@@ -155,10 +155,10 @@ def test_the_command(result, tmp_path, capsys):
     assert picture.stat().st_size > 5000
     samples = tmp_path / "samples.csv"
     assert run_cli("sample", result, "-n", 100, "-o", samples).code == 0
-    wide = run_cli("distance", result, samples)
+    wide = run_cli("distance", result, samples, "--cells", 480)
     assert wide.code == 4
     assert "--accept takes it" in wide.err
-    assert run_cli("distance", result, samples, "--accept").code == 0
+    assert run_cli("distance", result, samples, "--cells", 480, "--accept").code == 0
     for operands, sentence in {
         (f"{result}@5", result): "outside the run",
         (f"{result}@soon", result): "'soon' is no time",

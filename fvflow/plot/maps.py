@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ARROWS = 22  # along the longer axis
 _LEAST = 0.02  # share of the largest density below which there is no arrow
 _LEVELS = 5
+_CONTOURS = "#e4572e"
 
 
 def transport_map(distance: Distance, *, title: str = "") -> Figure:
@@ -61,11 +62,11 @@ def _in_the_plane(figure: Figure, distance: Distance) -> None:
     scale.colour_bar(figure, image, "rho", ax=panel)
     centres = [0.5 * (edge[1:] + edge[:-1]) for edge in grid.edges]
     levels = float(second.max()) * np.arange(1, _LEVELS + 1) / (_LEVELS + 1)
-    panel.contour(*centres, second, levels=levels, colors="white", linewidths=0.8)
+    panel.contour(*centres, second, levels=levels, colors=_CONTOURS, linewidths=0.8)
     chosen = _spread(distance, centres)
     start = grid.centre[chosen]
     step = distance.bounds.map[chosen] - start
-    arrows: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1.0, "width": 0.0025, "color": "black"}
+    arrows: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1.0, "width": 0.0025, "color": "white"}
     panel.quiver(*start.T, *step.T, **arrows)
     panel.set(xlabel="x", ylabel="y", aspect="equal")
 
