@@ -43,6 +43,10 @@ class PrimalDual(BaseTransportSolver):
     relative `gap`: from below by phi, from above by an admissible path near the iterate.
     """
 
+    # A start on the finest grid from the static problem (displacement interpolation by the map of `bounds`, phi by the
+    # Hopf-Lax formula) saves nothing: on 64 x 64 x 16 it takes 970, 230, 290, 1000 iterations there for four families,
+    # for 740, 140, 170, 1010 after the coarser grids, since both starts err by about a cell.
+
     scheme: Scheme = "face"
     """`cell` averages rho and m at the centres of cells and intervals and gives the most accurate W2; `face` uses
     two-point fluxes, whose discrete Hamilton-Jacobi equation holds to the tolerance and whose W2 is certified."""
