@@ -66,10 +66,12 @@ class SplinePotential:
 
     @property
     def spacing3(self) -> Array:
+        """The cell widths (3,), 1 for the axes in front."""
         return np.array((1.0,) * (3 - len(self.spacing)) + self.spacing)
 
     @cached_property
     def padded(self) -> Array:
+        """The coefficients (cell, cell, cell) with one more on either side of an axis, reflected."""
         c = self.coefficient.reshape(self.shape3)
         return np.pad(c, [(1, 1) if n > 1 else (0, 0) for n in self.shape3], mode="symmetric")
 
