@@ -13,7 +13,7 @@ from fvflow.errors import CaseError
 from fvflow.fields import gaussian_density
 from fvflow.mesh import Box, Graded, Grid
 from fvflow.wasserstein import bounds, bures, distance_1d, interpolated_1d, transport_matrix
-from fvflow.wasserstein.coupling import coupling
+
 from fvflow.wasserstein.legendre import legendre, legendre_nodes
 from fvflow.wasserstein.network_simplex import NetworkSimplex
 from tests.scenes import ou

@@ -12,51 +12,39 @@ In one dimension this is the monotone map, so the best plan of the cells becomes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from fvflow.mesh import Array
+from fvflow.wasserstein import plan_kernels as kernels
 from fvflow.wasserstein.legendre import Indices
+from fvflow.wasserstein.pyramid import Level
 
 
-def box_cost(
-    source: Indices,
-    target: Indices,
-    mass: Array,
-    shape: tuple[int, ...],
-    spacing: Sequence[float],
-    order: Sequence[int],
-) -> float:
-    """The cost int |x - y|^2 dpi of the plan of boxes, with cells cut along the axes in the given order."""
+def box_cost(level: Level, row: Indices, column: Indices, mass: Array) -> float:
+    """int |x - y|^2 dpi of the plan of boxes, from the atoms (entry,) that the entries join and their masses."""
     keep = mass > 0
-    source, target, mass = source[keep], target[keep], mass[keep]
-    here, there = np.unravel_index(source, shape), np.unravel_index(target, shape)
-    left, right = _boxes(source, there, mass, order), _boxes(target, here, mass, order)
-    total = np.zeros(len(mass))
-    for axis, h in enumerate(spacing):
-        (a0, a1), (b0, b1) = left[axis], right[axis]
-        offset = (here[axis] - there[axis]) + 0.5 * (a0 + a1 - b0 - b1)
-        total += h**2 * (offset**2 + ((a1 - a0) - (b1 - b0)) ** 2 / 12.0)
-    return float(total @ mass)
+    row, column, mass = row[keep], column[keep], mass[keep]
+    first, second = level.first, level.second
+    entries = np.arange(len(mass), dtype=np.int32)
+    _, by_column = _sorted(column, entries, second.count)
+    row_start, by_row = _sorted(row, by_column, first.count)
+    column_start, by_column = _sorted(column, by_row, second.count)
+    boxes = []
+    for start, order, partner, index in (
+        (row_start, by_row, column, second.index),
+        (column_start, by_column, row, first.index),
+    ):
+        middle, size = np.empty((len(mass), 3)), np.empty((len(mass), 3))
+        kernels.cut_boxes(start, order, mass, partner, index, middle, size)
+        boxes.append((middle, size))
+    (x_middle, x_size), (y_middle, y_size) = boxes
+    return kernels.box_cost(
+        row, column, mass, first.mean, second.mean, first.size, second.size, x_middle, y_middle, x_size, y_size
+    )
 
 
-def _boxes(
-    cell: Indices, partner: Sequence[Indices], mass: Array, order: Sequence[int]
-) -> dict[int, tuple[Array, Array]]:
-    """For each axis the ends, in units of the cell, of the box of `cell` that is coupled to `partner`, for each arc."""
-    ends, parent = {}, np.unique(cell, return_inverse=True)[1]
-    for axis in order:
-        width = int(partner[axis].max()) + 1
-        # a slab: the arcs of one parent box with the same position of the partner, in increasing position
-        slabs, slab = np.unique(parent * width + partner[axis], return_inverse=True)
-        slab_mass = np.bincount(slab, mass)
-        owner = slabs // width
-        cumulative = np.cumsum(slab_mass)
-        first = np.searchsorted(owner, owner)  # first slab of the same parent
-        start = cumulative - slab_mass
-        begin = start - start[first]
-        whole = np.bincount(owner, slab_mass)[owner]
-        ends[axis] = (begin / whole)[slab], ((begin + slab_mass) / whole)[slab]
-        parent = slab
-    return ends
+def _sorted(key: Indices, order: Indices, count: int) -> tuple[Indices, Indices]:
+    """Where each key begins, and `order` (entry,) sorted by key, stably."""
+    start = np.zeros(count + 1, np.int64)
+    order = kernels.counting_sort(key, order, start)
+    return start, order

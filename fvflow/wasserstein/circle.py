@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.wasserstein.line import quantile, require_masses
+from fvflow.wasserstein.line import cell_means, quantile, require_masses
 
 _Ends = tuple[Array, Array]
 _MOST = 200  # iterations, of which every other one halves the interval of turns
@@ -26,22 +26,37 @@ def distance_on_circle(edges: Array, first: Array, second: Array) -> float:
     Monge costs on the circle, SIAM J. Appl. Math. 70 (2010), Theorem 2.2. edges (cell + 1,), densities (cell,) of the
     same mass M. Raises CaseError for negative densities and unequal masses.
     """
+    return float(np.sqrt(_best_turn(_Turned(edges, first, second))[1]))
+
+
+def map_on_circle(edges: Array, first: Array, second: Array) -> Array:
+    """The mean (cell,) of where optimal transport on the circle moves the mass of each cell, not reduced to one turn.
+
+    Cells without mass have values between those of their neighbours.
+    """
     turned = _Turned(edges, first, second)
+    width, ((x0, x1), (y0, y1)) = turned.merged(_best_turn(turned)[0])
+    return np.asarray(edges[0] + cell_means(edges - edges[0], 0.5 * (x0 + x1), 0.5 * (y0 + y1), width))
+
+
+def _best_turn(turned: _Turned) -> tuple[Any, Any]:
+    """The turn of least cost, and its cost."""
     low, high = -turned.total, turned.total  # where Y is behind, or ahead of, X everywhere
-    at_low, at_high, cost = turned.cost(low)[2], turned.cost(high)[1], np.inf
+    at_low, at_high, best, cost = turned.cost(low)[2], turned.cost(high)[1], low, np.inf
     for iteration in range(_MOST):
         turn = 0.5 * (low + high)
         if iteration % 2:
             turn = np.clip(low + (high - low) * (at_low / (at_low - at_high)), low, high)
         value, left, right = turned.cost(turn)
-        cost = min(cost, value)
+        if value < cost:
+            best, cost = turn, value
         if left <= 0.0 <= right or 2.0 * min(abs(left), abs(right)) * (high - low) <= _ENOUGH * cost:
             break
         if right < 0.0:
             low, at_low = turn, right
         else:
             high, at_high = turn, left
-    return float(np.sqrt(cost))
+    return best, cost
 
 
 class _Turned:
@@ -61,7 +76,7 @@ class _Turned:
         The derivative is -2 int (X - Y) dY, where Y jumps too. If X jumps at the same place, it is X after the jump
         from the left, and X before it from the right.
         """
-        width, ((x0, x1), (y0, y1)) = self._merged(turn)
+        width, ((x0, x1), (y0, y1)) = self.merged(turn)
         near, far = x0 - y0, x1 - y1
         value = (width * (near**2 + near * far + far**2)).sum() / 3.0
         smooth = (0.5 * (near + far) * (y1 - y0)).sum()
@@ -69,7 +84,7 @@ class _Turned:
         middle, jump = 0.5 * (y1 + y_next), y_next - y1
         return value, -(smooth + ((x_next - middle) * jump).sum()), -(smooth + ((x1 - middle) * jump).sum())
 
-    def _merged(self, turn: Any) -> tuple[Array, tuple[_Ends, _Ends]]:
+    def merged(self, turn: Any) -> tuple[Array, tuple[_Ends, _Ends]]:
         """The widths of the merged levels of X(u) and Y(u + turn), and both at the two ends of each."""
         total = self.total
         levels = np.unique(np.concatenate([self._first, np.mod(self._second - turn, total), [0.0, total]]))

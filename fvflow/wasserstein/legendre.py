@@ -9,13 +9,14 @@ slopes with the sorted x_i (Lucet, Faster than the fast Legendre transform, 1997
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fvflow.mesh import Array
 
-Indices = NDArray[np.int64]
+Indices = NDArray[np.integer[Any]]
 
 
 def legendre(value: Array, source: Sequence[Array], target: Sequence[Array]) -> Array:
@@ -54,26 +55,23 @@ def _transform(
     return np.ascontiguousarray(current), tuple(nodes)
 
 
-def centres(shape: tuple[int, ...], spacing: Sequence[float]) -> list[Array]:
-    """The cell centres (cell,) along each axis, with the lower wall at 0."""
-    return [np.asarray((np.arange(n) + 0.5) * h) for n, h in zip(shape, spacing, strict=True)]
-
-
 def half_square(points: Sequence[Array]) -> Array:
     """|x|^2/2 on a product grid (point, ...), one dimension per axis."""
     grids = np.ix_(*(0.5 * p**2 for p in points))
     return np.asarray(sum(grids, np.zeros([len(p) for p in points])))
 
 
-def interpolated(values: Array, spacing: Sequence[float], points: Sequence[Array]) -> Array:
-    """Cell-centred values (cell, ...) at the product of `points`, (point, ...), by cubic splines.
+def interpolated(values: Array, centres: Sequence[Array], points: Sequence[Array], degree: int = 3) -> Array:
+    """Values (centre, ...) on a product grid at the product of `points`, (point, ...), by splines of a degree.
 
     Points beyond the outermost centres are extrapolated.
     """
     from scipy.interpolate import make_interp_spline
 
-    for axis, (h, p) in enumerate(zip(spacing, points, strict=True)):
+    for axis, (x, p) in enumerate(zip(centres, points, strict=True)):
         n = values.shape[axis]
-        x = (np.arange(n) + 0.5) * h
-        values = make_interp_spline(x, values, k=min(3, n - 1), axis=axis)(p) if n > 1 else values.repeat(len(p), axis)
+        if n == 1:
+            values = values.repeat(len(p), axis)
+        elif x is not p:
+            values = make_interp_spline(x, values, k=min(degree, n - 1), axis=axis)(p)
     return np.asarray(values)

@@ -41,6 +41,25 @@ def interpolated_1d(edges: Array, first: Array, second: Array, part: float) -> A
     return np.diff(inside) / np.diff(edges)
 
 
+def map_1d(edges: Array, first: Array, second: Array) -> Array:
+    """The mean (cell,) of where monotone transport of the first density to the second moves the mass of each cell.
+
+    Cells without mass have values between those of their neighbours.
+    """
+    width, ((x0, x1), (y0, y1)) = _merged(edges, first, second)
+    return np.asarray(edges[0] + cell_means(edges - edges[0], 0.5 * (x0 + x1), 0.5 * (y0 + y1), width))
+
+
+def cell_means(edges: Array, place: Array, value: Array, weight: Array) -> Array:
+    """Means (cell,) of values by the cell of their places (point,), in cells without weight between the neighbours'."""
+    place, value, weight = (np.asarray(part, float) for part in (place, value, weight))
+    cells = len(edges) - 1
+    cell = np.clip(np.searchsorted(edges, place, side="right") - 1, 0, cells - 1)
+    total, sums = np.bincount(cell, weight, cells), np.bincount(cell, weight * value, cells)
+    centre, known = 0.5 * (edges[1:] + edges[:-1]), total > 0
+    return np.interp(centre, centre[known], sums[known] / total[known])
+
+
 def require_masses(first: Array, second: Array) -> float:
     """The total of two arrays of cell masses; raises CaseError if totals differ or are 0, or a mass is negative."""
     if min(float(first.min()), float(second.min())) < 0:
