@@ -105,7 +105,10 @@ def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float
         eps = kappa * level.spacing**2
         for _ in range(_REBUILDS):
             to = conjugate(level, second, g, first)
-            f = to.value if f is None else f
+            if f is None:
+                f = to.value
+                g = conjugate(level, first, f, second).value
+                to = conjugate(level, second, g, first)
             back = conjugate(level, first, f, second)
             matrix = support(level, Potentials(f, g), to, back, eps, reach)
             p, q = first.mass.copy(), second.mass / float(second.mass @ second.mass)
