@@ -4,11 +4,10 @@ import numpy as np
 import ot
 import pytest
 
-from fvflow.errors import CaseError
 from fvflow.mesh import Box
 from fvflow.wasserstein import bounds, distance_1d
 from fvflow.wasserstein.flux_bound import flux_bound, inverse_mean
-from fvflow.wasserstein.small_distance import small_distance_bounds
+from fvflow.wasserstein.small_distance import close_bounds
 from fvflow.wasserstein.spline_dual import Boxes, SplinePotential, images, spline_bound
 
 
@@ -22,6 +21,12 @@ def field(random, shape, waves=3):
             term = term * wave.reshape([-1 if a == axis else 1 for a in range(len(shape))])
         total += term
     return total / np.abs(total).max()
+
+
+def close(box, first, second, width=1e-3):
+    """The interval for densities of their own mass."""
+    found, scale = close_bounds(box, first, second, width), np.sqrt(box.volume @ first)
+    return scale * found.lower, scale * found.upper
 
 
 def pair_at(cells, distance, seed):
@@ -39,7 +44,7 @@ def test_the_goals_at_256():
     box = Box((0.0, 0.0), (256.0, 256.0), (256, 256)).build()
     for distance, goal in ((0.02, 1e-3), (0.2, 1e-3), (2.0, 1e-3), (10.0, 1e-3)):
         mu, nu = pair_at((256, 256), distance, 0)
-        lower, upper = small_distance_bounds(box, mu.ravel(), nu.ravel())
+        lower, upper = close(box, mu.ravel(), nu.ravel())
         assert upper - lower <= goal * upper
         assert upper == pytest.approx(distance, rel=2e-2)
 
@@ -60,7 +65,7 @@ def test_products_of_lines_are_inside(dimension):
         exact = sum(distance_1d(e, a, b) ** 2 for e, a, b in zip(edges, one, other, strict=True)) ** 0.5
         first, second = (2.0 * densities(pair) for pair in (one, other))
         box = Box((0.0,) * dimension, tuple(lengths), tuple(int(n) for n in cells)).build()
-        lower, upper = small_distance_bounds(box, first, second, width=1e-4)
+        lower, upper = close(box, first, second, width=1e-4)
         assert lower <= 2.0**0.5 * exact <= upper
         if trial % 3 and upper < 4 * np.min(lengths / cells):
             widths.append((upper - lower) / upper)
@@ -88,7 +93,7 @@ def test_linear_programs_are_never_violated():
         mu, nu = mu / mu.sum(), nu / nu.sum()
         fine = [np.kron(d, np.full((2, 2), 0.25)).ravel() for d in (mu, nu)]
         best = ot.emd2(*fine, cost, numItermax=10**7) ** 0.5
-        lower, upper = small_distance_bounds(box, mu.ravel() * 100, nu.ravel() * 100)
+        lower, upper = close(box, mu.ravel() * 100, nu.ravel() * 100)
         assert lower <= best * (1 + 1e-9)
         assert upper >= bounds(box, mu.ravel() * 100, nu.ravel() * 100, width=0.5).lower
         assert upper >= best - 2 * (0.05**2 / 6) ** 0.5
@@ -176,14 +181,14 @@ def test_what_is_moved_by_rounding_is_inside():
     nu = mu.copy()
     nu[9], nu[10] = np.nextafter(nu[9], 2), np.nextafter(nu[10], 0)
     for one, other in ((mu, mu), (mu, nu), (nu, mu)):
-        lower, upper = small_distance_bounds(box, one, other)
+        lower, upper = close(box, one, other)
         assert lower <= 1e-9
         assert 0 < upper < 1e-13
     steep = np.ones(8)
     steep[3] = 1e16
     other = np.roll(steep, 1)
     exact = distance_1d(np.linspace(0.0, 1.0, 9), steep, other)
-    lower, upper = small_distance_bounds(box, np.tile(steep, 8), np.tile(other, 8))
+    lower, upper = close(box, np.tile(steep, 8), np.tile(other, 8))
     assert lower <= exact <= upper
 
 
@@ -199,8 +204,21 @@ def test_what_has_no_such_bounds():
     box = Box((0.0, 0.0), (1.0, 1.0), (4, 4)).build()
     empty = np.ones(16)
     empty[3] = 0.0
-    assert small_distance_bounds(box, empty, np.roll(empty, 1)) == (0.0, np.inf)
-    with pytest.raises(CaseError, match="masses 1 and 2 differ"):
-        small_distance_bounds(box, np.ones(16), np.full(16, 2.0))
-    with pytest.raises(CaseError, match="equal cells with walls"):
-        small_distance_bounds(Box((0.0, 0.0), (1.0, 1.0), (4, 4), periodic=("x",)).build(), np.ones(16), np.ones(16))
+    assert close_bounds(box, empty, np.roll(empty, 1)) is None
+    assert close_bounds(Box((0.0, 0.0), (1.0, 1.0), (4, 4), periodic=("x",)).build(), np.ones(16), np.ones(16)) is None
+
+
+def test_the_bounds_of_any_pair_take_them_with_their_map():
+    """Near pairs by the potential: phi + psi <= |x - y|^2/2, T is a gradient, S its inverse, and T#mu is nu."""
+    box = Box((1.0, -2.0), (33.0, 30.0), (32, 32)).build()
+    mu, nu = (d.ravel() for d in pair_at((32, 32), 0.5, 0))
+    found = bounds(box, mu, nu)
+    assert found.width <= 1e-3
+    x = box.centre
+    cost = 0.5 * ((x[:, None] - x) ** 2).sum(axis=2)
+    assert (cost - found.potential[:, None] - found.conjugate).min() >= -1e-9
+    assert np.sqrt(mu @ ((found.map - x) ** 2).sum(axis=1)) == pytest.approx(found.upper, rel=5e-3)
+    assert np.sqrt(nu @ ((found.reverse_map - x) ** 2).sum(axis=1)) == pytest.approx(found.upper, rel=5e-3)
+    for function in (np.cos, np.square):
+        assert mu @ function(found.map / 9) == pytest.approx(nu @ function(x / 9), rel=1e-3)
+        assert nu @ function(found.reverse_map / 9) == pytest.approx(mu @ function(x / 9), rel=1e-3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 import numpy as np
@@ -13,6 +13,7 @@ from fvflow.wasserstein.circle import distance_on_circle, map_on_circle
 from fvflow.wasserstein.engine import interval
 from fvflow.wasserstein.line import distance_1d, map_1d, require_masses
 from fvflow.wasserstein.maps import conjugate_pair, maps_on_mesh
+from fvflow.wasserstein.small_distance import CloseBounds, close_bounds
 
 _SPLIT, _LEAST_CELLS = 4, 65536  # by default cells are split into at most max(4 times those of the mesh, 65536)
 _ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, per cell, relative to its length
@@ -71,19 +72,40 @@ def bounds(
         raise CaseError("bounds of W2 need a box or a line; give the densities on one")
     if mesh.dimension == 1:
         return _on_line(mesh, mesh.product_edges[0], first, second, mass)
+    close = close_bounds(mesh, first, second, width)
+    if close is not None and close.reaches(width):
+        return _from_potential(mesh, close, mass)
     edges = tuple(np.asarray(edge - 0.5 * (edge[0] + edge[-1])) for edge in reversed(mesh.product_edges))
     cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
     mu, nu = (masses / masses.sum() for masses in cell_masses)
     limit = max(_SPLIT * mesh.cells, _LEAST_CELLS) if cells is None else cells
     guess = None if potential is None or not np.isfinite(potential).all() else np.reshape(potential, mesh.shape)
     found = interval((mu, nu), edges, width, limit, vertices, guess)
+    lower, upper = found.lower * (1.0 - 1e-15), found.upper * (1.0 + 1e-15)
+    if close is not None and close.lower > lower and close.potential is not None:
+        return _from_potential(mesh, replace(close, upper=min(upper, close.upper)), mass, found.reason)
+    upper = upper if close is None else min(upper, close.upper)
     middle = np.array([0.5 * (edge[0] + edge[-1]) for edge in mesh.product_edges])
     to, back, phi, psi = maps_on_mesh(found.solution, edges)
     scale, level = sqrt(mass), tuple(reversed(found.solution.level.shape))
-    return Bounds(
-        scale * found.lower * (1.0 - 1e-15), scale * found.upper * (1.0 + 1e-15), to + middle, back + middle, phi, psi,
-        level, found.reason,
-    )  # fmt: skip
+    maps = to + middle, back + middle, phi, psi
+    return Bounds(scale * lower, scale * upper, *maps, level, found.reason)
+
+
+def _from_potential(mesh: Mesh, close: CloseBounds, mass: float, reason: str = "width") -> Bounds:
+    """The bounds with T = x + grad p, phi = -p, and S and psi of its conjugate."""
+    p, images = close.potential, close.images
+    assert p is not None
+    assert images is not None
+    assert mesh.edges is not None
+    to = mesh.centre + p.gradient.reshape(mesh.cells, -1)[:, ::-1]
+    lower = np.array([edge[0] for edge in mesh.edges])
+    spacing = np.array(p.spacing[::-1])
+    back = lower + spacing * images[::-1][: mesh.dimension].reshape(mesh.dimension, -1).T
+    phi = -p.at(np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in p.shape3), indexing="ij"))).ravel()
+    psi = p.at(images).ravel() + 0.5 * ((back - mesh.centre) ** 2).sum(axis=1)
+    scale, level = sqrt(mass), tuple(reversed(mesh.shape))
+    return Bounds(scale * close.lower, scale * close.upper, to, back, phi, psi, level, reason)
 
 
 def bounds_available(mesh: Mesh) -> bool:

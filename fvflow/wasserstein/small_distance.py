@@ -14,15 +14,13 @@ how far the iteration has come.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
 
-from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
 from fvflow.wasserstein.flux_bound import at_faces, flux_bound, weighted_poisson
-from fvflow.wasserstein.line import require_masses
 from fvflow.wasserstein.spline_dual import Boxes, SplinePotential, images, spline_bound
 
 _FAR = 32.0  # cells from which the potential is not looked for
@@ -35,39 +33,61 @@ _THIN = 1e-2  # of the mean density: added to the weights, so that p is smooth w
 _UNIFORM = 1e-6  # of a cell: the nonuniformity of a grid up to which the bounds allow for it
 
 
-def small_distance_bounds(mesh: Mesh, first: Array, second: Array, width: float = 1e-3) -> tuple[float, float]:
-    """lower <= W2 <= upper for two densities (cell,), constant in each cell of a uniform box of 1-3 dimensions.
+@dataclass(frozen=True)
+class CloseBounds:
+    """lower <= W2 <= upper of two densities of mass 1, and the potential p that proves the lower bound, if any does.
+
+    |x|^2/2 + p is convex: the map is T = x + grad p, with the inverse S(y) = argmin_x p(x) + |x - y|^2/2.
+    """
+
+    lower: float
+    upper: float
+    potential: SplinePotential | None = None
+    images: Array | None = None
+    """S at the cell centres, in units of cells (3, cell, cell, cell), z first."""
+
+    def reaches(self, width: float) -> bool:
+        """Whether the interval has this relative width."""
+        return self.upper - self.lower <= width * self.upper
+
+
+def close_bounds(mesh: Mesh, first: Array, second: Array, width: float = 1e-3) -> CloseBounds | None:
+    """Bounds for two densities (cell,), constant in each cell of a uniform box of 1-3 dimensions, scaled to mass 1.
 
     They stop at the relative `width`, (upper - lower)/upper. The lower bound is 0 if W2 is above about 30 cells, or if
-    the densities are so rough that no smooth potential is near the best; the upper one is infinite, and the lower one
-    0, unless both are positive everywhere. With a total mass M they bound sqrt(M) times W2 of the normalised densities.
-    Raises CaseError if the masses differ or are 0, a density is negative, or the mesh is not a box of equal cells with
-    walls on all sides.
+    the densities are so rough that no smooth potential is near the best. None unless both densities are positive
+    everywhere, their means are near each other and the mesh is a box of equal cells with walls on all sides.
     """
-    mass = require_masses(mesh.volume * first, mesh.volume * second)
     if mesh.product_edges is None or mesh.periodic or not mesh.nonuniformity <= _UNIFORM:
-        raise CaseError("these bounds of W2 need a box of equal cells with walls; give the densities on one")
+        return None
+    if not min(float(first.min()), float(second.min())) > 0:
+        return None
     mu, nu = (np.reshape(density, mesh.shape) / density.sum() for density in (first, second))
     spacing = tuple(float(np.ptp(edge)) / (len(edge) - 1) for edge in reversed(mesh.product_edges))
-    low, high = _bounds(mu, nu, spacing, width)
+    apart = (nu - mu).ravel() @ mesh.centre
+    if not float(np.linalg.norm(apart)) <= _FAR * min(spacing):
+        return None
+    found = _bounds(mu, nu, spacing, width)
     moved = 2.0 * mesh.nonuniformity * sqrt(sum(h**2 for h in spacing))  # moves both densities onto equal cells
-    return sqrt(mass) * max(low * (1.0 - 1e-15) - moved, 0.0), sqrt(mass) * (high + moved) * (1.0 + 1e-15)
+    lower, upper = max(found.lower * (1.0 - 1e-15) - moved, 0.0), (found.upper + moved) * (1.0 + 1e-15)
+    return replace(found, lower=lower, upper=upper)
 
 
-def _bounds(mu: Array, nu: Array, spacing: Sequence[float], width: float) -> tuple[float, float]:
-    high, low = flux_bound(mu, nu, spacing)[0], 0.0
+def _bounds(mu: Array, nu: Array, spacing: Sequence[float], width: float) -> CloseBounds:
+    found = CloseBounds(0.0, flux_bound(mu, nu, spacing)[0])
+    if found.upper > _FAR * min(spacing):
+        return found
     boxes: Boxes | None = None
-    if high > _FAR * min(spacing):
-        return low, high
-    for iterate in _ascent(mu, nu, spacing, high):
-        low, boxes = sqrt(iterate.square), iterate.boxes
-        if high - low <= width * high:
-            return low, high
+    for iterate in _ascent(mu, nu, spacing, found.upper):
+        boxes = iterate.boxes
+        found = CloseBounds(sqrt(iterate.square), found.upper, iterate.potential, iterate.place)
+        if found.reaches(width):
+            return found
     for lines in _LINES:
-        if boxes is None or high - low <= width * high:
+        if boxes is None or found.reaches(width):
             break
-        high = min(high, _length(mu, nu, boxes, spacing, lines))
-    return low, high
+        found = replace(found, upper=min(found.upper, _length(mu, nu, boxes, spacing, lines)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.fft import dctn, idctn
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import map_coordinates, maximum_filter
 
 from fvflow.mesh import Array
 
@@ -103,6 +103,23 @@ class SplinePotential:
                         part = (left + 6.0 * part + right) / 8.0
                 result[..., a, b] = result[..., b, a] = part
         return result
+
+    @cached_property
+    def gradient(self) -> Array:
+        """grad p at the cell centres (cell, ..., axis)."""
+        result = np.zeros((*self.coefficient.shape, self.coefficient.ndim))
+        for a, h in enumerate(self.spacing):
+            part = self.coefficient
+            for axis in range(part.ndim):
+                left, right = _neighbours(part, axis)
+                part = (right - left) / (2.0 * h) if axis == a else (left + 6.0 * part + right) / 8.0
+            result[..., a] = part
+        return result
+
+    def at(self, place: Array) -> Array:
+        """p (point, ...) at places in units of cells (3, point, ...), z first."""
+        coefficient = self.coefficient.reshape(self.shape3)
+        return np.asarray(map_coordinates(coefficient, place - 0.5, order=2, prefilter=False, mode="reflect"))
 
     @cached_property
     def curvature(self) -> Array:
