@@ -74,7 +74,7 @@ def close_bounds(mesh: Mesh, first: Array, second: Array, width: float = 1e-3) -
 
 
 def _bounds(mu: Array, nu: Array, spacing: Sequence[float], width: float) -> CloseBounds:
-    found = CloseBounds(0.0, flux_bound(mu, nu, spacing)[0])
+    found = CloseBounds(0.0, float(flux_bound(mu, nu, spacing)[0]))
     if found.upper > _FAR * min(spacing):
         return found
     boxes: Boxes | None = None
