@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
 from fvflow.cli.loading import load_case
+from fvflow.cli.measure_command import add_measure
 from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=_plot)
 
     add_residual(commands)
+    add_measure(commands)
     add_point_commands(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
