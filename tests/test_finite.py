@@ -155,8 +155,8 @@ def test_a_potential_that_is_not_finite_is_found_with_its_place(monkeypatch):
 
     steps = []
 
-    def breaking(mesh, phi, hamiltonian, times, cfl):
-        ((time, phi),) = solve(mesh, phi, hamiltonian, times, cfl)
+    def breaking(mesh, phi, hamiltonian, times, cfl, start):
+        ((time, phi),) = solve(mesh, phi, hamiltonian, times, cfl, start)
         steps.append(time)
         return iter([(time, np.where(np.arange(8) == 6, np.nan, phi) if len(steps) == 3 else phi)])
 

@@ -3,6 +3,7 @@
 from fvflow.case.checks import Checks, MissedCheck, Output
 from fvflow.case.continuation import continuation, resume
 from fvflow.case.core import Case, json_schema
+from fvflow.case.curve_measure import CurveMeasure, measure
 from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality
 from fvflow.case.pointwise import at
@@ -15,6 +16,7 @@ __all__ = [
     "Balance",
     "Case",
     "Checks",
+    "CurveMeasure",
     "Duality",
     "Evaluation",
     "MissedCheck",
@@ -29,6 +31,7 @@ __all__ = [
     "continuation",
     "duality",
     "json_schema",
+    "measure",
     "push",
     "residual",
     "resume",

@@ -184,8 +184,9 @@ def _checker(mark: FormulaMark) -> Any:
         try:
             context = info.context or {}
             expression = Expression(text)
-            known = frozenset(context.get("axes", "xyz")) | frozenset(context.get("parameters", ()))
-            expression.require(known | mark.names)
+            axes = context.get("axes", "xyz")
+            momenta = {f"p{axis}" for axis in axes} if mark.momenta else set()
+            expression.require(frozenset(axes) | momenta | frozenset(context.get("parameters", ())) | mark.names)
             if expression.regions and not mark.regions:
                 raise ExpressionError("inside(...) has no meaning here: the value belongs to no cell of the mesh")
         except ExpressionError as error:

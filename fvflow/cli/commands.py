@@ -18,6 +18,7 @@ import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
 from fvflow.cli.distance_command import add_distance
 from fvflow.cli.loading import load_case
+from fvflow.cli.measure_command import add_measure
 from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_residual(commands)
     add_distance(commands)
+    add_measure(commands)
     add_point_commands(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray
 
 _GROUPS = ("diagnostics", "faces", "particles", "transport", "figures")  # those that hold results, beside the root
+_FLUXES = ("flux_mean", "m_x", "m_y", "m_z")
 
 
 def read(path: str | os.PathLike[str]) -> xarray.Dataset:
@@ -52,6 +53,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
 def densities(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
     """A result as by `opened`, or rho(time, ...) of another program: a netCDF file, or .npz with rho, time, x, y, z.
 
+    A .npz may have flux_mean(interval, face) too, or m_x, m_y, m_z(interval, [z, y,] x) on the faces of a grid.
     Raises OutputError if the file cannot be read, or has neither.
     """
     file = Path(path)
@@ -79,21 +81,26 @@ def _foreign(path: Path) -> xarray.Dataset | None:
 
 
 def _of_arrays(path: Path) -> xarray.Dataset:
-    """rho, time and the coordinates in a .npz file."""
+    """rho, time, the coordinates and fluxes in a .npz file."""
     import numpy as np
     import xarray
 
     require_regular(path, "a .npz file with rho and time", OutputError)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            found = {name: members[name] for name in ("rho", "time", "x", "y", "z") if name in members}
+            found = {name: members[name] for name in ("rho", "time", *"xyz", *_FLUXES) if name in members}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise OutputError(f"{path}: cannot be read ({error}); give a .npz file with rho and time") from None
     if not {"rho", "time"} <= found.keys():
         raise OutputError(f"{path}: has no rho or no time; it has {', '.join(found) or 'neither'}")
     axes = ("time", *"zyx"[4 - found["rho"].ndim :])
     coordinates = {name: (name, values) for name, values in found.items() if name in axes}
-    return xarray.Dataset({"rho": (axes, found["rho"])}, coordinates)
+    fluxes = {
+        name: (("interval", *(f"{name}_{axis}" for axis in range(1, found[name].ndim))), found[name])
+        for name in _FLUXES
+        if name in found and found[name].ndim
+    }
+    return xarray.Dataset({"rho": (axes, found["rho"]), **fluxes}, coordinates)
 
 
 @contextlib.contextmanager

@@ -36,10 +36,13 @@ class FormulaMark:
     """Names that it may use beside the axes and the parameters."""
     regions: bool = True
     """Whether it is evaluated in cells, so that it may use regions of the mesh."""
+    momenta: bool = False
+    """Whether it may use px, py, pz, as many as there are axes."""
 
 
 Formula = Annotated[str | float, FormulaMark(frozenset("t"))]
 SteadyFormula = Annotated[str | float, FormulaMark()]
+HamiltonianFormula = Annotated[str | float, FormulaMark(frozenset("t"), regions=False, momenta=True)]
 KernelFormula = Annotated[str | float, FormulaMark(frozenset("r"), regions=False)]
 Parameters = Mapping[str, float]
 """The parameters of a case: names that its expressions may use, with their values."""

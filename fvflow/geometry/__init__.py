@@ -5,6 +5,7 @@ The notes, equations (147)-(154); F. Otto, The geometry of dissipative evolution
 
 from fvflow.geometry.curves import Curve, curve, geodesic_defect, speed
 from fvflow.geometry.tangent import (
+    FaceMean,
     Projection,
     Tangent,
     duality_map,
@@ -19,6 +20,7 @@ from fvflow.geometry.tangent import (
 
 __all__ = [
     "Curve",
+    "FaceMean",
     "Projection",
     "Tangent",
     "curve",

@@ -37,6 +37,12 @@ class Curve:
     """
     w2_upper: float
     """(duration times `continuum_action`)^(1/2), an upper bound of W2 between the ends; inf unless known."""
+    step_upper: Array
+    """The same for the ends of each interval (interval,)."""
+    length_upper: float
+    """The sum of `step_upper`: at least the length of a curve through the densities, and W2, and at most `w2_upper`."""
+    fault: str
+    """Why no bound of W2 follows, as a sentence; empty if one does."""
 
 
 def curve(
@@ -57,7 +63,7 @@ def curve(
     if flux.shape != (len(steps), mesh.faces):
         raise CaseError(f"momenta of shape {flux.shape}; give ({len(steps)}, {mesh.faces}), by interval and face")
     mass = float(mesh.volume @ density[0])
-    squares, continuum, residual = np.zeros(len(steps)), 0.0, 0.0
+    squares, continuum, residual = np.zeros(len(steps)), np.zeros(len(steps)), 0.0
     for k, (step, m) in enumerate(zip(steps, flux, strict=True)):
         change = mesh.volume * (density[k + 1] - density[k]) + step * divergence(mesh, m)
         residual = max(residual, float(np.abs(change).max()) / mass)
@@ -65,20 +71,38 @@ def curve(
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = np.where(m == 0, 0.0, mesh.distance * m**2 / (mesh.area * between))
         squares[k] = parts.sum()
-        continuum += step * _continuum(mesh, density[k], density[k + 1], m)
-    if residual > _CONTINUOUS or mesh.product_edges is None or mesh.periodic:
-        continuum = math.inf
-    speed = np.sqrt(squares)
-    duration = float(times[-1] - times[0])
+        continuum[k] = step * _continuum(mesh, density[k], density[k + 1], m)
+    fault = _fault(mesh, residual)
+    if fault:
+        continuum[:] = math.inf
+    elif not np.isfinite(continuum).all():
+        fault = "mass moves where there is none, so that the action is infinite: no bound of W2 follows"
+    speed, upper = np.sqrt(squares), np.sqrt(steps * continuum)
+    action = float(continuum.sum())
     return Curve(
         times,
         speed,
         float(steps @ squares),
         float(steps @ speed),
         residual,
-        continuum,
-        math.sqrt(duration * continuum),
+        action,
+        math.sqrt(float(times[-1] - times[0]) * action),
+        upper,
+        float(upper.sum()),
+        fault,
     )
+
+
+def _fault(mesh: Mesh, residual: float) -> str:
+    """Why the action is that of no curve between the densities, or not known; empty if neither."""
+    if not residual <= _CONTINUOUS:
+        return (
+            f"continuity is violated by {residual:.1e} of the mass, which is no round-off: these fluxes lead to other "
+            "densities, and no bound of W2 follows"
+        )
+    if mesh.product_edges is None or mesh.periodic:
+        return "no bound of W2 follows on this mesh: one is known on boxes and graded boxes without periodic axes"
+    return ""
 
 
 def speed(mesh: Mesh, times: Array, density: Array, mean: FaceMean = "logarithmic") -> Array:

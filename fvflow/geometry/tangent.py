@@ -85,9 +85,9 @@ def tangent(mesh: Mesh, density: Array, rate: Array, mean: FaceMean = "logarithm
     """The tangent of a rate (cell,) at a density (cell,): Psi with -div(rho grad Psi) = s; the notes, equation (150).
 
     sum_s T rho_s (Psi_K - Psi_L) = |K| s, by factors up to some 1e5 cells and by conjugate gradients beyond, refined
-    until the residual is 1e-13. What round-off leaves of the total of the rate is spread over its part in the solve,
-    and stays in the residual. Raises CaseError if the rate does not keep the mass of each part of the mesh in which
-    mass can move, NumericsError if the residual stays above 1e-9.
+    until the residual is 1e-13. What round-off leaves of the total of the rate is spread like the mass in the solve,
+    since emptier cells would turn it into velocities, and stays in the residual. Raises CaseError if the rate does not
+    keep the mass of each part of the mesh in which mass can move, NumericsError if the residual stays above 1e-9.
     """
     weight = mesh.transmissibility * face_density(mesh, density, mean)
     right = mesh.volume * _checked_rate(mesh, rate)
@@ -104,7 +104,8 @@ def tangent(mesh: Mesh, density: Array, rate: Array, mean: FaceMean = "logarithm
         else:
             where = "of all cells"
         raise CaseError(f"the rate {where} adds up to {totals[worst]:.3g}; a tangent moves mass, and its total is 0")
-    balanced = right - totals[part] * mesh.volume / np.bincount(part, mesh.volume)[part]
+    content = mesh.volume * np.asarray(density, float)
+    balanced = right - totals[part] * content / np.maximum(np.bincount(part, content), np.finfo(float).tiny)[part]
     potential = _solved(mesh, weight, balanced, part, np.asarray(density, float), size)
     found = Tangent(mesh, np.asarray(density, float), np.asarray(rate, float), potential, mean)
     if not found.residual <= _UNBALANCED:

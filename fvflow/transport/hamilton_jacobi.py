@@ -30,11 +30,19 @@ _MOST_STEPS = 10**9
 _Frames = Iterator[tuple[float, Array]]
 
 
-def solve(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian, times: Sequence[float], cfl: float = 0.9) -> _Frames:
+def solve(
+    mesh: Mesh,
+    phi: Array,
+    hamiltonian: BaseHamiltonian,
+    times: Sequence[float],
+    cfl: float = 0.9,
+    start: float = 0.0,
+) -> _Frames:
     """The pairs (time, phi (cell,)) at ascending times >= 0, from phi at time 0 by the steps of `advance`.
 
     After every step, the rest of the interval is divided into equal steps of at most `cfl` times the longest monotone
-    one. Order 1 if phi is smooth, 1/2 in the maximum norm if it is Lipschitz (Crandall, Lions, Two approximations of
+    one. A Hamiltonian that depends on t takes time 0 for `start` and is evaluated at the beginning of each step.
+    Order 1 if phi is smooth, 1/2 in the maximum norm if it is Lipschitz (Crandall, Lions, Two approximations of
     solutions of Hamilton-Jacobi equations, Math. Comp. 43, 1984). Iterating raises CaseError if the mesh is not a grid
     or phi, times or cfl are invalid, and NumericsError if phi is so steep that more than 1e9 steps would be needed.
     """
@@ -48,7 +56,7 @@ def solve(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian, times: Sequence[
     for before, mark in pairwise(marks.tolist()):
         left = mark - before
         while left > 0:
-            rise, limit = _tendency(field, lines, hamiltonian)
+            rise, limit = _tendency(field, lines, hamiltonian.at(start + (mark - left)))
             if not left <= _MOST_STEPS * cfl * limit:
                 raise NumericsError(f"{left:g} is left in steps of at most {limit:.3g}; use a less steep phi")
             step = left / max(1, math.ceil(left / (cfl * limit)))
@@ -72,6 +80,14 @@ def advance(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian, step: float) -
 def longest_step(mesh: Mesh, phi: Array, hamiltonian: BaseHamiltonian) -> float:
     """The CFL limit, min over cells of 1/sum_a (speed_a/d_a), d_a to the nearer neighbour (inf if all speeds are 0)."""
     return _tendency(*_on_grid(mesh, phi), hamiltonian)[1]
+
+
+def slopes(mesh: Mesh, phi: Array) -> tuple[Array, Array]:
+    """p-, p+ (axis, cell): the slopes of phi (cell,) on both sides of each cell; -inf and +inf across walls.
+
+    Raises CaseError as `solve` does.
+    """
+    return _slopes(*_on_grid(mesh, phi))
 
 
 def _tendency(field: Array, lines: list[_Line], hamiltonian: BaseHamiltonian) -> tuple[Array, float]:

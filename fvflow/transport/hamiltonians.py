@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
@@ -30,6 +30,24 @@ class BaseHamiltonian:
 
     hopf_lax_available: ClassVar[bool] = False
     """Whether `hopf_lax` gives the exact solution."""
+    climbs: ClassVar[bool] = False
+    """Whether `face_speed` has the sign of the slope, so that mass goes up phi and never round in a circle."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether it need not be asked again at another time whether it is convex: grad_p H does not depend on t."""
+        return True
+
+    def at(self, time: float) -> Self:
+        """H at a time: itself, unless it depends on t."""
+        return self
+
+    def require_convex(self, lower: Array, upper: Array) -> None:
+        """Raise CaseError or NumericsError unless it is convex in p for lower <= p <= upper (axis,); here it is."""
+
+    def notes(self) -> Iterator[str]:
+        """What deserves a word of it on its mesh, as sentences."""
+        yield from ()
 
     def godunov(self, minus: Array, plus: Array) -> tuple[Array, Array]:
         """Godunov's H (cell,) and bounds of its derivatives in p-_a and -p+_a (axis, cell), from p-, p+ (axis, cell).
@@ -60,6 +78,7 @@ class QuadraticHamiltonian(BaseHamiltonian):
 
     kind: Literal["quadratic"] = "quadratic"
     hopf_lax_available: ClassVar[bool] = True
+    climbs: ClassVar[bool] = True
 
     def godunov(self, minus: Array, plus: Array) -> tuple[Array, Array]:
         """|m|^2/2 (cell,) and m (axis, cell), m_a = max(p-_a, -p+_a, 0)."""
@@ -81,6 +100,7 @@ class PowerHamiltonian(BaseHamiltonian):
     exponent: float
     """Exponent q, finite and above 1."""
     kind: Literal["power"] = "power"
+    climbs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 1.0 < self.exponent < math.inf:
