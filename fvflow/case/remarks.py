@@ -60,5 +60,7 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
         yield f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says"
     if (outside := figures.get("outside", 0)) > 0:
         yield f"{100 * outside:.3g} % of the points are outside the mesh at the end, where rho does not count them"
+    if figures:
+        yield from flow.told(figures)
     if figures.get("gap_error", 0) > 0.01:
         yield f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative"
