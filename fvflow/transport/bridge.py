@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from fvflow.mesh import Array, Mesh
 from fvflow.transport.reference_process import ReferenceProcess
 
 _BENEATH = 1e-290  # of the largest value, beneath which doubles lose digits
+_CYCLE, _PLAIN = 32, 4  # rounds of a cycle of overrelaxation, and how many of them are plain
+_LARGEST = 1.99  # factor of overrelaxation
+_LEAST = 1e-3  # of the factor beyond 1, beneath which it is none
+_ENOUGH = 0.01  # share of the gain of a plain half of a round that is required of an overrelaxed one
 _LEFT_OUT = 1e-14  # share of the mass in cells that the reference does not reach, up to which they are left out
 
 
@@ -53,39 +58,90 @@ def fit(
 ) -> BridgeFactors:
     """The factors of the bridge between two laws (cell,) of the same mass.
 
-    A round makes the first law exact, f_0 = initial/K* g_T, and then the last one, g_T = target/K f_0. It contracts in
-    Hilbert's metric; log f_0 and log g_T are the maximum of a concave function, along each in turn (Fortet 1940;
-    Ruschendorf, Convergence of the iterative proportional fitting procedure, Ann. Statist. 23, 1995). It ends after a
-    first half when the other law is met to the tolerance, L1, of the mass. `place` says where a cell is.
+    A round makes the first law exact, f_0 = initial/K* g_T, and then the last one, g_T = target/K f_0: both maximise
+    the concave function <initial, log f_0> + <target, log g_T> - <f_0, K* g_T>, one after the other. It contracts in
+    Hilbert's metric (Fortet 1940; Ruschendorf, Convergence of the iterative proportional fitting procedure, Ann.
+    Statist. 23, 1995). In most rounds each half goes beyond its maximum by the factor of successive overrelaxation,
+    as far as the function still grows by a hundredth of what it would: so the sum of the squared errors is bounded, and
+    they tend to 0 (Thibault, Chizat, Dossal, Papadakis, Overrelaxed Sinkhorn-Knopp algorithm, Algorithms 14, 2021).
+    It ends when the first law is exact and the last one met to the tolerance, L1, of the mass. `place` says where a
+    cell is.
 
     Raises NumericsError if the reference does not lead from one law to the other in doubles, or after so many rounds.
     """
     last, mass = len(reference.nodes) - 1, float(initial.sum())
-    own = {"count": 0, "backward": np.ones_like(initial)}
+    own = {"count": 0, "forward": np.zeros_like(initial), "backward": np.ones_like(initial), **_Relaxation().to_tree()}
     state = own if start is None else start
     require_iterate(state, own)
-    count, g = int(state["count"]), np.asarray(state["backward"])
-    unreached, error = 0.0, np.inf
+    count, f, g = int(state["count"]), np.asarray(state["forward"]), np.asarray(state["backward"])
+    relaxation, unreached = _Relaxation(state["factor"], state["before"]), 0.0
     while True:
         g_start = reference.backward(g, last, 0)
-        f, lost = _quotient(initial, g_start, mass, lambda cell: f"the end cannot be reached from {place(cell)}")
+        best, lost = _quotient(initial, g_start, mass, lambda cell: f"the end cannot be reached from {place(cell)}")
+        missed = float(np.abs(f * g_start - initial).sum()) / mass
+        relaxation = relaxation.at(count, missed)
+        exact = missed <= tolerance or relaxation.factor == 1.0
+        f = best if exact else relaxation.beyond(initial, f, best)
         f_end = reference.forward(f, 0, last)
         error = float(np.abs(f_end * g - target).sum()) / mass
         if not np.isfinite(error):
-            raise NumericsError(_FAR)
-        if error <= tolerance + lost:
+            raise NumericsError(f"the factors of the bridge overflow: {_FAR}")
+        if exact and error <= tolerance + unreached:
             scale = mass / float(f.sum())
-            made = BridgeFactors(f * scale, g / scale, g_start / scale, f_end * scale, count, error, unreached + lost)
-            return made
+            return BridgeFactors(f * scale, g / scale, g_start / scale, f_end * scale, count, error, unreached + lost)
         if count >= rounds:
             raise NumericsError(
                 f"the bridge missed its end by {error:.1e} of the mass after {count} rounds (tolerance {tolerance:g}); "
                 "allow more rounds, a larger tolerance, a larger epsilon or a later end"
             )
-        g, unreached = _quotient(target, f_end, mass, lambda cell: f"no path of the reference reaches {place(cell)}")
+        best, unreached = _quotient(target, f_end, mass, lambda cell: f"no path of the reference reaches {place(cell)}")
+        g = relaxation.beyond(target, g, best)
         count += 1
         if progress is not None:
-            progress(count, error, {"count": count, "backward": g})
+            progress(count, error, {"count": count, "forward": f, "backward": g, **relaxation.to_tree()})
+
+
+@dataclass(frozen=True)
+class _Relaxation:
+    """The factor of overrelaxation, 1 for none, and the error before the round for which it was chosen."""
+
+    factor: float = 1.0
+    before: float = math.inf
+
+    def to_tree(self) -> dict[str, float]:
+        """What an iterate keeps."""
+        return {"factor": self.factor, "before": self.before}
+
+    def at(self, count: int, error: float) -> _Relaxation:
+        """That of a round, given the error before it.
+
+        In each cycle some plain rounds tell their rate eta of convergence, and so the best factor for the rest, 2/(1 +
+        (1 - eta)^1/2), at which two errors of a mode become one (Young 1954).
+        """
+        place = count % _CYCLE
+        if place < _PLAIN:
+            return _Relaxation(1.0, error)
+        if place > _PLAIN:
+            return self
+        rate = min(error / self.before, 1.0) if self.before > 0.0 else 0.0
+        return _Relaxation(min(2.0 / (1.0 + math.sqrt(1.0 - rate)), _LARGEST), error)
+
+    def beyond(self, law: Array, old: Array, best: Array) -> Array:
+        """old (best/old)^w (cell,), w the largest factor up to this one with enough of a gain; `best` where old is 0."""
+        seen = (law > 0) & (old > 0) & (best > 0)
+        if self.factor == 1.0 or not (seen == (best > 0)).all():
+            return best
+        part = law[seen]
+        step = np.log(best[seen]) - np.log(old[seen])
+        least, more = _ENOUGH * float(part @ (step + np.expm1(-step))), self.factor - 1.0
+        with np.errstate(over="ignore"):
+            while more > _LEAST:
+                if float(part @ (step - np.exp(more * step) + np.exp(-step) + more * step)) >= least:
+                    found = best.copy()
+                    found[seen] *= np.exp(more * step)
+                    return found
+                more *= 0.5
+        return best
 
 
 _FAR = (
