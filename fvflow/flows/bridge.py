@@ -75,6 +75,11 @@ class BridgeFlow(LinearFlow):
         """Only a full tensor has no fluxes through faces."""
         return super().velocity_fault
 
+    @property
+    def at_walls(self) -> str:
+        """Nothing leaves, and mass ends where the target is."""
+        return "no flux; paths of the reference are reflected"
+
     def schedule(self, times: Times | None) -> Times:
         """The times of the run; raises CaseError if the case has none, or steps chosen by their error."""
         if times is None:
@@ -153,8 +158,9 @@ class BridgeFlow(LinearFlow):
             "rounds": factors.rounds,
             "marginal_error": factors.error,
             "steepness": steepness(reference, factors),
-            "unreached": factors.unreached,
         }
+        if factors.unreached:
+            figures["unreached"] = factors.unreached
         if not problem.mesh.periodic and problem.mesh.revolution is None:
             figures["mean_square_distance"] = mean_square_distance(reference, factors, problem.mesh)
         return figures
@@ -189,7 +195,7 @@ class BridgeFlow(LinearFlow):
                 "weighted by mass), so that kl and the path are those of jumps on a lattice rather than of diffusion; "
                 "use smaller cells, a larger epsilon or a later end"
             )
-        if (unreached := figures["unreached"]) > 0:
+        if (unreached := figures.get("unreached", 0.0)) > 0:
             yield f"{100 * unreached:.1e} % of the mass is in cells that the reference does not reach, and is left out"
 
     def positive_step(self, problem: FokkerPlanck) -> float:
