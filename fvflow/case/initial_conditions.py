@@ -14,7 +14,7 @@ from fvflow.exact import Facts, Reference
 from fvflow.fields import Coverage, DensityKind
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array
 from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none

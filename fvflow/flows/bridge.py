@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError
@@ -18,7 +17,7 @@ from fvflow.flows.bridge_motion import BridgeMotion
 from fvflow.flows.linear import LinearFlow
 from fvflow.flows.linear_motion import LinearMotion
 from fvflow.flows.motion import Motion, SavedFields
-from fvflow.linalg import inner, rescale_to_mass
+from fvflow.linalg import rescale_to_mass
 from fvflow.march import Progress, given_steps
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import Bridge, FokkerPlanck, OutputVariable, State
@@ -32,13 +31,13 @@ _STEEP = 0.3  # change of log g between cells beyond which jumps of the lattice 
 class BridgeFlow(LinearFlow):
     """The law of paths from `initial` to `target` that is nearest to a linear equation, in relative entropy.
 
-    The equation is d_t rho + div(rho v) = epsilon Lap rho. rho = f g, where f (`forward`) solves it and g (`backward`) its backward equation. The particles have the
-    drift v + 2 epsilon grad log g (field `drift`); rho moves with the velocity v + epsilon grad log(g/f) (field `v`).
-    On the cells it is a Markov chain, whose rates are those of the scheme times g_L/g_K: `target` is reached, and mass
-    conserved, to round-off. Kernels are exact exponentials for a steady v; if v depends on t it is that of the middle
-    of each step. `kl` is the relative entropy of the bridge with respect to the equation that starts from `initial`;
-    4 epsilon T kl tends to W2^2 as epsilon does to 0. Schroedinger 1931; Leonard, A survey of the Schroedinger problem,
-    Discrete Contin. Dyn. Syst. 34 (2014).
+    The equation is d_t rho + div(rho v) = epsilon Lap rho. rho = f g, where f (`forward`) solves it and g (`backward`)
+    its backward equation. The particles have the drift v + 2 epsilon grad log g (field `drift`); rho moves with the
+    velocity v + epsilon grad log(g/f) (field `v`). On the cells it is a Markov chain, whose rates are those of the
+    scheme times g_L/g_K: `target` is reached, and mass conserved, to round-off. Kernels are exact exponentials for a
+    steady v; if v depends on t it is that of the middle of each step. `kl` is the relative entropy of the bridge with
+    respect to the equation that starts from `initial`; without a drift, 4 epsilon T kl tends to W2^2 as epsilon does to
+    0. Schroedinger 1931; Leonard, A survey of the Schroedinger problem, Discrete Contin. Dyn. Syst. 34 (2014).
     """
 
     target: Density | FromExact = field(kw_only=True)
@@ -104,7 +103,7 @@ class BridgeFlow(LinearFlow):
         """The problem with the factors of a state, which its fluxes depend on."""
         return replace(problem, forward=state.fields["forward"], backward=state.fields["backward"])
 
-    def motion(self, problem: Bridge, parameters: Parameters, saved: SavedFields) -> Motion:
+    def motion(self, problem: Any, parameters: Parameters, saved: SavedFields) -> Motion:
         """The velocity of the bridge at points, and the drift of its particles."""
         reference = super().motion(problem.reference, parameters, saved)
         assert isinstance(reference, LinearMotion)
@@ -191,9 +190,9 @@ class BridgeFlow(LinearFlow):
         """The lattice regime, and a target that is left out where the reference does not come."""
         if (steep := figures["steepness"]) > _STEEP:
             yield (
-                f"between neighbouring cells the factors of the bridge change by a factor of {math.exp(steep):.3g} (rms, "
-                "weighted by mass), so that kl and the path are those of jumps on a lattice rather than of diffusion; "
-                "use smaller cells, a larger epsilon or a later end"
+                f"between neighbouring cells the factors of the bridge change by a factor of {math.exp(steep):.3g} "
+                "(rms, weighted by mass), so that kl and the path are those of jumps on a lattice rather than of "
+                "diffusion; use smaller cells, a larger epsilon or a later end"
             )
         if (unreached := figures.get("unreached", 0.0)) > 0:
             yield f"{100 * unreached:.1e} % of the mass is in cells that the reference does not reach, and is left out"
@@ -223,9 +222,7 @@ class BridgeFlow(LinearFlow):
 
 def _places(mesh: Mesh) -> Callable[[int], str]:
     """Where a cell is, in words."""
-    return lambda cell: ", ".join(
-        f"{axis} = {at:.6g}" for axis, at in zip("xyz", mesh.centre[cell], strict=False)
-    )
+    return lambda cell: ", ".join(f"{axis} = {at:.6g}" for axis, at in zip("xyz", mesh.centre[cell], strict=False))
 
 
 def _backward(reference: ReferenceProcess, factors: BridgeFactors, kept: Sequence[int]) -> Iterator[Array]:

@@ -52,8 +52,8 @@ class BridgeMotion(Motion):
 
     def rate(self, frame: int) -> Array:
         """d_t rho (cell,) by the flux of the bridge."""
-        factors = {name: self.saved.field(name, frame) for name in ("forward", "backward")}
-        problem = replace(self.problem, **factors)
+        forward, backward = self.saved.field("forward", frame), self.saved.field("backward", frame)
+        problem = replace(self.problem, forward=forward, backward=backward)
         return problem.rate(self.saved.field("rho", frame), float(self.saved.times[frame]))
 
     def slopes(self, frame: int) -> Slopes:

@@ -69,20 +69,20 @@ def fit(
 
     Raises NumericsError if the reference does not lead from one law to the other in doubles, or after so many rounds.
     """
-    last, mass = len(reference.nodes) - 1, float(initial.sum())
-    own = {"count": 0, "forward": np.zeros_like(initial), "backward": np.ones_like(initial), **_Relaxation().to_tree()}
+    mass, begin = float(initial.sum()), {"forward": np.zeros_like(initial), "backward": np.ones_like(initial)}
+    own: Iterate = {"count": 0, **begin, **_Relaxation().to_tree()}
     state = own if start is None else start
     require_iterate(state, own)
     count, f, g = int(state["count"]), np.asarray(state["forward"]), np.asarray(state["backward"])
     relaxation, unreached = _Relaxation(state["factor"], state["before"]), 0.0
     while True:
-        g_start = reference.backward(g, last, 0)
+        g_start = reference.to_start(g)
         best, lost = _quotient(initial, g_start, mass, lambda cell: f"the end cannot be reached from {place(cell)}")
         missed = float(np.abs(f * g_start - initial).sum()) / mass
         relaxation = relaxation.at(count, missed)
         exact = missed <= tolerance or relaxation.factor == 1.0
         f = best if exact else relaxation.beyond(initial, f, best)
-        f_end = reference.forward(f, 0, last)
+        f_end = reference.to_end(f)
         error = float(np.abs(f_end * g - target).sum()) / mass
         if not np.isfinite(error):
             raise NumericsError(f"the factors of the bridge overflow: {_FAR}")
@@ -127,7 +127,7 @@ class _Relaxation:
         return _Relaxation(min(2.0 / (1.0 + math.sqrt(1.0 - rate)), _LARGEST), error)
 
     def beyond(self, law: Array, old: Array, best: Array) -> Array:
-        """old (best/old)^w (cell,), w the largest factor up to this one with enough of a gain; `best` where old is 0."""
+        """old (best/old)^w (cell,), w the largest factor up to this one that gains enough; `best` where old is 0."""
         seen = (law > 0) & (old > 0) & (best > 0)
         if self.factor == 1.0 or not (seen == (best > 0)).all():
             return best
@@ -182,10 +182,10 @@ def mean_square_distance(reference: ReferenceProcess, factors: BridgeFactors, me
         widths = mesh.points[mesh.cell_points].max(axis=1) - mesh.points[mesh.cell_points].min(axis=1)
         coordinates += [width / np.sqrt(12.0) for width in widths.T if np.ptp(width) > 1e-9 * width.max()]
     first, last = factors.forward * factors.start, factors.end * factors.backward
-    total, end = 0.0, len(reference.nodes) - 1
+    total = 0.0
     for values in coordinates:
         at = values - values.min()
-        carried = reference.forward(factors.forward * at, 0, end)
+        carried = reference.to_end(factors.forward * at)
         total += float(first @ at**2 + last @ at**2 - 2.0 * ((factors.backward * at) @ carried))
     return total / float(first.sum())
 

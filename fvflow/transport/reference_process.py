@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from fvflow.linalg import divergence
+from fvflow.linalg.markov.axis_exponentials import AxisExponentials
 from fvflow.linalg.markov.positive_exponential import PositiveExponential
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck
@@ -27,6 +29,23 @@ class ReferenceProcess:
     nodes: Sequence[float]
     """The times t_0 < ... < t_N between which the rates are constant."""
     _exponentials: dict[int, PositiveExponential] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _axes(self) -> AxisExponentials | None:
+        """The kernel of the whole time by axes; None where it is none."""
+        if not self.problem.steady:
+            return None
+        return AxisExponentials.of(self._exponential(0).matrix, self._length(0, len(self.nodes) - 1))
+
+    def to_end(self, masses: Array) -> Array:
+        """The law (cell,) at the last node, of paths with these masses at the first one."""
+        axes = self._axes
+        return self.forward(masses, 0, len(self.nodes) - 1) if axes is None else axes.forward(masses)
+
+    def to_start(self, values: Array) -> Array:
+        """The mean (cell,) of a function at the last node, by the cell of the path at the first one."""
+        axes = self._axes
+        return self.backward(values, len(self.nodes) - 1, 0) if axes is None else axes.backward(values)
 
     def forward(self, masses: Array, first: int, last: int) -> Array:
         """The law (cell,) at node `last` of paths with these masses at node `first`."""

@@ -78,8 +78,9 @@ class PositiveExponential:
 
 def _poisson_sum(step: RecurrenceStep, values: Array, z: float) -> Array:
     """sum_k Poisson_z(k) P^k x (cell,), for z <= 600."""
-    weights = _poisson(z)
-    x, previous, total = values.copy(), np.zeros_like(values), weights[0] * values
+    weights = poisson_weights(z)
+    total: Array = weights[0] * values
+    x, previous = values.copy(), np.zeros_like(values)
     for k in range(1, len(weights)):
         step(x, previous, 1.0, 0.0, weights[k], total)
         x, previous = previous, x
@@ -102,7 +103,7 @@ def _ends(x: Array, before: Array, total: Array, k: int, z: float, weight: float
 
 
 @lru_cache(maxsize=64)
-def _poisson(z: float) -> Array:
+def poisson_weights(z: float) -> Array:
     """Poisson_z(k) for k = 0, 1, ... up to the least double, accurate to round-off; they sum to 1."""
     top = int(z)
     count = top + 1
