@@ -51,9 +51,9 @@ class CellFields:
         weights = 3000 * mesh.dimension * mesh.cells if self.score and mesh.edges is None else 0
         return 32 * mesh.cells * len(self.variables()) + weights
 
-    def at(self, state: State) -> dict[str, Array]:
-        """Their values (cell,) in a state, by name."""
-        problem, density, time = self.problem, state.density, state.time
+    def at(self, problem: Any, state: State) -> dict[str, Array]:
+        """Their values (cell,) in a state, by name; `problem` is that of the flow in this state."""
+        density, time = state.density, state.time
         found: dict[str, Array] = {}
         if self.velocity:
             velocity = cell_velocity(problem.mesh, problem.openings, problem.face_velocity(density, time))

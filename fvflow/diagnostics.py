@@ -79,7 +79,7 @@ ERRORS = {  # of runs with a closed form: its `figures`
     "second_moment_error": OutputVariable((), "relative error of int |x - m|^2 rho, m the initial mean"),
     "mean_error": OutputVariable((), "distance of the mean from the exact one, relative to the standard deviation"),
 }
-W2_ERRORS = ("w2_error", "w2_solver_error")  # figures of a geodesic against its closed form
+FIGURE_ERRORS = ("w2_error", "w2_solver_error", "kl_error")  # figures against those of a closed form
 
 
 def of_openings(openings: Openings, has_energy: bool) -> dict[str, OutputVariable]:

@@ -215,7 +215,7 @@ class RunStatistics:
         for name in (name for name in ERRORS if name in self.last):
             self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
         if state.figures:
-            self.solved = {**state.figures, **self._distance_errors(state.figures)}
+            self.solved = {**state.figures, **self._figure_errors(state.figures)}
         return {} if self.energy is None else self.step_diagnostics()
 
     def to_tree(self) -> dict[str, Any]:
@@ -239,8 +239,11 @@ class RunStatistics:
         self.fallbacks = Counter(tree["fallbacks"])
         self.resolution = None if tree["resolution"] is None else FaceResolution(**tree["resolution"])
 
-    def _distance_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Errors of a computed W2 distance relative to the closed form, absolute if that is 0."""
+    def _figure_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Errors of a computed W2 distance or relative entropy relative to the closed form, absolute if that is 0."""
+        entropy = None if self.reference is None else self.reference.relative_entropy
+        if entropy is not None and "kl" in figures:
+            return {"kl_error": abs(figures["kl"] - entropy) / (entropy if entropy > 0 else 1.0)}
         exact = None if self.reference is None else self.reference.distance
         if exact is None or "w2" not in figures:
             return {}

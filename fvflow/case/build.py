@@ -194,6 +194,7 @@ def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: 
         flow.undescribed(),
         times.save_time(0),
         openings,
+        times.stop,
     )
     return facts, problem
 
@@ -207,7 +208,7 @@ def _target(stages: Stages, facts: Facts, initial: Array, reference: Reference |
     """The density that the problem ends at, which a closed form has to end at too."""
     target = stages.require(("flow", "target"), lambda: target_density(facts, reference, initial))
     if reference is not None:
-        stages.run(("exact",), lambda: require_end(facts.mesh, reference, target.values))
+        stages.run(("exact",), lambda: require_end(facts, reference, target.values))
         stages.finish()
     return target
 

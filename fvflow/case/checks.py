@@ -74,6 +74,10 @@ class Checks:
     """Largest proved distance of a `ljko` step from its minimum, relative to the range of E' times the mass."""
     largest_cell_share: Bound = None
     """Largest part of the mass in one cell at the end of a gradient flow."""
+    marginal_error: Bound = None
+    """L1 distance of the density at the end of a bridge from its target, relative to the mass."""
+    kl_error: Bound = None
+    """Relative error of `kl` of a bridge against its closed form."""
     gap: Bound = None
     """Relative width of the proved interval around W2."""
     continuity: Bound = None

@@ -26,7 +26,7 @@ from fvflow.case.report import report
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
-from fvflow.diagnostics import ERRORS, W2_ERRORS
+from fvflow.diagnostics import ERRORS, FIGURE_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density, DensityKind, Formula, Uniform
@@ -95,7 +95,7 @@ class Case:
         yield from self._name_faults()
         if self.initial is None and self.flow.needs_initial:
             yield Fault(("initial",), "is missing")
-        for name in (name for name in (*ERRORS, *W2_ERRORS) if getattr(self.checks, name) is not None):
+        for name in (name for name in (*ERRORS, *FIGURE_ERRORS) if getattr(self.checks, name) is not None):
             if self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
             elif name in ERRORS and name not in self.exact.figures:

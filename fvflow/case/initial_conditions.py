@@ -14,7 +14,7 @@ from fvflow.exact import Facts, Reference
 from fvflow.fields import Coverage, DensityKind
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
-from fvflow.mesh import Array, Mesh
+from fvflow.mesh import Array
 from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
@@ -108,18 +108,19 @@ def _rounded_up(share: float) -> float:
 def target_density(facts: Facts, reference: Reference | None, initial: Array) -> PlacedDensity:
     """The target density, scaled to the mass of the initial one; raises CaseError if the masses differ."""
     assert facts.target is not None
-    target = _placed("target", facts.target, facts, reference, 1.0)
+    target = _placed("target", facts.target, facts, reference, facts.end)
     mass = inner(facts.mesh.volume, initial)
     equal_masses(mass, target.mass, _OUTSIDE if facts.target.is_exact else _ROUND_OFF)
     return replace(target, values=target.values * (mass / target.mass), mass=mass)
 
 
-def require_end(mesh: Mesh, reference: Reference, target: Array) -> None:
+def require_end(facts: Facts, reference: Reference, target: Array) -> None:
     """Refuse a closed form that does not end at the target: CaseError."""
-    off = float(mesh.volume @ np.abs(reference.finite_average(1.0) - target)) / float(mesh.volume @ target)
+    volume = facts.mesh.volume
+    off = float(volume @ np.abs(reference.finite_average(facts.end) - target)) / float(volume @ target)
     if off > _ELSEWHERE:
         raise CaseError(
-            f"the closed form at t = 1 is off the target by {off:.2g} of the mass: give the target as "
+            f"the closed form at t = {facts.end:g} is off the target by {off:.2g} of the mass: give the target as "
             "{kind: exact}, or a box that holds both"
         )
 

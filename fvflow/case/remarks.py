@@ -65,5 +65,7 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
             "chi_square_p is not a number: too few particles are expected to part the cells into two classes of at "
             "least five; use more particles, or a mesh that resolves their law"
         )
+    if figures:
+        yield from flow.told(figures)
     if figures.get("gap_error", 0) > 0.01:
         yield f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative"

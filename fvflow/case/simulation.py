@@ -129,10 +129,11 @@ class Simulation:
         scalars = self.flow.scalars()
         diagnostics |= {name: state.fields[name] for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
-        fields |= self._cell_fields.at(state)
+        problem = self.flow.in_state(self.problem, state)
+        fields |= self._cell_fields.at(problem, state)
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
-            face_fields["flux"] = self.problem.flux(state.density, state.time)
+            face_fields["flux"] = problem.flux(state.density, state.time)
         mean = self.statistics.mean_flux.take()
         if self._asks_crossing:
             means = np.split(mean, [self.mesh.faces])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fvflow.exact.ball import HeatBall
 from fvflow.exact.barenblatt import Barenblatt
 from fvflow.exact.base import ClosedForm, FromExact, Reference, density_errors
+from fvflow.exact.bridge import GaussianBridge
 from fvflow.exact.facts import ISOTHERMAL, VARYING, Facts
 from fvflow.exact.gaussian import GaussianReference, GaussianSolution, check_linear, linear_drift, steady_moments
 from fvflow.exact.gaussian_jko import GaussianJKO
@@ -28,6 +29,7 @@ Exact = (
     | Barenblatt
     | TiltedBox
     | GaussianGeodesic
+    | GaussianBridge
     | AffineGeodesic
     | Quantiles
 )
@@ -43,6 +45,7 @@ __all__ = [
     "Exact",
     "Facts",
     "FromExact",
+    "GaussianBridge",
     "GaussianGeodesic",
     "GaussianJKO",
     "GaussianReference",

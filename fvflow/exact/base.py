@@ -36,6 +36,11 @@ class Reference:
         return None
 
     @property
+    def relative_entropy(self) -> float | None:
+        """That of a bridge of mass 1 with respect to its reference; None for other closed forms."""
+        return None
+
+    @property
     def total(self) -> float | None:
         """Its mass in the whole space; None if it is one of the domain."""
         return None
@@ -121,7 +126,7 @@ def refusal(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class FromExact(DensityKind):
-    """The density of the closed form: at the start as initial density, at time 1 as the target of a transport."""
+    """The density of the closed form: at the start as initial density, at the end as the target."""
 
     mass: Annotated[float, Gt(0)] | None = None
     """Total mass; 1, or that of the closed form, by default."""

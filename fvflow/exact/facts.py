@@ -41,6 +41,8 @@ class Facts:
     """Time at which the run starts."""
     openings: Openings | None = None
     """Where mass leaves for good; None if it does not."""
+    end: float = 1.0
+    """Time at which the run ends."""
 
     @property
     def ingredients(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from fvflow.flows.backward import BackwardFlow
 from fvflow.flows.base import BaseFlow
+from fvflow.flows.bridge import BridgeFlow
 from fvflow.flows.committor import CommittorFlow
 from fvflow.flows.flow_map import FlowMapFlow
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
@@ -23,6 +24,7 @@ Flow = (
     | QuasiStationaryFlow
     | WassersteinFlow
     | TransportFlow
+    | BridgeFlow
     | HamiltonJacobiFlow
     | ParticleFlow
     | FlowMapFlow
@@ -31,6 +33,7 @@ Flow = (
 __all__ = [
     "BackwardFlow",
     "BaseFlow",
+    "BridgeFlow",
     "CommittorFlow",
     "FirstPassageFlow",
     "Flow",

@@ -157,6 +157,14 @@ class BaseFlow:
         """Parts of the equation that drift, diffusion, power laws, kernels and target do not describe, by name."""
         return (f"flow {self.kind}",)
 
+    def in_state(self, problem: Any, state: State) -> Any:
+        """The problem whose `flux`, `face_velocity` and `rate` are those of a state."""
+        return problem
+
+    def told(self, figures: Mapping[str, float]) -> Iterator[str]:
+        """Sentences on what the figures of a run mean for its result."""
+        yield from ()
+
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Problem:
         """The problem in arrays, for a run from `start` on; raises CaseError if it is not defined on the mesh."""
         raise NotImplementedError

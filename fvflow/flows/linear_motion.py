@@ -12,7 +12,7 @@ from fvflow.fields import Diffusion, Drift, Parameters
 from fvflow.flows.motion import Motion, PointDrift, PointFunctions, SavedFields, at_times, trace
 from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
-from fvflow.reconstruction import FieldInTime, Place, Side, Slopes
+from fvflow.reconstruction import Derivatives, FieldInTime, Place, Side, Slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +126,14 @@ class LinearMotion(Motion):
         found = rest.velocity(place)
         if self.diffusion is None or self.diffusion.temperature is None:
             return found
-        return found + self._apply(place, mobile.velocity(place)) / self.diffusion.temperature
+        return found + self.apply(place, mobile.velocity(place)) / self.diffusion.temperature
 
     def velocity(self, log_density: FieldInTime, place: Place) -> Array:
         """b - c div D - D grad log rho."""
         explicit = self._explicit(place)
         if self.factor == 0:
             return explicit
-        return explicit - self._apply(place, log_density.at(place, 1).gradient)
+        return explicit - self.apply(place, log_density.at(place, 1).gradient)
 
     def velocity_and_divergence(self, log_density: FieldInTime, place: Place) -> tuple[Array, Array]:
         """The same (point, dim), and div(b - c div D) - div D.grad log rho - D:grad^2 log rho (point,)."""
@@ -145,11 +145,7 @@ class LinearMotion(Motion):
         if self.factor == 0:
             return v, expansion
         log = log_density.at(place, 2)
-        v = v - self._apply(place, log.gradient)
-        if self.diffusion is None:
-            return v, expansion - self.factor * trace(log.second)
-        curved = self._tensor(place) * log.second
-        return v, expansion - (self._rows(place) * log.gradient).sum(axis=1) - curved.sum(axis=(1, 2))
+        return v - self.apply(place, log.gradient), expansion - self.diffused(place, log)
 
     def _explicit(self, place: Place) -> Array:
         """b - c div D (point, dim): what does not depend on rho."""
@@ -183,7 +179,14 @@ class LinearMotion(Motion):
             return np.asarray(self._components(place).reshape(-1, dimension, dimension))
         return np.asarray(self._components(place)[:, :, None] * np.eye(dimension))
 
-    def _apply(self, place: Place, vectors: Array) -> Array:
+    def diffused(self, place: Place, function: Derivatives) -> Array:
+        """div(D grad f) (point,) of a function with second derivatives."""
+        if self.diffusion is None:
+            return self.factor * trace(function.second)
+        curved = self._tensor(place) * function.second
+        return np.asarray((self._rows(place) * function.gradient).sum(axis=1) + curved.sum(axis=(1, 2)))
+
+    def apply(self, place: Place, vectors: Array) -> Array:
         """D times vectors (point, dim)."""
         if self.diffusion is not None and self.diffusion.full:
             return np.asarray(np.einsum("pij,pj->pi", self._tensor(place), vectors))

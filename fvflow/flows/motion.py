@@ -105,7 +105,7 @@ class PotentialMotion(Motion):
     @cached_property
     def _potential(self) -> FieldInTime:
         mesh, saved = self.saved.mesh, self.saved
-        closed = _closed_walls(mesh)
+        closed = closed_walls(mesh)
 
         def values(frame: int) -> SavedValues:
             return self.values(frame)._replace(slopes=closed)
@@ -172,7 +172,7 @@ def divergence_in_space(motion: Motion, mesh: Mesh, log_density: FieldInTime, pl
     return np.asarray(found + (mesh.revolution.dimension - 1) * outward)
 
 
-def _closed_walls(mesh: Mesh) -> Slopes:
+def closed_walls(mesh: Mesh) -> Slopes:
     """The slope 0 at every wall of a grid."""
     if mesh.edges is None:
         return {}

@@ -1,6 +1,7 @@
 """The equations in arrays, and the state of a run."""
 
 from fvflow.problems.base import Problem
+from fvflow.problems.bridge import Bridge
 from fvflow.problems.case_diffusivity import diffusivity, mobility
 from fvflow.problems.diffusivity import logarithmic_mean
 from fvflow.problems.flux_drift import FluxDrift
@@ -10,6 +11,7 @@ from fvflow.problems.state import OutputVariable, State
 from fvflow.problems.transport import Transport
 
 __all__ = [
+    "Bridge",
     "FluxDrift",
     "FokkerPlanck",
     "GradientFlow",

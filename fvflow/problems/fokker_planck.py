@@ -188,8 +188,12 @@ class FokkerPlanck:
         The velocity of the probability flow, v = drift - eps grad log rho, at second order. Where eps is 0 it is the
         drift, whatever the density.
         """
-        w, eps = self.on_links(time)
         logarithm = np.log(density, out=np.full_like(density, np.nan), where=density > 0)
+        return self.velocity_along(logarithm, time)
+
+    def velocity_along(self, logarithm: Array, time: float) -> Array:
+        """(w - eps (l_L - l_K))/d of each face (face,), for a function l (cell,) in place of log rho."""
+        w, eps = self.on_links(time)
         rise = logarithm[self.mesh.neighbour] - logarithm[self.mesh.owner]
         return np.asarray((w - np.where(np.asarray(eps) > 0, eps * rise, 0.0)) / self.mesh.distance)
 

@@ -49,17 +49,21 @@ def chebyshev_growth_bound(matrix: FaceMatrix, rate: float) -> float:
     return max(wider, square / (1.0 + math.sqrt(1.0 + square)))  # sqrt(1 + square) - 1
 
 
-def recurrence_step(matrix: FaceMatrix, rate: float) -> RecurrenceStep:
+def recurrence_step(matrix: FaceMatrix, rate: float, adjoint: bool = False) -> RecurrenceStep:
     """A step of a three-term recurrence, y = twice P x - back y, total += weight y, for the matrix |K| + A.
 
     The function returned makes one pass over the memory and returns |y|_1 and |y - x|_1. P is stored by diagonals if
-    they are few, as on grids, else by rows; the results are the same to the last bit.
+    they are few, as on grids, else by rows; the results are the same to the last bit. `adjoint` takes P*, the mean of a
+    function after a jump, for P.
     """
+    chances = jumps(matrix, rate)
+    if adjoint:
+        chances = chances[0], chances[2], chances[1]
     ahead = np.unique(matrix.neighbour - matrix.owner)
     table, loop = (
-        (_diagonals(matrix, rate, ahead), recur_diagonals)
+        (_diagonals(matrix, chances, ahead), recur_diagonals)
         if len(ahead) <= _MAX_DIAGONAL_PAIRS and ahead.min(initial=1) > 0
-        else (_rows(matrix, rate), recur_rows)
+        else (_rows(matrix, chances), recur_rows)
     )
 
     def step(x: Array, y: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
@@ -93,12 +97,12 @@ def mean_after_jump(matrix: FaceMatrix, rate: float) -> Callable[[Array], Array]
     return lambda values: np.asarray(table @ values)
 
 
-def _rows(matrix: FaceMatrix, rate: float) -> tuple[Any, ...]:
-    """P in compressed rows."""
+def _rows(matrix: FaceMatrix, chances: tuple[Array, Array, Array]) -> tuple[Any, ...]:
+    """P in compressed rows, from the probabilities to stay and to jump down and up."""
     from scipy.sparse import coo_array
 
     cells = np.arange(len(matrix.volume), dtype=np.int32)
-    kept, down, up = jumps(matrix, rate)
+    kept, down, up = chances
     rows = np.concatenate([cells, matrix.owner, matrix.neighbour])
     columns = np.concatenate([cells, matrix.neighbour, matrix.owner])
     values = np.concatenate([kept, up, down])
@@ -107,9 +111,9 @@ def _rows(matrix: FaceMatrix, rate: float) -> tuple[Any, ...]:
     return table.indptr, table.indices, table.data
 
 
-def _diagonals(matrix: FaceMatrix, rate: float, ahead: Index) -> tuple[Any, ...]:
+def _diagonals(matrix: FaceMatrix, chances: tuple[Array, Array, Array], ahead: Index) -> tuple[Any, ...]:
     """P by diagonals: the offset of each from the main one (diagonal,), and P_{K, K + offset} (diagonal, cell)."""
-    kept, down, up = jumps(matrix, rate)
+    kept, down, up = chances
     offset = np.concatenate([-ahead[::-1], [0], ahead]).astype(np.int64)
     band = np.zeros((len(offset), len(kept)))
     band[len(ahead)] = kept
