@@ -85,7 +85,7 @@ def cell_velocity(mesh: Mesh, openings: Openings | None, normal: Array) -> Array
     shut = closed[mesh.owner] | closed[mesh.neighbour]
     velocity = cell_vectors(mesh, np.where(shut, 0.0, normal))
     reach = mesh.nearest_image(openings.position - mesh.centre[openings.cell])
-    if mesh.revolution is None:
+    if mesh.revolution is None or mesh.edges is None:
         share = openings.area / mesh.volume[openings.cell]
     else:  # one over the width of the cell
         share = 0.5 / (reach * openings.normal).sum(axis=1)

@@ -20,7 +20,7 @@ from fvflow.dataset.frame import Frame
 from fvflow.dataset.frame_log import Record
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
-from fvflow.mesh import CIRCULAR, RADIUS_ANGLE, RADIUS_OF, Array, Mesh, Openings, Revolution
+from fvflow.mesh import CIRCULAR, Array, Mesh, Openings, Revolution
 from fvflow.problems import OutputVariable
 from fvflow.version import __version__
 
@@ -231,7 +231,7 @@ def _grid_coordinates(mesh: Mesh) -> dict[str, NetCDFVariable]:
 def _of_radius(revolution: Revolution) -> dict[str, Any]:
     """The attributes of x where it is a radius."""
     name = {"long_name": f"{revolution.describe().removeprefix('x is the ')}, at the cell centre"}
-    return {**name, RADIUS_OF: np.int32(revolution.dimension), RADIUS_ANGLE: revolution.angle}
+    return {**name, **revolution.marks}
 
 
 def _opening_coordinates(openings: Openings, area: Mapping[str, str]) -> dict[str, NetCDFVariable]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fvflow.mesh import CIRCULAR, RADIUS_ANGLE, RADIUS_OF, Grid, Mesh, Revolution
-from fvflow.mesh.control_volumes import node_mesh
+from fvflow.mesh.control_volumes import restored
 from fvflow.mesh.polytopes import mesh_from_cells
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ def stored_mesh(ds: xarray.Dataset) -> Mesh:
         periodic = (number for number, axis in enumerate(axes) if ds[axis].attrs.get("topology") == CIRCULAR)
         edges = tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds)
         return Grid(edges, tuple(periodic), _revolution(ds["x"].attrs))
+    revolution = _revolution(ds["mesh_node_x"].attrs)
     axes = [axis for axis in "xyz" if f"mesh_node_{axis}" in ds]
     part = "face" if len(axes) == 2 else "volume"
     points = np.stack([ds[f"mesh_node_{axis}"].values for axis in axes], axis=1)
     nodes = ds[f"mesh_{part}_nodes"].values
-    if "mesh_node" in ds["rho"].dims:
-        return node_mesh(mesh_from_cells(points, nodes))
-    return mesh_from_cells(points, nodes, np.stack([ds[f"mesh_{part}_{axis}"].values for axis in axes], axis=1))
+    at_nodes = "mesh_node" in ds["rho"].dims
+    centre = None if at_nodes else np.stack([ds[f"mesh_{part}_{axis}"].values for axis in axes], axis=1)
+    return restored(mesh_from_cells(points, nodes, centre), at_nodes, revolution)
 
 
 def _revolution(attributes: Mapping[str, Any]) -> Revolution | None:

@@ -50,7 +50,8 @@ def variables(mesh: Mesh) -> dict[str, NetCDFVariable]:
     }
     made = {"mesh": NetCDFVariable((), topology, np.array(0, np.int32), "i4")}
     for axis, values in zip(axes, mesh.points.T, strict=True):
-        made[f"mesh_node_{axis}"] = NetCDFVariable(("mesh_node",), _coordinate(axis, "node"), values)
+        marks = mesh.revolution.marks if axis == "x" and mesh.revolution is not None else {}
+        made[f"mesh_node_{axis}"] = NetCDFVariable(("mesh_node",), {**_coordinate(axis, "node"), **marks}, values)
     connectivity = {
         "cf_role": f"{element}_node_connectivity",
         "long_name": "nodes of each cell",

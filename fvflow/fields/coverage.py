@@ -78,7 +78,7 @@ def _most_outside(mesh: Mesh, mean: Array, covariance: Array) -> float:
     centre = faces.mean(axis=1)
     radius = np.linalg.norm(faces - centre[:, None], axis=2).max(axis=1)
     nearest = float((np.linalg.norm(centre, axis=1) - radius).min())
-    return _beyond(max(nearest, 0.0), mesh.dimension)
+    return _beyond(max(nearest, 0.0), mesh.space_dimension)
 
 
 def _tail(deviations: float) -> float:

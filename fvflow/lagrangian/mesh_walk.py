@@ -36,9 +36,12 @@ class MeshWalk(Walk):
 
     @staticmethod
     def of(mesh: Mesh, openings: Openings | None) -> MeshWalk:
-        """That of a mesh; raises CaseError for absorbing walls or cells, and for cells that are not convex."""
+        """That of a mesh; raises CaseError where x is a radius, for absorbing walls or cells, and for cells that are
+        not convex."""
         if openings is not None:
             raise CaseError("on a mesh that is no box it takes no absorbing walls or cells; use stepper: {kind: jump}")
+        if mesh.revolution is not None:
+            raise CaseError("it walks along straight lines, and x is a radius; use stepper: {kind: jump}")
         if mesh.point_data:
             raise CaseError("it takes no control_volumes: nodes; use stepper: {kind: jump}, or control_volumes: cells")
         _, outward = mesh.walls

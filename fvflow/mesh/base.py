@@ -51,7 +51,8 @@ class MeshDescription:
     def describe(self, mesh: Mesh) -> str:
         """One line on the mesh that was built: kind, cells and interior faces."""
         remark = f"; {mesh.remark}" if mesh.remark else ""
-        return f"{self.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces{remark}"
+        turned = f", {mesh.revolution.describe()}" if mesh.revolution is not None else ""
+        return f"{self.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces{turned}{remark}"
 
 
 def entries_per_axis(values: Mapping[str, Any], *keys: str) -> int | None:

@@ -67,8 +67,7 @@ class GridDescription(MeshDescription):
     def describe(self, mesh: Mesh) -> str:
         """One line on the mesh that was built, with its periodic axes."""
         along = ", ".join(sorted(self.periodic))
-        turned = f", {mesh.revolution.describe()}" if mesh.revolution is not None else ""
-        return super().describe(mesh) + (f", periodic along {along}" if along else "") + turned
+        return super().describe(mesh) + (f", periodic along {along}" if along else "")
 
 
 @dataclass(frozen=True)

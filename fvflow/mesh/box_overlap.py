@@ -27,8 +27,12 @@ def box_share(mesh: Mesh, lower: Array, upper: Array) -> Array:
             parts[0] = mesh.revolution.between(np.clip(edge, lower[0], upper[0])) / mesh.revolution.between(edge)
         share = reduce(lambda so_far, part: np.multiply.outer(part, so_far).ravel(), parts)
     else:
-        box = Grid(tuple(np.array([low, high]) for low, high in zip(lower, upper, strict=True)))
-        _, cell, volume = overlaps(box, mesh)
+        box = [np.array([low, high]) for low, high in zip(lower, upper, strict=True)]
+        if mesh.revolution is not None:  # there is nothing beyond the axis
+            box[0] = np.maximum(box[0], 0.0)
+            if not box[0][1] > box[0][0]:
+                return np.zeros(mesh.cells)
+        _, cell, volume = overlaps(Grid(tuple(box), revolution=mesh.revolution), mesh)
         share = np.bincount(cell, volume, mesh.cells) / mesh.volume
     return np.where(share < _EDGE, 0.0, np.where(share > 1.0 - _EDGE, 1.0, share))
 

@@ -59,4 +59,5 @@ def _submesh(mesh: Mesh, kept: Index) -> Mesh:
         wall_cell=freeze_index(mesh.wall_cell[:0]),
         regions={name: freeze(part[kept]) for name, part in mesh.regions.items()},
         revolution=mesh.revolution,
+        flat=None if mesh.flat is None else _submesh(mesh.flat, kept),
     )

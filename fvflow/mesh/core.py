@@ -85,6 +85,8 @@ class Mesh:
     """Phrases for what the file of the mesh has besides, which is not used."""
     revolution: Revolution | None = None
     """What x stands for where it is a radius, and all measures are those of rings or shells; None if it is not."""
+    flat: Mesh | None = None
+    """The mesh in the plane that is turned, with its own measures, if this is one of rings and no grid."""
 
     @property
     def plot_cells(self) -> Index:
@@ -192,7 +194,7 @@ class Mesh:
     @cached_property
     def cell_size(self) -> Array:
         """The side of a cube of the measure of each cell (cell,), |K|^(1/dim); of its own, not of a ring or shell."""
-        return freeze(self.volume ** (1.0 / self.dimension))
+        return freeze(self.volume ** (1.0 / self.dimension)) if self.flat is None else self.flat.cell_size
 
     @cached_property
     def transmissibility(self) -> Array:
@@ -248,13 +250,14 @@ class Mesh:
     def pieces(self) -> Pieces:
         """The simplices that the cells are made of; raises CaseError if they are made of none."""
         vertices, corners, cell = simplices(self.points, self.cell_points)
-        return Simplices(cell, vertices[corners])
+        return Simplices(cell, vertices[corners], self.revolution)
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """Gauss points, `count` per axis, in batches: positions (point, dim), weights (point,) and the cell of each.
 
         A slice over all cells stands for one point in each cell. The weights of a cell add up to its volume.
         """
+        count = count if self.revolution is None else max(count, 2)  # one point does not tell the volume of a ring
         yield from self._measured(gauss(self.points, self.cell_points, self.dimension, count))
 
     def difference_along_faces(self, function: Callable[[Array], Array]) -> Array:

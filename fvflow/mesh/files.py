@@ -42,6 +42,8 @@ class Gmsh(MeshDescription):
     """Factor on the mesh size of a geometry; not for a .msh file."""
     refinements: Annotated[int, Ge(0), Le(_MAX_REFINEMENTS)] = 0
     """Number of times that each triangle is cut into four similar ones."""
+    axisymmetric: bool = False
+    """Whether x is the distance from an axis along y, so that volumes are those of rings, 2 pi x dx dy."""
     kind: Literal["gmsh"] = "gmsh"
 
     def __post_init__(self) -> None:
@@ -94,6 +96,8 @@ class Meshio(MeshDescription):
     """Replace triangles, or the tetrahedra of a convex domain, by a Delaunay mesh of the same nodes."""
     refinements: Annotated[int, Ge(0), Le(_MAX_REFINEMENTS)] = 0
     """Number of times that each triangle is cut into four similar ones."""
+    axisymmetric: bool = False
+    """Whether x is the distance from an axis along y, so that volumes are those of rings, 2 pi x dx dy."""
     kind: Literal["meshio"] = "meshio"
 
     def __post_init__(self) -> None:
@@ -134,6 +138,6 @@ def _finished(elements: Elements, kind: Gmsh | Meshio) -> Mesh:
         regions=elements.regions,
         boundaries=elements.boundaries,
     )
-    chosen = control_volume_mesh(mesh, kind.control_volumes, kind.centres)
+    chosen = control_volume_mesh(mesh, kind.control_volumes, kind.centres, kind.axisymmetric)
     remark = "; ".join(filter(None, (elements.remark, chosen.remark)))
-    return replace(chosen, remark=remark, left_out=elements.left_out)
+    return replace(chosen, remark=remark, left_out=(*elements.left_out, *chosen.left_out))

@@ -94,15 +94,15 @@ class NodeCells(Mesh):
     @cached_property
     def pieces(self) -> Simplices:
         """The simplices that the cells consist of."""
-        return Simplices(self.solid_cell, self.vertex[self.solids])
+        return Simplices(self.solid_cell, self.vertex[self.solids], self.revolution)
 
     def quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.quadrature`, by a positive rule of degree 1, 2, or in the plane 4, in each simplex."""
-        yield from _rule(self.vertex, self.solids, self.stretch, self.solid_cell, count)
+        yield from self._measured(_rule(self.vertex, self.solids, self.stretch, self.solid_cell, count))
 
     def face_quadrature(self, count: int) -> Iterator[tuple[Array, Array, Subset]]:
         """As `Mesh.face_quadrature`, by such a rule in each part of a face."""
-        yield from _rule(self.vertex, self.fans, np.ones(len(self.fans)), self.face_of, count)
+        yield from self._measured(_rule(self.vertex, self.fans, np.ones(len(self.fans)), self.face_of, count))
 
 
 def _rule(

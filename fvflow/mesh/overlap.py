@@ -16,6 +16,7 @@ from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES, format_point
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.pieces import fan, surface
+from fvflow.mesh.revolution import Revolution
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -145,7 +146,8 @@ def _overlaps_of_simplices(source: Mesh, target: Mesh) -> tuple[_Numbers, _Numbe
     )  # maps the target simplex to x_i >= 0, sum_i x_i <= 1
     parts = [(np.empty(0, np.int64), np.empty(0))]
     for here, there in candidates(corner, other):
-        inside = _clipped_determinant(np.einsum("vap,pac->vcp", corner[:, :, here] - other[0][:, there], frame[there]))
+        x = np.einsum("vap,pac->vcp", corner[:, :, here] - other[0][:, there], frame[there])
+        inside = _clipped_determinant(x, source.revolution, other[:, 0, there])
         volume = inside * other_det[there] * np.sign(det[here]) / factorial(source.dimension)
         parts.append(_summed(cell[here] * target.cells + other_cell[there], volume))
     key, volume = _summed(*map(np.concatenate, zip(*parts, strict=True)))
@@ -177,7 +179,8 @@ def _simplices(mesh: Mesh) -> tuple[_Numbers, Array, Array]:
     else:
         cell, corner, sign = own[0], own[1].transpose(1, 2, 0), own[2]
         det = sign * np.abs(np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0)))
-    nondegenerate = np.flatnonzero(np.abs(det) > _ROUND_OFF * mesh.volume[cell])
+    whole = np.bincount(cell, np.abs(det)) / factorial(mesh.dimension)
+    nondegenerate = np.flatnonzero(np.abs(det) > _ROUND_OFF * whole[cell])
     from scipy.spatial import KDTree
 
     order = nondegenerate[KDTree(corner.mean(axis=0).T[nondegenerate], leafsize=1).indices]
@@ -223,13 +226,20 @@ def _bounding_boxes(corner: Array, depth: int) -> list[Array]:
     return list(accumulate(range(depth), lambda box, _: np.minimum(box[:, ::2], box[:, 1::2]), initial=box))[::-1]
 
 
-def _clipped_determinant(corner: Array) -> Array:
-    """|det| (simplex,) of simplices (vertex, axis, simplex) clipped to x_i >= 0, sum_i x_i <= 1."""
+def _clipped_determinant(corner: Array, revolution: Revolution | None, radius: Array) -> Array:
+    """|det| (simplex,) of simplices (vertex, axis, simplex) clipped to x_i >= 0, sum_i x_i <= 1.
+
+    With a revolution it is that of what they make when they are turned; the radius is linear, and given at 0 and at the
+    unit points (vertex, simplex).
+    """
     count, owner = corner.shape[2], np.arange(corner.shape[2])
     for axis in range(corner.shape[1] + 1):
         corner, parent = _clipped(corner, corner[:, axis] if axis < corner.shape[1] else 1.0 - corner.sum(axis=1))
         owner = owner[parent]
     det = np.linalg.det(np.moveaxis(corner[1:] - corner[0], 2, 0))
+    if revolution is not None:
+        centroid, radius = corner.mean(axis=0), radius[:, owner]
+        det *= revolution.measure(radius[0] + (centroid * (radius[1:] - radius[0])).sum(axis=0))
     return np.bincount(owner, np.abs(det), count).astype(float)
 
 

@@ -52,17 +52,52 @@ class Boxes(Pieces):
 
 
 class Simplices(Pieces):
-    """Simplices with these corners (piece, dim + 1, dim), and the cell of each (piece,)."""
+    """Simplices with these corners (piece, dim + 1, dim), and the cell of each (piece,).
 
-    def __init__(self, cell: Index, corner: Array) -> None:
+    With a `revolution` x is the distance from an axis, about which triangles are turned.
+    """
+
+    def __init__(self, cell: Index, corner: Array, revolution: Revolution | None = None) -> None:
         volume = np.abs(np.linalg.det(corner[:, 1:] - corner[:, :1]))
+        self._turned = revolution is not None
+        if revolution is not None:
+            volume = volume * revolution.measure(corner[:, :, 0].mean(axis=1))
         self.cell, self.share = cell, freeze(volume / np.bincount(cell, volume)[cell])
         self._corner = corner
 
     def positions(self, piece: Index, unit: Array) -> Array:
-        """As `Pieces.positions`: the spacings of sorted coordinates are barycentric ones, uniform if they were."""
-        weight = np.diff(np.sort(unit, axis=1), axis=1, prepend=0.0, append=1.0)
-        return np.asarray(np.einsum("pv,pva->pa", weight, self._corner[piece]))
+        """As `Pieces.positions`: the spacings of sorted coordinates are barycentric ones, uniform if they were.
+
+        A density that is proportional to the radius r = sum_i l_i r_i, l being barycentric coordinates, is a mixture of
+        the densities proportional to l_i, with the weights r_i.
+        """
+        corner = self._corner[piece]
+        weight = _by_radius(corner[:, :, 0], unit) if self._turned else _spacings(unit)
+        return np.asarray(np.einsum("pv,pva->pa", weight, corner))
+
+
+def _spacings(unit: Array) -> Array:
+    """Barycentric coordinates (point, corner) of uniform points, from points of the unit cube (point, dim)."""
+    return np.diff(np.sort(unit, axis=1), axis=1, prepend=0.0, append=1.0)
+
+
+def _by_radius(radius: Array, unit: Array) -> Array:
+    """Barycentric coordinates (point, 3) of points in triangles with a density in proportion to the radius.
+
+    `radius` is that of the corners (point, 3). The first coordinate of a point of the unit square (point, 2) chooses
+    the corner i, and what it is within its interval is the law of l_i, 3 l^2 - 2 l^3; the second divides the rest.
+    """
+    reached = np.cumsum(radius, axis=1)
+    wanted = unit[:, 0] * reached[:, -1]
+    rows = np.arange(len(unit))
+    chosen = (wanted[:, None] >= reached[:, :2]).sum(axis=1)
+    law = (wanted - reached[rows, chosen] + radius[rows, chosen]) / radius[rows, chosen]
+    own = 0.5 - np.sin(np.arcsin(1.0 - 2.0 * np.clip(law, 0.0, 1.0)) / 3.0)  # clipped: round-off of the sums
+    weight = np.empty((len(unit), 3))
+    weight[rows, chosen] = own
+    weight[rows, (chosen + 1) % 3] = (1.0 - own) * unit[:, 1]
+    weight[rows, (chosen + 2) % 3] = (1.0 - own) * (1.0 - unit[:, 1])
+    return weight
 
 
 def simplices(points: Array, cell_points: Index) -> tuple[Array, Index, Index]:

@@ -7,32 +7,68 @@ Liu, Sun, Wang, Isotropic remeshing with fast and exact computation of restricte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
-from fvflow.mesh.clipped_pieces import ElementSimplices, measures
+from fvflow.mesh.clipped_pieces import ClippedPieces, ElementSimplices, measures
 from fvflow.mesh.connected_pieces import Cut, connected_pieces, on_sides
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.node_cells import NodeCells
+from fvflow.mesh.revolution import Revolution
+from fvflow.mesh.revolved import off_axis, revolved
 from fvflow.mesh.splitting import Sides, places, sides_of, split, walls_of
 
 _SMALLEST_FACE = 1e-11  # area, relative to |K|^((dim - 1)/dim), of a face through which nothing flows
 _EQUAL = 1e-9  # difference of squared distances that counts as none, relative to the larger one
 
 
-def restricted_voronoi(mesh: Mesh) -> NodeCells:
+def restricted_voronoi(mesh: Mesh, revolution: Revolution | None = None) -> NodeCells:
     """The mesh whose cells are the Voronoi cells of the nodes, restricted to the elements of a mesh.
 
-    The cells are numbered as the nodes; nodes on both sides of a crack, or where walls touch, have several. Raises
-    CaseError for elements that cannot be divided.
+    The cells are numbered as the nodes; nodes on both sides of a crack, or where walls touch, have several. With a
+    `revolution` they are turned, as by `revolved`. Raises CaseError for elements that cannot be divided.
     """
     sites, site = places(mesh.points)
     simplices, faces = split(mesh, sites, site)
     sides = sides_of(simplices)
-    return _mesh(mesh, connected_pieces(simplices, sites, sides), sides, walls_of(sides, faces, mesh))
+    cut = connected_pieces(simplices, sites, sides)
+    contents = _Contents.of(cut.pieces, revolution)
+    found = _mesh(mesh, cut, sides, walls_of(sides, faces, mesh), contents)
+    return found if revolution is None else _turned(found, revolution)
+
+
+def _turned(mesh: NodeCells, revolution: Revolution) -> NodeCells:
+    """The mesh, turned about its axis, where the shares and contacts are those of rings already."""
+    kept, (wall, cell, area) = off_axis(mesh), mesh.contacts
+    here = kept[wall]
+    contacts = (np.cumsum(kept) - 1)[wall[here]], cell[here], area[here]
+    return replace(cast(NodeCells, revolved(mesh, revolution)), contacts=contacts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Contents:
+    """Measures of pieces, of which shares are taken: their own, or those of the rings that they make."""
+
+    piece: Array
+    """Of the pieces (piece,)."""
+    facet: Array
+    """Of their facets (facet,)."""
+    fan: Array
+    """Of the simplices that make up facets (part,)."""
+
+    @staticmethod
+    def of(pieces: ClippedPieces, revolution: Revolution | None) -> _Contents:
+        """Those of the pieces, turned if there is a revolution."""
+        fan, (solid, piece) = measures(pieces.vertex, pieces.fan), pieces.solids
+        if revolution is None:
+            return _Contents(pieces.volume, pieces.area, fan)
+        ring = measures(pieces.vertex, solid) * revolution.around(pieces.vertex, solid)
+        fan = fan * revolution.around(pieces.vertex, pieces.fan)
+        whole = np.bincount(piece, ring, len(pieces.simplex)).astype(float)
+        return _Contents(whole, np.bincount(pieces.fan_facet, fan, len(pieces.area)).astype(float), fan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +108,17 @@ def _numbered(mesh: Mesh, cut: Cut) -> _Numbering:
     return _Numbering(number[cut.part], site, elements, cells(mesh.wall_cell, mesh.wall_points))
 
 
-def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
+def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any, contents: _Contents) -> NodeCells:
     """The mesh of the cells."""
     pieces, simplices, numbered = cut.pieces, cut.simplices, _numbered(mesh, cut)
     filled = np.bincount(pieces.simplex, pieces.volume, len(simplices.nodes))
     stretch = (simplices.volume / filled)[pieces.simplex]  # by round-off: the pieces add up to the simplex
     count = len(numbered.site)
     volume = np.bincount(numbered.cell, pieces.volume * stretch, count).astype(float)
-    element = simplices.element[pieces.simplex]
+    element, content = simplices.element[pieces.simplex], contents.piece * stretch
+    whole = np.bincount(numbered.cell, content, count)
     shares = {
-        name: np.bincount(numbered.cell, pieces.volume * stretch * inside[element], count) / volume
+        name: np.bincount(numbered.cell, content * inside[element], count) / whole
         for name, inside in mesh.regions.items()
     }
     solid, piece = pieces.solids
@@ -90,7 +127,7 @@ def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
     on_wall = wall >= 0
     contact = facet[on_wall]
     centre = cut.sites[numbered.site]
-    faces = _faces(cut, sides, numbered.cell, volume)
+    faces = _faces(cut, sides, numbered.cell, volume, contents)
     ahead = centre[faces.neighbour] - centre[faces.owner]
     distance = np.linalg.norm(ahead, axis=1)
     return NodeCells(
@@ -115,8 +152,8 @@ def _mesh(mesh: Mesh, cut: Cut, sides: Sides, wall_of_side: Any) -> NodeCells:
         stretch=stretch[piece],
         fans=pieces.fan[faces.fan],
         face_of=faces.face,
-        shares={name: _share_of_faces(cut, faces, inside) for name, inside in mesh.regions.items()},
-        contacts=(wall[on_wall], numbered.cell[pieces.facet_piece[contact]], pieces.area[contact]),
+        shares={name: _share_of_faces(cut, faces, inside, contents) for name, inside in mesh.regions.items()},
+        contacts=(wall[on_wall], numbered.cell[pieces.facet_piece[contact]], contents.facet[contact]),
         simplices=simplices.corners,
         owners=_owners(pieces.simplex, numbered.cell, len(simplices.nodes)),
     )
@@ -129,13 +166,15 @@ class _Faces:
     owner: Index
     neighbour: Index
     area: Array
+    content: Array
+    """Measures by `_Contents` (face,)."""
     fan: Any
     """Rows of fans (part,)."""
     face: Index
     """The face of each (part,)."""
 
 
-def _faces(cut: Cut, sides: Sides, cell: Index, volume: Array) -> _Faces:
+def _faces(cut: Cut, sides: Sides, cell: Index, volume: Array, contents: _Contents) -> _Faces:
     """The faces in bisectors, which lie within simplices or on their sides."""
     pieces = cut.pieces
     within = np.flatnonzero(pieces.facet_plane > pieces.site[pieces.facet_piece])  # of the two, that of the lower site
@@ -147,7 +186,7 @@ def _faces(cut: Cut, sides: Sides, cell: Index, volume: Array) -> _Faces:
     first, second = cell[np.concatenate([here, left])], cell[np.concatenate([there, right])]
     pair = np.minimum(first, second).astype(np.int64) * len(volume) + np.maximum(first, second)
     keys, face = np.unique(pair, return_inverse=True)
-    area = np.bincount(face, pieces.area[facet], len(keys))
+    area, content = (np.bincount(face, each[facet], len(keys)) for each in (pieces.area, contents.facet))
     owner, neighbour = np.divmod(keys, len(volume))
     power = (cut.sites.shape[1] - 1) / cut.sites.shape[1]
     kept = area > _SMALLEST_FACE * np.minimum(volume[owner], volume[neighbour]) ** power
@@ -156,17 +195,21 @@ def _faces(cut: Cut, sides: Sides, cell: Index, volume: Array) -> _Faces:
     of_fan = face_of_facet[pieces.fan_facet]
     fan = np.flatnonzero(of_fan >= 0)
     return _Faces(
-        freeze_index(owner[kept]), freeze_index(neighbour[kept]), freeze(area[kept]), fan, freeze_index(of_fan[fan])
+        freeze_index(owner[kept]),
+        freeze_index(neighbour[kept]),
+        freeze(area[kept]),
+        content[kept],
+        fan,
+        freeze_index(of_fan[fan]),
     )
 
 
-def _share_of_faces(cut: Cut, faces: _Faces, inside: Array) -> Array:
+def _share_of_faces(cut: Cut, faces: _Faces, inside: Array, contents: _Contents) -> Array:
     """The fraction of each face that lies in elements of a region (face,), which is 1 in them."""
     pieces = cut.pieces
     facet = pieces.fan_facet[faces.fan]
     part = inside[cut.simplices.element[pieces.simplex[pieces.facet_piece[facet]]]]
-    area = measures(pieces.vertex, pieces.fan[faces.fan])
-    return freeze(np.bincount(faces.face, area * part, len(faces.area)) / faces.area)
+    return freeze(np.bincount(faces.face, contents.fan[faces.fan] * part, len(faces.area)) / faces.content)
 
 
 def _across_sides(cut: Cut, sides: Sides) -> tuple[Any, Any, Any]:

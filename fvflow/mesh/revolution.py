@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from fvflow.mesh.arrays import Array, Subset
+from fvflow.mesh.arrays import Array, Index, Subset
 
 DISC: Final = 2
 BALL: Final = 3
 RADIUS_OF, RADIUS_ANGLE = "radius_of_dimension", "radius_of_angle"
-"""How results mark that x is a radius, in its attributes: `Revolution.dimension` and `Revolution.angle`."""
+"""How results mark that x, or the x of the nodes, is a radius: `Revolution.dimension` and `Revolution.angle`."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,19 @@ class Revolution:
         """A rule of lengths and areas, its points (point, dim) and weights (point,), as one of what they stand for."""
         for position, weight, part in rule:
             yield position, weight * self.measure(position[:, 0]), part
+
+    def around(self, vertex: Array, corners: Index) -> Array:
+        """The measure of the circle of the centroid (part,) of lines or triangles with these corners (part, corner).
+
+        Times their own measure it is that of what they make when they are turned about an axis (Pappus).
+        """
+        assert self.dimension == DISC
+        return self.measure(vertex[corners, 0].mean(axis=1))
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """The attributes by which results mark that a coordinate is a radius."""
+        return {RADIUS_OF: np.int32(self.dimension), RADIUS_ANGLE: self.angle}
 
     def describe(self) -> str:
         """A phrase for what the first coordinate is."""

@@ -11,13 +11,13 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze
 from fvflow.mesh.base import MeshDescription
-from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh, node_mesh, require_compatible
+from fvflow.mesh.control_volumes import Centres, ControlVolumes, control_volume_mesh, require_compatible, restored
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.elements import FilePath, planar_points
 from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.netcdf_file import NetCDFFile, opened
 from fvflow.mesh.polytopes import mesh_from_cells
-from fvflow.mesh.revolution import RADIUS_ANGLE, RADIUS_OF, Revolution
+from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
 
 _SAME_TIME = 1e-9  # difference below which two times are the same, relative to the last one
 _UNDECLARED_FILL = 2.0**31 - 1  # what writers pad rows with and do not always declare
@@ -45,6 +45,8 @@ class Ugrid(MeshDescription):
     """The cells of the mesh, or the Voronoi boxes of its nodes, as for gmsh; not for a result of fvflow."""
     centres: Centres = "circumcentres"
     """Points that two-point fluxes join, as for gmsh; not for a result of fvflow."""
+    axisymmetric: bool = False
+    """Whether x is the distance from an axis along y, as for gmsh; not for a result of fvflow, which knows it."""
     kind: Literal["ugrid"] = "ugrid"
 
     def __post_init__(self) -> None:
@@ -60,10 +62,11 @@ class Ugrid(MeshDescription):
         with opened(self.file) as file:
             if not file.is_result:
                 mesh = _mesh_of_topology(file, centroids=self.centres == "centroids")
-                return control_volume_mesh(mesh, self.control_volumes, self.centres)
-            if (self.control_volumes, self.centres) != ("auto", "circumcentres"):
+                return control_volume_mesh(mesh, self.control_volumes, self.centres, self.axisymmetric)
+            if (self.control_volumes, self.centres, self.axisymmetric) != ("auto", "circumcentres", False):
                 raise CaseError(
-                    f"{self.file}: the mesh of a result is used as it is stored; remove control_volumes and centres"
+                    f"{self.file}: the mesh of a result is used as it is stored; remove control_volumes, centres and "
+                    "axisymmetric"
                 )
             return _mesh_of_result(file)
 
@@ -117,7 +120,10 @@ def _mesh_of_result(file: NetCDFFile) -> Mesh:
         return _grid(file)
     elements = _mesh_of_topology(file, centroids=False, own=True)
     at_nodes = any(file.dimensions_of(name) == ("mesh_node",) for name in ("cell_area", "cell_volume"))
-    mesh = node_mesh(elements) if at_nodes else elements
+    revolution = _revolution(file, "mesh_node_x") if "mesh_node_x" in file.variables else None
+    if revolution is not None and (revolution.dimension, elements.dimension) != (DISC, 2):
+        raise file.incomplete(f"mesh_node_x is the radius of a {'disc' if revolution.dimension == DISC else 'ball'}")
+    mesh = restored(elements, at_nodes, revolution)
     regions = {name: file.numbers(f"regions/{name}", 1) for name in file.names_in("regions")}
     for name, share in regions.items():
         if len(share) != mesh.cells:
@@ -135,16 +141,16 @@ def _grid(file: NetCDFFile) -> Grid:
             raise file.incomplete("the bounds of the cells do not increase")
     periodic = (axis for axis, name in enumerate("xyz"[: len(bounds)]) if _circular(file, name))
     edges = tuple(np.append(bound[:, 0], bound[-1, 1]) for bound in bounds)
-    return Grid(edges, tuple(periodic), _revolution(file))
+    return Grid(edges, tuple(periodic), _revolution(file, "x"))
 
 
-def _revolution(file: NetCDFFile) -> Revolution | None:
-    """What x stands for, if it is a radius."""
-    if not file.has_attribute("x", RADIUS_OF):
+def _revolution(file: NetCDFFile, name: str) -> Revolution | None:
+    """What the coordinate in a variable stands for, if it is a radius."""
+    if not file.has_attribute(name, RADIUS_OF):
         return None
-    dimension, angle = file.integer("x", RADIUS_OF, 2), file.number("x", RADIUS_ANGLE)
+    dimension, angle = file.integer(name, RADIUS_OF, 2), file.number(name, RADIUS_ANGLE)
     if dimension not in (2, 3) or not angle > 0:
-        raise file.incomplete(f"x:{RADIUS_OF} is {dimension} and x:{RADIUS_ANGLE} {angle:g}")
+        raise file.incomplete(f"{name}:{RADIUS_OF} is {dimension} and {name}:{RADIUS_ANGLE} {angle:g}")
     return Revolution(2 if dimension == 2 else 3, angle)
 
 

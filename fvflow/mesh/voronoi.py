@@ -16,6 +16,8 @@ from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.box import check_box
 from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.mesh.revolution import DISC, Revolution
+from fvflow.mesh.revolved import revolved
 from fvflow.mesh.voronoi_cells import Walls, centroids, clipped_voronoi, cross
 
 Pair = Annotated[tuple[float, ...], MinLen(2), MaxLen(2)]
@@ -55,6 +57,8 @@ class Voronoi(MeshDescription):
     """Seed of the random displacements."""
     relaxations: Annotated[int, Ge(0)] = 0
     """Number of Lloyd iterations, each of which moves the sites to the centroids of their cells."""
+    axisymmetric: bool = False
+    """Whether x is the distance from an axis along y, so that volumes are those of rings, 2 pi x dx dy."""
     kind: Literal["voronoi"] = "voronoi"
 
     def __post_init__(self) -> None:
@@ -99,7 +103,8 @@ class Voronoi(MeshDescription):
     def build(self) -> Mesh:
         """The mesh whose centres are the sites, so that the lines between them are orthogonal to the faces."""
         sites, polygon = self.sites()
-        return mesh_from_cells(*clipped_voronoi(sites, polygon), centre=sites)
+        mesh = mesh_from_cells(*clipped_voronoi(sites, polygon), centre=sites)
+        return revolved(mesh, Revolution.whole(DISC) if self.axisymmetric else None)
 
     def refined(self, factor: int = 2) -> Voronoi:
         """The same domain with `factor` times as many lattice sites per axis; raises CaseError for given points."""

@@ -14,20 +14,23 @@ from fvflow.mesh.core import Mesh
 from fvflow.mesh.pieces import Simplices
 from fvflow.mesh.polytopes import coinciding, lowest_at_place, mesh_from_cells
 from fvflow.mesh.quadrature import gauss
+from fvflow.mesh.revolution import Revolution
+from fvflow.mesh.revolved import revolved
 from fvflow.mesh.sub_simplices import SubSimplices, sub_simplices
 
 _ROUND_OFF = 1e-9  # area of a face that counts as zero, relative to that of a cube on the edge across it
 _COINCIDENT = 1e-9  # distance below which circumcentres coincide, relative to the size of the mesh
 
 
-def dual_mesh(elements: Mesh) -> Mesh | None:
+def dual_mesh(elements: Mesh, revolution: Revolution | None = None) -> Mesh | None:
     """The mesh whose cells are the Voronoi boxes of the nodes of triangles or tetrahedra.
 
     The face between nodes i and j is the polygon of the circumcentres of the elements about their edge. It lies in the
     bisector of the edge, so it is orthogonal to it, and T = |s|/|x_i - x_j| >= 0 if the mesh is Delaunay and no
     circumcentre lies beyond a wall (Si, Gaertner, Fuhrmann, Boundary conforming Delaunay mesh generation, Comput. Math.
     Math. Phys. 50, 2010). In three dimensions `cell_points` of the boxes is empty and plots show values on the nodes.
-    None for other cells, if a face has a negative area, and where walls touch in a node.
+    With a `revolution` they are turned, as by `revolved`. None for other cells, if a face has a negative area, and
+    where walls touch in a node.
     """
     if elements.cell_points.shape[1] != elements.dimension + 1 or elements.cell_points.min() < 0:
         return None
@@ -35,18 +38,23 @@ def dual_mesh(elements: Mesh) -> Mesh | None:
     area = np.asarray(np.bincount(parts.edge, parts.area), float)
     if not _nonnegative(elements.points, parts.edges, area) or _walls_touch(elements):
         return None
-    mesh = _polygons(elements, parts) if elements.dimension == 2 else _polyhedra(elements, parts, area)
+    made = _polygons(elements, parts) if elements.dimension == 2 else _polyhedra(elements, parts, area)
+    mesh = revolved(made, revolution)
     count = len(elements.cell_points)
     inside = {name: np.tile(share, len(parts.edge) // count) for name, share in elements.regions.items()}
-    regions = {name: freeze(_sum_at_nodes(parts, share) / mesh.volume) for name, share in inside.items()}
+    regions = {name: freeze(_sum_at_nodes(parts, share, revolution) / mesh.volume) for name, share in inside.items()}
     return replace(mesh, regions=regions)
 
 
-def _sum_at_nodes(parts: SubSimplices, factor: Array) -> Array:
-    """Sum over the sub-simplices of each box of their volumes times a factor (node,)."""
-    count = int(parts.ends.max()) + 1
+def _sum_at_nodes(parts: SubSimplices, factor: Array, revolution: Revolution | None = None) -> Array:
+    """Sum over the sub-simplices of each box of their volumes, or of those of their rings, times a factor (node,)."""
     share = parts.volume * factor
-    return np.asarray(np.bincount(parts.ends[:, 0], share, count) + np.bincount(parts.ends[:, 1], share, count))
+    sides = [share, share]
+    if revolution is not None:
+        corners = (np.column_stack([end, parts.corners]) for end in parts.ends.T)
+        sides = [share * revolution.around(parts.points, each) for each in corners]
+    first, second = map(np.bincount, parts.ends.T, sides, [int(parts.ends.max()) + 1] * 2)
+    return np.asarray(first + second)
 
 
 def _nonnegative(points: Array, edges: Index, area: Array) -> bool:
