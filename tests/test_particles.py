@@ -340,7 +340,7 @@ def test_no_particle_is_absorbed_through_a_wall():
     mesh = replace(mesh, boundaries={"plate": right})
     opened = openings(mesh, {"plate": math.inf}, {})
     walk = MeshWalk.of(mesh, opened)
-    left = np.stack([np.full(4000, 0.47), np.linspace(0.6, 0.9, 4000)], axis=1)
+    left = np.stack([np.full(4000, 0.47), np.linspace(0.25, 0.9, 4000)], axis=1)
     for place, expected in ((left, 0.0), (np.array([1.0, 0.0]) - left * [1, -1], 1.0)):
         walkers = Walkers.at(place.copy(), cells_of(mesh, place), opened)
         deviation = np.full_like(place, 0.1)
