@@ -4,7 +4,8 @@
 
 prints the weak errors of both steppers for an Ornstein-Uhlenbeck process, against its exact steps with the same noise,
 and their orders; the chi-square p-values of 20 seeds of a uniform density between reflecting walls, on a box, an L and
-a disc; and that of jumps between triangles against implicit Euler.
+a disc; what is left of particles with a drift in a disc whose wall absorbs, and in an L whose corner does; and the
+p-value of jumps between triangles against implicit Euler.
 """
 
 from __future__ import annotations
@@ -70,6 +71,16 @@ def main() -> None:
         )
         p = [float(run.run().chi_square_p) for run in runs]
         print(f"uniform on {name}: p from {min(p):.4f} to {max(p):.4f}")
+    for name, law, end in (("disc", "epsilon: 1, potential: x**2/4 + x*y/8", 2.0), ("L", "epsilon: 0.3", 0.3)):
+        walls = "walls: {wall: absorbing}"
+        whole = f"kind: fokker-planck, {law}, stepper: {{kind: tr-bdf2}}"
+        survival = case(whole, "{kind: uniform}", f"end: {end}, step: {end / 200}", MESHES[name], walls).run().survival
+        flow = f"kind: particles, {law}, count: {COUNT}, seed: {seed}"
+        lengths = [end / 2**level for level in range(1, 6)]
+        runs = (case(flow, "{kind: uniform}", f"end: {end}, step: {each}", MESHES[name], walls) for each in lengths)
+        apart = [float(run.run().survival[-1] - survival[-1]) for run in runs]
+        deviation = math.sqrt(float(survival[-1] * (1 - survival[-1])) / COUNT)
+        print(f"absorbing {name}: survival off by", np.round(apart, 5).tolist(), f"standard error {deviation:.5f}")
     law, times = "potential: 0.5*(x**2 + y**2), epsilon: 0.5", "end: 0.3, step: 0.1"
     initial = "{kind: gaussian, mean: [1.6, -0.8], covariance: [[0.4, 0.1], [0.1, 0.5]], sampling: centre}"
     with tempfile.TemporaryDirectory() as folder:

@@ -20,10 +20,11 @@ from fvflow.lagrangian.mesh_walk import MeshWalk
 from fvflow.lagrangian.philox import NOISE, random_numbers
 from fvflow.lagrangian.start import of_cells
 from fvflow.lagrangian.stepping import StochasticHeun
-from fvflow.lagrangian.walkers import Walkers
-from fvflow.mesh import cells_of
+from fvflow.lagrangian.walkers import Draw, Walkers
+from fvflow.mesh import cells_of, openings
+from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.problems import State
-from tests.meshes import SHAPES
+from tests.meshes import SHAPES, acute
 
 CASES = Path(__file__).parents[1] / "cases"
 L_SHAPE = f"{{kind: gmsh, file: {CASES}/l-shape.msh}}"
@@ -181,7 +182,8 @@ def test_places_and_walks_are_even_in_cells_of_every_shape(shape):
     walk, walkers = MeshWalk.of(mesh, None), Walkers.at(place, cell, None)
     for step in range(2):
         noise = random_numbers(walkers.number, mesh.dimension, step, NOISE, 3, normal=True)
-        assert walk.take(walkers, 0.5 * np.ptp(mesh.points, axis=0).max() * noise, noise, step, 3) == -1
+        displacement = 0.5 * np.ptp(mesh.points, axis=0).max() * noise
+        assert walk.take(walkers, displacement, noise, 1.0, Draw(step, np.uint64(3))) == -1
         np.testing.assert_array_equal(cells_of(mesh, walkers.position), walkers.cell)
         assert chi_square_p(np.bincount(walkers.cell, minlength=mesh.cells), count, even) > 1e-3
 
@@ -226,6 +228,127 @@ def test_absorbing_sides_of_a_box():
         assert float(last[f"absorbed_{name}"]) == pytest.approx(len(there) / 20000, abs=1e-12)
 
 
+DISC = f"{{kind: gmsh, file: {CASES}/disc.msh}}"
+
+
+def robin_disc(rate, time):
+    """What is left at a time of a uniform density in a disc of radius 5 with epsilon 1, and kappa 5/epsilon = rate."""
+    from scipy.optimize import brentq
+    from scipy.special import j0, j1, jn_zeros
+
+    zeros = np.append(0.0, jn_zeros(1, 40))
+    lower, upper = zeros[:-1] + 1e-9, zeros[1:]
+    z = np.array([brentq(lambda x: x * j1(x) - rate * j0(x), a, b) for a, b in zip(lower, upper, strict=True)])
+    return float((4 * rate**2 / (z**2 * (z**2 + rate**2)) * np.exp(-(z**2) * time / 25)).sum())
+
+
+def robin_line(rate, time):
+    """What is left of a uniform density on (0, 1) at epsilon t = time, with kappa/epsilon = rate at one end."""
+    from scipy.optimize import brentq
+
+    turns = np.arange(40) * math.pi
+    z = np.array([brentq(lambda x: x * math.sin(x) - rate * math.cos(x), a, a + math.pi / 2) for a in turns])
+    return float((2 * rate**2 / (z**2 * (z**2 + rate**2 + rate)) * np.exp(-(z**2) * time)).sum())
+
+
+def assert_survival(ds, expected):
+    found, count = float(ds.survival[-1]), ds.sizes["particle"]
+    assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / count)
+
+
+@pytest.mark.parametrize("stepper", ["euler-maruyama", "stochastic-heun"])
+@pytest.mark.parametrize(("rate", "wall"), [(1e9, "absorbing"), (2.5, "{kind: partial, rate: 0.5}")])
+def test_the_wall_of_a_disc_absorbs_as_its_bessel_functions_say(rate, wall, stepper):
+    """In two steps: what happens between their ends is drawn too. Those absorbed lie on the wall."""
+    flow = f"epsilon: 1, count: 30000, seed: 3, stepper: {{kind: {stepper}}}"
+    ds = particles(flow, "{kind: uniform}", "end: 2, step: 1", DISC, f"walls: {{wall: {wall}}}").run()
+    assert_survival(ds, robin_disc(rate, 2.0))
+    last = ds.isel(time=-1)
+    radius = np.hypot(*last.position.values[last.absorbed_by.values >= 0].T)
+    assert 4.99 < radius.min() <= radius.max() < 5 + 1e-12
+
+
+@pytest.mark.parametrize("mesh", [SQUARE, "square.msh"])
+def test_a_side_that_absorbs_in_part_does_so_in_steps_of_any_length(mesh, tmp_path):
+    """A quarter of them would be absorbed in a step; elastic Brownian motion on a half line is exact."""
+    if mesh != SQUARE:
+        import meshio
+
+        meshio.write_points_cells(tmp_path / mesh, *[acute(2)[0], [("triangle", acute(2)[1])]])
+        mesh = f"{{kind: meshio, file: {tmp_path}/{mesh}}}"
+    initial, more = "{kind: uniform}", "walls: {left: {kind: partial, rate: 2}, top: {kind: partial, rate: 0.2}}"
+    ds = particles("epsilon: 0.05, count: 40000", initial, "end: 0.2, step: 0.1", mesh, more).run()
+    assert_survival(ds, robin_line(40.0, 0.01) * robin_line(4.0, 0.01))
+
+
+ABSORBED = {
+    "L, a wall": (L_SHAPE, "epsilon: 0.3, velocity: [1, -0.5]", "walls: {left: absorbing}"),
+    "L, a partial wall": (L_SHAPE, "epsilon: 0.3, velocity: [1, -0.5]", "walls: {wall: {kind: partial, rate: 1}}"),
+    "cells": (SQUARE, "epsilon: 0.1, velocity: [1, 0]", "absorbing: {where: 'x > 0.5'}\nwalls: {bottom: absorbing}"),
+}
+
+
+@pytest.mark.parametrize("name", ABSORBED)
+def test_what_absorbs_particles_absorbs_the_density(name):
+    """Finite volumes on the same mesh."""
+    mesh, law, more = ABSORBED[name]
+    times = "end: 0.2, step: 0.01"
+    whole = particles(f"{law}, stepper: {{kind: tr-bdf2}}", "{kind: uniform}", times, mesh, more, "fokker-planck").run()
+    ds = particles(f"{law}, count: 10000, seed: 8", "{kind: uniform}", times, mesh, more).run()
+    assert_survival(ds, float(whole.survival[-1]))
+    for name in (each for each in ds if each.startswith("absorbed_") and each != "absorbed_by"):
+        expected = float(whole[name][-1])
+        assert abs(float(ds[name][-1]) - expected) < 4 * math.sqrt(expected * (1 - expected) / 10000)
+
+
+def test_the_wall_of_a_ball_absorbs_as_its_series_says():
+    """With the radius of a ball of the volume of the mesh."""
+    case = particles(
+        "epsilon: 0.5, count: 20000",
+        "{kind: uniform}",
+        "end: 0.1, step: 0.05",
+        f"{{kind: gmsh, file: {CASES}/ball.msh, centres: centroids}}",
+        "walls: {sphere: absorbing}",
+    )
+    radius = (case.mesh.build().volume.sum() * 0.75 / math.pi) ** (1 / 3)
+    n = np.arange(1, 50) * math.pi
+    assert_survival(case.run(), float((6 / n**2 * np.exp(-(n**2) * 0.05 / radius**2)).sum()))
+
+
+def test_cells_that_absorb_since_they_touch_a_wall_are_refused():
+    """Triangles with a right angle have their centres on the side opposite to it."""
+    points = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]])
+    mesh = mesh_from_cells(points, np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]]))
+    with pytest.raises(CaseError, match=f"centres of 2 cells lie on an absorbing wall.*; {JUMP}, or other centres"):
+        MeshWalk.of(mesh, openings(mesh, {"left": math.inf, "top": math.inf}, {}))
+
+
+def test_no_particle_is_absorbed_through_a_wall():
+    """A U with a slit narrower than a step: its right side absorbs, which those on the left do not see."""
+    x, y = np.array([0.0, 0.24, 0.49, 0.51, 0.75, 1.0]), np.linspace(0.0, 1.0, 6)
+    points = np.stack([part.ravel() for part in np.meshgrid(x, y)], axis=1)
+    corners = [
+        [row * 6 + column + at for at in (0, 1, 7, 6)]
+        for row in range(5)
+        for column in range(5)
+        if column != 2 or row == 0
+    ]
+    used, numbers = np.unique(corners, return_inverse=True)
+    mesh = mesh_from_cells(points[used], numbers.reshape(-1, 4))
+    centre, outward = mesh.walls
+    right = np.flatnonzero((np.abs(centre[:, 0] - 0.51) < 1e-9) & (outward[:, 0] < 0))
+    mesh = replace(mesh, boundaries={"plate": right})
+    opened = openings(mesh, {"plate": math.inf}, {})
+    walk = MeshWalk.of(mesh, opened)
+    left = np.stack([np.full(4000, 0.47), np.linspace(0.25, 0.9, 4000)], axis=1)
+    for place, expected in ((left, 0.0), (np.array([1.0, 0.0]) - left * [1, -1], 1.0)):
+        walkers = Walkers.at(place.copy(), cells_of(mesh, place), opened)
+        deviation = np.full_like(place, 0.1)
+        assert walk.take(walkers, np.zeros_like(place), deviation, 1.0, Draw(0, np.uint64(1))) == -1
+        share = math.exp(-2 * 0.02**2 / 0.1**2) if expected else 0.0
+        assert (walkers.group >= 0).mean() == pytest.approx(share, abs=0.02 * expected)
+
+
 JUMPS = {
     "L, a wind": (L_SHAPE, "epsilon: 0.3, velocity: [1, -0.5], potential: x**2", ""),
     "L, a wall": (L_SHAPE, "epsilon: 0.3, velocity: [1, -0.5]", "walls: {wall: absorbing}"),
@@ -266,6 +389,7 @@ def test_jumps_have_the_law_of_implicit_euler(name, tmp_path):
 FLOWS = {
     "box": (SQUARE, "epsilon: 0.1, potential: x**2 + sin(3*y)", "walls: {left: absorbing}"),
     "L": (L_SHAPE, "epsilon: 0.1, velocity: [1, y]", ""),
+    "absorbed": (L_SHAPE, "epsilon: 0.1, velocity: [1, y]", "walls: {left: absorbing, top: {kind: partial, rate: 1}}"),
     "heun": (SQUARE, "epsilon: 0.1, potential: x*y*cos(t), stepper: {kind: stochastic-heun}", ""),
     "jump": (L_SHAPE, "epsilon: 0.1, velocity: [1, t], stepper: {kind: jump}", "walls: {wall: absorbing}"),
 }
@@ -316,14 +440,14 @@ NODES = L_SHAPE.replace("}", ", control_volumes: nodes}")
 TENSOR = "diffusion: {value: [[2, 1], [1, 2]]}, count: 9"
 CENTRED = "epsilon: 0.001, velocity: [1, 0], flux: {kind: centred}, stepper: {kind: jump}, count: 9"
 NOWHERE = "epsilon: 1, reference: nowhere.nc, count: 9"
-PARTIAL = "walls: {left: {kind: partial, rate: 1}}"
+RADIAL = "{kind: radial, dimension: 2, outer: 1, cells: 8}"
+RING = "{kind: box, lower: [0, 0], upper: [1, 1], cells: [4, 4], periodic: [y]}"
 REFUSED = {
     "count": ("epsilon: 1, count: 0", SQUARE, "", "flow.count"),
     "seed": ("epsilon: 1, count: 9, seed: -1", SQUARE, "", "flow.seed"),
     "memory": ("epsilon: 1, count: 100000000", SQUARE, "", "100000000 particles need about .* are free; use fewer"),
-    "partial": ("epsilon: 1, count: 9", SQUARE, PARTIAL, f"stepper euler-maruyama: it takes no partial walls; {JUMP}"),
-    "cells": ("epsilon: 1, count: 9", SQUARE, 'absorbing: {where: "x > 0.5"}', f"takes no absorbing cells; {JUMP}"),
-    "mesh": ("epsilon: 1, count: 9", L_SHAPE, "walls: {wall: absorbing}", f"no absorbing walls or cells; {JUMP}"),
+    "radius": ("epsilon: 1, count: 9", RADIAL, "", f"it walks along straight lines, and x is a radius; {JUMP}"),
+    "seam": ("epsilon: 1, count: 9", RING, 'absorbing: {where: "x > 0.5"}', f"beside a periodic axis .*; {JUMP}"),
     "nodes": ("epsilon: 1, count: 9", NODES, "", f"through convex cells with plane faces, and cell 2 is none; {JUMP}"),
     "regions": ("potential: inside(room), epsilon: 1, count: 9", L_SHAPE, "", f"regions .* no place at points; {JUMP}"),
     "tensor": (TENSOR, SQUARE, "", f"takes no full tensor of diffusion; {JUMP}"),

@@ -42,8 +42,9 @@ class ParticleFlow(LinearFlow):
     `covariance_deviation`, in standard errors, and `chi_square_p` (fvflow.lagrangian.bands). Random numbers belong to
     a particle, a step and the seed, whatever the number of threads (fvflow.lagrangian.philox). There is no energy;
     `entropy` and the errors are those of the numbers in the cells, with the noise of the sample, and `outflow_NAME` is
-    what the scheme makes of them. Euler-Maruyama and Heun steps are reflected by walls of any mesh of convex cells;
-    whole sides of boxes may absorb. For partial walls, absorbing cells, regions and full tensors there is `jump`.
+    what the scheme makes of them. Euler-Maruyama and Heun steps are reflected by walls of any mesh of convex cells, or
+    absorbed, with what happens between the ends of a step (fvflow.lagrangian.elastic). For control_volumes: nodes, a
+    radius, regions and full tensors there is `jump`.
     """
 
     count: Annotated[int, Ge(1), Le(_LARGEST_COUNT)] = field(kw_only=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fvflow.errors import CaseError
 from fvflow.jit import kernel
+from fvflow.lagrangian.elastic import intensity
 from fvflow.lagrangian.philox import WALL, uniforms
-from fvflow.lagrangian.walkers import Walk, Walkers
+from fvflow.lagrangian.walkers import Draw, Walk, Walkers
 from fvflow.mesh import Array, Index, Mesh, Openings
 
 
@@ -22,7 +22,7 @@ class BoxWalk(Walk):
     At a side that absorbs, a particle is absorbed if its step ends behind it, or else with the probability
     exp(-2 d d'/s^2) that a Brownian bridge between the distances d and d' of the ends reaches it, s^2 being the
     variance of the step along the axis: without it the error is of order 1/2 in the step (Gobet, Stochastic Process.
-    Appl. 87, 2000).
+    Appl. 87, 2000). A side that absorbs in part does so as in `fvflow.lagrangian.elastic`.
     """
 
     lower: Array
@@ -33,40 +33,44 @@ class BoxWalk(Walk):
     """Whether each axis is periodic (dim,)."""
     absorber: Index
     """The group of the openings that each side belongs to (dim, 2), -1 if it reflects."""
+    permeability: Array
+    """kappa of each side (dim, 2), infinite if it absorbs all, 0 if it reflects."""
     edges: Array
     """The boundaries of the cells along all axes, one after another."""
     first: Index
     """Where those of each axis begin (dim + 1,)."""
 
     @staticmethod
+    def takes(mesh: Mesh, openings: Openings | None) -> bool:
+        """Whether a mesh is a grid, and all of its openings are whole sides."""
+        if mesh.edges is None or openings is None:
+            return mesh.edges is not None
+        if not openings.in_wall.all():
+            return False
+        return all(
+            len(rows) in (0, mesh.cells // count) and len(np.unique(openings.group[rows])) <= 1
+            for count, sides in zip(reversed(mesh.shape), _sides(openings, mesh.dimension), strict=True)
+            for rows in sides
+        )
+
+    @staticmethod
     def of(mesh: Mesh, openings: Openings | None) -> BoxWalk:
-        """That of a grid; raises CaseError where x is a radius, and for openings other than
-        whole sides that absorb all."""
+        """That of a mesh that it takes."""
         assert mesh.edges is not None
-        if mesh.revolution is not None:
-            raise CaseError("it walks along straight lines, and x is a radius; use stepper: {kind: jump}")
         dimension = mesh.dimension
-        absorber = np.full((dimension, 2), -1)
+        absorber, permeability = np.full((dimension, 2), -1), np.zeros((dimension, 2))
         if openings is not None:
-            if not openings.in_wall.all():
-                raise CaseError("it takes no absorbing cells; use stepper: {kind: jump}")
-            if not np.isinf(openings.permeability).all():
-                raise CaseError("it takes no partial walls; use stepper: {kind: jump}")
-            along = openings.axis
-            upward = np.take_along_axis(openings.normal, along[:, None].astype(np.intp), axis=1)[:, 0] > 0
-            for axis in range(dimension):
-                for side in (0, 1):
-                    here = (along == axis) & (upward == bool(side))
-                    groups = np.unique(openings.group[here])
-                    whole = mesh.cells // (len(mesh.edges[axis]) - 1)
-                    if len(groups) > 1 or (len(groups) and here.sum() != whole):
-                        raise CaseError("it takes absorbing walls that are whole sides; use stepper: {kind: jump}")
-                    absorber[axis, side] = groups[0] if len(groups) else -1
+            for axis, sides in enumerate(_sides(openings, dimension)):
+                for side, rows in enumerate(sides):
+                    if len(rows):
+                        absorber[axis, side] = openings.group[rows[0]]
+                        permeability[axis, side] = openings.permeability[rows[0]]
         return BoxWalk(
             np.array([edge[0] for edge in mesh.edges]),
             np.array([edge[-1] for edge in mesh.edges]),
             np.array([axis in mesh.periodic for axis in range(dimension)]),
             absorber,
+            permeability,
             np.concatenate(mesh.edges),
             np.cumsum([0, *(len(edge) for edge in mesh.edges)]),
         )
@@ -79,16 +83,26 @@ class BoxWalk(Walk):
             outside |= (end < self.lower[axis]) | (end > self.upper[axis])
         return outside
 
-    def take(self, walkers: Walkers, displacement: Array, deviation: Array, step: int, seed: int) -> int:
-        """Take the steps in place; `deviation` (particle, dim) is that of each step along each axis."""
+    def take(self, walkers: Walkers, displacement: Array, deviation: Array, length: float, draw: Draw) -> int:
+        """Take the steps in place."""
         if (self.absorber >= 0).any():
             arrays = walkers.number, walkers.position, displacement, deviation, walkers.group
-            _absorb(*arrays, self.lower, self.upper, self.absorber, step, np.uint64(seed))
+            _absorb(*arrays, self.lower, self.upper, self.absorber, self.permeability, length, *draw)
         _move(
             *(walkers.position, displacement, walkers.cell, walkers.group),
             *(self.lower, self.upper, self.periodic, self.edges, self.first),
         )
         return -1
+
+
+def _sides(openings: Openings, dimension: int) -> list[tuple[Any, Any]]:
+    """The openings in the lower and in the upper side along each axis of a grid."""
+    along = openings.axis
+    upward = np.take_along_axis(openings.normal, along[:, None].astype(np.intp), axis=1)[:, 0] > 0
+    return [
+        (np.flatnonzero((along == axis) & ~upward), np.flatnonzero((along == axis) & upward))
+        for axis in range(dimension)
+    ]
 
 
 @kernel()
@@ -101,6 +115,8 @@ def _absorb(
     lower: Any,
     upper: Any,
     absorber: Any,
+    permeability: Any,
+    length: Any,
     step: Any,
     seed: Any,
 ) -> None:
@@ -118,8 +134,11 @@ def _absorb(
                 x, dx = position[i, axis], displacement[i, axis]
                 before = upper[axis] - x if side else x - lower[axis]
                 after = before - dx if side else before + dx
-                variance = deviation[i, axis] ** 2
-                if after > 0.0 and (variance == 0.0 or chance >= math.exp(-2.0 * before * after / variance)):
+                s = deviation[i, axis]
+                k = intensity(before + abs(after), s, permeability[axis, side], length)
+                if after > 0.0 and (s == 0.0 or chance >= (k - 1.0) * math.exp(-2.0 * before * after / s**2)):
+                    continue
+                if after <= 0.0 and chance >= k:
                     continue
                 share = before / (before + abs(after)) if before > 0.0 else 0.0
                 if share < earliest:

@@ -1,4 +1,4 @@
-"""Steps of particles through a mesh, from cell to cell, reflected where they meet a wall."""
+"""Steps of particles through a mesh, from cell to cell, reflected or absorbed where they meet a wall."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.jit import kernel
-from fvflow.lagrangian.walkers import Walk, Walkers
+from fvflow.lagrangian.exits import Exits
+from fvflow.lagrangian.walk_kernels import absorb_hidden, meet, walk_through
+from fvflow.lagrangian.walkers import Draw, Walk, Walkers
 from fvflow.mesh import Array, Index, Mesh, Openings
+from fvflow.mesh.arrays import freeze_index
 
 _CONVEX = 1e-7  # of the size of a cell: how far a corner may lie behind the plane of a face
-_CROSSINGS = 100_000  # faces that a step may meet
+_JUMP = "use stepper: {kind: jump}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,10 @@ class MeshWalk(Walk):
 
     A step is followed along its line from face to face. At a wall the rest of it is reflected, as light is: whatever
     the shape of the domain, no particle passes through a wall, and a uniform density stays uniform if the steps have
-    no preferred direction.
+    no preferred direction. At facets that absorb it may end, as in `fvflow.lagrangian.elastic`; d and d' are the
+    distances of the ends of the step from the facets that are nearest to them, or, if these are walls at an angle, from
+    one of them and its plane (Gobet, Stochastic Process. Appl. 87, 2000), and a straight way has to lead there. That is
+    of weak order 1 at smooth walls and in convex corners, 2/3 around an edge at right angles that absorbs from outside.
     """
 
     first: Index
@@ -32,27 +37,54 @@ class MeshWalk(Walk):
     offset: Array
     """n.x of the points x of each facet (facet,)."""
     behind: Index
-    """The cell behind each facet (facet,); -1 for a wall."""
+    """The cell behind each facet (facet,); -1 for a wall or a cell that absorbs."""
+    group: Index
+    """The group of the openings that each facet belongs to (facet,); -1 if it is none."""
+    permeability: Array
+    """kappa of each facet (facet,): infinite if it absorbs all, 0 if it is no opening."""
+    exit_facet: Index
+    """The facets that absorb (exit,)."""
+    exits: Exits
+    """Where they are."""
 
     @staticmethod
     def of(mesh: Mesh, openings: Openings | None) -> MeshWalk:
-        """That of a mesh; raises CaseError where x is a radius, for absorbing walls or cells, and for cells that are
-        not convex."""
-        if openings is not None:
-            raise CaseError("on a mesh that is no box it takes no absorbing walls or cells; use stepper: {kind: jump}")
+        """That of a mesh; raises CaseError for periods and radii, and for cells not convex or absorbing as a wall does."""
+        if mesh.periodic:
+            raise CaseError(f"beside a periodic axis it takes absorbing walls that are whole sides only; {_JUMP}")
         if mesh.revolution is not None:
-            raise CaseError("it walks along straight lines, and x is a radius; use stepper: {kind: jump}")
+            raise CaseError(f"it walks along straight lines, and x is a radius; {_JUMP}")
         if mesh.point_data:
-            raise CaseError("it takes no control_volumes: nodes; use stepper: {kind: jump}, or control_volumes: cells")
+            raise CaseError(f"it takes no control_volumes: nodes; {_JUMP}, or control_volumes: cells")
+        if openings is not None and (touching := openings.closed[openings.closed >= 0] < openings.walls).any():
+            raise CaseError(
+                f"the centres of {touching.sum()} cells lie on an absorbing wall, so that these absorb as a whole; "
+                f"{_JUMP}, or other centres"
+            )
         _, outward = mesh.walls
         cell = np.concatenate([mesh.owner, mesh.neighbour, mesh.wall_cell])
         normal = np.concatenate([mesh.normal, -mesh.normal, outward])
-        corner = np.concatenate([mesh.face_points[:, 0], mesh.face_points[:, 0], mesh.wall_points[:, 0]])
         behind = np.concatenate([mesh.neighbour, mesh.owner, np.full(len(mesh.wall_cell), -1)])
+        group, permeability = np.full(len(cell), -1), np.zeros(len(cell))
+        if openings is not None:
+            inner = behind >= 0
+            group[inner] = openings.closed[behind[inner]]
+            for number in range(openings.walls):
+                rows = len(cell) - len(mesh.wall_cell) + mesh.named_walls[openings.names[number]]
+                kappa = openings.permeability[openings.group == number].max(initial=0.0)
+                group[rows], permeability[rows] = number, kappa
+            permeability[inner & (group >= 0)] = np.inf
+        behind[group >= 0] = -1
         order = np.argsort(cell, kind="stable")
+        points = _corners(mesh)[order]
+        cell, normal, behind, group = cell[order], np.ascontiguousarray(normal[order]), behind[order], group[order]
         first = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=mesh.cells))])
-        offset = (normal * mesh.points[corner]).sum(axis=1)
-        walk = MeshWalk(first, np.ascontiguousarray(normal[order]), offset[order], behind[order])
+        offset = (normal * mesh.points[points[:, 0]]).sum(axis=1)
+        chosen = np.flatnonzero((group >= 0) & (True if openings is None else openings.closed[cell] < 0))
+        corner = mesh.points[np.where(points < 0, points[:, :1], points)[chosen]]
+        exits = Exits.of(mesh, cell[chosen], corner, normal[chosen], first, behind)
+        exit_facet = freeze_index(chosen)
+        walk = MeshWalk(first, normal, offset, behind, group, permeability[order], exit_facet, exits)
         walk._require_convex(mesh)
         return walk
 
@@ -67,73 +99,32 @@ class MeshWalk(Walk):
             if bad.any():
                 raise CaseError(
                     f"it follows particles through convex cells with plane faces, and cell {facet_cell[bad][0]} is "
-                    "none; use stepper: {kind: jump}"
+                    f"none; {_JUMP}"
                 )
 
     def leaves(self, walkers: Walkers, displacement: Array) -> Any:
         """Whether each step (particle,) would meet a wall."""
-        met = np.zeros(len(walkers.number), bool)
-        _walk(walkers.position.copy(), displacement.copy(), walkers.cell.copy(), met, False, *self._facets)
-        return met
+        return meet(walkers.position.copy(), displacement.copy(), walkers.cell, *self._facets)
 
     @property
     def _facets(self) -> tuple[Any, ...]:
         return self.first, self.normal, self.offset, self.behind
 
-    def take(self, walkers: Walkers, displacement: Array, deviation: Array, step: int, seed: int) -> int:
+    def take(self, walkers: Walkers, displacement: Array, deviation: Array, length: float, draw: Draw) -> int:
         """Take the steps in place."""
-        met = np.zeros(len(walkers.number), bool)
-        row = _walk(walkers.position, displacement, walkers.cell, met, True, *self._facets)
+        absorbs = len(self.exit_facet) > 0
+        start = (walkers.position.copy(), walkers.cell.copy()) if absorbs else (walkers.position, walkers.cell)
+        openings = self.group, self.permeability, deviation, length, *draw
+        row = walk_through(*walkers, displacement, *self._facets, *openings)
+        if absorbs:
+            exits = self.exits.corner, self.exits.normal, self.exits.nearest, self.exits.clearance, self.exit_facet
+            absorb_hidden(*walkers, *start, *self._facets, *exits, *openings)
         return -1 if row < 0 else int(walkers.number[row])
 
 
-@kernel()
-def _walk(
-    position: Any,
-    displacement: Any,
-    cell: Any,
-    met: Any,
-    reflect: Any,
-    first: Any,
-    normal: Any,
-    offset: Any,
-    behind: Any,
-) -> Any:
-    """Follow the displacements, which are used up; the row of a particle that met too many faces, or -1.
-
-    `met` tells which meet a wall; their steps end there unless they are to be reflected.
-    """
-    dimension = position.shape[1]
-    for i in range(position.shape[0]):
-        here = cell[i]
-        for crossing in range(_CROSSINGS + 1):
-            if crossing == _CROSSINGS:
-                return i
-            share, exit_facet = 1.0, -1
-            for facet in range(first[here], first[here + 1]):
-                speed, ahead = 0.0, offset[facet]
-                for axis in range(dimension):
-                    speed += normal[facet, axis] * displacement[i, axis]
-                    ahead -= normal[facet, axis] * position[i, axis]
-                if speed > 0.0:  # never through the facet that it came in by
-                    when = max(ahead, 0.0) / speed
-                    if when < share:
-                        share, exit_facet = when, facet
-            for axis in range(dimension):
-                position[i, axis] += share * displacement[i, axis]
-                displacement[i, axis] *= 1.0 - share
-            if exit_facet < 0:
-                break
-            if behind[exit_facet] >= 0:
-                here = behind[exit_facet]
-                continue
-            met[i] = True
-            if not reflect:
-                break
-            speed = 0.0
-            for axis in range(dimension):
-                speed += normal[exit_facet, axis] * displacement[i, axis]
-            for axis in range(dimension):
-                displacement[i, axis] -= 2.0 * speed * normal[exit_facet, axis]
-        cell[i] = here
-    return -1
+def _corners(mesh: Mesh) -> Index:
+    """The nodes of the facets (facet, corner): of faces seen from both sides, then of walls; padded with -1."""
+    faces, walls = mesh.face_points, mesh.wall_points
+    width = max(faces.shape[1], walls.shape[1])
+    parts = (np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in (faces, faces, walls))
+    return np.concatenate(list(parts))

@@ -21,7 +21,7 @@ from fvflow.lagrangian.mesh_walk import MeshWalk
 from fvflow.lagrangian.philox import NOISE, random_numbers
 from fvflow.lagrangian.problem import ParticleProblem
 from fvflow.lagrangian.start import within_cells
-from fvflow.lagrangian.walkers import Walk, Walkers
+from fvflow.lagrangian.walkers import Draw, Walk, Walkers
 from fvflow.mesh import Array
 from fvflow.problems import State
 
@@ -64,9 +64,11 @@ class _Walking(ParticleStepperBase):
         self._coefficients(problem)
 
     def _walk(self, problem: ParticleProblem) -> Walk:
+        parts = problem.mesh, problem.openings
         try:
-            walk = BoxWalk if problem.mesh.edges is not None else MeshWalk
-            return walk.of(problem.mesh, problem.openings)
+            if problem.mesh.revolution is not None:
+                raise CaseError("it walks along straight lines, and x is a radius; use stepper: {kind: jump}")
+            return BoxWalk.of(*parts) if BoxWalk.takes(*parts) else MeshWalk.of(*parts)
         except CaseError as error:
             raise CaseError(f"stepper {self.kind}: {error}") from None
 
@@ -226,7 +228,8 @@ class _Crowd:
         except (CaseError, NumericsError) as error:
             raise self._first_fault(chosen, state.time, error) from None
         self._require_short(chosen, carried, state.time, length)
-        if (stuck := self.walk.take(chosen, carried + deviation * noise, deviation, state.step, seed)) >= 0:
+        draw = Draw(state.step, np.uint64(seed))
+        if (stuck := self.walk.take(chosen, carried + deviation * noise, deviation, length, draw)) >= 0:
             raise NumericsError(
                 f"particle {stuck} met too many faces in the step from t = {state.time:g}; use shorter steps"
             )

@@ -28,11 +28,20 @@ class Walkers(NamedTuple):
         group = np.full(len(cell), -1)
         if openings is not None:
             group[:] = openings.closed[cell]
-        return Walkers(np.arange(len(cell)), position, np.where(group < 0, cell, -1), group)
+        return Walkers(np.arange(len(cell)), position, np.where(group < 0, cell, -1).astype(np.int32), group)
 
     def part(self, rows: Any) -> Walkers:
         """Some of them; arrays of their own unless the rows are a slice."""
         return Walkers(*(values[rows] for values in self))
+
+
+class Draw(NamedTuple):
+    """What random numbers of a step belong to, beside the particle."""
+
+    step: int
+    """The number of the step."""
+    seed: np.uint64
+    """The seed of the run."""
 
 
 class Walk(ABC):
@@ -43,9 +52,9 @@ class Walk(ABC):
         """Whether each step (particle,) would meet a wall."""
 
     @abstractmethod
-    def take(self, walkers: Walkers, displacement: Array, deviation: Array, step: int, seed: int) -> int:
+    def take(self, walkers: Walkers, displacement: Array, deviation: Array, length: float, draw: Draw) -> int:
         """Take the steps, of the given displacements (particle, dim), in place.
 
-        `deviation` (particle, dim) is the standard deviation of each step along each axis. Returns the number of a
-        particle whose step could not be ended, -1 if all have been.
+        `deviation` (particle, dim) is the standard deviation of each step along each axis, `length` its time. Returns
+        the number of a particle whose step could not be ended, -1 if all have been.
         """

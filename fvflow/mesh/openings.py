@@ -47,6 +47,8 @@ class Openings:
     """The group of each absorbing cell (cell,), in which there is no density; -1 for all other cells."""
     in_wall: Any
     """Whether each is in a wall of the mesh (opening,), rather than between a cell and one that absorbs."""
+    walls: int
+    """The number of groups that are walls; they come first."""
     what: str = "face"
     """What each is: a face, or a link between cells that is cut."""
 
@@ -124,6 +126,7 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
         freeze_index(face),
         closed,
         in_wall,
+        len(walls),
     )
 
 
