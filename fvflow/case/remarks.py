@@ -60,12 +60,5 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
         yield f"the solver stopped at the residual {figures['residual']:.1e}; accepted, as the case says"
     if (outside := figures.get("outside", 0)) > 0:
         yield f"{100 * outside:.3g} % of the points are outside the mesh at the end, where rho does not count them"
-    if math.isnan(figures.get("chi_square_p", 0.0)):
-        yield (
-            "chi_square_p is not a number: too few particles are expected to part the cells into two classes of at "
-            "least five; use more particles, or a mesh that resolves their law"
-        )
     if figures:
         yield from flow.told(figures)
-    if figures.get("gap_error", 0) > 0.01:
-        yield f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative"

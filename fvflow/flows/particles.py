@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -193,6 +194,14 @@ class ParticleFlow(LinearFlow):
     def resolution(self, problem: FokkerPlanck, state: State) -> FaceResolution | None:
         """As of every linear flow for jumps between cells; None for particles that know no cells."""
         return super().resolution(problem, state) if self.stepper.in_cells else None
+
+    def told(self, figures: Mapping[str, float]) -> Iterator[str]:
+        """That too few particles tell nothing of their law."""
+        if math.isnan(figures.get("chi_square_p", 0.0)):
+            yield (
+                "chi_square_p is not a number: too few particles are expected to part the cells into two classes of at "
+                "least five; use more particles, or a mesh that resolves their law"
+            )
 
     def positivity(self, problem: Any, longest_step: float) -> str:
         """Numbers of particles are not negative."""

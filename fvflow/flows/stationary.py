@@ -25,6 +25,8 @@ from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame, Times
 
+_LOST = 0.01  # relative error of the spectral gap that is told
+
 
 @dataclass(frozen=True)
 class SteadyFlow(LinearFlow):
@@ -224,6 +226,11 @@ class SpectrumFlow(SteadyFlow):
             figures=figures,
             iterate=None,
         )
+
+    def told(self, figures: Mapping[str, float]) -> Iterator[str]:
+        """That the gap is beneath round-off."""
+        if figures["gap_error"] > _LOST:
+            yield f"the spectral gap is beneath round-off: it may be off by {figures['gap_error']:.1e}, relative"
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""

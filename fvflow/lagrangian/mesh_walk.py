@@ -49,7 +49,7 @@ class MeshWalk(Walk):
 
     @staticmethod
     def of(mesh: Mesh, openings: Openings | None) -> MeshWalk:
-        """That of a mesh; raises CaseError for periods and radii, and for cells not convex or absorbing as a wall does."""
+        """That of a mesh; raises CaseError for periods, radii, cells that are not convex or absorb as a wall does."""
         if mesh.periodic:
             raise CaseError(f"beside a periodic axis it takes absorbing walls that are whole sides only; {_JUMP}")
         if mesh.revolution is not None:

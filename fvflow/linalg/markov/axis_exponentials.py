@@ -39,8 +39,8 @@ class AxisExponentials:
         for place, down, up in matrix.along():
             count = matrix.shape[place]
             cells = np.moveaxis(volume, place, 0).reshape(count, -1)
-            owner = np.arange(down.shape[place])
-            ends = owner, (owner + 1) % count
+            owner: Index = np.arange(down.shape[place], dtype=np.int32)
+            ends = owner, np.asarray((owner + 1) % count, np.int32)
             rates = [
                 np.moveaxis(each, place, 0).reshape(len(owner), cells.shape[1]) / cells[end]
                 for each, end in zip((down, up), ends, strict=True)
