@@ -39,7 +39,7 @@ class AxisExponentials:
         for place, down, up in matrix.along():
             count = matrix.shape[place]
             cells = np.moveaxis(volume, place, 0).reshape(count, -1)
-            owner = np.arange(down.shape[place])
+            owner = np.arange(down.shape[place], dtype=np.int32)
             ends = owner, (owner + 1) % count
             rates = [
                 np.moveaxis(each, place, 0).reshape(len(owner), cells.shape[1]) / cells[end]
