@@ -292,6 +292,8 @@ def test_velocity_drift_and_tracer_of_a_result():
     np.testing.assert_allclose(flow.drift(points, time)[:, 0], exact + 0.2 * score, atol=5e-3)
     cells = np.interp(points[:, 0], ds.x.values, ds.v_x.values[7])
     np.testing.assert_allclose(cells, flow.velocity(points, 0.35)[:, 0], atol=5e-3)
+    cells = np.interp(points[:, 0], ds.x.values, ds.drift_x.values[7])
+    np.testing.assert_allclose(cells, flow.drift(points, 0.35)[:, 0], atol=5e-3)
     pushed = fvflow.push(ds, np.linspace(-1, 1, 50)[:, None], 0.0, 1.0, method="exact")
     density_there = ds.rho.values[-1][np.floor((pushed.points[:, 0] + 2.5) / 0.025).astype(int)]
     np.testing.assert_allclose(np.exp(pushed.log_density), density_there, rtol=1e-10)
