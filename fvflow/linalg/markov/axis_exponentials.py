@@ -11,7 +11,7 @@ from fvflow.linalg.markov.positive_exponential import poisson_weights
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 
-_LONGEST_LINE = 1024  # cells, above which matrices of a line take longer than products with P
+LONGEST_LINE = 1024  # cells, above which matrices of a line take longer than products with P
 _SAME = 1e-12  # relative difference of the rates of two lines that is round-off
 _SHORTEST = 0.5  # jumps of the sum that is squared
 _LEAST = 1e-300  # smaller entries have no digits, and cost time
@@ -33,7 +33,7 @@ class AxisExponentials:
     @staticmethod
     def of(matrix: FaceMatrix, time: float) -> AxisExponentials | None:
         """Those of |K| + A for a time; None off grids, for long lines, and if lines differ."""
-        if matrix.shape is None or matrix.leak is not None or max(matrix.shape) > _LONGEST_LINE:
+        if matrix.shape is None or matrix.leak is not None or max(matrix.shape) > LONGEST_LINE:
             return None
         volume, lines = matrix.volume.reshape(matrix.shape), [np.eye(1)] * len(matrix.shape)
         for place, down, up in matrix.along():
