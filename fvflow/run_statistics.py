@@ -215,7 +215,8 @@ class RunStatistics:
         for name in (name for name in ERRORS if name in self.last):
             self.worst[name] = max(self.last[name], self.worst.get(name, 0.0))
         if state.figures:
-            self.solved = {**state.figures, **self._figure_errors(state.figures)}
+            errors = {} if self.reference is None else self.reference.figure_errors(state.figures)
+            self.solved = {**state.figures, **errors}
         return {} if self.energy is None else self.step_diagnostics()
 
     def to_tree(self) -> dict[str, Any]:
@@ -238,20 +239,6 @@ class RunStatistics:
                 monitor.restore(value)
         self.fallbacks = Counter(tree["fallbacks"])
         self.resolution = None if tree["resolution"] is None else FaceResolution(**tree["resolution"])
-
-    def _figure_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Errors of a computed W2 distance or relative entropy relative to the closed form, absolute if that is 0."""
-        entropy = None if self.reference is None else self.reference.relative_entropy
-        if entropy is not None and "kl" in figures:
-            return {"kl_error": abs(figures["kl"] - entropy) / (entropy if entropy > 0 else 1.0)}
-        exact = None if self.reference is None else self.reference.distance
-        if exact is None or "w2" not in figures:
-            return {}
-        scale = exact if exact > 0 else 1.0
-        return {
-            "w2_error": abs(figures["w2"] - exact) / scale,
-            "w2_solver_error": abs(figures["w2_solver"] - exact) / scale,
-        }
 
     def figures(self, worst_errors: bool) -> dict[str, Any]:
         """Scalar results of the whole run, with the largest errors of all frames or those of the last one."""

@@ -11,6 +11,7 @@ from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.bridge import GaussianBridgeReference
 from fvflow.linalg import FaceMatrix
+from fvflow.linalg.markov.axis_exponentials import AxisExponentials
 from fvflow.linalg.markov.positive_exponential import PositiveExponential
 from fvflow.mesh import Box
 from fvflow.transport import bridge as fitting
@@ -95,7 +96,7 @@ def test_ends_and_balance_are_exact(mesh, drift):
     volume, rho = simulation.mesh.volume, ds.rho.values.reshape(5, -1)
     assert volume @ abs(rho[0] - simulation.initial.density) <= 1e-12
     assert volume @ abs(rho[-1] - simulation.problem.target) <= 1e-12
-    assert ds.attrs["marginal_error"] <= 1e-13
+    assert ds.attrs["marginal_error"] <= 2e-13
     assert rho.min() > 0
     np.testing.assert_allclose(ds.forward.values * ds.backward.values, ds.rho.values, rtol=1e-12)
     np.testing.assert_allclose((volume * rho).sum(axis=1), 1, rtol=1e-14)
@@ -113,7 +114,7 @@ def test_a_torus_and_a_start_that_is_not_everywhere():
     case = bridge(TORUS, {"initial": density("where(x < 0, 1, 0)*where(y > 0, 1, 0)")}, potential="cos(pi*x/2)")
     ds = case.run()
     assert fvflow.residual(ds).residual["flux_mean"].max() <= 1e-13
-    assert ds.attrs["marginal_error"] <= 1e-13
+    assert ds.attrs["marginal_error"] <= 2e-13
     assert "mean_square_distance" not in ds.attrs
     assert np.isnan(ds.v_x.values[0]).any()
     assert np.isfinite(ds.v_x.values[1:]).all()
@@ -291,6 +292,8 @@ def test_velocity_drift_and_tracer_of_a_result():
     np.testing.assert_allclose(flow.drift(points, time)[:, 0], exact + 0.2 * score, atol=5e-3)
     cells = np.interp(points[:, 0], ds.x.values, ds.v_x.values[7])
     np.testing.assert_allclose(cells, flow.velocity(points, 0.35)[:, 0], atol=5e-3)
+    cells = np.interp(points[:, 0], ds.x.values, ds.drift_x.values[7])
+    np.testing.assert_allclose(cells, flow.drift(points, 0.35)[:, 0], atol=5e-3)
     pushed = fvflow.push(ds, np.linspace(-1, 1, 50)[:, None], 0.0, 1.0, method="exact")
     density_there = ds.rho.values[-1][np.floor((pushed.points[:, 0] + 2.5) / 0.025).astype(int)]
     np.testing.assert_allclose(np.exp(pushed.log_density), density_there, rtol=1e-10)
@@ -418,7 +421,7 @@ def test_ends_between_which_the_reference_does_not_lead():
     ds = bridge(line, {"initial": density("where(x < -0.9, 1, 0)")}, epsilon=1e-6, target=faint).run()
     assert 0 < ds.attrs["unreached"] < 1e-30
     assert "does not reach, and is left out" in ds.attrs["remarks"]
-    assert ds.attrs["marginal_error"] <= 1e-13
+    assert ds.attrs["marginal_error"] <= 2e-13
 
 
 def test_mass_and_scaling():
@@ -436,7 +439,7 @@ def test_a_full_tensor_moves_along_diagonals():
     mesh = {"kind": "box", "lower": [-2, -1], "upper": [1, 2], "cells": [14, 17]}
     case = bridge(mesh, {"output": {}}, **{name: value for name, value in flow.items() if value is not None})
     ds = case.run()
-    assert ds.attrs["marginal_error"] <= 1e-13
+    assert ds.attrs["marginal_error"] <= 2e-13
     assert "v_x" not in ds
     with pytest.raises(CaseError, match="moves mass along diagonals"):
         case.replace({"output": {"fluxes": True}})
@@ -446,3 +449,34 @@ def test_diffusion_that_varies_in_space():
     ds = bridge(PLANE, diffusion={"value": "1 + 0.5*sin(x)*cos(y)", "convention": "ito"}).run()
     assert fvflow.residual(ds).residual["flux_mean"].max() <= 1e-13
     assert np.isfinite(fvflow.at(ds).velocity(np.array([[0.2, 0.3]]), 0.4)).all()
+
+
+@pytest.mark.parametrize("mesh", [LINE, PLANE, TORUS], ids=["line", "plane", "torus"])
+def test_matrices_of_lines_are_the_exponential(mesh):
+    """Where a drift acts along each axis alone; down to entries of 1e-80."""
+    axes = len(mesh["lower"])
+    drift = "cos(pi*x/2)" + ("" if axes == 1 else " + 2*cos(pi*y)")
+    problem = bridge(mesh, potential=drift).prepare().problem
+    matrix = problem.matrix(0.0, 1.0)
+    sparse, random = PositiveExponential(matrix), np.random.default_rng(0)
+    for time in (1e-3, 0.7):
+        dense = AxisExponentials.of(matrix, time)
+        for values in (random.random(len(matrix.volume)), np.eye(len(matrix.volume))[3]):
+            np.testing.assert_allclose(dense.forward(values), sparse.forward(values, time), rtol=1e-12)
+            np.testing.assert_allclose(dense.backward(values), sparse.backward(values, time), rtol=1e-12)
+    if axes == 2:
+        mixed = bridge(mesh, potential="sin(pi*x/2)*cos(pi*y)").prepare().problem
+        assert AxisExponentials.of(mixed.matrix(0.0, 1.0), 0.7) is None
+
+
+@pytest.mark.parametrize("axis", ["axisymmetric", "radial"])
+def test_a_radius_as_x(axis):
+    mesh = {
+        "axisymmetric": {"kind": "box", "lower": [0, -1], "upper": [1, 1], "cells": [9, 12], "axisymmetric": True},
+        "radial": {"kind": "radial", "outer": 1, "cells": 20, "dimension": 3},
+    }[axis]
+    ends = {"initial": density("exp(-x**2/0.1)")}
+    ds = bridge(mesh, ends, axes=1, target=density("exp(-(x - 0.5)**2/0.05)")).run()
+    assert ds.attrs["marginal_error"] <= 1e-12
+    assert fvflow.residual(ds).residual["flux_mean"].max() <= 1e-13
+    assert "mean_square_distance" not in ds.attrs

@@ -17,6 +17,7 @@ from fvflow.exact import (
     ClosedForm,
     Exact,
     FromExact,
+    GaussianBridge,
     GaussianGeodesic,
     GaussianJKO,
     GaussianSolution,
@@ -30,7 +31,7 @@ from fvflow.exact import (
     TiltedBox,
 )
 from fvflow.fields import DensityKind, Gaussian, Uniform
-from fvflow.flows import BaseFlow, FokkerPlanckFlow, StationaryFlow, TransportFlow, WassersteinFlow
+from fvflow.flows import BaseFlow, BridgeFlow, FokkerPlanckFlow, StationaryFlow, TransportFlow, WassersteinFlow
 from fvflow.fluxes import Centred
 from fvflow.mesh import Box, Mesh, MeshDescription
 from fvflow.mesh.polytopes import mesh_from_cells
@@ -203,6 +204,17 @@ EXAMPLES: dict[type, list[Example]] = {
     GaussianGeodesic: [Example(GaussianGeodesic(), box(-7.0, 7.0), transport(RIGHT), LEFT, (56, 72, 96), 2)],
     AffineGeodesic: [
         Example(AffineGeodesic((1.0,), (1.2,)), box(-7.0, 7.0), transport(FromExact()), LEFT, (56, 72, 96), 2)
+    ],
+    GaussianBridge: [
+        Example(
+            GaussianBridge(),
+            box(-5.0, 5.0),
+            lambda n: BridgeFlow(0.5, "0.1*x**2", target=Gaussian((0.3,), ((0.6,),))),
+            Gaussian((-0.2,), ((0.5,),)),
+            (50, 100, 200),
+            2,
+            (Times(1.0, 0.5, 0.5),) * 3,
+        )
     ],
     Quantiles: [  # whose reference is piecewise constant too, so that the error is of first order
         Example(Quantiles(), box(-7.0, 7.0), lambda n: TransportFlow(RIGHT, 8, PrimalDual()), LEFT, (192, 256, 384), 1)

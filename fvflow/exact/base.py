@@ -6,7 +6,7 @@ and `reference`, joined to the union `Exact` in `fvflow/exact/__init__.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -36,11 +36,6 @@ class Reference:
         return None
 
     @property
-    def relative_entropy(self) -> float | None:
-        """That of a bridge of mass 1 with respect to its reference; None for other closed forms."""
-        return None
-
-    @property
     def total(self) -> float | None:
         """Its mass in the whole space; None if it is one of the domain."""
         return None
@@ -48,6 +43,16 @@ class Reference:
     def errors(self, mesh: Mesh, density: Array, time: float) -> dict[str, float]:
         """The `figures` of a density (cell,) at a time; raises NumericsError if they cannot be computed."""
         return density_errors(mesh, density, self.finite_average(time))
+
+    def figure_errors(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Errors of figures of the run, relative to the closed form, absolute if that is 0: here those of W2."""
+        if self.distance is None or "w2" not in figures:
+            return {}
+        scale = self.distance if self.distance > 0 else 1.0
+        return {
+            "w2_error": abs(figures["w2"] - self.distance) / scale,
+            "w2_solver_error": abs(figures["w2_solver"] - self.distance) / scale,
+        }
 
     def average(self, time: float) -> Array:
         """Density of each cell (cell,) at a time: its cell averages, or its values at the centres if so sampled."""

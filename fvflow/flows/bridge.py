@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from annotated_types import Ge, Le
 
 from fvflow.errors import CaseError
@@ -18,11 +19,13 @@ from fvflow.flows.linear import LinearFlow
 from fvflow.flows.linear_motion import LinearMotion
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.linalg import rescale_to_mass
+from fvflow.linalg.markov.axis_exponentials import LONGEST_LINE
 from fvflow.march import Progress, given_steps
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import Bridge, FokkerPlanck, OutputVariable, State
 from fvflow.times import TimeGrid, Times
 from fvflow.transport import BridgeFactors, ReferenceProcess, cell_vectors, fit, mean_square_distance, steepness
+from fvflow.transport.reference_process import MOST_KEPT
 
 _STEEP = 0.3  # change of log g between cells beyond which jumps of the lattice are no diffusion
 
@@ -129,15 +132,19 @@ class BridgeFlow(LinearFlow):
             initial.iterate,
         )
         figures, backward = self._figures(reference, factors, problem), _backward(reference, factors, kept)
-        f = factors.forward
+        f, matrix = factors.forward, reference.problem.matrix(begin, times.span)
         for step, time in enumerate(nodes):
             g, crossed = next(backward), initial.crossed
-            if step > 0:
+            if step == 0:  # g_0 by other products than in `fit`, which round in another way
+                f = f * (initial.mass / float(f @ g))
+            else:
                 before = f
                 f = reference.forward(before, step - 1, step)
                 crossed = None if crossed is None else reference.crossed(step - 1, before, g)
-            matrix = reference.problem.matrix(time, 1.0)
             solution = rescale_to_mass(matrix, f * g / mesh.volume, initial.mass)
+            if step == len(nodes) - 1:
+                missed = float(mesh.volume @ np.abs(solution.density - problem.target))
+                figures["marginal_error"] = missed / initial.mass
             yield replace(
                 initial,
                 time=time,
@@ -147,7 +154,7 @@ class BridgeFlow(LinearFlow):
                 iterations=factors.rounds if step == 1 else 0,
                 crossed=crossed,
                 fields=self._fields(problem, f / mesh.volume, g, time) if time in saves else {},
-                figures=figures,
+                figures=dict(figures),
                 iterate=None,
             )
 
@@ -155,7 +162,6 @@ class BridgeFlow(LinearFlow):
         figures = {
             "kl": factors.relative_entropy(),
             "rounds": factors.rounds,
-            "marginal_error": factors.error,
             "steepness": steepness(reference, factors),
         }
         if factors.unreached:
@@ -213,7 +219,9 @@ class BridgeFlow(LinearFlow):
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes."""
-        return 600 * extent.dimension * extent.cells
+        lines = 32 * min(extent.cells, LONGEST_LINE) ** 2 if extent.grid else 0
+        exponentials = 0 if self.steady({}) else 8 * MOST_KEPT
+        return 600 * extent.dimension * extent.cells + lines + exponentials
 
     def frame_memory(self, extent: Extent) -> int:
         """g."""

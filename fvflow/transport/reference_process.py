@@ -17,7 +17,7 @@ from fvflow.problems import FokkerPlanck
 _GAUSS = 10  # nodes of a rule
 _BALANCED = 16 * float(np.finfo(float).eps)  # residual of continuity that counts as round-off, and more for more jumps
 _FEW_JUMPS = 1.0  # in the part of a step for which ten nodes are exact to round-off
-_KEPT = 2**26  # numbers in the exponentials that are kept
+MOST_KEPT = 2**24  # numbers in the exponentials that are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class ReferenceProcess:
         key = 0 if self.problem.steady else step
         if key not in self._exponentials:
             links = len(self.problem.graph.owner)
-            if (len(self._exponentials) + 1) * 12 * (links + self.problem.mesh.cells) > _KEPT:
+            if (len(self._exponentials) + 1) * 12 * (links + self.problem.mesh.cells) > MOST_KEPT:
                 self._exponentials.clear()
             time = 0.5 * (self.nodes[step] + self.nodes[step + 1])
             self._exponentials[key] = PositiveExponential(self.problem.matrix(time, 1.0))

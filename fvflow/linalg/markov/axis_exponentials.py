@@ -11,7 +11,7 @@ from fvflow.linalg.markov.positive_exponential import poisson_weights
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 
-_LONGEST_LINE = 1024  # cells, above which matrices of a line take longer than products with P
+LONGEST_LINE = 1024  # cells, above which matrices of a line take longer than products with P
 _SAME = 1e-12  # relative difference of the rates of two lines that is round-off
 _SHORTEST = 0.5  # jumps of the sum that is squared
 _LEAST = 1e-300  # smaller entries have no digits, and cost time
@@ -33,14 +33,14 @@ class AxisExponentials:
     @staticmethod
     def of(matrix: FaceMatrix, time: float) -> AxisExponentials | None:
         """Those of |K| + A for a time; None off grids, for long lines, and if lines differ."""
-        if matrix.shape is None or matrix.leak is not None or max(matrix.shape) > _LONGEST_LINE:
+        if matrix.shape is None or matrix.leak is not None or max(matrix.shape) > LONGEST_LINE:
             return None
         volume, lines = matrix.volume.reshape(matrix.shape), [np.eye(1)] * len(matrix.shape)
         for place, down, up in matrix.along():
             count = matrix.shape[place]
             cells = np.moveaxis(volume, place, 0).reshape(count, -1)
-            owner: Index = np.arange(down.shape[place], dtype=np.int32)
-            ends = owner, np.asarray((owner + 1) % count, np.int32)
+            owner = np.arange(down.shape[place], dtype=np.int32)
+            ends = owner, (owner + 1) % count
             rates = [
                 np.moveaxis(each, place, 0).reshape(len(owner), cells.shape[1]) / cells[end]
                 for each, end in zip((down, up), ends, strict=True)

@@ -104,7 +104,7 @@ def _ends(x: Array, before: Array, total: Array, k: int, z: float, weight: float
 
 @lru_cache(maxsize=64)
 def poisson_weights(z: float) -> Array:
-    """Poisson_z(k) for k = 0, 1, ... up to the least double, accurate to round-off; they sum to 1."""
+    """Poisson_z(k) (term,) for k = 0, 1, ... up to the least double, accurate to round-off; they sum to 1."""
     top = int(z)
     count = top + 1
     while count * (math.log(count / z) - 1.0) + z < 740.0:  # -log of the weight, at most
