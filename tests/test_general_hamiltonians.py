@@ -344,6 +344,14 @@ def test_what_is_refused_in_two_dimensions(text, message):
         bad(f'"{text}"', (12, 10), "0.3*cos(3*x) + 0.2*sin(4*y)").prepare()
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_convexity_is_required_up_to_the_minimum(way):
+    """At walls the scheme takes H at its minimum, here 0, beyond a bump between it and the slopes of phi."""
+    text = '"0.5*px**2 + 0.5*exp(-20*(abs(px) - 1)**2)"'
+    with pytest.raises(CaseError, match=r"is not convex in p: .* px = -?(0\.\d|1\.\d)"):
+        bad(text, potential=f"{2 * way}*x + 0.02*sin(3*x)").prepare()
+
+
 def test_names_of_momenta_are_taken():
     with pytest.raises(CaseError, match="the parameter px has the name of a momentum"):
         bad('"0.5*px**2"', parameters="{px: 1}").prepare()

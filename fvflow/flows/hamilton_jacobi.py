@@ -89,11 +89,11 @@ class HamiltonJacobiFlow(BaseFlow):
     @property
     def quadratic(self) -> bool:
         """Whether H = |p|^2/2, for which the Hopf-Lax formula is implemented."""
-        return not isinstance(self.hamiltonian, str | float | int) and self.hamiltonian.hopf_lax_available
+        return isinstance(self.hamiltonian, BaseHamiltonian) and self.hamiltonian.hopf_lax_available
 
     def steady(self, parameters: Parameters) -> bool:
         """Whether H does not depend on t."""
-        return not isinstance(self.hamiltonian, str) or "t" not in Expression(self.hamiltonian).names
+        return isinstance(self.hamiltonian, BaseHamiltonian) or "t" not in Expression(self.hamiltonian).names
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> HamiltonJacobi:
         """The problem in arrays; raises CaseError if phi is not finite, H not convex or the mesh not a grid."""
@@ -110,9 +110,9 @@ class HamiltonJacobiFlow(BaseFlow):
         return HamiltonJacobi(mesh, potential=phi, hamiltonian=hamiltonian)
 
     def _hamiltonian(self, mesh: Mesh, parameters: Parameters, start: float) -> BaseHamiltonian:
-        if isinstance(self.hamiltonian, str | float | int):
-            return ExpressionHamiltonian.on(mesh, self.hamiltonian, parameters, start)
-        return self.hamiltonian
+        if isinstance(self.hamiltonian, BaseHamiltonian):
+            return self.hamiltonian
+        return ExpressionHamiltonian.on(mesh, self.hamiltonian, parameters, start)
 
     def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = grad_p H(grad phi), linear between the cells: phi has kinks, at which a spline would swing."""
@@ -181,15 +181,16 @@ class HamiltonJacobiFlow(BaseFlow):
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
-        if isinstance(self.hamiltonian, str | float | int):
-            given = f"H = {self.hamiltonian}, convex where it was checked (each cell, the slopes that occur)"
-        else:
+        if isinstance(self.hamiltonian, BaseHamiltonian):
             given = f"H of kind {self.hamiltonian.kind}"
+        else:
+            given = f"H = {self.hamiltonian}, convex where it was checked (each cell, the slopes that occur)"
         return f"Godunov's scheme for {given}, implicit upwind transport (order 1)"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes."""
-        return 400 * extent.dimension * extent.cells
+        own = 400 * extent.dimension * extent.cells
+        return own if isinstance(self.hamiltonian, BaseHamiltonian) else max(own, Auto().memory(extent))
 
 
 def _speed(mesh: Mesh, hamiltonian: BaseHamiltonian, phi: Array) -> Array:

@@ -32,20 +32,16 @@ class Tangent:
     """s (cell,), of total 0 in each part of the mesh in which mass can move."""
     potential: Array
     """Psi (cell,); 0 in the fullest cell of each part, nan in cells that no mass can reach or leave."""
+    flux: Array
+    """Mass through each face per unit time (face,): |s| rho_s grad Psi . n, refined beyond what Psi can hold."""
     mean: FaceMean
     """The mean of rho on faces."""
 
     @cached_property
     def velocity(self) -> Array:
-        """grad Psi . n of each face (face,): (Psi_L - Psi_K)/d; 0 on faces without mass."""
-        mesh = self.mesh
-        ahead = (self.potential[mesh.neighbour] - self.potential[mesh.owner]) / mesh.distance
-        return np.where(face_density(mesh, self.density, self.mean) > 0, ahead, 0.0)
-
-    @property
-    def flux(self) -> Array:
-        """Mass through each face per unit time (face,): |s| rho_s grad Psi . n."""
-        return self.mesh.area * face_density(self.mesh, self.density, self.mean) * self.velocity
+        """grad Psi . n of each face (face,): the flux over |s| rho_s; 0 on faces without mass."""
+        mass = self.mesh.area * face_density(self.mesh, self.density, self.mean)
+        return np.where(mass > 0, self.flux / np.where(mass > 0, mass, 1.0), 0.0)
 
     @property
     def residual(self) -> float:
@@ -106,8 +102,8 @@ def tangent(mesh: Mesh, density: Array, rate: Array, mean: FaceMean = "logarithm
         raise CaseError(f"the rate {where} adds up to {totals[worst]:.3g}; a tangent moves mass, and its total is 0")
     content = mesh.volume * np.asarray(density, float)
     balanced = right - totals[part] * content / np.maximum(np.bincount(part, content), np.finfo(float).tiny)[part]
-    potential = _solved(mesh, weight, balanced, part, np.asarray(density, float), size)
-    found = Tangent(mesh, np.asarray(density, float), np.asarray(rate, float), potential, mean)
+    potential, flux = _solved(mesh, weight, balanced, part, np.asarray(density, float), size)
+    found = Tangent(mesh, np.asarray(density, float), np.asarray(rate, float), potential, flux, mean)
     if not found.residual <= _UNBALANCED:
         raise NumericsError(
             f"the potential of the tangent is off by {found.residual:.1e}: the density spans too many orders of "
@@ -201,8 +197,11 @@ def _parts(mesh: Mesh, open_faces: Any) -> Index:
     return np.asarray(connected_components(links, directed=False)[1], np.int32)
 
 
-def _solved(mesh: Mesh, weight: Array, right: Array, part: Index, density: Array, size: float) -> Array:
-    """Psi (cell,), refined until the residual falls no more; one cell of each part, the fullest, is kept at 0."""
+def _solved(mesh: Mesh, weight: Array, right: Array, part: Index, density: Array, size: float) -> tuple[Array, Array]:
+    """Psi (cell,) and the flux (face,), refined until the residual falls no more; the fullest cell of a part keeps 0.
+
+    The fluxes of the corrections are summed, so that they are not lost in those of large differences of Psi.
+    """
     from scipy.sparse import coo_array
 
     order = np.lexsort((mesh.volume * density, part))
@@ -213,7 +212,7 @@ def _solved(mesh: Mesh, weight: Array, right: Array, part: Index, density: Array
     free[pinned] = False
     unknown = np.flatnonzero(free)
     if not len(unknown) or size == 0:
-        return potential
+        return potential, np.zeros(mesh.faces)
     place = np.full(mesh.cells, -1)
     place[unknown] = np.arange(len(unknown))
     scale = 1.0 / np.sqrt(diagonal[unknown])
@@ -227,23 +226,22 @@ def _solved(mesh: Mesh, weight: Array, right: Array, part: Index, density: Array
     entries = np.concatenate([values, values, np.ones(len(unknown))])
     matrix = coo_array((entries, pairs), shape=(len(unknown),) * 2).tocsc()
     solve = _solver(matrix, mesh)
-    psi, left, best = np.zeros(mesh.cells), right.copy(), np.inf
+    psi, flux, left, best = np.zeros(mesh.cells), np.zeros(mesh.faces), right.copy(), np.inf
     for _ in range(_REFINEMENTS):
         step = np.zeros(mesh.cells)
         step[unknown] = scale * solve(scale * left[unknown])
-        trial = psi + step
-        flow = weight * (trial[mesh.neighbour] - trial[mesh.owner])
-        remaining = right + divergence(mesh, flow)
+        trial, moved = psi + step, flux + weight * (step[mesh.neighbour] - step[mesh.owner])
+        remaining = right + divergence(mesh, moved)
         residual = float(np.abs(remaining).max()) / size
         if residual >= 0.5 * best:
             if residual < best:
-                psi, best = trial, residual
+                psi, flux, best = trial, moved, residual
             break
-        psi, left, best = trial, remaining, residual
+        psi, flux, left, best = trial, moved, remaining, residual
         if best <= _RESIDUAL / 10:
             break
     potential[unknown] = psi[unknown]
-    return potential
+    return potential, flux
 
 
 def _solver(matrix: Any, mesh: Mesh) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -149,11 +149,8 @@ class ExpressionHamiltonian(BaseHamiltonian):
             alone = np.count_nonzero(line) == 1
             aside = np.where(line == 0, 1.0, 0.0 if alone else 0.5)[:, None]  # so that the line stays in the range
             base = middle + aside * half * random.uniform(-1.0, 1.0, shape)
-            points = [base + s * half * line[:, None] for s in np.linspace(-1.0, 1.0, _ALONG) * (1.0 if alone else 0.5)]
-            values = [self.cells(p) for p in points]
-            for before, value, after, p in zip(values, values[1:], values[2:], points[1:], strict=False):
-                size = np.abs(before) + 2.0 * np.abs(value) + np.abs(after)
-                self._require(before - 2.0 * value + after >= -_ROUND_OFF * size, p, "above its chord")
+            reach = np.linspace(-1.0, 1.0, _ALONG) * (1.0 if alone else 0.5)
+            self._compare_with_chords(base, half * line[:, None], reach)
         for _ in range(_AT_RANDOM):
             p = middle + half * random.uniform(-1.0, 1.0, shape)
             curvature = self.cells.hessian(p)
@@ -161,6 +158,16 @@ class ExpressionHamiltonian(BaseHamiltonian):
             found: Any = np.linalg.eigvalsh(np.where(known[:, None, None], curvature, 0.0))
             convex = found[:, 0] >= -_ROUND_OFF * np.abs(found).max(axis=1)
             self._require(convex, p, "curved downwards")
+
+    def _compare_with_chords(self, base: Array, line: Array, reach: Array) -> None:
+        """Raise unless H is nowhere above its chords on base + s line, at equidistant s in `reach`."""
+        before, value = (self.cells(base + s * line) for s in reach[:2])
+        for middle, ahead in pairwise(reach[1:]):
+            after = self.cells(base + ahead * line)
+            size = np.abs(before) + 2.0 * np.abs(value) + np.abs(after)
+            bend = before - 2.0 * value + after
+            self._require(bend >= -_ROUND_OFF * size, base + middle * line, "above its chord")
+            before, value = value, after
 
     def _require(self, convex: Any, p: Array, how: str) -> None:
         if not convex.all():
