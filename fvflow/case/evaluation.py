@@ -213,13 +213,14 @@ class Evaluation:
             self.remarks.append(sentence)
 
     def _tell_middle(self) -> None:
-        """Tell that the differences of averages from values at the centres of cells vary in the middle of a ball."""
+        """Tell where the differences of averages from values at centres vary: in a ball, and in rings of any shape."""
         around, edges = self.mesh.revolution, self.mesh.edges
         ball = around is not None and around.dimension == BALL and edges is not None and edges[0][0] == 0
-        if ball and not self._steady and self._averaged(0):
+        if (ball or self.mesh.flat is not None) and not self._steady and self._averaged(0):
+            where = "in the middle of the ball " if ball else ""
             self._tell(
-                "in the middle of the ball div v is of order 0 at times after the start, until its averages have "
-                "diffused over a cell; initial with sampling: centre has no such error"
+                f"{where}div v is of order 0 at times after the start, until its averages have diffused over a cell; "
+                "initial with sampling: centre has no such error"
             )
 
     def _look(self, interval: int, difference: Array) -> None:

@@ -161,5 +161,8 @@ def _determinant(carried: _Carried) -> Iterator[tuple[str, float]]:
     beside = some + shifts[:, None]
     start, end = (float(carried.times[at]) for at in (0, -1))
     ends = carried.pusher.pushed(beside.reshape(-1, mesh.dimension), start, end, tolerance=_TOLERANCE)
-    plus, minus = np.split(ends.points.reshape(beside.shape)[1:], 2)
-    yield "determinant", determinant_gap(mesh, plus, minus, distance, ends.log_det[: len(some)])
+    images, log_det = ends.points.reshape(beside.shape), ends.log_det[: len(some)]
+    if mesh.revolution is not None:  # less the part of the circles or spheres
+        log_det = log_det - (mesh.revolution.dimension - 1) * np.log(images[0, :, 0] / some[:, 0])
+    plus, minus = np.split(images[1:], 2)
+    yield "determinant", determinant_gap(mesh, plus, minus, distance, log_det)

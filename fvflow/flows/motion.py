@@ -16,6 +16,7 @@ from fvflow.mesh import Array, Mesh
 from fvflow.mesh.arrays import within
 from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, Side, Slopes, positive, smooth
 
+_BESIDE_AXIS = 1e-3  # of the smallest cell: a distance from the axis at which v_r/r is that on it
 _STEP = 1e-3  # of central differences of functions of a case, in the smallest distances of centres
 _WIDE_STEP = 3e-2  # of differences of those differences
 
@@ -143,12 +144,14 @@ class StoredMotion(Motion):
 
     @cached_property
     def _components(self) -> list[FieldInTime]:
-        saved, space = self.saved, positive(self.saved.mesh) if self.saved.mesh.edges else smooth(self.saved.mesh)
+        saved = self.saved
 
-        def component(name: str) -> FieldInTime:
+        def component(axis: str) -> FieldInTime:
+            space = positive(saved.mesh) if saved.mesh.edges else smooth(saved.mesh, odd=axis == "x")
+            name = f"{self.prefix}_{axis}"
             return FieldInTime(space, saved.times, lambda frame: SavedValues(saved.field(name, frame)), "linear")
 
-        return [component(f"{self.prefix}_{axis}") for axis in "xyz"[: saved.mesh.dimension]]
+        return [component(axis) for axis in "xyz"[: saved.mesh.dimension]]
 
     def velocity(self, log_density: FieldInTime, place: Place) -> Array:
         """As it is stored."""
@@ -167,7 +170,8 @@ def divergence_in_space(motion: Motion, mesh: Mesh, log_density: FieldInTime, pl
     if mesh.revolution is None:
         return found
     points = place.points.copy()
-    points[:, 0] = np.maximum(points[:, 0], mesh.centre[:, 0].min())
+    least = mesh.centre[:, 0].min() if mesh.edges is not None else _BESIDE_AXIS * mesh.cell_size.min()
+    points[:, 0] = np.maximum(points[:, 0], least)
     outward = motion.velocity(log_density, place._replace(points=points))[:, 0] / points[:, 0]
     return np.asarray(found + (mesh.revolution.dimension - 1) * outward)
 

@@ -8,9 +8,12 @@ from fvflow.reconstruction.spline import GridLinear, GridSpline
 from fvflow.reconstruction.trend import Side, WallTrend
 
 
-def smooth(mesh: Mesh) -> SpaceInterpolant:
-    """The reconstruction of highest order on a mesh: splines on grids, least squares elsewhere."""
-    return NodeLeastSquares(mesh) if mesh.edges is None else GridSpline(mesh)
+def smooth(mesh: Mesh, odd: bool = False) -> SpaceInterpolant:
+    """The reconstruction of highest order on a mesh: splines on grids, least squares elsewhere.
+
+    `odd`: of a function that is odd in x, where that is the distance from an axis and the mesh no grid.
+    """
+    return NodeLeastSquares(mesh, odd) if mesh.edges is None else GridSpline(mesh)
 
 
 def positive(mesh: Mesh) -> SpaceInterpolant:

@@ -19,19 +19,23 @@ _NEAREST = {2: 16, 3: 48}  # centres for the 6 or 10 coefficients of a quadratic
 _DECAY = 2.0  # weights exp(-2 (d/h)^2), h being the distance of the farthest
 _DETERMINED = 1e-6  # singular values below this, relative to the largest, count as 0
 _BLOCK = 2**13
+_ON_AXIS = 1e-9  # distance from the axis, relative to the largest one, that counts as none
 
 
 class NodeLeastSquares:
     """Quadratic least squares at the nodes, linear between them: order 2 in values and gradients, 1 in curvatures.
 
     The quadratic through the 16 nearest centres (48 in space), weighted by exp(-2 (d/h)^2), gives value, gradient and
-    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra.
+    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra. Where x is the
+    distance from an axis, images of the centres beyond it take part: functions are even in x, or `odd`, as components
+    of vectors along it are.
     """
 
     order = "order 2, its gradient of order 2"
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, odd: bool = False) -> None:
         self.mesh = mesh
+        self._parity = 0 if mesh.revolution is None else -1 if odd else 1
 
     @cached_property
     def _cut(self) -> tuple[Array, Index]:
@@ -45,7 +49,7 @@ class NodeLeastSquares:
     @cached_property
     def _at_vertices(self) -> Any:
         """Value and derivatives at the vertices from values at the centres, a sparse matrix (vertex * -, cell)."""
-        return least_squares(self.mesh.centre, self._cut[0])
+        return least_squares(self.mesh.centre, self._cut[0], parity=self._parity)
 
     def coefficients(self, fields: list[Array], slopes: list[Slopes]) -> Array:
         """Value and derivatives at the vertices (vertex, entry, field); slopes at walls do not matter."""
@@ -121,7 +125,7 @@ class NodeLeastSquares:
         centroid = np.stack(moments, axis=1) / mesh.volume[:, None]
         if np.allclose(centroid, mesh.centre, rtol=0, atol=1e-12 * np.ptp(mesh.points)):
             return logarithm
-        return np.asarray(least_squares(centroid, mesh.centre, value_only=True) @ logarithm)
+        return np.asarray(least_squares(centroid, mesh.centre, value_only=True, parity=self._parity) @ logarithm)
 
 
 class NodeMeans(NodeLeastSquares):
@@ -140,15 +144,19 @@ def _pairs(dimension: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(dimension) for j in range(i, dimension)]
 
 
-def least_squares(centres: Array, targets: Array, *, value_only: bool = False, means: bool = False) -> Any:
+def least_squares(
+    centres: Array, targets: Array, *, value_only: bool = False, means: bool = False, parity: int = 0
+) -> Any:
     """Value, gradient and second derivatives (target * -, centre) of a quadratic fitted around each target.
 
     A sparse matrix on values at the centres. Where the centres do not determine a quadratic, the fit is linear.
-    `means`: of a constant, so that all weights are positive; its derivatives are 0 and left out.
+    `means`: of a constant, so that all weights are positive; its derivatives are 0 and left out. With the `parity` 1 or
+    -1 the function is even or odd in x: the images of the centres at -x have its values, or the opposite ones.
     """
     from scipy.sparse import csr_array
     from scipy.spatial import cKDTree
 
+    cells, (centres, source, sign) = len(centres), _with_images(centres, parity)
     dimension, pairs = centres.shape[1], _pairs(centres.shape[1])
     count = min(_NEAREST[dimension], len(centres))
     found = cKDTree(centres).query(targets, count)
@@ -165,10 +173,24 @@ def least_squares(centres: Array, targets: Array, *, value_only: bool = False, m
         weight = np.exp(-_DECAY * (offset**2).sum(axis=-1))[..., None]
         fit = _fits(monomials, weight, 1 if means else 1 + dimension)
         powers = np.repeat([0, 1, 2], [1, dimension, len(pairs)])[None, :rows, None]
-        entries[part] = fit[:, :rows] / scale**powers
-    columns = np.broadcast_to(near[:, None], entries.shape)
+        entries[part] = fit[:, :rows] / scale**powers * sign[near[part, None]]
+    if parity:  # on the axis what has the other parity is 0, also where one of two images is not among the nearest
+        odd_powers = np.array([0, 1, 0, 0, 1, 0])[:rows] == (parity > 0)
+        on_axis = targets[:, 0] <= _ON_AXIS * targets[:, 0].max()
+        entries[np.ix_(on_axis, odd_powers)] = 0.0
+    columns = np.broadcast_to(source[near[:, None]], entries.shape)
     start = count * np.arange(len(targets) * rows + 1)
-    return csr_array((entries.ravel(), columns.ravel(), start), (len(targets) * rows, len(centres)))
+    return csr_array((entries.ravel(), columns.ravel(), start), (len(targets) * rows, cells))
+
+
+def _with_images(centres: Array, parity: int) -> tuple[Array, Index, Array]:
+    """The centres, with a parity and their images at -x, the centre that each is of (point,), and the sign (point,)."""
+    source, sign = np.arange(len(centres)), np.ones(len(centres))
+    if parity:
+        away = source[centres[:, 0] > _ON_AXIS * centres[:, 0].max()]
+        centres = np.concatenate([centres, centres[away] * [-1.0, 1.0]])
+        source, sign = np.concatenate([source, away]), np.concatenate([sign, np.full(len(away), float(parity))])
+    return centres, freeze_index(source), sign
 
 
 def _fits(monomials: Array, weight: Array, linear: int) -> Array:
