@@ -3,6 +3,7 @@
 from fvflow.mesh import Mesh
 from fvflow.reconstruction.base import Derivatives, Slopes, SpaceInterpolant
 from fvflow.reconstruction.in_time import FieldInTime, InTime, Place, SavedValues
+from fvflow.reconstruction.live import LiveCells
 from fvflow.reconstruction.simplices import NodeLeastSquares, NodeMeans
 from fvflow.reconstruction.spline import GridLinear, GridSpline
 from fvflow.reconstruction.trend import Side, WallTrend
@@ -22,6 +23,7 @@ __all__ = [
     "Derivatives",
     "FieldInTime",
     "InTime",
+    "LiveCells",
     "Place",
     "SavedValues",
     "Side",

@@ -25,13 +25,16 @@ class NodeLeastSquares:
     """Quadratic least squares at the nodes, linear between them: order 2 in values and gradients, 1 in curvatures.
 
     The quadratic through the 16 nearest centres (48 in space), weighted by exp(-2 (d/h)^2), gives value, gradient and
-    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra.
+    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra. `cells` are
+    those that have values, by default all.
     """
 
     order = "order 2, its gradient of order 2"
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, cells: Any = slice(None)) -> None:
         self.mesh = mesh
+        self._cells = cells
+        self._centre = mesh.centre[cells]
 
     @cached_property
     def _cut(self) -> tuple[Array, Index]:
@@ -39,13 +42,13 @@ class NodeLeastSquares:
 
         Of a mesh of cells about nodes these are the elements, whose nodes are the centres of the cells.
         """
-        vertices, corners, _ = simplices(self.mesh.points, self.mesh.plot_cells)
+        vertices, corners, _ = simplices(self.mesh.points, self.mesh.plot_cells[self._cells])
         return vertices, corners
 
     @cached_property
     def _at_vertices(self) -> Any:
         """Value and derivatives at the vertices from values at the centres, a sparse matrix (vertex * -, cell)."""
-        return least_squares(self.mesh.centre, self._cut[0])
+        return least_squares(self._centre, self._cut[0])
 
     def coefficients(self, fields: list[Array], slopes: list[Slopes]) -> Array:
         """Value and derivatives at the vertices (vertex, entry, field); slopes at walls do not matter."""
@@ -86,6 +89,7 @@ class NodeLeastSquares:
         """The simplex of each point (point,), -1 outside, and barycentric coordinates (point, dim + 1)."""
         found, share = np.empty(len(points), np.int64), np.zeros((len(points), points.shape[1] + 1))
         frame, origin, lists, grid = self._buckets
+        points = self.mesh.inside_period(points)
 
         def task(begin: int, end: int) -> None:
             simplices_at(points, found, share, begin, end, frame, origin, lists, grid)
@@ -118,10 +122,10 @@ class NodeLeastSquares:
         """Values (cell,) at the centres from averages, taken as values at the centroids: of order 2."""
         mesh = self.mesh
         moments = [mesh.integral(along(axis), 2) for axis in range(mesh.dimension)]
-        centroid = np.stack(moments, axis=1) / mesh.volume[:, None]
-        if np.allclose(centroid, mesh.centre, rtol=0, atol=1e-12 * np.ptp(mesh.points)):
+        centroid = (np.stack(moments, axis=1) / mesh.volume[:, None])[self._cells]
+        if np.allclose(centroid, self._centre, rtol=0, atol=1e-12 * np.ptp(mesh.points)):
             return logarithm
-        return np.asarray(least_squares(centroid, mesh.centre, value_only=True) @ logarithm)
+        return np.asarray(least_squares(centroid, self._centre, value_only=True) @ logarithm)
 
 
 class NodeMeans(NodeLeastSquares):
@@ -132,7 +136,7 @@ class NodeMeans(NodeLeastSquares):
     @cached_property
     def _at_vertices(self) -> Any:
         """Means at the vertices of values at the centres, a sparse matrix (vertex, cell) whose rows add up to 1."""
-        return least_squares(self.mesh.centre, self._cut[0], means=True)
+        return least_squares(self._centre, self._cut[0], means=True)
 
 
 def _pairs(dimension: int) -> list[tuple[int, int]]:
