@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 
 from fvflow.case.build import Parts, openings_of, problem_of
 from fvflow.case.frames_on_mesh import FramesOnMesh, mesh_of, place_of
+from fvflow.case.point_arguments import checked_points, checked_times
 from fvflow.errors import CaseError, NumericsError
 from fvflow.flows.motion import Motion, StoredMotion, divergence_in_space
 from fvflow.lagrangian.extended import FOLLOWED
-from fvflow.mesh import Array, Openings
-from fvflow.mesh.arrays import real_numbers
+from fvflow.mesh import Array, cells_of
 from fvflow.mesh.revolution import BALL
-from fvflow.reconstruction import FieldInTime, InTime, Place, SavedValues, WallTrend, positive, smooth
+from fvflow.reconstruction import FieldInTime, InTime, LiveCells, Place, SavedValues, WallTrend
 
 if TYPE_CHECKING:
     import xarray
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Outside = Literal["refuse", "nan"]
 _BLOCK = 2**17  # points at a time, as many as threads share
 _TOLD, _REFUSED = 0.1, 0.5  # difference of cubic and linear log rho between saves, as an rms weighted by rho
-_ROUND_OFF = 1e-12  # time beyond the run, relative to its length, that counts as none
 _UNLIMITED = (-np.inf, np.inf)
 
 
@@ -65,17 +64,19 @@ class Evaluation:
         self._steady = case.schedule.steps == 0
         self.start, self.end = _UNLIMITED if self._steady else (float(self.times[0]), float(self.times[-1]))
         """Between which times it is known."""
-        self._space = smooth(self.mesh)
-        self.remarks = [] if self.mesh.edges is not None else [f"on this mesh log rho is of {self._space.order}"]
+        self._openings = openings_of(case, self.mesh)
+        self._live = LiveCells.of(self.mesh, self._openings)
+        self._space = self._live.smooth()
+        self.remarks = [] if self._live.box is not None else [f"on this mesh log rho is of {self._space.order}"]
         """What a user should know: the order on a mesh that is no grid, and of what was evaluated, coarse saves."""
 
     def density(self, points: ArrayLike, t: ArrayLike) -> Array:
         """rho (n,), positive; between saved times at one of which it is 0 in a cell, interpolated linearly."""
-        return self._evaluated(points, t, (), self._density)
+        return self._evaluated(points, t, (), self._density, absorbed=0.0)
 
     def log_density(self, points: ArrayLike, t: ArrayLike) -> Array:
         """log rho (n,)."""
-        return self._evaluated(points, t, (), lambda place: self._log_density.at(place).value)
+        return self._evaluated(points, t, (), lambda place: self._log_density.at(place).value, absorbed=-np.inf)
 
     def score(self, points: ArrayLike, t: ArrayLike) -> Array:
         """grad log rho (n, dim); raises CaseError if rho is counted, so that this is noise."""
@@ -112,16 +113,11 @@ class Evaluation:
 
     def drift(self, points: ArrayLike, t: ArrayLike) -> Array:
         """The drift (n, dim) of the equation, without diffusion and interaction."""
-        return self._evaluated(points, t, self._vector, self._motion.drift)
+        return self._evaluated(points, t, self._vector, self._motion.drift, everywhere=True)
 
     @property
     def _vector(self) -> tuple[int, ...]:
         return (self.mesh.dimension,)
-
-    @cached_property
-    def _openings(self) -> Openings | None:
-        """Where mass leaves for good; None if it does not."""
-        return openings_of(self._case, self.mesh)
 
     @property
     def outlets(self) -> tuple[str, ...]:
@@ -157,23 +153,27 @@ class Evaluation:
     @cached_property
     def _log_density(self) -> FieldInTime:
         sides = self._motion.empty_sides
-        trend = WallTrend(self.mesh, sides) if sides else None
+        trend = WallTrend(self._live.grid, sides) if sides else None
         return FieldInTime(self._space, self.times, self._saved_logarithm, self._saved.in_time, self._look, trend)
 
     @cached_property
     def _linear_density(self) -> FieldInTime:
         def values(frame: int) -> SavedValues:
-            return SavedValues(self._saved.field("rho", frame))
+            return SavedValues(self._live_field("rho", frame))
 
-        return FieldInTime(positive(self.mesh), self.times, values, "linear")
+        return FieldInTime(self._live.positive(), self.times, values, "linear")
+
+    def _live_field(self, name: str, frame: int) -> Array:
+        """A field (cell,) of a frame, of the cells that do not absorb."""
+        return self._live.field(self._saved.field(name, frame))
 
     def _saved_logarithm(self, frame: int) -> SavedValues:
         """log rho, its rate of change and its slopes at walls; raises NumericsError if rho is 0 in a cell."""
-        density = self._saved.field("rho", frame)
+        density, live = self._live_field("rho", frame), self._live
         if (empty := density == 0).any():
-            first = place_of(self.mesh.centre[int(np.argmax(empty))])
+            first = place_of(live.field(self.mesh.centre)[int(np.argmax(empty))])
             cells, cure = "cells", f"for times after the next save, or use a smaller domain{self._saved.more_digits}"
-            if self._openings is not None and (self._openings.closed[empty] >= 0).any():
+            if self._openings is not None and not live.partial and (self._openings.closed[empty] >= 0).any():
                 cells = f"cells, as {', '.join(self.outlets)} absorb,"
                 cure = f"or let walls absorb, as absorbing cells hold no mass at any time; to move points, {FOLLOWED}"
             raise NumericsError(
@@ -184,10 +184,11 @@ class Evaluation:
         if self._averaged(frame):
             logarithm = self._space.point_values(logarithm)
         stored = "rate" in self._saved.names
-        rate = self._saved.field("rate", frame) if stored else self._motion.rate(frame)
+        whole = self._saved.field("rate", frame) if stored else self._motion.rate(frame)
+        rate = None if whole is None else live.field(whole)
         with np.errstate(over="ignore"):  # where rho is next to 0: the interpolation in time bounds what it takes of it
             relative = None if rate is None else rate / density
-        return SavedValues(logarithm, relative, self._motion.slopes(frame))
+        return SavedValues(logarithm, relative, live.slopes(self._motion.slopes(frame)))
 
     def _averaged(self, frame: int) -> bool:
         """Whether a frame holds averages, as given densities may; others are nearer to values at the centres."""
@@ -199,7 +200,7 @@ class Evaluation:
 
     def _density(self, place: Place) -> Array:
         frames = range(place.interval, min(place.interval + 2, len(self.times)))
-        if not any((self._saved.field("rho", frame) == 0).any() for frame in frames):
+        if not any((self._live_field("rho", frame) == 0).any() for frame in frames):
             return np.exp(self._log_density.at(place).value)
         self._tell(f"rho is 0 in some cells{self._between(place.interval)}, so that all of it is interpolated linearly")
         return self._linear_density.at(place).value
@@ -225,8 +226,8 @@ class Evaluation:
 
     def _look(self, interval: int, difference: Array) -> None:
         """Tell or refuse saves that are so far apart that cubic and linear log rho differ between them (cell,)."""
-        mean = self._saved.field("rho", interval) + self._saved.field("rho", interval + 1)
-        weight = self.mesh.volume * mean
+        mean = self._live_field("rho", interval) + self._live_field("rho", interval + 1)
+        weight = self._live.field(self.mesh.volume) * mean
         rms = float(np.sqrt((weight * difference**2).sum() / weight.sum()))
         if rms <= _TOLD:
             return
@@ -236,22 +237,40 @@ class Evaluation:
         self._tell(sentence)
 
     def _evaluated(
-        self, points: ArrayLike, t: ArrayLike, trailing: tuple[int, ...], compute: Callable[[Place], Array]
+        self,
+        points: ArrayLike,
+        t: ArrayLike,
+        trailing: tuple[int, ...],
+        compute: Callable[[Place], Array],
+        *,
+        absorbed: float = np.nan,
+        everywhere: bool = False,
     ) -> Array:
-        """What `compute` finds at points (n, dim) and times, (n, *trailing); nan outside of the mesh if so chosen."""
-        at, times = self._checked_points(points), self._checked_times(t)
+        """What `compute` finds at points (n, dim) and times, (n, *trailing); nan outside of the mesh if so chosen.
+
+        In absorbing cells it is `absorbed`, or if that is nan they count as outside, unless it is known `everywhere`.
+        """
+        at = checked_points(points, self.mesh.dimension, finite=self._outside == "refuse")
+        times = checked_times(t, self.start, self.end)
         if len(times) not in (1, len(at)):
             raise CaseError(f"{len(times)} times for {len(at)} points; give one time, or one for each point")
-        beyond = self._space.outside(at)
-        if not np.isfinite(at).all():
-            beyond |= ~np.isfinite(at).all(axis=1)
+        beyond, empty = self._space.outside(at), np.zeros(len(at), bool)
+        if self._live.partial:
+            empty = beyond & (cells_of(self.mesh, at) >= 0)
+        beyond |= ~np.isfinite(at).all(axis=1)
+        if everywhere or not np.isnan(absorbed):
+            beyond &= ~empty
         if beyond.any() and self._outside == "refuse":
-            first = place_of(at[int(np.argmax(beyond))])
+            row = int(np.argmax(beyond))
+            where = "in absorbing cells, where there is no density," if empty[row] else "outside of the mesh,"
             raise CaseError(
-                f"{int(beyond.sum())} of {len(at)} points are outside of the mesh, the first at {first}; give points "
+                f"{int(beyond.sum())} of {len(at)} points are {where} the first at {place_of(at[row])}; give points "
                 'inside, or outside="nan"'
             )
         found = np.full((len(at), *trailing), np.nan)
+        if not everywhere:
+            found[empty] = absorbed
+            beyond |= empty
         for interval, rows in self._blocks(times, beyond):
             found[rows] = compute(Place(interval, at[rows], times if len(times) == 1 else times[rows]))
         return found
@@ -270,25 +289,3 @@ class Evaluation:
         for interval, (end, count) in enumerate(zip(np.cumsum(counts), counts, strict=True)):
             for begin in range(end - count, end, _BLOCK):
                 yield interval, rows[begin : min(begin + _BLOCK, end)]
-
-    def _checked_points(self, points: ArrayLike) -> Array:
-        """Points (n, dim); raises CaseError if they are not."""
-        at, dimension = np.ascontiguousarray(real_numbers("points", points)), self.mesh.dimension
-        if at.ndim != 2 or at.shape[1] != dimension:
-            raise CaseError(f"the points are an array {at.shape}, the mesh has {dimension} axes; give (n, {dimension})")
-        if self._outside == "refuse" and not (finite := np.isfinite(at)).all():
-            bad = int(np.argmin(finite.all(axis=1)))
-            raise CaseError(f"point {bad}, counted from 0, is at {place_of(at[bad])}; give finite numbers")
-        return at
-
-    def _checked_times(self, t: ArrayLike) -> Array:
-        """Times, (1,) or (n,); raises CaseError if they are not those of the run."""
-        times = np.atleast_1d(real_numbers("t", t))
-        if times.ndim > 1:
-            raise CaseError(f"the times are an array {times.shape}; give a number, or one for each point (n,)")
-        margin = _ROUND_OFF * (self.end - self.start) if np.isfinite(self.end - self.start) else 0.0
-        if not (inside := np.isfinite(times) & (times >= self.start - margin) & (times <= self.end + margin)).all():
-            bad = times[int(np.argmin(inside))]
-            span = f"the run goes from {self.start:.6g} to {self.end:.6g}"
-            raise CaseError(f"t = {bad:.6g} is no time of the result: {span}; give finite times within")
-        return times

@@ -16,7 +16,7 @@ from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points
 from fvflow.lagrangian.extended import FOLLOWED, InnerVelocity, ReflectedVelocity, folded
-from fvflow.lagrangian.flow_map import LARGEST_TOLERANCE, LEAST_TOLERANCE, Integrator
+from fvflow.lagrangian.flow_map import LARGEST_TOLERANCE, LEAST_TOLERANCE, Integrator, Velocity
 from fvflow.lagrangian.recorded import density_at, traced
 from fvflow.lagrangian.tracer import Tracer
 from fvflow.mesh import Array, Mesh, cells_of
@@ -148,7 +148,9 @@ class Pusher:
     ) -> PushedPoints:
         """By the velocity at points."""
         flow, mesh = self.flow, self.flow.mesh
-        velocity = ReflectedVelocity(mesh, flow) if flow.reflects else InnerVelocity(flow, flow.outlets)
+        velocity: Velocity = ReflectedVelocity(mesh, flow) if flow.reflects else flow
+        if flow.outlets or not flow.reflects:
+            velocity = InnerVelocity(velocity, flow.outlets)
         left = f"mass leaves through {', '.join(flow.outlets)}: leave points near there out, or {FOLLOWED}"
         size, cure = float(np.ptp(mesh.points, axis=0).max()), left if flow.outlets else ""
         log_start = flow.log_density(points, start) if before is None else before

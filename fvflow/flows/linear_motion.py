@@ -12,7 +12,7 @@ from fvflow.fields import Diffusion, Drift, Parameters
 from fvflow.flows.motion import Motion, PointDrift, PointFunctions, SavedFields, at_times, trace
 from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
-from fvflow.reconstruction import Derivatives, FieldInTime, Place, Side, Slopes
+from fvflow.reconstruction import Derivatives, FieldInTime, LiveCells, Place, Side, Slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +84,20 @@ class LinearMotion(Motion):
         return found
 
     @cached_property
+    def _live(self) -> LiveCells:
+        return LiveCells.of(self.problem.mesh, self.problem.openings)
+
+    @cached_property
     def empty_sides(self) -> tuple[Side, ...]:
-        """The sides of a grid that absorb all, if there is diffusion towards them."""
-        mesh, openings = self.problem.mesh, self.problem.openings
-        if openings is None or mesh.edges is None or self.factor == 0:
+        """The sides of a grid that absorb all, or of the box that cells leave which do, if D is not 0."""
+        mesh, openings, live = self.problem.mesh, self.problem.openings, self._live
+        if openings is None or mesh.edges is None or self.factor == 0 or live.box is None:
             return ()
-        normals, found = mesh.walls[1], []
+        normals, found = mesh.walls[1], list(live.cut_sides)
         for axis in range(mesh.dimension):
             for sign in (-1.0, 1.0):
                 cells = mesh.wall_cell[normals[:, axis] == sign]
+                cells = cells[openings.closed[cells] < 0]
                 if len(cells) and np.isinf(self._permeability(cells, axis, sign)).all():
                     found.append((axis, sign))
         return tuple(found)
@@ -103,7 +108,7 @@ class LinearMotion(Motion):
         openings = self.problem.openings
         if openings is None:
             return ""
-        covered = np.zeros(len(openings.cell), bool)
+        covered = ~openings.in_wall & bool(self._live.partial and self.empty_sides)
         for axis, sign in self.empty_sides:
             covered |= openings.in_wall & (openings.normal[:, axis] == sign)
         if (covered | np.isfinite(openings.permeability)).all():

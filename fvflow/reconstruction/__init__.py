@@ -3,6 +3,7 @@
 from fvflow.mesh import Mesh
 from fvflow.reconstruction.base import Derivatives, Slopes, SpaceInterpolant
 from fvflow.reconstruction.in_time import FieldInTime, InTime, Place, SavedValues
+from fvflow.reconstruction.live import LiveCells
 from fvflow.reconstruction.simplices import NodeLeastSquares, NodeMeans
 from fvflow.reconstruction.spline import GridLinear, GridSpline
 from fvflow.reconstruction.trend import Side, WallTrend
@@ -13,7 +14,7 @@ def smooth(mesh: Mesh, odd: bool = False) -> SpaceInterpolant:
 
     `odd`: of a function that is odd in x, where that is the distance from an axis and the mesh no grid.
     """
-    return NodeLeastSquares(mesh, odd) if mesh.edges is None else GridSpline(mesh)
+    return NodeLeastSquares(mesh, odd=odd) if mesh.edges is None else GridSpline(mesh)
 
 
 def positive(mesh: Mesh) -> SpaceInterpolant:
@@ -25,6 +26,7 @@ __all__ = [
     "Derivatives",
     "FieldInTime",
     "InTime",
+    "LiveCells",
     "Place",
     "SavedValues",
     "Side",

@@ -26,15 +26,17 @@ class NodeLeastSquares:
     """Quadratic least squares at the nodes, linear between them: order 2 in values and gradients, 1 in curvatures.
 
     The quadratic through the 16 nearest centres (48 in space), weighted by exp(-2 (d/h)^2), gives value, gradient and
-    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra. Where x is the
-    distance from an axis, images of the centres beyond it take part: functions are even in x, or `odd`, as components
-    of vectors along it are.
+    second derivatives in each node, each of which is interpolated linearly on triangles or tetrahedra. `cells` are
+    those that have values, by default all. Where x is the distance from an axis, images of the centres beyond it take
+    part: functions are even in x, or `odd`, as components of vectors along it are.
     """
 
     order = "order 2, its gradient of order 2"
 
-    def __init__(self, mesh: Mesh, odd: bool = False) -> None:
+    def __init__(self, mesh: Mesh, cells: Any = slice(None), odd: bool = False) -> None:
         self.mesh = mesh
+        self._cells = cells
+        self._centre = mesh.centre[cells]
         self._parity = 0 if mesh.revolution is None else -1 if odd else 1
 
     @cached_property
@@ -43,13 +45,13 @@ class NodeLeastSquares:
 
         Of a mesh of cells about nodes these are the elements, whose nodes are the centres of the cells.
         """
-        vertices, corners, _ = simplices(self.mesh.points, self.mesh.plot_cells)
+        vertices, corners, _ = simplices(self.mesh.points, self.mesh.plot_cells[self._cells])
         return vertices, corners
 
     @cached_property
     def _at_vertices(self) -> Any:
         """Value and derivatives at the vertices from values at the centres, a sparse matrix (vertex * -, cell)."""
-        return least_squares(self.mesh.centre, self._cut[0], parity=self._parity)
+        return least_squares(self._centre, self._cut[0], parity=self._parity)
 
     def coefficients(self, fields: list[Array], slopes: list[Slopes]) -> Array:
         """Value and derivatives at the vertices (vertex, entry, field); slopes at walls do not matter."""
@@ -90,6 +92,7 @@ class NodeLeastSquares:
         """The simplex of each point (point,), -1 outside, and barycentric coordinates (point, dim + 1)."""
         found, share = np.empty(len(points), np.int64), np.zeros((len(points), points.shape[1] + 1))
         frame, origin, lists, grid = self._buckets
+        points = self.mesh.inside_period(points)
 
         def task(begin: int, end: int) -> None:
             simplices_at(points, found, share, begin, end, frame, origin, lists, grid)
@@ -122,10 +125,10 @@ class NodeLeastSquares:
         """Values (cell,) at the centres from averages, taken as values at the centroids: of order 2."""
         mesh = self.mesh
         moments = [mesh.integral(along(axis), 2) for axis in range(mesh.dimension)]
-        centroid = np.stack(moments, axis=1) / mesh.volume[:, None]
-        if np.allclose(centroid, mesh.centre, rtol=0, atol=1e-12 * np.ptp(mesh.points)):
+        centroid = (np.stack(moments, axis=1) / mesh.volume[:, None])[self._cells]
+        if np.allclose(centroid, self._centre, rtol=0, atol=1e-12 * np.ptp(mesh.points)):
             return logarithm
-        return np.asarray(least_squares(centroid, mesh.centre, value_only=True, parity=self._parity) @ logarithm)
+        return np.asarray(least_squares(centroid, self._centre, value_only=True, parity=self._parity) @ logarithm)
 
 
 class NodeMeans(NodeLeastSquares):
@@ -136,7 +139,7 @@ class NodeMeans(NodeLeastSquares):
     @cached_property
     def _at_vertices(self) -> Any:
         """Means at the vertices of values at the centres, a sparse matrix (vertex, cell) whose rows add up to 1."""
-        return least_squares(self.mesh.centre, self._cut[0], means=True)
+        return least_squares(self._centre, self._cut[0], means=True)
 
 
 def _pairs(dimension: int) -> list[tuple[int, int]]:
