@@ -93,8 +93,11 @@ class Case:
     def _faults(self) -> Iterator[Fault]:
         """What the parts of the case require of each other."""
         yield from self._name_faults()
-        if self.initial is None and self.flow.needs_initial:
+        own = self.flow.own_start
+        if self.initial is None and self.flow.needs_initial and own is None:
             yield Fault(("initial",), "is missing")
+        if self.initial is not None and own is not None:
+            yield Fault(("initial",), f"flow {self.flow.kind} has its densities in `{own[0][1]}`; leave initial out")
         for name in (name for name in (*ERRORS, *W2_ERRORS) if getattr(self.checks, name) is not None):
             if self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
@@ -132,7 +135,9 @@ class Case:
 
     @property
     def start_density(self) -> DensityKind:
-        """The density at the start; uniform, of mass 1, if the flow needs none and the case gives none."""
+        """The density at the start; uniform, of mass 1, if the flow has and needs none and the case gives none."""
+        if (own := self.flow.own_start) is not None:
+            return own[1]
         return Uniform() if self.initial is None else self.initial
 
     @property

@@ -24,6 +24,9 @@ from fvflow.time_error import TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 from fvflow.walls import CellSet, Wall
 
+CasePath = tuple[str | int, ...]
+"""The keys that lead to a value of a case."""
+
 
 class BaseFlow:
     """What a case runs: an equation, its discretisation, and an iterator of states."""
@@ -70,6 +73,16 @@ class BaseFlow:
     def order_in_time(self) -> float:
         """Order in time; infinite if no error of steps is known."""
         return math.inf
+
+    @property
+    def own_start(self) -> tuple[CasePath, DensityKind] | None:
+        """Its place in the case and the density it starts from, if that is no `initial`; None if it is."""
+        return None
+
+    @property
+    def given_densities(self) -> tuple[tuple[CasePath, DensityKind], ...]:
+        """Its place in the case and each density that is neither the initial nor the final one."""
+        return ()
 
     @property
     def end_density(self) -> DensityKind | None:
