@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Reference
-from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
+from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters, Uniform
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
@@ -78,6 +78,18 @@ class BaseFlow:
     def own_start(self) -> tuple[CasePath, DensityKind] | None:
         """Its place in the case and the density it starts from, if that is no `initial`; None if it is."""
         return None
+
+    def initial_fault(self, *, given: bool) -> str:
+        """What is wrong with a case that gives an initial density, or does not; empty if nothing is."""
+        if (own := self.own_start) is not None:
+            return f"flow {self.kind} has its densities in `{own[0][1]}`; leave initial out" if given else ""
+        return "is missing" if self.needs_initial and not given else ""
+
+    def start_density(self, initial: DensityKind | None) -> DensityKind:
+        """The density that a run starts from; uniform, of mass 1, if there is none."""
+        if (own := self.own_start) is not None:
+            return own[1]
+        return Uniform() if initial is None else initial
 
     @property
     def given_densities(self) -> tuple[tuple[CasePath, DensityKind], ...]:
