@@ -125,7 +125,7 @@ def scaling_problem(n, seed=3):
     to = conjugate(level, level.second, g, level.first)
     back = conjugate(level, level.first, to.value, level.second)
     eps = 2 / n**2
-    return level, support(level, Potentials(to.value, g), to, back, eps, Reach(n, 60.0)), eps
+    return level, support(level, Potentials(to.value, g), to, back, eps, Reach(n, 60.0, n)), eps
 
 
 def test_the_multigrid_cycle_is_that_of_dense_matrices():
@@ -250,6 +250,31 @@ def test_it_stops_at_the_first_level_that_proves_the_width():
     assert (wide.width <= 1e-1, narrow.width <= 1e-3) == (True, True)
     less = bounds(mesh, one.ravel(), other.ravel(), width=1e-5, cells=128**2)
     assert (less.reason, less.level) == ("cells", (128, 128))
+
+
+@pytest.mark.parametrize(("limit", "reason"), [({"seconds": 0.0}, "time"), ({"memory": 1e5}, "memory")])
+def test_limits_return_the_interval_so_far(limit, reason):
+    one, other = pair("smooth", 64, 0)
+    mesh, told = unit_box(64, 2), []
+    found = bounds(mesh, one.ravel(), other.ravel(), **limit, report=lambda *figures: told.append(figures))
+    assert (found.reason, found.level) == (reason, (8, 8))
+    assert found.width > 1e-3
+    assert [figures[0] for figures in told] == [(8, 8)]
+    full = bounds(mesh, one.ravel(), other.ravel())
+    assert found.lower <= full.lower <= full.upper <= found.upper
+
+
+def test_an_interrupt_leaves_nothing_behind():
+    one, other = pair("smooth", 64, 0)
+    mesh = unit_box(64, 2)
+
+    def stop(shape, lower, upper):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bounds(mesh, one.ravel(), other.ravel(), report=stop)
+    first, second = (bounds(mesh, one.ravel(), other.ravel()) for _ in range(2))
+    assert first == second
 
 
 def test_nearly_equal_densities():
