@@ -80,6 +80,8 @@ class Checks:
     """Relative error of `kl` of a bridge against its closed form."""
     gap: Bound = None
     """Relative width of the proved interval around W2."""
+    functional_gap: Bound = None
+    """Relative width of the proved interval around the functional of a barycentre."""
     continuity: Bound = None
     """Largest residual of the continuity equation in an interval of a geodesic, relative to the mass."""
     repair: Bound = None

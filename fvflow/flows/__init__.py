@@ -1,6 +1,7 @@
 """The flows that a case can run; each defines an equation, its discretisation and an iterator of states."""
 
 from fvflow.flows.backward import BackwardFlow
+from fvflow.flows.barycentre import BarycentreFlow
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.bridge import BridgeFlow
 from fvflow.flows.committor import CommittorFlow
@@ -25,6 +26,7 @@ Flow = (
     | WassersteinFlow
     | TransportFlow
     | BridgeFlow
+    | BarycentreFlow
     | HamiltonJacobiFlow
     | ParticleFlow
     | FlowMapFlow
@@ -32,6 +34,7 @@ Flow = (
 
 __all__ = [
     "BackwardFlow",
+    "BarycentreFlow",
     "BaseFlow",
     "BridgeFlow",
     "CommittorFlow",

@@ -8,6 +8,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import CIRCULAR, RADIUS_OF, Grid
+from fvflow.wasserstein.barycentre import Barycentre, barycentre
 from fvflow.wasserstein.between import Distance, distance_between
 from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
 from fvflow.wasserstein.circle import distance_on_circle
@@ -43,11 +44,13 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
 
 
 __all__ = [
+    "Barycentre",
     "Bounds",
     "CellwiseDensity",
     "Distance",
     "EmpiricalMeasure",
     "Measure",
+    "barycentre",
     "bounds",
     "bounds_available",
     "bures",

@@ -12,19 +12,23 @@ approach to barycenters in Wasserstein space, J. Math. Anal. Appl. 441 (2016).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
+from typing import Any
 
 import numpy as np
 
 from fvflow.errors import CaseError
+from fvflow.iterates import Iterate, Progress, require_count, require_iterate
 from fvflow.mesh import Array, Mesh
-from fvflow.wasserstein.bounds import bounds, bounds_available
+from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
 from fvflow.wasserstein.line import quantile, require_masses
 from fvflow.wasserstein.spline_dual import tiles
 
+_SPLIT, _LEAST_CELLS = 4, 16384  # cells of a distance are split into at most max(4 times those of the mesh, 16384)
 _LEAST_GAIN = 0.7  # a residual above this share of the one before ends the iteration
+_TELLING = 0.1  # of the width: a relative change of the functional that is not worth another round
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,16 @@ class Barycentre:
     """|sum_k w_k T_k - id| in L^2(rho), by the maps on the mesh; W2 of the iterate to the next one is at most that."""
     rounds: int
 
+    @property
+    def relative_residual(self) -> float:
+        """The residual over the root of the functional; 0 where both are 0."""
+        return self.residual / sqrt(self.upper) if self.upper > 0 else 0.0
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower)/upper; 0 where both are 0."""
+        return (self.upper - self.lower) / self.upper if self.upper > 0 else 0.0
+
 
 def barycentre(
     mesh: Mesh,
@@ -45,13 +59,16 @@ def barycentre(
     weights: Sequence[float] | None = None,
     width: float = 1e-3,
     rounds: int = 8,
-    report: Callable[[int, float], None] | None = None,
+    progress: Progress | None = None,
+    start: Iterate | None = None,
 ) -> Barycentre:
     """The barycentre of densities (cell,) of the same mass with weights > 0, equal by default, scaled to the sum 1.
 
     On a line exact: the cell averages of the density whose quantile function is the mean. On a box by at most so many
-    rounds of the iteration from the density of the largest weight, until the residual does not fall any more; `report`
-    is called with each round and its residual. `width` is the relative width to aim at of the interval of each W2.
+    rounds of the iteration from the density of the largest weight, until it lowers the functional by less than the
+    interval can tell, or the residual does not fall any more; `progress` gets each round, its residual relative
+    to the root of the functional and the iterate, from which `start` goes on.
+    `width` is the relative width to aim at of the interval of each W2.
     Raises CaseError if there is no density, a weight is not > 0, masses differ, or the mesh is neither a line nor a box
     with walls.
     """
@@ -62,23 +79,36 @@ def barycentre(
         raise CaseError("a barycentre needs a line or a box with walls on all sides; give the densities on one")
     if mesh.dimension == 1:
         return _on_line(mesh, densities, share, width)
-    density, best = densities[int(np.argmax(share))], None
-    for number in range(1, rounds + 1):
-        found = [bounds(mesh, density, end, width=width) for end in densities]
+    place: dict[str, Any] = {"round": 0, "density": densities[int(np.argmax(share))], "best": np.zeros(mesh.cells)}
+    place |= {"lower": 0.0, "upper": np.inf, "residual": np.inf}
+    if start is not None:
+        require_iterate(start, place)
+        require_count(start["round"], rounds - 1)
+        place = dict(start)
+    cells = max(_SPLIT * mesh.cells, _LEAST_CELLS)
+    for number in range(place["round"] + 1, rounds + 1):
+        density = place["density"]
+        found = [bounds(mesh, density, end, width=width, cells=cells) for end in densities]
         to = np.tensordot(share, [each.map for each in found], 1)
-        away = ((to - mesh.centre) ** 2).sum(axis=1)
-        residual = sqrt(float((mesh.volume * density) @ away))
-        if report is not None:
-            report(number, residual)
-        if best is not None and not residual <= _LEAST_GAIN * best.residual:
-            return best
-        lower, upper = (
-            float(share @ np.array([getattr(each, side) ** 2 for each in found])) for side in ("lower", "upper")
-        )
-        best = Barycentre(density, lower, upper, residual, number)
-        density = pushed(mesh, density, to)
-    assert best is not None
-    return best
+        residual = sqrt(float((mesh.volume * density) @ ((to - mesh.centre) ** 2).sum(axis=1)))
+        if not residual <= _LEAST_GAIN * place["residual"]:
+            break
+        lower, upper = _functional(share, found)
+        place = {"round": number, "density": density, "best": density}
+        place |= {"lower": lower, "upper": upper, "residual": residual}
+        if number == rounds or residual**2 <= _TELLING * width * upper:
+            break
+        place["density"] = pushed(mesh, density, to)
+        if progress is not None:
+            progress(number, residual / sqrt(upper), place)
+    return Barycentre(place["best"], place["lower"], place["upper"], place["residual"], place["round"])
+
+
+def _functional(share: Array, found: Sequence[Bounds]) -> tuple[float, float]:
+    """Bounds of sum_k w_k W2^2, rounded outwards."""
+    lower = float(share @ np.array([each.lower**2 for each in found]))
+    upper = float(share @ np.array([each.upper**2 for each in found]))
+    return lower * (1.0 - 1e-14), upper * (1.0 + 1e-14)
 
 
 def pushed(mesh: Mesh, density: Array, to: Array) -> Array:
@@ -124,9 +154,7 @@ def _on_line(mesh: Mesh, densities: Sequence[Array], share: Array, width: float)
     near, far = (sum(w * pair[side] for w, pair in zip(share, others, strict=True)) - own[side] for side in (0, 1))
     residual = sqrt(float((mass * (near**2 + near * far + far**2)).sum()) / 3.0)
     found = [bounds(mesh, density, end, width=width) for end in densities]
-    lower, upper = (
-        float(share @ np.array([getattr(each, side) ** 2 for each in found])) for side in ("lower", "upper")
-    )
+    lower, upper = _functional(share, found)
     return Barycentre(density, lower, upper, residual, 1)
 
 
