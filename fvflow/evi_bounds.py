@@ -55,7 +55,7 @@ class SignCount:
 
 @dataclass
 class EviBounds:
-    """The inequalities of `EviMonitor` with W2 in [lower, upper]: each defect is an interval, and its sign may be proved.
+    """The inequalities of `EviMonitor` with W2 in [lower, upper]: defects are intervals, and their sign may be proved.
 
     With moduli lambda_V of V and lambda_W of W, mass M, and m the mean of a density, a JKO step from rho to rho' keeps
 
@@ -95,8 +95,8 @@ class EviBounds:
         moduli = energy.convexity(mesh)
         if moduli is None:
             raise CaseError(
-                "no modulus of convexity along geodesics is known of this energy: it takes three cells along each axis, "
-                "and kernels whose second derivatives have a lower bound, without poles and concave kinks; leave it out"
+                "no modulus of convexity along geodesics is known of this energy: it takes three cells along each axis "
+                "and kernels with a lower bound of their second derivatives, not poles or concave kinks; leave it out"
             )
         references, epsilon = [initial.density], energy.diffusion
         linear = epsilon is not None and epsilon > 0

@@ -23,13 +23,7 @@ from fvflow.version import __version__
 _FREE = ("title", "output")  # what a run that goes on may change
 _WHOLE = ("output.evi",)  # but not this, which is about every step
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
-_LEFT_OUT = (
-    "fields",
-    "figures",
-    "memory",
-    "crossed",
-    "movement",
-)  # of a state: stored with its frame, converted, or summed up
+_LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement")  # of a state: in its frame, converted, summed up
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -139,10 +140,11 @@ def unknown_output(output: Output, flow: BaseFlow) -> Iterator[tuple[str, str]]:
         **dict.fromkeys(("potential", "map", "distance"), ("descends_in_w2", flow.movement_fault)),
         "evi": ("descends_in_w2", flow.metric_fault),
     }
-    for name, (ability, fault) in needs.items():
-        if getattr(output, name) and not getattr(flow, ability):
-            yield name, f"is for {flows_that(lambda kind, ability=ability: getattr(kind, ability))}; leave it out"
-        elif getattr(output, name) and fault:
+    for name in (name for name in needs if getattr(output, name)):
+        ability, fault = needs[name]
+        if not getattr(flow, ability):
+            yield name, f"is for {flows_that(attrgetter(ability))}; leave it out"
+        elif fault:
             yield name, fault
 
 

@@ -39,9 +39,8 @@ def least_curvature(values: Array, centres: Sequence[Array]) -> float:
     for one, centre in enumerate(centres):
         slope = np.diff(values, axis=one) / _along(np.diff(centre), one, dimension)
         curvature = np.diff(slope, axis=one) / _along(0.5 * (centre[2:] - centre[:-2]), one, dimension)
-        second[..., one, one] = curvature[
-            tuple(slice(None) if axis == one else slice(1, -1) for axis in range(dimension))
-        ]
+        others = tuple(slice(None) if axis == one else slice(1, -1) for axis in range(dimension))
+        second[..., one, one] = curvature[others]
         gradient = np.gradient(values, centre, axis=one)
         for two in range(one):
             mixed = np.gradient(gradient, centres[two], axis=two)[inner]
