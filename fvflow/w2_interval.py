@@ -7,6 +7,7 @@ from fvflow.mesh import Array, Mesh
 from fvflow.wasserstein import bounds, bounds_available
 from fvflow.wasserstein.small_distance import small_distance_bounds
 
+_SPLIT, _MANY = 16, 65536  # small meshes are split into so many cells each, up to as many in all, large ones into 4
 _EQUAL = 1e-6  # of a cell: nonuniformity of a grid up to which its cells count as equal
 
 
@@ -25,7 +26,7 @@ def w2_interval(mesh: Mesh, first: Array, second: Array, width: float) -> tuple[
     On boxes plans and potentials (`bounds`) to a relative `width`; where they do not reach it, as below a cell, also
     `small_distance_bounds`, if the cells are equal. Raises CaseError if the masses differ or the mesh is no box.
     """
-    found = bounds(mesh, first, second, width=width)
+    found = bounds(mesh, first, second, width=width, cells=max(4 * mesh.cells, min(_SPLIT * mesh.cells, _MANY)))
     if mesh.dimension == 1 or found.width <= width or not mesh.nonuniformity <= _EQUAL:
         return found.lower, found.upper
     lower, upper = small_distance_bounds(mesh, first, second, width)

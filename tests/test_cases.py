@@ -20,6 +20,7 @@ disc-ou channel-obstacle-advection voronoi-two-wells porous-medium-disc tet-heat
 kinetic-harmonic geometric-brownian wright-fisher anisotropic-diffusion
 first-passage-drift absorbing-target-2d
 flow-map-rotation flow-map-ou ring-of-gaussians-reverse
+jko-maps
 """
 
 
