@@ -19,7 +19,7 @@ from tests.resume_cases import Stop, Stopped
 
 OU = [{"kind": "entropy", "epsilon": 0.5}, {"kind": "potential", "potential": "0.5*x**2 + y**2"}]
 TEXT = """
-mesh: {kind: box, lower: [-3, -3], upper: [3, 3], cells: [16, 16]}
+mesh: {kind: box, lower: [-3, -3], upper: [3, 3], cells: [14, 14]}
 flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 0.5}]}
 initial: {kind: gaussian, mean: [0.6, -0.3], covariance: [[0.3, 0], [0, 0.2]]}
 times: {end: 0.6, step: 0.2}
@@ -27,7 +27,7 @@ output: {evi: true}
 """
 
 
-def plane(energy=OU, cells=16, **changes):
+def plane(energy=OU, cells=14, **changes):
     return Case.parse(TEXT).replace({"flow.energy": energy, "mesh.cells": [cells, cells], **changes})
 
 
@@ -47,10 +47,10 @@ def line(potential="0.5*x**2", **changes):
 @pytest.mark.parametrize("kind", ["ljko", "jko"])
 def test_every_sign_of_ornstein_uhlenbeck_is_proved(kind):
     """lambda = 1, the lesser curvature; the defect is about tau W2^2/2 below 0, which is wider than the interval."""
-    found = figures(plane(**{"flow.stepper": {"kind": kind}}))
+    found = figures(plane(**{"flow.stepper": {"kind": kind}, "times.end": 0.4}))
     assert found["convexity"] == pytest.approx(1.0, rel=1e-9)
     for name in ("evi", "contraction"):
-        assert (found[f"{name}_violated"], found[f"{name}_satisfied"], found[f"{name}_undecided"]) == (0, 3, 0)
+        assert (found[f"{name}_violated"], found[f"{name}_satisfied"], found[f"{name}_undecided"]) == (0, 2, 0)
         assert found[f"{name}_defect_lower"] <= found[f"{name}_defect_upper"] <= 0
 
 
@@ -75,11 +75,9 @@ def test_interactions_count_about_the_mean():
 
 
 def test_a_modulus_that_is_too_large_is_proved_to_be_violated():
-    """The same step with lambda = 3 instead of 1, and a density that moves the wrong way."""
+    """lambda = 8 instead of 1, and a density that moves the wrong way."""
     simulation = plane().prepare()
-    monitor = simulation.statistics.evi_bounds
-    list(simulation.frames())
-    steep = replace(monitor, moduli=Convexity(potential=8.0), evi=SignCount(), contraction=SignCount(), _before=[])
+    steep = replace(simulation.statistics.evi_bounds, moduli=Convexity(potential=8.0))
     steep(simulation.initial)
     away = np.roll(simulation.initial.density.reshape(simulation.mesh.shape), 2, axis=1).ravel()
     steep(replace(simulation.initial, time=0.2, density=away))
@@ -130,7 +128,9 @@ def test_counts_of_signs():
     assert (count.lower, count.upper) == (0.1, 0.5)
 
 
-@pytest.mark.parametrize("grid", [Box((-1.0, -2.0), (2.0, 1.0), (7, 9)), Graded((-1.0, -2.0), (2.0, 1.0), (9, 7), 1.3)])
+@pytest.mark.parametrize(
+    "grid", [Box((-1.0, -2.0), (2.0, 1.0), (7, 9)), Graded((-1.0, -2.0), (2.0, 1.0), (9, 7), (1.3, 1.0))]
+)
 def test_the_least_curvature_of_a_quadratic_function_is_exact(grid):
     mesh = grid.build()
     x, y = mesh.centre.T
@@ -159,14 +159,14 @@ def test_moduli_of_kernels(kernel, modulus):
     if modulus is None:
         assert np.isnan(found)
     else:
-        assert found == pytest.approx(modulus, abs=1e-2)
+        assert modulus - 0.05 <= found <= modulus + 1e-12
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"flow.energy": [*OU, {"kind": "interaction", "kernel": "-log(r)"}]}, "output.evi: no modulus of convexity"),
-        ({"mesh.cells": [2, 40]}, "output.evi: no modulus of convexity"),
+        ({"mesh.cells": [2, 40], "initial": {"kind": "uniform"}}, "output.evi: no modulus of convexity"),
         ({"flow.mobility": "1 + x**2"}, "output.evi: is of W2, and with a mobility the metric is another"),
         ({"output": {}, "checks": {"evi_violated": 0}}, "checks.evi_violated: needs bounds of W2 in every step"),
     ],

@@ -19,7 +19,7 @@ mesh: {kind: box, lower: [-3, -3], upper: [3, 3], cells: [48, 48]}
 flow:
   kind: gradient-flow
   energy: [{kind: entropy, epsilon: 0.5}, {kind: potential, potential: 0.5*x**2 + y**2}]
-  stepper: {kind: jko, accuracy: 1e-6}
+  stepper: {kind: jko, intervals: 2}
 initial: {kind: gaussian, mean: [0.6, -0.3], covariance: [[0.3, 0], [0, 0.2]]}
 times: {end: 0.1, step: 0.1}
 exact: {kind: gaussian-jko}
@@ -65,11 +65,11 @@ def errors(case, tau=TAU):
 
 
 def test_the_map_of_a_jko_step_is_the_linear_one_at_order_two():
-    cells = [16, 32, 64]
+    cells = [12, 24, 36]
     found = np.array([errors(ou(count)) for count in cells])
     assert_order(1 / np.array(cells), found[:, 0], 2.0, 0.3)
     assert_order(1 / np.array(cells), found[:, 1], 2.0, 0.3)
-    assert found[-1, :2].max() < 0.01
+    assert found[-1, :2].max() < 0.02
     assert found[:, 2].max() < 1e-6
 
 
@@ -78,7 +78,7 @@ def test_the_map_of_ljko_is_off_by_its_step():
     found = []
     for tau in (0.2, 0.1, 0.05):
         times = {"end": tau, "step": tau}
-        found.append(errors(ou(64, **{"flow.stepper": {"kind": "ljko"}, "times": times}), tau)[1])
+        found.append(errors(ou(48, **{"flow.stepper": {"kind": "ljko"}, "times": times}), tau)[1])
     assert found[2] < 0.6 * found[1] < 0.36 * found[0]
     assert found[2] < 0.03
 
@@ -86,7 +86,7 @@ def test_the_map_of_ljko_is_off_by_its_step():
 @pytest.mark.parametrize("kind", ["ljko", "jko"])
 def test_maps_off_grids(kind):
     """On a Voronoi diagram, where the gradient is one of least squares."""
-    mesh = {"kind": "voronoi", "lower": [-3, -3], "upper": [3, 3], "cells": [40, 40], "seed": 1}
+    mesh = {"kind": "voronoi", "lower": [-3, -3], "upper": [3, 3], "cells": [24, 24], "seed": 1}
     case = ou(**{"flow.stepper": {"kind": kind}}).replace({"mesh": mesh})
     simulation, frames = run(case)
     assert simulation.mesh.edges is None
@@ -157,10 +157,10 @@ def test_w2_of_a_step_is_exact_on_a_line():
 
 @pytest.mark.parametrize("kind", [kind.kind for kind in get_args(GradientStepper)])
 def test_a_stepper_answers_for_its_steps(kind):
-    minimising = kind in ("ljko", "jko")
-    if minimising:
-        simulation, _ = run(ou(8, **{"flow.stepper": {"kind": kind}}))
-        assert simulation.flow.stepper.minimising
+    if kind in ("ljko", "jko"):
+        states = []
+        list(ou(8, **{"flow.stepper": {"kind": kind}}).prepare().frames(states.append))
+        assert [state.movement is None for state in states] == [True, False]
         return
     with pytest.raises(CaseError, match=rf"output.map: stepper {kind} does not minimise .* use ljko or jko"):
         ou(8, **{"flow.stepper": {"kind": kind}, "output": {"map": True}})

@@ -55,9 +55,10 @@ def _along(values: Array, axis: int, dimension: int) -> Array:
 
 
 def kernel_modulus(kernel: Kernel, mesh: Mesh) -> float:
-    """The least eigenvalue of D^2 W over the displacements between points of a box, by differences; nan if unknown.
+    """A lower bound of D^2 W over the displacements between points of a box, by differences; nan if it is not known.
 
-    That is where W is not finite, or so little smooth that a closer look lowers it, as at a concave kink.
+    It is the least eigenvalue, less what half the spacing changes. It is not known where W is not finite, or so little
+    smooth that a closer look lowers it, as at a concave kink.
     """
     if mesh.product_edges is None or mesh.periodic:
         return np.nan
@@ -72,4 +73,4 @@ def kernel_modulus(kernel: Kernel, mesh: Mesh) -> float:
     points = _POINTS[mesh.dimension]
     (coarse, _), (fine, largest) = least(points), least(2 * points - 1)
     known = fine >= coarse - _LOWERED * (max(largest, coarse) - min(coarse, fine) + abs(coarse))
-    return min(coarse, fine) if known else np.nan
+    return fine - abs(coarse - fine) if known else np.nan  # which is off by more than fine is
