@@ -11,6 +11,7 @@ import numpy as np
 
 from fvflow.diagnostics import ERRORS, STEPS
 from fvflow.evi import EviMonitor
+from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
@@ -21,7 +22,8 @@ from fvflow.relative_entropy import Decay
 from fvflow.time_error import TimeErrorMonitor
 
 _FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
-_MONITORS = ("time_error", "convexity", "mean_flux", "decay")
+_MONITORS = ("time_error", "convexity", "evi_bounds", "mean_flux", "decay")
+_COUNTS = ("iterations", "halvings", "switches", "reduced", "damped", "rejections")  # of a step, added up
 _LOOKS = 100  # at how many times of a run the resolution is looked at
 
 
@@ -76,6 +78,8 @@ class RunStatistics:
     """Time between two looks at the resolution."""
     convexity: EviMonitor | None = None
     """Monitor of the inequalities that follow from convexity along geodesics."""
+    evi_bounds: EviBounds | None = None
+    """The same with proved intervals of W2, if the case asks for it."""
     mean_flux: MeanFlux = field(default_factory=MeanFlux)
     """What has crossed each face since the last frame."""
     decay: Decay = field(default_factory=Decay)
@@ -125,6 +129,7 @@ class RunStatistics:
         moves_in_w2: bool = True,
         may_ring: bool = False,
         time_error: TimeErrorMonitor | None = None,
+        evi_bounds: EviBounds | None = None,
         span: float = 0.0,
     ) -> RunStatistics:
         """The statistics at the start of a run."""
@@ -134,6 +139,7 @@ class RunStatistics:
             time=initial.time,
             may_ring=may_ring,
             time_error=time_error,
+            evi_bounds=evi_bounds,
             reference=reference,
             look_interval=span / _LOOKS,
             mean_flux=MeanFlux.of(problem, initial.time),
@@ -161,14 +167,10 @@ class RunStatistics:
         self.mean_density = state.mass / float(self.mesh.volume.sum())
         self.minimum = min(self.minimum, float(state.density.min()))
         self.correction = max(self.correction, state.correction)
-        self.iterations += state.iterations
-        self.halvings += state.halvings
         if state.fallback:
             self.fallbacks[state.fallback] += 1
-        self.switches += state.switches
-        self.reduced += state.reduced
-        self.damped += state.damped
-        self.rejections += state.rejections
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(state, name))
         self.residual = max(self.residual, state.residual)
         self.optimality = max(self.optimality, state.optimality)
         self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
@@ -181,11 +183,9 @@ class RunStatistics:
             self._variation += 0.0 if self.openings is None else self.openings.variation(state.density)
             if self._variation > before:
                 self.variation_growth = max(self.variation_growth, 1.0 - before / self._variation)
-        if self.time_error is not None:
-            self.time_error(state)
-        if self.convexity is not None:
-            self.convexity(state)
-        self.mean_flux(state)
+        for monitor in (self.time_error, self.convexity, self.evi_bounds, self.mean_flux):
+            if monitor is not None:
+                monitor(state)
         if self.energy is not None:
             energy = self.energy(state)
             self.largest_cell_share = float((self.mesh.volume * state.density).max()) / state.mass
@@ -285,6 +285,6 @@ class RunStatistics:
         if self.may_ring:
             figures["variation_growth"] = self.variation_growth
         figures |= {name: count for name in ("reduced", "damped", "rejections") if (count := getattr(self, name))}
-        if self.convexity is not None:
-            figures |= self.convexity.figures()
-        return figures | self.decay.figures()
+        for monitor in (self.evi_bounds, self.convexity, self.decay):
+            figures |= {} if monitor is None else monitor.figures()
+        return figures

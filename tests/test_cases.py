@@ -22,6 +22,7 @@ kinetic-harmonic geometric-brownian wright-fisher anisotropic-diffusion
 first-passage-drift absorbing-target-2d
 flow-map-rotation flow-map-ou ring-of-gaussians-reverse
 bridge-ring
+jko-maps
 """
 
 

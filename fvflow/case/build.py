@@ -20,6 +20,7 @@ from fvflow.case.initial_conditions import (
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
+from fvflow.evi_bounds import EviBounds
 from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.fields import DensityKind, Expression
 from fvflow.flows import BaseFlow
@@ -29,6 +30,7 @@ from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
+from fvflow.w2_interval import require_w2
 from fvflow.walls import CellSet, Wall, case_openings
 
 _MASS_UNSPECIFIED = (
@@ -123,6 +125,12 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     )
     for name in parts.observe:
         stages.run(("observe", name), partial(observables.values, name, start.time))
+    output = parts.output
+    if output.distance:
+        stages.run(("output", "distance"), lambda: require_w2(mesh))
+    if output.evi:
+        energy = problem.energy(start.time)
+        stages.run(("output", "evi"), lambda: EviBounds.of(mesh, energy, start, output.width))
     stages.finish()
     return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities), observables)
 

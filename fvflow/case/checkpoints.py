@@ -21,8 +21,9 @@ from fvflow.run_statistics import RunStatistics
 from fvflow.version import __version__
 
 _FREE = ("title", "output")  # what a run that goes on may change
+_WHOLE = ("output.evi",)  # but not this, which is about every step
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
-_LEFT_OUT = ("fields", "figures", "memory", "crossed")  # of a state: stored with its frame, converted, or summed up
+_LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement")  # of a state: in its frame, converted, summed up
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 
@@ -159,7 +160,7 @@ def require_same_run(tree: Tree, values: Mapping[str, Any], looks_ahead: bool) -
     changed = [
         f"{path}: {_told(old)} was, {_told(new)} is"
         for path, old, new in _differences(tree.get("values"), values)
-        if not any(path == free or path.startswith(f"{free}.") for free in allowed)
+        if path in _WHOLE or not any(path == free or path.startswith(f"{free}.") for free in allowed)
     ]
     if changed:
         raise CaseError(

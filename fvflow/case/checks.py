@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.flows import BaseFlow, Flow
 
@@ -60,6 +61,10 @@ class Checks:
     """Largest E^{n+1} - E^n of all steps of a gradient flow."""
     energy_defect: Bound = None
     """Largest E^{n+1} - E^n plus the energy that the step accounts for, of all steps of a gradient flow."""
+    evi_violated: Bound = None
+    """Number of steps in which the evolution variational inequality is proved to be violated."""
+    contraction_violated: Bound = None
+    """Number of steps in which contraction towards the equilibrium is proved to be violated."""
     survival: Bound = None
     """Largest part of the mass that has not been absorbed by walls or cells at the end."""
     mass_correction: Bound = None
@@ -132,6 +137,25 @@ def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
             yield name, f"is for {_named(owners)} {owners[0].figures[name]}".rstrip() + "; remove the check"
 
 
+def unknown_output(output: Output, flow: BaseFlow) -> Iterator[tuple[str, str]]:
+    """(name, sentence) of each key of `output` that asks for what this flow does not know."""
+    needs: dict[str, tuple[str, str]] = {
+        "fluxes": ("stores_fluxes", flow.flux_fault),
+        "velocity": ("stores_fluxes", flow.velocity_fault),
+        "rate": ("stores_fluxes", ""),
+        **dict.fromkeys(("potential", "map", "distance"), ("descends_in_w2", flow.movement_fault)),
+        "evi": ("descends_in_w2", flow.metric_fault),
+    }
+    for name in (name for name in needs if getattr(output, name)):
+        ability, fault = needs[name]
+        if not getattr(flow, ability):
+            yield name, f"is for {flows_that(attrgetter(ability))}; leave it out"
+        elif fault:
+            yield name, fault
+    if output.score and flow.score_fault:
+        yield "score", flow.score_fault
+
+
 def flows_that(condition: Callable[[type[BaseFlow]], bool]) -> str:
     """The kinds of flow that fulfil a condition, as "flow a" or "flows a, b and c"."""
     return _named([kind for kind in get_args(Flow) if condition(kind)])
@@ -169,6 +193,16 @@ class Output:
     """Whether to store score_x, score_y, score_z, the score grad log rho in each cell."""
     rate: bool = False
     """Whether to store rate, d_t rho in each cell."""
+    potential: bool = False
+    """Whether to store step_potential and step_optimality of the JKO step that ends at each saved time."""
+    map: bool = False
+    """Whether to store map_x, map_y, map_z: to where the mass of each cell was before that step."""
+    distance: bool = False
+    """Whether to bound W2 of that step: step_w2_lower, step_w2_upper, beside step_w2 of the scheme."""
+    evi: bool = False
+    """Whether to bound, at every step, how far the inequalities hold that convexity along geodesics promises."""
+    width: Annotated[float, Gt(0), Lt(1)] = 1e-3
+    """Relative width at which the bounds of W2 for distance and evi stop."""
 
     def checkpoint_due(self, steps: float, seconds: float) -> bool:
         """Whether a checkpoint is due so many steps and seconds after the last one."""

@@ -15,7 +15,7 @@ from fvflow.case import document as documents
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
 from fvflow.case.checkpoints import identity
-from fvflow.case.checks import Checks, Output, flows_that, misplaced
+from fvflow.case.checks import Checks, Output, flows_that, misplaced, unknown_output
 from fvflow.case.descriptions import describe_properties
 from fvflow.case.document import Document, Fault
 from fvflow.case.formulas import formulas
@@ -105,15 +105,14 @@ class Case:
             yield Fault(("exact",), sentence)
         if self.checks.survival is not None and not (self.walls or self.absorbing):
             yield Fault(("checks", "survival"), "needs walls or cells that absorb; add walls: {left: absorbing}")
+        for name in ("evi_violated", "contraction_violated"):
+            if getattr(self.checks, name) is not None and not self.output.evi:
+                yield Fault(("checks", name), "needs bounds of W2 in every step; add output: {evi: true}")
         if not self.flow.takes_openings:
             for name in (name for name in ("walls", "absorbing") if getattr(self, name)):
                 yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
-        flow, owners = self.flow, flows_that(lambda kind: kind.stores_fluxes)
-        alien = "" if flow.stores_fluxes else f"is for {owners}; leave it out"
-        faults = {"fluxes": alien or flow.flux_fault, "velocity": alien or flow.velocity_fault, "rate": alien}
-        for name, sentence in {**faults, "score": flow.score_fault}.items():
-            if sentence and getattr(self.output, name):
-                yield Fault(("output", name), sentence)
+        for name, sentence in unknown_output(self.output, self.flow):
+            yield Fault(("output", name), sentence)
         try:
             self.flow.schedule(self.times)
         except CaseError as error:

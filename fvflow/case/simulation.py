@@ -28,6 +28,7 @@ from fvflow.diagnostics import (
     of_every_problem,
     of_openings,
 )
+from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Progress, Watch, Watchers
@@ -36,6 +37,7 @@ from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.relative_entropy import log_equilibrium
 from fvflow.run_statistics import RunStatistics
+from fvflow.step_maps import StepMaps
 from fvflow.times import TimeGrid
 
 _TOLD_SHARE = 1e-6  # of the mass
@@ -69,6 +71,12 @@ class Simulation:
         """The fields of cells that are computed from the density."""
         return CellFields(self.problem, self.output.velocity, self.output.score, self.output.rate)
 
+    @cached_property
+    def _step_maps(self) -> StepMaps:
+        """The fields and numbers of the steps that end at saved times."""
+        output = self.output
+        return StepMaps(self.problem, output.potential, output.map, output.distance, output.width)
+
     def _fresh_statistics(self) -> RunStatistics:
         flow, problem = self.flow, self.problem
         return RunStatistics.of(
@@ -76,11 +84,17 @@ class Simulation:
             self.initial,
             self.reference,
             energy_each_step=flow.energy_each_step,
-            moves_in_w2=flow.moves_in_w2,
+            moves_in_w2=not flow.metric_fault,
             may_ring=flow.may_ring(problem),
             time_error=flow.error_in_time(problem, self.times),
+            evi_bounds=self.evi_bounds() if self.output.evi else None,
             span=self.times.stop - self.initial.time,
         )
+
+    def evi_bounds(self) -> EviBounds:
+        """What watches the inequalities of convexity; raises CaseError where they are not known."""
+        energy = self.problem.energy(self.initial.time)
+        return EviBounds.of(self.mesh, energy, self.initial, self.output.width)
 
     def frames(self, watch: Watch | None = None, checkpoint: Tree | None = None) -> Iterator[Frame]:
         """What is stored at each saved time; each call is a run of its own, and `watch` is told how far it is.
@@ -130,7 +144,8 @@ class Simulation:
         diagnostics |= {name: state.fields[name] for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
         problem = self.flow.in_state(self.problem, state)
-        fields |= self._cell_fields.at(problem, state)
+        fields |= self._cell_fields.at(problem, state) | self._step_maps.at(state)
+        diagnostics |= self._step_maps.distances(state)
         face_fields = {name: state.fields[name] for name in on_faces}
         if self.output.fluxes:
             face_fields["flux"] = problem.flux(state.density, state.time)
@@ -182,7 +197,7 @@ class Simulation:
         """Estimated bytes of a run."""
         fluxes = 5 * 8 * self.statistics.mean_flux.links if self._asks_crossing else 0
         frames = (self.times.saves + 1) * self.flow.frame_memory(self.mesh.extent)
-        return self.flow.memory(self.mesh.extent) + frames + self._cell_fields.memory + fluxes
+        return self.flow.memory(self.mesh.extent) + frames + self._cell_fields.memory + self._step_maps.memory + fluxes
 
     def layout(self) -> Layout:
         """The variables of the result."""
@@ -193,7 +208,9 @@ class Simulation:
             diagnostics |= RELATIVE_ENTROPY
         if self.flow.energy_each_step:
             diagnostics |= STEPS
+        diagnostics |= self._step_maps.scalars()
         cell_fields, openings = self.flow.fields(self.mesh) | self._cell_fields.variables(), self.problem.openings
+        cell_fields |= self._step_maps.variables()
         if openings is not None:
             diagnostics |= of_openings(openings, has_energy="energy" in diagnostics)
             cell_fields |= self.flow.opening_fields(openings)

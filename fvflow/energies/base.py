@@ -61,12 +61,16 @@ class EnergyTerm:
     external: ClassVar[bool] = False
     """Whether E is linear in the density, so that `first` does not depend on it."""
     displacement_convex: ClassVar[bool] = False
-    """Whether E is convex along geodesics of W2 on a line, apart from an external potential."""
+    """Whether E is convex along generalised geodesics of W2, in the dimension of its mesh."""
 
     @property
     def diffusion(self) -> float | None:
         """eps if E = eps int rho log rho, 0 if E is an external potential; None if its gradient flow is not linear."""
         return None
+
+    def interaction_modulus(self, mesh: Mesh) -> float:
+        """lambda with D^2 W >= lambda if E = 1/2 int int W rho rho; nan if it is not known."""
+        return np.nan
 
     def value(self, density: Array) -> Array:
         """e_K(rho_K); infinite where rho_K is outside the domain of the energy."""

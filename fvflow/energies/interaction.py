@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.energies.base import EnergyTerm
+from fvflow.energies.convexity import kernel_modulus
 from fvflow.errors import CaseError
 from fvflow.fields import LARGEST_VALUE, Kernel
 from fvflow.mesh import Array, Mesh
@@ -33,7 +34,13 @@ class InteractionTerm(EnergyTerm):
     volume: Array  # (cell,)
     convolved: Callable[[Array], Array]  # masses of the cells (cell,) to W*rho (cell,)
     label = "the variation of the interaction"
+    kernel: Kernel | None = None
+    """W; None if it is known by its products only."""
     nonlocal_ = True
+
+    def interaction_modulus(self, mesh: Mesh) -> float:
+        """lambda with D^2 W >= lambda; nan if it is not known."""
+        return np.nan if self.kernel is None else kernel_modulus(self.kernel, mesh)
 
     def value(self, density: Array) -> Array:
         """rho (W*rho)/2."""

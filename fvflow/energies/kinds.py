@@ -157,7 +157,7 @@ class Interaction(EnergyKind):
         """rho (W*rho)/2 in each cell; raises CaseError if the kernel is not even, or not finite away from 0."""
         (kernel,) = self.kernels(parameters)
         with placed("kernel"):
-            return InteractionTerm(mesh.volume, convolution(kernel, mesh))
+            return InteractionTerm(mesh.volume, convolution(kernel, mesh), kernel)
 
     def kernels(self, parameters: Parameters) -> tuple[Kernel, ...]:
         """(W,)."""

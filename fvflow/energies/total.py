@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fvflow.energies.base import EnergyTerm
+from fvflow.energies.convexity import Convexity, least_curvature
 from fvflow.energies.terms import PotentialTerm
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 
 _CANCELLATION = 1e-4  # relative change below which a difference of variations is lost to cancellation
 
@@ -81,6 +82,18 @@ class TotalEnergy:
         """V + W*rho (cell,): the external potentials and those of the interactions."""
         potentials = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
         return np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)
+
+    def convexity(self, mesh: Mesh) -> Convexity | None:
+        """Moduli of E along geodesics, by differences of V and W; None if they are not known."""
+        external = [term.first(np.zeros(mesh.cells)) for term in self.terms if term.external]
+        edges = mesh.product_edges
+        if edges is None or mesh.periodic:
+            return None
+        centres = [0.5 * (edge[1:] + edge[:-1]) for edge in reversed(edges)]
+        potential = least_curvature(np.sum(external, axis=0).reshape(mesh.shape), centres) if external else 0.0
+        others = [term for term in self.terms if not (term.external or term.displacement_convex)]
+        found = Convexity(potential, math.fsum(term.interaction_modulus(mesh) for term in others))
+        return None if math.isnan(sum(found)) else found
 
     def shifted(self, constant: float) -> TotalEnergy:
         """The energy with V - constant in place of the external potential V; its gradient flow is the same."""

@@ -44,8 +44,8 @@ class BaseFlow:
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
     """Whether a longer step takes more work."""
-    moves_in_w2: bool = True
-    """Whether a step of a gradient flow is one in the metric of W2, so that the inequalities of W2 hold."""
+    descends_in_w2: ClassVar[bool] = False
+    """Whether it descends an energy along W2, so that its steps may have maps and keep inequalities of W2."""
     coarsens: bool = True
     """Whether it is defined on a coarser mesh where it is on this one."""
     takes_openings: ClassVar[bool] = False
@@ -115,6 +115,16 @@ class BaseFlow:
     def score_fault(self) -> str:
         """Why grad log rho is no score; empty if it is one."""
         return ""
+
+    @property
+    def metric_fault(self) -> str:
+        """Why the metric of its steps is not W2; empty if it is, where `descends_in_w2`."""
+        return ""
+
+    @property
+    def movement_fault(self) -> str:
+        """Why its steps have no potential and map; empty if they have, where `descends_in_w2`."""
+        return self.metric_fault
 
     @property
     def drawn(self) -> tuple[str, ...]:

@@ -48,11 +48,13 @@ class WassersteinFlow(BaseFlow):
 
     energy_each_step: ClassVar[bool] = True
     stores_fluxes: ClassVar[bool] = True
+    descends_in_w2: ClassVar[bool] = True
     can_be_timed: ClassVar[bool] = True
     tells_crossing: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("energy_increase", "energy_defect", "fallbacks", "largest_cell_share"), _EACH_STEP),
         "step_gap": "with stepper ljko",
+        **dict.fromkeys(("evi_violated", "contraction_violated"), "with output: {evi: true}"),
     }
 
     def has_figure(self, name: str) -> bool:
@@ -81,9 +83,14 @@ class WassersteinFlow(BaseFlow):
         return None if self.mobility is None else SteadyDiffusion(self.mobility, "isothermal")
 
     @property
-    def moves_in_w2(self) -> bool:  # type: ignore[override]
-        """Whether there is no mobility field."""
-        return self.mobility is None
+    def metric_fault(self) -> str:
+        """That of a mobility field."""
+        return "" if self.mobility is None else "is of W2, and with a mobility the metric is another; leave it out"
+
+    @property
+    def movement_fault(self) -> str:
+        """That of the mobility, or of the stepper."""
+        return self.metric_fault or self.stepper.movement_fault
 
     def notes(self, problem: GradientFlow) -> Iterator[str]:
         """Where the mobility jumps at the seam of a periodic axis."""

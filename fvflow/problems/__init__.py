@@ -7,7 +7,7 @@ from fvflow.problems.diffusivity import logarithmic_mean
 from fvflow.problems.flux_drift import FluxDrift
 from fvflow.problems.fokker_planck import FokkerPlanck
 from fvflow.problems.gradient_flow import GradientFlow
-from fvflow.problems.state import OutputVariable, State
+from fvflow.problems.state import Movement, OutputVariable, State
 from fvflow.problems.transport import Transport
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FluxDrift",
     "FokkerPlanck",
     "GradientFlow",
+    "Movement",
     "OutputVariable",
     "Problem",
     "State",

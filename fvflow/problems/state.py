@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,19 @@ class OutputVariable:
     long_name: str
     units: str = "1"
     signed: bool = False
+
+
+class Movement(NamedTuple):
+    """What moved the mass in a step that minimises E + W2^2/(2 tau); of a step that was halved, in its last part."""
+
+    before: Array
+    """Density (cell,) at its start."""
+    length: float
+    """tau."""
+    potential: Array
+    """phi (cell,) at its end, kinetic part included: E'(rho) where there is mass, and v = -grad phi."""
+    cost: float
+    """W2^2/(2 tau) of the scheme."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +78,8 @@ class State:
 
     None if nobody asks; to ask for that of the steps that follow, give a state zeros.
     """
+    movement: Movement | None = None
+    """What moved the mass in the last step, if that minimises; else None."""
     previous: Array | None = None
     """Density (cell,) before the last step, for two-step methods."""
     next_length: float = 0.0
@@ -125,6 +140,7 @@ class State:
         dissipated: float = 0.0,
         absorption: Array | None = None,
         crossed: Array | None = None,
+        movement: Movement | None = None,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
         return replace(
@@ -141,6 +157,7 @@ class State:
             dissipated=dissipated,
             absorption=absorption,
             crossed=crossed,
+            movement=movement,
             halvings=0,
             switches=0,
             reduced=0,

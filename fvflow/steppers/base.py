@@ -178,8 +178,17 @@ class GradientStepperBase(StepperBase):
     """Whether no step of any length makes a density ring."""
     halves_tell_error: ClassVar[bool] = False
     """Whether the last step and two of half its length tell the error of a run in steps of given length."""
+    minimising: ClassVar[bool] = False
+    """Whether a step minimises E + W2^2/(2 tau) in a discrete W2, and tells `State.movement`."""
     certified: ClassVar[bool] = False
     """Whether it proves how far each step is from its minimum: the figure `step_gap`."""
+
+    @property
+    def movement_fault(self) -> str:
+        """Why its steps have no potential, map and distance; empty if they have."""
+        if self.minimising:
+            return ""
+        return f"stepper {self.kind} does not minimise E + W2^2/(2 tau): its steps have no map; use ljko or jko"
 
     @property
     def solver(self) -> SymmetricSolver:

@@ -11,7 +11,7 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, rescale_to_mass
 from fvflow.mesh import Array, Mesh
-from fvflow.problems import GradientFlow, State
+from fvflow.problems import GradientFlow, Movement, State
 from fvflow.problems.gradient_flow import FaceDensity
 from fvflow.steppers.base import GradientStepperBase
 from fvflow.steppers.mobility import Mobility, UpstreamRatio
@@ -60,6 +60,10 @@ class Carried:
     switches: int = 0
     fallback: str = ""
     level: float = 0.0
+    end: Array | None = None
+    """phi at the end of the step, without its level, if the step minimises."""
+    cost: float = math.nan
+    """W2^2/(2 tau) of the step, if it minimises."""
 
 
 Solve = Callable[[State, float, TransportStep, ContinuedEnergy], Carried]
@@ -87,17 +91,20 @@ class CarriedStep:
             found = self._solution(state, length, step)
         matrix = step.matrix(found.phi)
         solution = rescale_to_mass(matrix, found.density, state.mass)
-        offset = float(self._problem.total.potential(state.density).min())  # see `linearised`
+        level = found.level + float(self._problem.total.potential(state.density).min())  # see `linearised`
+        end = found.end
+        moved = None if end is None else Movement(state.density, length, end + level, found.cost)
         after = state.advanced(
             length,
             solution.density,
-            potential=found.phi + found.level + offset,
+            potential=found.phi + level,
             dissipated=found.dissipated,
             correction=solution.correction,
             iterations=found.iterations,
             optimality=found.optimality,
             gap=found.gap,
             crossed=None if state.crossed is None else matrix.flux(solution.density),
+            movement=moved,
         )
         return replace(after, switches=found.switches, fallback=found.fallback)
 

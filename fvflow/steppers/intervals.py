@@ -58,6 +58,10 @@ class IntervalsNewton(CentredNewton):
         """(tau/2Q) sum_q sum_s T_s m_s D_s^2."""
         return 0.5 * float((self._flows() * self._drops() ** 2).sum())
 
+    def end_potential(self) -> Array:
+        """phi at the end of the step (cell,), half an interval after phi_Q."""
+        return self._step.hamilton_jacobi(self.phi, self._drops()[-1])
+
     def residuals(self) -> tuple[Array, Array]:
         """Residuals of continuity and of Hamilton-Jacobi (Q, cell), zero in vacuum."""
         flux, share = self._flows() * self._drops(), 0.125 * self._conductance * self._drops() ** 2

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from fvflow.errors import NumericsError
 from fvflow.linalg import Auto, UpwindTriangular, inner
 from fvflow.mesh import Array, Extent
-from fvflow.problems import GradientFlow, State
+from fvflow.problems import GradientFlow, Movement, State
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.carried import CarriedStep, CarriedStepperBase
 from fvflow.steppers.fallible import (
@@ -73,6 +73,7 @@ class LJKO(CarriedStepperBase):
     """The linear solver of the Newton systems."""
     kind: Literal["ljko"] = "ljko"
     certified = True
+    minimising = True
     halves_tell_error = True
 
     def start(self, problem: GradientFlow) -> Step:
@@ -137,6 +138,7 @@ class JKO(GradientStepperBase):
     """The linear solver of the Newton systems."""
     kind: Literal["jko"] = "jko"
     tells_crossing = True
+    minimising = True
     order_in_space = 2
 
     def positive_step(self, problem: GradientFlow) -> float:
@@ -202,7 +204,9 @@ class JKO(GradientStepperBase):
                     phi, cost, result = found.phi + constant, found.cost, found.result._replace(iterations=spent)
                     after = state.advanced(length, moved[0], potential=phi, dissipated=cost, **result._asdict())
                     crossed = None if state.crossed is None else moved[1]
-                    return replace(after, switches=found.switches, reduced=found.reduced, crossed=crossed)
+                    movement = Movement(state.density, length, found.end + constant, cost)
+                    switches, reduced = found.switches, found.reduced
+                    return replace(after, switches=switches, reduced=reduced, crossed=crossed, movement=movement)
             raise failed
 
         return system.remembering(self.kind, step)
@@ -213,7 +217,7 @@ class JKO(GradientStepperBase):
         """By Newton's method, which converges fast if there is no vacuum. Raises NumericsError."""
         single = CentredNewton(system, problem, state, start, length)
         result = run_newton(single, self.tolerance, self.iterations)
-        found = _Minimum(single.phi, single.flux(), single.cost(), result)
+        found = _Minimum.of(single, result)
         if self.intervals == 1:
             return found
         density, spent = single.density, result.iterations
@@ -227,7 +231,7 @@ class JKO(GradientStepperBase):
                 break
             spent += result.iterations
             distance = inner(problem.mesh.volume, np.abs(several.density - density)) / state.mass
-            found = _Minimum(several.phi, several.flux(), several.cost(), result._replace(iterations=spent))
+            found = _Minimum.of(several, result._replace(iterations=spent))
             density = several.density
             if self.intervals is not None or distance <= 3.0 * self.accuracy:  # the error falls fourfold
                 return found
@@ -257,15 +261,23 @@ class JKO(GradientStepperBase):
         flux = step.flow(point.density) * drop
         result = NewtonResult(iterations, *errors)
         reduced = int(self.intervals is None)
-        return _Minimum(point.phi + level, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
+        end = step.hamilton_jacobi(point.phi, drop) + level
+        return _Minimum(point.phi + level, end, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
 
 
 class _Minimum(NamedTuple):
     """phi (cell,), mass through each face in the step (face,), transport cost, and how it was found."""
 
     phi: Array
+    end: Array
+    """phi at the end of the step."""
     flux: Array
     cost: float
     result: NewtonResult
     switches: int = 0
     reduced: int = 0
+
+    @staticmethod
+    def of(newton: CentredNewton, result: NewtonResult) -> _Minimum:
+        """What Newton's method has found."""
+        return _Minimum(newton.phi, newton.end_potential(), newton.flux(), newton.cost(), result)

@@ -134,15 +134,18 @@ class _Attempts:
         return replace(other, dissipated=2.0 * other.dissipated, fallback=_REASON)
 
     def _carried(self, phi: Array, last: Certificate) -> Carried:
+        cost = self._step.cost(phi, last.density)
         return Carried(
             phi=phi,
             density=last.density,
-            dissipated=self._step.cost(phi, last.density),
+            dissipated=cost,
             iterations=self.spent,
             optimality=last.optimality,
             gap=last.gap,
             switches=self.switches,
             level=self._level,
+            end=self._step.hamilton_jacobi(phi, self._step.faces(phi)),
+            cost=cost,
         )
 
 

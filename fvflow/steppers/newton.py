@@ -65,6 +65,10 @@ class CentredNewton:
         """(tau/2) sum_s T_s rho_s D_s^2."""
         return 0.5 * float(self.flux() @ self._drop)
 
+    def end_potential(self) -> Array:
+        """phi at the end of the step (cell,), E'(rho) at the minimum."""
+        return self._step.hamilton_jacobi(self.phi, self._drop)
+
     def residuals(self) -> tuple[Array, Array]:
         """Residuals of continuity and of Hamilton-Jacobi (cell,), zero in vacuum."""
         continuity = self._step.continuity(self.density, self._drop)
