@@ -1,4 +1,4 @@
-"""python -m tests.picture: draws the pictures of the README, cases/gallery.png and cases/trajectories.png."""
+"""python -m tests.picture: draws the pictures of the README, gallery.png, trajectories.png and distances.png of cases/."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 import fvflow
 from fvflow.case import Case
+from fvflow.plot.maps import draw_transport_map
 
 INK, BLUE, RED = "#222222", "#1f6fb2", "#c8443c"
 
@@ -26,9 +27,30 @@ output: {fluxes: true}
 
 
 def main() -> None:
-    """Both pictures."""
+    """All pictures."""
     gallery()
     paths()
+    distances()
+
+
+def distances() -> None:
+    """The optimal map from one picture to another, and the barycentre of four shapes."""
+    plt.rcParams.update({"font.size": 9})
+    whole = plt.figure(figsize=(14, 4.6), layout="constrained")
+    left, right = whole.subfigures(1, 2, width_ratios=(1, 1.55))
+    ends = Case.read("cases/distance-images.yaml").replace({"flow.intervals": 2, "flow.accept": True}).run()
+    draw_transport_map(left, fvflow.distance((ends, 0.0), ends), "the optimal map")
+
+    case = Case.read("cases/barycentre-shapes.yaml")
+    mesh, between = case.mesh.build(), case.run()
+    shapes = [density.sample(mesh, {}) for density in case.flow.of]
+    panels = right.subplot_mosaic("AABC;AADE")
+    bounds = f"{between.attrs['functional_lower']:.6f} <= mean of W2^2 <= {between.attrs['functional_upper']:.6f}"
+    for name, density in zip("ABCDE", (between.rho[-1].values, *shapes), strict=True):
+        panels[name].pcolormesh(*mesh.edges, np.reshape(density, mesh.shape), rasterized=True)
+        panels[name].set(aspect="equal", xticks=[], yticks=[])
+    panels["A"].set_title(f"the barycentre of four shapes, {bounds}")
+    whole.savefig("cases/distances.png", dpi=110)
 
 
 def paths() -> None:

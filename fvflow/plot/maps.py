@@ -11,7 +11,7 @@ from fvflow.mesh import Array
 from fvflow.plot.colours import scales
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from fvflow.wasserstein import Distance
 
@@ -28,20 +28,24 @@ def transport_map(distance: Distance, *, title: str = "") -> Figure:
     """
     from matplotlib.figure import Figure
 
-    grid = distance.grid
-    if grid.dimension > 2:
-        raise CaseError("maps are drawn in one and two dimensions; these measures have three")
     figure = Figure(figsize=(6.5, 5.0), layout="constrained")
-    if grid.dimension == 1:
+    draw_transport_map(figure, distance, title)
+    return figure
+
+
+def draw_transport_map(figure: Figure | SubFigure, distance: Distance, title: str = "") -> None:
+    """Draw a `transport_map` on a figure, or on a part of one."""
+    if distance.grid.dimension > 2:
+        raise CaseError("maps are drawn in one and two dimensions; these measures have three")
+    if distance.grid.dimension == 1:
         _on_a_line(figure, distance)
     else:
         _in_the_plane(figure, distance)
     bounds = f"{distance.lower:.6g} <= W2 <= {distance.upper:.6g}"
     figure.suptitle("\n".join(filter(None, (title.replace("$", r"\$"), bounds))), fontsize=10)
-    return figure
 
 
-def _on_a_line(figure: Figure, distance: Distance) -> None:
+def _on_a_line(figure: Figure | SubFigure, distance: Distance) -> None:
     above, below = figure.subplots(2, 1, sharex=True)
     x, masses = distance.grid.centre[:, 0], distance.densities
     for density, name in zip(masses, ("first", "second"), strict=True):
@@ -53,7 +57,7 @@ def _on_a_line(figure: Figure, distance: Distance) -> None:
     below.set(xlabel="x", ylabel="T(x)")
 
 
-def _in_the_plane(figure: Figure, distance: Distance) -> None:
+def _in_the_plane(figure: Figure | SubFigure, distance: Distance) -> None:
     grid, panel = distance.grid, figure.subplots()
     assert grid.edges is not None
     first, second = (density.reshape(grid.shape) for density in distance.densities)
