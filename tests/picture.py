@@ -1,4 +1,4 @@
-"""python -m tests.picture: draws the pictures of the README, gallery.png, trajectories.png and distances.png of cases/."""
+"""python -m tests.picture: draws the pictures of the README, cases/gallery.png, trajectories.png and distances.png."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -49,7 +49,7 @@ def distances() -> None:
     for name, density in zip("ABCDE", (between.rho[-1].values, *shapes), strict=True):
         panels[name].pcolormesh(*mesh.edges, np.reshape(density, mesh.shape), rasterized=True)
         panels[name].set(aspect="equal", xticks=[], yticks=[])
-    panels["A"].set_title(f"the barycentre of four shapes, {bounds}")
+    right.suptitle(f"the barycentre of four shapes\n{bounds}", fontsize=10)
     whole.savefig("cases/distances.png", dpi=110)
 
 
