@@ -517,7 +517,7 @@ initial: {kind: gaussian, mean: [0.5], covariance: [[0.01]]}
 """)
     (remark,) = case.prepare().remarks()
     assert "`mass: integral`, with `mass: 2` in the initial density, keeps it" in remark
-    with pytest.raises(CaseError, match="transport needs equal ones: set the same mass in both"):
+    with pytest.raises(CaseError, match="mass is conserved: set the same mass in both"):
         case.replace({"flow.target.mass": "integral"}).prepare()
     assert case.replace({"flow.target.mass": "integral", "initial.mass": 2}).prepare().remarks() == []
 

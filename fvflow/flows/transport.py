@@ -198,9 +198,9 @@ def _nodes(geodesic: Geodesic) -> Iterator[dict[str, Array]]:
 
 
 def equal_masses(initial: float, target: float, tolerance: float) -> None:
-    """Raise CaseError if two masses differ by more than the relative tolerance: transport preserves mass."""
+    """Raise CaseError if two masses differ by more than the relative tolerance, as mass is conserved."""
     if not abs(initial - target) <= tolerance * max(initial, target):
         raise CaseError(
-            f"the target has the mass {target:.9g}, the initial density {initial:.9g}; transport needs equal ones: set "
-            "the same mass in both"
+            f"the target has the mass {target:.9g}, the initial density {initial:.9g}; mass is conserved: set the same "
+            "mass in both"
         )
