@@ -66,9 +66,10 @@ def barycentre(
 
     On a line exact: the cell averages of the density whose quantile function is the mean. On a box by at most so many
     rounds of the iteration from the density of the largest weight, until it lowers the functional by less than the
-    interval can tell, or the residual does not fall any more; `progress` gets each round, its residual relative
-    to the root of the functional and the iterate, from which `start` goes on.
-    `width` is the relative width to aim at of the interval of each W2.
+    interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the residual of
+    the last one relative to the root of the functional, and the iterate, from which `start` goes on, whenever a level
+    of a distance is done. `width` is the relative width to aim at of the interval of each W2.
+
     Raises CaseError if there is no density, a weight is not > 0, masses differ, or the mesh is neither a line nor a box
     with walls.
     """
@@ -80,15 +81,20 @@ def barycentre(
     if mesh.dimension == 1:
         return _on_line(mesh, densities, share, width)
     place: dict[str, Any] = {"round": 0, "density": densities[int(np.argmax(share))], "best": np.zeros(mesh.cells)}
-    place |= {"lower": 0.0, "upper": np.inf, "residual": np.inf}
+    place |= {"lower": 0.0, "upper": 1.0, "residual": np.inf}
     if start is not None:
         require_iterate(start, place)
         require_count(start["round"], rounds - 1)
         place = dict(start)
     cells = max(_SPLIT * mesh.cells, _LEAST_CELLS)
+
+    def told(level: tuple[int, ...], lower: float, upper: float) -> None:
+        if progress is not None:
+            progress(place["round"], place["residual"] / sqrt(max(place["upper"], 1e-300)), place)
+
     for number in range(place["round"] + 1, rounds + 1):
         density = place["density"]
-        found = [bounds(mesh, density, end, width=width, cells=cells) for end in densities]
+        found = [bounds(mesh, density, end, width=width, cells=cells, report=told) for end in densities]
         to = np.tensordot(share, [each.map for each in found], 1)
         residual = sqrt(float((mesh.volume * density) @ ((to - mesh.centre) ** 2).sum(axis=1)))
         if not residual <= _LEAST_GAIN * place["residual"]:
@@ -99,8 +105,6 @@ def barycentre(
         if number == rounds or residual**2 <= _TELLING * width * upper:
             break
         place["density"] = pushed(mesh, density, to)
-        if progress is not None:
-            progress(number, residual / sqrt(upper), place)
     return Barycentre(place["best"], place["lower"], place["upper"], place["residual"], place["round"])
 
 
