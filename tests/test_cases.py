@@ -13,7 +13,7 @@ WANTED = """
 ou-1d ou-2d-rotating ou-3d heat-box-2d continuity-rotation-2d double-well-1d moving-trap-1d ou-1d-jko fast-diffusion-1d
 fokker-planck-jko-2d porous-medium-barenblatt-2d porous-medium-box-vacuum published-fokker-planck two-wells-2d-jko
 aggregation-diffusion-1d transport-gaussians-2d transport-translation-2d transport-mixture-1d transport-split-2d
-transport-3d hamilton-jacobi-1d muscl-rotation stationary-rotation spectrum-double-well
+transport-3d barycentre-shapes hamilton-jacobi-1d muscl-rotation stationary-rotation spectrum-double-well
 kramers-escape channel-counter-flow committor-mueller-brown quasi-stationary-wells
 ring-ratchet
 disc-ou channel-obstacle-advection voronoi-two-wells porous-medium-disc tet-heat-ball l-shape-heat

@@ -48,8 +48,8 @@ def test_the_goals_at_256():
 def test_products_of_lines_are_inside(dimension):
     """W2^2 of products is the sum of that of the lines, by quantiles; cells are no cubes, the mass is not 1."""
     random, widths = np.random.default_rng(dimension), []
-    for trial in range(30):
-        cells = random.integers(8, (200, 40, 14)[dimension - 1], dimension)
+    for trial in range((30, 15, 9)[dimension - 1]):
+        cells = random.integers(8, (200, 40, 11)[dimension - 1], dimension)
         lengths, strength = random.uniform(0.1, 3.0, dimension), 10.0 ** random.uniform(-6, 0.3)
         edges = [np.linspace(0.0, length, n + 1) for length, n in zip(lengths, cells, strict=True)]
         one = [np.exp(field(random, (n,))) for n in cells]
@@ -64,7 +64,7 @@ def test_products_of_lines_are_inside(dimension):
         assert lower <= 2.0**0.5 * exact <= upper
         if trial % 3 and upper < 4 * np.min(lengths / cells):
             widths.append((upper - lower) / upper)
-    assert len(widths) > 8
+    assert len(widths) > 3
     assert np.median(widths) < 2e-2
 
 
@@ -81,7 +81,7 @@ def test_linear_programs_are_never_violated():
     box, cells = Box((0.0, 0.0), (1.6, 1.6), (16, 16)).build(), 16
     place = (np.stack(np.meshgrid(*[np.arange(32) + 0.5] * 2, indexing="ij"), -1).reshape(-1, 2)) * 0.05
     cost = ot.dist(place, place)
-    for seed, strength in enumerate((1e-3, 1e-2, 0.1, 0.3, 1.0)):
+    for seed, strength in enumerate((1e-3, 0.1, 1.0)):
         random = np.random.default_rng(seed)
         mu = np.exp(field(random, (cells, cells)))
         nu = mu * np.exp(strength * field(random, (cells, cells)))
@@ -153,6 +153,19 @@ def test_the_bound_is_the_dual_value_and_the_curvature_holds():
             )
             bent = (ahead - 2 * values + back) / 1e-6 / (direction[0] ** 2 + direction[1] ** 2)
             assert (-bent <= np.kron(p.curvature, np.ones((fine, fine))) + 1e-8).all()
+
+
+def test_curvature_far_away_counts_where_the_gradient_is_large():
+    """p is straight about x(y), taken as y, and bent towards a minimum of p + |x - y|^2/2 far from there."""
+    bend = np.where(np.arange(40) < 5, -0.9, np.where(np.arange(40) > 12, -0.95, 0.0))
+    p = SplinePotential(np.concatenate([[0.0], np.cumsum(np.cumsum(bend))[:-1]]), (1.0,))
+    mu, nu = np.full(40, 1 / 40), np.where(np.arange(40) == 8, 1.0, 0.0)
+    fine = (np.arange(4000) + 0.5) / 100
+    conjugate = np.min(values_at(p, [fine]) + 0.5 * (fine[800:900, None] - fine) ** 2, axis=1).mean()
+    dual = 2.0 * (conjugate - float(mu @ p.means))
+    still = np.concatenate([np.zeros((2, 1, 1, 40)), np.arange(40.0).reshape(1, 1, 1, 40)])
+    assert spline_bound(p, Boxes(still, still + 1.0), mu, nu) <= dual
+    assert spline_bound(p, images(p)[0], mu, nu) == pytest.approx(dual, rel=0.1)
 
 
 def test_what_is_moved_by_rounding_is_inside():

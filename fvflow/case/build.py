@@ -11,6 +11,7 @@ from fvflow.case.checks import Output
 from fvflow.case.document import Fault, Path
 from fvflow.case.initial_conditions import (
     PlacedDensity,
+    given_density,
     initial_density,
     require_end,
     require_finite_energy,
@@ -100,8 +101,9 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     facts, problem = _state(parts, stages, mesh, times, openings)
     reference = _reference(parts, stages, facts)
     if parts.start_density.mass_unspecified and not parts.flow.homogeneous:
-        stages.add([Fault(("initial",), _MASS_UNSPECIFIED)])
-    initial = stages.require(("initial",), lambda: initial_density(facts, reference))
+        stages.add([Fault(_at_start(parts), _MASS_UNSPECIFIED)])
+    given = _given(parts, stages, facts, reference)
+    initial = stages.require(_at_start(parts), lambda: initial_density(facts, reference))
     placed = problem
     problem = stages.require(
         ("flow",), lambda: parts.flow.placed(placed, parts.start_density, initial.values, reference, times)
@@ -109,12 +111,15 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     stages.run(("flow",), lambda: require_finite_energy(problem, initial.values, times.save_time(0)))
     stages.finish()
     densities = [initial] if parts.initial is not None else []
+    if given:
+        densities += given
+        problem = dataclasses.replace(problem, given=tuple(density.values for density in given))
     if facts.target is not None:
         densities.append(_target(stages, facts, initial.values, reference))
         problem = dataclasses.replace(problem, target=densities[-1].values)
     start = State.initial(mesh, initial.values, times.save_time(0), openings)
     if not start.remaining > 0:
-        stages.require(("initial",), _all_absorbed)
+        stages.require(_at_start(parts), _all_absorbed)
     observables = Observables(
         mesh, {name: Expression(text) for name, text in parts.observe.items()}, dict(parts.parameters)
     )
@@ -128,6 +133,22 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         stages.run(("output", "evi"), lambda: EviBounds.of(mesh, energy, start, output.width))
     stages.finish()
     return Simulation(parts.flow, mesh, problem, start, times, parts.output, reference, tuple(densities), observables)
+
+
+def _at_start(parts: Parts) -> Path:
+    """The place in the case that the density at the start comes from."""
+    own = parts.flow.own_start
+    return ("initial",) if own is None else own[0]
+
+
+def _given(parts: Parts, stages: Stages, facts: Facts, reference: Reference | None) -> list[PlacedDensity]:
+    """The densities beside the initial and the final one, all of the mass of the first."""
+    placed: list[PlacedDensity] = []
+    for number, (path, kind) in enumerate(parts.flow.given_densities):
+        density = stages.run(path, partial(given_density, number, kind, facts, reference, placed[:1]))
+        placed += [] if density is None else [density]
+    stages.finish()
+    return placed
 
 
 def _all_absorbed() -> None:
@@ -160,7 +181,7 @@ def _times(parts: Parts, stages: Stages) -> TimeGrid:
     exact = parts.exact
     if parts.flow.steady(dict(parts.parameters)) and (exact is None or exact.stationary):
         return parts.schedule
-    stored = stages.require(("initial",), lambda: parts.start_density.stored_time() or 0.0)
+    stored = stages.require(_at_start(parts), lambda: parts.start_density.stored_time() or 0.0)
     return stages.require(("times",), lambda: parts.schedule.starting_at(stored))
 
 
@@ -181,7 +202,7 @@ def _at_openings(parts: Parts) -> Path:
 def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: Openings | None) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
-    mass = stages.run(("initial",), lambda: parts.start_density.total_mass(mesh, names))
+    mass = stages.run(_at_start(parts), lambda: parts.start_density.total_mass(mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
     if (result := flow.moved_by) is not None:
         problem = stages.require(("flow", "velocity"), lambda: flow.moved(problem, parts.velocity_of(result), times))

@@ -81,6 +81,8 @@ class Checks:
     """Largest part of the mass in one cell at the end of a gradient flow."""
     gap: Bound = None
     """Relative width of the proved interval around W2."""
+    functional_gap: Bound = None
+    """Relative width of the proved interval around the functional of a barycentre."""
     continuity: Bound = None
     """Largest residual of the continuity equation in an interval of a geodesic, relative to the mass."""
     repair: Bound = None

@@ -29,7 +29,7 @@ from fvflow.case.stages import Stages
 from fvflow.diagnostics import ERRORS, W2_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
-from fvflow.fields import RESERVED, Density, DensityKind, Formula, Uniform
+from fvflow.fields import RESERVED, Density, DensityKind, Formula
 from fvflow.flows import Flow
 from fvflow.input_files import require_regular
 from fvflow.march import Watch
@@ -93,8 +93,8 @@ class Case:
     def _faults(self) -> Iterator[Fault]:
         """What the parts of the case require of each other."""
         yield from self._name_faults()
-        if self.initial is None and self.flow.needs_initial:
-            yield Fault(("initial",), "is missing")
+        if sentence := self.flow.initial_fault(given=self.initial is not None):
+            yield Fault(("initial",), sentence)
         for name in (name for name in (*ERRORS, *W2_ERRORS) if getattr(self.checks, name) is not None):
             if self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
@@ -132,7 +132,7 @@ class Case:
     @property
     def start_density(self) -> DensityKind:
         """The density at the start; uniform, of mass 1, if the flow needs none and the case gives none."""
-        return Uniform() if self.initial is None else self.initial
+        return self.flow.start_density(self.initial)
 
     @property
     def absorbing_sets(self) -> tuple[CellSet, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class PlacedDensity:
     """A density on the mesh of a case, and what became of it there."""
 
     role: str
-    """What it is in the case: "initial" or "target"."""
+    """What it is in the case: "initial" or "target", or "given_0", "given_1", ..."""
     values: Array
     """Cell values (cell,)."""
     mass: float
@@ -133,6 +133,21 @@ def initial_density(facts: Facts, reference: Reference | None) -> PlacedDensity:
     return _placed("initial", facts.initial, facts, reference, facts.start)
 
 
+def given_density(
+    number: int, kind: DensityKind, facts: Facts, reference: Reference | None, first: Sequence[PlacedDensity]
+) -> PlacedDensity:
+    """One of several densities, scaled to the mass of the first; raises CaseError if it has another mass."""
+    density = _placed(f"given_{number}", kind, facts, reference, facts.start)
+    for other in first:
+        if not abs(density.mass - other.mass) <= _ROUND_OFF * max(density.mass, other.mass):
+            raise CaseError(
+                f"the density has the mass {density.mass:.9g}, the first one {other.mass:.9g}; equal ones are needed: "
+                "set the same mass in all"
+            )
+        return replace(density, values=density.values * (other.mass / density.mass), mass=other.mass)
+    return density
+
+
 def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
     density = np.asarray(kind.on(facts, reference, time))
     if not np.isfinite(density).all():
@@ -153,7 +168,7 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
         raise CaseError(f"the mass of the density, {total:.3g}, is too small for doubles; scale it up")
     mass = total if kind.scaled_mass is None else kind.scaled_mass
     values = density if kind.scaled_mass is None else density * (mass / total)
-    partner = "" if facts.target is None else {"initial": "target", "target": "initial"}[role]
+    partner = "" if facts.target is None else {"initial": "target", "target": "initial"}.get(role, "")
     return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified, partner)
 
 

@@ -1,6 +1,7 @@
 """The flows that a case can run; each defines an equation, its discretisation and an iterator of states."""
 
 from fvflow.flows.backward import BackwardFlow
+from fvflow.flows.barycentre import BarycentreFlow
 from fvflow.flows.base import BaseFlow
 from fvflow.flows.committor import CommittorFlow
 from fvflow.flows.flow_map import FlowMapFlow
@@ -23,6 +24,7 @@ Flow = (
     | QuasiStationaryFlow
     | WassersteinFlow
     | TransportFlow
+    | BarycentreFlow
     | HamiltonJacobiFlow
     | ParticleFlow
     | FlowMapFlow
@@ -30,6 +32,7 @@ Flow = (
 
 __all__ = [
     "BackwardFlow",
+    "BarycentreFlow",
     "BaseFlow",
     "CommittorFlow",
     "FirstPassageFlow",

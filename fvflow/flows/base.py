@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Reference
-from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
+from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters, Uniform
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
@@ -23,6 +23,9 @@ from fvflow.problems import OutputVariable, Problem, State
 from fvflow.time_error import TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 from fvflow.walls import CellSet, Wall
+
+CasePath = tuple[str | int, ...]
+"""The keys that lead to a value of a case."""
 
 
 class BaseFlow:
@@ -70,6 +73,28 @@ class BaseFlow:
     def order_in_time(self) -> float:
         """Order in time; infinite if no error of steps is known."""
         return math.inf
+
+    @property
+    def own_start(self) -> tuple[CasePath, DensityKind] | None:
+        """Its place in the case and the density it starts from, if that is no `initial`; None if it is."""
+        return None
+
+    def initial_fault(self, *, given: bool) -> str:
+        """What is wrong with a case that gives an initial density, or does not; empty if nothing is."""
+        if (own := self.own_start) is not None:
+            return f"flow {self.kind} has its densities in `{own[0][1]}`; leave initial out" if given else ""
+        return "is missing" if self.needs_initial and not given else ""
+
+    def start_density(self, initial: DensityKind | None) -> DensityKind:
+        """The density that a run starts from; uniform, of mass 1, if there is none."""
+        if (own := self.own_start) is not None:
+            return own[1]
+        return Uniform() if initial is None else initial
+
+    @property
+    def given_densities(self) -> tuple[tuple[CasePath, DensityKind], ...]:
+        """Its place in the case and each density that is neither the initial nor the final one."""
+        return ()
 
     @property
     def end_density(self) -> DensityKind | None:

@@ -10,12 +10,14 @@ from fvflow.problems.base import Closed
 
 @dataclass(frozen=True, eq=False)
 class Transport(Closed):
-    """Transport without an energy: to a target density, or along a potential."""
+    """Transport without an energy: to a target density, between several, or along a potential."""
 
     mesh: Mesh
     """The mesh."""
     target: Array | None = None
     """Density (cell,) at the end of a geodesic."""
+    given: tuple[Array, ...] = ()
+    """Densities (cell,) to stay close to."""
     potential: Array | None = None
     """phi (cell,) at time 0."""
     monotone = True

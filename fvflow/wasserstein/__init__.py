@@ -8,6 +8,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import CIRCULAR, RADIUS_OF, Grid
+from fvflow.wasserstein.barycentre import Barycentre, barycentre
 from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
 from fvflow.wasserstein.circle import distance_on_circle
 from fvflow.wasserstein.gaussian import bures, transport_matrix
@@ -41,7 +42,9 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
 
 
 __all__ = [
+    "Barycentre",
     "Bounds",
+    "barycentre",
     "bounds",
     "bounds_available",
     "bures",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
 from fvflow.wasserstein.circle import distance_on_circle, map_on_circle
-from fvflow.wasserstein.engine import interval
+from fvflow.wasserstein.engine import Limits, interval
 from fvflow.wasserstein.line import distance_1d, map_1d, require_masses
 from fvflow.wasserstein.maps import conjugate_pair, maps_on_mesh
 
@@ -35,7 +36,7 @@ class Bounds:
     level: tuple[int, ...] = field(default=(), compare=False)
     """Cells along x, y, z of the level at which it stopped."""
     reason: str = field(default="", compare=False)
-    """Why it stopped: `exact`, `width` (proved) or `cells` (the next level has more than are allowed)."""
+    """Why it stopped: `exact`, `width` (proved), or the limit that the next level exceeds: `cells`, `time`, `memory`."""
 
     @property
     def width(self) -> float:
@@ -51,16 +52,24 @@ def bounds(
     width: float = 1e-3,
     cells: int | None = None,
     vertices: int = 4_000_000,
+    seconds: float = inf,
+    memory: float = 2e9,
+    report: Callable[[tuple[int, ...], float, float], None] | None = None,
 ) -> Bounds:
     """Bounds of W2 of two densities (cell,) that are constant in each cell of a box; exact on lines and circles.
 
     W2^2 = min int |x - y|^2 dpi over the couplings of two measures of the same mass M. Upper bounds are the costs of
-    plans, lower bounds those of pairs of potentials: see `engine`, `plan` and `dual`. Levels of ever smaller cells
-    follow one another until the relative `width` is reached or the next one has more than `cells` cells, by default
-    four times those of the mesh and at least 65536; the lower bound uses at most `vertices`. Any function gives a lower
-    bound: also `potential` (cell,), psi such as phi(1, .) of a dynamic solver, is tried. Raises CaseError if the masses
-    differ or are 0, a density is negative, `width` is not in (0, 1), or the mesh is neither a line nor a circle nor a
-    box without periodic axes. Villani, Topics in Optimal Transportation, 2003; notes, equation (43).
+    plans, lower bounds those of pairs of potentials: see `engine`, `plan` and `dual`. Any function gives a lower bound;
+    that of `potential` (cell,) is tried too: psi, such as phi(1, .) of a dynamic solver.
+
+    Levels of ever smaller cells follow one another until the relative `width` is reached, or the next one would have
+    more than `cells` cells (by default four times those of the mesh, at least 65536), or exceed the wall time in
+    `seconds` or the `memory` in bytes; then the interval so far is returned, with the reason. The lower bound uses at
+    most `vertices`. After each level `report` is called with its cells along x, y, z and both bounds.
+
+    Raises CaseError if the masses differ or are 0, a density is negative, `width` is not in (0, 1), or the mesh is
+    neither a line nor a circle nor a box without periodic axes. Villani, Topics in Optimal Transportation, 2003; notes,
+    equation (43).
     """
     if not 0 < width < 1:
         raise CaseError(f"width {width:g}; give a relative width between 0 and 1")
@@ -76,14 +85,17 @@ def bounds(
     mu, nu = (masses / masses.sum() for masses in cell_masses)
     limit = max(_SPLIT * mesh.cells, _LEAST_CELLS) if cells is None else cells
     guess = None if potential is None or not np.isfinite(potential).all() else np.reshape(potential, mesh.shape)
-    found = interval((mu, nu), edges, width, limit, vertices, guess)
+    scale, limits = sqrt(mass), Limits(limit, vertices, seconds, memory)
+
+    def scaled(shape: tuple[int, ...], lower: float, upper: float) -> None:
+        if report is not None:
+            report(shape[::-1], scale * lower, scale * upper)
+
+    found = interval((mu, nu), edges, width, limits, guess, scaled)
     middle = np.array([0.5 * (edge[0] + edge[-1]) for edge in mesh.product_edges])
     to, back, phi, psi = maps_on_mesh(found.solution, edges)
-    scale, level = sqrt(mass), tuple(reversed(found.solution.level.shape))
-    return Bounds(
-        scale * found.lower * (1.0 - 1e-15), scale * found.upper * (1.0 + 1e-15), to + middle, back + middle, phi, psi,
-        level, found.reason,
-    )  # fmt: skip
+    lower, upper = scale * found.lower * (1.0 - 1e-15), scale * found.upper * (1.0 + 1e-15)
+    return Bounds(lower, upper, to + middle, back + middle, phi, psi, found.shape[::-1], found.reason)
 
 
 def bounds_available(mesh: Mesh) -> bool:

@@ -19,32 +19,36 @@ from fvflow.wasserstein import plan_kernels as kernels
 from fvflow.wasserstein.legendre import Indices
 from fvflow.wasserstein.pyramid import Level
 
+_CHUNK = 2**18  # entries whose boxes in the source cells are held at a time
+
 
 def box_cost(level: Level, row: Indices, column: Indices, mass: Array) -> float:
     """int |x - y|^2 dpi of the plan of boxes, from the atoms (entry,) that the entries join and their masses."""
-    keep = mass > 0
-    row, column, mass = row[keep], column[keep], mass[keep]
-    first, second = level.first, level.second
-    entries = np.arange(len(mass), dtype=np.int32)
-    _, by_column = _sorted(column, entries, second.count)
-    row_start, by_row = _sorted(row, by_column, first.count)
-    column_start, by_column = _sorted(column, by_row, second.count)
-    boxes = []
-    for start, order, partner, index in (
-        (row_start, by_row, column, second.index),
-        (column_start, by_column, row, first.index),
-    ):
-        middle, size = np.empty((len(mass), 3)), np.empty((len(mass), 3))
-        kernels.cut_boxes(start, order, mass, partner, index, middle, size)
-        boxes.append((middle, size))
-    (x_middle, x_size), (y_middle, y_size) = boxes
-    return kernels.box_cost(
-        row, column, mass, first.mean, second.mean, first.size, second.size, x_middle, y_middle, x_size, y_size
-    )
+    first, second, dimension = level.first, level.second, len(level.edges)
+    keep = np.flatnonzero(mass > 0).astype(np.int32)
+    by_row = _sorted(row, _sorted(column, keep, second.count)[1], first.count)[1]
+    row, column, mass = row[by_row], column[by_row], mass[by_row]
+    row_start, entries = _sorted(row, np.arange(len(mass), dtype=np.int32), first.count)
+    column_start, by_column = _sorted(column, entries, second.count)
+    middle, size = np.empty((2, len(mass), dimension))
+    kernels.cut_boxes(column_start, by_column, 0, mass, row, first.index, middle, size)
+    total, begin = 0.0, 0
+    while begin < first.count:  # rows of about a chunk of entries
+        end = max(int(np.searchsorted(row_start, row_start[begin] + _CHUNK, "right")) - 1, begin + 1)
+        low, high = int(row_start[begin]), int(row_start[end])
+        x_middle, x_size = np.empty((2, high - low, dimension))
+        part = slice(low, high)
+        kernels.cut_boxes(row_start[begin : end + 1], entries, low, mass, column, second.index, x_middle, x_size)
+        total += kernels.box_cost(
+            row[part], column[part], mass[part], first.mean, second.mean, first.size, second.size,
+            x_middle, middle[part], x_size, size[part],
+        )  # fmt: skip
+        begin = end
+    return total
 
 
 def _sorted(key: Indices, order: Indices, count: int) -> tuple[Indices, Indices]:
-    """Where each key begins, and `order` (entry,) sorted by key, stably."""
+    """Where each key begins in what `order` (entry,) lists, and that list sorted by key, stably."""
     start = np.zeros(count + 1, np.int64)
     order = kernels.counting_sort(key, order, start)
     return start, order

@@ -9,24 +9,26 @@ Schmitzer, Stabilized sparse scaling algorithms for entropy regularized transpor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, takewhile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod, sqrt
+from time import monotonic
 
 import numpy as np
 
 from fvflow.mesh import Array
 from fvflow.wasserstein.dual import DualBound
-from fvflow.wasserstein.legendre import half_square, interpolated
+from fvflow.wasserstein.legendre import Indices, half_square, interpolated
 from fvflow.wasserstein.plan import Plan, feasible_plan
 from fvflow.wasserstein.pyramid import Level, levels, split_levels, without_smallest
-from fvflow.wasserstein.scaling import ScalingMultigrid
+from fvflow.wasserstein.scaling import ScalingMultigrid, SparseRows
 from fvflow.wasserstein.support import Potentials, Reach, conjugate, convex_extension, support
 
-_REBUILDS, _CYCLES = 5, 3
-_ERROR = 3e-4  # of the row sums, relative, at which the scaling is good enough
+_REBUILDS, _MOST_REBUILDS, _CYCLES = 5, 8, 3  # supports for each eps, also while stuck; cycles on each
+_ERROR, _STUCK = 3e-4, 1e-2  # sum |row - a| that is good enough, and from which the support is made wider
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
+_ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
 
 
 @dataclass(frozen=True)
@@ -36,88 +38,144 @@ class Solution:
     level: Level
     plan: Plan
     convex: Array  # v = |y|^2/2 - g, made convex, on all cells of the level (cell, ...)
+    entries: int  # of the support
+    seconds: float = 0.0  # wall time that it took
 
 
 @dataclass(frozen=True)
 class Interval:
-    """lower <= W2 <= upper of two densities of mass 1, with the level that proved the upper bound last."""
+    """lower <= W2 <= upper of two densities of mass 1, and why it stopped at a level of that shape."""
 
     lower: float
     upper: float
-    solution: Solution
+    solution: Solution  # of the best plan
+    shape: tuple[int, ...]
     reason: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be spent."""
+
+    cells: int  # of a level
+    vertices: int  # of the lower bound
+    seconds: float = np.inf  # wall time
+    memory: float = np.inf  # bytes
 
 
 def interval(
     masses: tuple[Array, Array],
     edges: tuple[Array, ...],
     width: float,
-    cells: int,
-    vertices: int,
+    limits: Limits,
     guess: Array | None = None,
+    report: Callable[[tuple[int, ...], float, float], None] | None = None,
 ) -> Interval:
-    """Bounds for two arrays of cell masses (cell, ...) of total 1, up to a relative width.
+    """Bounds for two arrays of cell masses (cell, ...) of total 1, up to a relative width or until a limit.
 
-    `guess` (cell, ...): a potential of the second measure, whose lower bound counts too.
+    `guess` (cell, ...): a potential of the second measure, whose lower bound counts too. `report` is called with the
+    shape of each level and the bounds after it.
     """
+    begun = monotonic()
     diameter = sqrt(sum(np.ptp(edge) ** 2 for edge in edges))
     kept, left_out = zip(*(without_smallest(mass) for mass in masses), strict=True)
     dual, pyramid = DualBound(masses, edges), levels(kept, edges)
-    lower, upper = (
-        0.0,
-        diameter * float(np.sqrt(np.abs(masses[0] - masses[1]).sum() / 2 + 1e-15)),
-    )  # what is equal stays
-    solution, reason = None, ""
-    for level in chain(pyramid, _affordable(pyramid[-1], cells)):
-        solution = _solve(level, solution, sum(left_out), diameter)
-        upper = min(upper, solution.plan.upper)
-        halvings = dual.halvings(upper, width, min(vertices, 64 * prod(level.shape) + 4096))
-        lower = max(lower, dual.bound(solution.convex, level.centres, halvings))
+    unequal = 0.5 * float(np.abs(masses[0] - masses[1]).sum()) + 1e-15
+    lower, upper = 0.0, diameter * sqrt(unequal)  # the rest stays
+    last: Solution | None = None
+    best: Solution | None = None
+    for level in chain(pyramid, split_levels(pyramid[-1])):
+        spent = monotonic() - begun
+        if last is not None and (reason := _exceeded(level, last, limits, pyramid[-1], spent)):
+            break
+        last = _solve(level, last, sum(left_out), diameter, begun + limits.seconds)
+        upper = min(upper, last.plan.upper)
+        halvings = dual.halvings(upper, width, min(limits.vertices, 64 * prod(level.shape) + 4096))
+        lower = max(lower, dual.bound(last.convex, level.centres, halvings))
         if guess is not None:
             mesh = pyramid[-1].centres
             lower = max(lower, dual.bound(half_square(mesh) - guess, mesh, halvings))
+        last = replace(last, seconds=monotonic() - begun - spent)
+        best = last if best is None or last.plan.upper <= best.plan.upper else best
+        if report is not None:
+            report(level.shape, lower, upper)
         if upper - lower <= width * upper:
             reason = "width"
             break
-    else:
-        reason = "cells"
-    assert solution is not None
-    return Interval(lower, upper, solution, reason)
+    assert last is not None
+    assert best is not None
+    return Interval(lower, upper, best, last.level.shape, reason)
 
 
-def _affordable(level: Level, cells: int) -> Iterator[Level]:
-    """Levels of split cells, while there are at most so many."""
-    return takewhile(lambda finer: prod(finer.shape) <= cells, split_levels(level))
+def _exceeded(level: Level, last: Solution, limits: Limits, mesh: Level, spent: float) -> str:
+    """The limit that the next level would exceed, as its predecessor lets one expect; empty if it may be solved."""
+    growth = prod(level.shape) / prod(last.level.shape)
+    if prod(level.shape) > max(limits.cells, prod(mesh.shape)):
+        return "cells"
+    if spent + growth * last.seconds > limits.seconds:
+        return "time"
+    if growth * last.entries * _ENTRY_BYTES + prod(level.shape) * _CELL_BYTES > limits.memory:
+        return "memory"
+    return ""
 
 
-def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float) -> Solution:
-    """The entropic plan at the scale of the cells of a level, from the potentials of the coarser one."""
+def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float, deadline: float) -> Solution:
+    """The entropic plan at the scale of the cells of a level, from the potentials of the coarser one.
+
+    After the deadline of the monotonic clock no support is built anew: the bounds hold at any time.
+    """
     first, second = level.first, level.second
-    dimension = max(sum(count > 1 for count in level.shape), 1)
+    flat = sum(count > 1 for count in level.shape) < 3
     if coarser is None:
-        g, reach = np.zeros(second.count), Reach(max(level.shape), 1e3)
+        g, reach = np.zeros(second.count), Reach(max(level.shape), 1e3, max(level.shape))
     else:
         v = interpolated(coarser.convex, coarser.level.centres, level.centres)
         g = (half_square(level.centres) - v).ravel()[second.cells]
-        reach = Reach(3, 12.0) if dimension < 3 else Reach(2, 6.0)
-    f = None
-    for kappa in (1.0, 0.5) if dimension < 3 else (0.5,):
+        reach = Reach(3, 12.0, 15) if flat else Reach(2, 6.0, 6)
+    to = conjugate(level, second, g, first)
+    g = conjugate(level, first, to.value, second).value
+    potentials = Potentials(to.value, g)
+    for kappa in (1.0, 0.5) if flat else (0.5,):
         eps = kappa * level.spacing**2
-        for _ in range(_REBUILDS):
-            to = conjugate(level, second, g, first)
-            f = to.value if f is None else f
-            back = conjugate(level, first, f, second)
-            matrix = support(level, Potentials(f, g), to, back, eps, reach)
-            p, q = first.mass.copy(), second.mass / float(second.mass @ second.mass)
-            start = p.copy(), q.copy()
-            multigrid, error = ScalingMultigrid(matrix, first.mass, second.mass, first.index, second.index), 1.0
-            for _ in range(_CYCLES):
-                error = multigrid.cycle(p, q)
-                if error < _ERROR:
-                    break
-            f = f + eps * np.clip(np.log(p / start[0]), -_LARGEST_STEP, _LARGEST_STEP)
-            g = g + eps * np.clip(np.log(q / start[1]), -_LARGEST_STEP, _LARGEST_STEP)
-            if error < _ERROR:
+        for count in range(_MOST_REBUILDS):
+            scaled = _scale(level, potentials, eps, reach)
+            potentials, stuck = scaled.potentials, scaled.error > _STUCK
+            if scaled.error < _ERROR or (count + 1 >= _REBUILDS and not stuck) or monotonic() > deadline:
                 break
-    plan = feasible_plan(level, matrix, p, q, to.node, moved, diameter)
-    return Solution(level, plan, convex_extension(level, g))
+            reach = reach.wider() if stuck else reach
+        if stuck:  # a smaller eps would only be worse
+            break
+    plan = feasible_plan(level, scaled.matrix, scaled.p, scaled.q, scaled.to, moved, diameter)
+    return Solution(level, plan, convex_extension(level, potentials.second), len(scaled.matrix.column))
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A scaled support, and the potentials that go with it."""
+
+    matrix: SparseRows
+    p: Array
+    q: Array
+    to: Indices
+    potentials: Potentials
+    error: float
+
+
+def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach) -> _Scaled:
+    """Build the support of the potentials and scale it; what the scalings say is added to the potentials."""
+    first, second = level.first, level.second
+    to = conjugate(level, second, potentials.second, first)
+    back = conjugate(level, first, potentials.first, second)
+    matrix = support(level, potentials, to, back, eps, reach)
+    multigrid = ScalingMultigrid(matrix, first.mass, second.mass, first.index, second.index)
+    p, q = first.mass.copy(), second.mass / float(second.mass @ second.mass)
+    starts, error = (p.copy(), q.copy()), np.inf
+    for _ in range(_CYCLES):
+        error = multigrid.cycle(p, q)
+        if error < _ERROR:
+            break
+    f, g = (
+        potential + eps * np.clip(np.log(scaling / start), -_LARGEST_STEP, _LARGEST_STEP)
+        for potential, scaling, start in zip((potentials.first, potentials.second), (p, q), starts, strict=True)
+    )
+    return _Scaled(matrix, p, q, to.node, Potentials(f, g), error)

@@ -37,8 +37,8 @@ def flux_bound(
     Proof that rounding does no harm: let f be the fluxes as stored and r = mu - nu - div f of the exact masses (|r| <=
     e, below). Routing r along the lines of the first axis to their means, the means along the second, ... gives a flux
     f' with div f' = r and no flux at walls, |f'_a| <= h_a sum of (the means of) e along the line. f + f' is admissible,
-    and W2 <= |f| + |f'| in the norm of L^2(1/L), by Minkowski. The masses as stored are those divided by their exact
-    sum up to 2 eps, relatively, and so is L, which is homogeneous of degree one and increasing.
+    and W2 <= |f| + |f'| in the norm of L^2(1/L), by Minkowski. The masses as stored are to be those divided by their
+    exact sum up to 40 eps, relatively (pairwise summation), and so is L, homogeneous of degree one and increasing.
     """
     inverse = inverse_mean(mu, nu)
     if not np.isfinite(inverse).all():
@@ -49,8 +49,8 @@ def flux_bound(
     fluxes = [w * np.diff(phi, axis=a) / h for a, (w, h) in enumerate(zip(weight, spacing, strict=True))]
     rest = _poisson(difference + divergence(fluxes, spacing), spacing)  # -Laplacian of what is missing
     fluxes = [f + np.diff(rest, axis=a) / h for a, (f, h) in enumerate(zip(fluxes, spacing, strict=True))]
-    defect = np.abs(difference + divergence(fluxes, spacing)) + 8.0 * _EPS * (mu + nu)
-    square, stray, means = 0.0, 0.0, defect + 8.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0)
+    defect = np.abs(difference + divergence(fluxes, spacing)) + 64.0 * _EPS * (mu + nu)
+    square, stray, means = 0.0, 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0)
     for axis, (f, h) in enumerate(zip(fluxes, spacing, strict=True)):
         left, right = _walled(f, axis)
         square += float(((left * left + left * right + right * right) * inverse).sum()) / 3.0
@@ -60,7 +60,7 @@ def flux_bound(
 
 
 def inverse_mean(mu: Array, nu: Array) -> Array:
-    """1/L(mu, nu), up to 1e-14 relatively; infinite where either is 0 (log mean) or too small to divide by."""
+    """1/L(mu, nu), the shape of both, up to 1e-14 relatively; infinite where either is 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = (nu - mu) / (nu + mu)  # log(nu/mu) = 2 artanh(ratio)
         near = np.where(np.abs(ratio) < 1e-4, 1.0 + ratio**2 / 3.0, np.arctanh(ratio) / ratio) / (0.5 * (mu + nu))
@@ -126,7 +126,7 @@ def weighted_poisson(
 
 
 def at_faces(field: Array, axis: int) -> Array:
-    """Means of the two cells of each interior face."""
+    """Means of the two cells of each interior face along an axis (face, ...)."""
     lines = np.moveaxis(field, axis, 0)
     return np.moveaxis(0.5 * (lines[1:] + lines[:-1]), 0, axis)
 

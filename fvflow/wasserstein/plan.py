@@ -50,8 +50,8 @@ def feasible_plan(
     if level.constant and len(matrix.column) <= _MOST_BOXES:
         entry_row, entry_mass = np.empty(len(matrix.column), np.int32), np.empty(len(matrix.column))
         kernels.entry_masses(matrix.start, matrix.value, matrix.column, p, q, entry_row, entry_mass)
-        pairs = zip((entry_row, matrix.column, entry_mass), (source, target, mass), strict=True)
-        cost = min(cost, box_cost(level, *(np.concatenate(part, dtype=part[0].dtype) for part in pairs)))
+        entries = np.concatenate([entry_row, source]), np.concatenate([matrix.column, target])
+        cost = min(cost, box_cost(level, *entries, np.concatenate([entry_mass, mass])))
     for axis in range(3):
         forward[:, axis] += np.bincount(source, mass * second.mean[target, axis], first.count)
         backward[:, axis] += np.bincount(target, mass * first.mean[source, axis], second.count)

@@ -147,8 +147,8 @@ def entry_masses(start: Any, value: Any, column: Any, p: Any, q: Any, row: Any, 
 
 @kernel()
 def counting_sort(key: Any, order: Any, count: Any) -> Any:
-    """A permutation that sorts `order` by key[order], stably; `count` (key + 1,) of 0 ends as where each key begins."""
-    for k in range(key.size):
+    """`order` sorted by key[order], stably; `count` (key + 1,) of 0 ends as where each key begins."""
+    for k in order:
         count[key[k] + 1] += 1
     for k in range(count.size - 1):
         count[k + 1] += count[k]
@@ -160,12 +160,14 @@ def counting_sort(key: Any, order: Any, count: Any) -> Any:
 
 
 @kernel()
-def cut_boxes(start: Any, order: Any, mass: Any, partner: Any, index: Any, middle: Any, size: Any) -> None:
+def cut_boxes(start: Any, order: Any, base: int, mass: Any, partner: Any, index: Any, middle: Any, size: Any) -> None:
     """Cut each unit cell into boxes, one an entry, with volumes in proportion to the masses.
 
     `order` lists the entries cell by cell, each in increasing order of the place index[partner] (., 3) of its partner.
-    Into slabs by the first coordinate of that, each slab by the second, and so on; `middle` and `size` (entry, 3).
+    Into slabs by the first coordinate of that, each slab by the second, and so on; `middle` and `size` (entry, axis)
+    begin with the entry `base`.
     """
+    axes = middle.shape[1]
     for cell in range(start.size - 1):
         begin, end = start[cell], start[cell + 1]
         whole = 0.0
@@ -185,11 +187,13 @@ def cut_boxes(start: Any, order: Any, mass: Any, partner: Any, index: Any, middl
                     last += 1
                 before = 0.0
                 for k in range(bar, last):
-                    e = order[k]
-                    middle[e, 0], size[e, 0] = (below + 0.5 * part) / whole - 0.5, part / whole
-                    middle[e, 1], size[e, 1] = (under + 0.5 * piece) / part - 0.5, piece / part
-                    middle[e, 2], size[e, 2] = (before + 0.5 * mass[e]) / piece - 0.5, mass[e] / piece
-                    before += mass[e]
+                    e, at = order[k], order[k] - base
+                    middle[at, 0], size[at, 0] = (below + 0.5 * part) / whole - 0.5, part / whole
+                    if axes > 1:
+                        middle[at, 1], size[at, 1] = (under + 0.5 * piece) / part - 0.5, piece / part
+                    if axes > 2:
+                        middle[at, 2], size[at, 2] = (before + 0.5 * mass[e]) / piece - 0.5, mass[e] / piece
+                        before += mass[e]
                 under += piece
                 bar = last
             below += part
@@ -218,7 +222,7 @@ def box_cost(
     for e in range(mass.size):
         i, j = row[e], column[e]
         apart = 0.0
-        for axis in range(3):
+        for axis in range(x_middle.shape[1]):
             shift = width * (s[i, axis] * x_middle[e, axis] - t[j, axis] * y_middle[e, axis])
             apart += (x[i, axis] - y[j, axis] + shift) ** 2
             apart += (s[i, axis] * x_size[e, axis] - t[j, axis] * y_size[e, axis]) ** 2

@@ -121,7 +121,8 @@ def levels(masses: tuple[Array, Array], edges: tuple[Array, ...]) -> list[Level]
     while any(axes := _merged_axes(edges)):
         moments = [m.merged(axes) for m in moments]
         edges = tuple(np.unique(np.append(e[::2], e[-1])) if merge else e for e, merge in zip(edges, axes, strict=True))
-        found.append(Level(edges, *(m.atoms(1e-14 * diameter2) for m in moments), False))
+        first, second = (m.atoms(1e-14 * diameter2) for m in moments)
+        found.append(Level(edges, first, second, False))
     return found[::-1]
 
 

@@ -126,6 +126,7 @@ def _length(mu: Array, nu: Array, boxes: Boxes, spacing: Sequence[float], lines:
     total, before, phi = 0.0, mu, None
     for k in range(1, lines + 1):
         after = nu if k == lines else boxes.towards(1.0 - k / lines).deposited(nu)
+        after = after / after.sum()
         line, phi = flux_bound(before, after, spacing, phi)
         total += line
         before = after

@@ -66,10 +66,12 @@ class SplinePotential:
 
     @property
     def spacing3(self) -> Array:
+        """The cell widths (3,), 1 for the axes in front."""
         return np.array((1.0,) * (3 - len(self.spacing)) + self.spacing)
 
     @cached_property
     def padded(self) -> Array:
+        """The coefficients (cell, cell, cell) with one more on either side of an axis, reflected."""
         c = self.coefficient.reshape(self.shape3)
         return np.pad(c, [(1, 1) if n > 1 else (0, 0) for n in self.shape3], mode="symmetric")
 
@@ -141,14 +143,39 @@ class Boxes:
         cells = _cell_boxes(self.low.shape[1:])
         return Boxes(*(cell + part * (end - cell) for cell, end in zip(cells, (self.low, self.high), strict=True)))
 
-    def deposited(self, mass: Array) -> Array:
-        """The mass of each cell spread over its box, as masses of cells."""
+    def deposited(self, mass: Array, edges: Sequence[Array] | None = None) -> Array:
+        """The mass of each cell spread over its box, as masses of cells of the same shape.
+
+        Spread evenly between the edges of each axis, which by default are equally far from each other.
+        """
         from fvflow.wasserstein.spline_kernels import deposit
 
         shape = self.low.shape[1:]
+        given = [np.arange(n + 1.0) for n in shape]
+        if edges is not None:
+            given[3 - len(edges) :] = list(edges)
         out = np.zeros(shape)
-        deposit(mass.reshape(shape), np.array(shape), self.low, self.high, out)
+        deposit(mass.reshape(shape), *given, self.low, self.high, out)
         return out.reshape(mass.shape)
+
+
+def tiles(place: Sequence[Array], least: float = _LEAST, most: float = _MOST) -> Boxes:
+    """Boxes about images of the centres, an array (cell, ...) for each axis, in units of cells.
+
+    They reach half way to the images of the neighbours along each axis, but are of `least` to `most` cells, inside.
+    """
+    shape = (1,) * (3 - len(place)) + place[0].shape
+    x = np.full((3, *shape), 0.5)
+    x[3 - len(place) :] = [coordinate.reshape(shape) for coordinate in place]
+    low, high = np.empty_like(x), np.empty_like(x)
+    for axis, n in enumerate(shape):
+        centre, below, above = (np.moveaxis(field[axis], axis, 0) for field in (x, low, high))
+        middle = 0.5 * (centre[1:] + centre[:-1])
+        below[0], below[1:], above[-1], above[:-1] = 0.0, middle, n, middle
+        size = np.clip(above - below, least, min(most, n))
+        below[:] = np.clip(np.where(above - below == size, below, centre - 0.5 * size), 0.0, n - size)
+        above[:] = np.minimum(below + size, n)
+    return Boxes(low, high)
 
 
 def images(p: SplinePotential, place: Array | None = None, steps: int = 8) -> tuple[Boxes, Array]:
@@ -158,16 +185,7 @@ def images(p: SplinePotential, place: Array | None = None, steps: int = 8) -> tu
     shape = p.shape3
     x = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in shape), indexing="ij")) if place is None else place.copy()
     nearest(p.padded, np.array(shape), p.spacing3, x, steps)
-    low, high = np.empty_like(x), np.empty_like(x)
-    for axis, n in enumerate(shape):
-        lines, below, above = (np.moveaxis(field[axis], axis, 0) for field in (x, low, high))
-        middle = 0.5 * (lines[1:] + lines[:-1])
-        below[0], below[1:], above[-1], above[:-1] = 0.0, middle, n, middle
-        centre = np.moveaxis(x[axis], axis, 0)
-        size = np.clip(above - below, _LEAST, min(_MOST, n))
-        below[:] = np.clip(np.where(above - below == size, below, centre - 0.5 * size), 0.0, n - size)
-        above[:] = np.minimum(below + size, n)
-    return Boxes(low, high), x
+    return tiles(list(x)), x
 
 
 def spline_bound(p: SplinePotential, boxes: Boxes, mu: Array, nu: Array) -> float:

@@ -193,17 +193,34 @@ def conjugate(coefficient: Any, shape: Any, spacing: Any, low: Any, high: Any, m
 
 
 @kernel()
-def deposit(mass: Any, shape: Any, low: Any, high: Any, out: Any) -> None:
-    """out += the mass of each cell, spread evenly over its box from low to high (3, cell, cell, cell)."""
-    for i in range(shape[0]):
-        for j in range(shape[1]):
-            for k in range(shape[2]):
+def deposit(mass: Any, edges0: Any, edges1: Any, edges2: Any, low: Any, high: Any, out: Any) -> None:
+    """out += the mass of each cell, spread evenly over its box from low to high (3, cell, cell, cell).
+
+    Evenly in space: a box begins and ends at parts of cells between the edges of each axis.
+    """
+    n0, n1, n2 = out.shape
+    for i in range(n0):
+        for j in range(n1):
+            for k in range(n2):
+                if mass[i, j, k] == 0.0:
+                    continue
                 a0, a1, a2 = low[0, i, j, k], low[1, i, j, k], low[2, i, j, k]
                 b0, b1, b2 = high[0, i, j, k], high[1, i, j, k], high[2, i, j, k]
-                density = mass[i, j, k] / ((b0 - a0) * (b1 - a1) * (b2 - a2))
-                for p in range(int(a0), min(int(b0) + 1, shape[0])):
-                    d0 = density * max(min(b0, p + 1.0) - max(a0, 1.0 * p), 0.0)
-                    for q in range(int(a1), min(int(b1) + 1, shape[1])):
-                        d1 = d0 * max(min(b1, q + 1.0) - max(a1, 1.0 * q), 0.0)
-                        for r in range(int(a2), min(int(b2) + 1, shape[2])):
-                            out[p, q, r] += d1 * max(min(b2, r + 1.0) - max(a2, 1.0 * r), 0.0)
+                size = _between(edges0, a0, b0) * _between(edges1, a1, b1) * _between(edges2, a2, b2)
+                density = mass[i, j, k] / size
+                for p in range(int(a0), min(int(b0) + 1, n0)):
+                    d0 = density * _between(edges0, max(a0, 1.0 * p), min(b0, p + 1.0))
+                    for q in range(int(a1), min(int(b1) + 1, n1)):
+                        d1 = d0 * _between(edges1, max(a1, 1.0 * q), min(b1, q + 1.0))
+                        for r in range(int(a2), min(int(b2) + 1, n2)):
+                            out[p, q, r] += d1 * _between(edges2, max(a2, 1.0 * r), min(b2, r + 1.0))
+
+
+@kernel()
+def _between(edges: Any, a: float, b: float) -> Any:
+    """The length between two places in units of cells; 0 if b < a."""
+    if b <= a:
+        return 0.0
+    last = len(edges) - 2
+    i, j = min(int(a), last), min(int(b), last)
+    return edges[j] + (b - j) * (edges[j + 1] - edges[j]) - edges[i] - (a - i) * (edges[i + 1] - edges[i])
