@@ -181,7 +181,7 @@ def test_cycles_converge_where_sweeps_do_not():
     errors = [multigrid.cycle(p, q) for _ in range(8)]
     assert errors[-1] <= 1e-5
     plain_p, plain_q = a.copy(), b.copy()
-    sweeps = [multigrid._sweeps(plain_p, plain_q, 1) for _ in range(64)]
+    sweeps = [multigrid._sweeps(plain_p, plain_q, 1, 1.3) for _ in range(64)]
     assert sweeps[-1] >= 10 * errors[-1]
 
 

@@ -27,6 +27,7 @@ from fvflow.wasserstein.support import Potentials, Reach, conjugate, convex_exte
 
 _REBUILDS, _MOST_REBUILDS, _CYCLES = 5, 8, 3  # supports for each eps, also while stuck; cycles on each
 _ERROR, _STUCK = 3e-4, 1e-2  # sum |row - a| that is good enough, and from which the support is made wider
+_SLOW = 0.7  # ratio of the errors of two cycles from which the next one is damped
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
 _ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
 
@@ -134,12 +135,12 @@ def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float
         reach = Reach(3, 12.0, 15) if flat else Reach(2, 6.0, 6)
     to = conjugate(level, second, g, first)
     g = conjugate(level, first, to.value, second).value
-    potentials = Potentials(to.value, g)
+    potentials, damped = Potentials(to.value, g), False
     for kappa in (1.0, 0.5) if flat else (0.5,):
         eps = kappa * level.spacing**2
         for count in range(_MOST_REBUILDS):
-            scaled = _scale(level, potentials, eps, reach)
-            potentials, stuck = scaled.potentials, scaled.error > _STUCK
+            scaled = _scale(level, potentials, eps, reach, damped)
+            potentials, damped, stuck = scaled.potentials, scaled.damped, scaled.error > _STUCK
             if scaled.error < _ERROR or (count + 1 >= _REBUILDS and not stuck) or monotonic() > deadline:
                 break
             reach = reach.wider() if stuck else reach
@@ -159,9 +160,10 @@ class _Scaled:
     to: Indices
     potentials: Potentials
     error: float
+    damped: bool  # whether the cycles had to be
 
 
-def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach) -> _Scaled:
+def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach, damped: bool) -> _Scaled:
     """Build the support of the potentials and scale it; what the scalings say is added to the potentials."""
     first, second = level.first, level.second
     to = conjugate(level, second, potentials.second, first)
@@ -171,11 +173,12 @@ def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach) -> _S
     p, q = first.mass.copy(), second.mass / float(second.mass @ second.mass)
     starts, error = (p.copy(), q.copy()), np.inf
     for _ in range(_CYCLES):
-        error = multigrid.cycle(p, q)
+        last, error = error, multigrid.cycle(p, q, damped)
         if error < _ERROR:
             break
+        damped = damped or error > _SLOW * last
     f, g = (
         potential + eps * np.clip(np.log(scaling / start), -_LARGEST_STEP, _LARGEST_STEP)
         for potential, scaling, start in zip((potentials.first, potentials.second), (p, q), starts, strict=True)
     )
-    return _Scaled(matrix, p, q, to.node, Potentials(f, g), error)
+    return _Scaled(matrix, p, q, to.node, Potentials(f, g), error, damped)

@@ -52,24 +52,28 @@ class ScalingMultigrid:
         big_a, big_b = (np.asarray(np.bincount(*pair), float) for pair in ((self._row, a), (self._column, b)))
         self._coarse = ScalingMultigrid(coarse, big_a, big_b, big_rows, big_columns)
 
-    def cycle(self, p: Array, q: Array) -> float:
-        """One V-cycle on the scalings (row,) and (column,) in place; returns sum |row - a| before its last sweep."""
+    def cycle(self, p: Array, q: Array, damped: bool = False) -> float:
+        """One V-cycle on the scalings (row,) and (column,) in place; returns sum |row - a| before its last sweep.
+
+        `damped`: without overrelaxation, which oscillates on some supports of few entries.
+        """
+        relaxation, power = (1.0, 1.0) if damped else (_RELAXATION, _CORRECTION)
         if self._coarse is None:
-            return self._sweeps(p, q, _COARSEST_SWEEPS)
-        self._sweeps(p, q, _SWEEPS)
+            return self._sweeps(p, q, _COARSEST_SWEEPS, relaxation)
+        self._sweeps(p, q, _SWEEPS, relaxation)
         coarse, matrix = self._coarse, self.matrix
         kernels.block_sums(matrix.start, matrix.column, matrix.value, p, q, self._entry, coarse.matrix.value)
         big_p, big_q = np.ones(len(coarse.a)), np.ones(len(coarse.b))
-        coarse.cycle(big_p, big_q)
-        kernels.correct(p, self._row, big_p, _CORRECTION)
-        kernels.correct(q, self._column, big_q, _CORRECTION)
-        return self._sweeps(p, q, _SWEEPS)
+        coarse.cycle(big_p, big_q, damped)
+        kernels.correct(p, self._row, big_p, power)
+        kernels.correct(q, self._column, big_q, power)
+        return self._sweeps(p, q, _SWEEPS, relaxation)
 
-    def _sweeps(self, p: Array, q: Array, count: int) -> float:
+    def _sweeps(self, p: Array, q: Array, count: int, relaxation: float) -> float:
         error, matrix = np.inf, self.matrix
         for _ in range(count):
             error = kernels.sweep(
-                matrix.start, matrix.column, matrix.value, self.a, self.b, p, q, self._sums, _RELAXATION
+                matrix.start, matrix.column, matrix.value, self.a, self.b, p, q, self._sums, relaxation
             )
         return error
 
