@@ -28,6 +28,6 @@ def w2_interval(mesh: Mesh, first: Array, second: Array, width: float) -> tuple[
     """
     found = bounds(mesh, first, second, width=width, cells=max(4 * mesh.cells, min(_SPLIT * mesh.cells, _MANY)))
     if mesh.dimension == 1 or found.width <= width or not mesh.nonuniformity <= _EQUAL:
-        return found.lower, found.upper
+        return float(found.lower), float(found.upper)
     lower, upper = small_distance_bounds(mesh, first, second, width)
-    return max(lower, found.lower), min(upper, found.upper)
+    return float(max(lower, found.lower)), float(min(upper, found.upper))
