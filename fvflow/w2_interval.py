@@ -21,4 +21,4 @@ def require_w2(mesh: Mesh) -> None:
 def w2_interval(mesh: Mesh, first: Array, second: Array, width: float) -> tuple[float, float]:
     """lower <= W2 <= upper of two densities (cell,) of the same mass, as `bounds`; on a line exact, to round-off."""
     found = bounds(mesh, first, second, width=width, cells=max(4 * mesh.cells, min(_SPLIT * mesh.cells, _MANY)))
-    return found.lower, found.upper
+    return float(found.lower), float(found.upper)

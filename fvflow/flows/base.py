@@ -46,6 +46,10 @@ class BaseFlow:
     """Whether a longer step takes more work."""
     descends_in_w2: ClassVar[bool] = False
     """Whether it descends an energy along W2, so that its steps may have maps and keep inequalities of W2."""
+    metric_fault: str = ""
+    """Why the metric of its steps is not W2; empty if it is."""
+    movement_fault: str = ""
+    """Why its steps have no potential and map; empty if they have, where `descends_in_w2`."""
     coarsens: bool = True
     """Whether it is defined on a coarser mesh where it is on this one."""
     takes_openings: ClassVar[bool] = False
@@ -115,16 +119,6 @@ class BaseFlow:
     def score_fault(self) -> str:
         """Why grad log rho is no score; empty if it is one."""
         return ""
-
-    @property
-    def metric_fault(self) -> str:
-        """Why the metric of its steps is not W2; empty if it is, where `descends_in_w2`."""
-        return ""
-
-    @property
-    def movement_fault(self) -> str:
-        """Why its steps have no potential and map; empty if they have, where `descends_in_w2`."""
-        return self.metric_fault
 
     @property
     def drawn(self) -> tuple[str, ...]:

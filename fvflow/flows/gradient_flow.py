@@ -83,12 +83,12 @@ class WassersteinFlow(BaseFlow):
         return None if self.mobility is None else SteadyDiffusion(self.mobility, "isothermal")
 
     @property
-    def metric_fault(self) -> str:
+    def metric_fault(self) -> str:  # type: ignore[override]
         """That of a mobility field."""
         return "" if self.mobility is None else "is of W2, and with a mobility the metric is another; leave it out"
 
     @property
-    def movement_fault(self) -> str:
+    def movement_fault(self) -> str:  # type: ignore[override]
         """That of the mobility, or of the stepper."""
         return self.metric_fault or self.stepper.movement_fault
 
