@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fvflow
-from fvflow.case import Case, pushing
+from fvflow.case import Case, pusher
 from fvflow.cli import main
 from fvflow.dataset import read, stored_mesh
 from fvflow.errors import CaseError
@@ -190,8 +190,8 @@ times: {{end: 0.5, step: {1 / cells}, save: {4 / cells}}}
 
 def test_the_functions_of_a_result_are_fitted_once(monkeypatch):
     """However many intervals there are between its saves, and however many points are moved beside others."""
-    fitted, evaluate = [], pushing.evaluate
-    monkeypatch.setattr(pushing, "evaluate", lambda *given, **options: fitted.append(1) or evaluate(*given, **options))
+    fitted, evaluate = [], pusher.evaluate
+    monkeypatch.setattr(pusher, "evaluate", lambda *given, **options: fitted.append(1) or evaluate(*given, **options))
     fvflow.compare_sides(Case.parse(RUN.replace("N", "12")).run(), 50, method="smooth")
     assert len(fitted) == 1
 
@@ -214,6 +214,47 @@ def test_results_that_lose_mass_are_refused():
     case = Case.parse(RUN.replace("N", "8") + "walls: {left: absorbing}")
     with pytest.raises(CaseError, match="mass leaves the domain of the result, and paths with it"):
         fvflow.compare_sides(case.run(), 10)
+
+
+def test_a_run_is_compared_if_it_asks_or_a_check_does(tmp_path, capsys):
+    """With the figures of `fvflow sides`, in memory, in a file and after a resume; the file holds them as figures."""
+    text = RUN.replace("N", "40").replace("fluxes", "sides")
+    case = Case.parse(text + "checks: {sides_moments: 8, sides_density: 1e-9}")
+    ds = case.run()
+    expected = {f"sides_{name}": value for name, value in fvflow.compare_sides(ds).figures.items()}
+    assert {name: ds.attrs[name] for name in expected} == expected
+    assert "sides_action" in expected
+    assert ds.attrs["checks_missed"].startswith("check sides_density missed: got ")
+    (tmp_path / "c.yaml").write_text(case.replace({"output.sides": False}).text)
+    with pytest.raises(SystemExit, match="6"):
+        main(["run", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "c.nc"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in expected} == expected
+    assert not [name for name in case.replace({"output.sides": False, "checks": {}}).run().attrs if "sides" in name]
+
+    def stop(state):
+        if state.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        case.write(tmp_path / "r.nc", stop)
+    fvflow.resume(tmp_path / "r.nc")
+    with read(tmp_path / "r.nc") as resumed:
+        assert {name: resumed.attrs[name] for name in expected} == expected, "in the same steps with the same samples"
+        assert {name: float(resumed[name]) for name in expected} == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_cannot_be_compared_is_told():
+    with pytest.raises(CaseError, match=r"checks\.sides_moments: needs closed walls"):
+        Case.parse(RUN.replace("N", "8") + "walls: {left: absorbing}\nchecks: {sides_moments: 4}")
+    with pytest.raises(CaseError, match=r"output\.sides: rho of flow particles is counted, .* flow fokker-planck"):
+        Case.parse(RUN.replace("fokker-planck", "particles, count: 9").replace("fluxes", "sides").replace("N", "8"))
+    spike = RUN.replace("N", "8").replace(
+        "kind: gaussian, mean: [1, 0], covariance: [[0.5, 0.1], [0.1, 0.4]]", "kind: spike, at: [1, 0]"
+    )
+    found = Case.parse(spike.replace("output: {fluxes: true}", "checks: {sides_moments: 4}")).run()
+    assert "its sides were not compared: rho is 0 in " in found.attrs["remarks"]
+    assert found.attrs["checks_missed"] == "check sides_moments missed: this run does not compute it; remove the check"
 
 
 def test_a_result_that_does_not_move_is_refused():

@@ -1,8 +1,9 @@
 """Cases: YAML files as frozen values. Only this package imports pydantic and yaml."""
 
+from fvflow.case.case_schema import json_schema
 from fvflow.case.checks import Checks, MissedCheck, Output
 from fvflow.case.continuation import continuation, resume
-from fvflow.case.core import Case, json_schema
+from fvflow.case.core import Case
 from fvflow.case.curve_measure import CurveMeasure, measure
 from fvflow.case.evaluation import Evaluation
 from fvflow.case.pairing import Duality, duality

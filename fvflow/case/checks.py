@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from fvflow.dataset.groups import SIDES
 from fvflow.flows import BaseFlow, Flow
 
 _LOWER_BOUNDS = frozenset({"minimum", "chi_square_p"})  # all other checks are upper bounds
@@ -113,6 +114,20 @@ class Checks:
     """Share of the points of a flow map that are outside the mesh at the end."""
     determinant_gap: Bound = None
     """Root mean square difference of log det of a flow map from that of paths beside its points."""
+    sides_push_forward: Bound = None
+    """Largest distance of means of test functions over carried samples from their integrals, in standard errors."""
+    sides_push_forward_gap: Bound = None
+    """The same, absolute; the functions are between -1 and 1."""
+    sides_moments: Bound = None
+    """That of first and second moments, in standard errors."""
+    sides_density: Bound = None
+    """Root mean square of log rho(t, T) + log det DT - log rho_0 over carried samples."""
+    sides_determinant: Bound = None
+    """Root mean square difference of log det DT by differences of paths and the integral of div v."""
+    sides_action: Bound = None
+    """Difference of the actions of carried samples and of the densities, over that of the densities."""
+    sides_lagrangian_step: Bound = None
+    """Largest distance of a step of a gradient flow on a line from the JKO step of quantiles, L1 over the mass."""
     hopf_lax: Bound = None
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 
@@ -127,6 +142,12 @@ class Checks:
             if got is None or not (got >= bound if relation == ">=" else got <= bound):
                 missed.append(MissedCheck(name, got, bound, relation))
         return missed
+
+
+def asking_for_sides(checks: Checks, output: Output) -> list[tuple[str, str]]:
+    """The entries of a case that ask for a comparison with carried samples."""
+    named = [name for name, bound in dataclasses.asdict(checks).items() if name.startswith(SIDES) and bound is not None]
+    return [("checks", name) for name in named] + [("output", "sides")] * output.sides
 
 
 def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
@@ -203,6 +224,9 @@ class Output:
     """Whether to bound, at every step, how far the inequalities hold that convexity along geodesics promises."""
     width: Annotated[float, Gt(0), Lt(1)] = 1e-3
     """Relative width at which the bounds of W2 for distance and evi stop."""
+    sides: bool = False
+    """Whether to compare the result with 10000 samples that are carried along it, as `fvflow sides` does, once it is
+    complete; checks of sides_push_forward and the like do so too."""
 
     def checkpoint_due(self, steps: float, seconds: float) -> bool:
         """Whether a checkpoint is due so many steps and seconds after the last one."""

@@ -15,13 +15,12 @@ from fvflow.case import document as documents
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
 from fvflow.case.checkpoints import identity
-from fvflow.case.checks import Checks, Output, flows_that, misplaced, unknown_output
-from fvflow.case.descriptions import describe_properties
+from fvflow.case.checks import Checks, Output, asking_for_sides, flows_that, misplaced, unknown_output
 from fvflow.case.document import Document, Fault
 from fvflow.case.formulas import formulas
 from fvflow.case.overrides import apply_overrides, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
-from fvflow.case.recording import Recording
+from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.simulation import Simulation, opening_attributes
@@ -108,6 +107,9 @@ class Case:
         for name in ("evi_violated", "contraction_violated"):
             if getattr(self.checks, name) is not None and not self.output.evi:
                 yield Fault(("checks", name), "needs bounds of W2 in every step; add output: {evi: true}")
+        leaves = "needs closed walls, as paths would leave with the mass; leave it out"
+        if sentence := leaves if self.walls or self.absorbing else self.flow.score_fault:
+            yield from (Fault(path, sentence) for path in asking_for_sides(self.checks, self.output))
         if not self.flow.takes_openings:
             for name in (name for name in ("walls", "absorbing") if getattr(self, name)):
                 yield Fault((name,), f"is for {flows_that(lambda kind: kind.takes_openings)}; leave it out")
@@ -254,6 +256,8 @@ class Case:
         memory = dataset.Memory(simulation.layout(), self._opening())
         for frame in simulation.frames(watch):
             memory.append(frame)
+        if asking_for_sides(self.checks, self.output):
+            compare(simulation, memory.close({}, {}), lambda text, name: self)
         return memory.close(self._closing(simulation), simulation.statistics.solved)
 
     def write(
@@ -280,7 +284,8 @@ class Case:
         if FilePath(path).resolve() in (FilePath(file).resolve() for file in self.files):
             raise OutputError(f"{path}: the result would overwrite a file that the case reads; use another name")
         run = identity(self.text, "case" if self.document is None else self.document.name, self.values, self.files)
-        recording = Recording(simulation, FilePath(path), self._opening(), lambda: self._closing(simulation), run)
+        parts = simulation, FilePath(path), self._opening(), lambda: self._closing(simulation), run
+        recording = Recording(*parts, lambda text, name: self, bool(asking_for_sides(self.checks, self.output)))
         recording.run(watch, tell, discard=discard, checkpoint=checkpoint, lock=lock)
         return simulation.figures()
 
@@ -290,10 +295,3 @@ def _listed(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise CaseError(f"{value!r} cannot be written in a case file; give numbers, texts, lists and mappings")
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of case files, for editors."""
-    made = schema.model(Case).model_json_schema()
-    describe_properties(made, Case)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "fvflow case"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fvflow.case.core import Case
+from fvflow.case.build import Parts
 from fvflow.fields import Parameters, ScalarFunction
 from fvflow.lagrangian import LineEnergy, quantile_step
 from fvflow.mesh import Array, Mesh
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STEP = 1e-3  # of differences of a table, relative to the smallest cell
 
 
-def line_step_gap(ds: xarray.Dataset, case: Case, mesh: Mesh, densities: Sequence[Array]) -> float | None:
+def line_step_gap(ds: xarray.Dataset, case: Parts, mesh: Mesh, densities: Sequence[Array]) -> float | None:
     """The largest distance, L1 over the mass, of a stored step from the JKO step of quantiles; the notes, (1) = (2).
 
     It is looked for at intervals between the densities (cell,) that are one step. None if there is none, an interval
@@ -29,7 +29,7 @@ def line_step_gap(ds: xarray.Dataset, case: Case, mesh: Mesh, densities: Sequenc
     flow, names = case.flow, dict(case.parameters)
     single = np.flatnonzero(np.diff(ds["steps"].values) == 1)
     edges = mesh.product_edges
-    line = mesh.dimension == 1 and edges is not None and not mesh.periodic and not (case.walls or case.absorbing)
+    line = mesh.dimension == 1 and edges is not None and not mesh.periodic and not (case.walls or case.absorbing_sets)
     if not (flow.energy_each_step and line and len(single)) or flow.kernels(names) or flow.undescribed():
         return None
     assert edges is not None
@@ -46,7 +46,7 @@ def line_step_gap(ds: xarray.Dataset, case: Case, mesh: Mesh, densities: Sequenc
     return float(max(gaps))
 
 
-def _derivatives(case: Case, names: Parameters, mesh: Mesh) -> tuple[_Function, _Function, _Function] | None:
+def _derivatives(case: Parts, names: Parameters, mesh: Mesh) -> tuple[_Function, _Function, _Function] | None:
     """V, V' and V'' at positions of any shape; None if there is no potential."""
     value = getattr(case.flow.drift(names), "potential", None)
     if value is None:

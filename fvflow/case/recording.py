@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fvflow import dataset, paraview
 from fvflow.case.checkpoints import CheckpointSchedule, place, require_sound, snapshot
+from fvflow.case.result_evaluation import ParseCase
+from fvflow.case.side_figures import sides_of
 from fvflow.case.simulation import Simulation
 from fvflow.dataset import Lock, Tree, continued
-from fvflow.errors import OutputError
+from fvflow.dataset.groups import SIDES
+from fvflow.errors import CaseError, NumericsError, OutputError
 from fvflow.march import Watch, Watchers
+
+if TYPE_CHECKING:
+    import xarray
+
+_SAMPLES = 10_000
+
+
+def compare(simulation: Simulation, ds: xarray.Dataset, parse: ParseCase) -> None:
+    """Add the figures of a comparison with carried samples to those of a run, or the reason why there are none."""
+    try:
+        found = sides_of(ds, parse, _SAMPLES, 0, "auto").figures
+    except (CaseError, NumericsError) as error:
+        simulation.sides_fault = f"its sides were not compared: {error}"
+        return
+    statistics = simulation.statistics
+    statistics.solved = {**statistics.solved, **{SIDES + name: value for name, value in found.items()}}
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,10 @@ class Recording:
     """Those that are known after it."""
     identity: Mapping[str, Tree]
     """What says of which run a checkpoint is."""
+    parse: ParseCase
+    """What makes the case of the text in the result."""
+    compares: bool = False
+    """Whether the result is to be compared with samples that are carried along it."""
 
     def run(
         self,
@@ -59,7 +82,11 @@ class Recording:
             except BaseException as error:
                 self._keep(writer, error)
                 raise
-            solved, tree = self.simulation.statistics.solved, self._snapshot(writer)
+            tree = self._snapshot(writer)
+            if self.compares:
+                with dataset.read(dataset.parts_of(self.path)) as ds:
+                    compare(self.simulation, ds, self.parse)
+            solved = self.simulation.statistics.solved
             writer.complete(self.closing(), solved, tree, self._remove_description)
         self._describe(writer)
 

@@ -63,6 +63,9 @@ class Simulation:
     In the midst of an iteration it is the initial state with the iterate.
     """
 
+    sides_fault: str = field(default="", init=False)
+    """Why the result could not be compared with samples, as a sentence; empty if it could, or was not to be."""
+
     def __post_init__(self) -> None:
         self.statistics = self._fresh_statistics()
 
@@ -177,6 +180,7 @@ class Simulation:
             ),
             *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
+            *([self.sides_fault] if self.sides_fault else []),
         ]
 
     def absorbed_at_once(self) -> str:

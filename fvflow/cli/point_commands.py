@@ -103,7 +103,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _sides(options: argparse.Namespace) -> int:
     from fvflow.case import compare_sides
-    from fvflow.case.sides import MEANINGS
+    from fvflow.case.side_figures import MEANINGS
     from fvflow.dataset import opened, title_of
 
     with opened(options.file) as ds:

@@ -9,7 +9,7 @@ from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
 from fvflow.dataset.point_output import write_points
 from fvflow.dataset.reader import densities, opened, read, title_of
-from fvflow.dataset.replacing import Resumable, has_checkpoint, require_nothing_replaced, resumable
+from fvflow.dataset.replacing import Resumable, has_checkpoint, parts_of, require_nothing_replaced, resumable
 from fvflow.dataset.samples import sample
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.dataset.writer import Writer, continued
@@ -29,6 +29,7 @@ __all__ = [
     "distance",
     "has_checkpoint",
     "opened",
+    "parts_of",
     "read",
     "require_nothing_replaced",
     "resumable",

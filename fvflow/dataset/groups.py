@@ -10,6 +10,8 @@ from fvflow.dataset.layout import Layout
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.mesh import Mesh, topology
 
+SIDES = "sides_"
+"""What the names of figures of carried samples begin with."""
 FIGURES = {
     "w2": "W2: the solver's value, or the nearer end of the proved interval if the value is outside it",
     "w2_solver": "W2 as computed by the solver, including its discretisation error",
@@ -52,6 +54,15 @@ FIGURES = {
     "outside": "share of the points that are outside the mesh at the end",
     "determinant_gap": "rms difference of log det and that of differences of paths beside some points; nan if unknown",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
+    "sides_push_forward": "means of test functions over the points and their integrals, in standard errors",
+    "sides_push_forward_gap": "the same, absolute; the functions are between -1 and 1",
+    "sides_moments": "first and second moments, in standard errors",
+    "sides_density": "rms of log rho(t, T) + log det DT - log rho_0",
+    "sides_determinant": "rms of log det DT by differences of paths less the integral of div v",
+    "sides_action_of_paths": "int mean |dX/dt|^2 dt, by chords between the saved times",
+    "sides_action_of_densities": "int int |v|^2 rho dx dt",
+    "sides_action": "difference of both actions, over that of densities",
+    "sides_lagrangian_step": "largest distance of a step from the JKO step of quantiles, L1 over the mass",
 }
 
 
