@@ -22,6 +22,7 @@ from fvflow.mesh import (
     overlaps,
     transferred,
 )
+from fvflow.mesh.coarse_proxy import coarse_proxy
 from fvflow.mesh.control_volumes import control_volume_mesh, node_mesh
 from fvflow.mesh.node_cells import NodeCells
 from fvflow.mesh.pieces import Simplices
@@ -90,6 +91,13 @@ def test_measures_are_those_of_rings(turned):
     for count in (1, 2, 3):
         weights = turned.integral(lambda at, part: np.ones(len(at)), count)
         np.testing.assert_allclose(weights, turned.volume, rtol=1e-13)
+
+
+def test_a_part_of_a_turned_mesh_has_its_sizes():
+    mesh = TURNED["cells"]()
+    part, number = coarse_proxy(mesh, np.arange(1.0, mesh.cells + 1), 50)
+    assert part.revolution == TURN
+    np.testing.assert_array_equal(part.cell_size, mesh.cell_size[number.astype(int) - 1])
 
 
 @pytest.mark.parametrize("name", FLAT)
@@ -329,6 +337,8 @@ def test_a_result_is_read_again_and_goes_on(tmp_path, volumes):
 
 
 def test_positions_in_a_triangle_have_a_density_in_proportion_to_the_radius():
+    halves = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]])
+    np.testing.assert_allclose(Simplices(np.zeros(2, np.int32), halves, TURN).share, [2 / 3, 1 / 3], rtol=1e-14)
     corner = np.array([[[0.0, 0.0], [2.0, 0.5], [1.0, 1.5]]])
     pieces = Simplices(np.zeros(1, np.int32), corner, TURN)
     n = 600
@@ -353,16 +363,16 @@ def test_samples_are_those_of_the_space(turned):
 @pytest.mark.parametrize("odd", [False, True])
 def test_functions_at_points_are_even_or_odd_at_the_axis(turned, odd):
     space, c = smooth(turned, odd), turned.centre
-    values = c[:, 0] * (1 + c[:, 1]) if odd else c[:, 0] ** 2 + c[:, 1] ** 2 - c[:, 1]
+    values = np.sin(c[:, 0]) * (1 + c[:, 1]) if odd else np.cos(c[:, 0]) + c[:, 1] ** 2 - c[:, 1]
     y = np.linspace(0.05, 0.95, 30)
     at = np.column_stack([np.zeros(30), y])
     found = space.at(space.coefficients([values], [{}]), np.ones((1, 1)), at, 1)
     if odd:
         np.testing.assert_allclose(found.value, 0.0, atol=1e-13)
-        np.testing.assert_allclose(found.gradient[:, 0], 1 + y, atol=1e-8)
+        np.testing.assert_allclose(found.gradient[:, 0], 1 + y, atol=0.04)
     else:
         np.testing.assert_allclose(found.gradient[:, 0], 0.0, atol=1e-13)
-        np.testing.assert_allclose(found.gradient[:, 1], 2 * y - 1, atol=1e-8)
+        np.testing.assert_allclose(found.gradient[:, 1], 2 * y - 1, atol=0.02)
 
 
 def resting(size):
@@ -402,6 +412,7 @@ def test_points_are_pushed_with_the_density_in_space():
     expected[:, 1] = 1 - 0.5 * np.exp(-0.4) + (start[:, 1] - 0.5) * growth[1]
     np.testing.assert_allclose(moved.points, expected, atol=8e-3)
     np.testing.assert_allclose(moved.log_det, 2 * np.log(growth[0]) + np.log(growth[1]), atol=0.02)
+    assert fvflow.compare_sides(ds, 400).figures["determinant"] < 2e-3
     averaged = fvflow.at(built(OU.format(stepper="tr-bdf2", step=0.1), half_plane(0.4)).run())
     averaged.divergence(start, 0.1)
     assert [told for told in averaged.remarks if "div v is of order 0 at times after the start" in told]

@@ -404,6 +404,7 @@ def test_at_points_of_a_radius(dimension):
         )
     assert (np.log2(np.divide(*errors)) > 1.7).all()
     assert max(errors[1]) < 5e-3
+    assert fvflow.compare_sides(run, 400).figures["determinant"] < 1e-4
 
 
 @pytest.mark.parametrize("stratified", [True, False])
