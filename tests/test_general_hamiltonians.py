@@ -29,7 +29,7 @@ COUPLED = {
 
 
 def on(mesh, text, time=0.0, **parameters):
-    return ExpressionHamiltonian.on(mesh, text, parameters, time)
+    return ExpressionHamiltonian.on(mesh, Expression(text), parameters, time)
 
 
 @each_mesh

@@ -89,11 +89,21 @@ class HamiltonJacobiFlow(BaseFlow):
     @property
     def quadratic(self) -> bool:
         """Whether H = |p|^2/2, for which the Hopf-Lax formula is implemented."""
-        return isinstance(self.hamiltonian, BaseHamiltonian) and self.hamiltonian.hopf_lax_available
+        return self._kind is not None and self._kind.hopf_lax_available
+
+    @property
+    def _kind(self) -> Hamiltonian | None:
+        """The kind of H; None if it is an expression."""
+        return None if isinstance(self.hamiltonian, str | float | int) else self.hamiltonian
+
+    @property
+    def _formula(self) -> Expression | None:
+        """H as an expression; None if it is a kind."""
+        return Expression(self.hamiltonian) if isinstance(self.hamiltonian, str | float | int) else None
 
     def steady(self, parameters: Parameters) -> bool:
         """Whether H does not depend on t."""
-        return isinstance(self.hamiltonian, BaseHamiltonian) or "t" not in Expression(self.hamiltonian).names
+        return self._formula is None or "t" not in self._formula.names
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> HamiltonJacobi:
         """The problem in arrays; raises CaseError if phi is not finite, H not convex or the mesh not a grid."""
@@ -110,9 +120,10 @@ class HamiltonJacobiFlow(BaseFlow):
         return HamiltonJacobi(mesh, potential=phi, hamiltonian=hamiltonian)
 
     def _hamiltonian(self, mesh: Mesh, parameters: Parameters, start: float) -> BaseHamiltonian:
-        if isinstance(self.hamiltonian, BaseHamiltonian):
-            return self.hamiltonian
-        return ExpressionHamiltonian.on(mesh, self.hamiltonian, parameters, start)
+        if self._formula is not None:
+            return ExpressionHamiltonian.on(mesh, self._formula, parameters, start)
+        assert self._kind is not None
+        return self._kind
 
     def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = grad_p H(grad phi), linear between the cells: phi has kinks, at which a spline would swing."""
@@ -181,16 +192,14 @@ class HamiltonJacobiFlow(BaseFlow):
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
-        if isinstance(self.hamiltonian, BaseHamiltonian):
-            given = f"H of kind {self.hamiltonian.kind}"
-        else:
-            given = f"H = {self.hamiltonian}, convex where it was checked (each cell, the slopes that occur)"
+        checked = "convex where it was checked (each cell, the slopes that occur)"
+        given = f"H = {self.hamiltonian}, {checked}" if self._kind is None else f"H of kind {self._kind.kind}"
         return f"Godunov's scheme for {given}, implicit upwind transport (order 1)"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes."""
         own = 400 * extent.dimension * extent.cells
-        return own if isinstance(self.hamiltonian, BaseHamiltonian) else max(own, Auto().memory(extent))
+        return max(own, Auto().memory(extent)) if self._kind is None else own
 
 
 def _speed(mesh: Mesh, hamiltonian: BaseHamiltonian, phi: Array) -> Array:

@@ -42,11 +42,10 @@ class ExpressionHamiltonian(BaseHamiltonian):
     mesh: Mesh
 
     @staticmethod
-    def on(mesh: Mesh, text: str | float, parameters: Parameters, time: float = 0.0) -> ExpressionHamiltonian:
+    def on(mesh: Mesh, expression: Expression, parameters: Parameters, time: float = 0.0) -> ExpressionHamiltonian:
         """H of a case on a mesh; raises CaseError if a parameter has the name of a momentum, or H no derivative."""
         for name in sorted({"px", "py", "pz"} & set(parameters)):
             raise CaseError(f"the parameter {name} has the name of a momentum; give it another one")
-        expression = Expression(text)
         cells = MomentumFunction(expression, mesh.centre, parameters, time)
         cells.hessian(np.zeros((mesh.dimension, mesh.cells)))
         return ExpressionHamiltonian(cells, MomentumFunction(expression, mesh.face_centre, parameters, time), mesh)
