@@ -12,7 +12,8 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm
 from fvflow.fields import Density, DensityKind, Parameters
-from fvflow.flows.base import BaseFlow, CasePath
+from fvflow.flows.base import BaseFlow
+from fvflow.flows.densities import CasePath
 from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import State, Transport

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Reference
-from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters, Uniform
+from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
+from fvflow.flows.densities import FlowDensities
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
@@ -24,11 +25,8 @@ from fvflow.time_error import TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 from fvflow.walls import CellSet, Wall
 
-CasePath = tuple[str | int, ...]
-"""The keys that lead to a value of a case."""
 
-
-class BaseFlow:
+class BaseFlow(FlowDensities):
     """What a case runs: an equation, its discretisation, and an iterator of states."""
 
     kind: str
@@ -36,10 +34,6 @@ class BaseFlow:
     """Whether each state follows from the one before, so that a run can go on from any of them."""
     looks_ahead: ClassVar[bool] = False
     """Whether what is stored at a time depends on later times, so that a run cannot go on to another end."""
-    needs_initial: ClassVar[bool] = True
-    """Whether a case has to give the initial density; where it need not, the default is uniform, of mass 1."""
-    uses_initial: ClassVar[bool] = True
-    """Whether the result depends on where the initial mass is, beside how much there is."""
     energy_each_step: ClassVar[bool] = False
     """Whether the energy is computed after every step, which costs little compared with the step."""
     work_grows_with_step: bool = False
@@ -77,33 +71,6 @@ class BaseFlow:
     def order_in_time(self) -> float:
         """Order in time; infinite if no error of steps is known."""
         return math.inf
-
-    @property
-    def own_start(self) -> tuple[CasePath, DensityKind] | None:
-        """Its place in the case and the density it starts from, if that is no `initial`; None if it is."""
-        return None
-
-    def initial_fault(self, *, given: bool) -> str:
-        """What is wrong with a case that gives an initial density, or does not; empty if nothing is."""
-        if (own := self.own_start) is not None:
-            return f"flow {self.kind} has its densities in `{own[0][1]}`; leave initial out" if given else ""
-        return "is missing" if self.needs_initial and not given else ""
-
-    def start_density(self, initial: DensityKind | None) -> DensityKind:
-        """The density that a run starts from; uniform, of mass 1, if there is none."""
-        if (own := self.own_start) is not None:
-            return own[1]
-        return Uniform() if initial is None else initial
-
-    @property
-    def given_densities(self) -> tuple[tuple[CasePath, DensityKind], ...]:
-        """Its place in the case and each density that is neither the initial nor the final one."""
-        return ()
-
-    @property
-    def end_density(self) -> DensityKind | None:
-        """The final density, if it is prescribed."""
-        return None
 
     @property
     def flux_fault(self) -> str:

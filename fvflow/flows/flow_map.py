@@ -212,8 +212,7 @@ class FlowMapFlow(BaseFlow):
             state = self._moved(problem, state, begin)
             if begin in saves:
                 found.append(replace(state, time=begin))
-        for index, each in enumerate(found[::-1]):
-            saved = replace(each, step=index)
+        for saved in (replace(each, step=index) for index, each in enumerate(found[::-1])):
             last = saved.time == times.end
             yield self._finished(problem, saved, (times.end, times.save_time(0)), found[-1]) if last else saved
 

@@ -29,7 +29,7 @@ def freeze_index(values: ArrayLike) -> Index:
 
 
 def real_numbers(name: str, values: ArrayLike) -> Array:
-    """What was given as an array of doubles; raises CaseError, with its name, unless it consists of real numbers."""
+    """What was given, as doubles of the same shape (...); raises CaseError, with its name, for what is no number."""
     try:
         given = np.asarray(values)
         if given.dtype.kind in "biufO":

@@ -25,7 +25,7 @@ from fvflow.steppers.fallible import (
     with_fallback,
 )
 from fvflow.steppers.jko import LJKO
-from fvflow.steppers.mobility import UpstreamRatio
+from fvflow.steppers.mobility import UpstreamRatio, face_mean
 from fvflow.steppers.newton import round_off
 from fvflow.steppers.predictor import Predictor
 from fvflow.steppers.schur import Map
@@ -64,8 +64,7 @@ class Midpoint(GradientStepperBase):
     halves by `ljko`, these are kept, and so in two to four steps, until the two agree (Rannacher, Finite element
     solution of diffusion problems with irregular data, Numer. Math. 43, 1984). That it grows is no criterion: it may
     fall too little, as from a saw-tooth, or grow from smooth data in a well, where both steps have most of the growth.
-    A later step that does not converge, or whose density would be negative, is taken by `ljko` and counted as a
-    fallback.
+    A later step that does not converge, or would be negative, is taken by `ljko` and counted as a fallback.
     """
 
     mobility: Literal["limited", "centred"] = "limited"  # type: ignore[misc]
@@ -75,11 +74,10 @@ class Midpoint(GradientStepperBase):
     tolerance: Annotated[float, Gt(0), Lt(1e-3)] = 1e-13
     """Residual of Newton's method, as a fraction of the mass."""
     iterations: Annotated[int, Ge(1)] = 40
-    """Largest number of Newton iterations; a step that needs more is taken by `ljko`."""
+    """Most Newton iterations."""
     kind: Literal["midpoint"] = "midpoint"
     tells_crossing = True
-    order = 2
-    order_in_space = 2
+    order = order_in_space = 2
 
     def positive_step(self, problem: GradientFlow) -> float:
         """Infinite: a step that would be negative is taken by `ljko`."""
@@ -87,9 +85,7 @@ class Midpoint(GradientStepperBase):
 
     def face_density(self, mesh: Mesh) -> FaceDensity:
         """`limited`: theta_s rho_K; `centred`: the mean of both cells."""
-        if self.mobility == "limited":
-            return UpstreamRatio(mesh, "limited").density
-        return lambda density, drop: 0.5 * (density[mesh.owner] + density[mesh.neighbour])
+        return face_mean(mesh) if self.mobility == "centred" else UpstreamRatio(mesh, "limited").density
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""
@@ -289,8 +285,7 @@ def _newton_step(
 def _with_interaction(problem: GradientFlow, inverse: Map, local: Array, flow: Array) -> Array:
     """The Newton step including an interaction, from the step and the inverse matrix without it.
 
-    The unknown of the linear system is the change of the potential, which is smooth, so that the thin tails of the
-    density keep their relative accuracy.
+    The unknown is the change of the potential, which is smooth, so that thin tails keep their relative accuracy.
     """
     mesh, hessian = problem.mesh, problem.total.offdiagonal_hessian_product
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
+from fvflow.problems.gradient_flow import FaceDensity
 from fvflow.steppers.reconstruction import reconstruction
 
 Mobility = Literal["limited", "upwind"]
@@ -49,3 +50,8 @@ class UpstreamRatio:
             for cell, rise in zip((mesh.owner, mesh.neighbour), self._sides.rises(density), strict=True)
         )
         return own, other
+
+
+def face_mean(mesh: Mesh) -> FaceDensity:
+    """(rho_K + rho_L)/2 of each face (face,), whichever way the mass goes."""
+    return lambda density, drop: 0.5 * (density[mesh.owner] + density[mesh.neighbour])
