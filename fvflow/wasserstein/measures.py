@@ -28,7 +28,7 @@ class Measure(ABC):
 
     @property
     def edges(self) -> tuple[Array, ...] | None:
-        """Edges of a grid in whose cells the density is constant; None if there is no such grid."""
+        """Edges (edge,) along x, y, z of a grid in whose cells the density is constant; None if there is none."""
         return None
 
     @abstractmethod
@@ -57,7 +57,7 @@ class CellwiseDensity(Measure):
 
     @property
     def edges(self) -> tuple[Array, ...] | None:
-        """Of the mesh, if it is a grid."""
+        """Those of the mesh, each (edge,), if it is a grid."""
         return self.mesh.edges
 
     def on(self, grid: Grid, mass: float) -> tuple[Array, float]:
