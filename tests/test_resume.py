@@ -672,11 +672,9 @@ def test_a_flipped_bit_is_damage_and_never_another_error(tmp_path):
             np.testing.assert_array_equal(Checkpoints(tmp_path).latest()[0]["a"], np.arange(9.0))
 
 
-def test_kills_at_random_moments_lose_nothing(tmp_path):
-    """Three kills of each of three runs; the driver of hundreds is `python -m tests.kills`."""
-    from tests.kills import KINDS, killed_and_resumed
-
-    random = np.random.default_rng(0)
-    for kind in ("linear", "gradient", "transport"):
-        outcomes = [killed_and_resumed(KINDS[kind], tmp_path / f"{kind}{i}", random, signal.SIGKILL) for i in range(3)]
-        assert outcomes == ["equal"] * 3
+def test_kills_at_random_moments_lose_nothing():
+    """Two kills of each of seven kinds of runs, copies of a process that need not start; more of them by hand."""
+    command = [sys.executable, "-m", "tests.kills", "--count", "14", "--seed", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "{'equal': 14}"
