@@ -1,4 +1,4 @@
-"""python -m tests.picture: draws the pictures of the README, cases/gallery.png and cases/trajectories.png."""
+"""python -m tests.picture: draws the pictures of the README: gallery, trajectories and barycentre.png in cases/."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 import fvflow
 from fvflow.case import Case
+from fvflow.wasserstein import barycentre
 
 INK, BLUE, RED = "#222222", "#1f6fb2", "#c8443c"
 
@@ -26,9 +27,25 @@ output: {fluxes: true}
 
 
 def main() -> None:
-    """Both pictures."""
+    """All pictures."""
     gallery()
     paths()
+    shapes()
+
+
+def shapes() -> None:
+    """Four shapes and the barycentres between the first two, and of all."""
+    case = Case.read("cases/barycentre-shapes.yaml")
+    simulation = case.prepare()
+    mesh, given = simulation.mesh, simulation.problem.given
+    middle = barycentre(mesh, given[:2]).density
+    figure, axes = plt.subplots(1, 6, figsize=(14, 2.6), constrained_layout=True)
+    names = ("disc", "ring", "between disc and ring", "cross", "square", "between all four")
+    densities = (*given[:2], middle, *given[2:], case.run().rho[0].values.ravel())
+    for axis, name, density in zip(axes, names, densities, strict=True):
+        axis.pcolormesh(*mesh.edges, density.reshape(mesh.shape), cmap="Blues", vmin=0.0, vmax=6.0, rasterized=True)
+        axis.set(aspect="equal", title=name, xticks=[], yticks=[])
+    figure.savefig(Path("cases/barycentre.png"), dpi=110)
 
 
 def paths() -> None:
