@@ -24,11 +24,12 @@ from fvflow.wasserstein.flux_bound import at_faces, flux_bound, weighted_poisson
 from fvflow.wasserstein.spline_dual import Boxes, SplinePotential, images, spline_bound
 
 _FAR = 32.0  # cells from which the potential is not looked for
+_NEAR = 0.3  # cells below which one straight line is as good
 _ROUNDS = 20  # Newton steps
 _ENOUGH = 1e-5  # of W2^2: what another Newton step has to promise
 _LINES = (4, 8, 16)  # straight lines of the curve, besides one
 _MARGINS = (0.6, 0.9)  # of the way to where |x|^2/2 + p stops being convex that one step may go
-_LEAST_STEP = 0.02
+_LEAST_STEP = 0.1
 _THIN = 1e-2  # of the mean density: added to the weights, so that p is smooth where there is hardly any mass
 _UNIFORM = 1e-6  # of a cell: the nonuniformity of a grid up to which the bounds allow for it
 
@@ -84,7 +85,7 @@ def _bounds(mu: Array, nu: Array, spacing: Sequence[float], width: float) -> Clo
         if found.reaches(width):
             return found
     for lines in _LINES:
-        if boxes is None or found.reaches(width):
+        if boxes is None or found.reaches(width) or found.upper < _NEAR * min(spacing):
             break
         found = replace(found, upper=min(found.upper, _length(mu, nu, boxes, spacing, lines)))
     return found
