@@ -9,6 +9,7 @@ import pytest
 from fvflow.mesh import Box
 from fvflow.wasserstein import bounds, distance_1d
 from fvflow.wasserstein.dual import DualBound
+from fvflow.wasserstein.exact_plan import optimal_plan
 from fvflow.wasserstein.plan_kernels import dot2, match, morton
 from fvflow.wasserstein.pyramid import levels, split_levels, without_smallest
 from fvflow.wasserstein.scaling import ScalingMultigrid, SparseRows
@@ -222,6 +223,22 @@ def test_no_bound_is_violated_by_linear_programs(family):
         coarse = bounds(unit_box(16, 2), one.ravel(), other.ravel(), cells=256)
         assert found.lower <= coarse.upper
         assert coarse.lower <= found.upper
+
+
+def test_few_atoms_are_transported_by_the_optimal_plan():
+    one, other = pair("dust", 32, 0)
+    level = levels((one / one.sum(), other / other.sum()), (np.linspace(-0.5, 0.5, 33),) * 2)[-1]
+    matrix, potentials = optimal_plan(level)
+    cost = ot.dist(level.first.mean, level.second.mean)
+    best = ot.emd2(level.first.mass / level.first.mass.sum(), level.second.mass / level.second.mass.sum(), cost)
+    row = np.repeat(np.arange(level.first.count), np.diff(matrix.start))
+    assert matrix.value @ cost[row, matrix.column] == pytest.approx(best, rel=1e-12)
+    np.testing.assert_allclose(np.bincount(row, matrix.value), level.first.mass, rtol=1e-9, atol=1e-15)
+    assert (0.5 * cost - potentials.first[:, None] - potentials.second).min() >= -1e-12
+    dual = 2 * (level.first.mass @ potentials.first + level.second.mass @ potentials.second)
+    assert dual == pytest.approx(best, rel=1e-10)
+    found = bounds(unit_box(32, 2), one.ravel(), other.ravel())
+    assert found.width <= 1e-2
 
 
 @pytest.mark.parametrize("n", [32, 100])

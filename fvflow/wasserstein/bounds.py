@@ -36,7 +36,8 @@ class Bounds:
     level: tuple[int, ...] = field(default=(), compare=False)
     """Cells along x, y, z of the level at which it stopped."""
     reason: str = field(default="", compare=False)
-    """Why it stopped: `exact`, `width` (proved), or the limit that the next level exceeds: `cells`, `time`, `memory`."""
+    """Why it stopped: `exact`, `width` (proved), or the limit that the next level exceeds: `cells`, `time` or
+    `memory`."""
 
     @property
     def width(self) -> float:

@@ -19,6 +19,7 @@ import numpy as np
 
 from fvflow.mesh import Array
 from fvflow.wasserstein.dual import DualBound
+from fvflow.wasserstein.exact_plan import optimal_plan
 from fvflow.wasserstein.legendre import Indices, half_square, interpolated
 from fvflow.wasserstein.plan import Plan, feasible_plan
 from fvflow.wasserstein.pyramid import Level, levels, split_levels, without_smallest
@@ -28,6 +29,7 @@ from fvflow.wasserstein.support import Potentials, Reach, conjugate, convex_exte
 _REBUILDS, _MOST_REBUILDS, _CYCLES = 5, 8, 3  # supports for each eps, also while stuck; cycles on each
 _ERROR, _STUCK = 3e-4, 1e-2  # sum |row - a| that is good enough, and from which the support is made wider
 _SLOW = 0.7  # ratio of the errors of two cycles from which the next one is damped
+_RESIDUAL, _MOST_PAIRS, _FILLED = 1e-3, 2**20, 0.25  # the network simplex solves sparse levels of a larger error
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
 _ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
 
@@ -146,8 +148,18 @@ def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float
             reach = reach.wider() if stuck else reach
         if stuck:  # a smaller eps would only be worse
             break
+    if scaled.error > _RESIDUAL and _is_sparse(level):
+        matrix, potentials = optimal_plan(level)
+        ones, to = (np.ones(first.count), np.ones(second.count)), conjugate(level, second, potentials.second, first)
+        scaled = _Scaled(matrix, *ones, to.node, potentials, 0.0, False)
     plan = feasible_plan(level, scaled.matrix, scaled.p, scaled.q, scaled.to, moved, diameter)
     return Solution(level, plan, convex_extension(level, potentials.second), len(scaled.matrix.column))
+
+
+def _is_sparse(level: Level) -> bool:
+    """Whether so few cells have mass that windows miss the next atom, and all pairs are few."""
+    atoms, other = level.first.count, level.second.count
+    return atoms * other <= _MOST_PAIRS and min(atoms, other) <= _FILLED * prod(level.shape)
 
 
 @dataclass(frozen=True)
