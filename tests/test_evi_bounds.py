@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fvflow
+from fvflow import evi_bounds
 from fvflow.case import Case
 from fvflow.case.continuation import continuation
 from fvflow.energies import Convexity
@@ -111,6 +112,21 @@ def test_the_defect_of_a_density_that_stays_is_known():
     expected = 0.5 * (1.0 + 2.0) * squared - 0.5 * apart + rise
     assert monitor.evi.lower <= expected + 1e-9 <= monitor.evi.upper + 2e-9
     assert monitor.evi.lower == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_ends_of_intervals_are_paired_for_the_worst(monkeypatch):
+    """W2 in [1, 1.1] before and [.8, .9] after a step of tau = .1 with lambda = 1, in which E does not change."""
+    intervals = iter([(1.0, 1.1)] * 2 + [(0.8, 0.9)] * 2)
+    monkeypatch.setattr(evi_bounds, "w2_interval", lambda *given: next(intervals))
+    simulation = line().prepare()
+    monitor, start = simulation.statistics.evi_bounds, simulation.initial
+    monitor(start)
+    monitor(replace(start, time=0.1))
+    rise = monitor.energy.value(start.density) - monitor.energy.value(monitor.references[1])
+    assert monitor.evi.lower == pytest.approx((1.1 * 0.8**2 - 1.1**2) / 0.2 + rise)
+    assert monitor.evi.upper == pytest.approx((1.1 * 0.9**2 - 1.0**2) / 0.2 + rise)
+    assert monitor.contraction.lower == pytest.approx((1.1**0.5 * 0.8 - 1.1) / 1.1)
+    assert monitor.contraction.upper == pytest.approx((1.1**0.5 * 0.9 - 1.0) / 1.1)
 
 
 def test_beyond_the_step_that_convexity_allows_nothing_is_proved():

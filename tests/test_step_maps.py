@@ -120,6 +120,20 @@ def test_without_mass_there_is_no_map():
     assert weight @ np.nan_to_num(map_of(last)) == pytest.approx([pull, 0], abs=1e-3)
 
 
+def test_ljko_is_optimal_but_for_the_change_of_the_interaction():
+    """It takes interactions at rho^n: what is left is W*(rho - rho^n), here with a mean that does not count."""
+    energy = [{"kind": "entropy", "epsilon": 0.5}, {"kind": "interaction", "kernel": "r**2 + x**4/4"}]
+    simulation, frames = run(ou(14, **{"flow.energy": energy, "exact": None, "flow.stepper": {"kind": "ljko"}}))
+    first, last = (frame.density for frame in frames)
+    left = simulation.problem.total.terms[1].first(last - first)
+    mean = simulation.mesh.volume @ (last * left)
+    assert abs(mean) > 0.01
+    found, weight = frames[-1].fields["step_optimality"], simulation.mesh.volume * last
+    known = np.isfinite(found)
+    assert weight[known].sum() > 1 - 1e-9
+    np.testing.assert_allclose(found[known], (left - mean)[known], atol=1e-6)
+
+
 def test_a_step_that_is_halved_has_the_map_of_its_last_part():
     simulation = ou(16, **{"flow.stepper": {"kind": "ljko"}}).prepare()
     step, start = simulation.flow.stepper.start(simulation.problem), simulation.initial
