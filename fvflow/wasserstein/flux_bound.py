@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.fft import dctn, idctn
 
 from fvflow.mesh import Array
 
@@ -92,6 +91,8 @@ def weighted_poisson(
     cell, so that it is not negative where w is not. Preconditioned by d^-1/2 (-Laplacian)^-1 d^-1/2 with d the mean
     weight around a cell.
     """
+    from scipy.fft import dctn, idctn
+
     scale = _cell_scale(weight, right.shape)
     symbol = _symbol(right.shape, spacing)
     symbol.flat[0] = symbol.flat[1] if symbol.size > 1 else 1.0
@@ -144,6 +145,8 @@ def _cell_scale(weight: Sequence[Array], shape: tuple[int, ...]) -> Array:
 
 def _poisson(right: Array, spacing: Sequence[float]) -> Array:
     """phi with -Laplacian phi = right - mean(right), two-point, no flux at walls."""
+    from scipy.fft import dctn, idctn
+
     symbol = _symbol(right.shape, spacing)
     symbol.flat[0] = np.inf
     return np.asarray(idctn(dctn(right) / symbol))

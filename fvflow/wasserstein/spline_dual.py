@@ -28,8 +28,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.fft import dctn, idctn
-from scipy.ndimage import map_coordinates, maximum_filter
 
 from fvflow.mesh import Array
 
@@ -47,6 +45,8 @@ class SplinePotential:
     @staticmethod
     def through(values: Array, spacing: Sequence[float]) -> SplinePotential:
         """The spline with these values at the cell centres."""
+        from scipy.fft import dctn, idctn
+
         symbol = (0.75 + 0.25 * np.cos(np.pi * np.arange(n) / n) if n > 1 else np.ones(1) for n in values.shape)
         product: Array = np.ones(values.shape)
         for factor in np.ix_(*symbol):
@@ -118,6 +118,8 @@ class SplinePotential:
 
     def at(self, place: Array) -> Array:
         """p (point, ...) at places in units of cells (3, point, ...), z first."""
+        from scipy.ndimage import map_coordinates
+
         coefficient = self.coefficient.reshape(self.shape3)
         return np.asarray(map_coordinates(coefficient, place - 0.5, order=2, prefilter=False, mode="reflect"))
 
@@ -207,6 +209,8 @@ def images(p: SplinePotential, place: Array | None = None, steps: int = 8) -> tu
 
 def spline_bound(p: SplinePotential, boxes: Boxes, mu: Array, nu: Array) -> float:
     """A lower bound of W2^2 of two arrays of cell masses, each divided by its sum; may be negative."""
+    from scipy.ndimage import maximum_filter
+
     from fvflow.wasserstein.spline_kernels import conjugate
 
     whole = float(p.curvature.max())
