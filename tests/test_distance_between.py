@@ -117,6 +117,24 @@ def test_refusals():
         CellwiseDensity(Radial(dimension=2, outer=1.0, cells=4).build(), np.ones(4))
 
 
+def test_after_its_time_it_tells_what_it_knows():
+    """Seconds of a computer are no test: none are left after the first level, whatever they are worth."""
+    mesh = Voronoi(lower=(0.0, 0.0), upper=(1.0, 1.0), cells=(6, 6), seed=3).build()
+    one, other = (CellwiseDensity(mesh, 1 + slope * mesh.centre[:, 0]) for slope in (0.0, 3.0))
+    seen = []
+    found = distance_between(
+        one,
+        CellwiseDensity(mesh, other.density * one.mass / other.mass),
+        width=1e-6,
+        seconds=1e-9,
+        report=lambda *level: seen.append(level),
+    )
+    assert not found.proved
+    assert 0 < found.upper < 0.5
+    assert seen
+    assert all(lower <= upper for _, lower, upper in seen)
+
+
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     path = tmp_path_factory.mktemp("distance") / "ou.nc"
@@ -166,6 +184,7 @@ def test_the_command(result, tmp_path, capsys):
         (tmp_path / "none.nc", result): "none.nc",
         (result, result, "--width", "2"): "between 0 and 1",
         (result, result, "--cells", "0"): "from 1 on",
+        (result, result, "--seconds", "0"): "a positive time",
         (result, samples, "-o", tmp_path / "map.gif"): "ends in",
     }.items():
         refused = run_cli("distance", *operands)

@@ -17,6 +17,7 @@ from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points, holds_points, read_points
 from fvflow.wasserstein import Distance, distance_between
+from fvflow.wasserstein.between import Report
 from fvflow.wasserstein.line import EQUAL_MASSES
 from fvflow.wasserstein.measures import CellwiseDensity, EmpiricalMeasure, Measure
 
@@ -27,21 +28,32 @@ _SINGLE = 1e-6  # relative difference of masses that may be due to single precis
 _AT = "@"
 
 
-def distance(first: Any, second: Any, *, width: float = 1e-3, cells: int | None = None) -> Distance:
+def distance(
+    first: Any,
+    second: Any,
+    *,
+    width: float = 1e-3,
+    cells: int | None = None,
+    seconds: float = math.inf,
+    report: Report | None = None,
+) -> Distance:
     """Bounds of W2 of two measures: results at a time each, on meshes of any kind, and samples.
 
     Each is a result (its last frame), a result and a time, a file NAME.nc, NAME.nc@TIME or a file of samples, or an
     array of samples (n, dim). `width` is the relative width to aim at, `cells` the most cells of the grid on which
-    measures that have none in common are compared. Raises CaseError for measures that cannot be compared, OutputError
+    measures that have none in common are compared; after so many `seconds` the interval so far is returned, and
+    `report` is called after each level of cells. Raises CaseError for measures that cannot be compared, OutputError
     for files that cannot be read. See `distance_between`.
     """
     if not 0 < width < 1:
         raise CaseError(f"width {width!r}; give a relative width between 0 and 1")
     if cells is not None and cells < 1:
         raise CaseError(f"cells {cells!r}; give a number of cells from 1 on")
+    if not seconds > 0:
+        raise CaseError(f"seconds {seconds!r}; give a positive time")
     with ExitStack() as files:
         (a, digits_a), (b, digits_b) = (files.enter_context(_measure(operand)) for operand in (first, second))
-        return distance_between(a, b, width, cells, max(digits_a, digits_b))
+        return distance_between(a, b, width, cells, max(digits_a, digits_b), seconds=seconds, report=report)
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
+from time import monotonic
 
 import numpy as np
 
@@ -18,6 +19,13 @@ _MOST_CELLS = 2**18
 _COARSEST = 32  # cells along the longest axis of the first grid, where neither measure has one
 _SAME_EDGE = 1e-12  # of the length of an axis: edges of two grids that are one
 _SHARE = 0.25  # of the width asked for that may be due to the grid
+_LIMITS = {
+    "cells": "have more cells than are allowed",
+    "time": "take more time than is allowed",
+    "memory": "take more memory than is allowed",
+}
+Report = Callable[[tuple[int, ...], float, float], None]
+"""Called with the cells of a level along x, y, z, and the bounds so far."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +53,39 @@ class Distance:
 
 
 def distance_between(
-    first: Measure, second: Measure, width: float = 1e-3, cells: int | None = None, mass_tolerance: float = EQUAL_MASSES
+    first: Measure,
+    second: Measure,
+    width: float = 1e-3,
+    cells: int | None = None,
+    mass_tolerance: float = EQUAL_MASSES,
+    *,
+    seconds: float = inf,
+    report: Report | None = None,
 ) -> Distance:
     """Bounds of W2 of two measures of one mass M, of a relative width if that can be reached.
 
     |W2(a, b) - W2(a', b')| <= W2(a, a') + W2(b, b') with a', b' the measures on a grid, on which `bounds` applies.
     Two grids have one of the edges of both, in whose cells both are constant; other measures get ever finer grids of
     equal cells around both, until what that moves is a quarter of the width, or the next one has more than `cells`
-    cells, 262144 by default. Raises CaseError for measures of different dimensions, periods or masses (relative
-    `mass_tolerance`), and as `bounds` does.
+    cells, 262144 by default. After so many `seconds` the interval so far is returned; `report` is called as by
+    `bounds`. Raises CaseError for measures of different dimensions, periods or masses (relative `mass_tolerance`), and
+    as `bounds` does.
     """
     mass = _common_mass(first, second, mass_tolerance)
     most = _MOST_CELLS if cells is None else cells
-    lower, upper, found = 0.0, np.inf, None
+    lower, upper, found, began = 0.0, inf, None, monotonic()
     grids = list(_grids(first, second, most))
     for count, grid in enumerate(grids):
         (a, moved_a), (b, moved_b) = (measure.on(grid, mass) for measure in (first, second))
         moved, last = moved_a + moved_b, count == len(grids) - 1
         if found is not None and not last and moved > _SHARE * width * found.upper:
             continue
-        found = bounds(grid, a, b, width=width * (1.0 - 2.0 * _SHARE) if moved else width)
+        left = seconds - (monotonic() - began)
+        inner = width * (1.0 - 2.0 * _SHARE) if moved else width
+        found = bounds(grid, a, b, width=inner, seconds=left, report=report)
         lower, upper = max(lower, found.lower - moved), min(upper, found.upper + moved)
         proved = upper - lower <= width * upper
-        if proved or last:
+        if proved or last or monotonic() - began > seconds:
             break
     assert found is not None
     size = " x ".join(map(str, reversed(grid.shape)))
@@ -76,7 +94,7 @@ def distance_between(
     elif moved > _SHARE * width * upper:
         reason = f"the largest grid allowed, {size} cells, leaves {moved:.3g} in doubt: use more cells"
     else:
-        reason = f"on {size} cells: {found.reason}"
+        reason = f"on {size} cells, in whose parts the next level would {_LIMITS.get(found.reason, 'gain nothing')}"
     return Distance(lower, upper, moved, grid, (a, b), found, reason, proved)
 
 
