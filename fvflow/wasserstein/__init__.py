@@ -29,9 +29,7 @@ def distance(ds: Any, first: int, second: int, width: float = 1e-3) -> Bounds:
         if not -frames <= index < frames:
             raise CaseError(f"frame {index}: the result has {frames} frames; give an index from 0 to {frames - 1}")
     if "x_bnds" not in ds or RADIUS_OF in ds.x.attrs:
-        raise CaseError(
-            "bounds of W2 need a box or a line; this result is on another mesh; use fvflow.distance"
-        )
+        raise CaseError("bounds of W2 need a box or a line; this result is on another mesh; use fvflow.distance")
     edges = tuple(
         np.append(ds[f"{axis}_bnds"].values[:, 0], ds[f"{axis}_bnds"].values[-1, 1]) for axis in "xyz" if axis in ds
     )
