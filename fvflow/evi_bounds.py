@@ -14,7 +14,7 @@ from fvflow.errors import CaseError
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
-from fvflow.w2_interval import require_w2, w2_interval
+from fvflow.wasserstein import bounds, require_bounds
 
 _EPS = float(np.finfo(float).eps)
 _KEPT = ("_before", "_first", "_time")  # in a checkpoint, beside the counts
@@ -89,7 +89,7 @@ class EviBounds:
     @staticmethod
     def of(mesh: Mesh, energy: TotalEnergy, initial: State, width: float) -> EviBounds:
         """The monitor of a run; raises CaseError on a mesh without bounds of W2, or if no lambda is known."""
-        require_w2(mesh)
+        require_bounds(mesh)
         if mesh.periodic:
             raise CaseError("no modulus of convexity is known on a ring; leave it out")
         moduli = energy.convexity(mesh)
@@ -108,7 +108,8 @@ class EviBounds:
 
     def __call__(self, state: State) -> None:
         """Count the step that ends in a state."""
-        now = [w2_interval(self.mesh, state.density, reference, self.width) for reference in self.references]
+        found = [bounds(self.mesh, state.density, reference, width=self.width) for reference in self.references]
+        now = [(each.lower, each.upper) for each in found]
         tau = state.time - self._time
         if self._before and tau > 0:
             before = list(zip(self._before[::2], self._before[1::2], strict=True))

@@ -11,11 +11,11 @@ import numpy as np
 from fvflow.cell_fields import cell_gradient
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, Movement, OutputVariable, State
-from fvflow.w2_interval import w2_interval
+from fvflow.wasserstein import bounds
 
 _AXES = "xyz"
 _OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
-_OF = "of the step that ends here"
+_OF, _START = "of the step that ends here", "nan before the first step"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StepMaps:
     map: bool = False
     """Whether T is wanted."""
     distance: bool = False
-    """Whether bounds of W2(rho^n, rho) are wanted, on a mesh where there are any: see `require_w2`."""
+    """Whether bounds of W2(rho^n, rho) are wanted, on a mesh where there are any: see `require_bounds`."""
     width: float = 1e-3
     """Relative width at which the bounds stop."""
     _gradients: list[Callable[[Array], Array]] = field(default_factory=list, init=False, repr=False)
@@ -45,7 +45,7 @@ class StepMaps:
         """The fields of cells."""
         found = {}
         if self.potential:
-            text = f"Kantorovich potential from rho to the density before {_OF}, of mean 0 by mass"
+            text = f"Kantorovich potential from rho to the density before {_OF}, of mean 0 by mass; {_START}"
             found["step_potential"] = OutputVariable(("cell",), text, signed=True)
             text = f"step_potential/tau + E' minus its mean by mass, {_OF}, nan where there is no mass"
             found["step_optimality"] = OutputVariable(("cell",), text, signed=True)
@@ -59,9 +59,9 @@ class StepMaps:
         if not self.distance:
             return {}
         return {
-            "step_w2": OutputVariable((), f"sqrt(2 tau cost) {_OF}: W2 of the scheme"),
-            "step_w2_lower": OutputVariable((), f"proved lower bound of W2 {_OF}"),
-            "step_w2_upper": OutputVariable((), f"proved upper bound of W2 {_OF}"),
+            "step_w2": OutputVariable((), f"W2 of the scheme, sqrt(2 tau cost), {_OF}; {_START}"),
+            "step_w2_lower": OutputVariable((), f"proved lower bound of W2 {_OF}; {_START}"),
+            "step_w2_upper": OutputVariable((), f"proved upper bound of W2 {_OF}; {_START}"),
         }
 
     @property
@@ -101,5 +101,6 @@ class StepMaps:
         step = state.movement
         if not self.distance or step is None:
             return dict.fromkeys(self.scalars(), math.nan)
-        lower, upper = w2_interval(self.problem.mesh, step.before, state.density, self.width)
-        return {"step_w2": math.sqrt(2.0 * step.length * step.cost), "step_w2_lower": lower, "step_w2_upper": upper}
+        found = bounds(self.problem.mesh, step.before, state.density, width=self.width)
+        w2 = math.sqrt(2.0 * step.length * step.cost)
+        return {"step_w2": w2, "step_w2_lower": found.lower, "step_w2_upper": found.upper}

@@ -63,7 +63,6 @@ NUMERICAL = (
     "evi.py",
     "evi_bounds.py",
     "step_maps.py",
-    "w2_interval.py",
     "case/runtime_estimate.py",
     "dataset/writer.py",
     *(f"{room}/**/*.py" for room in ("energies", "exact", "fields", "flows", "linalg")),

@@ -1,6 +1,7 @@
 """Evolution variational inequality and contraction where W2 is a proved interval."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,8 +117,8 @@ def test_the_defect_of_a_density_that_stays_is_known():
 
 def test_the_ends_of_intervals_are_paired_for_the_worst(monkeypatch):
     """W2 in [1, 1.1] before and [.8, .9] after a step of tau = .1 with lambda = 1, in which E does not change."""
-    intervals = iter([(1.0, 1.1)] * 2 + [(0.8, 0.9)] * 2)
-    monkeypatch.setattr(evi_bounds, "w2_interval", lambda *given: next(intervals))
+    intervals = iter([{"lower": 1.0, "upper": 1.1}] * 2 + [{"lower": 0.8, "upper": 0.9}] * 2)
+    monkeypatch.setattr(evi_bounds, "bounds", lambda *given, width: SimpleNamespace(**next(intervals)))
     simulation = line().prepare()
     monitor, start = simulation.statistics.evi_bounds, simulation.initial
     monitor(start)

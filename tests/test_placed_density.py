@@ -146,7 +146,7 @@ def test_a_uniform_density_fills_the_part_of_each_cell_in_its_box(name):
     def inside(at, cells):
         return ((at >= lower) & (at <= upper)).all(axis=1).astype(float)
 
-    sampled = mesh.integral(inside, 40) / mesh.volume
+    sampled = mesh.integral(inside, 30) / mesh.volume
     np.testing.assert_allclose(share, sampled, atol=0.08)
     assert mesh.volume @ share == pytest.approx(mesh.volume @ sampled, rel=0.03)
 

@@ -30,8 +30,8 @@ from fvflow.observables import Observables
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
-from fvflow.w2_interval import require_w2
 from fvflow.walls import CellSet, Wall, case_openings
+from fvflow.wasserstein import require_bounds
 
 _MASS_UNSPECIFIED = (
     "the solution of this flow is not in proportion to its initial density: write `mass: integral` to keep the values "
@@ -127,7 +127,7 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         stages.run(("observe", name), partial(observables.values, name, start.time))
     output = parts.output
     if output.distance:
-        stages.run(("output", "distance"), lambda: require_w2(mesh))
+        stages.run(("output", "distance"), lambda: require_bounds(mesh))
     if output.evi:
         energy = problem.energy(start.time)
         stages.run(("output", "evi"), lambda: EviBounds.of(mesh, energy, start, output.width))

@@ -10,7 +10,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh import CIRCULAR, RADIUS_OF, Grid
 from fvflow.wasserstein.barycentre import Barycentre, barycentre
 from fvflow.wasserstein.between import Distance, distance_between
-from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
+from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available, require_bounds
 from fvflow.wasserstein.circle import distance_on_circle
 from fvflow.wasserstein.gaussian import bures, transport_matrix
 from fvflow.wasserstein.line import distance_1d, interpolated_1d
@@ -59,5 +59,6 @@ __all__ = [
     "distance_between",
     "distance_on_circle",
     "interpolated_1d",
+    "require_bounds",
     "transport_matrix",
 ]

@@ -16,7 +16,7 @@ from fvflow.wasserstein.line import distance_1d, map_1d, require_masses
 from fvflow.wasserstein.maps import conjugate_pair, maps_on_mesh
 from fvflow.wasserstein.small_distance import CloseBounds, close_bounds
 
-_SPLIT, _LEAST_CELLS = 4, 65536  # by default cells are split into at most max(4 times those of the mesh, 65536)
+_SPLIT, _SMALL = 4, 65536  # parts of each cell by default; as many along each axis where they are few in all
 _ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, per cell, relative to its length
 
 
@@ -65,9 +65,10 @@ def bounds(
     that of `potential` (cell,) is tried too: psi, such as phi(1, .) of a dynamic solver.
 
     Levels of ever smaller cells follow one another until the relative `width` is reached, or the next one would have
-    more than `cells` cells (by default four times those of the mesh, at least 65536), or exceed the wall time in
-    `seconds` or the `memory` in bytes; then the interval so far is returned, with the reason. The lower bound uses at
-    most `vertices`. After each level `report` is called with its cells along x, y, z and both bounds.
+    more than `cells` cells (by default 4 times those of the mesh, 4 times along each axis if these are at most 65536),
+    or exceed the wall time in `seconds` or the `memory` in bytes; then the interval so far is returned, with the
+    reason. The lower bound uses at most `vertices`. After each level `report` is called with its cells along x, y, z
+    and both bounds.
 
     Raises CaseError if the masses differ or are 0, a density is negative, `width` is not in (0, 1), or the mesh is
     neither a line nor a circle nor a box without periodic axes. Villani, Topics in Optimal Transportation, 2003; notes,
@@ -88,7 +89,7 @@ def bounds(
     edges = tuple(np.asarray(edge - 0.5 * (edge[0] + edge[-1])) for edge in reversed(mesh.product_edges))
     cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
     mu, nu = (masses / masses.sum() for masses in cell_masses)
-    limit = max(_SPLIT * mesh.cells, _LEAST_CELLS) if cells is None else cells
+    limit = max(_SPLIT * mesh.cells, min(_SPLIT**mesh.dimension * mesh.cells, _SMALL)) if cells is None else cells
     guess = None if potential is None or not np.isfinite(potential).all() else np.reshape(potential, mesh.shape)
     scale, limits = sqrt(mass), Limits(limit, vertices, seconds, memory)
 
@@ -127,6 +128,15 @@ def _from_potential(mesh: Mesh, close: CloseBounds, mass: float, reason: str = "
 def bounds_available(mesh: Mesh) -> bool:
     """Whether `bounds` works on this mesh: a line, a circle, or a box with walls on all sides."""
     return mesh.product_edges is not None and (mesh.dimension == 1 or not mesh.periodic)
+
+
+def require_bounds(mesh: Mesh) -> None:
+    """Raise CaseError unless `bounds` works on a mesh."""
+    if not bounds_available(mesh):
+        raise CaseError(
+            "W2 is proved on lines, and on boxes with walls on all sides, which this mesh is not; leave it out, or use "
+            "a mesh of kind box or graded"
+        )
 
 
 def _on_line(mesh: Mesh, edges: Array, first: Array, second: Array, mass: float) -> Bounds:

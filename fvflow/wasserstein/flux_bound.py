@@ -117,7 +117,10 @@ def weighted_poisson(
         if not size > tolerance**2 * first:
             break
         image = apply(direction)
-        step = size / float(np.vdot(direction, image))
+        bent = float(np.vdot(direction, image))
+        if not bent > 0.0:  # beneath the smallest number
+            break
+        step = size / bent
         phi += step * direction
         residual -= step * image
         z = precondition(residual)

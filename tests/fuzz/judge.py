@@ -7,7 +7,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from fvflow.case import Case
 from fvflow.case.simulation import Simulation
 from fvflow.cli.signals import compiling
-from fvflow.dataset import Frame, Memory
+from fvflow.dataset import Frame, Layout, Memory
 from fvflow.errors import FvflowError, NumericsError
 
 MOST_STEPS = 200  # of a run, after which it has been looked at for long enough
@@ -101,7 +101,8 @@ def _run(text: str, name: str, verdict: Verdict, clock: Clock) -> None:
     case = Case.parse(text, name)
     simulation = case.prepare()
     case.check(simulation)
-    memory = Memory(simulation.layout(), {})
+    layout = simulation.layout()
+    memory, unknown = Memory(layout, {}), UNKNOWN | told_unknown(layout)
     steps = 0
 
     def watch(state: Any) -> None:
@@ -111,7 +112,7 @@ def _run(text: str, name: str, verdict: Verdict, clock: Clock) -> None:
 
     try:
         for frame in simulation.frames(watch):
-            for kind, sentence in frame_findings(frame):
+            for kind, sentence in frame_findings(frame, unknown):
                 verdict.add(kind, sentence)
             memory.append(frame)
         simulation.remarks()
@@ -121,12 +122,18 @@ def _run(text: str, name: str, verdict: Verdict, clock: Clock) -> None:
             verdict.add(kind, sentence)
 
 
-def frame_findings(frame: Frame) -> Iterator[tuple[str, str]]:
-    """NaN in any field or diagnostic of a frame."""
+def told_unknown(layout: Layout) -> frozenset[str]:
+    """The variables of which a result says that they are nan somewhere."""
+    variables = {**layout.diagnostics, **layout.cell_fields, **layout.face_fields}
+    return frozenset(name for name, variable in variables.items() if "nan " in variable.long_name)
+
+
+def frame_findings(frame: Frame, unknown: Collection[str] = UNKNOWN) -> Iterator[tuple[str, str]]:
+    """NaN in any field or diagnostic of a frame that is not among the unknown ones."""
     stored: Mapping[str, Any] = {"rho": frame.density, **frame.diagnostics, **frame.fields, **frame.face_fields}
     for name, value in stored.items():
         nothing = name in ("mean", "covariance") and frame.diagnostics["mass"] == 0  # all of it absorbed
-        if name not in UNKNOWN and not nothing and np.isnan(value).any():
+        if name not in unknown and not nothing and np.isnan(value).any():
             yield "NaN", f"{name} at t = {frame.time:g}"
 
 
