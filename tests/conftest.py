@@ -51,6 +51,28 @@ SLOW = {
 }
 """Test modules test_NAME.py that are not in the fast selection, and what takes their time."""
 
+_RESUMED = "test_resume.py::test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit"
+LONG = (
+    "test_barycentre.py::test_gaussians_at_128",
+    "test_cli.py::test_plot_draws_what_it_is_asked_for",
+    "test_endurance.py::test_memory_over_many_cases",
+    "test_exponential.py::test_a_well_that_fills_slowly_is_not_taken_for_one_at_rest",
+    "test_faults.py::test_two_first_runs_at_once_compile_and_agree",
+    "test_fuzz.py::test_mutants_run_without_a_finding",
+    "test_gaussian_jko.py::test_centred_steps_carry_a_front_through_vacuum[jko-3]",
+    "test_input_files.py::test_damaged_results_give_their_answer_or_one_line",
+    "test_muscl.py::test_orders_in_space_without_diffusion[triangles-monotonised-central]",
+    "test_muscl.py::test_orders_in_space_without_diffusion[voronoi-monotonised-central]",
+    "test_placed_density.py::test_a_uniform_density_fills_the_part_of_each_cell_in_its_box[solids]",
+    f"{_RESUMED}[gradient-evbdf2-adaptive-2D",
+    f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-fixed-2D",
+    f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-adaptive-triangles",
+    "test_resume.py::test_kills_at_random_moments_lose_nothing",
+    "test_small_distance.py::test_the_goals_at_256",
+    "test_stationary.py::test_an_iteration_goes_on_from_every_iterate_in_every_part",
+)
+"""How the names of the longest tests begin; `python -m pytest -m long` runs them."""
+
 LONGEST = 5.0  # CPU seconds of the tests of a module beyond which a fast run recommends an entry above
 
 
@@ -60,10 +82,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `fast` all that is not in a slow module."""
+    """Mark as `fast` all that is not in a slow module, and the long tests as `long`."""
     for item in items:
         if not _slow(item.path):
             item.add_marker(pytest.mark.fast)
+        if item.nodeid.removeprefix("tests/").startswith(LONG):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.hookimpl(hookwrapper=True)
