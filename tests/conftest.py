@@ -67,8 +67,8 @@ LONG = (
     "test_endurance.py::test_memory_over_many_cases",
     "test_exponential.py::test_a_well_that_fills_slowly_is_not_taken_for_one_at_rest",
     "test_faults.py::test_two_first_runs_at_once_compile_and_agree",
-    "test_fuzz.py::test_mutants_run_without_a_finding",
     "test_gaussian_jko.py::test_centred_steps_carry_a_front_through_vacuum[jko-3]",
+    "test_gaussian_jko.py::test_jko_leaves_vacuum_to_ljko_when_it_must[0.0001]",
     "test_input_files.py::test_damaged_results_give_their_answer_or_one_line",
     "test_muscl.py::test_orders_in_space_without_diffusion[triangles-monotonised-central]",
     "test_muscl.py::test_orders_in_space_without_diffusion[voronoi-monotonised-central]",
@@ -76,8 +76,8 @@ LONG = (
     f"{_RESUMED}[gradient-evbdf2-adaptive-2D",
     f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-fixed-2D",
     f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-adaptive-triangles",
-    "test_resume.py::test_kills_at_random_moments_lose_nothing",
     "test_small_distance.py::test_the_goals_at_256",
+    "test_steppers.py::test_gradient_steppers_keep_their_contract[JKO(intervals=None, accuracy=0.0001,",
     "test_stationary.py::test_an_iteration_goes_on_from_every_iterate_in_every_part",
 )
 """How the names of the longest tests begin; `python -m pytest -m long` runs them."""

@@ -74,10 +74,11 @@ def test_jko_is_of_first_order_in_time_and_falls():
         assert figures["mass_drift"] <= 1e-15
 
 
-def test_jko_leaves_vacuum_to_ljko_when_it_must():
+@pytest.mark.parametrize("accuracy", [1e-3, 1e-4])
+def test_jko_leaves_vacuum_to_ljko_when_it_must(accuracy):
     for energy in ("porous 2", "low noise"):
         started = case(ENERGIES[energy], STARTS["vacuum"], 0.05)
-        figures = final(started.replace({"flow.stepper": {"kind": "jko", "accuracy": 1e-3}}))[2]
+        figures = final(started.replace({"flow.stepper": {"kind": "jko", "accuracy": accuracy}}))[2]
         assert figures["minimum"] >= 0
         assert figures["energy_increase"] <= 1e-13
         assert figures["mass_drift"] <= 1e-14

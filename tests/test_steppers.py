@@ -31,8 +31,7 @@ EPSILON = 0.4
 WELL = Drift(potential=Expression("0.5*x**2"))
 MOVING = Drift(potential=Expression("0.5*(x - sin(2*t))**2"))
 LINEAR = [*(kind() for kind in get_args(LinearStepper)), SplitCrankNicolson(richardson=True)]
-GRADIENT = [kind() for kind in get_args(GradientStepper) if kind is not JKO]
-GRADIENT += [JKO(accuracy=1e-3), JKO(intervals=2)]  # to 1e-4, the default, a step takes 16 intervals or more
+GRADIENT = [*(kind() for kind in get_args(GradientStepper)), JKO(accuracy=1e-3), JKO(intervals=2)]
 
 
 def named(stepper):

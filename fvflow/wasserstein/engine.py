@@ -29,8 +29,9 @@ from fvflow.wasserstein.support import Potentials, Reach, conjugate, convex_exte
 _REBUILDS, _MOST_REBUILDS, _CYCLES = 5, 8, 3  # supports for each eps, also while stuck; cycles on each
 _ERROR, _STUCK = 3e-4, 1e-2  # sum |row - a| that is good enough, and from which the support is made wider
 _SLOW = 0.7  # ratio of the errors of two cycles from which the next one is damped
-_RESIDUAL, _FILLED = 1e-3, 0.25  # levels of a larger error are solved by the network simplex if they have ...
-_FEW_PAIRS, _MOST_PAIRS = 2**16, 2**20  # ... so few pairs of atoms, or so few in less than that part of the cells
+_FEW_ATOMS = 512  # of both measures on a level that the network simplex solves whatever the scaling says
+_RESIDUAL = 1e-3  # error of the scaling beyond which it also solves small levels: of few pairs of atoms, or
+_FILLED, _MOST_PAIRS = 0.25, 2**20  # of up to so many if less than this part of the cells have mass
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
 _ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
 
@@ -149,7 +150,7 @@ def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float
             reach = reach.wider() if stuck else reach
         if stuck:  # a smaller eps would only be worse
             break
-    if scaled.error > _RESIDUAL and _has_few_atoms(level):
+    if first.count + second.count <= _FEW_ATOMS or (scaled.error > _RESIDUAL and _is_small(level)):
         matrix, potentials = optimal_plan(level)
         ones, to = (np.ones(first.count), np.ones(second.count)), conjugate(level, second, potentials.second, first)
         scaled = _Scaled(matrix, *ones, to.node, potentials, 0.0, False)
@@ -157,10 +158,11 @@ def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float
     return Solution(level, plan, convex_extension(level, potentials.second), len(scaled.matrix.column))
 
 
-def _has_few_atoms(level: Level) -> bool:
+def _is_small(level: Level) -> bool:
     """Whether pairs of atoms are few, the more so if so few cells have mass that windows miss the next atom."""
     atoms, other = level.first.count, level.second.count
-    return atoms * other <= (_MOST_PAIRS if min(atoms, other) <= _FILLED * prod(level.shape) else _FEW_PAIRS)
+    most = _MOST_PAIRS if min(atoms, other) <= _FILLED * prod(level.shape) else _FEW_ATOMS**2 // 4
+    return atoms * other <= most
 
 
 @dataclass(frozen=True)
