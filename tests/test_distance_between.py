@@ -83,6 +83,7 @@ def test_grids_of_other_spacings_and_extents():
     exact = distance_1d(merged, *(spread(merged, *pair) for pair in zip(grids, densities, strict=True)))
     assert found.proved
     assert found.lower <= exact <= found.upper
+    assert found.remarks[0].startswith("the meshes lie in different boxes; they are compared on [-5.832, 8]")
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
@@ -99,6 +100,17 @@ def test_samples_and_a_density(dimension):
     assert atoms.proved
 
 
+def test_samples_are_wrapped_onto_a_ring():
+    """Where they are counts modulo the period, and the way round the seam is the shorter one."""
+    ring = Grid((np.linspace(0, 1, 65),), (0,))
+    near = CellwiseDensity(ring, 64.0 * (np.arange(64) == 0))
+    for place in (0.95, -0.05, 3.95):
+        found = distance_between(near, EmpiricalMeasure(np.array([[place]])), width=0.05)
+        exact = np.sqrt((0.05 + 1 / 128) ** 2 + 1 / 64**2 / 12)
+        assert found.lower <= exact <= found.upper
+        assert found.proved
+
+
 def test_refusals():
     square, line = Box(lower=(0.0, 0.0), upper=(1.0, 1.0), cells=(4, 4)).build(), Grid((np.linspace(0, 1, 5),))
     one, other = CellwiseDensity(line, np.ones(4)), CellwiseDensity(square, np.ones(16))
@@ -113,6 +125,9 @@ def test_refusals():
     ring = Grid((np.linspace(0, 1, 5),), (0,))
     with pytest.raises(CaseError, match="periodic axes"):
         distance_between(one, CellwiseDensity(ring, np.ones(4)))
+    turned = Grid((np.linspace(0.5, 1.5, 5),), (0,))
+    with pytest.raises(CaseError, match="begin at other places"):
+        distance_between(CellwiseDensity(ring, np.ones(4)), CellwiseDensity(turned, np.ones(4)))
     with pytest.raises(CaseError, match="radius"):
         CellwiseDensity(Radial(dimension=2, outer=1.0, cells=4).build(), np.ones(4))
 

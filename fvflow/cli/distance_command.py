@@ -49,11 +49,23 @@ def _distance(options: argparse.Namespace) -> int:
     limits: dict[str, Any] = {"width": options.width, "cells": options.cells, "seconds": options.seconds}
     found = distance(options.first, options.second, **limits, report=_progress())
     interval = {"lower": found.lower, "upper": found.upper, "width": found.width}
+    for sentence in found.remarks:
+        say(f"fvflow: {sentence}")
     if options.json:
         grid = {"cells": list(reversed(found.grid.shape)), "moved": found.moved}
         picture = {} if options.output is None else {"picture": str(options.output)}
         files = {"first": options.first, "second": options.second}
-        print_json({**files, **interval, **grid, "reason": found.reason, "proved": found.proved, **picture})
+        print_json(
+            {
+                **files,
+                **interval,
+                **grid,
+                "reason": found.reason,
+                "proved": found.proved,
+                "remarks": found.remarks,
+                **picture,
+            }
+        )
     else:
         rows = [(name, f"{value:.9g}" if name != "width" else f"{value:.2g}") for name, value in interval.items()]
         print_table(f"W2 of {options.first} and {options.second}", [*rows, ("stopped as", found.reason)])

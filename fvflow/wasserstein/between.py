@@ -45,6 +45,8 @@ class Distance:
     """Why it stopped, in a sentence."""
     proved: bool
     """Whether the width that was asked for is reached."""
+    remarks: tuple[str, ...] = ()
+    """Sentences on what was compared with what."""
 
     @property
     def width(self) -> float:
@@ -95,7 +97,17 @@ def distance_between(
         reason = f"the largest grid allowed, {size} cells, leaves {moved:.3g} in doubt: use more cells"
     else:
         reason = f"on {size} cells, in whose parts the next level would {_LIMITS.get(found.reason, 'gain nothing')}"
-    return Distance(lower, upper, moved, grid, (a, b), found, reason, proved)
+    return Distance(lower, upper, moved, grid, (a, b), found, reason, proved, tuple(_remarks(first, second, grid)))
+
+
+def _remarks(first: Measure, second: Measure, grid: Grid) -> Iterator[str]:
+    """That the boxes of two meshes differ."""
+    if first.mass is None or second.mass is None:
+        return
+    corners = np.array([first.extent, second.extent])
+    if np.abs(corners[0] - corners[1]).max() > _SAME_EDGE * np.ptp(corners):
+        box = " x ".join(f"[{edge[0]:.6g}, {edge[-1]:.6g}]" for edge in grid.edges or ())
+        yield f"the meshes lie in different boxes; they are compared on {box}, without mass where they are not"
 
 
 def _common_mass(first: Measure, second: Measure, tolerance: float) -> float:
@@ -119,8 +131,7 @@ def _grids(first: Measure, second: Measure, most: int) -> Iterator[Grid]:
             yield Grid(merged, periodic)
             return
     lattice = min((_lattice(edges) for edges in given), key=lambda found: float(found[1].min()), default=None)
-    lowers, uppers = zip(first.extent, second.extent, strict=True)
-    lower, upper = np.minimum(*lowers), np.maximum(*uppers)
+    lower, upper = _box(first, second, periodic)
     if lattice is None:
         lengths = np.where(upper > lower, upper - lower, 1.0)
         lattice = lower, np.full(len(lengths), float(lengths.max()) / _COARSEST)
@@ -137,12 +148,25 @@ def _grids(first: Measure, second: Measure, most: int) -> Iterator[Grid]:
         level += 1
 
 
+def _box(first: Measure, second: Measure, periodic: tuple[int, ...]) -> tuple[Array, Array]:
+    """The corners (dim,) of a box around both, which along periodic axes is that of the mesh."""
+    lowers, uppers = zip(first.extent, second.extent, strict=True)
+    lower, upper = np.minimum(*lowers), np.maximum(*uppers)
+    for measure in (measure for measure in (first, second) if measure.mass is not None):
+        for axis in periodic:
+            lower[axis], upper[axis] = (corner[axis] for corner in measure.extent)
+    return lower, upper
+
+
 def _periodic_axes(first: Measure, second: Measure) -> tuple[int, ...]:
     """The axes along which both are periodic; samples have no periods of their own."""
     periods = [measure.periods for measure in (first, second) if measure.mass is not None]
     if len(periods) == 2 and periods[0] != periods[1]:
         raise CaseError("the meshes have other periodic axes, or other periods; give two of one space")
-    return tuple(np.flatnonzero(np.isfinite(periods[0])).tolist()) if periods and periods[0] else ()
+    axes = tuple(np.flatnonzero(np.isfinite(periods[0])).tolist()) if periods and periods[0] else ()
+    if len(periods) == 2 and any(first.extent[0][axis] != second.extent[0][axis] for axis in axes):
+        raise CaseError("the meshes begin at other places along a periodic axis; give two that begin at the same")
+    return axes
 
 
 def _lattice(edges: tuple[Array, ...]) -> tuple[Array, Array]:
