@@ -11,7 +11,7 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
 from fvflow.mesh.cell_geometry import FACES, consistently_oriented, format_point, without_repeated_corners
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.quadrature import along, gauss, integrated, outward_normals
+from fvflow.mesh.quadrature import accumulate, gauss, outward_normals
 
 _SPHERICAL = 1e-6  # spread of the distances from circumcentre to corners, relative, above which there is none
 _COINCIDENT = 1e-10  # distance below which nodes coincide, relative to the size of the mesh
@@ -237,13 +237,11 @@ def _require_connected(points: Array, cell_points: Index, owner: Index, neighbou
 
 def _moments(points: Array, corners: Index, dimension: int) -> tuple[Array, Array]:
     """Measure (part,) and centroid (part, dim) of points, lines, polygons or solids (part, corner)."""
-
-    def integral(function: Any) -> Array:
-        return integrated(gauss(points, corners, dimension, 2), function, len(corners))
-
-    measure = integral(lambda at, part: 1.0)
-    axes = [integral(along(axis)) for axis in range(points.shape[1])]
-    return measure, np.stack(axes, axis=1) / measure[:, None]
+    totals = np.zeros((1 + points.shape[1], len(corners)))  # of 1 and of each coordinate, in one pass over the rule
+    for position, weight, part in gauss(points, corners, dimension, 2):
+        for total, moment in zip(totals, (weight, *(weight * position.T)), strict=True):
+            accumulate(total, moment, part)
+    return totals[0], (totals[1:] / totals[0]).T.copy()
 
 
 def _normals(points: Array, corners: Index, ahead: Array) -> Array:

@@ -76,11 +76,16 @@ def integrated(
     """The integrals (size,) of a function over each part, by the quadrature that `gauss` yields."""
     total = np.zeros(size)
     for position, weight, part in rule:
-        if isinstance(part, slice):
-            total[part] += weight * function(position, part)
-        else:
-            total += np.bincount(part, weight * function(position, part), size)
+        accumulate(total, weight * function(position, part), part)
     return total
+
+
+def accumulate(total: Array, values: Array, part: Subset) -> None:
+    """Add to the totals (size,), in place, the values of some parts, which may be named more than once."""
+    if isinstance(part, slice):
+        total[part] += values
+    else:
+        total += np.bincount(part, values, len(total))
 
 
 def _as_cubes(corners: Index, dimension: int, plane: bool) -> Iterator[tuple[Subset, Index]]:
