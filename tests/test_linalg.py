@@ -75,7 +75,7 @@ MESHES = {  # a matrix for a step, and its extent
     ),
     "graph": (lambda step: of_graph(matrix(3, 6, step)), Extent(3, 216)),
 }
-SOLVERS = [kind() for kind in get_args(Solver)]
+SOLVERS = [kind() for kind in get_args(Solver) if not kind().missing]
 each_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.kind)
 each_mesh = pytest.mark.parametrize("mesh", MESHES)
 

@@ -19,6 +19,11 @@ class LinearSolver:
 
     kind: str
 
+    @property
+    def missing(self) -> str:
+        """What it needs that is not installed, and how to get it, as a sentence; empty if nothing is missing."""
+        return ""
+
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Set up for one matrix: returns (right-hand side (cell,), its exact total) -> Solution."""
         raise NotImplementedError
@@ -32,7 +37,9 @@ class LinearSolver:
         raise CaseError(f"solver {self.kind} iterates and has no exact transpose; use direct, or auto")
 
     def fits(self, extent: Extent) -> None:
-        """Raises CaseError if the solver does not work on a mesh of this extent."""
+        """Raises CaseError if the solver does not work on a mesh of this extent, or is not installed."""
+        if self.missing:
+            raise CaseError(self.missing)
 
     def resolve(self, extent: Extent, steady: bool = True) -> LinearSolver:
         """The solver that does the work on a mesh of this extent; `steady` if one matrix serves many steps."""

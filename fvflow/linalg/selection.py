@@ -11,6 +11,7 @@ from fvflow.linalg.direct.factorisation import Direct
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.matrix import FaceMatrix, Solve
+from fvflow.linalg.petsc import Petsc
 from fvflow.mesh import Extent
 
 LARGEST_DIRECT = 4096  # cells in 3D up to which factorising pays
@@ -83,7 +84,7 @@ def _largest_direct(extent: Extent, steady: bool = True) -> int:
     return _LARGEST_DIRECT_GRID_2D if extent.dimension == 2 else LARGEST_DIRECT
 
 
-Solver = Auto | Tridiagonal | Direct | Krylov
+Solver = Auto | Tridiagonal | Direct | Krylov | Petsc
 
 
 def resolve_solver(solver: LinearSolver, extent: Extent, steady: bool = True) -> LinearSolver:
