@@ -27,6 +27,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    divided = True
     tells_crossing = True
     along_axes = True
     takes_openings = True
