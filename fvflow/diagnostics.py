@@ -12,6 +12,7 @@ from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh, Openings
+from fvflow.parallel import total, world
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.relative_entropy import log_equilibrium, relative_entropy
 
@@ -100,9 +101,9 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
     mean, covariance = moments(mesh, density)
     values: dict[str, Any] = {
         "mass": inner(mesh.volume, density),
-        "minimum": float(density.min()),
-        "maximum": float(density.max()),
-        "entropy": float(mesh.volume @ EntropyTerm(1.0).value(density)),
+        "minimum": world().smallest(density),
+        "maximum": world().largest(density),
+        "entropy": inner(mesh.volume, EntropyTerm(1.0).value(density)),
         "mean": mean,
         "covariance": covariance,
         "steps": state.step,
@@ -127,12 +128,17 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
 def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
     """Mean (axis,) and covariance (axis, axis) of the cell centres, weighted by mass; nan if there is none."""
     weight = mesh.volume * density
-    if not weight.any():
+    if not world().some(weight):
         return np.full(mesh.dimension, np.nan), np.full((mesh.dimension, mesh.dimension), np.nan)
-    weight = weight / weight.sum()
-    mean = weight @ mesh.centre
-    offset = mesh.centre - mean
-    return mean, (offset * weight[:, None]).T @ offset
+    weight = weight / total(weight)
+    mean = np.array([inner(weight, np.ascontiguousarray(column)) for column in mesh.centre.T])
+    offsets = [column - middle for column, middle in zip(mesh.centre.T, mean, strict=True)]
+    covariance = np.empty((mesh.dimension, mesh.dimension))
+    for one, first in enumerate(offsets):
+        weighted = weight * first
+        for two, second in enumerate(offsets[: one + 1]):
+            covariance[one, two] = covariance[two, one] = inner(weighted, second)
+    return mean, covariance
 
 
 def dissipation(problem: Problem, density: Array, time: float) -> float:
@@ -147,6 +153,7 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         chemical = energy.first(density)
         flux = problem.flux(density, time)
-        moving = flux != 0
-        rates = (flux * (chemical[problem.graph.owner] - chemical[problem.graph.neighbour]))[moving]
-        return math.inf if (rates == np.inf).any() else float(rates.sum())
+        graph = problem.graph
+        rates = np.where(flux != 0, flux * (chemical[graph.owner] - chemical[graph.neighbour]), 0.0)
+        by_cell = np.bincount(graph.owner, rates, len(chemical))
+        return math.inf if world().some(by_cell == np.inf) else total(by_cell)

@@ -26,6 +26,12 @@ class FvflowError(Exception):
         return "\n".join(map(str, self.args))
 
 
+class UsageError(FvflowError):
+    """The command cannot be run as it was started."""
+
+    exit_code = 2
+
+
 class CaseError(FvflowError):
     """The case cannot be run as it is written."""
 

@@ -19,6 +19,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
+from fvflow.parallel import world
 from fvflow.system import usable_cores
 
 INTERPRETED_ITERATIONS = 2**17  # the interpreter runs them in a fifth of the time in which numba starts
@@ -123,7 +124,7 @@ def kernel(
 @cache
 def thread_limit() -> int:
     """The threads that may be used: NUMBA_NUM_THREADS or else OMP_NUM_THREADS, at most the cores of the process."""
-    cores = usable_cores()
+    cores = min(usable_cores(), world().cores or usable_cores())
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").split(",")[0]
         if value.isdigit() and int(value) > 0:

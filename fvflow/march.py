@@ -13,6 +13,7 @@ import numpy as np
 from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
+from fvflow.parallel import inner
 from fvflow.problems import State
 from fvflow.saves import ROUND_OFF
 from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
@@ -111,7 +112,7 @@ def _doubled(step: Step, volume: Array, order: float, check: FiniteCheck) -> Emb
         full = _take(step, state, length, end_time, check)
         middle = _take(step, state, half, state.time + half, check)
         last = _take(step, middle, half, end_time, check)
-        difference = float(volume @ np.abs(last.density - full.density))
+        difference = inner(volume, np.abs(last.density - full.density))
         return (middle, last), difference / max(abs(state.remaining), _LEAST_MASS) / (2**order - 1)
 
     return doubled

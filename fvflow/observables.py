@@ -11,6 +11,7 @@ import numpy as np
 from fvflow.fields import Expression, Parameters
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
+from fvflow.parallel import total
 from fvflow.problems import OutputVariable, State
 
 
@@ -36,14 +37,14 @@ class Observables:
     def at(self, state: State) -> dict[str, float]:
         """The means and variances in a state; nan if no mass remains."""
         weight = self.mesh.volume * state.density
-        total = float(weight.sum())
+        mass = total(weight)
         found = {}
         for name in self.functions:
             values = self.values(name, state.time)
             with np.errstate(invalid="ignore", divide="ignore"):
-                mean = float(np.float64(inner(weight, values)) / total)
+                mean = float(np.float64(inner(weight, values)) / mass)
                 found[f"mean_{name}"] = mean
-                found[f"variance_{name}"] = float(np.float64(inner(weight, (values - mean) ** 2)) / total)
+                found[f"variance_{name}"] = float(np.float64(inner(weight, (values - mean) ** 2)) / mass)
         return found
 
     def values(self, name: str, time: float) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh import Array
+from fvflow.parallel import inner, world
 from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-18  # relative entropy below which its logarithm tells the round-off of the density
@@ -29,8 +30,8 @@ def log_equilibrium(problem: Problem, time: float) -> Array | None:
         return None
     if (exponent := problem.gibbs_exponent(time)) is None:
         return None
-    top = float(exponent.max())
-    return np.asarray(exponent - top - math.log(float(problem.mesh.volume @ np.exp(exponent - top))))
+    top = world().largest(exponent)
+    return np.asarray(exponent - top - math.log(inner(problem.mesh.volume, np.exp(exponent - top))))
 
 
 def relative_entropy(volume: Array, density: Array, log_pi: Array) -> float:
@@ -39,14 +40,14 @@ def relative_entropy(volume: Array, density: Array, log_pi: Array) -> float:
     As sum |K| (rho log(rho/pi) - rho + pi), a sum of terms >= 0, it keeps its digits down to round-off squared: it is
     the square of the distance from equilibrium. Notes, equations (40)-(42).
     """
-    if density.min() < 0 or not (mass := float(volume @ density)) > 0:
+    if world().smallest(density) < 0 or not (mass := inner(volume, density)) > 0:
         return math.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.log(density / mass) - log_pi
         pi = np.exp(log_pi)
         far = np.where(density > 0, density / mass * (ratio - 1.0), 0.0) + pi
         near = pi * (ratio * np.exp(ratio) - np.expm1(ratio))
-    return float(volume @ np.where(np.abs(ratio) < _NEAR, near, far))
+    return inner(volume, np.where(np.abs(ratio) < _NEAR, near, far))
 
 
 @dataclass

@@ -17,6 +17,7 @@ from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
 from fvflow.mean_flux import MeanFlux
 from fvflow.mesh import Mesh, Openings
+from fvflow.parallel import total, world
 from fvflow.problems import Problem, State
 from fvflow.relative_entropy import Decay
 from fvflow.time_error import TimeErrorMonitor
@@ -159,13 +160,13 @@ class RunStatistics:
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
         absorbed = state.absorbed
-        total = inner(self.mesh.volume, state.density) + float(absorbed.sum())
+        mass = inner(self.mesh.volume, state.density) + float(absorbed.sum())
         if self.openings is not None:
             self.survival = state.remaining / state.mass
             self.absorbed = dict(zip(self.openings.names, map(float, absorbed), strict=True))
-        self.mass_drift = max(self.mass_drift, abs(total / state.mass - 1.0))
-        self.mean_density = state.mass / float(self.mesh.volume.sum())
-        self.minimum = min(self.minimum, float(state.density.min()))
+        self.mass_drift = max(self.mass_drift, abs(mass / state.mass - 1.0))
+        self.mean_density = state.mass / total(self.mesh.volume)
+        self.minimum = min(self.minimum, world().smallest(state.density))
         self.correction = max(self.correction, state.correction)
         if state.fallback:
             self.fallbacks[state.fallback] += 1
@@ -188,7 +189,7 @@ class RunStatistics:
                 monitor(state)
         if self.energy is not None:
             energy = self.energy(state)
-            self.largest_cell_share = float((self.mesh.volume * state.density).max()) / state.mass
+            self.largest_cell_share = world().largest(self.mesh.volume * state.density) / state.mass
             if np.isnan(self._initial_energy):
                 self._initial_energy = energy
             if np.isfinite(self._energy):

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, NamedTuple
 
 from fvflow.errors import OutputError
 
@@ -26,10 +26,30 @@ try:
 except ImportError:
     resource = None  # type: ignore[assignment]
 
+_LAUNCHERS = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
+
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
 )
 """The signals that ask a process to stop."""
+
+
+class Launch(NamedTuple):
+    """What a launcher such as mpiexec says of a process that it has started."""
+
+    rank: int = 0
+    """Its number among those started together."""
+    size: int = 1
+    """How many were."""
+
+
+def launch() -> Launch:
+    """This process among those started together; the only one if no launcher says another thing."""
+    for names in _LAUNCHERS:
+        values = [os.environ.get(name, "") for name in names]
+        if all(value.isdigit() for value in values):
+            return Launch(*map(int, values))
+    return Launch()
 
 
 def start_alarm(handler: Callable[[int, FrameType | None], None], seconds: float, again: float) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array
+from fvflow.parallel import inner
 from fvflow.problems import State
 from fvflow.steppers import Step
 
@@ -103,7 +104,7 @@ class DerivativeMonitor(TimeErrorMonitor):
                 level * (after - before) / (times[i + level] - times[i])
                 for i, (before, after) in enumerate(itertools.pairwise(differences))
             ]
-        return self.constant * self._powers * float(self.volume @ np.abs(differences[0])) / self._states[-1].mass
+        return self.constant * self._powers * inner(self.volume, np.abs(differences[0])) / self._states[-1].mass
 
 
 @dataclass
@@ -163,5 +164,5 @@ class HalvedStepMonitor(TimeErrorMonitor):
             return np.nan
         if not math.isclose(halves.time - before.time, length, rel_tol=1e-9):
             return np.nan
-        off = float(self.volume @ np.abs(last.density - halves.density)) / last.mass
+        off = inner(self.volume, np.abs(last.density - halves.density)) / last.mass
         return self._powers / length ** (self.order + 1) * off / (1.0 - 0.5**self.order)

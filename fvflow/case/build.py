@@ -17,6 +17,7 @@ from fvflow.case.initial_conditions import (
     require_finite_energy,
     target_density,
 )
+from fvflow.case.several_ranks import undivided
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
@@ -25,8 +26,9 @@ from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.fields import DensityKind, Expression
 from fvflow.flows import BaseFlow
 from fvflow.lagrangian.flow_map import ResultVelocity
-from fvflow.mesh import Array, Extent, Mesh, MeshDescription, Openings
+from fvflow.mesh import Array, Extent, Mesh, MeshDescription, Openings, divided
 from fvflow.observables import Observables
+from fvflow.parallel import world
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
@@ -95,6 +97,9 @@ class Parts(Protocol):
 
 def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     """The simulation; raises CaseError naming every stage that cannot be built."""
+    if world().size > 1:
+        stages.add(list(undivided(parts)))
+        stages.finish()
     mesh = _mesh(parts, stages)
     times = _times(parts, stages)
     openings = _openings(parts, stages, mesh)
@@ -161,7 +166,7 @@ def _mesh(parts: Parts, stages: Stages) -> Mesh:
     extent = parts.mesh.extent
     if extent is not None:
         _check_extent(parts, stages, extent, ("mesh", "cells"))
-    mesh = stages.require(("mesh",), parts.mesh.build)
+    mesh = stages.require(("mesh",), lambda: divided(parts.mesh.build()))
     if extent is None:
         _check_extent(parts, stages, mesh.extent, ("mesh",))
     return mesh
@@ -169,7 +174,7 @@ def _mesh(parts: Parts, stages: Stages) -> Mesh:
 
 def _check_extent(parts: Parts, stages: Stages, extent: Extent, place: Path) -> None:
     frames = parts.schedule.saves + 1
-    needed = stages.require(
+    needed = world().share * stages.require(
         ("flow", "stepper"), lambda: parts.flow.memory(extent) + frames * parts.flow.frame_memory(extent)
     )  # refused if the solver does not fit
     stages.run(place, lambda: _require_memory(needed, extent))
@@ -242,7 +247,7 @@ def _target(stages: Stages, facts: Facts, initial: Array, reference: Reference |
     return target
 
 
-def _require_memory(needed: int, extent: Extent) -> None:
+def _require_memory(needed: float, extent: Extent) -> None:
     """Refuse a mesh for which the machine has too little memory."""
     free = available_memory()
     if needed > free:

@@ -16,6 +16,7 @@ from fvflow.dataset import FORMAT, Tree
 from fvflow.errors import CaseError, OutputError
 from fvflow.linalg import SolverMemory
 from fvflow.mesh import Mesh
+from fvflow.parallel import world
 from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from fvflow.version import __version__
@@ -51,7 +52,7 @@ class CheckpointSchedule:
 
     def _count(self) -> None:
         self._steps += 1
-        due = self.output.checkpoint_due(self._steps, self.clock() - self._kept)
+        due = world().highest(self.output.checkpoint_due(self._steps, self.clock() - self._kept))
         if due and (tree := self.snapshot()) is not None:  # none within a step of error control
             self.keep(tree)
             self._steps, self._kept = 0, self.clock()

@@ -15,6 +15,7 @@ from fvflow.fields import Coverage, DensityKind
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
 from fvflow.mesh import Array
+from fvflow.parallel import world
 from fvflow.problems import Problem
 
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
@@ -151,12 +152,14 @@ def given_density(
 
 def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
     density = np.asarray(kind.on(facts, reference, time))
-    if not np.isfinite(density).all():
+    if not world().every(bool(np.isfinite(density).all())):
         raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
-    if density.min() < 0:
-        cell = int(np.argmin(density))
-        place = ", ".join(f"{axis} = {value:.6g}" for axis, value in zip("xyz", facts.mesh.centre[cell], strict=False))
-        raise CaseError(f"the density is {density[cell]:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
+    if world().smallest(density) < 0:
+        worst = int(np.argmin(density))
+        cell, least = world().at_extreme(worst, float(density[worst]), density)
+        at = zip("xyz", facts.mesh.whole.centre[cell], strict=False)
+        place = ", ".join(f"{axis} = {value:.6g}" for axis, value in at)
+        raise CaseError(f"the density is {least:g} at {place} (cell {cell}); it has to be >= 0 everywhere")
     total = inner(facts.mesh.volume, density)
     if not total < np.inf:
         raise CaseError("the mass of the density is too large for doubles; scale it down")
@@ -198,9 +201,9 @@ def require_finite_energy(problem: Problem, density: Array, time: float) -> None
         return
     with np.errstate(all="ignore"):
         variations = np.abs(energy.first(density)) + np.abs(density * energy.second(density))
-        bad = (density > _OCCUPIED * density.max()) & ~np.isfinite(variations)
+        bad = (density > _OCCUPIED * world().largest(density)) & ~np.isfinite(variations)
         finite = math.isfinite(energy.value(density))
-    if finite and not bad.any():
+    if finite and not world().some(bad):
         return
     cell = int(np.argmax(bad)) if bad.any() else int(np.argmax(density))
     place = ", ".join(f"{axis} = {part:.4g}" for axis, part in zip("xyz", problem.mesh.centre[cell], strict=False))

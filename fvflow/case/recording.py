@@ -12,15 +12,17 @@ from fvflow.case.checkpoints import CheckpointSchedule, place, require_sound, sn
 from fvflow.case.result_evaluation import ParseCase
 from fvflow.case.side_figures import sides_of
 from fvflow.case.simulation import Simulation
-from fvflow.dataset import Lock, Tree, continued
+from fvflow.dataset import Lock, Tree, continued, divided_tree
 from fvflow.dataset.groups import SIDES
 from fvflow.errors import CaseError, NumericsError, OutputError
 from fvflow.march import Watch, Watchers
+from fvflow.parallel import world
 
 if TYPE_CHECKING:
     import xarray
 
 _SAMPLES = 10_000
+_PATIENCE = 0.5  # seconds for which a process that fails waits for the others, to keep the last state with them
 
 
 def compare(simulation: Simulation, ds: xarray.Dataset, parse: ParseCase) -> None:
@@ -61,13 +63,14 @@ class Recording:
         lock: Lock | None,
     ) -> None:
         """Run to the end; see `Case.write`."""
-        paraview.check(self.path)
+        world().on_first(lambda: paraview.check(self.path))
         opening, run, resumed = dict(self.opening), "", None
         if checkpoint is not None:
+            checkpoint = divided_tree(checkpoint, self.simulation.mesh.extent.cells)
             require_sound(checkpoint, self.simulation.mesh, self.simulation.statistics)
             opening["history"] = continued(checkpoint["history"])
             run, resumed = checkpoint["run"], checkpoint["frames"]
-        with dataset.Writer(
+        with dataset.SharedWriter(
             self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run, lock=lock
         ) as writer:
             schedule = CheckpointSchedule(
@@ -80,7 +83,8 @@ class Recording:
                 for frame in self.simulation.frames(watchers, checkpoint):
                     writer.append(frame)
             except BaseException as error:
-                self._keep(writer, error)
+                if world().arrived(_PATIENCE):
+                    self._keep(writer, error)
                 raise
             tree = self._snapshot(writer)
             if self.compares:
@@ -90,7 +94,7 @@ class Recording:
             writer.complete(self.closing(), solved, tree, self._remove_description)
         self._describe(writer)
 
-    def _snapshot(self, writer: dataset.Writer) -> Tree | None:
+    def _snapshot(self, writer: dataset.SharedWriter) -> Tree | None:
         reached, statistics = self.simulation.reached, self.simulation.statistics
         if reached is None or not (self.simulation.flow.steps_in_time or reached[0].iterate is not None):
             return None
@@ -102,7 +106,7 @@ class Recording:
         reached = self.simulation.reached
         return reached is not None and reached[0].iterate is None and reached[0].time == self.simulation.times.stop
 
-    def _keep(self, writer: dataset.Writer, error: BaseException) -> None:
+    def _keep(self, writer: dataset.SharedWriter, error: BaseException) -> None:
         """Keep the last state and, if a signal asked to stop, complete the result by the frames so far."""
         tree = self._snapshot(writer)
         if tree is None:
@@ -129,9 +133,13 @@ class Recording:
         """Remove the file that ParaView opens, so that an old one never describes a new result."""
         paraview.remove(self.path)
 
-    def _describe(self, writer: dataset.Writer) -> None:
+    def _describe(self, writer: dataset.SharedWriter) -> None:
         """Write the file that ParaView opens."""
         layout = writer.layout
-        fields, mesh = tuple(layout.fields()), self.simulation.mesh
-        described = paraview.Description.of(mesh, writer.times, fields, layout.single, layout.particle_shapes)
-        paraview.write(self.path, described)
+
+        def write() -> None:
+            fields, shapes = tuple(layout.fields()), layout.particle_shapes
+            described = paraview.Description.of(layout.mesh, writer.times, fields, layout.single, shapes)
+            paraview.write(self.path, described)
+
+        world().on_first(write)

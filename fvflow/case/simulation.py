@@ -229,7 +229,7 @@ class Simulation:
         if self._asks_crossing:
             face_fields |= crossing_fields(openings)
         return Layout(
-            self.mesh,
+            self.mesh.whole,
             diagnostics,
             self.output.precision == "single",
             self.output.compression,

@@ -23,6 +23,7 @@ from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.residual_command import add_residual
+from fvflow.cli.several_ranks import SeveralRanks, require_same_case, someone_else_tells
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
@@ -42,9 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    several = SeveralRanks()
     options = _parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
-    options.signals = Signals()
+    options.signals, options.several = Signals(), several
     code = _guarded(options)
+    several.leave(code)
     if threads_left_working():  # in compiled code, which a shutdown in order would wait for
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
@@ -55,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
+        options.several.require(options)
         with admitting(Admission(options.largest, options.trust)):
             code: int = options.command(options)
         if sys.stdout is not None:
@@ -87,14 +91,15 @@ def _guarded(options: argparse.Namespace) -> int:
 
 def _report_error(error: BaseException, *lines: str) -> None:
     """Print the lines and the notes of an error."""
-    for line in (*lines, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
-        say(line)
+    if not someone_else_tells():
+        for line in (*lines, *(f"fvflow: {note}" for note in getattr(error, "__notes__", ()))):
+            say(line)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fvflow", description=fvflow.__doc__.splitlines()[0], epilog=_EXITS)
     parser.add_argument("--version", action="version", version=f"fvflow {fvflow.__version__}")
-    parser.set_defaults(largest=Admission.largest, trust=False)
+    parser.set_defaults(largest=Admission.largest, trust=False, on_ranks=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -103,14 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     add_output(run)
     run.add_argument("--keep", action="store_true", help="refuse to replace an old result (exit code 5)")
     run.add_argument("--discard", action="store_true", help="remove the frames of an unfinished run that are there")
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_run, on_ranks=True)
 
     resume = commands.add_parser("resume", help="go on with a run that was stopped, or beyond its end", epilog=_EXITS)
     resume.add_argument("file", type=Path, metavar="FILE", help="NAME.parts, NAME.nc, or the CASE.yaml of the run")
     resume.add_argument("--until", type=float, metavar="TIME", help="a later end")
     add_reading(resume)
     add_output(resume)
-    resume.set_defaults(command=_resume)
+    resume.set_defaults(command=_resume, on_ranks=True)
 
     check = commands.add_parser("check", help="validate a case and report what it would do, without running it")
     add_case(check)
@@ -162,7 +167,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from fvflow.parallel import begin
+
+    begin()
     case = load_case(options.case, dict(options.overrides))
+    require_same_case(case)
     path = Path(options.case.stem + ".nc") if options.output is None else options.output
     if path.name and options.case.resolve() in (path.resolve(), path.with_suffix(".xmf2").resolve()):
         raise OutputError(f"{path}: the result would overwrite the case; use another name")

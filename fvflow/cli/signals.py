@@ -76,6 +76,9 @@ class Signals:
         self._check()
 
     def _check(self) -> None:
+        from fvflow.parallel import world
+
+        self._received = int(world().highest(self._received))  # each process stops at the end of the same step
         if self._received:
             stop_alarm()  # the run is at the end of a step; what is kept of it takes the time that it takes
             raise Stopped(self._received)

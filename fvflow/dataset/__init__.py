@@ -11,6 +11,7 @@ from fvflow.dataset.point_output import write_points
 from fvflow.dataset.reader import densities, opened, read, title_of
 from fvflow.dataset.replacing import Resumable, has_checkpoint, parts_of, require_nothing_replaced, resumable
 from fvflow.dataset.samples import sample
+from fvflow.dataset.shared_writer import SharedWriter, divided_tree
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.dataset.writer import Writer, continued
 
@@ -22,11 +23,13 @@ __all__ = [
     "Lock",
     "Memory",
     "Resumable",
+    "SharedWriter",
     "Tree",
     "Writer",
     "continued",
     "densities",
     "distance",
+    "divided_tree",
     "has_checkpoint",
     "opened",
     "parts_of",

@@ -18,6 +18,7 @@ import numpy as np
 
 from fvflow.errors import OutputError
 from fvflow.mesh import Array
+from fvflow.parallel import pieces_of
 
 _MAGIC = b"fvflow frames 1 "
 _LONGEST_LINE = 2**20
@@ -53,9 +54,10 @@ class FrameLog:
         try:
             for name in self._names:
                 dtype = self._type[name].base
-                data = memoryview(np.ascontiguousarray(values[name], dtype).reshape(-1).view(np.uint8).data)
-                checksum = zlib.crc32(data, checksum)
-                self._write(data)
+                for piece in pieces_of(values[name], dtype):
+                    data = memoryview(piece.view(np.uint8).data)
+                    checksum = zlib.crc32(data, checksum)
+                    self._write(data)
             self._write(np.uint64(checksum).tobytes())
         except OSError:
             with contextlib.suppress(OSError):

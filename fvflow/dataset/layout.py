@@ -21,6 +21,7 @@ from fvflow.dataset.frame_log import Record
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.diagnostics import DENSITY
 from fvflow.mesh import CIRCULAR, Array, Mesh, Openings, Revolution
+from fvflow.parallel import shaped
 from fvflow.problems import OutputVariable
 from fvflow.version import __version__
 
@@ -127,7 +128,7 @@ class Layout:
         if given.keys() != variables.keys():
             raise ValueError(f"the frame and the layout differ in {', '.join(sorted(given.keys() ^ variables.keys()))}")
         return {
-            path: np.asarray(given[path], variables[path].dtype).reshape(shape)
+            path: shaped(given[path], variables[path].dtype, shape)
             for path, shape in self.frame_shapes.items()
         }
 

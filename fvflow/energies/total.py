@@ -11,6 +11,7 @@ from fvflow.energies.base import EnergyTerm
 from fvflow.energies.convexity import Convexity, least_curvature
 from fvflow.energies.terms import PotentialTerm
 from fvflow.mesh import Array, Mesh
+from fvflow.parallel import inner
 
 _CANCELLATION = 1e-4  # relative change below which a difference of variations is lost to cancellation
 
@@ -25,7 +26,7 @@ class TotalEnergy:
     def value(self, density: Array) -> float:
         """E(rho); infinite if the value of a term is, as at a density below 0."""
         with np.errstate(over="ignore"):
-            values = [float(self.volume @ term.value(density)) for term in self.terms]
+            values = [inner(self.volume, term.value(density)) for term in self.terms]
         return math.inf if math.inf in values else math.fsum(values)
 
     def round_off(self, density: Array) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from fvflow.mesh import Array, Mesh
+from fvflow.parallel import inner
 
 Sampling = Literal["average", "centre"]
 """How cell values are taken: averages over the cell, or values at its centre."""
@@ -53,6 +54,9 @@ class DensityKind:
     """Whether `sample` gives it, without the rest of the case."""
     any_mesh: ClassVar[bool] = True
     """Whether `sample` is defined on every mesh that covers the domain, not on that of the case only."""
+
+    cellwise: ClassVar[bool] = False
+    """Whether `sample` gives each cell a value that does not depend on the other cells, so that a mesh may be divided."""
 
     truncate: float = 1e-3
     """Largest share of the mass that may lie outside the mesh."""
@@ -103,7 +107,7 @@ class DensityKind:
     def total_mass(self, mesh: Mesh, parameters: Any) -> float:
         """Total mass of the run: `scaled_mass`, or that of `sample`."""
         mass = self.scaled_mass
-        return float(mesh.volume @ self.sample(mesh, parameters)) if mass is None else mass
+        return inner(mesh.volume, self.sample(mesh, parameters)) if mass is None else mass
 
     def coverage(self, facts: Any, reference: Any, integral: float) -> Coverage | None:
         """How it lies on the mesh of a case, `integral` being that of `on`; None if its true total is not known."""

@@ -10,6 +10,7 @@ from fvflow.fields.base import Coverage
 from fvflow.fields.grid_values import GridValues, Method
 from fvflow.fields.sampling import deviation_in_cells, gaussian_density
 from fvflow.mesh import Array, Grid, Mesh, cells_of, transfer
+from fvflow.parallel import inner
 
 _MOST_CELLS = 2**17  # of a table, for its overlap with a mesh; more are joined
 
@@ -20,10 +21,10 @@ def gaussian_coverage(mesh: Mesh, mean: Array, covariance: Array) -> Coverage:
     The mass outside is that which the cell averages lack, but no more than a proved bound, so that an error of their
     quadrature does not count as mass outside.
     """
-    inside = float(mesh.volume @ gaussian_density(mesh, mean, covariance, "average"))
+    inside = inner(mesh.volume, gaussian_density(mesh, mean, covariance, "average"))
     if mesh.revolution is not None:
         inside /= mesh.revolution.turns
-    outside = min(max(1.0 - inside, 0.0), _most_outside(mesh, mean, covariance))
+    outside = min(max(1.0 - inside, 0.0), _most_outside(mesh.whole, mean, covariance))
     return Coverage(outside, deviation_in_cells(mesh, mean, covariance))
 
 
@@ -35,6 +36,7 @@ def table_coverage(mesh: Mesh, values: GridValues, method: Method) -> Coverage |
     """
     if mesh.revolution is not None:
         return None
+    mesh = mesh.whole
     if mesh.edges is not None and len(mesh.edges) == len(values.axes):
         pairs = zip(values.axes, mesh.edges, strict=True)
         ends = [np.array([a[0], *np.clip(edges[[0, -1]], a[0], a[-1]), a[-1]]) for a, edges in pairs]

@@ -45,6 +45,7 @@ class Gaussian(DensityKind):
     mass: Mass = 1.0
     """Total mass to which the density is scaled."""
     kind: Literal["gaussian"] = "gaussian"
+    cellwise = True
 
     def __post_init__(self) -> None:
         check_gaussian(np.asarray(self.mean), self.covariance)
@@ -91,6 +92,7 @@ class Mixture(DensityKind):
     mass: Mass = 1.0
     """Total mass to which the density is scaled."""
     kind: Literal["mixture"] = "mixture"
+    cellwise = True
 
     @property
     def gaussian_parts(self) -> tuple[tuple[float, Array, Array], ...]:
@@ -125,6 +127,7 @@ class ExpressionDensity(ValuedDensity):
     mass: OwnMass = None
     """Total mass to which the density is scaled; `integral` keeps its own. 1 by default, where that is all the same."""
     kind: Literal["expression"] = "expression"
+    cellwise = True
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""
@@ -149,6 +152,11 @@ class Uniform(DensityKind):
     mass: Mass = 1.0
     """Total mass to which the density is scaled."""
     kind: Literal["uniform"] = "uniform"
+
+    @property
+    def cellwise(self) -> bool:  # type: ignore[override]
+        """Whether it has no box."""
+        return self.lower is None and self.upper is None
 
     def sample(self, mesh: Mesh, parameters: Parameters) -> Array:
         """Density of each cell (cell,)."""

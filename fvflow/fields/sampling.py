@@ -120,6 +120,7 @@ def deviation_in_cells(mesh: Mesh, mean: Array, covariance: Array) -> float:
 
     S is the covariance and H the `squared_widths` of the cell: the smallest eigenvalue of H^-1 S is the square.
     """
+    mesh = mesh.around(mean)
     cell = np.argmin((mesh.nearest_image(mesh.centre - mean) ** 2).sum(axis=1), keepdims=True)
     inverse = np.linalg.inv(np.linalg.cholesky(squared_widths(mesh, cell)[0]))
     return math.sqrt(max(float(np.linalg.eigvalsh(inverse @ covariance @ inverse.T).min()), 0.0))

@@ -68,6 +68,15 @@ class BaseFlow(FlowDensities):
     """Figures of the whole run that only this flow has and `checks` can bound, each with a remark or ""."""
 
     @property
+    def undivided(self) -> str:
+        """Why it is not run on several ranks; empty if it is."""
+        return f"flow {self.kind} runs on one rank"
+
+    def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
+        """Why its solver is not run on several ranks, on a mesh of this extent; empty if it is."""
+        return ""
+
+    @property
     def order_in_time(self) -> float:
         """Order in time; infinite if no error of steps is known."""
         return math.inf

@@ -11,6 +11,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Parameters
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import FaceResolution, ScharfetterGummel
+from fvflow.linalg import resolve_solver
 from fvflow.march import Progress, march
 from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, State
@@ -57,6 +58,20 @@ class FokkerPlanckFlow(LinearFlow):
     def flux_fault(self) -> str:
         """As for every linear flow, and where the stepper does not tell the fluxes of its steps."""
         return super().flux_fault or self.stepper.crossing_fault
+
+    @property
+    def undivided(self) -> str:
+        """Why it is not run on several ranks: a diffusion that is no number, or its stepper."""
+        if self.diffusion is not None and self.diffusion.number is None:
+            return "a diffusion that varies runs on one rank"
+        return "" if self.stepper.divided else f"stepper {self.stepper.kind} runs on one rank"
+
+    def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
+        """Why the solver of the stepper is not run on several ranks."""
+        if self.stepper.solver is None:
+            return ""
+        solver = resolve_solver(self.stepper.solver, extent, steady)
+        return "" if solver.divided else f"solver {solver.kind} runs on one rank; write solver: {{kind: krylov}}"
 
     def schedule(self, times: Times | None) -> Times:
         """The times of the run; raises CaseError if the case has none."""

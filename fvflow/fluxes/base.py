@@ -11,6 +11,7 @@ import numpy as np
 
 from fvflow.fluxes.resolution import RESOLVED, ROUND_OFF, FaceResolution
 from fvflow.mesh import Array
+from fvflow.parallel import inner, total, world
 
 _MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 
@@ -96,11 +97,11 @@ class CellResolution:
 
     @cached_property
     def _some_bare(self) -> bool:
-        return bool(self.bare.any())
+        return world().some(self.bare)
 
     @cached_property
     def _count(self) -> float:
-        return float(self.faces.sum())
+        return total(self.faces)
 
     @staticmethod
     def of(
@@ -111,7 +112,7 @@ class CellResolution:
         Numerical diffusion is the mean of the first two over T less eps.
         """
         scale = conductance * eps
-        seen, largest_eps = scale > 0, float(np.max(eps, initial=0.0))
+        seen, largest_eps = scale > 0, world().highest(float(np.max(eps, initial=0.0)))
         bare = np.where(seen, 0.0, (down + up) / (2.0 * conductance * (largest_eps or 1.0)))
         scale = np.where(seen, scale, 1.0)
         peclet = np.where(seen, flux.peclet((down - up) / scale), 0.0)
@@ -143,15 +144,15 @@ class CellResolution:
 
         All of it is 0 if there is no mass, as after too long steps of a method that is not positive towards open walls.
         """
-        weights = float((self.faces * mass).sum())
+        weights = inner(self.faces, mass)
         if weights <= 0:
             return FaceResolution(0.0, 0.0, 0.0, 0.0)
-        without = float((self.bare * mass).sum()) if self._some_bare else 0.0
-        total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self._count
+        without = inner(self.bare, mass) if self._some_bare else 0.0
+        whole, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self._count
         return FaceResolution(
-            float(self.peclet.max(where=present, initial=0.0)),
-            float((self.coarse * mass).sum()) / total,
-            float((self.diffusion * mass).sum()) / total,
-            float(self.largest_diffusion.max(where=present, initial=0.0)),
-            float((self.bare_diffusion * mass).sum()) / without if without > 0 else 0.0,
+            world().largest(np.where(present, self.peclet, 0.0)),
+            inner(self.coarse, mass) / whole,
+            inner(self.diffusion, mass) / whole,
+            world().largest(np.where(present, self.largest_diffusion, 0.0)),
+            inner(self.bare_diffusion, mass) / without if without > 0 else 0.0,
         )

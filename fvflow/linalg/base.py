@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from fvflow.errors import CaseError
 from fvflow.linalg.matrix import FaceMatrix, Solve, TransposedSolve
@@ -18,6 +18,8 @@ class LinearSolver:
     """
 
     kind: str
+    divided: ClassVar[bool] = False
+    """Whether it runs on several ranks."""
 
     @property
     def missing(self) -> str:

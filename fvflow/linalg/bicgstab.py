@@ -10,6 +10,7 @@ import numpy as np
 from fvflow.jit import kernel
 from fvflow.linalg.matrix import inner
 from fvflow.mesh import Array
+from fvflow.parallel import world
 
 WORK = 5  # vectors of workspace
 
@@ -33,6 +34,7 @@ def bicgstab(
     precondition: Operator | None = None,
     work: Array | None = None,
     stalled: Callable[[int, float], bool] | None = None,
+    layers: int = 1,
 ) -> tuple[int, bool]:
     """Improve x (cell,) in place, of A x = b with the residual r = b - A x, which is updated along with it.
 
@@ -41,13 +43,14 @@ def bicgstab(
     A and P twice. The residual is that of the recursion: compute the true one afterwards, and start again from it if
     round-off keeps the two apart.
 
-    Returns the iterations and whether it stalled. `work` (5, cell) saves allocating.
+    Returns the iterations and whether it stalled. `work` (5, cell) saves allocating. On a grid `layers` is their number
+    across its slowest axis, along which it may be divided among processes; the norm is summed layer by layer.
 
     van der Vorst, Bi-CGSTAB: a fast and smoothly converging variant of Bi-CG for the solution of nonsymmetric linear
     systems, SIAM J. Sci. Stat. Comput. 13 (1992).
     """
     shadow, p, v, t, memory = np.empty((WORK, len(x))) if work is None else work
-    shadow[:], p[:], v[:] = residual, 0.0, 0.0
+    shadow[:], p[:], v[:], norms = residual, 0.0, 0.0, np.empty(layers)
     former = alpha = omega = 1.0
     for count in range(1, most + 1):
         rho = inner(shadow, residual)
@@ -55,13 +58,15 @@ def bicgstab(
         step = p if precondition is None else precondition(p, out=memory)
         operator(step, out=v)
         alpha = _quotient(rho, inner(shadow, v))
-        norm = advance(x, residual, alpha, step, v, weight)
+        advance(x, residual, alpha, step, v, weight, norms)
+        norm = world().total_of_layers(norms)
         if norm <= goal or alpha == 0.0:
             return count, False
         step = residual if precondition is None else precondition(residual, out=memory)
         operator(step, out=t)
         omega, former = _quotient(inner(t, residual), inner(t, t)), rho
-        norm = advance(x, residual, omega, step, t, weight)
+        advance(x, residual, omega, step, t, weight, norms)
+        norm = world().total_of_layers(norms)
         if norm <= goal or omega == 0.0 or rho == 0.0 or not np.isfinite(norm):
             return count, False
         if stalled is not None and stalled(count, norm):
@@ -81,11 +86,13 @@ def update_direction(residual: Any, p: Any, v: Any, beta: Any, omega: Any) -> No
 
 
 @kernel()
-def advance(x: Any, residual: Any, length: Any, step: Any, image: Any, weight: Any) -> Any:
-    """x += length step, r -= length image; the weighted 1-norm of r."""
-    norm = 0.0
-    for i in range(len(x)):
-        x[i] += length * step[i]
-        residual[i] -= length * image[i]
-        norm += weight[i] * abs(residual[i])
-    return norm
+def advance(x: Any, residual: Any, length: Any, step: Any, image: Any, weight: Any, norms: Any) -> None:
+    """x += length step, r -= length image; the weighted 1-norm of r in each layer into `norms` (layer,)."""
+    count = len(x) // len(norms)
+    for layer in range(len(norms)):
+        norm = 0.0
+        for i in range(layer * count, (layer + 1) * count):
+            x[i] += length * step[i]
+            residual[i] -= length * image[i]
+            norm += weight[i] * abs(residual[i])
+        norms[layer] = norm

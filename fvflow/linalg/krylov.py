@@ -40,6 +40,7 @@ class Krylov(LinearSolver):
     iterations: Annotated[int, Ge(1)] = 2000
     """Largest number of iterations of one solve; a solve that needs more fails."""
     kind: Literal["krylov"] = "krylov"
+    divided = True
 
     def memory(self, extent: Extent) -> int:
         """Estimated bytes of a run; on grids 220 per cell and dimension, without a matrix (measured: 1024^2, 128^3)."""

@@ -12,6 +12,8 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Index
+from fvflow.parallel import inner as inner
+from fvflow.parallel import total, world
 
 _LEAST_BOUND, _ROUND_OFF = 1e-12, 4 * np.finfo(float).eps
 
@@ -56,7 +58,7 @@ class FaceMatrix:
     @cached_property
     def monotone(self) -> bool:
         """Whether M is an M-matrix."""
-        return bool((self.down >= 0).all() and (self.up >= 0).all())
+        return world().every(bool((self.down >= 0).all() and (self.up >= 0).all()))
 
     def diagonal(self) -> Array:
         """The diagonal (cell,)."""
@@ -87,7 +89,7 @@ class FaceMatrix:
         if self.leak_along is not None:
             start += self.leak_along.reshape(start.shape)
         layers = (_add_outflow(*part) for part in zip(start, *zip(*self.along(), strict=True), strict=True))
-        return [float((leaving / volume).max()) for leaving in layers]
+        return [world().largest((leaving / volume).ravel()) for leaving in layers]
 
     def sums_along(self) -> Iterator[Array]:
         """For each axis x, y, z of a grid: the column sums (cell,) of |K| + A_axis, with the leak along that axis."""
@@ -99,7 +101,7 @@ class FaceMatrix:
     @cached_property
     def max_relative_diagonal(self) -> float:
         """max_K M_KK/|K|, about dt eps/h^2 for diffusion: the amplification of round-off."""
-        return float((self.diagonal() / self.volume).max())
+        return world().largest(self.diagonal() / self.volume)
 
     def flux(self, density: Array) -> Array:
         """F_s = down_s rho_K - up_s rho_L (face,)."""
@@ -149,7 +151,8 @@ def divergence(graph: Any, flux: Array) -> Array:
 
 def total_variation(graph: Any, density: Array) -> float:
     """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
-    return float(graph.area @ np.abs(density[graph.owner] - density[graph.neighbour]))
+    jumps = graph.area * np.abs(density[graph.owner] - density[graph.neighbour])
+    return total(np.bincount(graph.owner, jumps, len(density)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,20 +166,6 @@ class Solution:
 
 Solve = Callable[[Array, float], Solution]  # (right-hand side, its exact total) -> Solution
 TransposedSolve = Callable[[Array], Array]  # right-hand side of a system with the transposed matrix -> its solution
-
-
-_BLOCK = 4096
-
-
-def inner(a: Array, b: Array) -> float:
-    """sum_K a_K b_K by blocks: with a the volumes and b a density, the total mass.
-
-    Blocks round less than one long sum. They also avoid the threads of BLAS, which stay busy for a while after each
-    long product and so take cores from the parallel loops of fvflow.
-    """
-    whole = len(a) - len(a) % _BLOCK
-    blocks = np.vecdot(a[:whole].reshape(-1, _BLOCK), b[:whole].reshape(-1, _BLOCK))
-    return float(blocks.sum() + a[whole:] @ b[whole:])
 
 
 class Conserving(Protocol):
@@ -219,8 +208,10 @@ def rescale_to_mass(
             return Solution(density, iterations)
         factor = float(np.float64(total) / mass)
     if not np.isfinite(mass):
-        cell = int(np.argmin(np.isfinite(density)))
-        raise NumericsError(f"a linear solve returned {density[cell]} in cell {cell}; use a smaller step")
+        finite = np.isfinite(density)
+        worst = int(np.argmin(finite))
+        cell, value = world().at_extreme(worst, float(finite[worst]), density)
+        raise NumericsError(f"a linear solve returned {value} in cell {cell}; use a smaller step")
     if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal, allowed):
         raise NumericsError(
             f"a linear solve returned the mass {mass:.17g} for {total:.17g}; the matrix is too ill-conditioned: {cure}"

@@ -22,6 +22,7 @@ from fvflow.mesh.plot_cells import topology, topology_kind
 from fvflow.mesh.radial import Radial
 from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.section import polygons, section
+from fvflow.mesh.slab import Slab, divided
 from fvflow.mesh.ugrid_reader import Ugrid, stored_field, stored_time
 from fvflow.mesh.voronoi import Voronoi
 
@@ -51,6 +52,7 @@ __all__ = [
     "Openings",
     "Radial",
     "Revolution",
+    "Slab",
     "Subset",
     "Ugrid",
     "Voronoi",
@@ -58,6 +60,7 @@ __all__ = [
     "box_share",
     "cells_of",
     "coarse_proxy",
+    "divided",
     "from_fipy",
     "hilbert_order",
     "openings",

@@ -167,6 +167,15 @@ class Mesh:
         return self.edges if self.revolution is None else None
 
     @property
+    def whole(self) -> Mesh:
+        """The mesh of the domain; itself, unless it is the part of it that one of several processes holds."""
+        return self
+
+    def around(self, point: Array) -> Mesh:
+        """A mesh that has the cell whose centre is nearest to a point (dim,)."""
+        return self
+
+    @property
     def extent(self) -> Extent:
         """Dimension, number of cells, and whether the mesh is a grid."""
         return Extent(self.dimension, self.cells, self.edges is not None)

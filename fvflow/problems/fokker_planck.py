@@ -15,6 +15,7 @@ from fvflow.fluxes import CellResolution, Flux
 from fvflow.linalg import FaceMatrix, divergence
 from fvflow.linalg.markov.stationary import rates_underflow
 from fvflow.mesh import Array, Extent, Mesh, Openings
+from fvflow.parallel import world
 from fvflow.problems.base import Graph
 from fvflow.problems.diffusivity import Diffusivity
 
@@ -253,7 +254,7 @@ class FokkerPlanck:
             return self.flux_kind.monotone
         down, up = self.coefficients(self.start)
         leaving = np.zeros(0) if self.openings is None else self.leaks(self.start)
-        return bool((down >= 0).all() and (up >= 0).all() and (leaving >= 0).all())
+        return world().every(bool((down >= 0).all() and (up >= 0).all() and (leaving >= 0).all()))
 
     def numerical_diffusion(self) -> float | None:
         """Largest numerical diffusion |v| d/2 of upwinding at the start where epsilon is 0; None if it is nowhere."""
@@ -261,7 +262,8 @@ class FokkerPlanck:
             return None
         w, eps = self.on_links(self.start)
         upwinded = np.abs(w)[np.broadcast_to(np.asarray(eps) == 0, w.shape)]
-        return float(upwinded.max() / 2) if len(upwinded) else None
+        largest = world().highest(float(upwinded.max() / 2) if len(upwinded) else -1.0)
+        return None if largest < 0 else largest
 
     def without_rates(self) -> str:
         """Why nothing passes between some cells at the start, and what helps: no diffusion there, or underflow."""
@@ -276,4 +278,4 @@ class FokkerPlanck:
 
     def max_outflow_rate(self, time: float) -> float:
         """max_K A_KK/|K|, 1/time: the largest outflow rate of a cell, which bounds conditionally positive steps."""
-        return float((self.matrix(time, 1.0).diagonal() / self.mesh.volume - 1.0).max())
+        return world().largest(self.matrix(time, 1.0).diagonal() / self.mesh.volume - 1.0)

@@ -59,6 +59,8 @@ class StepperBase:
 class LinearStepperBase(StepperBase):
     """A one-step method for the linear equation |K| d_t rho = -A(t) rho, as a case names it."""
 
+    divided: ClassVar[bool] = False
+    """Whether it runs on several ranks."""
     growth: ClassVar[float] = GROWTH
     """Largest ratio of an adaptive step to the one before."""
     work_grows_with_step: ClassVar[bool] = False

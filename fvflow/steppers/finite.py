@@ -10,6 +10,7 @@ import numpy as np
 from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Mesh
+from fvflow.parallel import total, world
 from fvflow.problems import State
 
 FiniteCheck = Callable[[State, State], None]
@@ -51,17 +52,19 @@ def require_finite(name: str, values: Array, after: State, mesh: Mesh | None, wh
     The error tells the cell, its centre if there is a mesh, time and step, and ends in what `why` returns.
     """
     with np.errstate(all="ignore"):
-        if np.isfinite(values.sum()):
+        if np.isfinite(total(values)):
             return
-    finite = np.isfinite(values)
-    if finite.all():  # each value is finite and their sum is not
-        cell, became = int(np.argmax(np.abs(values))), "too large for a sum over the cells"
+    finite, comm = np.isfinite(values), world()
+    if comm.every(bool(finite.all())):  # each value is finite and their sum is not
+        worst = int(np.argmax(np.abs(values)))
+        cell, became = comm.at_extreme(worst, -abs(values[worst]), values)[0], "too large for a sum over the cells"
     else:
-        cell = int(np.argmin(finite))
-        became = f"{values[cell]}"
+        worst = int(np.argmin(finite))
+        cell, value = comm.at_extreme(worst, float(finite[worst]), values)
+        became = f"{value}"
     place = ""
     if mesh is not None:
-        at = zip("xyz", mesh.centre[cell], strict=False)
+        at = zip("xyz", mesh.whole.centre[cell], strict=False)
         place = f" ({', '.join(f'{axis} = {part:.6g}' for axis, part in at)})"
     raise NumericsError(f"{name} became {became} in cell {cell}{place} at t = {after.time:g}, step {after.step}{why()}")
 

@@ -71,6 +71,7 @@ class ImplicitEuler(_WithSolver):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["implicit-euler"] = "implicit-euler"
+    divided = True
     takes_openings = True
     error_constant = 0.5
     monotone = True
@@ -110,6 +111,7 @@ class CrankNicolson(_WithSolver):
     solver: Solver = Auto()
     """The linear solver."""
     kind: Literal["crank-nicolson"] = "crank-nicolson"
+    divided = True
     takes_openings = True
     error_constant = 1.0 / 12.0
     order = 2
@@ -171,6 +173,7 @@ class TrBdf2(_WithSolver):
     solver: Solver = Auto()
     """The linear solver of both stages."""
     kind: Literal["tr-bdf2"] = "tr-bdf2"
+    divided = True
     takes_openings = True
     error_constant = math.sqrt(0.5) - 2.0 / 3.0
     order = 2

@@ -27,6 +27,7 @@ class SplitEuler(LinearStepperBase):
     """
 
     kind: Literal["split-euler"] = "split-euler"
+    divided = True
     tells_crossing = True
     along_axes = True
     takes_openings = True
@@ -92,6 +93,7 @@ class SplitCrankNicolson(LinearStepperBase):
     richardson: bool = False
     """Extrapolate two half steps y and a full step z to (4 y - z)/3: order 4 for three times the work."""
     kind: Literal["split-crank-nicolson"] = "split-crank-nicolson"
+    divided = True
     tells_crossing = True
     along_axes = True
     takes_openings = True

@@ -14,8 +14,10 @@ from fvflow.jit import parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.grid import sweep_kernels
 from fvflow.linalg.grid.ring_sweeps import RingFactor
+from fvflow.linalg.grid.slab_sweeps import SlabFactor
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
 from fvflow.mesh import Array, Extent
+from fvflow.parallel import world
 
 _SAME_RATES = 1e-13  # relative difference that the rounding of a potential leaves between equal lines
 
@@ -25,6 +27,7 @@ class LocallyOneDimensional(LinearSolver):
     """One tridiagonal sweep along each axis of a grid: the solver of the split steppers."""
 
     kind: Literal["split"] = "split"
+    divided = True
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
         """Set up the split solve: one sweep along each axis, x first."""
@@ -57,13 +60,18 @@ class SplitSweeps:
         """With `adjoint`, S* = |K|^-1 S' |K| in place of S, so that sum |K| phi (S rho) = sum |K| (S* phi) rho."""
         assert matrix.shape is not None
         self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
-        self._factors: list[_Factor | RingFactor] = []
+        self._factors: list[_Factor | RingFactor | SlabFactor] = []
         for (place, *rates), along in zip(matrix.along(), matrix.sums_along(), strict=True):
             volume = matrix.volume.reshape(_as_three_axes(matrix.shape, place))
             sums = volume if along is matrix.volume else along.reshape(volume.shape)
             down, up = (part.reshape(_as_three_axes(part.shape, place)) for part in rates)
-            factor = RingFactor if down.shape == volume.shape else _Factor  # as many faces as cells: periodic
-            self._factors.append(factor(volume, sums, down, up, adjoint))
+            if down.shape == volume.shape:  # as many faces as cells: periodic
+                self._factors.append(RingFactor(volume, sums, down, up, adjoint))
+            elif place == 0 and world().division is not None:
+                shared = world().every(_same_rates([volume, sums, down, up], _middle_columns(volume, sums, down, up)))
+                self._factors.append(SlabFactor(volume, sums, down, up, shared, adjoint))
+            else:
+                self._factors.append(_Factor(volume, sums, down, up, adjoint))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -109,7 +117,7 @@ class _Factor:
         outer, _, inner = volume.shape
         self._few = inner == 1 and outer < sweep_kernels.LANES // 2
         if _lines_are_equal(volume, sums, down, up):
-            volume, sums, down, up = (_middle_line(part) for part in (volume, sums, down, up))
+            volume, sums, down, up = (world().middle_line(part) for part in (volume, sums, down, up))
         self._parts: list[Array] = [np.empty(volume.shape) for _ in range(3)]
         sweep_kernels.multipliers(volume, sums, down, up, *self._parts)
         if adjoint:
@@ -162,10 +170,10 @@ def _interleaved(rows: Array) -> Array:
     return filled
 
 
-def _middle_line(lines: Array) -> Array:
-    """The line in the middle (1, along, 1)."""
-    o, k = lines.shape[0] // 2, lines.shape[2] // 2
-    return np.ascontiguousarray(lines[o : o + 1, :, k : k + 1])
+def _middle_columns(*parts: Array) -> list[Array]:
+    """What this process holds of the line in the middle (1, along, 1), of each of some arrays (1, along, line)."""
+    middle = parts[0].shape[2] // 2
+    return [part[:, :, middle : middle + 1] for part in parts]
 
 
 def _lines_are_equal(*parts: Array) -> bool:
@@ -173,9 +181,9 @@ def _lines_are_equal(*parts: Array) -> bool:
 
     Comparing two lines settles most cases.
     """
-    end = [part[:1, :, :1] for part in parts]
-    middle = [_middle_line(part) for part in parts]
-    return _same_rates(end, middle) and _same_rates(list(parts), middle)
+    end, comm = [part[:1, :, :1] for part in parts], world()
+    middle = [comm.middle_line(part) for part in parts]
+    return comm.every(_same_rates(end, middle)) and comm.every(_same_rates(list(parts), middle))
 
 
 def _same_rates(lines: list[Array], line: list[Array]) -> bool:

@@ -16,6 +16,7 @@ from fvflow.linalg.grid.ring_stencil import RingStencil
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix, Solution, inner, rescale_to_mass
 from fvflow.mesh import Array
+from fvflow.parallel import world
 
 CURE = "use a smaller step, a larger tolerance, or solver direct"
 """What helps where an iteration fails."""
@@ -23,6 +24,7 @@ CURE = "use a smaller step, a larger tolerance, or solver direct"
 _RESTARTS = 12
 _FAST = 0.25  # reduction of the residual by a correction below which BiCGStab would not be faster
 _TRIAL, _CYCLE_COST = 12, 60  # iterations with sweeps between judgements of progress; those that multigrid costs
+_SHORTER = "use a smaller step, or one rank"
 _ROUND_OFF = 16 * np.finfo(float).eps
 
 
@@ -51,15 +53,15 @@ class MatrixFreeSolver:
 
     def __call__(self, right: Array, total: float) -> Solution:
         """The density, for a right-hand side |K| right of the given total."""
-        if not right.any():
+        if not world().some(right):
             return Solution(np.zeros_like(right))
-        positive = self._matrix.monotone and float(right.min()) >= 0.0
+        positive = self._matrix.monotone and world().smallest(right) >= 0.0
         x, scale = np.empty_like(right), inner(self._matrix.volume, right if positive else np.abs(right))
         residual, left, count = self._corrected(x, right, 0.5 * self._tolerance * scale)
         precondition: Operator = self._sweep
         for _ in range(_RESTARTS):
             bound = self._bound(scale, x, scale if positive else inner(self._matrix.volume, np.abs(x)))
-            if left <= bound and (not positive or float(x.min()) >= 0.0):
+            if left <= bound and (not positive or world().smallest(x) >= 0.0):
                 return rescale_to_mass(self._matrix, x, total, count, bound / abs(total), CURE)
             if left <= bound:
                 x = self._stencil.jacobi(np.maximum(x, 0.0, out=x), right, np.empty_like(x))
@@ -89,7 +91,14 @@ class MatrixFreeSolver:
 
     @cached_property
     def _cycle(self) -> Operator:
-        """What takes the place of the sweep: geometric multigrid, or algebraic where an axis is periodic."""
+        """What takes the place of the sweep: geometric multigrid, or algebraic where an axis is periodic.
+
+        Raises NumericsError on several ranks, where there is neither.
+        """
+        if world().division is not None:
+            raise NumericsError(
+                f"solver krylov converges slowly at so long a step, and has no multigrid on several ranks; {_SHORTER}"
+            )
         if not self._matrix.periodic:
             return GeometricMultigrid(self._matrix)
         try:
@@ -132,4 +141,5 @@ class MatrixFreeSolver:
             precondition=precondition,
             work=self._work[1:],
             stalled=too_slow if precondition is self._sweep else None,
+            layers=1 if self._matrix.shape is None else self._matrix.shape[0],
         )

@@ -11,6 +11,7 @@ import numpy as np
 from fvflow.jit import kernel, parallel_for
 from fvflow.linalg.matrix import FaceMatrix, inner
 from fvflow.mesh import Array
+from fvflow.parallel import world
 
 
 class RingStencil:
@@ -46,7 +47,7 @@ class RingStencil:
         for axis in range(len(self._axes)):
             self._add(add_inflow, axis, density, out)
         out /= self._diagonal
-        return out
+        return world().refresh(out)
 
     def residual_after_sweeps(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
         """As that of `Stencil`: out = |K|^-1 sum_a div F_a(u_a - S r) (cell,), and its 1-norm."""

@@ -12,6 +12,7 @@ from fvflow.jit import Kernel, kernel, parallel_for
 from fvflow.linalg.matrix import FaceMatrix, inner
 from fvflow.mesh import Array, Index
 from fvflow.mesh.arrays import freeze_index
+from fvflow.parallel import world
 
 
 class Stencil:
@@ -35,7 +36,7 @@ class Stencil:
 
     def jacobi(self, density: Array, right: Array, out: Array) -> Array:
         """A Jacobi sweep D^-1(b + (D - M) rho) (cell,), D the diagonal, b = |K| right; it only adds if b, rho >= 0."""
-        return self._run(jacobi_rows, density, self._volume, self._sums, right, out)
+        return world().refresh(self._run(jacobi_rows, density, self._volume, self._sums, right, out))
 
     def residual_after_sweeps(self, swept: list[Array], density: Array, fresh: bool, out: Array) -> float:
         """out = r - |K|^-1 M S r (cell,), from the results u_x, u_y, ..., S r of the sweeps of S; returns its 1-norm.
@@ -51,7 +52,7 @@ class Stencil:
         norms = np.empty(layers)
         parallel_for(partial(residual_planes, *views, self._inverse, fresh, norms, *self._within), layers, len(out))
         if leaking is None:
-            return float(norms.sum())
+            return world().total_of_layers(norms)
         out[self._leaky] += leaking / self._volume[self._leaky]
         return inner(self._volume, np.abs(out))
 

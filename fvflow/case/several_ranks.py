@@ -1,0 +1,40 @@
+"""What of a case is not run on several ranks, and what running it on them means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+from fvflow.case.checks import asking_for_sides
+from fvflow.case.document import Fault
+from fvflow.steppers import LinearStepper
+
+_OUTPUT = ("fluxes", "velocity", "score", "evi")
+"""Entries of `output` that need more of a mesh than a slab and the layers beside it."""
+
+
+def undivided(parts: Any) -> Iterator[Fault]:
+    """What the parts of a case ask for that runs on one rank only, each with what runs on several."""
+    if sentence := parts.flow.undivided:
+        yield Fault(("flow",), f"{sentence}; {_known()}")
+    elif parts.mesh.extent is None or not parts.mesh.extent.grid:
+        yield Fault(("mesh",), f"mesh {parts.mesh.kind} runs on one rank; {_known()}")
+    elif sentence := parts.flow.divided_solver_fault(parts.mesh.extent, parts.flow.steady(dict(parts.parameters))):
+        yield Fault(("flow", "stepper"), sentence)
+    if not parts.start_density.cellwise:
+        name = parts.start_density.kind
+        yield Fault(("initial",), f"density {name} is placed on one rank; give an expression, a gaussian or a mixture")
+    if parts.exact is not None:
+        yield Fault(("exact",), "a closed form is compared on one rank; leave it out")
+    for name in ("walls", "absorbing"):
+        if getattr(parts, f"{name}_sets" if name == "absorbing" else name):
+            yield Fault((name,), "mass leaves the domain on one rank only; leave it out")
+    asked = [name for name in _OUTPUT if getattr(parts.output, name)]
+    for path in [("output", name) for name in asked] + asking_for_sides(parts.checks, parts.output):
+        yield Fault(path, "is computed on one rank only; leave it out")
+
+
+def _known() -> str:
+    """What runs on several ranks, as a clause."""
+    kinds = [get_args(get_type_hints(kind)["kind"])[0] for kind in get_args(LinearStepper) if kind.divided]
+    return f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}"

@@ -1,0 +1,71 @@
+"""The layers of a grid that one of several processes holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fvflow.errors import CaseError
+from fvflow.mesh.arrays import Array
+from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.grid import Grid
+from fvflow.parallel import world
+
+
+class Slab(Grid):
+    """Neighbouring layers of a grid, across its last axis: those of this process, and some of its neighbours' beside.
+
+    Cells and faces are those of the layers that it holds. `extent` and `whole` are those of the whole grid.
+    """
+
+    def __init__(self, whole: Grid, layers: range) -> None:
+        edges = list(whole.product_edges or ())
+        edges[-1] = edges[-1][layers.start : layers.stop + 1]
+        super().__init__(tuple(edges), whole.periodic, whole.revolution)
+        object.__setattr__(self, "_whole", whole)
+
+    @property
+    def whole(self) -> Grid:
+        """The grid that it is a part of."""
+        grid: Grid = self._whole  # type: ignore[attr-defined]
+        return grid
+
+    @property
+    def extent(self) -> Extent:
+        """The extent of the whole grid."""
+        return self.whole.extent
+
+    def around(self, point: Array) -> Mesh:
+        """The cell of the whole grid whose centre is nearest to a point (dim,), as a grid of one cell."""
+        whole, cell = self.whole, []
+        for axis, edge in enumerate(whole.edges or ()):
+            off = 0.5 * (edge[1:] + edge[:-1]) - point[axis]
+            if axis in whole.periodic:
+                period = edge[-1] - edge[0]
+                off -= np.round(off / period) * period
+            nearest = int(np.argmin(off**2))
+            cell.append(edge[nearest : nearest + 2])
+        return Grid(tuple(cell), revolution=whole.revolution)
+
+
+def divided(mesh: Mesh) -> Mesh:
+    """What this process holds of a mesh: all of it, or a slab of a grid.
+
+    Raises CaseError if there are several processes and the mesh cannot be divided among them.
+    """
+    comm = world()
+    if comm.size == 1:
+        return mesh
+    if not isinstance(mesh, Grid):
+        raise CaseError("only grids (box, graded) are divided among ranks; run this mesh on one")
+    slowest = mesh.dimension - 1
+    if slowest == 0:
+        raise CaseError("a line of cells is not divided among ranks; run it on one")
+    if slowest in mesh.periodic:
+        raise CaseError(
+            f"the grid is divided along {'xyz'[slowest]}, which must not be periodic on several ranks; exchange the axes"
+        )
+    if mesh.revolution is not None:
+        raise CaseError("a grid whose x is a radius is not divided among ranks; run it on one")
+    comm.divide(mesh.shape[0], mesh.cells // mesh.shape[0])
+    assert comm.division is not None
+    return Slab(mesh, comm.division.held(comm.rank))

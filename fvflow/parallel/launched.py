@@ -1,0 +1,37 @@
+"""The communicator of a run: that of the processes which a launcher has started, if there are any."""
+
+from __future__ import annotations
+
+from fvflow.errors import CaseError
+from fvflow.parallel.alone import Alone
+from fvflow.system import launch
+
+_current: list[Alone] = [Alone()]
+
+
+def world() -> Alone:
+    """The processes of this run; `Alone` if it is the only one."""
+    return _current[-1]
+
+
+def begin() -> Alone:
+    """Join the processes that a launcher has started with this one, if there are any, and return them.
+
+    Raises CaseError on each of them if mpi4py is missing, or of another MPI than the launcher.
+    """
+    started = launch()
+    if started.size == 1 or world().size > 1:
+        return world()
+    how = "start it by mpiexec.hydra of the extra: pip install 'fvflow[mpi]'"
+    try:
+        from fvflow.parallel.ranks import Ranks
+
+        made = Ranks()
+    except (ImportError, RuntimeError) as error:
+        raise CaseError(f"{started.size} ranks were started, and mpi4py cannot be used ({error}); {how}") from None
+    if made.size != started.size:
+        raise CaseError(
+            f"{started.size} ranks were started, and mpi4py sees {made.size}: it is of another MPI than mpiexec; {how}"
+        )
+    _current.append(made)
+    return made
