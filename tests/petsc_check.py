@@ -1,6 +1,6 @@
 """The solver petsc against those of fvflow, on meshes of a disc and a ball: difference, iterations, time and memory.
 
-    python -m tests.petsc_check [--cells 100000] [--preconditioner hypre]
+    python -m tests.petsc_check [--cells 100000] [--preconditioner hypre] [--launch 'mpiexec -n 2']
 
 Each case runs in a process of its own: ten steps of implicit-euler with a potential. One JSON line each; the last of
 each mesh has the largest difference from the first solver, relative to the largest density.
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.case import Case
+from fvflow.parallel import begin
 from tests.mesh_table import SUBJECTS, Subject
 
 _CASE = """
@@ -40,10 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--preconditioner", default="hypre")
+    parser.add_argument("--launch", default="", help="what starts several ranks, as 'mpiexec -n 2', for petsc")
     parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.run is not None:
-        print(json.dumps(measured(**asked.run)))
+        rank = begin().rank
+        found = measured(**asked.run)
+        if rank == 0:
+            print(json.dumps(found))
         return
     for name, solver in (("disc, algorithm 6", "direct"), ("ball, algorithm 1", "krylov")):
         with tempfile.TemporaryDirectory() as folder:
@@ -63,17 +68,17 @@ def compared(name: str, subject: Subject, solver: str, asked: Any, folder: Path)
             covariance=(0.04 * np.eye(dimension)).tolist(),
         )
         task = json.dumps({"text": text, "result": str(folder / f"{number}.npy")})
-        command = [sys.executable, "-m", "tests.petsc_check", "--run", task]
+        launch = asked.launch.split() if number else []
+        command = [*launch, sys.executable, "-m", "tests.petsc_check", "--run", task]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(json.dumps({"mesh": name, "solver": each, **found}), flush=True)
+        print(json.dumps({"mesh": name, "solver": each, "launch": " ".join(launch), **found}), flush=True)
     first, second = (np.load(folder / f"{number}.npy") for number in (0, 1))
     print(json.dumps({"mesh": name, "difference": float(np.abs(first - second).max() / first.max())}), flush=True)
 
 
 def measured(text: str, result: str) -> dict[str, Any]:
     """Run a case, save its last density, and return what it cost."""
-    case = Case.parse(text)
-    simulation = case.prepare()
+    simulation = Case.parse(text).prepare()
     start = time.process_time()
     for frame in simulation.frames():
         density = frame.density

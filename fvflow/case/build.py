@@ -28,7 +28,7 @@ from fvflow.flows import BaseFlow
 from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.mesh import Array, Extent, Mesh, MeshDescription, Openings, divided
 from fvflow.observables import Observables
-from fvflow.parallel import world
+from fvflow.parallel import arrange, world
 from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
@@ -98,6 +98,7 @@ class Parts(Protocol):
 def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     """The simulation; raises CaseError naming every stage that cannot be built."""
     if world().size > 1:
+        arrange(parts.flow.shares_rows)
         stages.add(list(undivided(parts)))
         stages.finish()
     mesh = _mesh(parts, stages)

@@ -15,6 +15,8 @@ _OUTPUT = ("fluxes", "velocity", "score", "evi")
 
 def undivided(parts: Any) -> Iterator[Fault]:
     """What the parts of a case ask for that runs on one rank only, each with what runs on several."""
+    if parts.flow.shares_rows:
+        return
     if sentence := parts.flow.undivided:
         yield Fault(("flow",), f"{sentence}; {_known()}")
     elif parts.mesh.extent is None or not parts.mesh.extent.grid:
@@ -37,4 +39,4 @@ def undivided(parts: Any) -> Iterator[Fault]:
 def _known() -> str:
     """What runs on several ranks, as a clause."""
     kinds = [get_args(get_type_hints(kind)["kind"])[0] for kind in get_args(LinearStepper) if kind.divided]
-    return f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}"
+    return f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}, and on any mesh with solver: {{kind: petsc}}"

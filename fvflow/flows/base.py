@@ -72,6 +72,11 @@ class BaseFlow(FlowDensities):
         """Why it is not run on several ranks; empty if it is."""
         return f"flow {self.kind} runs on one rank"
 
+    @property
+    def shares_rows(self) -> bool:
+        """Whether several ranks that all hold the whole mesh share the rows of its linear systems."""
+        return False
+
     def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
         """Why its solver is not run on several ranks, on a mesh of this extent; empty if it is."""
         return ""

@@ -66,6 +66,11 @@ class FokkerPlanckFlow(LinearFlow):
             return "a diffusion that varies runs on one rank"
         return "" if self.stepper.divided else f"stepper {self.stepper.kind} runs on one rank"
 
+    @property
+    def shares_rows(self) -> bool:
+        """Whether the solver of the stepper does."""
+        return self.stepper.solver is not None and self.stepper.solver.shares_rows
+
     def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
         """Why the solver of the stepper is not run on several ranks."""
         if self.stepper.solver is None:

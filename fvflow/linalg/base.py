@@ -20,6 +20,8 @@ class LinearSolver:
     kind: str
     divided: ClassVar[bool] = False
     """Whether it runs on several ranks."""
+    shares_rows: ClassVar[bool] = False
+    """Whether several ranks that all hold the whole mesh share the rows of its systems."""
 
     @property
     def missing(self) -> str:

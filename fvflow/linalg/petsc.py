@@ -22,7 +22,7 @@ _ENTRY = 12  # bytes of an entry of a sparse matrix
 
 @dataclass(frozen=True)
 class Petsc(LinearSolver):
-    """Krylov iteration of PETSc on M, on any mesh; under mpiexec each rank has the rows of its part of the cells.
+    """Krylov iteration of PETSc on M, on any mesh; several ranks share the rows, and each holds all else.
 
     It restarts from the true residual until |b - M x|_1 <= tolerance |b|_1 or round-off. What closes a solve is that of
     `krylov`: sign and mass are exact (`ColumnScaled.finished`). Newton systems of gradient flows keep their solvers,
@@ -39,6 +39,7 @@ class Petsc(LinearSolver):
     iterations: Annotated[int, Ge(1)] = 2000
     """Largest number of iterations of one solve; a solve that needs more fails."""
     kind: Literal["petsc"] = "petsc"
+    shares_rows = True
 
     @property
     def missing(self) -> str:
@@ -57,7 +58,7 @@ class Petsc(LinearSolver):
                 "method cg of solver petsc is for symmetric matrices, those without a drift; use method: bcgs"
             )
         scaled = ColumnScaled(matrix, self.tolerance, self.kind)
-        system = PetscSystem(matrix.sparse().tocsr(), self.method, self.preconditioner)
+        system = PetscSystem(matrix.sparse(), self.method, self.preconditioner)
 
         def solve(right: Array, total: float) -> Solution:
             if not right.any():

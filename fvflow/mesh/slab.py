@@ -53,7 +53,7 @@ def divided(mesh: Mesh) -> Mesh:
     Raises CaseError if there are several processes and the mesh cannot be divided among them.
     """
     comm = world()
-    if comm.size == 1:
+    if comm.holds_all:
         return mesh
     if not isinstance(mesh, Grid):
         raise CaseError("only grids (box, graded) are divided among ranks; run this mesh on one")

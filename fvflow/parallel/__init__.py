@@ -6,7 +6,7 @@ under mpiexec: then it is `Ranks`, and each process holds a slab of the grid (`D
 
 from fvflow.parallel.alone import Alone
 from fvflow.parallel.division import Division
-from fvflow.parallel.launched import begin, world
+from fvflow.parallel.launched import arrange, begin, world
 from fvflow.parallel.pieces import Pieced, pieces_of, shaped
 from fvflow.parallel.sums import BLOCK, inner, total
 
@@ -15,6 +15,7 @@ __all__ = [
     "Alone",
     "Division",
     "Pieced",
+    "arrange",
     "begin",
     "inner",
     "pieces_of",

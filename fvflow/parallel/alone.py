@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,7 +25,9 @@ class Alone:
     rank = 0
     size = 1
     division: Division | None = None
-    """What each process holds of the grid; None before that is known, and if there is only one."""
+    """What each process holds of the grid; None before that is known, and if each holds all of it."""
+    holds_all: bool = True
+    """Whether each process holds the whole mesh."""
 
     def divide(self, layers: int, layer: int, depth: int = 1, periodic: bool = False) -> None:
         """Take a slab of a grid; raises CaseError if there are too few layers."""
@@ -96,6 +98,10 @@ class Alone:
 
     def part(self, values: Any) -> Any:
         """The values (cell,) that this process holds of those of the whole mesh."""
+        return values
+
+    def joined(self, values: Array, counts: Sequence[int]) -> Array:
+        """The values of all processes, one after the other, of which each gives as many as `counts` says."""
         return values
 
     def require_same(self, value: str, sentence: str) -> None:

@@ -14,6 +14,14 @@ def world() -> Alone:
     return _current[-1]
 
 
+def arrange(shares_rows: bool) -> None:
+    """Say whether the processes of a run hold all of its mesh and share rows of matrices, or each a slab."""
+    if world().size > 1:
+        from fvflow.parallel.copies import Copies
+
+        _current[1:] = [_current[1], Copies(_current[1])] if shares_rows else [_current[1]]
+
+
 def begin() -> Alone:
     """Join the processes that a launcher has started with this one, if there are any, and return them.
 

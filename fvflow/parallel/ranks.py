@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ _UP, _DOWN, _BLOCKS, _ASK, _PIECES, _TOLD = range(1, 7)
 
 class Ranks(Alone):
     """The ranks of MPI_COMM_WORLD; messages of errors go by a communicator of their own."""
+
+    holds_all = False
 
     def __init__(self) -> None:
         self._comm = MPI.COMM_WORLD.Dup()
@@ -63,7 +65,9 @@ class Ranks(Alone):
         first = division.below(self.rank) * division.layer
         begin, end = division.cells(self.rank)
         if len(values) != len(division.held(self.rank)) * division.layer:
-            raise ValueError(f"{len(values)} values for {len(division.held(self.rank)) * division.layer} cells of a slab")
+            raise ValueError(
+                f"{len(values)} values for {len(division.held(self.rank)) * division.layer} cells of a slab"
+            )
         return values[first : first + end - begin]
 
     def part(self, values: Any) -> Any:
@@ -151,14 +155,14 @@ class Ranks(Alone):
             found = np.append(found, sums(*np.concatenate(pieces, axis=1)))
         if request is not None:
             request.Wait()
-        return added(self._gathered(found, owners(cells)), cells[-1][1])
+        return added(self.joined(found, owners(cells)), cells[-1][1])
 
     @staticmethod
     def _beginning(cells: list[tuple[int, int]], block: int) -> int:
         """The rank in whose slab a block begins."""
         return next(rank for rank, (_, last) in enumerate(cells) if block * BLOCK < last)
 
-    def _gathered(self, values: Array, counts: list[int]) -> Array:
+    def joined(self, values: Array, counts: Sequence[int]) -> Array:
         """The values of all ranks, one after the other."""
         every = np.empty(sum(counts))
         self._comm.Allgatherv(np.ascontiguousarray(values), [every, counts])
@@ -170,15 +174,15 @@ class Ranks(Alone):
         marks = division.marks
         counts = [marks[rank + 1] - marks[rank] for rank in range(self.size)]
         below = division.below(self.rank)
-        return float(self._gathered(values[below : below + counts[self.rank]], counts).sum())
+        return float(self.joined(values[below : below + counts[self.rank]], counts).sum())
 
     def largest(self, values: Any) -> float:
         """The largest of all ranks; nan if one is."""
-        return float(self._gathered(np.array([self.own(values).max()], float), [1] * self.size).max())
+        return float(self.joined(np.array([self.own(values).max()], float), [1] * self.size).max())
 
     def smallest(self, values: Any) -> float:
         """The smallest of all ranks; nan if one is."""
-        return float(self._gathered(np.array([self.own(values).min()], float), [1] * self.size).min())
+        return float(self.joined(np.array([self.own(values).min()], float), [1] * self.size).min())
 
     def every(self, flag: bool) -> bool:
         """Whether it holds on all ranks."""
