@@ -152,7 +152,7 @@ def divergence(graph: Any, flux: Array) -> Array:
 def total_variation(graph: Any, density: Array) -> float:
     """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
     jumps = graph.area * np.abs(density[graph.owner] - density[graph.neighbour])
-    return total(np.bincount(graph.owner, jumps, len(density)))
+    return total(np.asarray(np.bincount(graph.owner, jumps, len(density)), np.float64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,7 @@ def divided(mesh: Mesh) -> Mesh:
         raise CaseError("a line of cells is not divided among ranks; run it on one")
     if slowest in mesh.periodic:
         raise CaseError(
-            f"the grid is divided along {'xyz'[slowest]}, which must not be periodic on several ranks; exchange the axes"
+            f"the grid is divided along {'xyz'[slowest]}, which must not be periodic on several ranks; swap the axes"
         )
     if mesh.revolution is not None:
         raise CaseError("a grid whose x is a radius is not divided among ranks; run it on one")
