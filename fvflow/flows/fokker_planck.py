@@ -66,6 +66,11 @@ class FokkerPlanckFlow(LinearFlow):
             return "a diffusion that varies runs on one rank"
         return "" if self.stepper.divided else f"stepper {self.stepper.kind} runs on one rank"
 
+    @property
+    def reach(self) -> int:  # type: ignore[override]
+        """That of the stepper."""
+        return self.stepper.reach
+
     def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
         """Why the solver of the stepper is not run on several ranks."""
         if self.stepper.solver is None:

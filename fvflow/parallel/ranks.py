@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+
+os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")  # a rank that waits lets others have its core
 from mpi4py import MPI
 
 from fvflow.errors import CaseError, FvflowError
