@@ -155,5 +155,5 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
         flux = problem.flux(density, time)
         graph = problem.graph
         rates = np.where(flux != 0, flux * (chemical[graph.owner] - chemical[graph.neighbour]), 0.0)
-        by_cell = np.bincount(graph.owner, rates, len(chemical))
+        by_cell = np.asarray(np.bincount(graph.owner, rates, len(chemical)), np.float64)
         return math.inf if world().some(by_cell == np.inf) else total(by_cell)

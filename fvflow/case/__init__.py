@@ -2,7 +2,7 @@
 
 from fvflow.case.case_schema import json_schema
 from fvflow.case.checks import Checks, MissedCheck, Output
-from fvflow.case.continuation import continuation, resume
+from fvflow.case.continuation import continuation, resume, shared_continuation
 from fvflow.case.core import Case
 from fvflow.case.curve_measure import CurveMeasure, measure
 from fvflow.case.evaluation import Evaluation
@@ -36,4 +36,5 @@ __all__ = [
     "push",
     "residual",
     "resume",
+    "shared_continuation",
 ]

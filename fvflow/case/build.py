@@ -167,7 +167,7 @@ def _mesh(parts: Parts, stages: Stages) -> Mesh:
     extent = parts.mesh.extent
     if extent is not None:
         _check_extent(parts, stages, extent, ("mesh", "cells"))
-    mesh = stages.require(("mesh",), lambda: divided(parts.mesh.build()))
+    mesh = stages.require(("mesh",), lambda: divided(parts.mesh.build(), parts.flow.reach))
     if extent is None:
         _check_extent(parts, stages, mesh.extent, ("mesh",))
     return mesh

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from fvflow.case.core import Case
 from fvflow.dataset import Lock, Resumable, Tree, has_checkpoint, resumable
 from fvflow.errors import CaseError, OutputError
 from fvflow.march import Watch
+from fvflow.parallel import world
 
 _ENDINGS = (".nc", ".parts")
 
@@ -71,6 +72,19 @@ def continuation(
         found.lock.release()
         raise
     return Continuation(case, *found)
+
+
+def shared_continuation(path: str | os.PathLike[str], until: float | None = None, **how: Any) -> Continuation:
+    """As `continuation`, for all processes of a run: the first one reads and locks, the others are told."""
+    comm, locks = world(), list[Lock | None]()
+
+    def found() -> Continuation:
+        continued = continuation(path, until, **how)
+        locks.append(continued.lock)
+        return replace(continued, lock=None)
+
+    told = comm.by_first(found)
+    return replace(told, lock=locks[0] if locks else None)
 
 
 def _require_goes_on(case: Case, found: Resumable) -> None:

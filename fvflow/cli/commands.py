@@ -183,9 +183,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from fvflow.case import continuation
+    from fvflow.case import shared_continuation
+    from fvflow.parallel import begin
 
-    with continuation(options.file, options.until, output=options.output, overrides=dict(options.overrides)) as found:
+    begin()
+    how = {"output": options.output, "overrides": dict(options.overrides)}
+    with shared_continuation(options.file, options.until, **how) as found:
         if found.note:
             say(f"fvflow: {found.note}")
         return _written(options, found.case, found.path, checkpoint=found.checkpoint, lock=found.lock)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fvflow.case import Case
     from fvflow.parallel import Alone
 
+
 class SeveralRanks:
     """What a command has to know of the ranks that were started with it; nothing if it is the only one."""
 
@@ -23,14 +24,14 @@ class SeveralRanks:
         self._started = launch()
         if self._started.rank > 0:
             sys.stdout.flush()
-            sys.stdout = sys.stderr = None  # type: ignore[assignment]
+            sys.stdout = sys.stderr = None
 
     def require(self, options: argparse.Namespace) -> None:
         """Raise UsageError if there are several and the command runs on one."""
         if self._started.size > 1 and not options.on_ranks:
             raise UsageError(
-                f"{self._started.size} ranks were started, and this command runs on one: leave out mpiexec (run, resume "
-                "and check know several ranks)"
+                f"{self._started.size} ranks were started, and this command runs on one: leave out mpiexec (run, "
+                "resume and check know several ranks)"
             )
 
     def leave(self, code: int) -> None:
@@ -62,8 +63,6 @@ def require_same_case(case: Case) -> None:
         hashlib.sha256(seen.encode()).hexdigest(),
         "the ranks see different case files, files that these read, or versions of fvflow; give all the same",
     )
-
-
 
 
 def _comm() -> Alone:

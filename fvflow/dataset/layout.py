@@ -127,10 +127,7 @@ class Layout:
         variables = self._over_time
         if given.keys() != variables.keys():
             raise ValueError(f"the frame and the layout differ in {', '.join(sorted(given.keys() ^ variables.keys()))}")
-        return {
-            path: shaped(given[path], variables[path].dtype, shape)
-            for path, shape in self.frame_shapes.items()
-        }
+        return {path: shaped(given[path], variables[path].dtype, shape) for path, shape in self.frame_shapes.items()}
 
     @property
     def frame_bytes(self) -> int:

@@ -56,7 +56,7 @@ class DensityKind:
     """Whether `sample` is defined on every mesh that covers the domain, not on that of the case only."""
 
     cellwise: ClassVar[bool] = False
-    """Whether `sample` gives each cell a value that does not depend on the other cells, so that a mesh may be divided."""
+    """Whether `sample` gives each cell a value that does not depend on the other cells: a mesh may then be divided."""
 
     truncate: float = 1e-3
     """Largest share of the mass that may lie outside the mesh."""

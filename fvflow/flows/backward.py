@@ -35,7 +35,7 @@ class BackwardFlow(FokkerPlanckFlow):
     final: SteadyFunction = field(kw_only=True)
     """phi at the end of the run, an expression in x, y, z or a table."""
     kind: Literal["backward"] = "backward"  # type: ignore[assignment]
-    undivided = "flow backward runs on one rank"  # type: ignore[assignment]
+    undivided = "flow backward runs on one rank"
 
     needs_initial: ClassVar[bool] = False
     sharp_stepper: ClassVar[str] = ""

@@ -77,6 +77,9 @@ class BaseFlow(FlowDensities):
         """Whether several ranks that all hold the whole mesh share the rows of its linear systems."""
         return False
 
+    reach: int = 1
+    """How many layers of cells beside its own change a cell of a grid in one evaluation of the fluxes."""
+
     def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
         """Why its solver is not run on several ranks, on a mesh of this extent; empty if it is."""
         return ""

@@ -71,6 +71,11 @@ class FokkerPlanckFlow(LinearFlow):
         """Whether the solver of the stepper does."""
         return self.stepper.solver is not None and self.stepper.solver.shares_rows
 
+    @property
+    def reach(self) -> int:  # type: ignore[override]
+        """That of the stepper."""
+        return self.stepper.reach
+
     def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
         """Why the solver of the stepper is not run on several ranks."""
         if self.stepper.solver is None:

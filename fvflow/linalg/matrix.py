@@ -42,6 +42,11 @@ class FaceMatrix:
         return self.volume if self.leak is None else self.volume + self.leak
 
     @property
+    def layers(self) -> int:
+        """The layers that norms are summed by: those across the slowest axis of a grid, 1 elsewhere and on a line."""
+        return self.shape[0] if self.shape is not None and len(self.shape) > 1 else 1
+
+    @property
     def tridiagonal(self) -> bool:
         """Whether the cells form one chain 0 - 1 - 2 - ..."""
         count = len(self.volume)
@@ -152,7 +157,7 @@ def divergence(graph: Any, flux: Array) -> Array:
 def total_variation(graph: Any, density: Array) -> float:
     """sum_s |s| |rho_K - rho_L| over the faces; it does not grow under a monotone scheme without drift in 1D."""
     jumps = graph.area * np.abs(density[graph.owner] - density[graph.neighbour])
-    return total(np.bincount(graph.owner, jumps, len(density)))
+    return total(np.asarray(np.bincount(graph.owner, jumps, len(density)), np.float64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,8 +47,8 @@ class Slab(Grid):
         return Grid(tuple(cell), revolution=whole.revolution)
 
 
-def divided(mesh: Mesh) -> Mesh:
-    """What this process holds of a mesh: all of it, or a slab of a grid.
+def divided(mesh: Mesh, reach: int = 1) -> Mesh:
+    """What this process holds of a mesh: all of it, or a slab of a grid with `reach` layers of each neighbour.
 
     Raises CaseError if there are several processes and the mesh cannot be divided among them.
     """
@@ -62,10 +62,10 @@ def divided(mesh: Mesh) -> Mesh:
         raise CaseError("a line of cells is not divided among ranks; run it on one")
     if slowest in mesh.periodic:
         raise CaseError(
-            f"the grid is divided along {'xyz'[slowest]}, which must not be periodic on several ranks; exchange the axes"
+            f"the grid is divided along {'xyz'[slowest]}, which must not be periodic on several ranks; swap the axes"
         )
     if mesh.revolution is not None:
         raise CaseError("a grid whose x is a radius is not divided among ranks; run it on one")
-    comm.divide(mesh.shape[0], mesh.cells // mesh.shape[0])
+    comm.divide(mesh.shape[0], mesh.cells // mesh.shape[0], reach)
     assert comm.division is not None
     return Slab(mesh, comm.division.held(comm.rank))

@@ -5,10 +5,11 @@ under mpiexec: then it is `Ranks`, and each process holds a slab of the grid (`D
 """
 
 from fvflow.parallel.alone import Alone
+from fvflow.parallel.blocks import BLOCK
 from fvflow.parallel.division import Division
 from fvflow.parallel.launched import arrange, begin, world
 from fvflow.parallel.pieces import Pieced, pieces_of, shaped
-from fvflow.parallel.sums import BLOCK, inner, total
+from fvflow.parallel.sums import inner, total
 
 __all__ = [
     "BLOCK",

@@ -65,6 +65,15 @@ class Alone:
         o, k = lines.shape[0] // 2, lines.shape[2] // 2
         return np.ascontiguousarray(lines[o : o + 1, :, k : k + 1])
 
+    @property
+    def slab(self) -> Division:
+        """The `division`; only where there is one."""
+        raise NotImplementedError
+
+    def neighbour(self, step: int) -> int | None:
+        """The process below (-1) or above (1) this one; None if there is none."""
+        return None
+
     def refresh(self, values: Array) -> Array:
         """Fetch the layers (cell,) that belong to neighbours, in place; returns the same array."""
         return values

@@ -35,7 +35,7 @@ class Division:
         least = max(LEAST_LAYERS, self.depth)
         if self.layers < least * self.size:
             raise CaseError(
-                f"{self.layers} layers of cells across the last axis on {self.size} ranks; each needs at least {least}: "
+                f"{self.layers} layers of cells across the last axis on {self.size} ranks; each needs {least}: "
                 f"use at most {max(self.layers // least, 1)} ranks"
             )
 

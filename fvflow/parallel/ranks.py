@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+
+os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")  # a rank that waits lets others have its core
 from mpi4py import MPI
 
 from fvflow.errors import CaseError, FvflowError
@@ -64,10 +66,9 @@ class Ranks(Alone):
         division = self.slab
         first = division.below(self.rank) * division.layer
         begin, end = division.cells(self.rank)
-        if len(values) != len(division.held(self.rank)) * division.layer:
-            raise ValueError(
-                f"{len(values)} values for {len(division.held(self.rank)) * division.layer} cells of a slab"
-            )
+        held = len(division.held(self.rank)) * division.layer
+        if len(values) != held:
+            raise ValueError(f"{len(values)} values for {held} cells of a slab")
         return values[first : first + end - begin]
 
     def part(self, values: Any) -> Any:
@@ -80,7 +81,7 @@ class Ranks(Alone):
         """Whether it is an array of a number per cell of the slab."""
         if self.division is None or not isinstance(value, np.ndarray):
             return False
-        return value.shape == (len(self.division.held(self.rank)) * self.division.layer,)
+        return bool(value.shape == (len(self.division.held(self.rank)) * self.division.layer,))
 
     def neighbour(self, step: int) -> int | None:
         """The rank below (-1) or above (1); None at an end that is not joined to the other."""
@@ -107,7 +108,7 @@ class Ranks(Alone):
         return values
 
     def middle_line(self, lines: Array) -> Array:
-        """The line in the middle of the whole grid, from the rank that owns it; `outer` counts layers, or parts of them."""
+        """The line in the middle of the whole grid, from the rank that owns it; `outer` is over layers, or parts."""
         division = self.slab
         held = division.held(self.rank)
         per_layer = len(lines) // len(held)
@@ -118,7 +119,7 @@ class Ranks(Alone):
         return found
 
     def send(self, values: Any, step: int) -> Any:
-        """Begin to send contiguous values to the rank below (-1) or above (1), if there is one; returns what to wait for."""
+        """Begin to send contiguous values to the rank below (-1) or above (1); returns what to wait for."""
         to = self.neighbour(step)
         assert to is not None
         return self._comm.Isend(values, to, _UP if step > 0 else _DOWN)
@@ -199,12 +200,13 @@ class Ranks(Alone):
         return float(found[0])
 
     def at_extreme(self, index: int, key: float, values: Array) -> tuple[int, float]:
-        """The cell, as a number in the whole mesh, and its value, of the rank whose key is smallest, the first of them."""
+        """The cell of the whole mesh, and its value, of the rank whose key is smallest, the first of them."""
         division = self.slab
         held = division.held(self.rank)
         layer, rest = divmod(index, division.layer)
         cell = held[layer] % division.layers * division.layer + rest
-        return min(self._comm.allgather((key, self.rank, cell, float(values[index]))))[2:]
+        _, _, found, value = min(self._comm.allgather((key, self.rank, cell, float(values[index]))))
+        return found, value
 
     # the first rank
 

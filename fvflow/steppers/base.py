@@ -61,6 +61,8 @@ class LinearStepperBase(StepperBase):
 
     divided: ClassVar[bool] = False
     """Whether it runs on several ranks."""
+    reach: ClassVar[int] = 1
+    """How many layers of cells beside its own change a cell in one evaluation of the fluxes."""
     growth: ClassVar[float] = GROWTH
     """Largest ratio of an adaptive step to the one before."""
     work_grows_with_step: ClassVar[bool] = False

@@ -28,6 +28,7 @@ from fvflow.linalg import (
     rescale_to_mass,
 )
 from fvflow.mesh import Array, Extent
+from fvflow.parallel import total, world
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
@@ -179,6 +180,7 @@ class Uniformisation(ExactInTime):
     tolerance: Tolerance = 1e-12
     """Largest L1 error of a step, as a fraction of the mass, up to a factor 2."""
     kind: Literal["uniformisation"] = "uniformisation"
+    divided = True
     takes_openings = True
     requires_monotone_flux = True
 
@@ -212,6 +214,7 @@ class Chebyshev(ExactInTime):
     tolerance: Tolerance = 1e-12
     """Largest L1 error of a step, as a fraction of the mass, up to a factor 2."""
     kind: Literal["chebyshev"] = "chebyshev"
+    divided = True
     openings_note = "its bound on round-off is that of a chain which conserves mass"
 
     @property
@@ -270,9 +273,9 @@ class _ChebyshevPropagator(_Propagator):
 
         Later states are no further from it in any cell, since every P m/pi is a mean of m/pi; the step can end here.
         """
-        if self._log_gibbs is None or not (masses > 0).all():
+        if self._log_gibbs is None or not world().every(bool((masses > 0).all())):
             return False
-        return float(np.abs(np.log(masses / mass) - self._log_gibbs).max()) <= _AT_GIBBS
+        return world().largest(np.abs(np.log(masses / mass) - self._log_gibbs)) <= _AT_GIBBS
 
     def _chebyshev_products(self, z: float) -> float:
         """Estimated products of a Chebyshev sum whose T_k(P) grow as far as allowed."""
@@ -283,7 +286,7 @@ class _ChebyshevPropagator(_Propagator):
         if self._log_gibbs is None:
             return math.inf
         with np.errstate(divide="ignore"):
-            return 0.5 * _log_sum_exp(2.0 * np.log(np.abs(masses)) - self._log_gibbs) - math.log(np.abs(masses).sum())
+            return 0.5 * _log_sum_exp(2.0 * np.log(np.abs(masses)) - self._log_gibbs) - math.log(total(np.abs(masses)))
 
     @cached_property
     def _log_gibbs(self) -> Array | None:
@@ -296,5 +299,5 @@ class _ChebyshevPropagator(_Propagator):
 
 
 def _log_sum_exp(x: Array) -> float:
-    top = float(x.max())
-    return top + math.log(float(np.exp(x - top).sum()))
+    top = world().largest(x)
+    return top + math.log(total(np.exp(x - top)))

@@ -14,6 +14,8 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import RecurrenceStep
 from fvflow.mesh import Array
+from fvflow.parallel import total as total_of
+from fvflow.parallel import world
 
 _STATIONARY = 8 * float(np.finfo(float).eps)  # relative change of a cell's mass in one product due to round-off alone
 _CHECK_INTERVAL = 16  # products between two comparisons of all cells
@@ -29,7 +31,7 @@ def poisson_sum(
     with the same weights, so that 1 - P takes it to the change of m, whatever the tolerance leaves out.
     """
     first, weights = poisson(z, tolerance)
-    last, norm = first + len(weights) - 1, float(np.abs(masses).sum())
+    last, norm = first + len(weights) - 1, total_of(np.abs(masses))
     x, previous = masses.copy(), np.zeros_like(masses)
     total = weights[0] * masses if first == 0 else np.zeros_like(masses)
     later = np.zeros(0) if integral is None else np.append(np.cumsum(weights[:0:-1])[::-1], 0.0)
@@ -43,8 +45,8 @@ def poisson_sum(
             total += weights[max(k + 1 - first, 0) :].sum() * x
             if integral is not None:
                 integral += (max(first - k, 0) + later[max(k - first, 0) :].sum()) * x
-            return total, k
-    return total, last
+            return world().refresh(total), k
+    return world().refresh(total), last
 
 
 def adjoint_poisson_sum(jump: Callable[[Array], Array], values: Array, z: float, tolerance: float) -> Array:
@@ -70,7 +72,7 @@ def _is_stationary(x: Array, previous: Array, change: float, norm: float) -> boo
 
     The total change alone would not tell: cells of little mass still change in a well that fills slowly.
     """
-    return change <= _STATIONARY * norm and bool((np.abs(x - previous) <= _STATIONARY * np.abs(x)).all())
+    return change <= _STATIONARY * norm and world().every(bool((np.abs(x - previous) <= _STATIONARY * np.abs(x)).all()))
 
 
 @lru_cache(maxsize=2)
@@ -106,7 +108,7 @@ def chebyshev_sum(
     all later ones, so that (1 - P) Q is the change of m, whatever the tolerance leaves out.
     """
     weights, tails = bessel(z, _MIN_WEIGHT * tolerance)
-    initial_norm, largest = float(np.abs(masses).sum()), 1.0
+    initial_norm, largest = total_of(np.abs(masses)), 1.0
     x, previous, total = masses.copy(), np.zeros_like(masses), weights[0] * masses
     terms = None if integral is None else _ChebyshevIntegral(tails, masses)
     for k in range(1, len(weights)):
@@ -119,7 +121,7 @@ def chebyshev_sum(
             total += tails[k] * x
             if terms is not None and integral is not None:
                 integral += terms.up_to(k)
-            return total, k
+            return world().refresh(total), k
         if terms is not None:
             terms.add(k, x)
     raise NumericsError(f"a Chebyshev sum grew to {largest:.1e} of the mass; use stepper uniformisation")

@@ -15,6 +15,7 @@ from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import Krylov, divergence
 from fvflow.mesh import Array, Extent, Mesh
+from fvflow.parallel import inner, world
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.base import EmbeddedStep, LinearStepperBase, Step
 from fvflow.steppers.crossing import Crossing
@@ -86,7 +87,7 @@ class Reconstructed(FokkerPlanck):
         mesh = self.mesh
         diffusive = np.bincount(mesh.owner, conductance, mesh.cells)
         diffusive += np.bincount(mesh.neighbour, conductance, mesh.cells)
-        return float(((self._reconstruction.outflow_bound(flow) + diffusive) / mesh.volume).max())
+        return world().largest((self._reconstruction.outflow_bound(flow) + diffusive) / mesh.volume)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class Muscl(LinearStepperBase):
     cfl: Annotated[float, Gt(0), Lt(0.5)] = 0.4
     """Length of a Runge-Kutta stage; positivity is proved up to 1/2."""
     kind: Literal["muscl"] = "muscl"
+    divided = True
+    reach = 2
     tells_crossing = True
     along_axes = True
     openings_note = "its limited slopes use the values in cells beyond each face, and a wall has none"
@@ -176,7 +179,7 @@ class Muscl(LinearStepperBase):
         def substep(state: State, length: float) -> tuple[tuple[State, ...], float]:
             tau, crossing = length / self._substeps(own, state.time, length), Crossing(problem, state)
             density, lower_order = _substep(own, state.density, state.time, tau, crossing)
-            error = float(problem.mesh.volume @ np.abs(density - lower_order)) / state.mass
+            error = inner(problem.mesh.volume, np.abs(density - lower_order)) / state.mass
             after = state.advanced(tau, density, iterations=1, crossed=crossing.total)
             if after.time == state.time:
                 raise NumericsError(
@@ -220,8 +223,7 @@ def _substep(
     def euler(start: Array, at: float, weight: float) -> Array:
         flux = problem.flux(start, at)
         crossing.add_flux(flux, weight * half)
-        after: Array = start - scale * divergence(problem.mesh, flux)
-        return after
+        return world().refresh(start - scale * divergence(problem.mesh, flux))
 
     third = 1.0 / 3.0
     second = euler(euler(density, time, third), time + half, third)

@@ -141,5 +141,5 @@ class MatrixFreeSolver:
             precondition=precondition,
             work=self._work[1:],
             stalled=too_slow if precondition is self._sweep else None,
-            layers=1 if self._matrix.shape is None else self._matrix.shape[0],
+            layers=self._matrix.layers,
         )

@@ -28,7 +28,7 @@ class SlabFactor:
     def __init__(self, volume: Array, sums: Array, down: Array, up: Array, shared: bool, adjoint: bool) -> None:
         """Arrays (1, along, line) of the rows that this process holds; `shared` if all lines have the same rates."""
         if adjoint:
-            raise NotImplementedError("no adjoint flow is run on several ranks")
+            raise ValueError("no adjoint flow is run on several ranks")
         self._comm: Any = world()
         self._lines, division = volume.shape[2], self._comm.slab
         self._begin = division.below(self._comm.rank)

@@ -11,6 +11,7 @@ import numpy as np
 from fvflow.jit import kernel
 from fvflow.linalg.matrix import FaceMatrix, divergence
 from fvflow.mesh import Array, Index
+from fvflow.parallel import world
 
 _MARGIN = 1.0 + 64 * np.finfo(float).eps  # keeps the diagonal of P non-negative in spite of round-off
 _MAX_DIAGONAL_PAIRS = 3  # of P beside the main diagonal, as on grids of up to three dimensions
@@ -28,7 +29,7 @@ def jump_rate(matrix: FaceMatrix) -> float:
     cells = len(matrix.volume)
     down, up = matrix.down + np.abs(matrix.down), matrix.up + np.abs(matrix.up)  # both halves of the column
     leaving = np.bincount(matrix.owner, down, cells) + np.bincount(matrix.neighbour, up, cells)
-    return float((0.5 * leaving / matrix.volume).max()) * _MARGIN
+    return world().largest(0.5 * leaving / matrix.volume) * _MARGIN
 
 
 def chebyshev_growth_bound(matrix: FaceMatrix, rate: float) -> float:
@@ -43,8 +44,8 @@ def chebyshev_growth_bound(matrix: FaceMatrix, rate: float) -> float:
     range is a (1 + sqrt 2) spectral set, SIAM J. Matrix Anal. Appl. 38 (2017).
     """
     skew, both = matrix.down - matrix.up, matrix.down + matrix.up
-    steepest = float((np.abs(skew) / np.where(both > 0, both, np.inf)).max(initial=0.0))
-    wider = max(float((-divergence(matrix, skew) / (2 * rate * matrix.volume)).max()), 0.0)
+    steepest = world().highest(float((np.abs(skew) / np.where(both > 0, both, np.inf)).max(initial=0.0)))
+    wider = max(world().largest(-divergence(matrix, skew) / (2 * rate * matrix.volume)), 0.0)
     square = (steepest * (1.0 + wider)) ** 2
     return max(wider, square / (1.0 + math.sqrt(1.0 + square)))  # sqrt(1 + square) - 1
 
@@ -66,9 +67,12 @@ def recurrence_step(matrix: FaceMatrix, rate: float, adjoint: bool = False) -> R
         else (_rows(matrix, chances), recur_rows)
     )
 
+    norms, comm = np.empty((2, matrix.layers)), world()
+
     def step(x: Array, y: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
-        norm, change = loop(*table, x, y, float(twice), float(back), float(weight), total)
-        return float(norm), float(change)
+        loop(*table, x, y, float(twice), float(back), float(weight), total, norms)
+        comm.refresh(y)
+        return comm.total_of_layers(norms[0]), comm.total_of_layers(norms[1])
 
     return step
 
@@ -125,44 +129,62 @@ def _diagonals(matrix: FaceMatrix, chances: tuple[Array, Array, Array], ahead: I
 
 @kernel()
 def recur_rows(
-    start: Any, column: Any, value: Any, x: Any, y: Any, twice: float, back: float, weight: float, total: Any
-) -> Any:
-    """The loop of `recurrence_step` over rows."""
-    norm, change = 0.0, 0.0
-    for i in range(len(x)):
-        gathered = 0.0
-        for k in range(start[i], start[i + 1]):
-            gathered += value[k] * x[column[k]]
-        new = twice * gathered - back * y[i]
-        y[i] = new
-        total[i] += weight * new
-        norm += abs(new)
-        change += abs(new - x[i])
-    return norm, change
+    start: Any,
+    column: Any,
+    value: Any,
+    x: Any,
+    y: Any,
+    twice: float,
+    back: float,
+    weight: float,
+    total: Any,
+    norms: Any,
+) -> None:
+    """The loop of `recurrence_step` over rows; |y|_1 and |y - x|_1 of each layer go to `norms` (2, layer)."""
+    layers = norms.shape[1]
+    cells = len(x) // layers
+    for layer in range(layers):
+        norm, change = 0.0, 0.0
+        for i in range(layer * cells, (layer + 1) * cells):
+            gathered = 0.0
+            for k in range(start[i], start[i + 1]):
+                gathered += value[k] * x[column[k]]
+            new = twice * gathered - back * y[i]
+            y[i] = new
+            total[i] += weight * new
+            norm += abs(new)
+            change += abs(new - x[i])
+        norms[0, layer], norms[1, layer] = norm, change
 
 
 @kernel()
 def recur_diagonals(
-    offset: Any, band: Any, x: Any, y: Any, twice: float, back: float, weight: float, total: Any
-) -> Any:
-    """The loop of `recurrence_step` over diagonals, in blocks of cells that stay in the cache."""
-    gathered, norm, change = np.empty(512), np.zeros(512), np.zeros(512)
-    for start in range(0, len(x), 512):
-        count = min(512, len(x) - start)
-        gathered[:] = 0.0
-        for d in range(len(offset)):
-            low, high = max(0, -offset[d] - start), min(count, len(x) - offset[d] - start)
-            if low < high:
-                value = band[d, start + low : start + high]
-                source = x[start + low + offset[d] : start + high + offset[d]]
-                part = gathered[low:high]
-                for i in range(high - low):
-                    part[i] += value[i] * source[i]
-        before, after, sums = x[start : start + count], y[start : start + count], total[start : start + count]
-        for i in range(count):
-            new = twice * gathered[i] - back * after[i]
-            after[i] = new
-            sums[i] += weight * new
-            norm[i] += abs(new)
-            change[i] += abs(new - before[i])
-    return norm.sum(), change.sum()
+    offset: Any, band: Any, x: Any, y: Any, twice: float, back: float, weight: float, total: Any, norms: Any
+) -> None:
+    """The loop of `recurrence_step` over diagonals, in blocks of cells that stay in the cache; norms as `recur_rows`."""
+    layers = norms.shape[1]
+    cells = len(x) // layers
+    width = min(512, cells)
+    gathered, norm, change = np.empty(width), np.zeros(width), np.zeros(width)
+    for layer in range(layers):
+        norm[:] = 0.0
+        change[:] = 0.0
+        for start in range(layer * cells, (layer + 1) * cells, width):
+            count = min(width, (layer + 1) * cells - start)
+            gathered[:] = 0.0
+            for d in range(len(offset)):
+                low, high = max(0, -offset[d] - start), min(count, len(x) - offset[d] - start)
+                if low < high:
+                    value = band[d, start + low : start + high]
+                    source = x[start + low + offset[d] : start + high + offset[d]]
+                    part = gathered[low:high]
+                    for i in range(high - low):
+                        part[i] += value[i] * source[i]
+            before, after, sums = x[start : start + count], y[start : start + count], total[start : start + count]
+            for i in range(count):
+                new = twice * gathered[i] - back * after[i]
+                after[i] = new
+                sums[i] += weight * new
+                norm[i] += abs(new)
+                change[i] += abs(new - before[i])
+        norms[0, layer], norms[1, layer] = norm.sum(), change.sum()
