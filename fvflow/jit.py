@@ -67,6 +67,11 @@ class Kernel(Generic[R]):
         self._dispatcher: Callable[..., R] | None = None
 
     @property
+    def ready(self) -> bool:
+        """Whether numba has been loaded for it, so that a call does not wait for that."""
+        return self._dispatcher is not None
+
+    @property
     def dispatcher(self) -> Callable[..., R]:
         """The function compiled by numba, cached on disk between runs."""
         if self._dispatcher is None:

@@ -112,7 +112,8 @@ class Simulation:
             statistics.restore(checkpoint["statistics"])
         if self._asks_crossing:
             initial = replace(initial, crossed=statistics.mean_flux.nothing())
-        states = self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
+        states = self._leaping(statistics) if watch is None and checkpoint is None else None
+        states = states or self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
         saves = 0
         if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
             self.reached, saves = (next(states), count), self.times.saved_until(initial.time)
@@ -125,6 +126,12 @@ class Simulation:
                 saves, count = saves + 1, count + 1
             self.reached = state, count
             progress.step(state)
+
+    def _leaping(self, statistics: RunStatistics) -> Iterator[State] | None:
+        """The run by leaps, to the last bit that by steps; None if something has to see every step."""
+        if self._asks_crossing or not statistics.can_leap:
+            return None
+        return self.flow.leaping(self.problem, self.initial, self.times, statistics.due_at)
 
     @property
     def _asks_crossing(self) -> bool:

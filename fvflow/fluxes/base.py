@@ -11,6 +11,7 @@ import numpy as np
 
 from fvflow.fluxes.resolution import RESOLVED, ROUND_OFF, FaceResolution
 from fvflow.mesh import Array
+from fvflow.sums import inner
 
 _MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 
@@ -143,15 +144,15 @@ class CellResolution:
 
         All of it is 0 if there is no mass, as after too long steps of a method that is not positive towards open walls.
         """
-        weights = float((self.faces * mass).sum())
+        weights = inner(self.faces, mass)
         if weights <= 0:
             return FaceResolution(0.0, 0.0, 0.0, 0.0)
         without = float((self.bare * mass).sum()) if self._some_bare else 0.0
         total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self._count
         return FaceResolution(
             float(self.peclet.max(where=present, initial=0.0)),
-            float((self.coarse * mass).sum()) / total,
-            float((self.diffusion * mass).sum()) / total,
+            inner(self.coarse, mass) / total,
+            inner(self.diffusion, mass) / total,
             float(self.largest_diffusion.max(where=present, initial=0.0)),
             float((self.bare_diffusion * mass).sum()) / without if without > 0 else 0.0,
         )

@@ -23,13 +23,13 @@ from fvflow.linalg.matrix import (
     Solve,
     TransposedSolve,
     divergence,
-    inner,
     rescale_to_mass,
     total_variation,
 )
 from fvflow.linalg.second_kind import solve_second_kind
 from fvflow.linalg.selection import LARGEST_DIRECT, Auto, Solver, describe_solver, resolve_solver
 from fvflow.linalg.upwind_triangular import UpwindTriangular
+from fvflow.sums import inner
 
 __all__ = [
     "LARGEST_DIRECT",

@@ -12,6 +12,7 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Index
+from fvflow.sums import inner
 
 _LEAST_BOUND, _ROUND_OFF = 1e-12, 4 * np.finfo(float).eps
 
@@ -165,20 +166,6 @@ Solve = Callable[[Array, float], Solution]  # (right-hand side, its exact total)
 TransposedSolve = Callable[[Array], Array]  # right-hand side of a system with the transposed matrix -> its solution
 
 
-_BLOCK = 4096
-
-
-def inner(a: Array, b: Array) -> float:
-    """sum_K a_K b_K by blocks: with a the volumes and b a density, the total mass.
-
-    Blocks round less than one long sum. They also avoid the threads of BLAS, which stay busy for a while after each
-    long product and so take cores from the parallel loops of fvflow.
-    """
-    whole = len(a) - len(a) % _BLOCK
-    blocks = np.vecdot(a[:whole].reshape(-1, _BLOCK), b[:whole].reshape(-1, _BLOCK))
-    return float(blocks.sum() + a[whole:] @ b[whole:])
-
-
 class Conserving(Protocol):
     """What `rescale_to_mass` needs of a matrix M, or of an operator that takes its place."""
 
@@ -189,6 +176,11 @@ class Conserving(Protocol):
     @property
     def max_relative_diagonal(self) -> float:
         """max_K M_KK/|K|."""
+
+
+def largest_correction(matrix: Conserving) -> float:
+    """The relative correction of a mass that round-off explains: 4 machine epsilons times max M_KK/|K|, >= 1e-12."""
+    return max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal)
 
 
 def rescale_to_mass(
@@ -221,7 +213,7 @@ def rescale_to_mass(
     if not np.isfinite(mass):
         cell = int(np.argmin(np.isfinite(density)))
         raise NumericsError(f"a linear solve returned {density[cell]} in cell {cell}; use a smaller step")
-    if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal, allowed):
+    if not abs(factor - 1.0) <= max(largest_correction(matrix), allowed):
         raise NumericsError(
             f"a linear solve returned the mass {mass:.17g} for {total:.17g}; the matrix is too ill-conditioned: {cure}"
         )
