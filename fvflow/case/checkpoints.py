@@ -24,13 +24,6 @@ _FREE = ("title", "output")  # what a run that goes on may change
 _WHOLE = ("output.evi",)  # but not this, which is about every step
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
 _LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement", "stride")  # in its frame, converted, or summed up
-    "fields",
-    "figures",
-    "memory",
-    "crossed",
-    "movement",
-    "stride",
-)  # of a state: in its frame, converted, summed up
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 
