@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
-from fvflow.linalg import inner
+from fvflow.linalg import drop_between, inner
 from fvflow.mesh import Array, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.relative_entropy import log_equilibrium, relative_entropy
@@ -98,11 +98,15 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
     """DIAGNOSTICS of one state, and what else of this module there is for the problem and the reference."""
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
+    minimum = float(density.min())
+    logarithm = np.log(density) if minimum > 0 else None
+    densities = EntropyTerm(1.0).value(density) if logarithm is None else density * logarithm
+    entropy = inner(mesh.volume, densities)
     values: dict[str, Any] = {
         "mass": inner(mesh.volume, density),
-        "minimum": float(density.min()),
+        "minimum": minimum,
         "maximum": float(density.max()),
-        "entropy": float(mesh.volume @ EntropyTerm(1.0).value(density)),
+        "entropy": entropy,
         "mean": mean,
         "covariance": covariance,
         "steps": state.step,
@@ -115,8 +119,15 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
             values |= {f"absorbed_{name}": float(absorbed), f"outflow_{name}": float(rate)}
     energy = problem.energy(state.time)
     if energy is not None:
-        values["energy"] = energy.value(density)
-        values["dissipation"] = dissipation(problem, density, state.time)
+        epsilon = energy.diffusion
+        if logarithm is None or epsilon is None:
+            values["energy"] = energy.value(density)
+            values["dissipation"] = dissipation(problem, density, state.time)
+        else:
+            potential = energy.potential(density)
+            values["energy"] = epsilon * entropy + inner(mesh.volume, potential * density)
+            chemical = epsilon * (logarithm + 1.0) + potential
+            values["dissipation"] = _dissipated(problem, problem.flux(density, state.time), chemical)
     if (log_pi := log_equilibrium(problem, state.time)) is not None:
         values["relative_entropy"] = relative_entropy(mesh.volume, density, log_pi)
     if reference is not None:
@@ -129,10 +140,16 @@ def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
     weight = mesh.volume * density
     if not weight.any():
         return np.full(mesh.dimension, np.nan), np.full((mesh.dimension, mesh.dimension), np.nan)
-    weight = weight / weight.sum()
-    mean = weight @ mesh.centre
-    offset = mesh.centre - mean
-    return mean, (offset * weight[:, None]).T @ offset
+    weight /= weight.sum()
+    columns = [np.ascontiguousarray(column) for column in mesh.centre.T]
+    mean = np.array([inner(weight, column) for column in columns])
+    offsets = [column - at for column, at in zip(columns, mean, strict=True)]
+    weighted = [weight * offset for offset in offsets]
+    covariance = np.empty(2 * mean.shape)
+    for axis, part in enumerate(weighted):
+        covariance[axis, : axis + 1] = [inner(part, each) for each in offsets[: axis + 1]]
+        covariance[: axis + 1, axis] = covariance[axis, : axis + 1]
+    return mean, covariance
 
 
 def dissipation(problem: Problem, density: Array, time: float) -> float:
@@ -147,6 +164,13 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         chemical = energy.first(density)
         flux = problem.flux(density, time)
+        if np.isfinite(chemical).all():
+            return _dissipated(problem, flux, chemical)
         moving = flux != 0
-        rates = (flux * (chemical[problem.graph.owner] - chemical[problem.graph.neighbour]))[moving]
+        rates = (flux * drop_between(problem.graph.owner, problem.graph.neighbour, chemical))[moving]
         return math.inf if (rates == np.inf).any() else float(rates.sum())
+
+
+def _dissipated(problem: Problem, flux: Array, chemical: Array) -> float:
+    """sum_s F_s (mu_K - mu_L) for finite mu (cell,)."""
+    return inner(flux, drop_between(problem.graph.owner, problem.graph.neighbour, chemical))

@@ -11,6 +11,7 @@ numba is imported and the function compiled when a kernel is first called, never
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Collection
 from functools import cache, update_wrapper
@@ -69,7 +70,7 @@ class Kernel(Generic[R]):
     @property
     def ready(self) -> bool:
         """Whether numba has been loaded for it, so that a call does not wait for that."""
-        return self._dispatcher is not None
+        return self._dispatcher is not None or "numba" in sys.modules
 
     @property
     def dispatcher(self) -> Callable[..., R]:

@@ -46,6 +46,10 @@ class FluxKind:
         """
         raise NotImplementedError
 
+    def weights(self, w: Array, eps: float | Array) -> tuple[Array, Array]:
+        """B(-w) and B(w) of each face (face,)."""
+        return self.weight(-w, eps), self.weight(w, eps)
+
     def peclet(self, net: Array) -> Array:
         """|w|/eps of each face (face,) from (B(-w) - B(w))/eps (face,)."""
         return np.abs(net)

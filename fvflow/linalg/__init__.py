@@ -6,6 +6,7 @@ from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
+from fvflow.linalg.faces import drop_between, flux_between
 from fvflow.linalg.factor_cache import FactorCache
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.krylov import Krylov
@@ -57,8 +58,10 @@ __all__ = [
     "chebyshev_growth_bound",
     "describe_solver",
     "divergence",
+    "drop_between",
     "elimination_order",
     "factorise",
+    "flux_between",
     "inner",
     "jump_rate",
     "mean_after_jump",
