@@ -21,7 +21,7 @@ from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from fvflow.version import __version__
 
-_FREE = ("title", "output", "sweep")  # what a run that goes on may change
+_FREE = ("title", "output", "sweep", "draw")  # what a run that goes on may change
 _WHOLE = ("output.evi",)  # but not this, which is about every step
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
 _LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement", "stride")  # in its frame, converted, or summed up

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from fvflow.case.case_file import read_text
 from fvflow.case.checkpoints import identity
 from fvflow.case.checks import Checks, Output, asking_for_sides, flows_that, misplaced, unknown_output
 from fvflow.case.document import Document, Fault
+from fvflow.case.draws import Draw
 from fvflow.case.formulas import formulas
 from fvflow.case.overrides import apply_overrides, as_text, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
@@ -39,6 +40,7 @@ from fvflow.walls import CellSet, Wall
 if TYPE_CHECKING:
     import xarray
 
+    from fvflow.case.family import Family
     from fvflow.dataset import Lock, Tree
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -81,6 +83,8 @@ class Case:
     """Cells that absorb all that reaches them."""
     observe: Mapping[str, Formula] = field(default_factory=dict)
     """Functions of x, y, z, t by name, whose mean and variance are recorded at each saved time."""
+    draw: Mapping[str, str | Draw] = field(default_factory=dict)
+    """What the cases of `fvflow data` are drawn from, by dotted path; a text is a distribution."""
     sweep: SweepSection | None = None
     """The cases that `fvflow sweep` makes of this one."""
     document: Document | None = field(default=None, init=False, repr=False, compare=False)
@@ -175,6 +179,12 @@ class Case:
         """The case with the values at dotted paths exchanged: case.replace({"flow.epsilon": 0.02})."""
         name = "case" if self.document is None else self.document.name  # files are looked for from there
         return Case.parse(self.text, name, {path: as_text(value) for path, value in changes.items()})
+
+    def vary(self, changes: Mapping[str, Sequence[Any]]) -> Family:
+        """The family of cases with these values at dotted paths: case.vary({"parameters.k": [1, 2]}).run()."""
+        from fvflow.case.family import Family
+
+        return Family(self, changes)
 
     def unused_parameters(self) -> list[str]:
         """Parameters that no expression of the case names."""

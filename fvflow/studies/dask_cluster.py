@@ -34,7 +34,9 @@ class DaskCluster:
             for worker, found in client.run(worker_version, on_error="return").items():
                 if found != __version__:
                     told = f"fvflow {found}" if isinstance(found, str) else f"no fvflow ({found})"
-                    raise OutputError(f"{self.address}: worker {worker} has {told}, this is {__version__}; install that")
+                    raise OutputError(
+                        f"{self.address}: worker {worker} has {told}, this is {__version__}; install that"
+                    )
 
     def _client(self) -> Any:
         try:

@@ -1,0 +1,289 @@
+"""Many cases that differ in their start, parameters, diffusion or potential: what they share is made once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fvflow.case import schema
+from fvflow.case.build import build_simulation
+from fvflow.case.checks import Output
+from fvflow.case.document import Document
+from fvflow.case.numbers import require_size
+from fvflow.case.overrides import apply_overrides, as_text
+from fvflow.case.simulation import Simulation
+from fvflow.case.stages import Stages
+from fvflow.errors import CaseError, FvflowError
+from fvflow.exact import AtEquilibrium, FromExact
+from fvflow.fields import Density, DensityKind, Expression
+from fvflow.flows import BaseFlow
+from fvflow.mesh import Array, Extent, Mesh, MeshDescription
+from fvflow.times import TimeGrid
+from fvflow.walls import CellSet, Wall
+
+if TYPE_CHECKING:
+    from fvflow.case.core import Case
+
+_PATHS = ("initial", "parameters", "flow.epsilon", "flow.potential")
+_LEFT_OUT = ("draw", "sweep", "exact", "checks")  # of the cases of members
+_CHUNK = 16  # members that a thread takes at once
+FIGURES = ("mass_drift", "minimum", "mass_correction", "time_error")
+"""The figures of each member, nan where one is not known."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """The densities of some members of a family, and their figures."""
+
+    density: Any
+    """rho (member, time, cell)."""
+    figures: Mapping[str, Array]
+    """The `FIGURES` of each member (member,)."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is validated of a start on its own."""
+
+    initial: Density | AtEquilibrium | FromExact
+
+
+@dataclass(frozen=True)
+class _Built(MeshDescription):
+    """A mesh that has been built."""
+
+    mesh: Mesh
+    kind: str = "built"
+
+    @property
+    def extent(self) -> Extent:
+        """That of the mesh."""
+        return self.mesh.extent
+
+    def build(self) -> Mesh:
+        """The mesh."""
+        return self.mesh
+
+
+@dataclass(frozen=True)
+class _Member:
+    """The parts of a member: its own, and those of the family."""
+
+    case: Case
+    mesh: _Built
+    flow: BaseFlow
+    initial: DensityKind | None
+    parameters: Mapping[str, float]
+    exact: None = None
+    output: Output = Output()
+    observe: Mapping[str, str | float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def start_density(self) -> DensityKind:
+        """The density at the start."""
+        return self.flow.start_density(self.initial)
+
+    @property
+    def schedule(self) -> TimeGrid:
+        """The times of the family."""
+        return self.case.schedule
+
+    @property
+    def walls(self) -> Mapping[str, Wall]:
+        """The walls of the family."""
+        return self.case.walls
+
+    @property
+    def absorbing_sets(self) -> tuple[CellSet, ...]:
+        """The cells that absorb."""
+        return self.case.absorbing_sets
+
+    def velocity_of(self, result: str) -> Any:
+        """The velocity of the result in a file."""
+        return self.case.velocity_of(result)
+
+
+class Family:
+    """Members of a case, numbered from 0: each has its own values at some paths, `Case.vary`.
+
+    A member runs as `case(number)` does, to the last bit. What they share is made once: the mesh, the layout, the
+    times and what has been read. Raises CaseError for a path that is not below `initial` or `parameters`, nor
+    `flow.epsilon` or `flow.potential`; other ones are for a sweep.
+    """
+
+    def __init__(self, case: Case, changes: Mapping[str, Sequence[Any]]) -> None:
+        self.count = len(next(iter(changes.values()), ()))
+        for path, values in changes.items():
+            if not any(path == allowed or path.startswith(f"{allowed}.") for allowed in _PATHS):
+                raise CaseError(
+                    f"{path}: members of a family differ in initial, parameters, flow.epsilon or flow.potential; for "
+                    "others use fvflow sweep"
+                )
+            if len(values) != self.count:
+                raise CaseError(f"{path} has {len(values)} values, another path {self.count}; give equally many")
+        if not self.count:
+            raise CaseError("a family needs members; give values at paths, as in {'parameters.k': [1, 2]}")
+        written = case.values if case.document is None else case.document.values
+        values = {name: value for name, value in written.items() if name not in _LEFT_OUT}
+        if case.start_density.is_exact:
+            values["exact"] = written["exact"]
+        document = Document("", "case", {}) if case.document is None else case.document
+        self._document = dataclasses.replace(document, values=values, overrides={})
+        self._changes = changes
+        self._of = type(case).of
+        first = self.case(0)
+        if not first.flow.steps_in_time:
+            raise CaseError(f"flow {first.flow.kind} makes no trajectory in time; families need one that steps")
+        self._first = first
+
+    def case(self, number: int) -> Case:
+        """The case of a member, without checks and closed form; raises CaseError if its values are none."""
+        texts = {path: as_text(values[number]) for path, values in self._changes.items()}
+        return self._of(apply_overrides(self._document, texts))
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The mesh of all members."""
+        return self._first.mesh.build()
+
+    @property
+    def times(self) -> TimeGrid:
+        """The times of all members."""
+        return self._first.schedule
+
+    @cached_property
+    def _shared(self) -> bool:
+        """Whether nothing but the parts that vary depends on them."""
+        names = {path.removeprefix("parameters.") for path in self._changes if path.startswith("parameters.")}
+        used = _in_numbers(self._document.values, self._first.values)
+        kept = self._first.exact is None and not self._first.files
+        return kept and not names & used and not any(path.startswith("flow.potential.") for path in self._changes)
+
+    def simulation(self, number: int) -> Simulation:
+        """A member in arrays, ready to run; raises CaseError as `case(number).prepare()` does."""
+        member = self._member(number) if self._shared else None
+        if member is not None:
+            try:
+                return build_simulation(member, Stages(lambda faults: CaseError(faults[0].message)))
+            except FvflowError:
+                pass  # said with its place below
+        return self.case(number).prepare()
+
+    def _member(self, number: int) -> _Member | None:
+        """The parts of a member; None if its values need a closer look."""
+        first = self._first
+        flow: Any = first.flow
+        parameters, start = dict(first.parameters), None
+        for path, values in self._changes.items():
+            value = values[number]
+            if path.startswith("parameters."):
+                if not _is_number(value):
+                    return None
+                parameters[path.removeprefix("parameters.")] = float(value)
+            elif path == "flow.epsilon":
+                if not _is_number(value) or value < 0 or not _in_range(value):
+                    return None
+                flow = dataclasses.replace(flow, epsilon=float(value))
+            elif path == "flow.potential":
+                if not isinstance(value, str):
+                    return None
+                flow = dataclasses.replace(flow, potential=value)
+            else:
+                start = start or {"initial": _copied(self._document.values.get("initial"))}
+                _put(start, path.split("."), value)
+        if parameters.keys() != first.parameters.keys():
+            return None
+        context = {"axes": "xyz"[: self.mesh.dimension], "parameters": parameters, "numbers": parameters}
+        initial = first.initial
+        if start is not None:
+            made, _ = schema.build(_Start, start, context=context)
+            if made is None:
+                return None
+            initial = made.initial
+        if "flow.potential" in self._changes:
+            names = {*context["axes"], *parameters, "t"}
+            if not Expression(flow.potential).names <= names or not self.mesh.regions.keys() <= set():
+                return None
+        return _Member(first, _Built(self.mesh), flow, initial, parameters)
+
+    def run(self, start: int = 0, stop: int | None = None, threads: int = 1, dtype: Any = np.float64) -> Members:
+        """The members from `start` to `stop`, by so many threads; raises the error of the first that fails.
+
+        >>> import fvflow
+        >>> case = fvflow.Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}\\n"
+        ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*k*x**2, stepper: {kind: split-euler}}\\n"
+        ...     "initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}\\n"
+        ...     "times: {end: 0.1, step: 0.05}\\nparameters: {k: 1}")
+        >>> case.vary({"parameters.k": [0.5, 1, 2]}).run().density.shape
+        (3, 2, 60)
+        """
+        stop = self.count if stop is None else stop
+        density = np.empty((stop - start, self.times.saves + 1, self.mesh.cells), dtype)
+        figures = np.empty((stop - start, len(FIGURES)))
+
+        def work(first: int) -> None:
+            for number in range(first, min(first + _CHUNK, stop)):
+                figures[number - start] = run_member(self.simulation(number), density[number - start])
+
+        chunks = range(start, stop, _CHUNK)
+        if threads <= 1 or len(chunks) == 1:
+            for first in chunks:
+                work(first)
+        else:
+            with ThreadPoolExecutor(threads, "fvflow-family") as pool:
+                for done in [pool.submit(work, first) for first in chunks]:
+                    done.result()
+        return Members(density, dict(zip(FIGURES, figures.T, strict=True)))
+
+
+def run_member(simulation: Simulation, out: Any) -> list[float]:
+    """Run into an array (time, cell); returns the `FIGURES`."""
+    for index, state in enumerate(simulation.saved_states()):
+        out[index] = state.density
+    figures = simulation.statistics.summary()
+    return [float(figures.get(name, math.nan)) for name in FIGURES]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _in_range(value: float) -> bool:
+    try:
+        return require_size(value) == value
+    except ValueError:
+        return False
+
+
+def _copied(value: Any) -> Any:
+    """Plain values, copied."""
+    if isinstance(value, Mapping):
+        return {name: _copied(part) for name, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
+
+
+def _put(values: Any, path: Sequence[str], value: Any) -> None:
+    """Set a value at a path that the first member has."""
+    for step in path[:-1]:
+        values = values[int(step)] if isinstance(values, list) else values[step]
+    values[int(path[-1]) if isinstance(values, list) else path[-1]] = value
+
+
+def _in_numbers(written: Any, resolved: Any) -> frozenset[str]:
+    """The parameters that numbers are expressions of: texts as they are written, where there is a number."""
+    if isinstance(written, str):
+        return Expression(written).names if _is_number(resolved) else frozenset()
+    if isinstance(written, Mapping) and isinstance(resolved, Mapping):
+        pairs = [(value, resolved.get(name)) for name, value in written.items()]
+    elif isinstance(written, list) and isinstance(resolved, list):
+        pairs = list(zip(written, resolved, strict=False))
+    else:
+        return frozenset()
+    return frozenset[str]().union(*(_in_numbers(*pair) for pair in pairs))
