@@ -72,7 +72,7 @@ class RandomMixture(DrawKind):
         return {"kind": "mixture", "components": [self._component(random, room) for _ in range(count)]}
 
     def _component(self, random: np.random.Generator, room: Room) -> dict[str, Any]:
-        deviation = random.uniform(*self.deviation, size=len(room.lower))
+        deviation = random.uniform(self.deviation[0], self.deviation[1], len(room.lower))
         margin = self.inside * deviation
         margin[list(room.periodic)] = 0.0
         lower, upper = room.lower + margin, room.upper - margin
@@ -82,7 +82,7 @@ class RandomMixture(DrawKind):
                 "walls; draw smaller ones, or set inside lower"
             )
         mean = random.uniform(lower, upper)
-        weight = float(random.uniform(*self.weight))
+        weight = float(random.uniform(self.weight[0], self.weight[1]))
         return {"mean": mean.tolist(), "covariance": np.diag(deviation**2).tolist(), "weight": weight}
 
 

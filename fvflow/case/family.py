@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ from fvflow.case.checks import Output
 from fvflow.case.document import Document
 from fvflow.case.numbers import require_size
 from fvflow.case.overrides import apply_overrides, as_text
+from fvflow.case.python_case import plain_values
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError, FvflowError
@@ -46,6 +47,8 @@ class Members:
     """rho (member, time, cell)."""
     figures: Mapping[str, Array]
     """The `FIGURES` of each member (member,)."""
+    texts: Sequence[str] = ()
+    """What was told of each member (member,)."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +123,14 @@ class Family:
 
     def __init__(self, case: Case, changes: Mapping[str, Sequence[Any]]) -> None:
         self.count = len(next(iter(changes.values()), ()))
-        for path, values in changes.items():
+        for path, column in changes.items():
             if not any(path == allowed or path.startswith(f"{allowed}.") for allowed in _PATHS):
                 raise CaseError(
                     f"{path}: members of a family differ in initial, parameters, flow.epsilon or flow.potential; for "
                     "others use fvflow sweep"
                 )
-            if len(values) != self.count:
-                raise CaseError(f"{path} has {len(values)} values, another path {self.count}; give equally many")
+            if len(column) != self.count:
+                raise CaseError(f"{path} has {len(column)} values, another path {self.count}; give equally many")
         if not self.count:
             raise CaseError("a family needs members; give values at paths, as in {'parameters.k': [1, 2]}")
         written = case.values if case.document is None else case.document.values
@@ -168,7 +171,28 @@ class Family:
 
     def simulation(self, number: int) -> Simulation:
         """A member in arrays, ready to run; raises CaseError as `case(number).prepare()` does."""
-        member = self._member(number) if self._shared else None
+        return self._prepared(number, self._member(number))
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The case of a member as plain values, as `case(number).values`."""
+        return self._values(number, self._member(number))
+
+    def _values(self, number: int, member: _Member | None) -> dict[str, Any]:
+        if member is None:
+            return self.case(number).values
+        values = {**self._plain, "parameters": dict(member.parameters), "initial": plain_values(member.initial)}
+        flow: Any = member.flow
+        changed = {
+            path.split(".")[1]: getattr(flow, path.split(".")[1]) for path in self._changes if path[:5] == "flow."
+        }
+        values["flow"] = {**self._plain["flow"], **changed}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        return self._first.values
+
+    def _prepared(self, number: int, member: _Member | None) -> Simulation:
         if member is not None:
             try:
                 return build_simulation(member, Stages(lambda faults: CaseError(faults[0].message)))
@@ -178,6 +202,8 @@ class Family:
 
     def _member(self, number: int) -> _Member | None:
         """The parts of a member; None if its values need a closer look."""
+        if not self._shared:
+            return None
         first = self._first
         flow: Any = first.flow
         parameters, start = dict(first.parameters), None
@@ -213,8 +239,17 @@ class Family:
                 return None
         return _Member(first, _Built(self.mesh), flow, initial, parameters)
 
-    def run(self, start: int = 0, stop: int | None = None, threads: int = 1, dtype: Any = np.float64) -> Members:
+    def run(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        threads: int = 1,
+        dtype: Any = np.float64,
+        told: Callable[[dict[str, Any]], str] | None = None,
+    ) -> Members:
         """The members from `start` to `stop`, by so many threads; raises the error of the first that fails.
+
+        `told` is given the plain values of each; its texts are in `Members.texts`.
 
         >>> import fvflow
         >>> case = fvflow.Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}\\n"
@@ -226,11 +261,13 @@ class Family:
         """
         stop = self.count if stop is None else stop
         density = np.empty((stop - start, self.times.saves + 1, self.mesh.cells), dtype)
-        figures = np.empty((stop - start, len(FIGURES)))
+        figures, texts = np.empty((stop - start, len(FIGURES))), [""] * (stop - start)
 
         def work(first: int) -> None:
             for number in range(first, min(first + _CHUNK, stop)):
-                figures[number - start] = run_member(self.simulation(number), density[number - start])
+                member, place = self._member(number), number - start
+                figures[place] = run_member(self._prepared(number, member), density[place])
+                texts[place] = "" if told is None else told(self._values(number, member))
 
         chunks = range(start, stop, _CHUNK)
         if threads <= 1 or len(chunks) == 1:
@@ -240,7 +277,7 @@ class Family:
             with ThreadPoolExecutor(threads, "fvflow-family") as pool:
                 for done in [pool.submit(work, first) for first in chunks]:
                     done.result()
-        return Members(density, dict(zip(FIGURES, figures.T, strict=True)))
+        return Members(density, dict(zip(FIGURES, figures.T, strict=True)), texts)
 
 
 def run_member(simulation: Simulation, out: Any) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LARGE = 64 * 2**20
 """Bytes of an outcome from which its worker writes the file itself, if it sees the directory."""
-_NOT_COMPUTED_FROM = ("title", "sweep")  # keys of a case that its numbers do not depend on
+_NOT_COMPUTED_FROM = ("title", "sweep", "draw")  # keys of a case that its numbers do not depend on
 _CHECK = 6
 
 
@@ -54,8 +54,13 @@ def case_hash(case: Case, fields: bool) -> str:
     These are the version, the values of the case without its title, the contents of the files that it reads, and
     whether its frames are kept. Raises OutputError if a file cannot be read.
     """
-    values = {name: value for name, value in case.values.items() if name not in _NOT_COMPUTED_FROM}
-    content = [__version__, by_content(values, case.files), fields]
+    return hash_of_values(case.values, case.files, fields)
+
+
+def hash_of_values(values: Mapping[str, Any], files: Sequence[str], fields: bool) -> str:
+    """`case_hash` of the plain values of a case, and the files that it reads."""
+    own = {name: value for name, value in values.items() if name not in _NOT_COMPUTED_FROM}
+    content = [__version__, by_content(own, files), fields]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

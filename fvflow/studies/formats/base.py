@@ -117,6 +117,8 @@ class TrajectoryWriter(ABC):
     """Endings of the file's name, the first one the usual."""
     title: ClassVar[str]
     """What the layout is called in sentences."""
+    library: ClassVar[str] = ""
+    """What it needs of the extra `ml`; empty if that is nothing."""
 
     def __init__(self, path: str | os.PathLike[str], trajectories: Trajectories) -> None:
         self.path, self.trajectories = Path(path), trajectories
@@ -126,6 +128,16 @@ class TrajectoryWriter(ABC):
         self._written = np.zeros(trajectories.samples, bool)
         with output_errors(self.path):
             self._open()
+
+    @classmethod
+    def check(cls, path: str | os.PathLike[str], trajectories: Trajectories) -> None:
+        """Raise what opening a file would raise of its name, its contents and missing libraries, without opening it."""
+        unopened = cls.__new__(cls)
+        unopened.path, unopened.trajectories = Path(path), trajectories
+        unopened.require_name()
+        unopened.require(trajectories)
+        if cls.library:
+            imported(cls.library)
 
     def write(
         self,

@@ -26,6 +26,7 @@ class PDEBenchWriter(TrajectoryWriter):
 
     endings = (".hdf5", ".h5")
     title = "PDEBench"
+    library = "h5py"
 
     def require(self, trajectories: Trajectories) -> None:
         """Raise CaseError in three dimensions, and unless times and grid are evenly spaced."""

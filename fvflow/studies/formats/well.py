@@ -24,6 +24,7 @@ class WellWriter(TrajectoryWriter):
 
     endings = (".hdf5", ".h5")
     title = "The Well"
+    library = "h5py"
 
     def require(self, trajectories: Trajectories) -> None:
         """Raise CaseError unless times and grid are evenly spaced."""

@@ -26,6 +26,7 @@ class ZarrWriter(TrajectoryWriter):
 
     endings = (".zarr",)
     title = "zarr"
+    library = "zarr"
 
     def require_name(self) -> None:
         """Raise OutputError for a name that the store cannot have, and if something else has it."""
