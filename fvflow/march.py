@@ -68,6 +68,15 @@ def leaping(leap: Leap, step: Step, state: State, times: Times, due: Due, check:
             yield (state := _take(step, state, length, end, check))
 
 
+def evenly_due(times: Sequence[float], first: float, interval: float) -> list[bool]:
+    """Which of some times come an interval or more after the one before that is chosen, or after `first`."""
+    due = list[bool]()
+    for time in times:
+        due.append(time >= first)
+        first = time + interval if due[-1] else first
+    return due
+
+
 def _strides(times: Times, time: float) -> Iterator[tuple[float, tuple[float, ...]]]:
     """Length and ends of the steps between saved times, of at most so many as are taken at once."""
     saved, ends = times.saved_until(time), list[float]()

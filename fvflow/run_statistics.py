@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
+from fvflow.march import evenly_due
 from fvflow.mean_flux import MeanFlux
 from fvflow.mesh import Mesh, Openings
 from fvflow.problems import Problem, State, Stride
@@ -165,21 +165,19 @@ class RunStatistics:
             self.absorbed = dict(zip(self.openings.names, map(float, absorbed), strict=True))
         if stride is None:
             total = inner(self.mesh.volume, state.density) + float(absorbed.sum())
-            self.mass_drift = max(self.mass_drift, abs(total / state.mass - 1.0))
-            self.minimum = min(self.minimum, float(state.density.min()))
+            drift = abs(total / state.mass - 1.0)
+            self.mass_drift, self.minimum = max(self.mass_drift, drift), min(self.minimum, float(state.density.min()))
         else:
             self._leapt(stride)
-        self.mean_density = state.mass / self._volume
+        self.mean_density = state.mass / float(self.mesh.volume.sum())
         self.correction = max(self.correction, state.correction)
         if state.fallback:
             self.fallbacks[state.fallback] += 1
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(state, name))
-        self.residual = max(self.residual, state.residual)
-        self.optimality = max(self.optimality, state.optimality)
+        self.residual, self.optimality = max(self.residual, state.residual), max(self.optimality, state.optimality)
         self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
-        self.cost += state.dissipated
-        self.length = state.time - self.time
+        self.cost, self.length = self.cost + state.dissipated, state.time - self.time
         self.longest_step = max(self.longest_step, self.length)
         self.steps, self.time = state.step, state.time
         if self.may_ring:
@@ -200,41 +198,20 @@ class RunStatistics:
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
 
-    @cached_property
-    def _volume(self) -> float:
-        return float(self.mesh.volume.sum())
-
     def _leapt(self, stride: Stride) -> None:
         """Update the statistics with the steps before the last of several that were taken at once."""
         self.mass_drift, self.minimum = max(self.mass_drift, stride.drift), min(self.minimum, stride.lowest)
         for end in stride.times[:-1]:
             self.longest_step, self.time = max(self.longest_step, end - self.time), end
         if stride.resolution is not None:
-            self._see(stride.looked, stride.resolution)
-
-    @property
-    def can_leap(self) -> bool:
-        """Whether it needs no more of the steps between saved times than `Stride` tells."""
-        leaps = self.time_error is None or self.time_error.kept <= 2
-        return leaps and not self.may_ring and self.energy is None and self.openings is None and self.evi_bounds is None
+            self.resolved(stride.looked, stride.resolution)
 
     def due_at(self, times: Sequence[float]) -> list[bool]:
-        """After which of the steps that end at these times the resolution has to be looked at."""
-        due, following = [], self._next_look
-        for time in times:
-            due.append(time >= following)
-            following = time + self.look_interval if due[-1] else following
-        return due
+        """At which of these times the resolution has to be looked at: evenly spaced ones, a hundred at most."""
+        return evenly_due(times, self._next_look, self.look_interval)
 
-    def due(self, state: State) -> bool:
-        """Whether the resolution has to be looked at: at evenly spaced times, a hundred at most."""
-        return state.time >= self._next_look
-
-    def resolved(self, state: State, resolution: FaceResolution | None) -> None:
-        """Update the statistics with how well the cells resolve the drift where the mass of a state is."""
-        self._see(state.time, resolution)
-
-    def _see(self, time: float, resolution: FaceResolution | None) -> None:
+    def resolved(self, time: float, resolution: FaceResolution | None) -> None:
+        """Update the statistics with how well the cells resolve the drift where the mass is at a time."""
         self._next_look = time + self.look_interval
         if resolution is not None:
             self.resolution = resolution if self.resolution is None else self.resolution.largest(resolution)

@@ -14,20 +14,16 @@ import numpy as np
 
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
-from fvflow.case.checks import Output
 from fvflow.case.document import Document
-from fvflow.case.numbers import require_size
+from fvflow.case.members import Built, Member, Start, copied, in_numbers, in_range, is_number, put
 from fvflow.case.overrides import apply_overrides, as_text
 from fvflow.case.python_case import plain_values
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError, FvflowError
-from fvflow.exact import AtEquilibrium, FromExact
-from fvflow.fields import Density, DensityKind, Expression
-from fvflow.flows import BaseFlow
-from fvflow.mesh import Array, Extent, Mesh, MeshDescription
+from fvflow.fields import Expression
+from fvflow.mesh import Array, Mesh
 from fvflow.times import TimeGrid
-from fvflow.walls import CellSet, Wall
 
 if TYPE_CHECKING:
     from fvflow.case.core import Case
@@ -49,68 +45,6 @@ class Members:
     """The `FIGURES` of each member (member,)."""
     texts: Sequence[str] = ()
     """What was told of each member (member,)."""
-
-
-@dataclass(frozen=True)
-class _Start:
-    """What is validated of a start on its own."""
-
-    initial: Density | AtEquilibrium | FromExact
-
-
-@dataclass(frozen=True)
-class _Built(MeshDescription):
-    """A mesh that has been built."""
-
-    mesh: Mesh
-    kind: str = "built"
-
-    @property
-    def extent(self) -> Extent:
-        """That of the mesh."""
-        return self.mesh.extent
-
-    def build(self) -> Mesh:
-        """The mesh."""
-        return self.mesh
-
-
-@dataclass(frozen=True)
-class _Member:
-    """The parts of a member: its own, and those of the family."""
-
-    case: Case
-    mesh: _Built
-    flow: BaseFlow
-    initial: DensityKind | None
-    parameters: Mapping[str, float]
-    exact: None = None
-    output: Output = Output()
-    observe: Mapping[str, str | float] = dataclasses.field(default_factory=dict)
-
-    @property
-    def start_density(self) -> DensityKind:
-        """The density at the start."""
-        return self.flow.start_density(self.initial)
-
-    @property
-    def schedule(self) -> TimeGrid:
-        """The times of the family."""
-        return self.case.schedule
-
-    @property
-    def walls(self) -> Mapping[str, Wall]:
-        """The walls of the family."""
-        return self.case.walls
-
-    @property
-    def absorbing_sets(self) -> tuple[CellSet, ...]:
-        """The cells that absorb."""
-        return self.case.absorbing_sets
-
-    def velocity_of(self, result: str) -> Any:
-        """The velocity of the result in a file."""
-        return self.case.velocity_of(result)
 
 
 class Family:
@@ -165,7 +99,7 @@ class Family:
     def _shared(self) -> bool:
         """Whether nothing but the parts that vary depends on them."""
         names = {path.removeprefix("parameters.") for path in self._changes if path.startswith("parameters.")}
-        used = _in_numbers(self._document.values, self._first.values)
+        used = in_numbers(self._document.values, self._first.values)
         kept = self._first.exact is None and not self._first.files
         return kept and not names & used and not any(path.startswith("flow.potential.") for path in self._changes)
 
@@ -177,7 +111,7 @@ class Family:
         """The case of a member as plain values, as `case(number).values`."""
         return self._values(number, self._member(number))
 
-    def _values(self, number: int, member: _Member | None) -> dict[str, Any]:
+    def _values(self, number: int, member: Member | None) -> dict[str, Any]:
         if member is None:
             return self.case(number).values
         values = {**self._plain, "parameters": dict(member.parameters), "initial": plain_values(member.initial)}
@@ -192,7 +126,7 @@ class Family:
     def _plain(self) -> dict[str, Any]:
         return self._first.values
 
-    def _prepared(self, number: int, member: _Member | None) -> Simulation:
+    def _prepared(self, number: int, member: Member | None) -> Simulation:
         if member is not None:
             try:
                 return build_simulation(member, Stages(lambda faults: CaseError(faults[0].message)))
@@ -200,7 +134,7 @@ class Family:
                 pass  # said with its place below
         return self.case(number).prepare()
 
-    def _member(self, number: int) -> _Member | None:
+    def _member(self, number: int) -> Member | None:
         """The parts of a member; None if its values need a closer look."""
         if not self._shared:
             return None
@@ -210,11 +144,11 @@ class Family:
         for path, values in self._changes.items():
             value = values[number]
             if path.startswith("parameters."):
-                if not _is_number(value):
+                if not is_number(value):
                     return None
                 parameters[path.removeprefix("parameters.")] = float(value)
             elif path == "flow.epsilon":
-                if not _is_number(value) or value < 0 or not _in_range(value):
+                if not is_number(value) or value < 0 or not in_range(value):
                     return None
                 flow = dataclasses.replace(flow, epsilon=float(value))
             elif path == "flow.potential":
@@ -222,14 +156,14 @@ class Family:
                     return None
                 flow = dataclasses.replace(flow, potential=value)
             else:
-                start = start or {"initial": _copied(self._document.values.get("initial"))}
-                _put(start, path.split("."), value)
+                start = start or {"initial": copied(self._document.values.get("initial"))}
+                put(start, path.split("."), value)
         if parameters.keys() != first.parameters.keys():
             return None
         context = {"axes": "xyz"[: self.mesh.dimension], "parameters": parameters, "numbers": parameters}
         initial = first.initial
         if start is not None:
-            made, _ = schema.build(_Start, start, context=context)
+            made, _ = schema.build(Start, start, context=context)
             if made is None:
                 return None
             initial = made.initial
@@ -237,7 +171,7 @@ class Family:
             names = {*context["axes"], *parameters, "t"}
             if not Expression(flow.potential).names <= names or not self.mesh.regions.keys() <= set():
                 return None
-        return _Member(first, _Built(self.mesh), flow, initial, parameters)
+        return Member(first, Built(self.mesh), flow, initial, parameters)
 
     def run(
         self,
@@ -286,41 +220,3 @@ def run_member(simulation: Simulation, out: Any) -> list[float]:
         out[index] = state.density
     figures = simulation.statistics.summary()
     return [float(figures.get(name, math.nan)) for name in FIGURES]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _in_range(value: float) -> bool:
-    try:
-        return require_size(value) == value
-    except ValueError:
-        return False
-
-
-def _copied(value: Any) -> Any:
-    """Plain values, copied."""
-    if isinstance(value, Mapping):
-        return {name: _copied(part) for name, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list) else value
-
-
-def _put(values: Any, path: Sequence[str], value: Any) -> None:
-    """Set a value at a path that the first member has."""
-    for step in path[:-1]:
-        values = values[int(step)] if isinstance(values, list) else values[step]
-    values[int(path[-1]) if isinstance(values, list) else path[-1]] = value
-
-
-def _in_numbers(written: Any, resolved: Any) -> frozenset[str]:
-    """The parameters that numbers are expressions of: texts as they are written, where there is a number."""
-    if isinstance(written, str):
-        return Expression(written).names if _is_number(resolved) else frozenset()
-    if isinstance(written, Mapping) and isinstance(resolved, Mapping):
-        pairs = [(value, resolved.get(name)) for name, value in written.items()]
-    elif isinstance(written, list) and isinstance(resolved, list):
-        pairs = list(zip(written, resolved, strict=False))
-    else:
-        return frozenset()
-    return frozenset[str]().union(*(_in_numbers(*pair) for pair in pairs))

@@ -142,7 +142,8 @@ class Simulation:
 
     def _leaping(self, statistics: RunStatistics, due: Due) -> Iterator[State] | None:
         """The run by leaps, to the last bit that by steps; None if something has to see every step."""
-        if self._asks_crossing or not statistics.can_leap:
+        watched = statistics.energy or statistics.evi_bounds or statistics.may_ring or statistics.openings is not None
+        if watched or self._asks_crossing or (statistics.time_error is not None and statistics.time_error.kept > 2):
             return None
         return self.flow.leaping(self.problem, self.initial, self.times, due)
 
@@ -181,8 +182,8 @@ class Simulation:
 
     def _look(self, state: State) -> None:
         """See how well the cells resolve the drift, if it is time."""
-        if self.statistics.due(state):
-            self.statistics.resolved(state, self.flow.resolution(self.problem, state))
+        if self.statistics.due_at((state.time,))[0]:
+            self.statistics.resolved(state.time, self.flow.resolution(self.problem, state))
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""
