@@ -65,7 +65,7 @@ _LAZY_NAMES = {
     "Voronoi": "mesh",
     "from_fipy": "mesh",
 }
-_LAZY_MODULES = ("geometry", "plot", "wasserstein")
+_LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
     "Box",
     "Case",
