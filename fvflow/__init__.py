@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
+    from fvflow.studies import compare
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -44,6 +45,7 @@ _LAZY_NAMES = {
     "compare_sides": "case",
     "push": "case",
     "resume": "case",
+    "compare": "studies",
     "distance": "dataset",
     "read": "dataset",
     "sample": "dataset",
@@ -63,7 +65,7 @@ _LAZY_NAMES = {
     "Voronoi": "mesh",
     "from_fipy": "mesh",
 }
-_LAZY_MODULES = ("geometry", "plot", "wasserstein")
+_LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
     "Box",
     "Case",
@@ -84,6 +86,7 @@ __all__ = [
     "Voronoi",
     "at",
     "balance",
+    "compare",
     "compare_sides",
     "distance",
     "duality",

@@ -10,11 +10,12 @@ import numpy as np
 
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
-from fvflow.linalg import inner
+from fvflow.linalg import drop_between, inner
 from fvflow.mesh import Array, Mesh, Openings
-from fvflow.parallel import total, world
+from fvflow.parallel import world
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.relative_entropy import log_equilibrium, relative_entropy
+from fvflow.sums import total
 
 DENSITY = OutputVariable(("cell",), "density")
 FLUX = OutputVariable(("face",), "mass through the face per unit time, from owner to neighbour")
@@ -99,11 +100,15 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
     """DIAGNOSTICS of one state, and what else of this module there is for the problem and the reference."""
     mesh, density = problem.mesh, state.density
     mean, covariance = moments(mesh, density)
+    minimum = world().smallest(density)
+    logarithm = np.log(density) if minimum > 0 else None
+    densities = EntropyTerm(1.0).value(density) if logarithm is None else density * logarithm
+    entropy = inner(mesh.volume, densities)
     values: dict[str, Any] = {
         "mass": inner(mesh.volume, density),
-        "minimum": world().smallest(density),
+        "minimum": minimum,
         "maximum": world().largest(density),
-        "entropy": inner(mesh.volume, EntropyTerm(1.0).value(density)),
+        "entropy": entropy,
         "mean": mean,
         "covariance": covariance,
         "steps": state.step,
@@ -116,8 +121,15 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
             values |= {f"absorbed_{name}": float(absorbed), f"outflow_{name}": float(rate)}
     energy = problem.energy(state.time)
     if energy is not None:
-        values["energy"] = energy.value(density)
-        values["dissipation"] = dissipation(problem, density, state.time)
+        epsilon = energy.diffusion
+        if logarithm is None or epsilon is None:
+            values["energy"] = energy.value(density)
+            values["dissipation"] = dissipation(problem, density, state.time)
+        else:
+            potential = energy.potential(density)
+            values["energy"] = epsilon * entropy + inner(mesh.volume, potential * density)
+            chemical = epsilon * (logarithm + 1.0) + potential
+            values["dissipation"] = _dissipated(problem, problem.flux(density, state.time), chemical)
     if (log_pi := log_equilibrium(problem, state.time)) is not None:
         values["relative_entropy"] = relative_entropy(mesh.volume, density, log_pi)
     if reference is not None:
@@ -130,14 +142,15 @@ def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
     weight = mesh.volume * density
     if not world().some(weight):
         return np.full(mesh.dimension, np.nan), np.full((mesh.dimension, mesh.dimension), np.nan)
-    weight = weight / total(weight)
-    mean = np.array([inner(weight, np.ascontiguousarray(column)) for column in mesh.centre.T])
-    offsets = [column - middle for column, middle in zip(mesh.centre.T, mean, strict=True)]
-    covariance = np.empty((mesh.dimension, mesh.dimension))
-    for one, first in enumerate(offsets):
-        weighted = weight * first
-        for two, second in enumerate(offsets[: one + 1]):
-            covariance[one, two] = covariance[two, one] = inner(weighted, second)
+    weight /= total(weight)
+    columns = [np.ascontiguousarray(column) for column in mesh.centre.T]
+    mean = np.array([inner(weight, column) for column in columns])
+    offsets = [column - at for column, at in zip(columns, mean, strict=True)]
+    weighted = [weight * offset for offset in offsets]
+    covariance = np.empty(2 * mean.shape)
+    for axis, part in enumerate(weighted):
+        covariance[axis, : axis + 1] = [inner(part, each) for each in offsets[: axis + 1]]
+        covariance[: axis + 1, axis] = covariance[axis, : axis + 1]
     return mean, covariance
 
 
@@ -153,7 +166,19 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         chemical = energy.first(density)
         flux = problem.flux(density, time)
-        graph = problem.graph
-        rates = np.where(flux != 0, flux * (chemical[graph.owner] - chemical[graph.neighbour]), 0.0)
-        by_cell = np.asarray(np.bincount(graph.owner, rates, len(chemical)), np.float64)
+        if world().every(bool(np.isfinite(chemical).all())):
+            return _dissipated(problem, flux, chemical)
+        drops = drop_between(problem.graph.owner, problem.graph.neighbour, chemical)
+        by_cell = _of_owners(problem, np.where(flux != 0, flux * drops, 0.0))
         return math.inf if world().some(by_cell == np.inf) else total(by_cell)
+
+
+def _dissipated(problem: Problem, flux: Array, chemical: Array) -> float:
+    """sum_s F_s (mu_K - mu_L) for finite mu (cell,), by the owners K, so that it may be divided among ranks."""
+    return total(_of_owners(problem, flux * drop_between(problem.graph.owner, problem.graph.neighbour, chemical)))
+
+
+def _of_owners(problem: Problem, values: Array) -> Array:
+    """The sum of values (face,) over the faces that each cell owns (cell,)."""
+    graph = problem.graph
+    return np.asarray(np.bincount(graph.owner, values, len(graph.volume)), np.float64)

@@ -11,6 +11,7 @@ numba is imported and the function compiled when a kernel is first called, never
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Collection
 from functools import cache, update_wrapper
@@ -66,6 +67,11 @@ class Kernel(Generic[R]):
         self.py_func, self.budget = function, budget
         self._options = options
         self._dispatcher: Callable[..., R] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether numba has been loaded for it, so that a call does not wait for that."""
+        return self._dispatcher is not None or "numba" in sys.modules
 
     @property
     def dispatcher(self) -> Callable[..., R]:

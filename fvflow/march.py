@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
@@ -13,13 +13,15 @@ import numpy as np
 from fvflow.error_control import Adaptive
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
-from fvflow.parallel import inner
 from fvflow.problems import State
 from fvflow.saves import ROUND_OFF
-from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Step, finite_check
+from fvflow.steppers import GROWTH, EmbeddedStep, FiniteCheck, Leap, Step, finite_check
+from fvflow.sums import inner
 from fvflow.times import TimeGrid, Times
 
 _LEAST_MASS = float(np.finfo(float).tiny)
+Due = Callable[[Sequence[float]], list[bool]]
+_LEAP = 256  # most steps that are taken at once
 _SHORTEST = 1e-6  # relative to the first step to try: the shortest adaptive step by default
 
 
@@ -49,6 +51,42 @@ def march(
     for length, end_time in given_steps(times, state.time):
         state = _take(step, state, length, end_time, check)
         yield state
+
+
+def leaping(leap: Leap, step: Step, state: State, times: Times, due: Due, check: FiniteCheck) -> Iterator[State]:
+    """A run in given steps, by leaps from one saved time to the next; where one cannot be taken, every state.
+
+    `due` says of the times of several steps which of them the resolution has to be looked at; at the last one whoever
+    takes the state does.
+    """
+    yield state
+    for length, ends in _strides(times, state.time):
+        after = leap(state, length, ends, [*due(ends)[:-1], False])
+        if after is not None:
+            yield (state := after)
+            continue
+        for end in ends:
+            yield (state := _take(step, state, length, end, check))
+
+
+def evenly_due(times: Sequence[float], first: float, interval: float) -> list[bool]:
+    """Which of some times come an interval or more after the one before that is chosen, or after `first`."""
+    due = list[bool]()
+    for time in times:
+        due.append(time >= first)
+        first = time + interval if due[-1] else first
+    return due
+
+
+def _strides(times: Times, time: float) -> Iterator[tuple[float, tuple[float, ...]]]:
+    """Length and ends of the steps between saved times, of at most so many as are taken at once."""
+    saved, ends = times.saved_until(time), list[float]()
+    for length, end in given_steps(times, time):
+        ends.append(end)
+        at_save = end == times.save_time(saved)
+        if at_save or len(ends) == _LEAP:
+            yield length, tuple(ends)
+            ends, saved = [], saved + at_save
 
 
 def given_steps(times: Times, time: float) -> Iterator[tuple[float, float]]:

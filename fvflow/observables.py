@@ -11,8 +11,8 @@ import numpy as np
 from fvflow.fields import Expression, Parameters
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
-from fvflow.parallel import total
 from fvflow.problems import OutputVariable, State
+from fvflow.sums import total
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,15 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.parallel import inner, world
+from fvflow.parallel import world
 from fvflow.problems import Problem
+from fvflow.sums import inner
 
 _ROUND_OFF = 1e-18  # relative entropy below which its logarithm tells the round-off of the density
 _NEAR = 0.5  # |log(rho/pi)| below which terms are computed without cancellation
+_SERIES = [1.0 / (k * math.factorial(k - 2)) for k in range(16, 1, -1)]  # of (q exp(q) - exp(q) + 1)/q^2, downwards
+_KNOWN: WeakKeyDictionary[Any, Array | None] = WeakKeyDictionary()  # log pi by problem
 
 
 def log_equilibrium(problem: Problem, time: float) -> Array | None:
@@ -24,6 +28,14 @@ def log_equilibrium(problem: Problem, time: float) -> Array | None:
     gradient flows that are linear. Where mass leaves there is none, and on a mesh of several parts that are not
     connected it has other masses in them than rho keeps.
     """
+    if problem.steady:
+        if problem not in _KNOWN:
+            _KNOWN[problem] = _log_equilibrium(problem, time)
+        return _KNOWN[problem]
+    return None
+
+
+def _log_equilibrium(problem: Problem, time: float) -> Array | None:
     if problem.openings is not None or not problem.steady or problem.energy(time) is None:
         return None
     if problem.mesh.edges is None and problem.mesh.components.max() > 0:
@@ -45,9 +57,19 @@ def relative_entropy(volume: Array, density: Array, log_pi: Array) -> float:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.log(density / mass) - log_pi
         pi = np.exp(log_pi)
-        far = np.where(density > 0, density / mass * (ratio - 1.0), 0.0) + pi
-        near = pi * (ratio * np.exp(ratio) - np.expm1(ratio))
-    return inner(volume, np.where(np.abs(ratio) < _NEAR, near, far))
+        terms = np.where(density > 0, density / mass * (ratio - 1.0), 0.0) + pi
+    if len(near := np.flatnonzero(np.abs(ratio) < _NEAR)):
+        terms[near] = pi[near] * _series(ratio[near])
+    return inner(volume, terms)
+
+
+def _series(q: Array) -> Array:
+    """q exp(q) - exp(q) + 1 for |q| < 1/2, without cancellation: the sum over k >= 2 of q^k/(k (k-2)!)."""
+    value = np.full_like(q, _SERIES[0])
+    for coefficient in _SERIES[1:]:
+        value *= q
+        value += coefficient
+    return value * q * q
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -15,10 +15,11 @@ from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
+from fvflow.march import evenly_due
 from fvflow.mean_flux import MeanFlux
 from fvflow.mesh import Mesh, Openings
-from fvflow.parallel import total, world
-from fvflow.problems import Problem, State
+from fvflow.parallel import world
+from fvflow.problems import Problem, State, Stride
 from fvflow.relative_entropy import Decay
 from fvflow.time_error import TimeErrorMonitor
 
@@ -159,24 +160,25 @@ class RunStatistics:
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""
-        absorbed = state.absorbed
-        mass = inner(self.mesh.volume, state.density) + float(absorbed.sum())
+        absorbed, stride = state.absorbed, state.stride
         if self.openings is not None:
             self.survival = state.remaining / state.mass
             self.absorbed = dict(zip(self.openings.names, map(float, absorbed), strict=True))
-        self.mass_drift = max(self.mass_drift, abs(mass / state.mass - 1.0))
+        if stride is None:
+            mass = inner(self.mesh.volume, state.density) + float(absorbed.sum())
+            drift = abs(mass / state.mass - 1.0)
+            self.mass_drift, self.minimum = max(self.mass_drift, drift), min(self.minimum, world().smallest(state.density))
+        else:
+            self._leapt(stride)
         self.mean_density = state.mass / total(self.mesh.volume)
-        self.minimum = min(self.minimum, world().smallest(state.density))
         self.correction = max(self.correction, state.correction)
         if state.fallback:
             self.fallbacks[state.fallback] += 1
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(state, name))
-        self.residual = max(self.residual, state.residual)
-        self.optimality = max(self.optimality, state.optimality)
+        self.residual, self.optimality = max(self.residual, state.residual), max(self.optimality, state.optimality)
         self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
-        self.cost += state.dissipated
-        self.length = state.time - self.time
+        self.cost, self.length = self.cost + state.dissipated, state.time - self.time
         self.longest_step = max(self.longest_step, self.length)
         self.steps, self.time = state.step, state.time
         if self.may_ring:
@@ -197,13 +199,21 @@ class RunStatistics:
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
             self._energy = energy
 
-    def due(self, state: State) -> bool:
-        """Whether the resolution has to be looked at: at evenly spaced times, a hundred at most."""
-        return state.time >= self._next_look
+    def _leapt(self, stride: Stride) -> None:
+        """Update the statistics with the steps before the last of several that were taken at once."""
+        self.mass_drift, self.minimum = max(self.mass_drift, stride.drift), min(self.minimum, stride.lowest)
+        for end in stride.times[:-1]:
+            self.longest_step, self.time = max(self.longest_step, end - self.time), end
+        if stride.resolution is not None:
+            self.resolved(stride.looked, stride.resolution)
 
-    def resolved(self, state: State, resolution: FaceResolution | None) -> None:
-        """Update the statistics with how well the cells resolve the drift where the mass of a state is."""
-        self._next_look = state.time + self.look_interval
+    def due_at(self, times: Sequence[float]) -> list[bool]:
+        """At which of these times the resolution has to be looked at: evenly spaced ones, a hundred at most."""
+        return evenly_due(times, self._next_look, self.look_interval)
+
+    def resolved(self, time: float, resolution: FaceResolution | None) -> None:
+        """Update the statistics with how well the cells resolve the drift where the mass is at a time."""
+        self._next_look = time + self.look_interval
         if resolution is not None:
             self.resolution = resolution if self.resolution is None else self.resolution.largest(resolution)
 

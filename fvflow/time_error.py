@@ -7,15 +7,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array
-from fvflow.parallel import inner
 from fvflow.problems import State
 from fvflow.steppers import Step
+from fvflow.sums import inner
 
 _STEPS, _FEWEST = 20, 10  # between two estimates by halved steps, and before the last one
 _KEPT = ("time", "density", "mass", "absorption")  # of a state: what a step of these methods starts from
@@ -44,6 +45,12 @@ class TimeErrorMonitor:
 
     def __call__(self, state: State) -> None:
         """Take note of a state."""
+        if state.stride is not None and self._states:  # several steps at once
+            time = self._states[-1].time
+            for end in state.stride.times[:-1]:
+                self._powers, time = self._powers + (end - time) ** (self.order + 1), end
+            if len(state.stride.times) > 1:
+                self._states.append(State(time, state.stride.before, state.mass))
         if self._states:
             self._powers += (state.time - self._states[-1].time) ** (self.order + 1)
         self._states.append(state)
@@ -129,9 +136,13 @@ class HalvedStepMonitor(TimeErrorMonitor):
         """The last two."""
         return 2
 
+    @cached_property
+    def _step(self) -> Step:
+        return self.start()
+
     def __call__(self, state: State) -> None:
         """Take note of a state."""
-        self._since += bool(self._states)
+        self._since += bool(self._states) * (1 if state.stride is None else len(state.stride.times))
         super().__call__(state)
 
     def to_tree(self) -> dict[str, Any]:
@@ -156,7 +167,7 @@ class HalvedStepMonitor(TimeErrorMonitor):
             return np.nan
         before, last = self._states
         length = last.time - before.time
-        step, halves = self.start(), State(**{name: getattr(before, name) for name in _KEPT})
+        step, halves = self._step, State(**{name: getattr(before, name) for name in _KEPT})
         try:
             for _ in range(2):
                 halves = step(halves, 0.5 * length)

@@ -191,7 +191,7 @@ class Times(TimeGrid):
         between = max(after - before for before, after in pairwise(self._listed)) if self._listed else self._interval
         return replace(self, step=min(self.longest, between))
 
-    @property
+    @cached_property
     def _interval(self) -> float:
         """The time between equally spaced saves."""
         return self._saves.interval(self.span)
@@ -199,6 +199,10 @@ class Times(TimeGrid):
     @property
     def saves(self) -> int:
         """Number of saved times after the start."""
+        return self._last
+
+    @cached_property
+    def _last(self) -> int:
         if self._listed is not None:
             return len(self._listed) - 1
         return max(1, self._count(self.span, self._interval))
@@ -227,7 +231,7 @@ class Times(TimeGrid):
         """How many parts a length needs, up to round-off."""
         return math.ceil(length / part * (1 - ROUND_OFF) - self._clock_error / part)
 
-    @property
+    @cached_property
     def _clock_error(self) -> float:
         """The round-off of an interval between times of the clock, which matters for a start far from 0."""
         return 8.0 * math.ulp(max(abs(self.origin), abs(self.end)))

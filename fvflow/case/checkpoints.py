@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,10 @@ from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
 from fvflow.version import __version__
 
-_FREE = ("title", "output")  # what a run that goes on may change
+_FREE = ("title", "output", "sweep", "draw")  # what a run that goes on may change
 _WHOLE = ("output.evi",)  # but not this, which is about every step
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
-_LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement")  # of a state: in its frame, converted, summed up
+_LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement", "stride")  # in its frame, converted, or summed up
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 
@@ -190,11 +191,17 @@ def _told(value: Any) -> str:
 
 def _digest(file: str) -> str:
     """A fingerprint of the contents of a file; raises OutputError."""
-    digest = hashlib.blake2b(digest_size=16)
     try:
-        with open(file, "rb") as opened:
-            while block := opened.read(_CHUNK):
-                digest.update(block)
+        status = os.stat(file)
+        return _digest_of(file, status.st_ino, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise OutputError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+@lru_cache(maxsize=256)
+def _digest_of(file: str, *identity: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(file, "rb") as opened:
+        while block := opened.read(_CHUNK):
+            digest.update(block)
     return digest.hexdigest()

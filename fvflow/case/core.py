@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -14,23 +13,25 @@ from typing import TYPE_CHECKING, Any
 from fvflow.case import document as documents
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
+from fvflow.case.case_file import read_text
 from fvflow.case.checkpoints import identity
 from fvflow.case.checks import Checks, Output, asking_for_sides, flows_that, misplaced, unknown_output
 from fvflow.case.document import Document, Fault
+from fvflow.case.draws import Draw
 from fvflow.case.formulas import formulas
-from fvflow.case.overrides import apply_overrides, to_yaml
+from fvflow.case.overrides import apply_overrides, as_text, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
+from fvflow.case.sweep_section import SweepSection
 from fvflow.diagnostics import ERRORS, FIGURE_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density, DensityKind, Formula
 from fvflow.flows import Flow
-from fvflow.input_files import require_regular
 from fvflow.march import Watch
 from fvflow.mesh import MeshKind
 from fvflow.times import TimeGrid, Times
@@ -39,6 +40,7 @@ from fvflow.walls import CellSet, Wall
 if TYPE_CHECKING:
     import xarray
 
+    from fvflow.case.family import Family
     from fvflow.dataset import Lock, Tree
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -81,6 +83,10 @@ class Case:
     """Cells that absorb all that reaches them."""
     observe: Mapping[str, Formula] = field(default_factory=dict)
     """Functions of x, y, z, t by name, whose mean and variance are recorded at each saved time."""
+    draw: Mapping[str, str | Draw] = field(default_factory=dict)
+    """What the cases of `fvflow data` are drawn from, by dotted path; a text is a distribution."""
+    sweep: SweepSection | None = None
+    """The cases that `fvflow sweep` makes of this one."""
     document: Document | None = field(default=None, init=False, repr=False, compare=False)
     """The file that it was read from."""
 
@@ -152,23 +158,18 @@ class Case:
 
         Raises CaseError with file:line:column of all that is wrong, OutputError if the file cannot be read.
         """
-        wanted = "the path of a case file"
-        if (size := require_regular(path, wanted, OutputError)) > documents.LARGEST:
-            raise documents.too_large(os.fspath(path), size)
-        try:
-            with open(path, "rb") as file:
-                text = file.read(documents.LARGEST + 1)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be read ({error.strerror}); give {wanted}") from None
-        return Case.parse(text, os.fspath(path), overrides)
+        return Case.parse(read_text(path), os.fspath(path), overrides)
 
     @staticmethod
     def parse(text: str | bytes, name: str = "case", overrides: Mapping[str, str] | None = None) -> Case:
         """The case in a YAML text."""
         document = documents.parse(text, name)
-        if overrides:
-            document = apply_overrides(document, overrides)
-        made, faults = schema.build(Case, document.values, os.path.dirname(name))
+        return Case.of(apply_overrides(document, overrides) if overrides else document)
+
+    @staticmethod
+    def of(document: Document) -> Case:
+        """The case in a document; raises CaseError with the place of all that is wrong."""
+        made, faults = schema.build(Case, document.values, os.path.dirname(document.name))
         if made is None or document.faults:
             raise document.refusal([*document.faults, *faults])
         object.__setattr__(made, "document", document)  # not an argument, so that dataclasses.replace drops it
@@ -177,8 +178,13 @@ class Case:
     def replace(self, changes: Mapping[str, Any]) -> Case:
         """The case with the values at dotted paths exchanged: case.replace({"flow.epsilon": 0.02})."""
         name = "case" if self.document is None else self.document.name  # files are looked for from there
-        texts = {path: json.dumps(value, default=_listed) for path, value in changes.items()}
-        return Case.parse(self.text, name, texts)
+        return Case.parse(self.text, name, {path: as_text(value) for path, value in changes.items()})
+
+    def vary(self, changes: Mapping[str, Sequence[Any]]) -> Family:
+        """The family of cases with these values at dotted paths: case.vary({"parameters.k": [1, 2]}).run()."""
+        from fvflow.case.family import Family
+
+        return Family(self, changes)
 
     def unused_parameters(self) -> list[str]:
         """Parameters that no expression of the case names."""
@@ -288,10 +294,3 @@ class Case:
         recording = Recording(*parts, lambda text, name: self, bool(asking_for_sides(self.checks, self.output)))
         recording.run(watch, tell, discard=discard, checkpoint=checkpoint, lock=lock)
         return simulation.figures()
-
-
-def _listed(value: Any) -> Any:
-    """numpy numbers and arrays for JSON."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise CaseError(f"{value!r} cannot be written in a case file; give numbers, texts, lists and mappings")

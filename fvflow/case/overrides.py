@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -22,13 +24,14 @@ def apply_overrides(document: Document, overrides: Mapping[str, str]) -> Documen
         path: Path = tuple(int(step) if step.isdecimal() else step for step in dotted_path.split("."))
         if "" in path:
             raise CaseError(f"--set {dotted_path}: not a path; write it as in mesh.cells.0")
-        _set(values, path, _value(dotted_path, text), dotted_path)
+        _set(values, path, parsed_value(dotted_path, text), dotted_path)
         texts[path] = text
     kept = [fault for fault in document.faults if not any(fault.path[: len(path)] == path for path in texts)]
     return replace(document, values=values, overrides=texts, faults=kept)
 
 
-def _value(dotted_path: str, text: str) -> Any:
+def parsed_value(dotted_path: str, text: str) -> Any:
+    """The value of a text in YAML that is set at a path; raises CaseError."""
     given = parse(f"value: {text}", f"--set {dotted_path}")
     if given.faults:
         raise CaseError(f"--set {dotted_path}={text}: {given.faults[0].message}")
@@ -45,6 +48,18 @@ def _set(values: dict[str, Any], path: Path, value: Any, dotted_path: str) -> No
             parent = _entry(parent, step, dotted_path)
     _entry(parent, path[-1], dotted_path, new=True)
     parent[path[-1]] = value
+
+
+def as_text(value: Any) -> str:
+    """A plain value, numpy's included, as a text in YAML, for `apply_overrides`; raises CaseError."""
+    return json.dumps(value, default=_listed)
+
+
+def _listed(value: Any) -> Any:
+    """numpy numbers and arrays for JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise CaseError(f"{value!r} cannot be written in a case file; give numbers, texts, lists and mappings")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -69,4 +84,7 @@ def _entry(parent: Any, step: str | int, dotted_path: str, new: bool = False) ->
         return parent.get(step)
     if isinstance(parent, list) and isinstance(step, int) and step < len(parent):
         return parent[step]
-    raise CaseError(f"--set {dotted_path}: nothing there to set at {step}; write the path as in mesh.cells.0")
+    known = [name for name in parent if isinstance(name, str)] if isinstance(parent, dict) else []
+    close = difflib.get_close_matches(str(step), known, n=1)
+    advice = f'did you mean "{close[0]}"?' if close else "write the path as in mesh.cells.0"
+    raise CaseError(f"--set {dotted_path}: nothing there to set at {step}; {advice}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
 from fvflow.case.formulas import names_of
-from fvflow.case.messages import dataclasses_in, key_of
+from fvflow.case.messages import dataclasses_in, hints_of, key_of
 
 
 def plain_values(value: Any) -> Any:
@@ -72,12 +72,13 @@ def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _members(part: Any) -> Iterator[tuple[Path, Any, Any]]:
     """What the fields of a dataclass hold where kinds are expected: its path, the type hint of the field, the value."""
-    hints = get_type_hints(type(part), include_extras=True)
+    hints = hints_of(type(part))
     for field in dataclasses.fields(part):
-        value, hint = getattr(part, field.name), hints[field.name]
+        key = key_of(field.name)
+        value, hint = getattr(part, field.name), hints[key]
         if not field.init or value is None or not _bases(hint):
             continue
-        for place, member in _entries(key_of(field.name), value):
+        for place, member in _entries(key, value):
             if not (_takes_scalars(hint) and isinstance(member, str | int | float)):
                 yield place, hint, member
 

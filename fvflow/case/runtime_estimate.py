@@ -60,6 +60,7 @@ class RuntimeEstimate:
         self.growth = 2**dimension if finer else 8  # of the cells from one problem to the next
         self.usual, self.steepest = (1 + 1 / dimension, 1 + 2 / dimension) if finer else (1.0, 1.5)
         self.cold = 0.0  # seconds that only the first steps take
+        self.total = math.nan  # seconds of the run, once `describe` was asked; nan if they are not known
         self.longer, self.dearer = 1.0, 1.0  # ratios of a step to the timed one: its length, and its time
 
     def describe(self) -> str:
@@ -158,7 +159,7 @@ class RuntimeEstimate:
             return self._adaptive_sentence(last, step, source)
         steps = self.simulation.flow.passes * self.times.steps
         ready = self._extrapolated(found, lambda timing: max(timing.first - timing.step, 0.0))
-        total = self.cold + ready + steps * step
+        self.total = total = self.cold + ready + steps * step
         part = "" if self.longer == 1 else f" of 1/{self.longer:.0f} the length"
         return f"about {duration(total)}, from one step{part}{source}"
 
@@ -177,7 +178,7 @@ class RuntimeEstimate:
         sentence = f"about {duration(step)} a step{source and ', from steps' + source}; their error chooses how many"
         if source or not last.length:
             return sentence
-        total = self.cold + step * self.times.span / last.length
+        self.total = total = self.cold + step * self.times.span / last.length
         return (
             f"{sentence}, {duration(total)} in all if they stay as long as the first {last.count} ({last.length:.2g})"
         )

@@ -31,7 +31,7 @@ from fvflow.diagnostics import (
 from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
-from fvflow.march import Progress, Watch, Watchers
+from fvflow.march import Due, Progress, Watch, Watchers
 from fvflow.mesh import Mesh
 from fvflow.observables import Observables
 from fvflow.problems import State
@@ -112,7 +112,8 @@ class Simulation:
             statistics.restore(checkpoint["statistics"])
         if self._asks_crossing:
             initial = replace(initial, crossed=statistics.mean_flux.nothing())
-        states = self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
+        states = self._leaping(statistics, statistics.due_at) if watch is None and checkpoint is None else None
+        states = states or self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
         saves = 0
         if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
             self.reached, saves = (next(states), count), self.times.saved_until(initial.time)
@@ -125,6 +126,26 @@ class Simulation:
                 saves, count = saves + 1, count + 1
             self.reached = state, count
             progress.step(state)
+
+    def saved_states(self) -> Iterator[State]:
+        """The states at saved times, with the figures of the steps between them and without frames."""
+        self.statistics = statistics = self._fresh_statistics()
+        states = self._leaping(statistics, lambda times: [False] * len(times)) if not self._asks_crossing else None
+        saves = 0
+        for state in states or self.flow.states(self.problem, self.initial, self.times, _Solving(self, Watchers())):
+            statistics(state)
+            if saves <= self.times.saves and state.time == self.times.save_time(saves):
+                if statistics.time_error is not None:
+                    statistics.time_error.saved()
+                yield state
+                saves += 1
+
+    def _leaping(self, statistics: RunStatistics, due: Due) -> Iterator[State] | None:
+        """The run by leaps, to the last bit that by steps; None if something has to see every step."""
+        watched = statistics.energy or statistics.evi_bounds or statistics.may_ring or statistics.openings is not None
+        if watched or self._asks_crossing or (statistics.time_error is not None and statistics.time_error.kept > 2):
+            return None
+        return self.flow.leaping(self.problem, self.initial, self.times, due)
 
     @property
     def _asks_crossing(self) -> bool:
@@ -161,8 +182,8 @@ class Simulation:
 
     def _look(self, state: State) -> None:
         """See how well the cells resolve the drift, if it is time."""
-        if self.statistics.due(state):
-            self.statistics.resolved(state, self.flow.resolution(self.problem, state))
+        if self.statistics.due_at((state.time,))[0]:
+            self.statistics.resolved(state.time, self.flow.resolution(self.problem, state))
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
+from fvflow.cli.compare_command import add_compare
+from fvflow.cli.data_command import add_data
 from fvflow.cli.distance_command import add_distance
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
@@ -151,7 +153,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add_residual(commands)
     add_distance(commands)
+    add_compare(commands)
     add_measure(commands)
+    add_data(commands)
     add_point_commands(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")

@@ -11,7 +11,7 @@ from fvflow.energies.base import EnergyTerm
 from fvflow.energies.convexity import Convexity, least_curvature
 from fvflow.energies.terms import PotentialTerm
 from fvflow.mesh import Array, Mesh
-from fvflow.parallel import inner
+from fvflow.sums import inner
 
 _CANCELLATION = 1e-4  # relative change below which a difference of variations is lost to cancellation
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from fvflow.mesh import Array, Mesh
-from fvflow.parallel import inner
+from fvflow.sums import inner
 
 Sampling = Literal["average", "centre"]
 """How cell values are taken: averages over the cell, or values at its centre."""

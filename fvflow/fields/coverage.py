@@ -10,7 +10,7 @@ from fvflow.fields.base import Coverage
 from fvflow.fields.grid_values import GridValues, Method
 from fvflow.fields.sampling import deviation_in_cells, gaussian_density
 from fvflow.mesh import Array, Grid, Mesh, cells_of, transfer
-from fvflow.parallel import inner
+from fvflow.sums import inner
 
 _MOST_CELLS = 2**17  # of a table, for its overlap with a mesh; more are joined
 

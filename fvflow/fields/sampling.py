@@ -44,6 +44,14 @@ def check_gaussian(mean: Array, covariance: Any) -> None:
 
 def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampling) -> Array:
     """Cell averages, or values at the cell centres, of N(mean, covariance) (cell,); wrapped along periodic axes."""
+    return _gaussian_density(mesh, tuple(mean.tolist()), tuple(map(tuple, covariance.tolist())), sampling).copy()
+
+
+@lru_cache(maxsize=1)  # needed for the density and for the coverage
+def _gaussian_density(
+    mesh: Mesh, centre: tuple[float, ...], rows: tuple[tuple[float, ...], ...], sampling: Sampling
+) -> Array:
+    mean, covariance = np.array(centre), np.array(rows)
     if len(mean) != mesh.dimension:
         raise CaseError(f"a mean of {len(mean)} entries on a mesh of dimension {mesh.dimension}; give one per axis")
     if mesh.revolution is not None:

@@ -18,7 +18,7 @@ from fvflow.flows.densities import FlowDensities
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
-from fvflow.march import Progress
+from fvflow.march import Due, Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
 from fvflow.time_error import TimeErrorMonitor
@@ -202,6 +202,10 @@ class BaseFlow(FlowDensities):
     def states(self, problem: Any, initial: State, times: Any, progress: Progress | None = None) -> Iterator[State]:
         """Every state of the run, the initial one first; `progress` is called with the iterations of a solver."""
         raise NotImplementedError
+
+    def leaping(self, problem: Any, initial: State, times: Any, due: Due) -> Iterator[State] | None:
+        """The states of the run by leaps, as `march.leaping`; None if it takes every step on its own."""
+        return None
 
     def motion(self, problem: Any, parameters: Parameters, saved: SavedFields) -> Motion:
         """What moves the mass of a result at any point: by default a velocity that is not known."""

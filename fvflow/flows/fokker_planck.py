@@ -12,7 +12,7 @@ from fvflow.fields import Drift, Parameters
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.linalg import resolve_solver
-from fvflow.march import Progress, march
+from fvflow.march import Due, Progress, leaping, march
 from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper, Step, finite_check
@@ -126,6 +126,13 @@ class FokkerPlanckFlow(LinearFlow):
         stepper, volume = self.stepper, problem.mesh.volume
         step, embedded, check = stepper.start(problem), stepper.embedded(problem), finite_check(problem)
         return march(step, initial, times, volume, stepper.order, stepper.growth, embedded, check)
+
+    def leaping(self, problem: FokkerPlanck, initial: State, times: Times, due: Due) -> Iterator[State] | None:
+        """By the leaps of the stepper, in steps that are given."""
+        leap = None if times.adaptive is not None else self.stepper.leap(problem)
+        if leap is None:
+            return None
+        return leaping(leap, self.stepper.start(problem), initial, times, due, finite_check(problem))
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""

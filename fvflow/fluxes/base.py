@@ -11,7 +11,8 @@ import numpy as np
 
 from fvflow.fluxes.resolution import RESOLVED, ROUND_OFF, FaceResolution
 from fvflow.mesh import Array
-from fvflow.parallel import inner, total, world
+from fvflow.parallel import world
+from fvflow.sums import inner
 
 _MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 
@@ -45,6 +46,10 @@ class FluxKind:
         Raises CaseError if a Peclet number is above `max_peclet`.
         """
         raise NotImplementedError
+
+    def weights(self, w: Array, eps: float | Array) -> tuple[Array, Array]:
+        """B(-w) and B(w) of each face (face,)."""
+        return self.weight(-w, eps), self.weight(w, eps)
 
     def peclet(self, net: Array) -> Array:
         """|w|/eps of each face (face,) from (B(-w) - B(w))/eps (face,)."""

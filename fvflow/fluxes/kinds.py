@@ -94,6 +94,20 @@ class ScharfetterGummel(FluxKind):
         """B(w) of each face (face,)."""
         return scharfetter_gummel(w, eps)
 
+    def weights(self, w: Array, eps: float | Array) -> tuple[Array, Array]:
+        """B(-w) and B(w) of each face (face,), the smaller one as exp(-|w|/eps) times the larger."""
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            peclet = np.where(w == 0.0, 0.0, np.abs(w) / eps)
+        within = np.minimum(peclet, _OVERFLOW)
+        series = within < _SERIES
+        larger = np.where(series, 1.0 + 0.5 * within, within / -np.expm1(-np.where(series, 1.0, within)))
+        larger *= eps
+        smaller = larger * np.exp(-within)
+        if within is not peclet and (beyond := peclet > _OVERFLOW).any():
+            larger, smaller = np.where(beyond, np.abs(w), larger), np.where(beyond, 0.0, smaller)
+        falls = w >= 0.0
+        return np.where(falls, larger, smaller), np.where(falls, smaller, larger)
+
 
 def scharfetter_gummel(w: Array, eps: float | Array) -> Array:
     """w/(exp(w/eps) - 1) (face,), eps being a number or (face,); the limit max(-w, 0) where eps is 0."""

@@ -6,6 +6,7 @@ from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
+from fvflow.linalg.faces import drop_between, flux_between
 from fvflow.linalg.factor_cache import FactorCache
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.krylov import Krylov
@@ -23,13 +24,13 @@ from fvflow.linalg.matrix import (
     Solve,
     TransposedSolve,
     divergence,
-    inner,
     rescale_to_mass,
     total_variation,
 )
 from fvflow.linalg.second_kind import solve_second_kind
 from fvflow.linalg.selection import LARGEST_DIRECT, Auto, Solver, describe_solver, resolve_solver
 from fvflow.linalg.upwind_triangular import UpwindTriangular
+from fvflow.sums import inner
 
 __all__ = [
     "LARGEST_DIRECT",
@@ -57,8 +58,10 @@ __all__ = [
     "chebyshev_growth_bound",
     "describe_solver",
     "divergence",
+    "drop_between",
     "elimination_order",
     "factorise",
+    "flux_between",
     "inner",
     "jump_rate",
     "mean_after_jump",

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from fvflow.jit import kernel
-from fvflow.linalg.matrix import inner
 from fvflow.mesh import Array
 from fvflow.parallel import world
+from fvflow.sums import inner
 
 WORK = 5  # vectors of workspace
 

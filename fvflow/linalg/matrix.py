@@ -12,8 +12,8 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Index
-from fvflow.parallel import inner as inner
-from fvflow.parallel import total, world
+from fvflow.parallel import world
+from fvflow.sums import inner, total
 
 _LEAST_BOUND, _ROUND_OFF = 1e-12, 4 * np.finfo(float).eps
 
@@ -185,6 +185,11 @@ class Conserving(Protocol):
         """max_K M_KK/|K|."""
 
 
+def largest_correction(matrix: Conserving) -> float:
+    """The relative correction of a mass that round-off explains: 4 machine epsilons times max M_KK/|K|, >= 1e-12."""
+    return max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal)
+
+
 def rescale_to_mass(
     matrix: Conserving,
     density: Array,
@@ -217,7 +222,7 @@ def rescale_to_mass(
         worst = int(np.argmin(finite))
         cell, value = world().at_extreme(worst, float(finite[worst]), density)
         raise NumericsError(f"a linear solve returned {value} in cell {cell}; use a smaller step")
-    if not abs(factor - 1.0) <= max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal, allowed):
+    if not abs(factor - 1.0) <= max(largest_correction(matrix), allowed):
         raise NumericsError(
             f"a linear solve returned the mass {mass:.17g} for {total:.17g}; the matrix is too ill-conditioned: {cure}"
         )

@@ -18,9 +18,7 @@ __all__ = [
     "Pieced",
     "arrange",
     "begin",
-    "inner",
     "pieces_of",
     "shaped",
-    "total",
     "world",
 ]

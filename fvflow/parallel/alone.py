@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fvflow.parallel.blocks import BLOCK
 from fvflow.parallel.division import Division
 
 Array = NDArray[np.float64]
@@ -34,7 +33,7 @@ class Alone:
 
     def total(self, sums: Callable[..., Array], *arrays: Array) -> float:
         """The sum over all cells of what `sums` gives by blocks (block,) of 4096 cells of the arrays (cell,)."""
-        return added(sums(*arrays), len(arrays[0]))
+        return added(sums(*arrays))
 
     def total_of_layers(self, values: Array) -> float:
         """The sum of values (layer,) of the layers."""
@@ -138,8 +137,6 @@ class Alone:
         return None
 
 
-def added(sums: Array, cells: int) -> float:
-    """The sum of the sums of blocks (block,), the last of which is added last if it is cut short."""
-    if cells % BLOCK == 0:
-        return float(sums.sum())
-    return float(sums[:-1].sum() + sums[-1])
+def added(sums: Array) -> float:
+    """The sum of the sums of blocks (block,), added from the first to the last."""
+    return float(np.cumsum(sums)[-1]) if len(sums) else 0.0

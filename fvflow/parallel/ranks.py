@@ -156,7 +156,7 @@ class Ranks(Alone):
             found = np.append(found, sums(*np.concatenate(pieces, axis=1)))
         if request is not None:
             request.Wait()
-        return added(self.joined(found, owners(cells)), cells[-1][1])
+        return added(self.joined(found, owners(cells)))
 
     @staticmethod
     def _beginning(cells: list[tuple[int, int]], block: int) -> int:

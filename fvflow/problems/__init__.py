@@ -7,7 +7,7 @@ from fvflow.problems.diffusivity import logarithmic_mean
 from fvflow.problems.flux_drift import FluxDrift
 from fvflow.problems.fokker_planck import FokkerPlanck
 from fvflow.problems.gradient_flow import GradientFlow
-from fvflow.problems.state import Movement, OutputVariable, State
+from fvflow.problems.state import Movement, OutputVariable, State, Stride
 from fvflow.problems.transport import Transport
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "OutputVariable",
     "Problem",
     "State",
+    "Stride",
     "Transport",
     "diffusivity",
     "logarithmic_mean",

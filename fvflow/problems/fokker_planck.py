@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import CellResolution, Flux
-from fvflow.linalg import FaceMatrix, divergence
+from fvflow.linalg import FaceMatrix, divergence, flux_between
 from fvflow.linalg.markov.stationary import rates_underflow
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.parallel import world
@@ -74,7 +75,7 @@ class FokkerPlanck:
         """The extent of the graph: that of the mesh, without its grid if there are more links than faces."""
         return self.mesh.extent if self.graph is self.mesh else self.mesh.extent._replace(grid=False)
 
-    @property
+    @cached_property
     def steady(self) -> bool:
         """Whether neither drift nor diffusion depends on t."""
         return self.drift.steady and (self.diffusivity is None or self.diffusivity.steady)
@@ -98,8 +99,8 @@ class FokkerPlanck:
     def _coefficients(self, time: float) -> tuple[Array, Array]:
         w, eps = self.on_links(time)
         conductance = self.conductance
-        down = conductance * self.flux_kind.weight(-w, eps)
-        up = conductance * self.flux_kind.weight(w, eps)
+        forth, back = self.flux_kind.weights(w, eps)
+        down, up = conductance * forth, conductance * back
         if self.openings is not None and (shut := self.shut).any():
             down[shut] = up[shut] = 0.0
         return down, up
@@ -181,7 +182,7 @@ class FokkerPlanck:
     def flux(self, density: Array, time: float) -> Array:
         """F of each link (link,), positive from owner to neighbour."""
         down, up = self.coefficients(time)
-        return np.asarray(down * density[self.graph.owner] - up * density[self.graph.neighbour])
+        return flux_between(down, up, self.graph.owner, self.graph.neighbour, density)
 
     def face_velocity(self, density: Array, time: float) -> Array:
         """v.n = (w - eps (log rho_L - log rho_K))/d of each face (face,), nan where a density is not positive.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fvflow.fluxes import FaceResolution
 from fvflow.linalg import SolverMemory, inner
 from fvflow.mesh import Array, Mesh, Openings
 
@@ -34,6 +35,23 @@ class Movement(NamedTuple):
     """phi (cell,) at its end, kinetic part included: E'(rho) where there is mass, and v = -grad phi."""
     cost: float
     """W2^2/(2 tau) of the scheme."""
+
+
+class Stride(NamedTuple):
+    """What several steps that were taken at once tell of the states between them."""
+
+    times: tuple[float, ...]
+    """The ends of the steps, the last of which is the time of the state after them."""
+    before: Array
+    """Density (cell,) before the last step."""
+    lowest: float
+    """The smallest density after any of the steps."""
+    drift: float
+    """The largest |m/mass - 1|."""
+    looked: float = -math.inf
+    """The last time within at which the resolution was looked at; minus infinity if it was not."""
+    resolution: FaceResolution | None = None
+    """The largest numbers of these looks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +117,8 @@ class State:
     reduced: int = 0
     """1 if the last step kept less than the order or the accuracy that its method promises, otherwise 0."""
 
+    stride: Stride | None = None
+    """What is told of the steps since the state before, if there were several."""
     tally: Array | None = None
     """What a flow has found of the run up to here, for a figure of the whole run; None if it needs nothing."""
     particles: Mapping[str, Any] = field(default_factory=dict)
@@ -158,6 +178,7 @@ class State:
             absorption=absorption,
             crossed=crossed,
             movement=movement,
+            stride=None,
             halvings=0,
             switches=0,
             reduced=0,

@@ -1,6 +1,6 @@
 """One-step methods: `stepper.start(problem)` returns the step, a function (state, length) -> state."""
 
-from fvflow.steppers.base import GROWTH, EmbeddedStep, GradientStepperBase, LinearStepperBase, Step
+from fvflow.steppers.base import GROWTH, EmbeddedStep, GradientStepperBase, Leap, LinearStepperBase, Step
 from fvflow.steppers.evbdf2 import EVBDF2
 from fvflow.steppers.exponential import Chebyshev, Uniformisation
 from fvflow.steppers.finite import FiniteCheck, finite_check, require_finite
@@ -29,6 +29,7 @@ __all__ = [
     "GradientStepper",
     "GradientStepperBase",
     "ImplicitEuler",
+    "Leap",
     "LinearStepper",
     "LinearStepperBase",
     "Midpoint",

@@ -14,7 +14,7 @@ member of the unions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self
 
 from fvflow.errors import CaseError
@@ -33,6 +33,12 @@ EmbeddedStep = Callable[[State, float], tuple[tuple[State, ...], float]]
 """(state, largest length) -> (the states of one step, its estimated L1 error relative to the mass).
 
 The last state may be earlier than asked if the method allows no longer step.
+"""
+
+Leap = Callable[[State, float, tuple[float, ...], Sequence[bool]], State | None]
+"""(state, length, ends of the steps, whether the resolution is looked at after each) -> the state after them.
+
+None if a step has to be taken on its own. The state tells `State.stride`.
 """
 
 GROWTH = 4.0
@@ -121,6 +127,10 @@ class LinearStepperBase(StepperBase):
 
     def embedded(self, problem: FokkerPlanck) -> EmbeddedStep | None:
         """A step with an error estimate of its own; None if error control has to estimate it by step doubling."""
+        return None
+
+    def leap(self, problem: FokkerPlanck) -> Leap | None:
+        """Several steps of one length at once, to the last bit those of `start`; None if they are taken one by one."""
         return None
 
     def positive_step(self, problem: FokkerPlanck) -> float:

@@ -28,7 +28,7 @@ from fvflow.linalg import (
     rescale_to_mass,
 )
 from fvflow.mesh import Array, Extent
-from fvflow.parallel import total, world
+from fvflow.parallel import world
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.absorption import Absorption
 from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
@@ -39,6 +39,7 @@ from fvflow.steppers.exponential_sums import (
     poisson_products,
     poisson_sum,
 )
+from fvflow.sums import total
 from fvflow.times import Times
 
 Tolerance = Annotated[float, Ge(1e-15), Le(1e-3)]

@@ -14,8 +14,8 @@ import numpy as np
 from fvflow.errors import NumericsError
 from fvflow.linalg import RecurrenceStep
 from fvflow.mesh import Array
-from fvflow.parallel import total as total_of
 from fvflow.parallel import world
+from fvflow.sums import total as total_of
 
 _STATIONARY = 8 * float(np.finfo(float).eps)  # relative change of a cell's mass in one product due to round-off alone
 _CHECK_INTERVAL = 16  # products between two comparisons of all cells

@@ -10,8 +10,9 @@ import numpy as np
 from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Mesh
-from fvflow.parallel import total, world
+from fvflow.parallel import world
 from fvflow.problems import State
+from fvflow.sums import total
 
 FiniteCheck = Callable[[State, State], None]
 

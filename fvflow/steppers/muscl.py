@@ -15,11 +15,12 @@ from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
 from fvflow.linalg import Krylov, divergence
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.parallel import inner, world
+from fvflow.parallel import world
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers.base import EmbeddedStep, LinearStepperBase, Step
 from fvflow.steppers.crossing import Crossing
 from fvflow.steppers.reconstruction import Limiter, Reconstruction, reconstruction
+from fvflow.sums import inner
 
 _MAX_SUBSTEPS = 10**7  # of one step
 

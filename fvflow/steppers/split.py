@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+import numpy as np
+
+from fvflow.fluxes import FaceResolution
 from fvflow.linalg import LocallyOneDimensional, SplitSweeps
 from fvflow.mesh import Array
-from fvflow.problems import FokkerPlanck, State
+from fvflow.problems import FokkerPlanck, State, Stride
 from fvflow.steppers.absorption import Absorption
-from fvflow.steppers.base import AdjointStep, LinearStepperBase, Step
+from fvflow.steppers.base import AdjointStep, Leap, LinearStepperBase, Step
 from fvflow.steppers.crossing import Crossing
 from fvflow.steppers.linear import Inverse
 
@@ -67,6 +71,30 @@ class SplitEuler(LinearStepperBase):
             return absorption.after(state, length, lost, after, crossed=crossing.total)
 
         return step
+
+    def leap(self, problem: FokkerPlanck) -> Leap | None:
+        """Several steps in one compiled call, of a steady drift with a number for the diffusion and closed walls."""
+        if not problem.steady or problem.openings is not None or problem.diffusivity is not None:
+            return None
+        if not problem.epsilon > 0 or not problem.mesh.faces:
+            return None
+        inverse = Inverse(problem, SplitSweeps)
+
+        def leap(state: State, length: float, ends: tuple[float, ...], looks: Sequence[bool]) -> State | None:
+            sweeps, seen = inverse(ends[0], length), problem.resolution(state.time)
+            if not sweeps.leaps or state.crossed is not None:
+                return None
+            arrays = seen.faces, seen.coarse, seen.diffusion, seen.peclet, seen.largest_diffusion
+            found = sweeps.leap(state.density, state.mass, np.asarray(looks, bool), arrays)
+            if found is None:
+                return None
+            looked = max((end for end, look in zip(ends, looks, strict=True) if look), default=-math.inf)
+            resolution = FaceResolution(found.peclet, found.share, found.diffusion, found.largest_diffusion)
+            after = state.advanced(length, found.after, correction=found.correction)
+            stride = Stride(ends, found.before, found.lowest, found.drift, looked, resolution if any(looks) else None)
+            return replace(after, time=ends[-1], step=state.step + len(ends), stride=stride)
+
+        return leap
 
     def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
         """The adjoint sweeps, the last axis first."""

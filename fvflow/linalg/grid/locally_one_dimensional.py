@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.jit import parallel_for, thread_limit
+from fvflow.jit import MIN_PARALLEL_CELLS, parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
-from fvflow.linalg.grid import sweep_kernels
+from fvflow.linalg.grid import leap_kernels, sweep_kernels
 from fvflow.linalg.grid.ring_sweeps import RingFactor
 from fvflow.linalg.grid.slab_sweeps import SlabFactor
-from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, rescale_to_mass
+from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, largest_correction, rescale_to_mass
 from fvflow.mesh import Array, Extent
 from fvflow.parallel import world
+
+Lines = tuple[tuple[int, int, int], int, tuple[Array, ...]]
 
 _SAME_RATES = 1e-13  # relative difference that the rounding of a potential leaves between equal lines
 
@@ -105,6 +107,50 @@ class SplitSweeps:
         """The density rescaled to the exact total mass, in place: see `rescale_to_mass`."""
         return rescale_to_mass(self, density, total)
 
+    @property
+    def leaps(self) -> bool:
+        """Whether it can take several steps at once: `leap`."""
+        return len(self.column_sums) < MIN_PARALLEL_CELLS and None not in [factor.lines for factor in self._factors]
+
+    def leap(self, density: Array, total: float, looks: Array, resolution: tuple[Array, ...]) -> Leap | None:
+        """As many steps as `looks` has entries, each rescaled to the total mass; None if one needs a closer look.
+
+        `looks` says (step,) after which of them the density is judged by the arrays of a `CellResolution`: faces,
+        coarse, diffusion, peclet and largest_diffusion (cell,).
+        """
+        lines = [factor.lines for factor in self._factors if factor.lines is not None]
+        after, before, watched = density.copy(), np.empty_like(density), np.zeros(7)
+        watched[leap_kernels.LOWEST] = np.inf
+        shapes, kinds, parts = (tuple(part) for part in zip(*lines, strict=True))
+        allowed = largest_correction(self)
+        arrays = after, before, self.column_sums, shapes, kinds, parts, sweep_kernels.WIDTH
+        if not leap_kernels.leap(*arrays, total, allowed, looks, resolution, watched):
+            return None
+        return Leap(after, before, *watched.tolist())
+
+
+class Leap(NamedTuple):
+    """What several steps made of a density, and what was watched of them."""
+
+    after: Array
+    """The density (cell,) after the last step."""
+    before: Array
+    """The density (cell,) before the last step."""
+    lowest: float
+    """The smallest density after any step."""
+    drift: float
+    """The largest |m/total - 1|."""
+    correction: float
+    """The largest correction of the mass."""
+    peclet: float
+    """The largest number of `CellResolution.seen_by` of the steps that were looked at, and so are those that follow."""
+    share: float
+    """Share of the faces with a Peclet number above 2."""
+    diffusion: float
+    """Mean numerical diffusion."""
+    largest_diffusion: float
+    """Largest numerical diffusion."""
+
 
 class _Factor:
     """The multipliers of one axis: forward, scale, backward, each (outer, along, inner), or (1, along, 1) if shared.
@@ -113,8 +159,8 @@ class _Factor:
     """
 
     def __init__(self, volume: Array, sums: Array, down: Array, up: Array, adjoint: bool) -> None:
-        self._shape = volume.shape
-        outer, _, inner = volume.shape
+        outer, count, inner = volume.shape
+        self._shape = outer, count, inner
         self._few = inner == 1 and outer < sweep_kernels.LANES // 2
         if _lines_are_equal(volume, sums, down, up):
             volume, sums, down, up = (world().middle_line(part) for part in (volume, sums, down, up))
@@ -128,6 +174,13 @@ class _Factor:
     @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self._parts)
+
+    @property
+    def lines(self) -> Lines:
+        """Shape, way of sweeping and multipliers, for `leap_kernels`."""
+        kind = leap_kernels.LINES if self._few else leap_kernels.ROWS
+        kind = leap_kernels.STRIPS if self._shape[2] > 1 else kind
+        return self._shape, kind, tuple(self._parts)
 
     def sweep(self, source: Array, target: Array, reflected: bool) -> None:
         """target = S source, or 2 S source - source; they may be the same array if not reflected."""

@@ -14,9 +14,10 @@ from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
 from fvflow.linalg.grid.locally_one_dimensional import SplitSweeps
 from fvflow.linalg.grid.ring_stencil import RingStencil
 from fvflow.linalg.grid.stencil import Stencil
-from fvflow.linalg.matrix import FaceMatrix, Solution, inner, rescale_to_mass
+from fvflow.linalg.matrix import FaceMatrix, Solution, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.parallel import world
+from fvflow.sums import inner
 
 CURE = "use a smaller step, a larger tolerance, or solver direct"
 """What helps where an iteration fails."""

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import kernel, parallel_for
-from fvflow.linalg.matrix import FaceMatrix, inner
+from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 from fvflow.parallel import world
+from fvflow.sums import inner
 
 
 class RingStencil:

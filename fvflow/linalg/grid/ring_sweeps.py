@@ -32,6 +32,9 @@ class RingFactor:
         if adjoint:
             _transpose(volume, *self._parts)
 
+    lines: None = None
+    """None: its steps are taken one at a time."""
+
     @property
     def nbytes(self) -> int:
         """Bytes of the multipliers."""

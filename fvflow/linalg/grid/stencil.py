@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import Kernel, kernel, parallel_for
-from fvflow.linalg.matrix import FaceMatrix, inner
+from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 from fvflow.mesh.arrays import freeze_index
 from fvflow.parallel import world
+from fvflow.sums import inner
 
 
 class Stencil:

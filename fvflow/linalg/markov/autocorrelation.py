@@ -9,8 +9,9 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.markov.absorbing import AbsorbingChain
-from fvflow.linalg.matrix import FaceMatrix, inner
+from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
+from fvflow.sums import inner
 
 _ROUND_OFF = 64 * float(np.finfo(float).eps)  # relative deviation from the mean that counts as none
 

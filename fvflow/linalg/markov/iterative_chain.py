@@ -12,8 +12,9 @@ from fvflow.errors import NumericsError
 from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.bicgstab import bicgstab
 from fvflow.linalg.markov.absorbing import BackwardEquations
-from fvflow.linalg.matrix import FaceMatrix, inner
+from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
+from fvflow.sums import inner
 
 _ROUNDS, _INNER = 12, 60  # rounds from the true residual, and iterations of BiCGStab in each
 _REDUCTION = 1e-6  # of the residual in each round

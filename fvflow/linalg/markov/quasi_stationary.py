@@ -9,8 +9,8 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.markov.absorbing import AbsorbingChain
-from fvflow.linalg.matrix import inner
 from fvflow.mesh import Array
+from fvflow.sums import inner
 
 _ROUNDS = 40  # steps of inverse iteration before, and after, Arnoldi's method is asked
 _TOLERANCE = 1e-13  # estimated L1 error of the density at which the iteration ends

@@ -14,8 +14,9 @@ from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.bicgstab import Operator, bicgstab
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.gth import null_vector
-from fvflow.linalg.matrix import FaceMatrix, divergence, inner
+from fvflow.linalg.matrix import FaceMatrix, divergence
 from fvflow.mesh import Array, Index
+from fvflow.sums import inner
 
 LARGEST_ELIMINATION = 2**15  # cells in three dimensions beyond which iteration is cheaper than elimination
 _ROUNDS, _INNER = 30, 40  # rounds, and iterations of BiCGStab in each

@@ -1,0 +1,222 @@
+"""Many cases that differ in their start, parameters, diffusion or potential: what they share is made once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fvflow.case import schema
+from fvflow.case.build import build_simulation
+from fvflow.case.document import Document
+from fvflow.case.members import Built, Member, Start, copied, in_numbers, in_range, is_number, put
+from fvflow.case.overrides import apply_overrides, as_text
+from fvflow.case.python_case import plain_values
+from fvflow.case.simulation import Simulation
+from fvflow.case.stages import Stages
+from fvflow.errors import CaseError, FvflowError
+from fvflow.fields import Expression
+from fvflow.mesh import Array, Mesh
+from fvflow.times import TimeGrid
+
+if TYPE_CHECKING:
+    from fvflow.case.core import Case
+
+_PATHS = ("initial", "parameters", "flow.epsilon", "flow.potential")
+_LEFT_OUT = ("draw", "sweep", "exact", "checks")  # of the cases of members
+_CHUNK = 16  # members that a thread takes at once
+FIGURES = ("mass_drift", "minimum", "mass_correction", "time_error")
+"""The figures of each member, nan where one is not known."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """The densities of some members of a family, and their figures."""
+
+    density: Any
+    """rho (member, time, cell)."""
+    figures: Mapping[str, Array]
+    """The `FIGURES` of each member (member,)."""
+    texts: Sequence[str] = ()
+    """What was told of each member (member,)."""
+
+
+class Family:
+    """Members of a case, numbered from 0: each has its own values at some paths, `Case.vary`.
+
+    A member runs as `case(number)` does, to the last bit. What they share is made once: the mesh, the layout, the
+    times and what has been read. Raises CaseError for a path that is not below `initial` or `parameters`, nor
+    `flow.epsilon` or `flow.potential`; other ones are for a sweep.
+    """
+
+    def __init__(self, case: Case, changes: Mapping[str, Sequence[Any]]) -> None:
+        self.count = len(next(iter(changes.values()), ()))
+        for path, column in changes.items():
+            if not any(path == allowed or path.startswith(f"{allowed}.") for allowed in _PATHS):
+                raise CaseError(
+                    f"{path}: members of a family differ in initial, parameters, flow.epsilon or flow.potential; for "
+                    "others use fvflow sweep"
+                )
+            if len(column) != self.count:
+                raise CaseError(f"{path} has {len(column)} values, another path {self.count}; give equally many")
+        if not self.count:
+            raise CaseError("a family needs members; give values at paths, as in {'parameters.k': [1, 2]}")
+        written = case.values if case.document is None else case.document.values
+        values = {name: value for name, value in written.items() if name not in _LEFT_OUT}
+        if case.start_density.is_exact:
+            values["exact"] = written["exact"]
+        document = Document("", "case", {}) if case.document is None else case.document
+        self._document = dataclasses.replace(document, values=values, overrides={})
+        self._changes = changes
+        self._of = type(case).of
+        first = self.case(0)
+        if not first.flow.steps_in_time:
+            raise CaseError(f"flow {first.flow.kind} makes no trajectory in time; families need one that steps")
+        self._first = first
+
+    def case(self, number: int) -> Case:
+        """The case of a member, without checks and closed form; raises CaseError if its values are none."""
+        texts = {path: as_text(values[number]) for path, values in self._changes.items()}
+        return self._of(apply_overrides(self._document, texts))
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The mesh of all members."""
+        return self._first.mesh.build()
+
+    @property
+    def times(self) -> TimeGrid:
+        """The times of all members."""
+        return self._first.schedule
+
+    @cached_property
+    def _shared(self) -> bool:
+        """Whether nothing but the parts that vary depends on them."""
+        names = {path.removeprefix("parameters.") for path in self._changes if path.startswith("parameters.")}
+        used = in_numbers(self._document.values, self._first.values)
+        kept = self._first.exact is None and not self._first.files
+        return kept and not names & used and not any(path.startswith("flow.potential.") for path in self._changes)
+
+    def simulation(self, number: int) -> Simulation:
+        """A member in arrays, ready to run; raises CaseError as `case(number).prepare()` does."""
+        return self._prepared(number, self._member(number))
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The case of a member as plain values, as `case(number).values`."""
+        return self._values(number, self._member(number))
+
+    def _values(self, number: int, member: Member | None) -> dict[str, Any]:
+        if member is None:
+            return self.case(number).values
+        values = {**self._plain, "parameters": dict(member.parameters), "initial": plain_values(member.initial)}
+        flow: Any = member.flow
+        changed = {
+            path.split(".")[1]: getattr(flow, path.split(".")[1]) for path in self._changes if path[:5] == "flow."
+        }
+        values["flow"] = {**self._plain["flow"], **changed}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        return self._first.values
+
+    def _prepared(self, number: int, member: Member | None) -> Simulation:
+        if member is not None:
+            try:
+                return build_simulation(member, Stages(lambda faults: CaseError(faults[0].message)))
+            except FvflowError:
+                pass  # said with its place below
+        return self.case(number).prepare()
+
+    def _member(self, number: int) -> Member | None:
+        """The parts of a member; None if its values need a closer look."""
+        if not self._shared:
+            return None
+        first = self._first
+        flow: Any = first.flow
+        parameters, start = dict(first.parameters), None
+        for path, values in self._changes.items():
+            value = values[number]
+            if path.startswith("parameters."):
+                if not is_number(value):
+                    return None
+                parameters[path.removeprefix("parameters.")] = float(value)
+            elif path == "flow.epsilon":
+                if not is_number(value) or value < 0 or not in_range(value):
+                    return None
+                flow = dataclasses.replace(flow, epsilon=float(value))
+            elif path == "flow.potential":
+                if not isinstance(value, str):
+                    return None
+                flow = dataclasses.replace(flow, potential=value)
+            else:
+                start = start or {"initial": copied(self._document.values.get("initial"))}
+                put(start, path.split("."), value)
+        if parameters.keys() != first.parameters.keys():
+            return None
+        context = {"axes": "xyz"[: self.mesh.dimension], "parameters": parameters, "numbers": parameters}
+        initial = first.initial
+        if start is not None:
+            made, _ = schema.build(Start, start, context=context)
+            if made is None:
+                return None
+            initial = made.initial
+        if "flow.potential" in self._changes:
+            names = {*context["axes"], *parameters, "t"}
+            if not Expression(flow.potential).names <= names or not self.mesh.regions.keys() <= set():
+                return None
+        return Member(first, Built(self.mesh), flow, initial, parameters)
+
+    def run(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        threads: int = 1,
+        dtype: Any = np.float64,
+        told: Callable[[dict[str, Any]], str] | None = None,
+    ) -> Members:
+        """The members from `start` to `stop`, by so many threads; raises the error of the first that fails.
+
+        `told` is given the plain values of each; its texts are in `Members.texts`.
+
+        >>> import fvflow
+        >>> case = fvflow.Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}\\n"
+        ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*k*x**2, stepper: {kind: split-euler}}\\n"
+        ...     "initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}\\n"
+        ...     "times: {end: 0.1, step: 0.05}\\nparameters: {k: 1}")
+        >>> case.vary({"parameters.k": [0.5, 1, 2]}).run().density.shape
+        (3, 2, 60)
+        """
+        stop = self.count if stop is None else stop
+        density = np.empty((stop - start, self.times.saves + 1, self.mesh.cells), dtype)
+        figures, texts = np.empty((stop - start, len(FIGURES))), [""] * (stop - start)
+
+        def work(first: int) -> None:
+            for number in range(first, min(first + _CHUNK, stop)):
+                member, place = self._member(number), number - start
+                figures[place] = run_member(self._prepared(number, member), density[place])
+                texts[place] = "" if told is None else told(self._values(number, member))
+
+        chunks = range(start, stop, _CHUNK)
+        if threads <= 1 or len(chunks) == 1:
+            for first in chunks:
+                work(first)
+        else:
+            with ThreadPoolExecutor(threads, "fvflow-family") as pool:
+                for done in [pool.submit(work, first) for first in chunks]:
+                    done.result()
+        return Members(density, dict(zip(FIGURES, figures.T, strict=True)), texts)
+
+
+def run_member(simulation: Simulation, out: Any) -> list[float]:
+    """Run into an array (time, cell); returns the `FIGURES`."""
+    for index, state in enumerate(simulation.saved_states()):
+        out[index] = state.density
+    figures = simulation.statistics.summary()
+    return [float(figures.get(name, math.nan)) for name in FIGURES]

@@ -1,0 +1,121 @@
+"""The parts of one member of a family: its own, and those that all members share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fvflow.case.checks import Output
+from fvflow.case.numbers import require_size
+from fvflow.exact import AtEquilibrium, FromExact
+from fvflow.fields import Density, DensityKind, Expression
+from fvflow.flows import BaseFlow
+from fvflow.mesh import Extent, Mesh, MeshDescription
+from fvflow.times import TimeGrid
+from fvflow.walls import CellSet, Wall
+
+if TYPE_CHECKING:
+    from fvflow.case.core import Case
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is validated of a start on its own."""
+
+    initial: Density | AtEquilibrium | FromExact
+
+
+@dataclass(frozen=True)
+class Built(MeshDescription):
+    """A mesh that has been built."""
+
+    mesh: Mesh
+    kind: str = "built"
+
+    @property
+    def extent(self) -> Extent:
+        """That of the mesh."""
+        return self.mesh.extent
+
+    def build(self) -> Mesh:
+        """The mesh."""
+        return self.mesh
+
+
+@dataclass(frozen=True)
+class Member:
+    """The parts of a member: its own, and those of the family."""
+
+    case: Case
+    mesh: Built
+    flow: BaseFlow
+    initial: DensityKind | None
+    parameters: Mapping[str, float]
+    exact: None = None
+    output: Output = Output()
+    observe: Mapping[str, str | float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def start_density(self) -> DensityKind:
+        """The density at the start."""
+        return self.flow.start_density(self.initial)
+
+    @property
+    def schedule(self) -> TimeGrid:
+        """The times of the family."""
+        return self.case.schedule
+
+    @property
+    def walls(self) -> Mapping[str, Wall]:
+        """The walls of the family."""
+        return self.case.walls
+
+    @property
+    def absorbing_sets(self) -> tuple[CellSet, ...]:
+        """The cells that absorb."""
+        return self.case.absorbing_sets
+
+    def velocity_of(self, result: str) -> Any:
+        """The velocity of the result in a file."""
+        return self.case.velocity_of(result)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def in_range(value: float) -> bool:
+    try:
+        return require_size(value) == value
+    except ValueError:
+        return False
+
+
+def copied(value: Any) -> Any:
+    """Plain values, copied."""
+    if isinstance(value, Mapping):
+        return {name: copied(part) for name, part in value.items()}
+    return [copied(part) for part in value] if isinstance(value, list) else value
+
+
+def put(values: Any, path: Sequence[str], value: Any) -> None:
+    """Set a value at a path that the first member has."""
+    for step in path[:-1]:
+        values = values[int(step)] if isinstance(values, list) else values[step]
+    values[int(path[-1]) if isinstance(values, list) else path[-1]] = value
+
+
+def in_numbers(written: Any, resolved: Any) -> frozenset[str]:
+    """The parameters that numbers are expressions of: texts as they are written, where there is a number."""
+    if isinstance(written, str):
+        return Expression(written).names if is_number(resolved) else frozenset()
+    if isinstance(written, Mapping) and isinstance(resolved, Mapping):
+        pairs = [(value, resolved.get(name)) for name, value in written.items()]
+    elif isinstance(written, list) and isinstance(resolved, list):
+        pairs = list(zip(written, resolved, strict=False))
+    else:
+        return frozenset()
+    return frozenset[str]().union(*(in_numbers(*pair) for pair in pairs))

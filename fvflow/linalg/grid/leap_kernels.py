@@ -1,0 +1,105 @@
+"""Several equal steps of split sweeps in one compiled call, with what is watched of each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fvflow.jit import kernel
+from fvflow.linalg.grid.sweep_kernels import LANES, sweep_line, sweep_rows, sweep_strips
+from fvflow.sums import compiled_inner
+
+LINES, ROWS, STRIPS = 0, 1, 2  # how an axis is swept
+LOWEST, DRIFT, CORRECTION, PECLET, SHARE, DIFFUSION, LARGEST_DIFFUSION = range(7)  # places in `watched`
+_MASSLESS = 1e-6  # that of `CellResolution.seen_by`
+_ROUND_OFF = 4 * np.finfo(float).eps  # that of `rescale_to_mass`
+_TINY, _HUGE = np.finfo(float).tiny, 1e300
+
+
+@kernel()
+def leap(
+    density: Any,
+    before: Any,
+    volume: Any,
+    shapes: Any,
+    kinds: Any,
+    parts: Any,
+    width: Any,
+    total: Any,
+    allowed: Any,
+    looks: Any,
+    resolution: Any,
+    watched: Any,
+) -> Any:
+    """As many steps as `looks` has entries, in place; `before` becomes the density before the last one.
+
+    Each is a sweep along each axis, rescaled to the `total` mass. In the steps that are looked at, the mass on each
+    cell is judged by the arrays of a `CellResolution` (number, cell). False if a step needs a closer look, as its
+    correction is above what is `allowed` or its density not finite.
+    """
+    cells, mass_of = len(density), np.empty_like(density)
+    for step in range(len(looks)):
+        if step == len(looks) - 1:
+            before[:] = density
+        for axis in range(len(kinds)):
+            _sweep(density, shapes[axis], kinds[axis], parts[axis], width)
+        mass = compiled_inner(volume, density)
+        if not 0.0 < mass < np.inf:
+            return False
+        correction = abs(total / mass - 1.0)
+        if not correction <= allowed:
+            return False
+        if correction > _ROUND_OFF:
+            factor = total / mass
+            for cell in range(cells):
+                density[cell] *= factor
+            mass = compiled_inner(volume, density)
+        lowest, largest = density[0], density[0]
+        for cell in range(cells):
+            lowest, largest = min(lowest, density[cell]), max(largest, density[cell])
+        if not (largest * cells < _HUGE and lowest * cells > -_HUGE):
+            return False
+        watched[LOWEST] = min(watched[LOWEST], lowest)
+        watched[DRIFT] = max(watched[DRIFT], abs(mass / total - 1.0))
+        watched[CORRECTION] = max(watched[CORRECTION], correction)
+        if looks[step]:
+            for cell in range(cells):
+                mass_of[cell] = volume[cell] * density[cell]
+            _look(mass_of, resolution, watched)
+    return True
+
+
+@kernel()
+def _sweep(density: Any, shape: Any, kind: Any, parts: Any, width: Any) -> None:
+    """One axis of shape (outer, along, inner), in place."""
+    outer, count, inner = shape
+    forward, scale, backward = parts
+    if kind == STRIPS:
+        x = density.reshape(outer, count, inner)
+        strips = outer * ((inner + width - 1) // width)
+        sweep_strips(x, x, forward, scale, backward, width, False, False, 0, strips)
+    elif kind == ROWS:
+        rows = density.reshape(outer, count)
+        sweep_rows(rows, rows, forward, scale, backward, False, 0, (outer + LANES - 1) // LANES)
+    else:
+        lines = density.reshape(outer, count)
+        for row in range(outer):
+            own = min(row, len(forward) - 1)
+            sweep_line(lines[row], lines[row], forward[own, :, 0], scale[own, :, 0], backward[own, :, 0], False)
+
+
+@kernel()
+def _look(mass: Any, resolution: Any, watched: Any) -> None:
+    """The larger of what is known and what `CellResolution.seen_by` says of a mass (cell,), without bare faces."""
+    faces, coarse, diffusion, peclet, largest_diffusion = resolution
+    weights = compiled_inner(faces, mass)
+    if not weights > 0.0:
+        return
+    total, least = max(weights, _TINY), _MASSLESS * weights / faces.sum()
+    watched[SHARE] = max(watched[SHARE], compiled_inner(coarse, mass) / total)
+    watched[DIFFUSION] = max(watched[DIFFUSION], compiled_inner(diffusion, mass) / total)
+    for cell in range(len(mass)):
+        if mass[cell] > least:
+            watched[PECLET] = max(watched[PECLET], peclet[cell])
+            watched[LARGEST_DIFFUSION] = max(watched[LARGEST_DIFFUSION], largest_diffusion[cell])

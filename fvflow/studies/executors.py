@@ -1,0 +1,47 @@
+"""Where the cases of a sweep are run: in this process, in others on this machine, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fvflow.errors import NumericsError
+from fvflow.studies.jobs import Job, run_job
+from fvflow.studies.outcome import Outcome, encoded
+
+KILLED = (
+    "the worker was killed in this case twice, the second time with no other beside it; is there memory for it? It is "
+    "tried again when the sweep is resumed"
+)
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    def prepare(self) -> None:
+        """Begin with what takes time before the first job; raises OutputError if no job can be run."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+        """The outcomes of all jobs as they end, encoded, and None now and then while there are none.
+
+        When the iterator is closed nothing is left running.
+        """
+
+
+@dataclass(frozen=True)
+class Serial:
+    """Runs one case after another in this process."""
+
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+        """See `Executor`."""
+        for job in jobs:
+            yield run_job(job)
+
+
+def killed(key: str) -> bytes:
+    """The outcome of a case of which nothing is known but that it ends its process."""
+    return encoded(Outcome(key, NumericsError.exit_code, KILLED, final=False))

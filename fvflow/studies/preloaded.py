@@ -1,0 +1,8 @@
+"""Imports what most runs need, in the process from which the workers of a sweep are forked."""
+
+import numba  # noqa: F401
+import scipy.linalg
+import scipy.sparse.linalg  # noqa: F401
+import threadpoolctl  # noqa: F401
+
+import fvflow.case  # noqa: F401

@@ -1,0 +1,172 @@
+"""Worker processes on this machine, one case at a time each.
+
+They are forked from a server process that has imported what a run needs, so that each starts in milliseconds, and none
+of them inherits threads or locks of the caller. Each has a pipe of its own: when one is killed, its pipe says so, and
+only the case that it had in hand is run again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import types
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from typing import Any
+
+from fvflow.studies.executors import killed
+from fvflow.studies.jobs import Job, run_job
+
+_PRELOADED = ["fvflow.studies.processes", "fvflow.studies.preloaded"]
+_TICK = 0.25  # seconds without an outcome after which the caller is heard
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: Any
+    job: Job | None = None
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        self.pipe.send(job)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Runs so many cases at once."""
+
+    count: int
+
+    def prepare(self) -> None:
+        """Start the server process, which then imports while the caller goes on."""
+        from multiprocessing import forkserver
+
+        with _one_thread_each(), _without_main():
+            _ = self._context
+            forkserver.ensure_running()
+
+    @cached_property
+    def _context(self) -> Any:
+        context = get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        return context
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+        """See `Executor`: a case whose worker is killed is run again after all others, alone."""
+        struck: deque[Job] = deque()
+        yield from self._run(deque(jobs), min(self.count, len(jobs)), struck)
+        while struck:
+            last: deque[Job] = deque()
+            yield from self._run(deque([struck.popleft()]), 1, last)
+            for job in last:
+                yield killed(job.key)
+
+    def _run(self, waiting: deque[Job], count: int, struck: deque[Job]) -> Iterator[bytes | None]:
+        """The outcomes of jobs; those whose worker was killed are added to `struck`."""
+        workers: list[_Worker] = []
+        deaths: Counter[bool] = Counter()
+        try:
+            while waiting or any(worker.job for worker in workers):
+                while waiting and len(workers) < count:
+                    workers.append(self._started())
+                for worker in (idle for idle in workers if idle.job is None):
+                    if waiting:
+                        self._give(worker, waiting.popleft())
+                ready = wait([worker.pipe for worker in workers if worker.job], _TICK)
+                if not ready:
+                    yield None
+                for worker in [each for each in workers if each.pipe in ready]:
+                    blob = self._received(worker)
+                    if blob is not None:
+                        yield blob
+                        continue
+                    assert worker.job is not None
+                    struck.append(worker.job)
+                    deaths[True] += 1
+                    worker.end()
+                    workers.remove(worker)
+        finally:
+            for worker in workers:
+                worker.end()
+
+    @staticmethod
+    def _give(worker: _Worker, job: Job) -> None:
+        try:
+            worker.give(job)
+        except OSError:  # it was killed while it had nothing to do; its pipe will say so
+            pass
+
+    @staticmethod
+    def _received(worker: _Worker) -> bytes | None:
+        """What a worker sends; None if it is no more."""
+        try:
+            blob: bytes = worker.pipe.recv_bytes()
+        except (EOFError, OSError):
+            return None
+        worker.job = None
+        return blob
+
+    def _started(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=work, args=(theirs,), daemon=True)
+        with _one_thread_each(), _without_main():
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+def work(pipe: Any) -> None:
+    """What a worker does: jobs from a pipe, until the other end closes it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the owner decides
+    threading.Thread(target=_leave_with_owner, daemon=True).start()
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send_bytes(run_job(job))
+
+
+def _leave_with_owner() -> None:
+    """End this process when the one that has started it ends, however it does."""
+    owner = parent_process()
+    if owner is not None:
+        owner.join()
+        os._exit(0)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """The processes that start in this block use one thread, unless the user has set another number."""
+    name = "OMP_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "1")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that start in this block do not import the caller's script, which would start the sweep again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,106 @@
+"""Sums over cells in one order: compiled or not, on one process or several, they agree to the last bit.
+
+A sum is made of sums of blocks of 4096 cells, added from the first to the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fvflow.jit import kernel
+from fvflow.parallel import BLOCK, world
+
+Array = NDArray[np.float64]
+
+LANES = 32  # running sums side by side
+_MANY = 2**17  # cells from which waiting for the compiler costs less than several passes over the memory
+
+
+@kernel()
+def _block_product(a: Any, b: Any, first: Any, last: Any, lanes: Any) -> Any:
+    """sum_K a_K b_K over the cells first to last, by 32 running sums that are added in halves."""
+    whole = last - (last - first) % LANES
+    lanes[:] = 0.0
+    for i in range(first, whole, LANES):
+        for k in range(LANES):
+            lanes[k] += a[i + k] * b[i + k]
+    for k in range(last - whole):
+        lanes[k] += a[whole + k] * b[whole + k]
+    width = LANES // 2
+    while width > 0:
+        for k in range(width):
+            lanes[k] += lanes[k + width]
+        width //= 2
+    return lanes[0]
+
+
+@kernel()
+def compiled_inner(a: Any, b: Any) -> Any:
+    """sum_K a_K b_K, compiled; other kernels call it."""
+    lanes, total = np.empty(LANES), 0.0
+    for first in range(0, len(a), BLOCK):
+        total += _block_product(a, b, first, min(first + BLOCK, len(a)), lanes)
+    return total
+
+
+@kernel()
+def _compiled_products(a: Any, b: Any, sums: Any) -> None:
+    """The sum of a_K b_K over each block (block,)."""
+    lanes = np.empty(LANES)
+    for block in range(len(sums)):
+        sums[block] = _block_product(a, b, block * BLOCK, min((block + 1) * BLOCK, len(a)), lanes)
+
+
+def inner(a: Array, b: Array) -> float:
+    """sum_K a_K b_K: with a the volumes and b a density, the total mass.
+
+    Blocks round less than one long sum. BLAS is not used, since its threads stay busy for a while after each long
+    product and so take cores from the parallel loops of fvflow.
+    """
+    if world().holds_all and (compiled_inner.ready or len(a) >= _MANY):
+        return float(compiled_inner(a, b))
+    return world().total(_products, a, b)
+
+
+def total(values: Array) -> float:
+    """sum_K values_K."""
+    return world().total(_sums, values)
+
+
+def _products(a: Any, b: Any) -> Array:
+    """The sum of a_K b_K over each block (block,), of which the last may be cut short."""
+    if not (_compiled_products.ready or len(a) >= _MANY):
+        return _with_numpy(a * b)
+    sums = np.empty(-(-len(a) // BLOCK))
+    _compiled_products(a, b, sums)
+    return sums
+
+
+def _with_numpy(products: Array) -> Array:
+    """The sums of `_products`, from the products (cell,)."""
+    blocks = len(products) // BLOCK
+    lanes = [*products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES).sum(axis=1)]
+    if len(rest := products[blocks * BLOCK :]):
+        whole = len(rest) - len(rest) % LANES
+        lanes.append(rest[:whole].reshape(-1, LANES).sum(axis=0))
+        lanes[-1][: len(rest) - whole] += rest[whole:]
+    return np.array([_halved(each) for each in lanes])
+
+
+def _halved(lanes: Array) -> float:
+    """The sum of running sums (lane,), added in halves."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        lanes = lanes[:width] + lanes[width:]
+    return float(lanes[0])
+
+
+def _sums(values: Any) -> Array:
+    """The sum over each block (block,), of which the last may be cut short."""
+    whole = len(values) - len(values) % BLOCK
+    blocks = np.asarray(values[:whole].reshape(-1, BLOCK).sum(axis=1))
+    return blocks if whole == len(values) else np.append(blocks, values[whole:].sum())
