@@ -69,15 +69,6 @@ times: {{end: 0.05, step: {step}}}
     assert np.abs(midpoint - fine).sum() <= 0.7 * np.abs(coarse - fine).sum()
 
 
-@pytest.mark.parametrize("scale", [1e-3, 7.0, 1e5])
-def test_the_unit_of_mass_does_not_decide_how_midpoint_starts(scale):
-    """u -> c u solves the equation with the coefficient divided by c."""
-    case = Case.parse(RINGS)
-    scaled = case.replace({"flow.energy.0.coefficient": 1 / scale, "initial.mass": scale})
-    for one, other in zip(every_state(case), every_state(scaled), strict=True):
-        assert np.abs(other.density / scale - one.density).sum() <= 1e-8 * one.density.sum()
-
-
 @pytest.mark.parametrize(("diffusion", "step"), [(0.1, 0.05), (0.02, 0.1), (0.3, 0.1)])
 def test_smooth_data_need_no_damped_start(diffusion, step):
     """A smooth density that a well gathers, so that the total variation grows, in each method by another amount."""
