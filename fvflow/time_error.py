@@ -1,4 +1,4 @@
-"""Estimates of the error in time of a run without a clock in its equation, from the run itself."""
+"""Estimates of the error in time of a run, from the run itself."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from fvflow.errors import NumericsError
+from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
 from fvflow.steppers import Step
 from fvflow.sums import inner
 
-_STEPS, _FEWEST = 20, 10  # between two estimates by halved steps, and before the last one
-_KEPT = ("time", "density", "mass", "absorption")  # of a state: what a step of these methods starts from
+HALVES = "compare with a run in steps half as long"
+"""How a user gets an error in time that is not estimated, as a clause."""
+_LONGER = {1: 8}  # steps of a run to one of its companion, by the order
+_LONGER_OTHERWISE = 5
+_FEWEST = 10  # steps of a run between two estimates by a companion
+_APART = 2.0  # least ratio of the powers of their steps that tells their errors apart
+_LOWERED = 0.1  # share of the steps by a fallback, of first order, from which on that is the order of the run
+_COMPANION = ("own", "longer", "steps", "lowered", "unusual", "behind", "since")  # what a companion counts
+_KEPT = ("time", "density", "mass", "absorption")  # of a state: what a difference in time needs
 
 
 @dataclass
@@ -32,6 +38,8 @@ class TimeErrorMonitor:
     """p."""
     largest: float = field(default=np.nan, init=False)
     """The largest estimate at a saved time, in L1 over the mass; nan if there is none."""
+    fault: str = field(default="", init=False)
+    """Why there is no estimate after all, as a clause; empty if there is one, or too few steps for one."""
     _powers: float = field(default=0.0, init=False)  # sum_n tau_n^(p+1)
     _states: deque[State] = field(init=False, repr=False)
 
@@ -42,6 +50,17 @@ class TimeErrorMonitor:
     def kept(self) -> int:
         """Number of the last states that are kept."""
         raise NotImplementedError
+
+    @property
+    def fewest(self) -> int:
+        """Number of steps from which on there is an estimate."""
+        raise NotImplementedError
+
+    def told(self, steps: int, of: str = "") -> str:
+        """Whether a run of so many steps has an estimate, for `check`."""
+        if steps < self.fewest:
+            return f"{of}not estimated in fewer than {self.fewest} steps; {HALVES}"
+        return f"{of}estimated during the run"
 
     def __call__(self, state: State) -> None:
         """Take note of a state."""
@@ -95,6 +114,11 @@ class DerivativeMonitor(TimeErrorMonitor):
         return self.order + 2
 
     @property
+    def fewest(self) -> int:
+        """p + 1."""
+        return self.order + 1
+
+    @property
     def estimate(self) -> float:
         """Its L1 norm over the mass; nan before step p + 1, infinite if it overflows."""
         if len(self._states) < self.order + 2:
@@ -115,65 +139,126 @@ class DerivativeMonitor(TimeErrorMonitor):
 
 
 @dataclass
-class HalvedStepMonitor(TimeErrorMonitor):
-    """The error of a method whose steps are off by an operator that is not known, or of a flow that is not linear.
+class CompanionMonitor(TimeErrorMonitor):
+    """The error of any method of order p, from a companion: the same run in steps 8 (p = 1) or 5 times as long.
 
-        |rho_N - rho(T)|_1 ~ sum_n (tau_n/tau_N)^(p+1) |S(tau_N) rho_(N-1) - S(tau_N/2)^2 rho_(N-1)|_1/(1 - 2^-p)
+        rho_N - rho(T) ~ e(T) sum_n tau_n^(p+1)/T,   |rho_N - rho(T)|_1 ~ |sigma - rho_N|_1/(R - 1),
 
-    the error of the last step by Richardson's extrapolation, as often as there were steps; exact to leading order if
-    the errors of steps commute with the flow, as powers of A do. Hairer, Norsett, Wanner, 1993, section II.4. Two more
-    steps are taken at a saved time, at most in one of 20 steps.
+    sigma being the companion and R the ratio of its sum of powers of steps to that of the run: both have the same e to
+    leading order, whatever the equation. It may depend on t and be nonlinear, and the errors of steps need not commute
+    with it. Richardson's extrapolation of the global error; Hairer, Norsett, Wanner, 1993, sections II.4 and II.8. The
+    companion goes along, so that an estimate costs about an eighth or a fifth of the run. p is 1 where a method of last
+    resort took more than a tenth of the steps; where only the companion needs one, or a damped start, there is none.
     """
 
     start: Callable[[], Step]
-    """Makes the step S of the method."""
-    stop: float
-    """Time at which the run ends."""
+    """Makes the step of the method."""
+    _companion: State | None = field(default=None, init=False, repr=False)
+    _step: Step | None = field(default=None, init=False, repr=False)
+    _own: list[float] = field(default_factory=lambda: [0.0] * 2, init=False)  # sums of tau_n^2, tau_n^(p+1)
+    _longer: list[float] = field(default_factory=lambda: [0.0] * 2, init=False)  # the same of the companion
+    _steps: int = field(default=0, init=False)
+    _lowered: int = field(default=0, init=False)  # of these steps, by a fallback
+    _unusual: int = field(default=0, init=False)  # of these steps, damped or by a fallback, less the companion's
+    _behind: int = field(default=0, init=False)  # steps that the companion is behind
     _since: int = field(default=0, init=False)  # steps since the last estimate
 
     @property
     def kept(self) -> int:
-        """The last two."""
-        return 2
+        """The last."""
+        return 1
 
-    @cached_property
-    def _step(self) -> Step:
-        return self.start()
+    @property
+    def fewest(self) -> int:
+        """10."""
+        return _FEWEST
 
     def __call__(self, state: State) -> None:
-        """Take note of a state."""
-        self._since += bool(self._states) * (1 if state.stride is None else len(state.stride.times))
+        """Take note of a state; the companion follows after every eight or five steps."""
+        if self.fault:
+            return
+        if self._states:
+            self._lowered += bool(state.fallback)
+            self._unusual += _unusual(state)
+            before = self._states[-1].time
+            for end in (state.time,) if state.stride is None else state.stride.times:
+                self._count(end - before)
+                before = end
+                if self._behind >= _LONGER.get(self.order, _LONGER_OTHERWISE):
+                    self._follow(end)
+        else:
+            self._companion = replace(state, crossed=None)
         super().__call__(state)
+
+    def _count(self, length: float) -> None:
+        """Count a step of the run."""
+        self._behind, self._since, self._steps = self._behind + 1, self._since + 1, self._steps + 1
+        self._own = self._with(self._own, length)
+
+    def _with(self, sums: list[float], length: float) -> list[float]:
+        """The sums with those of one more step."""
+        return [total + length**power for total, power in zip(sums, (2, self.order + 1), strict=True)]
 
     def to_tree(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {**super().to_tree(), "since": self._since}
+        own = {name: getattr(self, f"_{name}") for name in _COMPANION}
+        companion = None if self._companion is None else self._companion.to_tree()
+        return {**super().to_tree(), **own, "fault": self.fault, "companion": companion}
 
     def restore(self, tree: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         super().restore(tree)
-        self._since = tree["since"]
+        self.fault = tree["fault"]
+        for name in _COMPANION:
+            setattr(self, f"_{name}", tree[name])
+        self._companion = None if tree["companion"] is None else State.from_tree(tree["companion"])
 
     def saved(self) -> None:
-        """Estimate the error if that costs little beside the steps taken."""
-        if self._since >= (_FEWEST if self._states[-1].time == self.stop else _STEPS):
-            super().saved()
-            self._since = 0
+        """Estimate the error if the companion has taken few steps beside those of the run."""
+        if self._since < _FEWEST or self.fault:
+            return
+        if self._behind:
+            self._follow(self._states[-1].time)
+        super().saved()
+        self._since = 0
+
+    def _follow(self, end: float) -> None:
+        """Take the companion to the time of a step of the run."""
+        if self._companion is None:
+            return
+        length = end - self._companion.time
+        self._step = self._step or self.start()
+        try:
+            after = self._step(self._companion, length)
+        except (CaseError, NumericsError) as error:  # of the estimate, not of the run
+            self._give_up(f"a step of {length:.3g}, by which it would be seen, failed ({error})")
+            return
+        self._unusual -= _unusual(after)
+        if self._unusual < 0:
+            self._give_up(f"a step of {length:.3g}, by which it would be seen, was damped or fell back")
+            return
+        self._companion, self._behind = replace(after, time=end), 0
+        self._longer = self._with(self._longer, length)
+
+    def _give_up(self, fault: str) -> None:
+        """There is no estimate."""
+        self.fault, self.largest, self._companion = fault, np.nan, None
 
     @property
     def estimate(self) -> float:
-        """The L1 norm over the mass; nan if there was no step, or half of one cannot be taken."""
-        if len(self._states) < 2:
+        """Its L1 norm over the mass; nan if the steps of the companion are not longer, infinite if it overflows."""
+        if self._companion is None or self._companion.time != self._states[-1].time:
             return np.nan
-        before, last = self._states
-        length = last.time - before.time
-        step, halves = self._step, State(**{name: getattr(before, name) for name in _KEPT})
-        try:
-            for _ in range(2):
-                halves = step(halves, 0.5 * length)
-        except NumericsError:  # of the estimate, not of the run: there is none
+        order = 0 if self._lowered > _LOWERED * self._steps else 1  # the first sum, or that of p
+        if self._longer[order] < _APART * self._own[order]:
             return np.nan
-        if not math.isclose(halves.time - before.time, length, rel_tol=1e-9):
-            return np.nan
-        off = inner(self.volume, np.abs(last.density - halves.density)) / last.mass
-        return self._powers / length ** (self.order + 1) * off / (1.0 - 0.5**self.order)
+        ratio = self._longer[order] / self._own[order]
+        last = self._states[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            off = inner(self.volume, np.abs(last.density - self._companion.density)) / last.mass
+        return math.inf if math.isnan(off) else off / (ratio - 1.0)
+
+
+def _unusual(state: State) -> bool:
+    """Whether the last step was damped or taken by a fallback."""
+    return bool(state.fallback or state.damped)

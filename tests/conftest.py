@@ -57,6 +57,7 @@ SLOW = {
     "transport": "geodesics by both solvers",
     "voronoi": "diagrams of many point sets, and their faults",
     "wasserstein": "bounds against linear programming",
+    "wrong_answers": "long runs of hard gradient flows",
 }
 """Test modules test_NAME.py that are not in the fast selection, and what takes their time."""
 
@@ -79,6 +80,7 @@ LONG = (
     "test_small_distance.py::test_the_goals_at_256",
     "test_steppers.py::test_gradient_steppers_keep_their_contract[JKO(intervals=None, accuracy=0.0001,",
     "test_stationary.py::test_an_iteration_goes_on_from_every_iterate_in_every_part",
+    "test_wrong_answers.py::test_the_second_moment_of_keller_segel",
 )
 """How the names of the longest tests begin; `python -m pytest -m long` runs them."""
 

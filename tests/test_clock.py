@@ -30,16 +30,6 @@ def continued(path, **times):
     return Case.parse(DRIVEN).replace({"initial": {"kind": "file", "file": str(path)}, "times": times})
 
 
-@pytest.mark.parametrize("start", [{}, {"start": 1.0}])
-def test_a_run_continued_from_a_file_is_the_single_run(start, tmp_path):
-    """With a drift that uses t, it starts at the time of the frame unless another start is given."""
-    Case.parse(DRIVEN).write(tmp_path / "first.nc")
-    second = continued(tmp_path / "first.nc", end=3, step=0.01, save=0.5, **start).run()
-    single = Case.parse(DRIVEN).replace({"times.end": 3}).run()
-    np.testing.assert_array_equal(second.time, single.time[2:])
-    np.testing.assert_allclose(second.rho, single.rho[2:], rtol=0, atol=1e-12)
-
-
 def test_from_an_earlier_frame_and_at_another_start(tmp_path):
     Case.parse(DRIVEN).write(tmp_path / "first.nc")
     case = continued(tmp_path / "first.nc", end=3, step=0.01)
@@ -119,7 +109,6 @@ def test_listed_and_geometric_saves(save, expected):
         ({"start": 1}, "end 1 has to be above start 1"),
         ({"start": 2}, "end 1 has to be above start 2"),
         ({"start": 0.95, "step": 0.1}, "step 0.1 is longer than the run, from 0.95 to 1"),
-        ({"step": {"initial": 0.5, "tolerance": 1e-3, "shortest": 2}}, "shortest 2 is longer than end 1"),
     ],
 )
 def test_times_that_contradict_each_other_are_refused(times, message):

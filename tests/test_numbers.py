@@ -122,22 +122,6 @@ def test_a_case_made_in_python_holds_numbers():
         made.prepare()
 
 
-def test_units_that_cancel_run_and_an_undeclared_name_is_refused_with_its_place():
-    text = """
-mesh: {kind: box, lower: [-2], upper: [2*L], cells: [20]}
-flow: {kind: fokker-planck, potential: "x**2", epsilon: kT/zeta}
-parameters: {kT: 4.1e-21, zeta: 8e-11, L: 3, s: 0.1}
-initial: {kind: gaussian, mean: [x0], covariance: [[s**2]]}
-times: {end: 1, step: 0.1}
-"""
-    with pytest.raises(CaseError, match=r"f.yaml:5:34: initial.mean.0: expected a number, got .x0.: unknown name x0"):
-        Case.parse(text, "f.yaml")
-    case = Case.parse(text, overrides={"parameters.x0": "0.5"})
-    assert case.flow.epsilon == pytest.approx(5.125e-11, rel=1e-15)
-    assert case.mesh.upper == (6.0,)
-    assert case.run().mass[-1] == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(
     "text", ["a**b", "b**a", "a/b", "b/a", "-a**2", "sqrt(a)", "a*b*a*b", "a - b", "exp(b)", "floor(a/3)"]
 )

@@ -30,21 +30,6 @@ flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*x**2}
 initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}
 times: {end: 0.1, step: 0.05}
 """
-POROUS = """
-mesh: {kind: box, lower: [-1], upper: [1], cells: [200]}
-flow: {kind: gradient-flow, energy: [{kind: porous-medium, exponent: 2}], stepper: {kind: evbdf2}}
-initial: {kind: expression, density: "where(abs(x)<0.25, 1, 0)"}
-times: {end: 0.1, step: 0.001, save: 0.1}
-"""
-L_SHAPE = """
-mesh: {kind: gmsh, file: cases/l-shape.msh}
-flow:
-  kind: transport
-  intervals: 8
-  solver: {kind: interior-point}
-  target: {kind: gaussian, mean: [0.5, -0.5], covariance: [[0.02, 0], [0, 0.02]], sampling: centre}
-initial: {kind: gaussian, mean: [-0.5, 0.5], covariance: [[0.02, 0], [0, 0.02]]}
-"""
 
 
 def coverage(kind, mesh):
@@ -69,12 +54,6 @@ def test_a_share_above_1e_6_is_told(mean, told):
     off = simulation.densities[0].coverage.off_mesh
     assert (off > 1e-6) == told
     assert any("outside the mesh" in remark for remark in simulation.remarks()) == told
-
-
-def test_a_target_outside_the_mesh_is_refused_for_every_sampling():
-    for sampling in ("centre", "average"):
-        with pytest.raises(CaseError, match=r"target: 100 % of the density is outside the mesh"):
-            Case.parse(L_SHAPE).replace({"flow.target.sampling": sampling}).prepare()
 
 
 @pytest.mark.parametrize(("deviation", "outcome"), [(0.05, "refused"), (0.24, "refused"), (0.5, "told"), (2.5, "")])
@@ -194,16 +173,6 @@ def test_what_became_of_the_density_is_stored():
     assert ds.attrs["initial_deviation_in_cells"] == pytest.approx(0.3**0.5 / 0.2)
     assert ds.attrs["initial_integral"] == pytest.approx(1 - ds.attrs["initial_off_mesh"])
     assert "outside the mesh" in ds.attrs["remarks"]
-
-
-def test_values_of_an_expression_are_not_scaled_without_a_word():
-    with pytest.raises(CaseError, match=r"initial: .* write `mass: integral` to keep the values .* or `mass: M`"):
-        Case.parse(POROUS).prepare()
-    kept = Case.parse(POROUS).replace({"initial.mass": "integral"}).run()
-    assert kept.mass.values == pytest.approx(0.5, abs=1e-12)
-    assert kept.rho[-1].sel(x=0.0, method="nearest") == pytest.approx(0.47765, abs=1e-3)
-    scaled = Case.parse(POROUS).replace({"initial.mass": 1.0}).run()
-    assert scaled.rho[-1].sel(x=0.0, method="nearest") == pytest.approx(0.7675, abs=1e-3)
 
 
 def test_in_a_linear_flow_the_scaling_is_told():

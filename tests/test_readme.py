@@ -20,6 +20,7 @@ from fvflow.cli import main
 from fvflow.cli.commands import _parser
 from fvflow.transport import Hamiltonian
 from tests.test_code_quality import UNION_NAMES
+from tests.told import PAGE, page
 
 README = Path("README.md").read_text()
 PAGES = {"README.md": README, "fvflow/ARCHITECTURE.md": Path("fvflow/ARCHITECTURE.md").read_text()}
@@ -125,3 +126,15 @@ def test_every_command_and_every_kind_is_named():
     for union in (*UNIONS.values(), Hamiltonian):
         for member in dataclasses_in(union):
             assert f"`{kind_of(member)}`" in README, kind_of(member)
+
+
+def test_the_list_of_what_is_told_is_that_of_the_code():
+    """`python -m tests.told > fvflow/REMARKS.md` writes it."""
+    assert PAGE.read_text() == page()
+    for told in (
+        "`time_error`",
+        "error in time is not estimated",
+        "first order in space there",
+        "outermost cell centres",
+    ):
+        assert told in PAGE.read_text()

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 from fvflow.case.checks import Output
 from fvflow.dataset import FORMAT, Tree
 from fvflow.errors import CaseError, OutputError
-from fvflow.linalg import SolverMemory
 from fvflow.mesh import Mesh
 from fvflow.parallel import world
 from fvflow.problems import State
@@ -25,7 +24,6 @@ from fvflow.version import __version__
 _FREE = ("title", "output", "sweep", "draw")  # what a run that goes on may change
 _WHOLE = ("output.evi",)  # but not this, which is about every step
 _LATER = ("times.end", "times.save")  # also, if what is stored so far does not depend on them
-_LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement", "stride")  # in its frame, converted, or summed up
 _NUMBERS = ("time", "mass", "step", "next_length", "length", "damped", "fallback", "rejections")  # of a state
 _CHUNK = 2**20
 
@@ -65,14 +63,7 @@ def snapshot(
     """All that a run needs to go on from a state after so many frames; None within a step of error control."""
     if np.isnan(state.next_length):
         return None
-    kept = {item.name: getattr(state, item.name) for item in fields(state) if item.name not in _LEFT_OUT}
-    memory = {name: memory._asdict() for name, memory in state.memory.items()}
-    return {
-        **identity,
-        "frames": frames,
-        "state": {**kept, "memory": memory},
-        "statistics": statistics.to_tree(),
-    }
+    return {**identity, "frames": frames, "state": state.to_tree(), "statistics": statistics.to_tree()}
 
 
 def identity(text: str, name: str, values: Mapping[str, Any], files: Sequence[str]) -> dict[str, Tree]:
@@ -131,10 +122,7 @@ def _require_kinds(given: Any, fresh: Any, name: str) -> None:
 
 def restored(tree: Tree, mesh: Mesh) -> State:
     """The state in a checkpoint; raises OutputError if it does not fit the mesh, see `require_sound` for the rest."""
-    given = dict(tree["state"])
-    memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
-    if missing := {item.name for item in fields(State)} - {*given, *_LEFT_OUT}:
-        raise KeyError(", ".join(sorted(missing)))
+    given = tree["state"]
     for name in ("density", "potential", "previous", "absorption", "tally"):
         if given[name] is not None and getattr(given[name], "dtype", None) != np.float64:
             raise ValueError(f"{name} is no array of numbers")
@@ -145,7 +133,7 @@ def restored(tree: Tree, mesh: Mesh) -> State:
         raise OutputError(
             f"the checkpoint has {len(given['density'])} cells, the mesh {mesh.cells}; run the case again"
         )
-    return State(**given, memory=memory)
+    return State.from_tree(given)
 
 
 def require_same_run(tree: Tree, values: Mapping[str, Any], looks_ahead: bool) -> None:

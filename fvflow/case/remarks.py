@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fvflow.flows import BaseFlow
 from fvflow.run_statistics import RunStatistics
+from fvflow.time_error import HALVES
 
 _LARGE_ERROR = 0.05  # estimated error in time, relative to the mass, that is told
 _NEGATIVE = 1e-6  # density below 0, over the mean, that is no round-off
@@ -36,6 +37,8 @@ def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:
             f"the steps are long: their error in time is estimated at {100 * error:.2g} % of {flow.sized}; use "
             "shorter steps" + (" or a stepper of second order" if flow.order_in_time == 1 else "")
         )
+    if statistics.time_error is not None and statistics.time_error.fault:
+        yield f"the error in time is not estimated: {statistics.time_error.fault}; {HALVES}"
     if statistics.undefined and flow.uncorrelated:
         yield f"{', '.join(dict.fromkeys(statistics.undefined))} is not a number: {flow.uncorrelated}"
     resolution = statistics.resolution

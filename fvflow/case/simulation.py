@@ -209,6 +209,12 @@ class Simulation:
         share = float(self.initial.absorbed.sum()) / self.initial.mass
         return f"{100 * share:.3g} % of the mass" if self.flow.uses_initial and share > _TOLD_SHARE else ""
 
+    def untold_error_in_time(self) -> str:
+        """Why the last run has no figure `time_error`, and what tells instead; empty if it has, or needs none."""
+        note = self.flow.error_in_time_note(self.problem, self.times)
+        estimated = note.endswith("estimated during the run") or note.startswith("none")
+        return "" if "time_error" in self.figures() or estimated else note
+
     def positivity(self) -> str:
         """A sentence on whether the method keeps densities non-negative, after a run in the steps that it took."""
         taken = self.statistics

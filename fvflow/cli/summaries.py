@@ -40,6 +40,8 @@ def run_rows(
     since = "" if before is None else f", {figures['steps'] - before} of them since the resume,"
     yield "steps", f"{steps}{since} in {wall:.2f} s"
     yield "positivity", simulation.positivity()
+    if note := simulation.untold_error_in_time():
+        yield "error in time", note
     bounds = {name: bound for name, bound in vars(case.checks).items() if bound is not None}
     failed = {check.name for check in missed}
     for name, value in _told(figures):

@@ -55,19 +55,20 @@ class BackwardFlow(FokkerPlanckFlow):
 
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """Whether that of phi is estimated."""
-        watch = self._monitor(problem, lambda: self.stepper.start(problem), times.stop)
+        watch = self._watch(problem, times)
         return (
-            super().error_in_time_note(problem, times) if watch is None else "that of phi is estimated during the run"
+            super().error_in_time_note(problem, times) if watch is None else watch.told(times.steps, "that of phi is ")
         )
 
-    def _watch(self, problem: FokkerPlanck, times: Times) -> TimeErrorMonitor | None:
+    def _watch(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
         """What estimates the error of phi from its values in the time that is left until the end, if anything does."""
 
         def start() -> Step:
             back = self.stepper.adjoint(problem)
-            return lambda state, length: state.advanced(length, back(state.density, problem.start, length))
+            return lambda left, length: left.advanced(length, back(left.density, stop - left.time - length, length))
 
-        return self._monitor(problem, start, times.stop - times.save_time(0))
+        stop = times.stop
+        return self._monitor(problem, start)
 
     def correlated(self, problem: FokkerPlanck, state: State, values: Array) -> Mapping[str, float]:
         """Cov(f(X_t), final(X_end)) of the paths that are left at t, nan if none is.

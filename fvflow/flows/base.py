@@ -21,7 +21,7 @@ from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.march import Due, Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
-from fvflow.time_error import TimeErrorMonitor
+from fvflow.time_error import HALVES, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 from fvflow.walls import CellSet, Wall
 
@@ -276,11 +276,12 @@ class BaseFlow(FlowDensities):
 
     def error_in_time_note(self, problem: Any, times: TimeGrid) -> str:
         """What a run tells of its error in time, for `check`; empty if there is nothing to tell."""
-        if times.adaptive is not None or times.steps == 0:
+        if times.steps == 0:
             return ""
-        if self.error_in_time(problem, times) is not None:
-            return "estimated during the run"
-        return "not estimated with this method; compare with a run in steps half as long"
+        if times.adaptive is not None:
+            return "that of each step is below the tolerance; for that of the run compare with a tenth of it"
+        watch = self.error_in_time(problem, times)
+        return f"not estimated with this method; {HALVES}" if watch is None else watch.told(times.steps)
 
     def may_ring(self, problem: Any) -> bool:
         """Whether the method may make new oscillations, so that the total variation is watched at every step."""

@@ -23,6 +23,7 @@ from fvflow.linalg.markov.axis_exponentials import LONGEST_LINE
 from fvflow.march import Progress, given_steps
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import Bridge, FokkerPlanck, OutputVariable, State
+from fvflow.time_error import HALVES
 from fvflow.times import TimeGrid, Times
 from fvflow.transport import BridgeFactors, ReferenceProcess, cell_vectors, fit, mean_square_distance, steepness
 from fvflow.transport.reference_process import MOST_KEPT
@@ -211,7 +212,7 @@ class BridgeFlow(LinearFlow):
         """None for a steady reference."""
         if problem.steady:
             return "none: the method is exact in time"
-        return "not estimated, as the equation depends on t; compare with a run in steps half as long"
+        return f"not estimated, as the equation depends on t; {HALVES}"
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""

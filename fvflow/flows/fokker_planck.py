@@ -16,7 +16,7 @@ from fvflow.march import Due, Progress, leaping, march
 from fvflow.mesh import Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper, Step, finite_check
-from fvflow.time_error import DerivativeMonitor, HalvedStepMonitor, TimeErrorMonitor
+from fvflow.time_error import CompanionMonitor, DerivativeMonitor, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 
 
@@ -143,29 +143,24 @@ class FokkerPlanckFlow(LinearFlow):
         return super().resolution(problem, state) if self.stepper.uses_flux else None
 
     def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
-        """By the error constant of the stepper or by halved steps, if the equation is steady and steps are given."""
-        if times.adaptive is not None:
-            return None
-        return self._monitor(problem, lambda: self.stepper.start(problem), times.stop)
+        """By the error constant of the stepper in a steady equation, or by a companion, if the steps are given."""
+        return None if times.adaptive is not None else self._monitor(problem, lambda: self.stepper.start(problem))
 
-    def _monitor(self, problem: FokkerPlanck, start: Callable[[], Step], stop: float) -> TimeErrorMonitor | None:
-        """What estimates the error up to the time `stop` of the steps that `start` makes; None if nothing does."""
+    def _monitor(self, problem: FokkerPlanck, start: Callable[[], Step]) -> TimeErrorMonitor | None:
+        """What estimates the error of the steps that `start` makes; None if nothing does."""
         stepper, volume = self.stepper, problem.mesh.volume
-        if not problem.steady:
+        if stepper.order == math.inf or stepper.error_fault:
             return None
-        if stepper.error_constant is not None:
+        if problem.steady and stepper.error_constant is not None:
             return DerivativeMonitor(volume, int(stepper.order), stepper.error_constant)
-        if stepper.halves_tell_error:
-            return HalvedStepMonitor(volume, int(stepper.order), start, stop)
-        return None
+        return CompanionMonitor(volume, int(stepper.order), start)
 
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """Also why there is no estimate."""
         if self.stepper.order == math.inf:
             return "none: the method is exact in time" if problem.steady else ""
-        if times.adaptive is None and not problem.steady:
-            what = "diffusion" if problem.drift.steady else "drift"
-            return f"not estimated, as the {what} depends on t; compare with a run in steps half as long"
+        if times.adaptive is None and self.stepper.error_fault:
+            return f"not estimated: {self.stepper.error_fault}"
         return super().error_in_time_note(problem, times)
 
     def may_ring(self, problem: FokkerPlanck) -> bool:

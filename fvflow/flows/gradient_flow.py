@@ -22,7 +22,7 @@ from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import GradientFlow, State, mobility
 from fvflow.reconstruction import SavedValues
 from fvflow.steppers import LJKO, GradientStepper, finite_check
-from fvflow.time_error import HalvedStepMonitor, TimeErrorMonitor
+from fvflow.time_error import CompanionMonitor, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 
 _LEAST_DIFFUSION = 1e-16  # smallest epsilon that double precision sees, relative to the range of the potential
@@ -201,11 +201,11 @@ class WassersteinFlow(BaseFlow):
         return self.stepper.positive_step(problem)
 
     def error_in_time(self, problem: GradientFlow, times: TimeGrid) -> TimeErrorMonitor | None:
-        """By halved steps, if the steps are given and this is known to hold for the stepper."""
+        """By a companion, if the steps are given."""
         stepper = self.stepper
-        if not stepper.halves_tell_error or times.adaptive is not None:
+        if times.adaptive is not None:
             return None
-        return HalvedStepMonitor(problem.mesh.volume, int(stepper.order), lambda: stepper.start(problem), times.stop)
+        return CompanionMonitor(problem.mesh.volume, int(stepper.order), lambda: stepper.start(problem))
 
     def may_ring(self, problem: GradientFlow) -> bool:
         """Whether the stepper is not monotone."""

@@ -22,6 +22,7 @@ from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, FilePath, Mesh, Openings, stored_field, transfer
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.system import available_memory
+from fvflow.time_error import HALVES
 from fvflow.times import TimeGrid, Times
 
 _BYTES = 24  # of a particle, beside three times its position: number, cell and group
@@ -212,7 +213,7 @@ class ParticleFlow(LinearFlow):
         noise = f"; the mean of {self.count} particles has the standard error {self.count**-0.5:.1g} of their deviation"
         if self.stepper.in_cells:
             return "that of implicit Euler" + noise
-        return "not estimated; compare with a run in steps half as long" + noise
+        return f"not estimated; {HALVES}" + noise
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the method."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import SolverMemory, inner
 from fvflow.mesh import Array, Mesh, Openings
+
+_LEFT_OUT = ("fields", "figures", "memory", "crossed", "movement", "stride")  # in the frame, converted, or summed up
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,20 @@ class State:
     def absorbed(self) -> Array:
         """The mass absorbed so far (group,), by the groups of the mesh's openings; (0,) if it has none."""
         return np.zeros(0) if self.absorption is None else np.asarray(self.absorption[:, 1:].sum(axis=0))
+
+    def to_tree(self) -> dict[str, Any]:
+        """What the next step needs, as numbers, texts, arrays and mappings of them: what a checkpoint keeps."""
+        kept = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _LEFT_OUT}
+        return {**kept, "memory": {name: memory._asdict() for name, memory in self.memory.items()}}
+
+    @staticmethod
+    def from_tree(tree: Mapping[str, Any]) -> State:
+        """The state of a tree; raises KeyError if it lacks anything, TypeError if it has what a state has not."""
+        given = dict(tree)
+        memory = {name: SolverMemory(**kept) for name, kept in given.pop("memory").items()}
+        if missing := {item.name for item in fields(State)} - {*given, *_LEFT_OUT}:
+            raise KeyError(", ".join(sorted(missing)))
+        return State(**given, memory=memory)
 
     @staticmethod
     def initial(mesh: Mesh, density: Array, time: float = 0.0, openings: Openings | None = None) -> State:

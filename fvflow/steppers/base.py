@@ -85,8 +85,8 @@ class LinearStepperBase(StepperBase):
     """Whether mass may leave the domain for good; the method then accounts for it by `Absorption`."""
     openings_note: ClassVar[str] = "it conserves the mass"
     """Why mass must not leave, as a clause, if that is so."""
-    halves_tell_error: ClassVar[bool] = False
-    """Whether the last step and two of half its length tell the error of a run in steps of given length."""
+    error_fault: ClassVar[str] = ""
+    """Why a run in longer steps does not tell its error in time, and what does; empty if it does."""
     along_axes: ClassVar[bool] = False
     """Whether it moves mass through the faces of the mesh only, so that it takes no full tensor of diffusion."""
     uses_flux: ClassVar[bool] = True
@@ -190,8 +190,6 @@ class GradientStepperBase(StepperBase):
     """The density on a face, for `describe`: limited, upwind or centred."""
     monotone: ClassVar[bool] = False
     """Whether no step of any length makes a density ring."""
-    halves_tell_error: ClassVar[bool] = False
-    """Whether the last step and two of half its length tell the error of a run in steps of given length."""
     minimising: ClassVar[bool] = False
     """Whether a step minimises E + W2^2/(2 tau) in a discrete W2, and tells `State.movement`."""
     certified: ClassVar[bool] = False

@@ -29,7 +29,6 @@ class GradientImplicitEuler(CarriedStepperBase):
     """
 
     kind: Literal["implicit-euler"] = "implicit-euler"
-    halves_tell_error = True
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

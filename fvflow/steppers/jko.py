@@ -74,7 +74,6 @@ class LJKO(CarriedStepperBase):
     kind: Literal["ljko"] = "ljko"
     certified = True
     minimising = True
-    halves_tell_error = True
 
     def start(self, problem: GradientFlow) -> Step:
         """The step as a function."""

@@ -36,7 +36,6 @@ class SplitEuler(LinearStepperBase):
     along_axes = True
     takes_openings = True
     monotone = True
-    halves_tell_error = True
     order = 1
 
     @property
