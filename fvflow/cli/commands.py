@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,13 +21,14 @@ from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
 from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import escaped, print_json, print_table, say
-from fvflow.cli.progress import progress_display
+from fvflow.cli.progress import progress_display, work_lines
 from fvflow.cli.residual_command import add_residual
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
 from fvflow.interruptible import threads_left_working
+from fvflow.long_work import showing
 
 if TYPE_CHECKING:
     from fvflow.case import Case
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
-        with admitting(Admission(options.largest, options.trust)):
+        show = nullcontext if getattr(options, "quiet", False) else work_lines
+        with admitting(Admission(options.largest, options.trust)), showing(show):
             code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
