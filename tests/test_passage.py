@@ -22,7 +22,6 @@ from fvflow.linalg.markov.absorbing import AbsorbingChain
 from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.transition_paths import transition_paths
-from fvflow.mesh import Box
 from tests.contracts import assert_order
 from tests.scenes import final
 from tests.test_stationary import random_chain

@@ -48,8 +48,8 @@ class CommittorFlow(EliminationFlow):
     share of the mass that was last in `from`, it is `forward_rate_constant`; `backward_rate_constant` is that of the
     way back. However rare transitions are, all are accurate to round-off if the drift is a gradient
     (fvflow.linalg.markov.transition_paths). In three dimensions beyond 65536 cells the equations are solved by
-    iteration; a `rate_defect` above 1e-6 is refused there. E, Vanden-Eijnden, Towards a theory of transition paths, J. Stat. Phys. 123
-    (2006).
+    iteration; a `rate_defect` above 1e-6 is refused there. E, Vanden-Eijnden, Towards a theory of transition paths, J.
+    Stat. Phys. 123 (2006).
     """
 
     from_: Target | tuple[Target, ...] = field(kw_only=True)

@@ -238,7 +238,7 @@ def open_chain(problem: FokkerPlanck) -> tuple[Index, EndingChain]:
 
 
 def ending_chain(matrix: FaceMatrix, extent: Extent) -> EndingChain:
-    """The chain of cells of a mesh, factorised unless the mesh is too large; raises NumericsError if rates underflow."""
+    """The chain of cells of a mesh, factorised unless that is too large; raises NumericsError if rates underflow."""
     return IterativeChain(matrix) if large(extent) else AbsorbingChain.of(matrix)
 
 

@@ -130,7 +130,7 @@ class _Level:
                 self._relax(x.reshape(self._shape), right.reshape(self._shape), axis, colour)
 
     def _relax(self, x: Array, right: Array, axis: int, colour: int) -> None:
-        """Solve along the lines of a colour; what the last of an odd number of lines takes over a seam is that before."""
+        """Solve along the lines of a colour; over a seam the last one takes what was there before."""
         right = with_seams(right, self._volume, self._faces, x, [other for other in self._rings if other != axis])
         across, width = [other for other in (2, 1, 0) if other != axis], _LINES[axis]
         parts = [x, right, self._volume, self._inverse[axis]]

@@ -32,8 +32,8 @@ class IterativeChain(EndingChain):
     largest x. For A x = f it proves sum |K| |x - x*| <= sum tau |r|, relative to sum |K| |x|. The round-off of the
     residual is in both. Where the chain ends so rarely that no error below 1e-6 is proved, it is refused.
 
-    For f >= 0 solutions are non-negative: one that is negative within the error takes a Jacobi sweep from its non-negative part, a
-    regular splitting (Varga, Matrix Iterative Analysis, 1962), before its error is proved.
+    For f >= 0 solutions are non-negative: one that is negative within the error takes a Jacobi sweep from its
+    non-negative part, a regular splitting (Varga, Matrix Iterative Analysis, 1962), before its error is proved.
     """
 
     matrix: FaceMatrix

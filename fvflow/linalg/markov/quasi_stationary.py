@@ -32,10 +32,11 @@ def quasi_stationary(chain: EndingChain) -> QuasiStationary:
     """x > 0 with A x = rate |K| x, the slowest of all modes, by inverse iteration from a uniform density.
 
     If the chain is factorised, each step is a subtraction-free solve, which keeps x > 0 in every cell, and the rate
-    leak.x has no subtraction either, so that one of 1e-100 is as accurate as the rates between cells. A step reduces the error
-    by rate over the rate of the next mode. If that is near 1, the iteration goes on from the vector of Arnoldi's method
-    for the same inverse. Darroch, Seneta, On quasi-stationary distributions in absorbing continuous-time finite Markov
-    chains, J. Appl. Probab. 4 (1967). Raises NumericsError if the iteration does not converge.
+    leak.x has no subtraction either, so that one of 1e-100 is as accurate as the rates between cells. A step reduces
+    the error by rate over the rate of the next mode. If that is near 1, the iteration goes on from the vector of
+    Arnoldi's method for the same inverse. Darroch, Seneta, On quasi-stationary distributions in absorbing
+    continuous-time finite Markov chains, J. Appl. Probab. 4 (1967). Raises NumericsError if the iteration does not
+    converge.
     """
     volume, tolerance = chain.matrix.volume, max(_TOLERANCE, chain.accuracy)
     x, error, count = _iterated(chain, np.full(len(volume), 1.0 / float(volume.sum())), tolerance)
