@@ -27,7 +27,8 @@ def autocorrelation_time(
 
     It is <f - m, u>_w/<f - m, f - m>_w, m the mean of f, with the backward (Poisson) equation L u = -(f - m), solved
     for the positive and the negative part of f - m, without subtraction if the chain is factorised, with u = 0 in the
-    cell of most mass. nan if f does not vary. Raises NumericsError if the chain has several parts, which never forget where they began.
+    cell of most mass. nan if f does not vary. Raises NumericsError if the chain has several parts, which never forget
+    where they began.
 
     Komorowski, Landim, Olla, Fluctuations in Markov Processes, 2012, section 1.
     """
