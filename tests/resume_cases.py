@@ -151,7 +151,7 @@ def flow_cases(seed: int, each: int = 1) -> Iterator[Resumed]:
     """`each` random cases for every other flow or output and every mesh that it takes."""
     for place, (given, mesh) in enumerate(itertools.product(FLOWS, MESHES)):
         kind = given["flow"]["kind"]
-        if kind == "hamilton-jacobi" and mesh == "triangles" or kind == "barycentre" and mesh != "2D":
+        if (kind == "hamilton-jacobi" and mesh == "triangles") or (kind == "barycentre" and mesh != "2D"):
             continue
         stepper = given["flow"].get("stepper", {}).get("kind", "")
         name = "-".join(filter(None, (kind, stepper, *given.get("output", {}))))
@@ -169,10 +169,10 @@ def _flow(random: np.random.Generator, given: dict[str, Any], mesh: str) -> Case
     small, kind = mesh == "triangles", given["flow"]["kind"]
     terms = " + ".join(f"{random.uniform(0.2, 1):.3f}*{axis}**2" for axis in axes)
 
-    def bump(mean: float, **more: Any) -> dict[str, Any]:
+    def bump(mean: float) -> dict[str, Any]:
         width = (0.02 if small else 0.3) * np.eye(dimension)
         centre = [0.5 + mean / 5 if small else mean] * dimension
-        return {"kind": "gaussian", "mean": centre, "covariance": width.tolist(), "truncate": 0.7, **more}
+        return {"kind": "gaussian", "mean": centre, "covariance": width.tolist(), "truncate": 0.7}
 
     flow = {key: terms if value == "+" else value for key, value in given["flow"].items()}
     values: dict[str, Any] = {"output": given.get("output", {}), "initial": bump(0.3)}
@@ -187,7 +187,8 @@ def _flow(random: np.random.Generator, given: dict[str, Any], mesh: str) -> Case
     if kind == "bridge":
         flow["target"] = bump(-0.3)
     if kind == "barycentre":
-        flow["of"] = [bump(-0.3), bump(0.3, mass=1)]
+        corners = [float(x) for x in random.uniform(-2.5, 0, 2)]
+        flow["of"] = [{"kind": "uniform", "lower": [x, x], "upper": [x + 2, x + 1.5]} for x in corners]
         values["initial"] = None
     if kind == "flow-map":
         flow["velocity"] = [f"-{axis} + sin(t)" for axis in axes]
