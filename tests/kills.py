@@ -33,7 +33,9 @@ _DRIFT = "{kind: fokker-planck, epsilon: 0.5, potential: (1 + t)*(x**2 + y**2)/2
 _BUMP = "{kind: gaussian, mean: [%s], covariance: [[0.01, 0], [0, 0.01]], truncate: 0.1, mass: 1}"
 _GRID = "mesh: {kind: box, lower: [-3, -3], upper: [3, 3], cells: [40, 40]}\n"
 _START = "initial: {kind: gaussian, mean: [0.5, 0.2], covariance: [[0.3, 0], [0, 0.3]]}\n"
-_EVERY = "output: {checkpoint: {steps: 5}}\n"
+_EVERY, _OFTEN = (f"output: {{checkpoint: {{steps: {steps}}}}}\n" for steps in (5, 1))
+_DISC = Path("cases/disc.msh").resolve()
+_BACKWARD = "{kind: backward, final: tanh(4*x), epsilon: 0.5, potential: (1 + t)*(x**2 + y**2)/2}"
 KINDS = {
     "linear": _GRID + f"flow: {_DRIFT % ''}\n{_START}times: {{end: 1, step: 0.005, save: 0.01}}\n{_EVERY}",
     "adaptive": _GRID
@@ -58,6 +60,35 @@ KINDS = {
     "intervals: 16, solver: {kind: interior-point}}\n"
     "initial: {kind: gaussian, mean: [0.3], covariance: [[0.01]], truncate: 0.1, mass: 1}\n"
     "output: {checkpoint: {steps: 1}}\n",
+    "bridge": "mesh: {kind: box, lower: [-2, -2], upper: [2, 2], cells: [40, 40]}\n"
+    "flow: {kind: bridge, epsilon: 0.1, velocity: [-y, x], target: {kind: gaussian, mean: [0, 1], covariance: "
+    "[[0.04, 0], [0, 0.04]]}}\n"
+    "initial: {kind: gaussian, mean: [-1, -0.5], covariance: [[0.1, 0], [0, 0.1]]}\n"
+    f"times: {{end: 1, step: 0.1, save: 0.1}}\n{_OFTEN}",
+    "barycentre": "mesh: {kind: box, lower: [-0.5, -0.5], upper: [0.5, 0.5], cells: [20, 20]}\n"
+    "flow: {kind: barycentre, of: [{kind: uniform, lower: [-0.3, -0.2], upper: [0.1, 0.2]}, {kind: expression, "
+    f"density: x**2 + y**2 < 0.09, mass: 1}}]}}\n{_OFTEN}",
+    "particles": f"mesh: {{kind: gmsh, file: {_DISC}}}\nwalls: {{wall: {{kind: partial, rate: 0.5}}}}\n"
+    "flow: {kind: particles, count: 3000, seed: 1, epsilon: 1, potential: x, stepper: {kind: euler-maruyama}}\n"
+    "initial: {kind: gaussian, mean: [2, 0], covariance: [[0.05, 0], [0, 0.05]], sampling: centre}\n"
+    f"times: {{end: 20, step: 0.1, save: 1}}\n{_EVERY}",
+    "hamiltonian": _GRID
+    + 'flow: {kind: hamilton-jacobi, potential: cos(x)*y, hamiltonian: "0.5*px**2 + 0.4*px*py + 0.5*py**2 + t*px"}\n'
+    + f"{_START}times: {{end: 0.5, step: 0.005, save: 0.03}}\n{_EVERY}",
+    "maps": "mesh: {kind: box, lower: [-3, -3], upper: [3, 3], cells: [12, 12]}\n"
+    "flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 0.5}, {kind: potential, potential: x**2/2 + y**2}], "
+    "stepper: {kind: jko, intervals: 2}}\n"
+    f"{_START}times: {{end: 0.6, step: 0.1, save: 0.2}}\n"
+    "output: {checkpoint: {steps: 1}, potential: true, map: true, distance: true, evi: true}\n",
+    "sides": _GRID
+    + f"flow: {_DRIFT % ''}\n{_START}times: {{end: 1, step: 0.02, save: 0.1}}\n"
+    + "output: {checkpoint: {steps: 5}, sides: true, fluxes: true}\n",
+    "backward": _GRID
+    + f"flow: {_BACKWARD}\nwalls: {{left: absorbing, top: {{kind: partial, rate: 2}}}}\n"
+    + f"{_START}observe: {{far: x**2}}\ntimes: {{end: 1, step: 0.01, save: 0.05}}\n{_EVERY}",
+    "quasi-stationary": _GRID
+    + 'flow: {kind: quasi-stationary, epsilon: 0.3, stream: x**2 + y**2, target: {where: "x > 2"}}\n'
+    + _OFTEN,
 }
 
 

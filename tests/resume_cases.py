@@ -60,6 +60,23 @@ TRANSPORT: list[dict[str, Any]] = [
     {"kind": "interior-point"},
 ]
 ONLY_GRIDS = ("split-euler", "split-crank-nicolson")
+WALLED = {"left": {"kind": "partial", "rate": 0.5}, "right": "absorbing"}
+FLOWS: list[dict[str, Any]] = [  # of other flows and outputs; + stands for an expression of the axes
+    *(
+        {"flow": {"kind": "backward", "epsilon": 0.5, "potential": "+", "final": "tanh(x)", "stepper": {"kind": kind}}}
+        for kind in ("implicit-euler", "tr-bdf2")
+    ),
+    *(
+        {"flow": {"kind": "particles", "count": 200, "epsilon": 0.5, "potential": "+", "stepper": {"kind": kind}}}
+        for kind in ("euler-maruyama", "stochastic-heun", "jump")
+    ),
+    {"flow": {"kind": "hamilton-jacobi", "potential": "+"}, "hamiltonian": "0.5*({squares}) + 0.3*sqrt(1 + {squares})"},
+    {"flow": {"kind": "bridge", "epsilon": 0.3, "potential": "+"}},
+    {"flow": {"kind": "barycentre"}},
+    {"flow": {"kind": "flow-map", "points": {"kind": "initial", "count": 50, "seed": 1}}},
+    {"output": {"map": True, "evi": True, "distance": True, "potential": True}, "flow": {"kind": "gradient-flow"}},
+    {"output": {"sides": True, "fluxes": True}, "flow": {"kind": "fokker-planck", "epsilon": 0.5, "potential": "+"}},
+]
 
 
 class Stopped(Exception):
@@ -128,6 +145,59 @@ def solved_cases(seed: int, each: int = 1) -> Iterator[Resumed]:
                 float(random.uniform(0, 1)),
                 int(random.integers(1, 20 if solver["kind"] == "primal-dual" else 4)),
             )
+
+
+def flow_cases(seed: int, each: int = 1) -> Iterator[Resumed]:
+    """`each` random cases for every other flow or output and every mesh that it takes."""
+    for place, (given, mesh) in enumerate(itertools.product(FLOWS, MESHES)):
+        kind = given["flow"]["kind"]
+        if (kind == "hamilton-jacobi" and mesh == "triangles") or (kind == "barycentre" and mesh != "2D"):
+            continue
+        stepper = given["flow"].get("stepper", {}).get("kind", "")
+        name = "-".join(filter(None, (kind, stepper, *given.get("output", {}))))
+        for index in range(each):
+            random = np.random.default_rng((seed, 7, place, index))
+            every = int(random.integers(1, 4))
+            case = _flow(random, given, mesh)
+            stop = int(random.integers(2 * every, 12)) if case.flow.steps_in_time else float(random.uniform(0, 1))
+            yield Resumed(f"{name}-{mesh}-{index}", f"{name} {mesh}", case, stop, every)
+
+
+def _flow(random: np.random.Generator, given: dict[str, Any], mesh: str) -> Case:
+    dimension = {"1D": 1, "3D": 3}.get(mesh, 2)
+    axes, step = "xyz"[:dimension], float(10.0 ** random.uniform(-2.3, -1.5))
+    small, kind = mesh == "triangles", given["flow"]["kind"]
+    terms = " + ".join(f"{random.uniform(0.2, 1):.3f}*{axis}**2" for axis in axes)
+
+    def bump(mean: float) -> dict[str, Any]:
+        width = (0.02 if small else 0.3) * np.eye(dimension)
+        centre = [0.5 + mean / 5 if small else mean] * dimension
+        return {"kind": "gaussian", "mean": centre, "covariance": width.tolist(), "truncate": 0.7}
+
+    flow = {key: terms if value == "+" else value for key, value in given["flow"].items()}
+    values: dict[str, Any] = {"output": given.get("output", {}), "initial": bump(0.3)}
+    values["mesh"] = {"kind": "ugrid", "file": triangles()} if small else MESHES[mesh]
+    if kind in ("backward", "particles"):
+        values["walls"] = WALLED if not small else {"rest": "absorbing"}
+    if kind == "particles":
+        flow["seed"] = int(random.integers(100))
+    if kind == "hamilton-jacobi":
+        flow["hamiltonian"] = given["hamiltonian"].format(squares=" + ".join(f"p{axis}**2" for axis in axes))
+        step = 2e-3
+    if kind == "bridge":
+        flow["target"] = bump(-0.3)
+    if kind == "barycentre":
+        corners = [float(x) for x in random.uniform(-2.5, 0, 2)]
+        flow["of"] = [{"kind": "uniform", "lower": [x, x], "upper": [x + 2, x + 1.5]} for x in corners]
+        values["initial"] = None
+    if kind == "flow-map":
+        flow["velocity"] = [f"-{axis} + sin(t)" for axis in axes]
+    if kind == "gradient-flow":
+        energy = [{"kind": "entropy", "epsilon": 0.4}, {"kind": "potential", "potential": terms}]
+        flow |= {"energy": energy, "stepper": {"kind": "jko", "intervals": 2}}
+    if kind != "barycentre":
+        values["times"] = {"end": 13 * step, "step": step, "save": float(random.uniform(1.3, 5)) * step}
+    return Case.parse(json.dumps({**values, "flow": flow}))
 
 
 def _transport(random: np.random.Generator, solver: dict[str, Any], mesh: str) -> Case:
@@ -238,7 +308,9 @@ def main() -> None:
     options = parser.parse_args()
     equal: Counter[str] = Counter()
     count: Counter[str] = Counter()
-    for resumed in itertools.chain(resumed_cases(options.seed, options.each), solved_cases(options.seed, options.each)):
+    for resumed in itertools.chain(
+        *(cases(options.seed, options.each) for cases in (flow_cases, solved_cases, resumed_cases))
+    ):
         count[resumed.group] += 1
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
@@ -252,7 +324,7 @@ def main() -> None:
         if names:
             print(resumed.label, resumed.stop, resumed.every, *names)
     for group in count:
-        print(f"{group:45s} {equal[group]} of {count[group]}")
+        print(f"{group:55s} {equal[group]} of {count[group]}")
     print(f"{sum(equal.values())} of {sum(count.values())} equal to the last bit")
 
 

@@ -1,5 +1,7 @@
 """The backward equation: the exact adjoint of each forward step, closed forms, maximum principle; observables."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -287,6 +289,21 @@ def test_the_autocorrelation_time_of_two_wells_is_that_of_the_slowest_mode():
     gap = Case.parse(mesh + f"flow: {{kind: spectrum, count: 1, {drift}}}").run().attrs["spectral_gap"]
     assert gap < 1e-13
     assert float(side.autocorrelation_time_side[0]) * gap == pytest.approx(1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("velocity", [["0", "0", "0"], ["-3*y", "3*x", "0"]])
+def test_autocorrelation_times_of_large_meshes_in_space_are_those_by_elimination(velocity, monkeypatch):
+    """By an iteration, the error of which is proved."""
+    case = Case.parse(f"""
+mesh: {{kind: box, lower: [-2, -2, -2], upper: [2, 2, 2], cells: [9, 8, 7]}}
+flow: {{kind: stationary, epsilon: 0.5, potential: 0.5*(x**2 + y**2 + z**2), velocity: {json.dumps(velocity)}}}
+observe: {{x: x, shape: x*y + z**2}}
+""")
+    exact = case.run()
+    monkeypatch.setattr("fvflow.flows.stationary.LARGEST_ELIMINATION", 0)
+    found = case.run()
+    for name in ("autocorrelation_time_x", "autocorrelation_time_shape"):
+        assert float(found[name][0]) == pytest.approx(float(exact[name][0]), rel=1e-8)
 
 
 def test_covariances_along_the_paths_are_those_of_the_stationary_process():

@@ -30,13 +30,17 @@ DRIFTS = {  # a drift, epsilon, a flux
 }
 
 
-def random_matrix(shape, seed=1):
+RINGS = [((1, 6, 5), (0,)), ((1, 5, 6), (0, 1)), ((1, 4, 3), (0,)), ((4, 5, 6), (0, 2)), ((3, 4, 5), (0, 1, 2))]
+GRIDS = [*((shape, ()) for shape in SHAPES), *RINGS]  # and the axes that are periodic
+
+
+def random_matrix(shape, seed=1, periodic=()):
     """Any coefficients >= 0."""
     counts = shape[::-1]
-    mesh = Box((0.0,) * 3, (1.0,) * 3, counts).build()
+    mesh = Box((0.0,) * 3, (1.0,) * 3, counts, periodic=tuple("xyz"[axis] for axis in periodic)).build()
     random = np.random.default_rng(seed)
     volume, down, up = random.random(mesh.cells) + 0.5, *random.random((2, mesh.faces))
-    return FaceMatrix(volume, mesh.owner, mesh.neighbour, down + 0.01, up + 0.01, mesh.shape)
+    return FaceMatrix(volume, mesh.owner, mesh.neighbour, down + 0.01, up + 0.01, mesh.shape, periodic=periodic)
 
 
 def problem(name, counts, stretch=1.0):
@@ -70,10 +74,11 @@ def by_cycles(matrix):
     return solve
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "periodic"), GRIDS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_smoothing_solves_along_every_second_line(shape, reverse):
-    matrix = random_matrix(shape)
+def test_smoothing_solves_along_every_second_line(shape, periodic, reverse):
+    """The line beside itself over a seam, where their number is odd, counts as it was before."""
+    matrix = random_matrix(shape, periodic=periodic)
     dense, cells = matrix.sparse().toarray(), np.indices(shape).reshape(3, -1)
     right, x = np.random.default_rng(2).random((2, len(matrix.volume)))
     expected, order = x.copy(), list(product([axis for axis in (2, 1, 0) if shape[axis] > 1], (0, 1)))
@@ -96,10 +101,10 @@ def summed(fine, shape, factors):
     return coarse.ravel()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_what_flows_in_balance_flows_on_the_coarser_grid(shape):
+@pytest.mark.parametrize(("shape", "periodic"), GRIDS)
+def test_what_flows_in_balance_flows_on_the_coarser_grid(shape, periodic):
     """Mass and outflow of u = 1 there are the sums of those of w here; signs stay."""
-    matrix = random_matrix(shape)
+    matrix = random_matrix(shape, periodic=periodic)
     level = _Level(matrix)
     coarse, w = level.coarse, level._equilibrium
     assert (w > 0).all()
@@ -145,6 +150,36 @@ def test_corrections_are_linear_between_coarse_cells(shape):
         np.testing.assert_allclose(
             found, np.broadcast_to(np.expand_dims(expected, [p for p in range(3) if p != place]), shape), atol=1e-14
         )
+
+
+@pytest.mark.parametrize("count", [8, 7])
+def test_corrections_are_linear_over_a_seam(count):
+    level = _Level(random_matrix((1, 4, count), periodic=(0,)))
+    x, coarse = np.zeros((4, count)), np.zeros((2, 4))
+    coarse[:, 0], coarse[:, -1] = 1.0, 5.0
+    level.correct(x.reshape(-1), coarse.ravel())
+    u = x / level._equilibrium.reshape(4, count)
+    np.testing.assert_allclose(u[:, 0], 0.75 + 0.25 * 5.0, rtol=1e-14)
+    np.testing.assert_allclose(u[:, -1], 0.75 * 5.0 + 0.25 if count == 8 else 5.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("w", [0.0, 2.0])
+@pytest.mark.parametrize("count", [8, 7])
+def test_faces_over_a_seam_compose_as_those_elsewhere(count, w):
+    """A ring of equal cells in a wind: the coarser one is that of cells of twice the length."""
+    fine, whole = (np.full((1, 1, count), part) for part in (2.0 + w, 2.0))
+    volume = np.ones((1, 1, count))
+    none = np.zeros((1, 0, count)), np.zeros((0, 1, count))
+    faces = [(fine, whole), *((part, part) for part in none)]
+    masses, coarse = multigrid_transfer.merge_pairs(volume, faces, 0)
+    (down, up), pairs = (part.ravel() for part in coarse[0]), count // 2
+    assert masses.ravel().tolist() == [2.0] * pairs + [1.0] * (count % 2)
+    assert len(down) == len(up) == len(masses.ravel())
+    np.testing.assert_allclose(down - up, w, rtol=1e-14, atol=1e-14)
+    between = down[: pairs - 1] if count % 2 else down
+    np.testing.assert_allclose(between, between[0], rtol=1e-14)
+    if count % 2:
+        np.testing.assert_allclose(down[-2:], down[-1], rtol=1e-14, err_msg="both sides of the lone cell")
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 6), (3, 4, 5)])
@@ -195,6 +230,37 @@ def test_any_step_is_solved(name, stretch, step):
     solution = MatrixFreeSolver(matrix, 1e-12, 100)(right, 1.0)
     assert p.mesh.volume @ np.abs(solution.density - expected) <= 1e-8
     assert solution.iterations <= 60
+
+
+TORI = {
+    "none": ({"potential": "0*x"}, 1.0),
+    "wells": ({"potential": "cos(pi*x/2)*sin(pi*y/2) + 0.3*sin(pi*x)"}, 0.05),
+    "vortices": DRIFTS["vortices"][:2],
+    "wind": DRIFTS["wind"][:2],
+}
+
+
+@pytest.mark.parametrize("periodic", ["x", "xy"])
+@pytest.mark.parametrize("name", TORI)
+def test_any_step_is_solved_on_tori_and_cylinders(name, periodic):
+    """As by elimination; in iterations that do not grow with the grid, for odd numbers of cells too."""
+    rounds = []
+    for count in (63, 64, 128):
+        drift, epsilon = TORI[name]
+        mesh = Box((-2.0, -2.0), (2.0, 2.0), (count, count), periodic=tuple(periodic)).build()
+        given = {
+            key: Expression(value) if isinstance(value, str) else tuple(Expression(each) for each in value)
+            for key, value in drift.items()
+        }
+        p = FokkerPlanck(mesh, Drift(**given), epsilon, ScharfetterGummel())
+        matrix, right = p.matrix(0.0, 1e3), spike(mesh)
+        solution = by_cycles(matrix)(right, 1.0)
+        rounds.append(solution.iterations)
+        assert solution.density.min() >= 0
+        if count < 128:
+            expected = Direct().prepare(matrix)(matrix.volume * right, 1.0).density
+            assert mesh.volume @ np.abs(solution.density - expected) <= 1e-8
+    assert max(rounds) <= 14, rounds
 
 
 @pytest.mark.parametrize("counts", [(700,), (1, 700), (37, 41), (2, 300), (1000, 3), (11, 17, 13), (3, 90, 2)])

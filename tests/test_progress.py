@@ -6,14 +6,17 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fvflow.case import Case
-from fvflow.cli.progress import RemainingTime, Reporter, progress_display
+from fvflow.cli.progress import RemainingTime, Reporter, progress_display, work_lines
+from fvflow.long_work import showing, under_way
 from fvflow.march import Progress, Watchers
+from fvflow.mesh.files import Gmsh
 from fvflow.problems import State
 from tests.scenes import ou
 
@@ -120,6 +123,27 @@ def test_a_watcher_can_stop_a_solver():
     case = Case.read("cases/transport-mixture-1d.yaml").replace({"mesh.cells": [32], "flow.intervals": 4, "checks": {}})
     with pytest.raises(KeyboardInterrupt):
         case.run(Impatient())
+
+
+def test_meshing_by_gmsh_is_told_while_it_lasts(capsys):
+    """Every ten seconds; here every 10 ms, until two lines have come."""
+    works, told = [], ""
+
+    @contextmanager
+    def show(what):
+        works.append(what)
+        yield
+
+    square = 'SetFactory("OpenCASCADE"); Rectangle(1) = {0, 0, 0, 1, 1};'
+    with showing(show):
+        Gmsh(geometry=square, size=5.0).build()
+    assert works == ["gmsh is meshing the geometry"]
+    with showing(lambda what: work_lines(what, 0.01)), under_way(works[0]):
+        while told.count("\n") < 2:
+            told += capsys.readouterr().err
+    assert set(told.splitlines()) == {"gmsh is meshing the geometry: 0 s so far"}
+    with under_way("nobody"):
+        assert capsys.readouterr().err == ""
 
 
 def test_quiet_runs_and_closed_streams_show_nothing(monkeypatch, capsys):

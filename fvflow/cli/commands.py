@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,7 +23,7 @@ from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
 from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import escaped, print_json, print_table, say
-from fvflow.cli.progress import progress_display
+from fvflow.cli.progress import progress_display, work_lines
 from fvflow.cli.residual_command import add_residual
 from fvflow.cli.several_ranks import SeveralRanks, require_same_case, someone_else_tells
 from fvflow.cli.signals import Signals, Stopped
@@ -31,6 +31,7 @@ from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
 from fvflow.interruptible import threads_left_working
+from fvflow.long_work import showing
 
 if TYPE_CHECKING:
     from fvflow.case import Case
@@ -62,6 +63,8 @@ def _guarded(options: argparse.Namespace) -> int:
     try:
         options.several.require(options)
         with admitting(Admission(options.largest, options.trust)):
+        show = nullcontext if getattr(options, "quiet", False) else work_lines
+        with admitting(Admission(options.largest, options.trust)), showing(show):
             code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -38,15 +38,30 @@ def progress_display(start: float, end: float, quiet: bool) -> Iterator[Progress
 @contextmanager
 def _heartbeat(reporter: Reporter) -> Iterator[Reporter]:
     """Lets the reporter say every ten seconds that a step is still under way, from a thread of its own."""
+    with _every(_NEXT_LINE, lambda: reporter.waiting(_NEXT_LINE)):
+        yield reporter
+
+
+@contextmanager
+def work_lines(what: str, interval: float = _NEXT_LINE) -> Iterator[None]:
+    """Says every ten seconds for how long work has been under way."""
+    begun = time.monotonic()
+    with _every(interval, lambda: say(f"{what}: {time.monotonic() - begun:.0f} s so far")):
+        yield
+
+
+@contextmanager
+def _every(interval: float, call: Callable[[], None]) -> Iterator[None]:
+    """Calls it time and again, from a thread of its own."""
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(_NEXT_LINE):
-            reporter.waiting(_NEXT_LINE)
+        while not over.wait(interval):
+            call()
 
     threading.Thread(target=beat, name="fvflow-progress", daemon=True).start()
     try:
-        yield reporter
+        yield
     finally:
         over.set()
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Parameters
-from fvflow.flows.passage import EliminationFlow, leak_into, on_all, opened
+from fvflow.flows.passage import EliminationFlow, ending_chain, large, leak_into, on_all, opened
 from fvflow.flows.target import Target, listed, target_cells, target_walls
 from fvflow.linalg import inner
 from fvflow.linalg.markov.detailed_balance import in_balance
@@ -23,6 +23,7 @@ from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame
 from fvflow.walls import REST, case_openings, named
 
+_DEFECT = 1e-6  # relative difference of the four rates beyond which an iteration is refused
 _ROUND_OFF = 1e-13  # of the rate at which a drift leaves a cell
 
 
@@ -46,8 +47,9 @@ class CommittorFlow(EliminationFlow):
     number of transitions per unit time for mass 1; it is computed in four ways, which differ by `rate_defect`. Over the
     share of the mass that was last in `from`, it is `forward_rate_constant`; `backward_rate_constant` is that of the
     way back. However rare transitions are, all are accurate to round-off if the drift is a gradient
-    (fvflow.linalg.markov.transition_paths). E, Vanden-Eijnden, Towards a theory of transition paths, J. Stat. Phys. 123
-    (2006).
+    (fvflow.linalg.markov.transition_paths). In three dimensions beyond 65536 cells the equations are solved by
+    iteration; a `rate_defect` above 1e-6 is refused there. E, Vanden-Eijnden, Towards a theory of transition paths, J.
+    Stat. Phys. 123 (2006).
     """
 
     from_: Target | tuple[Target, ...] = field(kw_only=True)
@@ -129,14 +131,21 @@ class CommittorFlow(EliminationFlow):
                 f"there comes from is not known: {problem.without_rates()}, or a domain without these cells"
             )
         side, coming = problem.side[openings.group], _coming_out(problem, steady, balanced)
+        into = _of_sides(side, lambda chosen: leak_into(problem.ends, chosen)[cells])
+        between = replace(submatrix(problem.ends.matrix(start, 1.0), cells), leak=into[0] + into[1])
         paths = transition_paths(
-            submatrix(problem.ends.matrix(start, 1.0), cells),
+            ending_chain(between, mesh.extent),
             steady[cells],
-            _of_sides(side, lambda chosen: leak_into(problem.ends, chosen)[cells]),
+            into,
             _of_sides(side, lambda chosen: openings.by_cell(np.where(chosen, coming, 0.0))[cells]),
             balanced,
             problem.without_rates,
         )
+        if large(mesh.extent) and not paths.rate_defect <= _DEFECT:
+            raise NumericsError(
+                f"four ways to the rate differ by {paths.rate_defect:.1e} (allowed: {_DEFECT:.0e}), as transitions are "
+                "too rare for the iteration; use a mesh small enough for elimination, or a larger epsilon"
+            )
         within = np.where(closed >= 0, problem.side[closed], -1)  # the side of each absorbing cell
         forward, backward = on_all(mesh, cells, paths.to_b, within == 1), on_all(mesh, cells, paths.from_a, within == 0)
         mass = mesh.volume * steady

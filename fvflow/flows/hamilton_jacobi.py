@@ -241,8 +241,11 @@ class _SlopeRange:
     def require_convex(self, hamiltonian: BaseHamiltonian, phi: Array) -> None:
         """Raise as H does if it is not convex for the slopes of phi (cell,); it is not asked twice for the same ones.
 
-        It is asked for half as much more first, so that slopes that grow need few checks.
+        H that is known to be convex is not asked at all, another one for half as much more first, so that slopes that
+        grow need few checks.
         """
+        if hamiltonian.known_convex:
+            return
         minus, plus = slopes(self._mesh, phi)
         inside = np.where(np.isfinite(minus), minus, plus)
         inside[~np.isfinite(inside)] = 0.0  # an axis of one cell

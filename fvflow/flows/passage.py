@@ -16,7 +16,7 @@ from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
 from fvflow.linalg import Direct, FaceMatrix, Krylov, inner
-from fvflow.linalg.markov.absorbing import AbsorbingChain, BackwardEquations, classes, reaches_opening
+from fvflow.linalg.markov.absorbing import AbsorbingChain, EndingChain, classes, reaches_opening
 from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.quasi_stationary import quasi_stationary
 from fvflow.linalg.markov.stationary import submatrix
@@ -32,37 +32,28 @@ _MOST_CELLS = 2**16  # in three dimensions: a minute or two of elimination, four
 
 @dataclass(frozen=True)
 class EliminationFlow(SteadyFlow):
-    """A flow that solves equations of the generator with openings by subtraction-free elimination."""
+    """A flow that solves equations of the generator with openings by subtraction-free elimination.
 
-    iterates: ClassVar[bool] = False
-    """Whether meshes too large to eliminate are left to an iteration."""
+    Meshes of more than 65536 cells in three dimensions are left to an iteration, the errors of which are proved.
+    """
 
     def exact_fault(self, exact: ClosedForm) -> str:
         """Why it cannot be compared with a closed form: its density is none."""
         return f"flow {self.kind} has no closed form; leave it out"
 
-    def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
-        """The problem in arrays; raises CaseError as for every steady flow, and if the mesh is too large."""
-        if _large(mesh.extent) and not self.iterates:
-            raise CaseError(
-                f"flow {self.kind} takes at most {_MOST_CELLS} cells in three dimensions, the mesh has {mesh.cells}: "
-                "it needs an elimination, the work of which grows with the square of the cells; use a coarser one"
-            )
-        return super().problem(mesh, parameters, start)
-
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
-        method = "BiCGStab with multigrid" if _large(extent) else "subtraction-free elimination of the cells"
+        method = "BiCGStab with multigrid" if large(extent) else "subtraction-free elimination of the cells"
         return f"{method}; {self.flux.kind} flux"
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes: mesh, matrix, and 24 per entry of L, as for flow stationary."""
-        if _large(extent):
-            return 2500 * extent.cells
+        if large(extent):
+            return 4000 * extent.cells
         return Krylov().memory(extent) + (100 * extent.cells if extent.dimension == 1 else Direct().memory(extent))
 
 
-def _large(extent: Extent) -> bool:
+def large(extent: Extent) -> bool:
     """Whether a mesh has too many cells to eliminate."""
     return extent.dimension == 3 and extent.cells > _MOST_CELLS
 
@@ -115,7 +106,6 @@ class FirstPassageFlow(PassageFlow):
     moments: Annotated[int, Ge(1), Le(2)] = 1
     """1 for the mean time; 2 for its variance too."""
     kind: Literal["first-passage"] = "first-passage"
-    iterates: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     @property
@@ -145,7 +135,7 @@ class FirstPassageFlow(PassageFlow):
         """The initial density, with the times and probabilities as fields; raises NumericsError if rates underflow."""
         mesh, openings = problem.mesh, problem.openings
         assert openings is not None
-        cells, chain = _any_chain(problem)
+        cells, chain = open_chain(problem)
         mean = chain.backward(mesh.volume[cells])
         fields = {"mean_passage_time": on_all(mesh, cells, mean)}
         figures = {"residual": chain.residual(mean, mesh.volume[cells])}
@@ -169,7 +159,8 @@ class QuasiStationaryFlow(PassageFlow):
     It decays at the rate `quasi_stationary_rate` without changing its shape. Started in it, the time to the target, or
     to any absorbing wall or cell of the case, is exponential: this rate is the mean rate of exit from a well whose rim
     is the target. The density is scaled to the mass of the initial one, by default 1; `outflow_NAME` is what leaves at
-    each target. Collet, Martinez, San Martin, Quasi-Stationary Distributions, 2013. See
+    each target. In three dimensions beyond 65536 cells it comes from an iteration, its rate to a relative error that is
+    proved of each solve. Collet, Martinez, San Martin, Quasi-Stationary Distributions, 2013. See
     fvflow.linalg.markov.quasi_stationary.
     """
 
@@ -240,18 +231,15 @@ def _never(mesh: Mesh, stuck: Any, what: str) -> str:
     return f"{int(stuck.sum())} cells never reach {what}, as the one at {where}"
 
 
-def _any_chain(problem: FokkerPlanck) -> tuple[Index, BackwardEquations]:
-    """As `open_chain`, not factorised if the mesh has too many cells."""
-    if not _large(problem.mesh.extent):
-        return open_chain(problem)
+def open_chain(problem: FokkerPlanck) -> tuple[Index, EndingChain]:
+    """The cells that do not absorb, and their chain."""
     cells, matrix = _open_cells(problem)
-    return cells, IterativeChain(matrix)
+    return cells, ending_chain(matrix, problem.mesh.extent)
 
 
-def open_chain(problem: FokkerPlanck) -> tuple[Index, AbsorbingChain]:
-    """The cells that do not absorb, and their chain, factorised."""
-    cells, matrix = _open_cells(problem)
-    return cells, AbsorbingChain.of(matrix)
+def ending_chain(matrix: FaceMatrix, extent: Extent) -> EndingChain:
+    """The chain of cells of a mesh, factorised unless that is too large; raises NumericsError if rates underflow."""
+    return IterativeChain(matrix) if large(extent) else AbsorbingChain.of(matrix)
 
 
 def _open_cells(problem: FokkerPlanck) -> tuple[Index, FaceMatrix]:

@@ -15,9 +15,11 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters, SteadyDiffusion, SteadyFunction
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, FaceMatrix, Krylov
+from fvflow.linalg.markov.absorbing import AbsorbingChain
 from fvflow.linalg.markov.autocorrelation import autocorrelation_time
 from fvflow.linalg.markov.detailed_balance import detailed_balance_root
 from fvflow.linalg.markov.general_spectrum import GeneralModes, slowest_general_modes
+from fvflow.linalg.markov.iterative_chain import IterativeChain
 from fvflow.linalg.markov.spectrum import LARGEST_DENSE, Eigenmodes, slowest_modes
 from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
 from fvflow.march import Progress
@@ -105,13 +107,9 @@ class StationaryFlow(SteadyFlow):
         has the variance of N dt/(2 time) independent ones. Raises NumericsError as `autocorrelation_time`.
         """
         mesh = problem.mesh
-        if mesh.dimension == 3 and mesh.cells > LARGEST_ELIMINATION:
-            raise NumericsError(
-                f"autocorrelation times need an elimination, in three dimensions of at most {LARGEST_ELIMINATION} "
-                "cells; leave out observe, or use a coarser mesh"
-            )
+        chain_of = IterativeChain if mesh.dimension == 3 and mesh.cells > LARGEST_ELIMINATION else AbsorbingChain.of
         matrix, weight = problem.matrix(0.0, 1.0), mesh.volume * state.density
-        return {"autocorrelation_time": autocorrelation_time(matrix, weight, values, mesh.components)}
+        return {"autocorrelation_time": autocorrelation_time(matrix, weight, values, mesh.components, chain_of)}
 
     def states(
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None

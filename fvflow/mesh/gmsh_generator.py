@@ -15,6 +15,7 @@ from subprocess import DEVNULL
 from fvflow import system
 from fvflow.errors import CaseError
 from fvflow.input_files import GIB, admission, require_input
+from fvflow.long_work import under_way
 from fvflow.mesh import gmsh_program
 from fvflow.mesh.elements import Elements, missing_library, read_elements
 from fvflow.mesh.geo import harmless_script
@@ -60,7 +61,8 @@ def mesh_geometry(file: str | None, geometry: str | None, size: float) -> Elemen
             json.dumps(task),
         ]  # -P: nothing of the working directory
         try:
-            code = subprocess.run(command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL).returncode
+            with under_way(f"gmsh is meshing {name}"):
+                code = subprocess.run(command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL).returncode
         except OSError as error:
             raise CaseError(f"no process can be started to mesh {name} ({error.strerror}); {_BEFOREHAND}") from None
         if code:

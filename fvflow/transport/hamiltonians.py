@@ -32,6 +32,8 @@ class BaseHamiltonian:
     """Whether `hopf_lax` gives the exact solution."""
     climbs: ClassVar[bool] = False
     """Whether `face_speed` has the sign of the slope, so that mass goes up phi and never round in a circle."""
+    known_convex: ClassVar[bool] = False
+    """Whether it is convex for all slopes, so that `require_convex` need not be asked."""
 
     @property
     def steady(self) -> bool:
@@ -79,6 +81,7 @@ class QuadraticHamiltonian(BaseHamiltonian):
     kind: Literal["quadratic"] = "quadratic"
     hopf_lax_available: ClassVar[bool] = True
     climbs: ClassVar[bool] = True
+    known_convex: ClassVar[bool] = True
 
     def godunov(self, minus: Array, plus: Array) -> tuple[Array, Array]:
         """|m|^2/2 (cell,) and m (axis, cell), m_a = max(p-_a, -p+_a, 0)."""
@@ -101,6 +104,7 @@ class PowerHamiltonian(BaseHamiltonian):
     """Exponent q, finite and above 1."""
     kind: Literal["power"] = "power"
     climbs: ClassVar[bool] = True
+    known_convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 1.0 < self.exponent < math.inf:

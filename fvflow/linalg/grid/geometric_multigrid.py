@@ -10,11 +10,14 @@ import numpy as np
 from fvflow.jit import kernel, parallel_for
 from fvflow.linalg.direct.factorisation import factorise
 from fvflow.linalg.grid.multigrid_transfer import Faces, coarsen
+from fvflow.linalg.grid.ring_lines import RingLines, with_seams
+from fvflow.linalg.grid.ring_stencil import RingStencil
 from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
 _COARSEST = 256  # cells up to which a level is solved by elimination
+_LEAST_RING = 4  # cells
 _WEAK = 0.2  # of the strongest rate: an axis with a smaller one is not coarsened
 _VISITS = 2  # of the coarser level in each cycle: a W-cycle
 _LINES = (8, 512, 512)  # lines side by side in a strip, for x, y, z; each line along x is one stream of memory
@@ -90,43 +93,54 @@ class _Level:
         shape = matrix.shape or ()
         self._shape, self._volume = shape, matrix.volume.reshape(shape)
         self._faces: Faces = [(down, up) for _, down, up in matrix.along()]
-        self._stencil, self._image = Stencil(matrix), np.empty(len(matrix.volume))
+        self._stencil = RingStencil(matrix) if matrix.periodic else Stencil(matrix)
+        self._image = np.empty(len(matrix.volume))
         self._axes = [axis for axis in range(3) if shape[2 - axis] > 1]
         sums = matrix.column_sums.reshape(shape)
-        self._inverse = {axis: inverse_pivots(sums, self._faces, axis) for axis in self._axes}
+        self._rings = {axis: RingLines(self._faces, axis) for axis in matrix.periodic}
+        self._inverse = {axis: inverse_pivots(sums, self._faces, axis, self._rings.get(axis)) for axis in self._axes}
+        for axis, lines in self._rings.items():
+            lines.prepare(self._faces, self._inverse[axis])
         self._equilibrium = np.ones(len(matrix.volume))
         self.smooth(self._equilibrium, np.ones(len(matrix.volume)))
         merged = self._merging_axes()
         self._factor = [2 if axis in merged else 1 for axis in (2, 1, 0)]  # z, y, x
         leak = None if matrix.leak is None else matrix.leak.reshape(shape)
         self.coarse = coarsen(self._volume, self._faces, self._equilibrium.reshape(shape), merged, leak)
-        self._parents = [_parents(count, factor) for count, factor in zip(shape, self._factor, strict=True)]
+        rings = [axis in self._rings for axis in (2, 1, 0)]
+        self._parents = [_parents(*each) for each in zip(shape, self._factor, rings, strict=True)]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the level beside its matrix."""
         kept: list[Array] = [self._equilibrium, self._image, self.coarse.volume, self.coarse.down, self.coarse.up]
-        kept += self._inverse.values()
+        kept += [*self._inverse.values(), *(lines.correction for lines in self._rings.values())]
         return sum(part.nbytes for part in kept) + self.coarse.owner.nbytes + self.coarse.neighbour.nbytes
 
     def _merging_axes(self) -> list[int]:
-        """The axes to coarsen, by their mean rates."""
-        strength = {axis: float(sum(part.sum() for part in self._faces[axis])) for axis in self._axes}
-        return [axis for axis in self._axes if strength[axis] >= _WEAK * max(strength.values())]
+        """The axes to coarsen, by their mean rates; rings of two and three cells stay as they are."""
+        axes = [axis for axis in self._axes if axis not in self._rings or self._shape[2 - axis] >= _LEAST_RING]
+        strength = {axis: float(sum(part.sum() for part in self._faces[axis])) for axis in axes}
+        return [axis for axis in axes if strength[axis] >= _WEAK * max(strength.values())]
 
     def smooth(self, x: Array, right: Array, reverse: bool = False) -> None:
         """Zebra line relaxation along each axis in turn, in place: the even lines, then the odd ones."""
         for axis in reversed(self._axes) if reverse else self._axes:
-            across = [other for other in (2, 1, 0) if other != axis]
-            cells = (x.reshape(self._shape), right.reshape(self._shape), self._volume, self._inverse[axis])
-            parts = [*cells, *(part for other in (axis, *across) for part in self._faces[other])]
-            views = [part.transpose(_VIEWS[axis]) for part in parts]
-            outer, _, inner = views[0].shape
             for colour in (1, 0) if reverse else (0, 1):
-                self._relax(views, colour, _LINES[axis], outer * -(-inner // _LINES[axis]))
+                self._relax(x.reshape(self._shape), right.reshape(self._shape), axis, colour)
 
-    def _relax(self, views: list[Array], colour: int, width: int, strips: int) -> None:
+    def _relax(self, x: Array, right: Array, axis: int, colour: int) -> None:
+        """Solve along the lines of a colour; over a seam the last one takes what was there before."""
+        right = with_seams(right, self._volume, self._faces, x, [other for other in self._rings if other != axis])
+        across, width = [other for other in (2, 1, 0) if other != axis], _LINES[axis]
+        parts = [x, right, self._volume, self._inverse[axis]]
+        parts += (part for other in (axis, *across) for part in self._faces[other])
+        views = [part.transpose(_VIEWS[axis]) for part in parts]
+        outer, _, inner = views[0].shape
+        strips = outer * -(-inner // width)
         parallel_for(lambda begin, end: relax_lines(*views, colour, width, begin, end), strips, len(self._image))
+        if axis in self._rings:
+            self._rings[axis].close(x, _VIEWS[axis], colour)
 
     def restrict(self, right: Array, x: Array) -> Array:
         """The residual summed over the cells that merge, per coarse mass."""
@@ -159,7 +173,7 @@ def _monotone(matrix: FaceMatrix) -> FaceMatrix:
     return replace(matrix, down=matrix.down + lack, up=matrix.up + lack)
 
 
-def inverse_pivots(sums: Array, faces: Faces, axis: int) -> Array:
+def inverse_pivots(sums: Array, faces: Faces, axis: int, ring: RingLines | None = None) -> Array:
     """1/p of the subtraction-free elimination along an axis, with the whole outflow on the diagonal (z, y, x).
 
     The column sums are |K| and what leaks.
@@ -167,9 +181,9 @@ def inverse_pivots(sums: Array, faces: Faces, axis: int) -> Array:
     rest = sums.copy()
     for other, (down, up) in enumerate(faces):
         if other != axis:
-            lines = np.moveaxis(rest, 2 - other, 0)
-            lines[:-1] += np.moveaxis(down, 2 - other, 0)
-            lines[1:] += np.moveaxis(up, 2 - other, 0)
+            _add_leaving(rest, down, up, other)
+    if ring is not None:
+        ring.add_ends(rest)
     inverse = np.empty_like(rest)
     rest, lines, down, up = (np.moveaxis(part, 2 - axis, 0) for part in (rest, inverse, *faces[axis]))
     for i in range(len(lines) - 1):
@@ -179,13 +193,28 @@ def inverse_pivots(sums: Array, faces: Faces, axis: int) -> Array:
     return inverse
 
 
-def _parents(count: int, factor: int) -> tuple[Array, Array]:
-    """The two nearest coarse cells of each cell (2, cell), and the weight of the second (cell,): 1/4, 0 at a wall."""
+def _add_leaving(sums: Array, down: Array, up: Array, axis: int) -> None:
+    """Add the outflow along an axis, in place."""
+    lines, down, up = (np.moveaxis(part, 2 - axis, 0) for part in (sums, down, up))
+    inside = len(lines) - 1
+    lines[:-1] += down[:inside]
+    lines[1:] += up[:inside]
+    if len(down) > inside:  # they close a ring
+        lines[-1] += down[-1]
+        lines[0] += up[-1]
+
+
+def _parents(count: int, factor: int, ring: bool = False) -> tuple[Array, Array]:
+    """The two nearest coarse cells of each cell (2, cell), and the weight of the second (cell,): 1/4, 0 at a wall.
+
+    On a ring the first and the last coarse cell are side by side.
+    """
     cells = np.arange(count)
     near, last = cells // factor, (count - 1) // factor
     if factor == 1:
         return np.stack([near, near]), np.zeros(count)
     far = near + np.where(cells % 2 == 0, -1, 1)
+    far = far % (last + 1) if ring else far
     alone = (far < 0) | (far > last) | ((cells == count - 1) & (count % 2 == 1))
     return np.stack([near, np.where(alone, near, far)]), np.where(alone, 0.0, 0.25)
 

@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg.amg import hierarchy
 from fvflow.linalg.bicgstab import WORK, Operator, bicgstab
 from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
 from fvflow.linalg.grid.locally_one_dimensional import SplitSweeps
@@ -38,8 +37,7 @@ class MatrixFreeSolver:
     logarithm of the residual is compared with the line that reaches the tolerance in 60; if it is above, a cycle of
     `GeometricMultigrid` replaces the sweep for the rest of the solve. There the costs are equal: from 256^2 to 48^3 an
     iteration takes 8 to 15 ns per cell with sweeps and 100 to 130 with cycles, of which 4 to 25 are needed; setting up
-    the levels, done once, costs as much as one. On a grid with periodic axes the cycle is algebraic. Each solve begins
-    with sweeps, because later ones may be easier.
+    the levels, done once, costs as much as one. Each solve begins with sweeps, because later ones may be easier.
 
     If the iterate is negative within the tolerance, one Jacobi sweep from its non-negative part, a regular splitting
     (Varga, Matrix Iterative Analysis, 1962), makes it non-negative; the iteration continues if that misses the
@@ -92,21 +90,13 @@ class MatrixFreeSolver:
 
     @cached_property
     def _cycle(self) -> Operator:
-        """What takes the place of the sweep: geometric multigrid, or algebraic where an axis is periodic.
-
-        Raises NumericsError on several ranks, where there is neither.
-        """
+        """What takes the place of the sweep; raises NumericsError on several ranks, where there is no multigrid."""
         if world().division is not None:
             raise NumericsError(
                 f"solver krylov converges slowly at so long a step, and has no multigrid on several ranks; {_SHORTER}"
             )
-        if not self._matrix.periodic:
-            return GeometricMultigrid(self._matrix)
-        try:
-            cycle, volume = hierarchy(self._matrix.sparse().tocsr()), self._matrix.volume
-        except NumericsError:
-            return self._sweep
-        return lambda vector, /, *, out: np.add(cycle(volume * vector), 0.0, out=out)
+        cycle: Operator = GeometricMultigrid(self._matrix)
+        return cycle
 
     def _bound(self, scale: float, x: Array, size: float) -> float:
         """Largest 1-norm of the residual accepted: the tolerance, or the round-off in computing it if larger."""

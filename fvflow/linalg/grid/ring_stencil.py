@@ -27,9 +27,9 @@ class RingStencil:
         self._leak, self._leak_along = matrix.leak, matrix.leak_along
         self._axes: list[tuple[tuple[int, int, int], Array, Array]] = []
         for place, *rates in matrix.along():
-            outer = math.prod(matrix.shape[:place])
-            down, up = (part.reshape(outer, part.shape[place], -1) for part in rates)
-            self._axes.append(((outer, matrix.shape[place], -1), down, up))
+            outer, size = math.prod(matrix.shape[:place]), math.prod(matrix.shape[place + 1 :])
+            down, up = (part.reshape(outer, part.shape[place], size) for part in rates)
+            self._axes.append(((outer, matrix.shape[place], size), down, up))
 
     def apply(self, density: Array, out: Array) -> Array:
         """out = rho + |K|^-1 div F(rho) (cell,), the same flux on both sides of a face."""

@@ -11,15 +11,15 @@ from fvflow.errors import NumericsError
 from fvflow.interruptible import interruptible
 from fvflow.jit import kernel
 from fvflow.linalg.markov.gth import UNDERFLOW, ChainFactors, factorise_chain
-from fvflow.linalg.matrix import FaceMatrix
+from fvflow.linalg.matrix import FaceMatrix, inner
 from fvflow.mesh import Array
 
 LEAST_RATE = 1e-290  # smaller sums of rates have lost digits
 _ROUND_OFF = float(np.finfo(float).eps)
 
 
-class BackwardEquations:
-    """The backward equations A' x = f of the chain of a `FaceMatrix` with a leak, and what follows from them."""
+class EndingChain:
+    """The chain of a `FaceMatrix` with a leak: its equations A' x = f and A x = f, and what follows from them."""
 
     matrix: FaceMatrix
 
@@ -31,6 +31,15 @@ class BackwardEquations:
     def backward(self, source: Array) -> Array:
         """The expectation (cell,) of int f/|K| dt until the chain ends, for f (cell,) >= 0: A' x = f."""
         raise NotImplementedError
+
+    def forward(self, source: Array) -> Array:
+        """The density (cell,) that stays if f (cell,) >= 0 is supplied per unit time: A x = f."""
+        raise NotImplementedError
+
+    def end_rate(self, density: Array) -> float:
+        """What ends per unit time, of a density (cell,) of mass 1 that decays without changing its shape."""
+        assert self.matrix.leak is not None
+        return inner(self.matrix.leak, density)
 
     def variance(self, mean: Array) -> Array:
         """The variance (cell,) of the time until the end, from its mean tau (cell,).
@@ -75,7 +84,7 @@ class BackwardEquations:
 
 
 @dataclass(frozen=True, eq=False)
-class AbsorbingChain(BackwardEquations):
+class AbsorbingChain(EndingChain):
     """The chain of a `FaceMatrix` with a leak, factorised; A rho is the net outflow through faces and leak.
 
     Cells are eliminated one after the other, and the openings, where the chain ends, stand behind the last cell:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg.markov.absorbing import AbsorbingChain
+from fvflow.linalg.markov.absorbing import AbsorbingChain, EndingChain
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index
 from fvflow.sums import inner
@@ -16,12 +17,19 @@ from fvflow.sums import inner
 _ROUND_OFF = 64 * float(np.finfo(float).eps)  # relative deviation from the mean that counts as none
 
 
-def autocorrelation_time(matrix: FaceMatrix, weight: Array, values: Array, parts: Index) -> float:
+def autocorrelation_time(
+    matrix: FaceMatrix,
+    weight: Array,
+    values: Array,
+    parts: Index,
+    chain_of: Callable[[FaceMatrix], EndingChain] = AbsorbingChain.of,
+) -> float:
     """int_0^inf C(t)/C(0) dt of f (cell,), C(t) being its autocovariance in the steady state of masses w (cell,).
 
     It is <f - m, u>_w/<f - m, f - m>_w, m the mean of f, with the backward (Poisson) equation L u = -(f - m), solved
-    without subtraction for the positive and the negative part of f - m, with u = 0 in the cell of most mass. nan if f
-    does not vary. Raises NumericsError if the chain has several parts, which never forget where they began.
+    for the positive and the negative part of f - m, without subtraction if the chain is factorised, with u = 0 in the
+    cell of most mass. nan if f does not vary. Raises NumericsError if the chain has several parts, which never forget
+    where they began.
 
     Komorowski, Landim, Olla, Fluctuations in Markov Processes, 2012, section 1.
     """
@@ -33,7 +41,7 @@ def autocorrelation_time(matrix: FaceMatrix, weight: Array, values: Array, parts
     if not variance > (_ROUND_OFF * np.abs(values).max()) ** 2 * total:
         return math.nan
     ground = int(np.argmax(weight))
-    chain = AbsorbingChain.of(_ending_in(matrix, ground))
+    chain = chain_of(_ending_in(matrix, ground))
     source = matrix.volume * deviation
     source[ground] = 0.0
     u = chain.backward(np.maximum(source, 0.0)) - chain.backward(np.maximum(-source, 0.0))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg.markov.absorbing import LEAST_RATE, AbsorbingChain
+from fvflow.linalg.markov.absorbing import LEAST_RATE, EndingChain
 from fvflow.linalg.markov.stationary import rates_underflow
-from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
 
@@ -24,18 +23,18 @@ class TransitionPaths:
     flux: Array  # (face,) net number of transition paths through a face per unit time, from owner to neighbour
     rate: float  # number of them per unit time
     rate_defect: float  # relative difference of the rates out of A and into B, and of those from B to A
-    residual: float  # of q+, as `AbsorbingChain.residual`
+    residual: float  # of q+, as `EndingChain.residual`
 
 
 def transition_paths(
-    matrix: FaceMatrix,
+    chain: EndingChain,
     steady: Array,
     into: tuple[Array, Array],
     out_of: tuple[Array, Array],
     balanced: bool,
     reason: Callable[[], str] = rates_underflow,
 ) -> TransitionPaths:
-    """Paths from A to B, from the rates between the other cells and their steady density pi (cell,).
+    """Paths from A to B, from the chain of the other cells, which ends there, and their steady density pi (cell,).
 
     `into` holds the rates (cell,) from each cell into A and B, and `out_of` what comes from A and B into each cell per
     unit time (cell,). With the rates s_ij from j to i, q+ and q- solve
@@ -48,8 +47,8 @@ def transition_paths(
     Transition path theory for Markov jump processes, Multiscale Model. Simul. 7 (2009). Raises NumericsError, with
     the `reason`, if nothing passes from one set to the other.
     """
+    matrix = chain.matrix
     owner, neighbour = matrix.owner, matrix.neighbour
-    chain = AbsorbingChain.of(replace(matrix, leak=into[0] + into[1]))
     to_a, to_b = (chain.backward(rates) for rates in into)
     # what comes from A, at its density pi q-; pi may be below all doubles where the chain is its own reverse
     from_a, from_b = (to_a, to_b) if balanced else (chain.forward(flow) / steady for flow in out_of)
