@@ -80,6 +80,8 @@ class ClosedForm:
     """The `Facts.ingredients` of the equation that it solves; a case with any other is refused."""
     figures: ClassVar[tuple[str, ...]] = Reference.figures
     """The names of the errors of its `reference`."""
+    of_steps: ClassVar[bool] = False
+    """Whether it is the solution of steps of the given length rather than of the equation."""
     stationary: ClassVar[bool] = False
     """Whether it is a stationary state, the only closed form that steady flows can be compared with."""
 

@@ -133,7 +133,7 @@ class Muscl(LinearStepperBase):
     tells_crossing = True
     along_axes = True
     openings_note = "its limited slopes use the values in cells beyond each face, and a wall has none"
-    order = 2
+    order = order_in_space = 2
     work_grows_with_step = True
     uses_flux = False
 
