@@ -7,7 +7,9 @@ import math
 from typing import Any, TypeVar
 
 from fvflow.case.checks import Checks, Output
-from fvflow.errors import CaseError
+from fvflow.case.error_estimate import ErrorEstimate
+from fvflow.case.simulation import Simulation
+from fvflow.errors import CaseError, placed
 from fvflow.times import Times
 
 C = TypeVar("C")
@@ -36,3 +38,20 @@ def at_resolution(case: C, space: int = 0, longer: float = 1.0, *, saves: bool =
     except CaseError as error:
         raise CaseError(f"at {2.0**space:g} times the resolution: {error}") from None
     return made
+
+
+def with_error_estimate(simulation: Simulation, case: Any) -> Simulation:
+    """The simulation of a case, with what estimates its error if the case asks for it.
+
+    Raises CaseError, placed at the key, if the case cannot be run at half its resolution.
+    """
+    if case.output.error_estimate:
+        flow = simulation.flow
+        longer = 2.0 ** (flow.order_in_space / flow.order_in_time) if simulation.times.steps else 1.0
+        with placed("output", "error-estimate"):
+            try:
+                coarser = at_resolution(case, -1, longer, saves=True, order=flow.order_in_time).prepare()
+            except CaseError as error:
+                raise CaseError(f"needs a run at half the resolution: {' '.join(map(str, error.args))}") from None
+        simulation.estimate = ErrorEstimate.of(simulation, coarser)
+    return simulation

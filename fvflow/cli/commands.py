@@ -25,6 +25,7 @@ from fvflow.cli.progress import progress_display
 from fvflow.cli.residual_command import add_residual
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
+from fvflow.cli.verify_command import add_verify
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
 from fvflow.interruptible import threads_left_working
@@ -148,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add_distance(commands)
     add_measure(commands)
     add_point_commands(commands)
+    add_verify(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
     xmf.add_argument("file", type=Path, metavar="FILE.nc", help="the result; NAME.xmf2 is written beside it")

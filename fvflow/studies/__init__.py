@@ -1,5 +1,5 @@
 """Studies: many runs of a case, and results compared with each other, with closed forms and with models from elsewhere."""
 
-from fvflow.studies.verification import Verification, verify
+from fvflow.studies.verification import Verification, verify, write_csv
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Verification", "verify", "write_csv"]

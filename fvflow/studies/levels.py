@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.case.resolution import at_resolution
 from fvflow.errors import CaseError, FvflowError
-from fvflow.mesh import Array, Mesh, overlaps
+from fvflow.mesh import Array, Mesh, averaged
 
 if TYPE_CHECKING:
     from fvflow.case import Case
@@ -21,6 +21,7 @@ Refine = Literal["space", "time", "both"]
 """What becomes finer from level to level."""
 Report = Callable[[str], None]
 """Is told a sentence before each level."""
+_FEWEST_CELLS, _FEWEST_STEPS = 8, 2  # along an axis, and in all, of a level coarser than the case
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +59,6 @@ class Level:
     def difference(self, finer: Level) -> float:
         """L1 distance of the fields of two levels, that of the finer one averaged over the cells of this one."""
         return float(self.mesh.volume @ np.abs(self.values - averaged(finer.mesh, self.mesh, finer.values)))
-
-
-def averaged(source: Mesh, target: Mesh, values: Array) -> Array:
-    """Means (target cell,) of a field (source cell,) over the cells of another mesh, by the exact overlaps.
-
-    sum_K |K cap L| u_K / sum_K |K cap L| in the cell L. Raises CaseError as `fvflow.mesh.overlaps` does.
-    """
-    if source.cells == target.cells and np.array_equal(source.centre, target.centre):
-        return values
-    cell, other, volume = overlaps(source, target)
-    covered = np.bincount(other, volume, target.cells)
-    return np.asarray(np.bincount(other, volume * values[cell], target.cells) / covered)
 
 
 def run_level(case: Case, power: int, refine: Refine) -> Level:
@@ -128,10 +117,17 @@ class Ladder:
         while len(self.levels) < self.wanted and self._affordable() and self._tried(self.levels[-1].power + 1):
             pass
         finest = self.levels[-1].power
-        while len(self.levels) < self.wanted and self._tried(self.levels[0].power - 1):
+        while len(self.levels) < self.wanted and self._coarsens and self._tried(self.levels[0].power - 1):
             pass
         if self.levels[0].power < 0:
             self.notes.append(f"the levels are those of {_times(self.levels[0].power)} to {_times(finest)} the resolution")
+
+    @property
+    def _coarsens(self) -> bool:
+        """Whether a coarser level would still have cells and steps to tell an order."""
+        first = self.levels[0]
+        cells = self.refine == "time" or first.mesh.cells >= (2 * _FEWEST_CELLS) ** first.mesh.dimension
+        return cells and (self.refine == "space" or first.steps == 0 or first.steps >= 2 * _FEWEST_STEPS)
 
     def _run(self, power: int) -> None:
         self.report(f"level {_times(power)} the resolution")
@@ -157,19 +153,25 @@ class Ladder:
 
     def _affordable(self) -> bool:
         """Whether the next finer level can be expected to take no longer than it may; if not, that is noted."""
+        if len(self.levels) == 1 and self._expected > self.seconds > self.levels[0].seconds:
+            self.levels[0] = run_level(self.case, 0, self.refine)  # the first run compiles and loads: time another one
+        if self._expected > self.seconds:
+            self.notes.append(
+                f"{_times(self.levels[-1].power + 1)} the resolution is left out: it would take about "
+                f"{self._expected:.2g} s, allowed are {self.seconds:g} (--seconds)"
+            )
+            return False
+        return True
+
+    @property
+    def _expected(self) -> float:
+        """CPU seconds that the next finer level can be expected to take."""
         last = self.levels[-1]
         dimension = {"time": 0, "space": last.mesh.dimension, "both": last.mesh.dimension}[self.refine]
         growth = 2.0 ** (dimension + (self.refine != "space" and last.steps > 0))
         if len(self.levels) > 1:
             growth = max(growth, last.seconds / max(self.levels[-2].seconds, 1e-3))
-        expected = growth * last.seconds
-        if expected > self.seconds:
-            self.notes.append(
-                f"{_times(last.power + 1)} the resolution is left out: it would take about {expected:.2g} s, "
-                f"allowed are {self.seconds:g} (--seconds)"
-            )
-            return False
-        return True
+        return growth * last.seconds
 
 
 def _times(power: int) -> str:
