@@ -139,6 +139,8 @@ class FromExact(DensityKind):
     """Total mass; 1, or that of the closed form, by default."""
     truncate: Annotated[float, Ge(0), Lt(1)] = 1e-3
     """Largest share of the mass that may lie outside the mesh."""
+    values: Literal["scaled", "kept"] = "scaled"
+    """Whether what it has on the mesh is scaled to the mass, or kept, as where a published table samples at centres."""
     kind: Literal["exact"] = "exact"
     is_exact = True
     own_density = False
@@ -146,6 +148,11 @@ class FromExact(DensityKind):
     def total_mass(self, mesh: Any, parameters: Any) -> float:
         """The given mass, or 1."""
         return 1.0 if self.mass is None else self.mass
+
+    @property
+    def scaled_mass(self) -> float | None:
+        """The mass, 1 by default; None if the values are kept."""
+        return None if self.values == "kept" else super().scaled_mass
 
     def on(self, facts: Facts, reference: Reference | None, time: float) -> Array:
         """Cell values (cell,) of the closed form at a time; raises CaseError if the case has none."""
