@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
-    from fvflow.studies import verify
+    from fvflow.studies import cite, verify
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -63,6 +63,7 @@ _LAZY_NAMES = {
     "Ugrid": "mesh",
     "Voronoi": "mesh",
     "from_fipy": "mesh",
+    "cite": "studies",
     "verify": "studies",
 }
 _LAZY_MODULES = ("geometry", "plot", "wasserstein")
@@ -86,6 +87,7 @@ __all__ = [
     "Voronoi",
     "at",
     "balance",
+    "cite",
     "compare_sides",
     "distance",
     "duality",

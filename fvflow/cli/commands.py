@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
+from fvflow.cli.cite_command import add_cite
 from fvflow.cli.distance_command import add_distance
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
@@ -150,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     add_measure(commands)
     add_point_commands(commands)
     add_verify(commands)
+    add_cite(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
     xmf.add_argument("file", type=Path, metavar="FILE.nc", help="the result; NAME.xmf2 is written beside it")

@@ -55,6 +55,12 @@ def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
+def print_text(text: str) -> None:
+    """Print lines as they are."""
+    for line in text.splitlines():
+        print(escaped(line))
+
+
 def print_columns(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows of the same columns, with their names above; nan and None are left blank."""
     if sys.stdout is None:

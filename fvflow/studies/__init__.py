@@ -1,5 +1,6 @@
 """Studies: many runs of a case, and results compared with each other, with closed forms and with models from elsewhere."""
 
+from fvflow.studies.citations import Citations, cite
 from fvflow.studies.verification import Verification, verify, write_csv
 
-__all__ = ["Verification", "verify", "write_csv"]
+__all__ = ["Citations", "Verification", "cite", "verify", "write_csv"]
