@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
-    from fvflow.studies import compare
+    from fvflow.studies import cite, compare, verify
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -64,6 +64,8 @@ _LAZY_NAMES = {
     "Ugrid": "mesh",
     "Voronoi": "mesh",
     "from_fipy": "mesh",
+    "cite": "studies",
+    "verify": "studies",
 }
 _LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
@@ -86,6 +88,7 @@ __all__ = [
     "Voronoi",
     "at",
     "balance",
+    "cite",
     "compare",
     "compare_sides",
     "distance",
@@ -100,6 +103,7 @@ __all__ = [
     "resume",
     "sample",
     "save_mesh",
+    "verify",
     "wasserstein",
 ]
 

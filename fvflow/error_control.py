@@ -10,6 +10,8 @@ from annotated_types import Gt, Lt
 
 from fvflow.errors import CaseError
 
+_LARGEST_TOLERANCE = 0.5  # of steps that are scaled
+
 
 @dataclass(frozen=True)
 class Adaptive:
@@ -34,6 +36,16 @@ class Adaptive:
         """Ratio of the next step to this one, at most `growth`."""
         power = 1.0 / (order + 1)
         return min(max(0.9 * math.pow(self.tolerance / max(error, 1e-300), power), 0.2), growth)
+
+    def scaled(self, factor: float, order: float, span: float) -> Adaptive:
+        """Control that gives steps about `factor` times as long, of a method of this order, in a run of a length."""
+
+        def limit(length: float | None) -> float | None:
+            return None if length is None else min(factor * length, span)
+
+        initial = min(factor * self.initial, span)
+        tolerance = min(self.tolerance * factor ** (order + 1), _LARGEST_TOLERANCE)
+        return Adaptive(initial, tolerance, limit(self.shortest), limit(self.longest))
 
     def check(self, span: float, run: str) -> None:
         """Raise CaseError if the lengths contradict each other or the length of a run, called `run`."""

@@ -191,6 +191,21 @@ class Times(TimeGrid):
         between = max(after - before for before, after in pairwise(self._listed)) if self._listed else self._interval
         return replace(self, step=min(self.longest, between))
 
+    def in_steps(self, factor: float, order: float) -> Times:
+        """The same run in steps `factor` times as long, as nearly as whole steps between saves allow.
+
+        Where the intervals between saves have fewer steps than that, only every so many of them, and the end, is saved.
+        With error control of a method of this order, the tolerance is factor^(order + 1) times as large.
+        """
+        if isinstance(self.step, Adaptive):
+            return replace(self, step=self.step.scaled(factor, order, self.span))
+        most = max(self.substeps(index) for index in self._intervals())
+        every = max(1, math.ceil(factor / most * (1 - ROUND_OFF)))
+        kept = [self.save_time(index) for index in range(every, self.saves, every)] if every > 1 else []
+        count = self.substeps_for(self.interval(1)) * min(every, self.saves)
+        length = (self.save_time(min(every, self.saves)) - self.origin) / max(1, round(count / factor))
+        return replace(self, step=length, save=tuple(kept) if every > 1 else self.save)
+
     @cached_property
     def _interval(self) -> float:
         """The time between equally spaced saves."""

@@ -175,6 +175,13 @@ def unknown_output(output: Output, flow: BaseFlow) -> Iterator[tuple[str, str]]:
             yield name, fault
     if output.score and flow.score_fault:
         yield "score", flow.score_fault
+    if output.error_estimate and (fault := flow.refinement_fault or _orderless(flow)):
+        yield "error-estimate", f"is not known of flow {flow.kind}: {fault}"
+
+
+def _orderless(flow: BaseFlow) -> str:
+    """Why a coarser run tells no error; empty if it does."""
+    return "" if flow.order_in_space is not None else "its method declares no order; compare two meshes, or leave it out"
 
 
 def flows_that(condition: Callable[[type[BaseFlow]], bool]) -> str:
@@ -224,6 +231,10 @@ class Output:
     """Whether to bound, at every step, how far the inequalities hold that convexity along geodesics promises."""
     width: Annotated[float, Gt(0), Lt(1)] = 1e-3
     """Relative width at which the bounds of W2 for distance and evi stop."""
+    error_estimate: bool = False
+    """Whether to run the case at half the resolution too, and store what that tells of the error at each saved time:
+    estimated_error_l1, _l2, _linf of the density, estimated_error_energy, and one for each observable; key
+    error-estimate."""
     sides: bool = False
     """Whether to compare the result with 10000 samples that are carried along it, as `fvflow sides` does, once it is
     complete; checks of sides_push_forward and the like do so too."""

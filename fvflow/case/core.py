@@ -23,6 +23,7 @@ from fvflow.case.overrides import apply_overrides, as_text, to_yaml
 from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
+from fvflow.case.resolution import with_error_estimate
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
@@ -221,7 +222,8 @@ class Case:
         if self.document is None:  # made in Python: so far only its parts have been looked at
             stages.add(python_faults(self))
             stages.finish()
-        return build_simulation(self, stages)
+        simulation = build_simulation(self, stages)
+        return stages.require(("output", "error-estimate"), lambda: with_error_estimate(simulation, self))
 
     def velocity_of(self, result: str) -> Evaluation:
         """The velocity of the result in a file, at points; raises CaseError or OutputError."""

@@ -20,9 +20,12 @@ def dataclasses_in(hint: Any) -> list[type]:
     return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
 
 
+_HYPHENATED = {"error_estimate": "error-estimate"}  # fields whose keys have a hyphen
+
+
 def key_of(field: str) -> str:
     """The key of a case file for a field of a dataclass: `from_`, since `from` is a word of Python, is the key from."""
-    return field.removesuffix("_")
+    return _HYPHENATED.get(field) or field.removesuffix("_")
 
 
 @cache

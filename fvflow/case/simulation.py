@@ -13,6 +13,7 @@ import numpy as np
 
 from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
+from fvflow.case.error_estimate import ErrorEstimate
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
 from fvflow.cell_fields import CellFields
@@ -63,6 +64,8 @@ class Simulation:
     In the midst of an iteration it is the initial state with the iterate.
     """
 
+    estimate: ErrorEstimate | None = field(default=None, init=False)
+    """What estimates the error at each saved time; None if it is not asked for."""
     sides_fault: str = field(default="", init=False)
     """Why the result could not be compared with samples, as a sentence; empty if it could, or was not to be."""
 
@@ -106,6 +109,8 @@ class Simulation:
         """
         statistics, count = self._fresh_statistics(), 0
         initial, self.statistics, self.reached = self.initial, statistics, None
+        if self.estimate is not None:
+            self.estimate.start()
         progress = Watchers(*([] if watch is None else [watch]))
         if checkpoint is not None:
             initial, count = restored(checkpoint, self.mesh), checkpoint["frames"]
@@ -164,6 +169,10 @@ class Simulation:
                 correlations = {f"{prefix}_{name}": value for prefix, value in found.items()}
                 self.statistics.undefined += [key for key, value in correlations.items() if math.isnan(value)]
                 diagnostics |= correlations
+        if self.estimate is not None:
+            estimated = self.estimate.at(state.time, state.density, diagnostics)
+            self.statistics.last |= estimated
+            diagnostics |= estimated
         scalars = self.flow.scalars()
         diagnostics |= {name: state.fields[name] for name in scalars}
         fields = {name: values for name, values in state.fields.items() if name not in on_faces and name not in scalars}
@@ -202,6 +211,7 @@ class Simulation:
             *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
             *([self.sides_fault] if self.sides_fault else []),
+            *([self.estimate.fault] if self.estimate is not None and self.estimate.fault else []),
         ]
 
     def absorbed_at_once(self) -> str:
@@ -228,7 +238,9 @@ class Simulation:
         """Estimated bytes of a run."""
         fluxes = 5 * 8 * self.statistics.mean_flux.links if self._asks_crossing else 0
         frames = (self.times.saves + 1) * self.flow.frame_memory(self.mesh.extent)
-        return self.flow.memory(self.mesh.extent) + frames + self._cell_fields.memory + self._step_maps.memory + fluxes
+        coarser = 0 if self.estimate is None else self.estimate.coarser.memory
+        own = self.flow.memory(self.mesh.extent) + frames + self._cell_fields.memory + self._step_maps.memory + fluxes
+        return own + coarser
 
     def layout(self) -> Layout:
         """The variables of the result."""
@@ -248,6 +260,8 @@ class Simulation:
         diagnostics |= self.flow.scalars()
         if self.observables is not None:
             diagnostics |= self.observables.variables(self.flow.correlations)
+        if self.estimate is not None:
+            diagnostics |= self.estimate.variables()
         if self.reference is not None:
             diagnostics |= {name: ERRORS[name] for name in self.reference.figures}
         face_fields = self.flow.face_fields()

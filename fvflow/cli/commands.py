@@ -18,6 +18,7 @@ import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
 from fvflow.cli.compare_command import add_compare
 from fvflow.cli.data_command import add_data
+from fvflow.cli.cite_command import add_cite
 from fvflow.cli.distance_command import add_distance
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
@@ -28,6 +29,7 @@ from fvflow.cli.residual_command import add_residual
 from fvflow.cli.several_ranks import SeveralRanks, require_same_case, someone_else_tells
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
+from fvflow.cli.verify_command import add_verify
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
 from fvflow.interruptible import threads_left_working
@@ -160,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     add_measure(commands)
     add_data(commands)
     add_point_commands(commands)
+    add_verify(commands)
+    add_cite(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
     xmf.add_argument("file", type=Path, metavar="FILE.nc", help="the result; NAME.xmf2 is written beside it")

@@ -55,6 +55,36 @@ def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
+def print_text(text: str) -> None:
+    """Print lines as they are."""
+    for line in text.splitlines():
+        print(escaped(line))
+
+
+def print_columns(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of the same columns, with their names above; nan and None are left blank."""
+    if sys.stdout is None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=escaped(title), title_justify="left", box=None, pad_edge=False)
+    for name in rows[0]:
+        texts = any(isinstance(row[name], str) for row in rows)
+        table.add_column(escaped(name.replace("_", " ")), justify="left" if texts else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(escaped(_cell(value)) for value in row.values()))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    """A value in a column: a number in four digits, nothing for None and nan."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def plain(value: Any) -> Any:
     """A numpy scalar as a Python number."""
     return value.item() if hasattr(value, "item") else value

@@ -80,6 +80,8 @@ class ClosedForm:
     """The `Facts.ingredients` of the equation that it solves; a case with any other is refused."""
     figures: ClassVar[tuple[str, ...]] = Reference.figures
     """The names of the errors of its `reference`."""
+    of_steps: ClassVar[bool] = False
+    """Whether it is the solution of steps of the given length rather than of the equation."""
     stationary: ClassVar[bool] = False
     """Whether it is a stationary state, the only closed form that steady flows can be compared with."""
 
@@ -137,6 +139,8 @@ class FromExact(DensityKind):
     """Total mass; 1, or that of the closed form, by default."""
     truncate: Annotated[float, Ge(0), Lt(1)] = 1e-3
     """Largest share of the mass that may lie outside the mesh."""
+    values: Literal["scaled", "kept"] = "scaled"
+    """Whether what it has on the mesh is scaled to the mass, or kept, as where a published table samples at centres."""
     kind: Literal["exact"] = "exact"
     is_exact = True
     own_density = False
@@ -144,6 +148,11 @@ class FromExact(DensityKind):
     def total_mass(self, mesh: Any, parameters: Any) -> float:
         """The given mass, or 1."""
         return 1.0 if self.mass is None else self.mass
+
+    @property
+    def scaled_mass(self) -> float | None:
+        """The mass, 1 by default; None if the values are kept."""
+        return None if self.values == "kept" else super().scaled_mass
 
     def on(self, facts: Facts, reference: Reference | None, time: float) -> Array:
         """Cell values (cell,) of the closed form at a time; raises CaseError if the case has none."""

@@ -27,6 +27,7 @@ class GaussianJKO(ClosedForm):
     """
 
     kind: Literal["gaussian-jko"] = "gaussian-jko"
+    of_steps = True
     derived_for = (FOKKER_PLANCK - {"a drift that depends on t"}) | {RADIUS}
 
     def requires(self, facts: Facts) -> Iterator[str]:

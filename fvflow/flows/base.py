@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Reference
@@ -67,6 +67,9 @@ class BaseFlow(FlowDensities):
     figures: ClassVar[Mapping[str, str]] = {}
     """Figures of the whole run that only this flow has and `checks` can bound, each with a remark or ""."""
 
+    refinement_fault: ClassVar[str] = ""
+    """Why results on finer meshes and in shorter steps do not tell the error of this one; empty if they do."""
+
     @property
     def undivided(self) -> str:
         """Why it is not run on several ranks; empty if it is."""
@@ -88,6 +91,15 @@ class BaseFlow(FlowDensities):
     def order_in_time(self) -> float:
         """Order in time; infinite if no error of steps is known."""
         return math.inf
+
+    @property
+    def order_in_space(self) -> float | None:
+        """Order in space, where the solution is smooth; None if the method declares none."""
+        return None
+
+    def in_intervals(self, factor: float) -> Self:
+        """The same in time intervals `factor` times as long, where it has intervals of its own, not those of `times`."""
+        return self
 
     @property
     def flux_fault(self) -> str:

@@ -58,6 +58,7 @@ class FlowMapFlow(BaseFlow):
     kind: Literal["flow-map"] = "flow-map"
 
     needs_initial: ClassVar[bool] = False
+    refinement_fault = "its paths depend on neither mesh nor steps; compare two values of integrator.tolerance"
     homogeneous = True
     figures: ClassVar[Mapping[str, str]] = {"outside": "", "determinant_gap": "with a velocity of its own"}
 

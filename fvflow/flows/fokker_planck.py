@@ -50,6 +50,11 @@ class FokkerPlanckFlow(LinearFlow):
         return self.stepper.order
 
     @property
+    def order_in_space(self) -> float | None:
+        """That of the flux of the equation, or of the stepper if it has a flux of its own."""
+        return super().order_in_space if self.stepper.uses_flux else self.stepper.order_in_space
+
+    @property
     def work_grows_with_step(self) -> bool:  # type: ignore[override]
         """Whether a longer step takes more work, as with substeps or sums of matrix powers."""
         return self.stepper.work_grows_with_step

@@ -72,6 +72,11 @@ class WassersteinFlow(BaseFlow):
         return self.stepper.order
 
     @property
+    def order_in_space(self) -> float | None:
+        """That of the stepper."""
+        return self.stepper.order_in_space
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Paths of the files that the energies read."""
         own = () if self._mobility is None else self._mobility.files

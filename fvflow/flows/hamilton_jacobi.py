@@ -65,6 +65,16 @@ class HamiltonJacobiFlow(BaseFlow):
     figures: ClassVar[Mapping[str, str]] = {"hopf_lax": "with the hamiltonian quadratic"}
 
     @property
+    def order_in_space(self) -> float | None:
+        """1."""
+        return 1.0
+
+    @property
+    def order_in_time(self) -> float:
+        """1."""
+        return 1.0
+
+    @property
     def drawn(self) -> tuple[str, ...]:
         """phi, which the equation is about."""
         return ("phi",)

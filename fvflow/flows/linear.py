@@ -75,6 +75,13 @@ class LinearFlow(BaseFlow):
         return not self.full
 
     @property
+    def order_in_space(self) -> float | None:
+        """That of the flux; 1, that of upwinding, where an axis has no diffusion."""
+        parts = () if self.varying is None or self.full else self.varying.components
+        bare = self.factor == 0 or any(part.text in ("0", 0) for part in parts if isinstance(part, Expression))
+        return 1.0 if bare else float(self.flux.order)
+
+    @property
     def velocity_fault(self) -> str:
         """With a full tensor, mass also moves along diagonals."""
         sentence = "a full tensor of diffusion moves mass along diagonals, which no face carries; leave it out"

@@ -62,6 +62,10 @@ class ParticleFlow(LinearFlow):
     takes_openings: ClassVar[bool] = True
     stores_fluxes: ClassVar[bool] = False
     coarsens: ClassVar[bool] = False  # type: ignore[misc]
+    refinement_fault: ClassVar[str] = (
+        "the numbers of particles in cells differ by chance, which hides the errors of mesh and steps; use flow "
+        "fokker-planck"
+    )
     figures: ClassVar[Mapping[str, str]] = {
         "mean_deviation": "with exact or flow.reference",
         "covariance_deviation": "with exact or flow.reference",

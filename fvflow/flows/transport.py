@@ -48,6 +48,10 @@ class TransportFlow(BaseFlow):
     kind: Literal["transport"] = "transport"
     homogeneous = True
 
+    def in_intervals(self, factor: float) -> TransportFlow:
+        """With `intervals` over the factor, at least 2."""
+        return replace(self, intervals=max(2, round(self.intervals / factor)))
+
     steps_in_time: ClassVar[bool] = False
     judged_at_every_time: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, str]] = dict.fromkeys(

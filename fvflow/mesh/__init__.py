@@ -17,7 +17,7 @@ from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.location import cells_of
 from fvflow.mesh.openings import Openings, openings, require_wall, unknown_name
-from fvflow.mesh.overlap import overlaps, transfer, transferred
+from fvflow.mesh.overlap import averaged, overlaps, transfer, transferred
 from fvflow.mesh.plot_cells import topology, topology_kind
 from fvflow.mesh.radial import Radial
 from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
@@ -56,6 +56,7 @@ __all__ = [
     "Subset",
     "Ugrid",
     "Voronoi",
+    "averaged",
     "box_outside",
     "box_share",
     "cells_of",

@@ -48,11 +48,30 @@ class MeshDescription:
         """The same domain with cells 1/factor as large along each axis; raises CaseError if that is impossible."""
         raise CaseError(f"a mesh of kind {self.kind} cannot be refined by {factor}; give a finer mesh")
 
+    def coarsened(self, factor: int = 2) -> Self:
+        """The same domain with cells `factor` times as large along each axis; raises CaseError if that is impossible.
+
+        A number of cells that is no multiple of the factor is rounded up, so that cells of both need not be nested.
+        """
+        raise CaseError(f"a mesh of kind {self.kind} cannot be coarsened by {factor}; give a coarser mesh")
+
     def describe(self, mesh: Mesh) -> str:
         """One line on the mesh that was built: kind, cells and interior faces."""
         remark = f"; {mesh.remark}" if mesh.remark else ""
         turned = f", {mesh.revolution.describe()}" if mesh.revolution is not None else ""
         return f"{self.kind}, {' x '.join(map(str, reversed(mesh.shape)))} cells, {mesh.faces} faces{turned}{remark}"
+
+
+def coarser(cells: tuple[int, ...], factor: int) -> tuple[int, ...]:
+    """Numbers of cells over a factor, rounded up; raises CaseError if nothing is left to be joined.
+
+    >>> coarser((145, 1), 2)
+    (73, 1)
+    """
+    found = tuple(-(-count // factor) for count in cells)
+    if found == cells:
+        raise CaseError(f"a mesh of {' x '.join(map(str, cells))} cells cannot be coarsened; give more")
+    return found
 
 
 def entries_per_axis(values: Mapping[str, Any], *keys: str) -> int | None:

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
-from fvflow.mesh.base import MAX_DIMENSION, MeshDescription, entries_per_axis
+from fvflow.mesh.base import MAX_DIMENSION, MeshDescription, coarser, entries_per_axis
 from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.grid import Grid, require_radius
 from fvflow.mesh.revolution import DISC, Revolution
@@ -98,6 +98,10 @@ class Box(GridDescription):
         """The same box with `factor` times as many cells along each axis."""
         return replace(self, cells=tuple(factor * count for count in self.cells))
 
+    def coarsened(self, factor: int = 2) -> Box:
+        """The same box with 1/`factor` of the cells along each axis, rounded up."""
+        return replace(self, cells=coarser(self.cells, factor))
+
 
 @dataclass(frozen=True)
 class Graded(GridDescription):
@@ -137,6 +141,10 @@ class Graded(GridDescription):
     def refined(self, factor: int = 2) -> Graded:
         """The same grading with `factor` times as many cells along each axis."""
         return replace(self, cells=tuple(factor * count for count in self.cells))
+
+    def coarsened(self, factor: int = 2) -> Graded:
+        """The same grading with 1/`factor` of the cells along each axis, rounded up."""
+        return replace(self, cells=coarser(self.cells, factor))
 
 
 def check_box(lower: tuple[float, ...], upper: tuple[float, ...], cells: tuple[int, ...]) -> None:

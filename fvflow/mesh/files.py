@@ -76,6 +76,12 @@ class Gmsh(MeshDescription):
             return replace(self, size=self.size / factor)
         return replace(self, refinements=self.refinements + _binary_logarithm(factor))
 
+    def coarsened(self, factor: int = 2) -> Gmsh:
+        """The same geometry with the mesh size times `factor`; of a .msh file, fewer `refinements`."""
+        if self._is_geometry:
+            return replace(self, size=self.size * factor)
+        return replace(self, refinements=_fewer(self.refinements, factor))
+
 
 @dataclass(frozen=True)
 class Meshio(MeshDescription):
@@ -116,6 +122,20 @@ class Meshio(MeshDescription):
     def refined(self, factor: int = 2) -> Meshio:
         """The same file with each triangle cut into four, log2(factor) times more."""
         return replace(self, refinements=self.refinements + _binary_logarithm(factor))
+
+    def coarsened(self, factor: int = 2) -> Meshio:
+        """The same file with fewer `refinements`."""
+        return replace(self, refinements=_fewer(self.refinements, factor))
+
+
+def _fewer(refinements: int, factor: int) -> int:
+    """Refinements less log2(factor); raises CaseError if there are too few."""
+    left = refinements - _binary_logarithm(factor)
+    if left < 0:
+        raise CaseError(
+            "the mesh of a file cannot be coarsened below the file; give refinements: 1 with a coarser file, or a .geo"
+        )
+    return left
 
 
 def _binary_logarithm(factor: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index
+from fvflow.mesh.base import coarser
 from fvflow.mesh.box import Corner, Counts, GridDescription
 from fvflow.mesh.control_volumes import ControlVolumes, control_volume_mesh
 from fvflow.mesh.core import Mesh
@@ -44,6 +45,10 @@ class FiPyMesh(GridDescription):
     def refined(self, factor: int = 2) -> FiPyMesh:
         """The same box with `factor` times as many cells along each axis."""
         return replace(self, cells=tuple(factor * count for count in self.cells))
+
+    def coarsened(self, factor: int = 2) -> FiPyMesh:
+        """The same box with 1/`factor` of the cells along each axis, rounded up."""
+        return replace(self, cells=coarser(self.cells, factor))
 
 
 def from_fipy(grid: Any, control_volumes: ControlVolumes = "auto") -> Mesh:

@@ -76,6 +76,18 @@ def overlaps(source: Mesh, target: Mesh) -> tuple[Index, Index, Array]:
     return freeze_index(cell[real]), freeze_index(other[real]), freeze(volume[real])
 
 
+def averaged(source: Mesh, target: Mesh, values: Array) -> Array:
+    """Means (target cell,) of a field (source cell,) over the cells of another mesh, by the exact overlaps.
+
+    sum_K |K cap L| u_K / sum_K |K cap L| in the cell L. Raises CaseError as `overlaps` does.
+    """
+    if source.cells == target.cells and np.array_equal(source.centre, target.centre):
+        return values
+    cell, other, volume = overlaps(source, target)
+    covered = np.bincount(other, volume, target.cells)
+    return np.asarray(np.bincount(other, volume * values[cell], target.cells) / covered)
+
+
 def _require_covered(source: Mesh, mass: Array, covered: NDArray[np.bool_], truncate: float) -> None:
     """Raise CaseError if the cells that are not covered hold more than a share of the mass."""
     outside = np.flatnonzero(~covered & (mass != 0))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge
 
-from fvflow.mesh.base import MeshDescription
+from fvflow.mesh.base import MeshDescription, coarser
 from fvflow.mesh.box import check_box
 from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.grid import Grid
@@ -58,6 +58,11 @@ class Radial(MeshDescription):
     def refined(self, factor: int = 2) -> Radial:
         """The same radii with `factor` times as many cells."""
         return replace(self, cells=factor * self.cells)
+
+    def coarsened(self, factor: int = 2) -> Radial:
+        """The same radii with 1/`factor` of the cells, rounded up."""
+        (cells,) = coarser((self.cells,), factor)
+        return replace(self, cells=cells)
 
     def describe(self, mesh: Mesh) -> str:
         """One line on the mesh that was built."""

@@ -12,7 +12,7 @@ from annotated_types import Ge, Lt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
-from fvflow.mesh.base import MeshDescription
+from fvflow.mesh.base import MeshDescription, coarser
 from fvflow.mesh.box import check_box
 from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.polytopes import mesh_from_cells
@@ -111,6 +111,12 @@ class Voronoi(MeshDescription):
         if self.cells is None:
             raise CaseError("a voronoi mesh of given points cannot be refined; give cells instead")
         return replace(self, cells=tuple(factor * count for count in self.cells))
+
+    def coarsened(self, factor: int = 2) -> Voronoi:
+        """The same domain with 1/`factor` of the lattice sites per axis; raises CaseError for given points."""
+        if self.cells is None:
+            raise CaseError("a voronoi mesh of given points cannot be coarsened; give cells instead")
+        return replace(self, cells=coarser(self.cells, factor))
 
     def _corners(self) -> Array:
         """The corners of the domain (corner, 2), counter-clockwise."""

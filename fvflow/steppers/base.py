@@ -91,6 +91,8 @@ class LinearStepperBase(StepperBase):
     """Whether it moves mass through the faces of the mesh only, so that it takes no full tensor of diffusion."""
     uses_flux: ClassVar[bool] = True
     """Whether it uses the two-point flux of the case; False if it has a flux of its own."""
+    order_in_space: ClassVar[float] = 1
+    """Order in space of a flux of its own."""
 
     @property
     def order(self) -> float:

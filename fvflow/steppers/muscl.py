@@ -138,7 +138,7 @@ class Muscl(LinearStepperBase):
     along_axes = True
     openings_note = "its limited slopes use the values in cells beyond each face, and a wall has none"
     error_fault = "its substeps are those that cfl allows; compare with a run at half the cfl"
-    order = 2
+    order = order_in_space = 2
     work_grows_with_step = True
     uses_flux = False
 
