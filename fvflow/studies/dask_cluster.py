@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,14 @@ class DaskCluster:
 
     address: str
 
+    @property
+    def at_once(self) -> int:
+        """The threads of its workers."""
+        with self._client() as client:
+            return max(sum(map(int, client.nthreads().values())), 1)
+
     def prepare(self) -> None:
-        """Raise CaseError without dask, and OutputError unless the scheduler has workers with this version of fvflow."""
+        """Raise CaseError without Dask, OutputError unless the scheduler has workers with this version of fvflow."""
         with self._client() as client:
             try:
                 client.wait_for_workers(1, timeout=_PATIENCE)
@@ -34,7 +40,9 @@ class DaskCluster:
             for worker, found in client.run(worker_version, on_error="return").items():
                 if found != __version__:
                     told = f"fvflow {found}" if isinstance(found, str) else f"no fvflow ({found})"
-                    raise OutputError(f"{self.address}: worker {worker} has {told}, this is {__version__}; install that")
+                    raise OutputError(
+                        f"{self.address}: worker {worker} has {told}, this is {__version__}; install that"
+                    )
 
     def _client(self) -> Any:
         try:
@@ -47,7 +55,7 @@ class DaskCluster:
             reason = " ".join(str(error).split())[:200]
             raise OutputError(f"{self.address}: no Dask scheduler answers there ({reason})") from None
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """See `Executor`: a case that has lost several workers is recorded as failed."""
         from distributed import CancelledError, KilledWorker, as_completed
 

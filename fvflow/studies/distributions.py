@@ -19,7 +19,6 @@ _CALL = re.compile(r"\s*([A-Za-z_][\w-]*)\s*\((.*)\)\s*", re.S)
 _Quantile = Callable[[Any, float, float], Any]
 
 
-
 def _normal(share: Any, mean: float, deviation: float) -> Any:
     from scipy.special import ndtri
 

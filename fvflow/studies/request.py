@@ -34,7 +34,9 @@ class Request:
         """
         section = _section(document)
         asked = {*self.lists, *self.fixed, *self.draws}
-        lists = {path: [_written(value) for value in values] for path, values in section.set.items() if path not in asked}
+        lists = {
+            path: [_written(value) for value in values] for path, values in section.set.items() if path not in asked
+        }
         draws = {path: text for path, text in section.draw.items() if path not in asked}
         plan = make_plan(
             {**lists, **self.lists},
@@ -56,7 +58,9 @@ def _written(value: Any) -> str:
 def _section(document: Document) -> SweepSection:
     given = document.values.get("sweep", {})
     if not isinstance(given, dict):
-        raise document.refusal([Fault(("sweep",), "expected a mapping, as in sweep: {set: {flow.epsilon: [0.1, 0.2]}}")])
+        raise document.refusal(
+            [Fault(("sweep",), "expected a mapping, as in sweep: {set: {flow.epsilon: [0.1, 0.2]}}")]
+        )
     made, faults = schema.build(SweepSection, given, context=dict(_NO_NAMES))
     if made is None:
         raise document.refusal([replace(fault, path=("sweep", *fault.path)) for fault in faults])

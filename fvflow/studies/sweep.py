@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fvflow.case import Case
-from fvflow.case.document import Document, parse
+from fvflow.case.document import Document
 from fvflow.case.overrides import apply_overrides
 from fvflow.dataset.netcdf import require_name
-from fvflow.errors import CaseError, OutputError
+from fvflow.errors import CaseError
 from fvflow.input_files import admission
 from fvflow.studies.executors import Executor
 from fvflow.studies.jobs import Job, case_hash
@@ -26,7 +24,7 @@ from fvflow.studies.result import SweepResult
 from fvflow.studies.store import Store
 
 if TYPE_CHECKING:
-    import os
+    pass
 
 _MOST_TOLD = 20  # lines about cases that cannot be built
 
