@@ -190,7 +190,7 @@ def test_an_outcome_comes_back_from_its_bytes_and_damage_is_found():
     for place in (3, len(blob) // 2, len(blob) - 1):
         damaged = bytearray(blob)
         damaged[place] ^= 1
-        with pytest.raises(ValueError, match="cut short|checksum"):
+        with pytest.raises(ValueError, match=r"cut short|checksum"):
             split(damaged)
 
 
@@ -257,6 +257,43 @@ def test_a_case_that_fails_is_recorded_and_the_others_go_on(small, tmp_path, cap
         assert float(lines[1].split(",")[energy]) == ds.energy.values[0]
 
 
+def test_files_are_found_and_told_from_the_folder_of_the_case(tmp_path, monkeypatch):
+    """A path that varies may be that of a file; a worker of another folder finds it, and messages name it as given."""
+    (tmp_path / "cases").mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path("cases/small.yaml").write_text(CASE)
+    np.save("cases/a.npy", np.zeros((9, 1)))
+    np.save("cases/b.npy", np.full((9, 1), 100.0))
+    files = ["{kind: samples, file: a.npy}", "{kind: samples, file: b.npy}"]
+    sweep = made("cases/small.yaml", {"initial": files})
+    sweep.run(Path("s.nc"), ElseWhere())
+    with fvflow.read("s.nc") as ds:
+        assert list(ds.status.values) == ["ok", "failed"]
+        assert "cases/b.npy" in str(ds.error.values[1]) or "cases/small.yaml" in str(ds.error.values[1])
+        assert str(tmp_path) not in str(ds.error.values[1])
+
+
+class ElseWhere(Serial):
+    """Runs in another folder."""
+
+    def run(self, jobs):
+        here = os.getcwd()
+        os.chdir("/")
+        yield from [run_job(job) for job in jobs]
+        os.chdir(here)
+
+
+def test_outcomes_that_are_large_are_written_by_their_worker(small, tmp_path, monkeypatch):
+    sweep = made(small, {"flow.epsilon": ["0.1", "0.2"]}, fields=True)
+    sweep.run(tmp_path / "small.nc", Serial())
+    monkeypatch.setattr("fvflow.studies.jobs.LARGE", 100)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(tmp_path / "large.nc", Stops(1))
+    assert [file.stem for file in (tmp_path / "large.parts").glob("*.part")] == [sweep.keys[0]]
+    sweep.run(tmp_path / "large.nc", Serial())
+    assert (tmp_path / "small.nc").read_bytes() == (tmp_path / "large.nc").read_bytes()
+
+
 # whatever is killed
 
 
@@ -319,16 +356,13 @@ def test_stopped_at_random_and_resumed_the_file_is_the_same(small, tmp_path):
     sweep, random = made(small, {"flow.epsilon": ["linspace(0.1,1,12)"]}), np.random.default_rng(0)
     sweep.run(tmp_path / "whole.nc", Serial())
     left, path = 12, tmp_path / "stopped.nc"
-    while left > 0:
-        count = int(random.integers(1, 5))
-        try:
+    for count in random.integers(1, 5, 3):
+        left -= count
+        with pytest.raises(KeyboardInterrupt) as stopped:
             sweep.run(path, Stops(count))
-        except KeyboardInterrupt as stop:
-            left -= count
-            assert stop.__notes__ == [f"{12 - left} of 12 cases are finished and in {tmp_path / 'stopped.parts'}; the "
-                                      "same command goes on with them"]  # fmt: skip
-        else:
-            break
+        where = tmp_path / "stopped.parts"
+        note = f"{12 - left} of 12 cases are finished and in {where}; the same command goes on with them"
+        assert stopped.value.__notes__ == [note]
     done = []
     sweep.run(path, Serial(), lambda number, failed: done.append(number))
     assert done == list(range(12 - left + 1, 13))

@@ -20,6 +20,7 @@ from fvflow.case.recording import compare
 from fvflow.dataset import Layout, Memory
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
+from fvflow.studies.folder import Folder
 from fvflow.studies.outcome import Entry, Outcome, Role, encoded
 from fvflow.studies.part_files import write_part
 from fvflow.version import __version__
@@ -42,6 +43,8 @@ class Job:
     fields: bool = False
     """Whether its frames are wanted."""
     admission: Admission = field(default_factory=Admission)
+    source: Folder | None = None
+    """The folder of the case."""
     folder: Path | None = None
     """Where a worker that sees it puts an outcome that is large."""
     mark: str = ""
@@ -68,7 +71,8 @@ def run_job(job: Job) -> bytes:
         with admitting(job.admission), _one_thread():
             outcome = _outcome(job)
     except FvflowError as error:
-        outcome = Outcome(job.key, error.exit_code, str(error), final=not isinstance(error, OutputError))
+        text = str(error) if job.source is None else job.source.told(str(error))
+        outcome = Outcome(job.key, error.exit_code, text, final=not isinstance(error, OutputError))
     except MemoryError:
         text = "not enough memory; use fewer cells, fewer workers, or solver krylov"
         outcome = Outcome(job.key, NumericsError.exit_code, text, final=False)
