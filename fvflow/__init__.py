@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
     from fvflow.studies import cite, compare, verify
+    from fvflow.studies.run_sweep import sweep
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -66,6 +67,7 @@ _LAZY_NAMES = {
     "from_fipy": "mesh",
     "cite": "studies",
     "verify": "studies",
+    "sweep": "studies.run_sweep",
 }
 _LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
@@ -104,6 +106,7 @@ __all__ = [
     "sample",
     "save_mesh",
     "verify",
+    "sweep",
     "wasserstein",
 ]
 

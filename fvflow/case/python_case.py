@@ -72,7 +72,7 @@ def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _members(part: Any) -> Iterator[tuple[Path, Any, Any]]:
     """What the fields of a dataclass hold where kinds are expected: its path, the type hint of the field, the value."""
-    hints = hints_of(type(part))
+    hints = hints_of(type(part))  # type: ignore[arg-type, unused-ignore]
     for field in dataclasses.fields(part):
         key = key_of(field.name)
         value, hint = getattr(part, field.name), hints[key]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fvflow.cli.printing import escaped, print_json, say
+from fvflow.cli.printing import print_columns, print_json, say
 
 if TYPE_CHECKING:
     from fvflow.studies import Comparison
 
 _EVERY = 10.0  # seconds between two lines of progress
-_WIDTH = 150  # of the table, where there is no terminal
 _COLUMNS = {
     "l1": "L1",
     "l2": "L2",
@@ -93,20 +91,4 @@ def _print(found: Comparison) -> None:
     if len(rows) > 1:
         for kind in ("largest", "at", "mean"):
             rows.append([kind, *(f"{found.overall[name][kind]:.4g}" for name in columns)])
-    _print_columns(f"A {found.first}, B {found.second}", ["t", *(_COLUMNS[name] for name in columns)], rows)
-
-
-def _print_columns(title: str, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a heading."""
-    if sys.stdout is None:
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=escaped(title), title_justify="left", box=None)
-    for name in heading:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    width = None if sys.stdout.isatty() else _WIDTH
-    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+    print_columns(f"A {found.first}, B {found.second}", ["t", *(_COLUMNS[name] for name in columns)], rows)

@@ -61,20 +61,20 @@ def print_text(text: str) -> None:
         print(escaped(line))
 
 
-def print_columns(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of the same columns, with their names above; nan and None are left blank."""
+def print_columns(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows under the names of their columns, words to the left and numbers to the right; None and nan are blank."""
     if sys.stdout is None:
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=escaped(title), title_justify="left", box=None, pad_edge=False)
-    for name in rows[0]:
-        texts = any(isinstance(row[name], str) for row in rows)
-        table.add_column(escaped(name.replace("_", " ")), justify="left" if texts else "right", overflow="fold")
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        words = any(isinstance(value, str) and value[:1].isalpha() for value in values)
+        table.add_column(escaped(name), justify="left" if words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(escaped(_cell(value)) for value in row.values()))
-    width = None if sys.stdout.isatty() else 160
+        table.add_row(*(escaped(_cell(value)) for value in row))
+    width = None if sys.stdout.isatty() else 200
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 

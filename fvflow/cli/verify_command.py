@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def _one(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"case": str(options.case), "csv": str(table), **study.json})
     elif not options.quiet:
-        print_columns(study.title or options.case.stem, study.rows())
+        _print_rows(study.title or options.case.stem, study.rows())
         left, rows = study.remaining, [("verdict", study.verdict)]
         rows.append(("remaining error", f"{left.estimate:.3g} ({left.sentence})"))
         for name, number in study.numbers.items():
@@ -81,6 +82,12 @@ def _one(options: argparse.Namespace) -> int:
     for remark in study.remarks:
         say(f"fvflow: {remark}")
     return _EXIT_MISSED if study.missed else 0
+
+
+def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of the same columns."""
+    names = [name.replace("_", " ") for name in rows[0]]
+    print_columns(title, names, [list(row.values()) for row in rows])
 
 
 def _table(options: argparse.Namespace, name: str) -> Path:
@@ -112,7 +119,7 @@ def _every(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"folder": str(options.all), "csv": str(table), "cases": rows, "missed": missed})
     elif not options.quiet:
-        print_columns(f"{options.all}: observed orders, refined in {options.refine}", rows)
+        _print_rows(f"{options.all}: observed orders, refined in {options.refine}", rows)
     for name, sentences in remarks.items():
         for sentence in sentences:
             say(f"fvflow: {name}: {sentence}")

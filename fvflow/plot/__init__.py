@@ -5,6 +5,16 @@ from fvflow.plot.maps import transport_map
 from fvflow.plot.orders import orders
 from fvflow.plot.pictures import figure
 from fvflow.plot.saving import save, save_figure
+from fvflow.plot.sweeps import sweep_figure
 from fvflow.plot.trajectories import trajectories
 
-__all__ = ["figure", "orders", "save", "save_figure", "side_by_side", "trajectories", "transport_map"]
+__all__ = [
+    "figure",
+    "orders",
+    "save",
+    "save_figure",
+    "side_by_side",
+    "sweep_figure",
+    "trajectories",
+    "transport_map",
+]
