@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +40,9 @@ def add_compare(commands: Any) -> None:
     parser.add_argument("--at", type=_times, metavar="TIMES", help="times, as in 0,0.5 (default: all in common)")
     parser.add_argument("--no-w2", action="store_true", help="leave out the bounds of W2")
     parser.add_argument("--width", type=float, default=1e-2, help="relative width of these to aim at (default: 1e-2)")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="most seconds for these at each time")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="after which these stop, at each time (default: 10)"
+    )
     parser.add_argument("--normalise", action="store_true", help="divide each density by its mass first")
     parser.add_argument("-o", "--output", type=Path, metavar="PICTURE", help="draw both: .png, .pdf or .svg")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
