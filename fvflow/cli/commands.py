@@ -18,6 +18,7 @@ import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
 from fvflow.cli.compare_command import add_compare
 from fvflow.cli.distance_command import add_distance
+from fvflow.cli.export_command import add_export
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
 from fvflow.cli.point_commands import add_point_commands
@@ -148,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add_residual(commands)
     add_distance(commands)
     add_compare(commands)
+    add_export(commands)
     add_measure(commands)
     add_point_commands(commands)
 

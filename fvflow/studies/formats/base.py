@@ -57,6 +57,8 @@ class Trajectories:
     def __post_init__(self) -> None:
         if self.grid.edges is None:
             raise CaseError("the mesh is no grid, and files of trajectories hold grids; export to vtu, or run on a box")
+        if self.grid.revolution is not None:
+            raise CaseError("x of this mesh is a radius, and files of trajectories hold grids of the space itself")
         names = [*self.fields, *self.numbers, *self.texts, *self.attributes, "time", *AXES]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise CaseError(f"two things are called {', '.join(repeated)}; all names in a file must differ")
