@@ -65,12 +65,12 @@ class Trajectories:
 
     @property
     def edges(self) -> tuple[Array, ...]:
-        """Boundaries of the cells along x, y, z, each (cells along the axis + 1,)."""
+        """Boundaries of the cells along x, y, z, each (edge,)."""
         return self.grid.edges or ()
 
     @property
     def centres(self) -> tuple[Array, ...]:
-        """Centres of the cells along x, y, z, each (cells along the axis,)."""
+        """Centres of the cells along x, y, z, each (cell,) of its axis."""
         return tuple(0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
 
     @property
