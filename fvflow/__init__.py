@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
-    from fvflow.studies import cite, compare, verify
+    from fvflow.studies import cite, compare, export, verify
     from fvflow.studies.run_sweep import sweep
 
 _LAZY_NAMES = {
@@ -47,6 +47,7 @@ _LAZY_NAMES = {
     "push": "case",
     "resume": "case",
     "compare": "studies",
+    "export": "studies",
     "distance": "dataset",
     "read": "dataset",
     "sample": "dataset",
@@ -95,6 +96,7 @@ __all__ = [
     "compare_sides",
     "distance",
     "duality",
+    "export",
     "from_fipy",
     "geometry",
     "measure",
@@ -105,8 +107,8 @@ __all__ = [
     "resume",
     "sample",
     "save_mesh",
-    "verify",
     "sweep",
+    "verify",
     "wasserstein",
 ]
 

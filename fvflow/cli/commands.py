@@ -15,26 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
-from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
+from fvflow.cli.arguments import add_case, add_output, add_reading, with_negative_values
+from fvflow.cli.cite_command import add_cite
 from fvflow.cli.compare_command import add_compare
 from fvflow.cli.data_command import add_data
-from fvflow.cli.cite_command import add_cite
-from fvflow.cli.arguments import add_case, add_output, add_reading, with_negative_values
 from fvflow.cli.distance_command import add_distance
+from fvflow.cli.export_command import add_export
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
 from fvflow.cli.plot_command import add_plot
 from fvflow.cli.point_commands import add_point_commands
-from fvflow.cli.printing import escaped, print_json, print_table, say
-from fvflow.cli.progress import progress_display, work_lines
 from fvflow.cli.printing import print_json, print_table, say
-from fvflow.cli.progress import progress_display
+from fvflow.cli.progress import progress_display, work_lines
 from fvflow.cli.residual_command import add_residual
 from fvflow.cli.several_ranks import SeveralRanks, require_same_case, someone_else_tells
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
-from fvflow.cli.verify_command import add_verify
 from fvflow.cli.sweep_command import add_sweep, with_draws
+from fvflow.cli.verify_command import add_verify
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
 from fvflow.interruptible import threads_left_working
@@ -72,7 +70,6 @@ def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
         options.several.require(options)
-        with admitting(Admission(options.largest, options.trust)):
         show = nullcontext if getattr(options, "quiet", False) else work_lines
         with admitting(Admission(options.largest, options.trust)), showing(show):
             code: int = options.command(options)
@@ -152,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add_residual(commands)
     add_distance(commands)
     add_compare(commands)
+    add_export(commands)
     add_measure(commands)
     add_data(commands)
     add_point_commands(commands)

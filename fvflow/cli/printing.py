@@ -62,7 +62,7 @@ def print_text(text: str) -> None:
 
 
 def print_columns(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under the names of their columns, words to the left and numbers to the right; None and nan are blank."""
+    """Print rows under the names of their columns, words to the left, numbers to the right; None and nan blank."""
     if sys.stdout is None:
         return
     from rich.console import Console
