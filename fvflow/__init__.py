@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
+    from fvflow.studies.score import score
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -62,6 +63,7 @@ _LAZY_NAMES = {
     "Ugrid": "mesh",
     "Voronoi": "mesh",
     "from_fipy": "mesh",
+    "score": "studies.score",
 }
 _LAZY_MODULES = ("geometry", "plot", "wasserstein")
 __all__ = [
@@ -97,6 +99,7 @@ __all__ = [
     "resume",
     "sample",
     "save_mesh",
+    "score",
     "wasserstein",
 ]
 

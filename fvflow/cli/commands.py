@@ -23,6 +23,7 @@ from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import escaped, print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.residual_command import add_residual
+from fvflow.cli.score_command import add_score
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.errors import FvflowError, NumericsError, OutputError
@@ -147,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     add_residual(commands)
     add_distance(commands)
     add_measure(commands)
+    add_score(commands)
     add_point_commands(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
