@@ -99,7 +99,7 @@ class Continuity(LawMetric):
 
     def noise(self, comparison: Comparison, draws: int) -> Noise:
         """None."""
-        return Noise(0.0, 0.0)
+        return Noise(0.0, 0.0, 1)
 
 
 class EnergyMetric(LawMetric):

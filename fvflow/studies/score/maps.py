@@ -39,7 +39,7 @@ class L2Uvp(Metric):
 
     def noise(self, comparison: Comparison, draws: int) -> Noise:
         """None: the truth is known at each point."""
-        return Noise(0.0, 0.0)
+        return Noise(0.0, 0.0, 1)
 
 
 class Cosine(Metric):
@@ -63,7 +63,7 @@ class Cosine(Metric):
 
     def noise(self, comparison: Comparison, draws: int) -> Noise:
         """None: the truth is known at each point."""
-        return Noise(1.0, 0.0)
+        return Noise(1.0, 0.0, 1)
 
 
 class JkoFunctional(Metric):
@@ -103,7 +103,8 @@ class JkoFunctional(Metric):
     def noise(self, comparison: Comparison, draws: int) -> Noise:
         """The standard error of the mean over the points."""
         cost, energy = self._parts(comparison.map)
-        return Noise(0.0, float(np.std(cost + energy, ddof=1)) / sqrt(len(cost)) if len(cost) > 1 else 0.0)
+        spread = float(np.std(cost + energy, ddof=1)) / sqrt(len(cost)) if len(cost) > 1 else 0.0
+        return Noise(0.0, spread, len(cost))
 
     def _parts(self, found: MapPrediction) -> tuple[Array, Array]:
         """The transport cost and the energy (point,) whose means are those of the map."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,8 @@ from fvflow.errors import CaseError
 from fvflow.studies.score.predictions import DENSITIES, MAP, SAMPLES, Clouds, Form, MapPrediction, Prediction
 from fvflow.studies.score.reference import Reference
 
-_ENOUGH = 2.0  # spreads above the mean of perfect predictions from which a score is not noise
+_LEVEL = 0.99  # of perfect predictions that are told apart from noise in no more than one of 100 cases
+_ROUND_OFF = 1e-6  # relative difference of scores that single precision may make
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,33 @@ class Reading:
 
 @dataclass(frozen=True)
 class Noise:
-    """What perfect predictions of the same form and size score: mean and standard deviation over seeded draws."""
+    """What perfect predictions of the same form and size score, over seeded draws."""
 
     mean: float
+    """Their mean."""
     spread: float
+    """Their standard deviation."""
+    draws: int
+    """How many there are."""
 
     @staticmethod
     def of(values: Sequence[float]) -> Noise:
         """That of several scores."""
-        if not np.isfinite(values).all():
-            return Noise(float(values[0]), 0.0) if len(set(values)) == 1 else Noise(float("nan"), float("nan"))
-        return Noise(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else 0.0
+        return Noise(float(np.mean(values)), spread, len(values))
 
     def tells_apart(self, value: float, higher: bool) -> bool:
-        """Whether a score is worse than that of perfect predictions by more than two standard deviations."""
+        """Whether a score is worse than the next perfect prediction would be in 99 of 100 cases, and than round-off.
+
+        By Student's t for scores with a normal law: mean + t spread (1 + 1/draws)^1/2.
+        """
+        margin = _ROUND_OFF * max(abs(self.mean), 1e-6)
+        if self.spread > 0:
+            from scipy.special import stdtrit
+
+            margin += float(stdtrit(self.draws - 1, _LEVEL)) * self.spread * sqrt(1.0 + 1.0 / self.draws)
         worse = self.mean - value if higher else value - self.mean
-        return bool(worse > _ENOUGH * self.spread)
+        return not worse <= margin
 
 
 @dataclass(frozen=True, eq=False)

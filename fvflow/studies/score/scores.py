@@ -32,7 +32,7 @@ class Score:
 
     @property
     def told_apart(self) -> bool:
-        """Whether it is worse than perfect predictions by more than two of their standard deviations."""
+        """Whether it is worse than perfect predictions by more than noise: see `Noise.tells_apart`."""
         return self.noise.tells_apart(self.value, self.metric.higher)
 
     @property

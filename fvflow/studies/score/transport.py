@@ -14,6 +14,7 @@ from fvflow.wasserstein import CellwiseDensity, EmpiricalMeasure, Measure, dista
 
 _DIRECTIONS = 100
 _WIDTH = 1e-2  # relative width of the interval that is aimed at
+_CELLS = 2**16  # of the finest grid on which samples are compared
 _SECONDS = 20.0  # after which the interval so far is taken
 _SAME_MASS = 1e-5  # relative difference of masses up to which W2 is told, as in files of single precision
 
@@ -128,5 +129,5 @@ class W2Interval(Metric):
             measure: Measure = EmpiricalMeasure(points, weight)
         else:
             measure = CellwiseDensity(reference.mesh, comparison.densities(frame)[0])
-        found = distance_between(measure, density, _WIDTH, mass_tolerance=_SAME_MASS, seconds=_SECONDS)
+        found = distance_between(measure, density, _WIDTH, _CELLS, _SAME_MASS, seconds=_SECONDS)
         return found.lower, found.upper
