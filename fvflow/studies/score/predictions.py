@@ -149,7 +149,7 @@ class SamplePrediction(Prediction):
         """As many samples of the reference; of weighted ones as many as have the same variance of a mean."""
         found = {}
         for frame, each in self.sets.items():
-            count = max(1, round(1.0 / float((each.weights**2).sum())))
+            count = min(max(1, round(1.0 / float((each.weights**2).sum()))), most)
             points = self.reference.draw(frame, count, self.reference.key(seed, 4))
             found[frame] = WeightedSamples.of("the reference", points)
         return SamplePrediction("the reference", self.reference, found)
