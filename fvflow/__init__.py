@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
     from fvflow.studies import cite, compare, export, verify
     from fvflow.studies.run_sweep import sweep
+    from fvflow.studies.score import score
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -69,6 +70,7 @@ _LAZY_NAMES = {
     "cite": "studies",
     "verify": "studies",
     "sweep": "studies.run_sweep",
+    "score": "studies.score",
 }
 _LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
@@ -107,6 +109,7 @@ __all__ = [
     "resume",
     "sample",
     "save_mesh",
+    "score",
     "sweep",
     "verify",
     "wasserstein",

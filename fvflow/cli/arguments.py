@@ -46,7 +46,7 @@ def add_admission(parser: argparse.ArgumentParser) -> None:
     """Add what may be read."""
     parser.add_argument(
         "--largest",
-        type=_gibibytes,
+        type=gibibytes,
         metavar="GIB",
         default=Admission.largest,
         help=f"most GiB of a mesh, table or sample file that is read (default: {Admission.largest / GIB:g})",
@@ -65,7 +65,7 @@ def _setting(text: str) -> tuple[str, str]:
     return path.strip(), value
 
 
-def _gibibytes(text: str) -> int:
+def gibibytes(text: str) -> int:
     """A size in bytes from one in GiB."""
     try:
         size = float(text) * GIB
