@@ -21,6 +21,7 @@ from fvflow.mesh import Mesh, Openings
 from fvflow.parallel import world
 from fvflow.problems import Problem, State, Stride
 from fvflow.relative_entropy import Decay
+from fvflow.sums import total
 from fvflow.time_error import TimeErrorMonitor
 
 _FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
@@ -167,7 +168,8 @@ class RunStatistics:
         if stride is None:
             mass = inner(self.mesh.volume, state.density) + float(absorbed.sum())
             drift = abs(mass / state.mass - 1.0)
-            self.mass_drift, self.minimum = max(self.mass_drift, drift), min(self.minimum, world().smallest(state.density))
+            self.mass_drift = max(self.mass_drift, drift)
+            self.minimum = min(self.minimum, world().smallest(state.density))
         else:
             self._leapt(stride)
         self.mean_density = state.mass / total(self.mesh.volume)

@@ -39,4 +39,5 @@ def undivided(parts: Any) -> Iterator[Fault]:
 def _known() -> str:
     """What runs on several ranks, as a clause."""
     kinds = [get_args(get_type_hints(kind)["kind"])[0] for kind in get_args(LinearStepper) if kind.divided]
-    return f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}, and on any mesh with solver: {{kind: petsc}}"
+    grids = f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}"
+    return f"{grids}, and on any mesh with solver: {{kind: petsc}}"

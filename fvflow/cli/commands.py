@@ -28,8 +28,8 @@ from fvflow.cli.point_commands import add_point_commands
 from fvflow.cli.printing import print_json, print_table, say
 from fvflow.cli.progress import progress_display, work_lines
 from fvflow.cli.residual_command import add_residual
-from fvflow.cli.several_ranks import SeveralRanks, require_same_case, someone_else_tells
 from fvflow.cli.score_command import add_score
+from fvflow.cli.several_ranks import SeveralRanks, require_same_case, someone_else_tells
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
 from fvflow.cli.sweep_command import add_sweep, with_draws

@@ -12,7 +12,7 @@ import numpy as np
 from fvflow.fluxes.resolution import RESOLVED, ROUND_OFF, FaceResolution
 from fvflow.mesh import Array
 from fvflow.parallel import world
-from fvflow.sums import inner
+from fvflow.sums import inner, total
 
 _MASSLESS = 1e-6  # mass of a cell, relative to the mean, below which its faces do not count for the largest numbers
 

@@ -9,7 +9,6 @@ from fvflow.parallel.blocks import BLOCK
 from fvflow.parallel.division import Division
 from fvflow.parallel.launched import arrange, begin, world
 from fvflow.parallel.pieces import Pieced, pieces_of, shaped
-from fvflow.parallel.sums import inner, total
 
 __all__ = [
     "BLOCK",
