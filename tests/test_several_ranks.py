@@ -1,0 +1,196 @@
+"""Runs on several ranks: the same bits as on one, errors that end all, and sums whose order no division changes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow import Case
+from fvflow.errors import CaseError
+from fvflow.parallel import BLOCK, Division, inner
+from fvflow.parallel.blocks import cut, owners
+from tests.rank_cases import CASES, PLANE
+from tests.resume_cases import different
+
+MPIEXEC = shutil.which("mpiexec.hydra", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+several = pytest.mark.skipif(MPIEXEC is None or find_spec("mpi4py") is None, reason="needs the extra mpi")
+ON_THREE = ("split-euler", "adaptive", "implicit-euler", "muscl")
+ENDLESS = PLANE.format(stepper="kind: split-euler", step="1e-6").replace("end: 0.03", "end: 30")
+
+
+def started(ranks, *arguments, folder, **options):
+    """Start a Python program on so many ranks."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(fvflow.__file__).parents[1]), "NUMBA_NUM_THREADS": "1"}
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **options)
+
+
+def ended(process):
+    """The exit code of a program, and the lines that it has printed on stderr."""
+    _, printed = process.communicate(timeout=120)
+    return process.returncode, printed.splitlines()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with the results of one, two and three ranks, in folders of these names."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for name, text in CASES.items():
+        (folder / "1").mkdir(exist_ok=True)
+        Case.parse(text, name).write(folder / "1" / f"{name}.nc")
+    for ranks, names in ((2, ()), (3, ON_THREE)):
+        (folder / str(ranks)).mkdir()
+        code, lines = ended(started(ranks, "-m", "tests.rank_cases", ".", *names, folder=folder / str(ranks)))
+        assert (code, lines) == (0, [])
+    return folder
+
+
+@several
+@pytest.mark.parametrize(
+    ("ranks", "name"), [*((2, name) for name in CASES), *((3, name) for name in ON_THREE)], ids=str
+)
+def test_results_have_the_same_bits_on_any_number_of_ranks(results, ranks, name):
+    """All arrays and attributes of the result, diagnostics and figures among them."""
+    assert not different(results / "1" / f"{name}.nc", results / str(ranks) / f"{name}.nc")
+
+
+@several
+def test_the_gibbs_state_stays_on_two_ranks(results):
+    with fvflow.read(results / "2" / "gibbs.nc") as ds:
+        first, last = ds.rho.values[0], ds.rho.values[-1]
+        assert np.abs(last / first - 1.0).max() < 1e-13
+        assert ds.attrs["mass_drift"] < 1e-14
+        assert ds.attrs["minimum"] > 0.0
+
+
+@several
+def test_a_run_goes_on_with_another_number_of_ranks(results, tmp_path):
+    """Stopped by a signal to the launcher on two ranks; resumed on three to its end, as if on one all the time."""
+    text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "5e-5")
+    (tmp_path / "case.yaml").write_text(text)
+    process = started(2, "-m", "fvflow", "run", "case.yaml", "-q", folder=tmp_path)
+    while not (tmp_path / "case.parts" / "checkpoint-1.npz").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    code, lines = ended(process)
+    assert code == 143
+    assert lines[0] == "fvflow: terminated"
+    assert len(lines) == 2
+    code, lines = ended(started(3, "-m", "fvflow", "resume", "case.nc", "-q", folder=tmp_path))
+    assert (code, lines) == (0, [])
+    Case.read(tmp_path / "case.yaml").write(tmp_path / "whole.nc")
+    assert not different(tmp_path / "whole.nc", tmp_path / "case.nc")
+
+
+REFUSED = {
+    "stepper": ("steppers", PLANE.format(stepper="kind: implicit-euler", step="0.01"), "solver direct runs on one rank"),
+    "walls": ("walls", CASES["gibbs"] + "walls: {left: absorbing}\n", "mass leaves the domain on one rank only"),
+    "line": ("line", CASES["gibbs"].replace("[-1, -1, 0]", "[-1]").replace("[1, 1, 1]", "[1]").replace("[6, 7, 8]", "[9]")
+             .replace("x**2 + y**4 + z", "x**2"), "a line of cells is not divided"),
+    "ranks": ("layers", CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"), "3 layers of cells across the last axis on 2"),
+    "flow": ("flow", CASES["gibbs"].replace("kind: fokker-planck, epsilon: 0.1", "kind: backward, epsilon: 0.1"),
+             "flow backward runs on one rank"),
+}
+
+
+@several
+@pytest.mark.parametrize("name", ["stepper", "ranks", "flow"])
+def test_what_runs_on_one_rank_is_refused_on_all_at_once(name, tmp_path):
+    _, text, sentence = REFUSED[name]
+    (tmp_path / "case.yaml").write_text(text)
+    code, lines = ended(started(2, "-m", "fvflow", "run", "case.yaml", folder=tmp_path))
+    assert code == 3
+    assert sum(line.startswith("case.yaml") for line in lines) == 1
+    assert sentence in lines[0]
+    assert not (tmp_path / "case.nc").exists()
+
+
+@several
+def test_commands_that_run_on_one_rank_are_refused(tmp_path):
+    code, lines = ended(started(2, "-m", "fvflow", "schema", folder=tmp_path))
+    assert code == 2
+    assert lines == [
+        "2 ranks were started, and this command runs on one: leave out mpiexec (run, resume and check know several ranks)"
+    ]
+
+
+FAILING = """
+import sys
+from fvflow.linalg import SplitSweeps
+from fvflow.parallel import world
+from fvflow.cli import main
+whole, count = SplitSweeps.__call__, [0]
+def failing(*arguments, **options):
+    count[0] += 1
+    if count[0] == 20 and world().rank == 1:
+        raise RuntimeError("on one rank")
+    return whole(*arguments, **options)
+SplitSweeps.__call__ = failing
+main(["run", "case.yaml", "-q"])
+"""
+
+
+@several
+def test_an_error_of_one_rank_ends_all(tmp_path):
+    (tmp_path / "case.yaml").write_text(ENDLESS)
+    code, lines = ended(started(2, "-c", FAILING, folder=tmp_path))
+    assert code == 1
+    assert lines == ["fvflow: internal error: RuntimeError: on one rank", "This is a bug; --debug shows where."]
+
+
+@several
+def test_a_rank_that_is_killed_ends_all(tmp_path):
+    """The launcher tells it; the frames and a checkpoint stay."""
+    (tmp_path / "case.yaml").write_text(ENDLESS)
+    process = started(2, "-m", "fvflow", "run", "case.yaml", "-q", folder=tmp_path, start_new_session=True)
+    while not (tmp_path / "case.parts" / "checkpoint-1.npz").exists():
+        time.sleep(0.05)
+    holder = (tmp_path / "case.parts" / "lock").read_text().split()[1]
+    os.kill(int(holder), signal.SIGKILL)
+    code, _ = ended(process)
+    assert code != 0
+    with fvflow.read(tmp_path / "case.parts") as ds:
+        assert ds.time[0] == 0.0
+
+
+@pytest.mark.parametrize(("layers", "layer"), [(23, 37), (64, 64), (8, 63), (2000, 2048), (12, 30000)])
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_blocks_of_sums_are_those_of_one_process(layers, layer, ranks):
+    """Each block is whole, or begins in exactly one slab and is completed by the heads of the next ones."""
+    division = Division(layers, layer, ranks)
+    cells = [division.cells(rank) for rank in range(ranks)]
+    begun, pieces = {}, {}
+    for first, last in cells:
+        head, (begin, end), tail = cut(first, last)
+        assert (end - begin) % BLOCK == 0
+        for block in range((first + begin) // BLOCK, (first + end) // BLOCK):
+            begun[block] = BLOCK
+        if tail is not None:
+            begun[tail.block] = tail.end - tail.begin
+        if head is not None:
+            pieces[head.block] = pieces.get(head.block, 0) + head.end - head.begin
+    size = {block: begun[block] + pieces.get(block, 0) for block in begun}
+    assert list(size) == list(range(-(-layers * layer // BLOCK)))
+    assert all(size[block] == BLOCK for block in list(size)[:-1])
+    assert sum(size.values()) == layers * layer
+    assert sum(owners(cells)) == len(size)
+
+
+def test_inner_adds_blocks_in_their_order():
+    a, b = np.random.default_rng(0).random((2, 3 * BLOCK + 100))
+    blocks = [np.dot(a[first : first + BLOCK], b[first : first + BLOCK]) for first in range(0, len(a), BLOCK)]
+    assert inner(a, b) == pytest.approx(sum(blocks), rel=1e-15)
+
+
+def test_too_many_ranks_are_refused():
+    with pytest.raises(CaseError, match="7 layers of cells across the last axis on 4 ranks; each needs 2: use at most 3"):
+        Division(7, 10, 4)
