@@ -92,53 +92,56 @@ def test_a_run_goes_on_with_another_number_of_ranks(results, tmp_path):
 
 
 REFUSED = {
-    "stepper": (
-        "steppers",
-        PLANE.format(stepper="kind: implicit-euler", step="0.01"),
-        "solver direct runs on one rank",
-    ),
-    "walls": ("walls", CASES["gibbs"] + "walls: {left: absorbing}\n", "mass leaves the domain on one rank only"),
-    "line": (
-        "line",
-        CASES["gibbs"]
-        .replace("[-1, -1, 0]", "[-1]")
-        .replace("[1, 1, 1]", "[1]")
-        .replace("[6, 7, 8]", "[9]")
-        .replace("x**2 + y**4 + z", "x**2"),
-        "a line of cells is not divided",
-    ),
-    "ranks": (
-        "layers",
-        CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"),
-        "3 layers of cells across the last axis on 2",
-    ),
-    "flow": (
-        "flow",
-        CASES["gibbs"].replace("kind: fokker-planck, epsilon: 0.1", "kind: backward, epsilon: 0.1"),
-        "flow backward runs on one rank",
-    ),
+    "solver": (PLANE.format(stepper="kind: implicit-euler", step="0.01"), "solver direct runs on one rank"),
+    "walls": (CASES["gibbs"] + "walls: {left: absorbing}\n", "mass leaves the domain on one rank only"),
+    "layers": (CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"), "3 layers of cells across the last axis on 2 ranks"),
+    "flow": (CASES["gibbs"].replace("kind: fokker-planck", "kind: backward"), "flow backward runs on one rank"),
 }
 
 
 @several
-@pytest.mark.parametrize("name", ["stepper", "ranks", "flow"])
-def test_what_runs_on_one_rank_is_refused_on_all_at_once(name, tmp_path):
-    _, text, sentence = REFUSED[name]
-    (tmp_path / "case.yaml").write_text(text)
-    code, lines = ended(started(2, "-m", "fvflow", "run", "case.yaml", folder=tmp_path))
-    assert code == 3
-    assert sum(line.startswith("case.yaml") for line in lines) == 1
-    assert sentence in lines[0]
-    assert not (tmp_path / "case.nc").exists()
+def test_what_runs_on_one_rank_is_refused_on_all_at_once(tmp_path):
+    """With one line; no rank has begun to write."""
+    for name, (text, sentence) in REFUSED.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        code, lines = ended(started(2, "-m", "fvflow", "run", f"{name}.yaml", folder=tmp_path))
+        assert code == 3
+        assert sentence in lines[0]
+        assert sum(line.startswith(name) for line in lines) == 1
+        assert not (tmp_path / f"{name}.nc").exists()
 
 
 @several
 def test_commands_that_run_on_one_rank_are_refused(tmp_path):
     code, lines = ended(started(2, "-m", "fvflow", "schema", folder=tmp_path))
     assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("2 ranks were started, and this command runs on one: leave out mpiexec")
+
+
+@several
+def test_ranks_that_see_different_cases_are_refused(tmp_path):
+    for folder, cells in (("a", 8), ("b", 9)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "case.yaml").write_text(CASES["gibbs"].replace("[6, 7, 8]", f"[6, 7, {cells}]"))
+    run = [sys.executable, "-m", "fvflow", "run", "case.yaml"]
+    code, lines = ended(started(1, *run[1:], ":", "-n", "1", "-wdir", str(tmp_path / "b"), *run, folder=tmp_path / "a"))
+    assert code == 3
     assert lines == [
-        "2 ranks were started, and this command runs on one: leave out mpiexec (run, resume and check know several ranks)"
+        "the ranks see different case files, files that these read, or versions of fvflow; give all the same"
     ]
+
+
+def test_ranks_of_another_mpi_are_refused(tmp_path):
+    """Each process sees itself alone, and would write the same file."""
+    pytest.importorskip("mpi4py")
+    (tmp_path / "case.yaml").write_text(CASES["gibbs"])
+    environment = {**os.environ, "OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "fvflow", "run", "case.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("2 ranks were started, and mpi4py sees 1: it is of another MPI than mpiexec")
+    assert len(done.stderr.splitlines()) == 1
 
 
 FAILING = """
