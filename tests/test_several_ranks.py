@@ -14,7 +14,9 @@ import pytest
 
 import fvflow
 from fvflow import Case
+from fvflow.case.several_ranks import undivided
 from fvflow.errors import CaseError
+from fvflow.mesh import Box, indivisible
 from fvflow.parallel import BLOCK, Division, inner
 from fvflow.parallel.blocks import cut, owners
 from tests.rank_cases import CASES, PLANE
@@ -22,7 +24,7 @@ from tests.resume_cases import different
 
 MPIEXEC = shutil.which("mpiexec.hydra", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 several = pytest.mark.skipif(MPIEXEC is None or find_spec("mpi4py") is None, reason="needs the extra mpi")
-ON_THREE = ("split-euler", "adaptive", "implicit-euler", "muscl")
+ON_THREE = ("split-euler", "adaptive", "implicit-euler", "muscl", "tr-bdf2-3d", "chebyshev")
 ENDLESS = PLANE.format(stepper="kind: split-euler", step="1e-6").replace("end: 0.03", "end: 30")
 
 
@@ -41,31 +43,41 @@ def ended(process):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A folder with the results of one, two and three ranks, in folders of these names."""
-    folder = tmp_path_factory.mktemp("ranks")
+def serial(tmp_path_factory):
+    """A folder with the results of one process."""
+    folder = tmp_path_factory.mktemp("serial")
     for name, text in CASES.items():
-        (folder / "1").mkdir(exist_ok=True)
-        Case.parse(text, name).write(folder / "1" / f"{name}.nc")
-    for ranks, names in ((2, ()), (3, ON_THREE)):
-        (folder / str(ranks)).mkdir()
-        code, lines = ended(started(ranks, "-m", "tests.rank_cases", ".", *names, folder=folder / str(ranks)))
-        assert (code, lines) == (0, [])
+        Case.parse(text, name).write(folder / f"{name}.nc")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory):
+    """A folder with the results of two ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    assert ended(started(2, "-m", "tests.rank_cases", ".", folder=folder)) == (0, [])
     return folder
 
 
 @several
-@pytest.mark.parametrize(
-    ("ranks", "name"), [*((2, name) for name in CASES), *((3, name) for name in ON_THREE)], ids=str
-)
-def test_results_have_the_same_bits_on_any_number_of_ranks(results, ranks, name):
+@pytest.mark.parametrize("name", CASES)
+def test_results_of_two_ranks_have_the_bits_of_one(serial, on_two, name):
     """All arrays and attributes of the result, diagnostics and figures among them."""
-    assert not different(results / "1" / f"{name}.nc", results / str(ranks) / f"{name}.nc")
+    assert not different(serial / f"{name}.nc", on_two / f"{name}.nc")
 
 
 @several
-def test_the_gibbs_state_stays_on_two_ranks(results):
-    with fvflow.read(results / "2" / "gibbs.nc") as ds:
+def test_results_of_three_ranks_have_the_bits_of_one(serial, tmp_path):
+    """On uneven slabs, the middle one of which has neighbours on both sides."""
+    assert ended(started(3, "-m", "tests.rank_cases", ".", *ON_THREE, folder=tmp_path)) == (0, [])
+    for name in ON_THREE:
+        assert not different(serial / f"{name}.nc", tmp_path / f"{name}.nc")
+
+
+@several
+def test_the_gibbs_state_stays_on_two_ranks(on_two):
+    """A hundred steps as long as the relaxation; mass and sign stay too."""
+    with fvflow.read(on_two / "gibbs.nc") as ds:
         first, last = ds.rho.values[0], ds.rho.values[-1]
         assert np.abs(last / first - 1.0).max() < 1e-13
         assert ds.attrs["mass_drift"] < 1e-14
@@ -73,7 +85,7 @@ def test_the_gibbs_state_stays_on_two_ranks(results):
 
 
 @several
-def test_a_run_goes_on_with_another_number_of_ranks(results, tmp_path):
+def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
     """Stopped by a signal to the launcher on two ranks; resumed on three to its end, as if on one all the time."""
     text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "2e-4")
     (tmp_path / "case.yaml").write_text(text)
@@ -92,23 +104,48 @@ def test_a_run_goes_on_with_another_number_of_ranks(results, tmp_path):
 
 
 REFUSED = {
-    "solver": (PLANE.format(stepper="kind: implicit-euler", step="0.01"), "solver direct runs on one rank"),
-    "walls": (CASES["gibbs"] + "walls: {left: absorbing}\n", "mass leaves the domain on one rank only"),
-    "layers": (CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"), "3 layers of cells across the last axis on 2 ranks"),
-    "flow": (CASES["gibbs"].replace("kind: fokker-planck", "kind: backward"), "flow backward runs on one rank"),
+    "stepper": ("solver: {kind: direct}", "solver direct runs on one rank; write solver: {kind: krylov}"),
+    "walls": ("walls: {left: absorbing}", "mass leaves the domain on one rank only; leave it out"),
+    "initial": ("initial: {kind: spike, at: [0, 0]}", "density spike is placed on one rank"),
+    "output": ("output: {velocity: true}", "is computed on one rank only; leave it out"),
+    "exact": ("exact: {kind: gibbs}", "a closed form is compared on one rank; leave it out"),
 }
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_runs_on_one_rank_only_is_named(name):
+    asked, sentence = REFUSED[name]
+    stepper = f"kind: implicit-euler, {asked}" if name == "stepper" else "kind: split-euler"
+    lines = [line for line in PLANE.format(stepper=stepper, step="0.01").splitlines() if not line.startswith(name)]
+    case = Case.parse("\n".join(lines if name == "stepper" else [*lines, asked]))
+    assert [fault.message for fault in undivided(case) if sentence in fault.message]
+
+
+def test_flows_and_meshes_that_run_on_one_rank_only_are_named():
+    case = Case.read(Path(__file__).parents[1] / "cases" / "ou-1d-jko.yaml")
+    assert "flow gradient-flow runs on one rank; several run flow fokker-planck" in next(undivided(case)).message
+    assert "a line of cells is not divided" in indivisible(Box((0.0,), (1.0,), (9,)).build())
+    assert "divided along y, which is periodic" in indivisible(Box((0.0, 0.0), (1.0, 1.0), (9, 9), ("y",)).build())
+    assert not indivisible(Box((0.0, 0.0), (1.0, 1.0), (9, 9), ("x",)).build())
+
+
 @several
-def test_what_runs_on_one_rank_is_refused_on_all_at_once(tmp_path):
-    """With one line; no rank has begun to write."""
-    for name, (text, sentence) in REFUSED.items():
-        (tmp_path / f"{name}.yaml").write_text(text)
-        code, lines = ended(started(2, "-m", "fvflow", "run", f"{name}.yaml", folder=tmp_path))
-        assert code == 3
-        assert sentence in lines[0]
-        assert sum(line.startswith(name) for line in lines) == 1
-        assert not (tmp_path / f"{name}.nc").exists()
+def test_a_refusal_is_told_once(tmp_path):
+    """And no rank has begun to write."""
+    (tmp_path / "case.yaml").write_text(CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"))
+    code, lines = ended(started(2, "-m", "fvflow", "run", "case.yaml", folder=tmp_path))
+    assert code == 3
+    assert sum(line.startswith("case.yaml") for line in lines) == 1
+    assert "3 layers of cells across the last axis on 2 ranks; each needs 2: use at most 1" in lines[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["case.yaml"]
+
+
+def test_check_says_what_ranks_hold_and_whether_they_pay(tmp_path):
+    case = Case.parse(CASES["split-euler"])
+    assert case.check(ranks=2)["ranks"].startswith("up to 481 cells and about 18")
+    assert "with fewer than 65536 a rank" in case.check(ranks=2)["ranks"]
+    assert "use at most 11" in case.check(ranks=12)["ranks"]
+    assert "ranks" not in case.check()
 
 
 @several
