@@ -77,6 +77,7 @@ LONG = (
     f"{_RESUMED}[gradient-evbdf2-adaptive-2D",
     f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-fixed-2D",
     f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-adaptive-triangles",
+    "test_several_ranks.py::test_an_error_of_one_rank_ends_all",
     "test_several_ranks.py::test_a_rank_that_is_killed_ends_all",
     "test_several_ranks.py::test_a_run_goes_on_with_another_number_of_ranks",
     "test_several_ranks.py::test_ranks_that_see_different_cases_are_refused",
