@@ -60,6 +60,9 @@ CASES = {
     "chebyshev": _plane("kind: chebyshev", "0.015"),
     "uniformisation": _plane("kind: uniformisation", "0.015"),
     "split-euler-3d": SPACE.format(stepper="kind: split-euler"),
+    "switched": SPACE.format(stepper="kind: split-euler")
+    .replace("x**2/2*(1 + t)", "(z > 0.8)*(t > 0.015)*x")
+    .replace("0.1*sin(t)", "0.1"),  # a drift that changes in the last slab only
     "tr-bdf2-3d": SPACE.format(stepper=f"kind: tr-bdf2, {_KRYLOV}"),
     "muscl-3d": SPACE.format(stepper="kind: muscl"),
     "gibbs": GIBBS,
