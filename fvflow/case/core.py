@@ -25,6 +25,7 @@ from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
 from fvflow.case.resolution import with_error_estimate
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
+from fvflow.case.several_ranks import about_ranks
 from fvflow.case.simulation import Simulation, opening_attributes
 from fvflow.case.stages import Stages
 from fvflow.case.sweep_section import SweepSection
@@ -229,14 +230,16 @@ class Case:
         """The velocity of the result in a file, at points; raises CaseError or OutputError."""
         return evaluate_result(result, Case.parse)
 
-    def check(self, simulation: Simulation | None = None) -> dict[str, Any]:
+    def check(self, simulation: Simulation | None = None, ranks: int = 1) -> dict[str, Any]:
         """What the run would be, as named sentences: mesh, method, cost and whatever deserves a look before it starts.
 
-        Raises CaseError naming every stage that cannot be built.
+        With several `ranks` also what running it on them means. Raises CaseError naming every stage that cannot be
+        built.
         """
         simulation, parameters = simulation or self.prepare(), dict(self.parameters)
         found = report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
-        return found if self.sweep is None else {**found, "sweep": self.sweep.describe()}
+        found |= {} if self.sweep is None else {"sweep": self.sweep.describe()}
+        return found if ranks == 1 else {**found, "ranks": about_ranks(self, simulation, ranks)}
 
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:

@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
 from fvflow.case.checks import asking_for_sides
-from fvflow.case.document import Fault
+from fvflow.case.document import Fault, dotted
+from fvflow.case.simulation import Simulation
+from fvflow.errors import CaseError
+from fvflow.mesh import indivisible
+from fvflow.parallel import Division
 from fvflow.steppers import LinearStepper
 
+_PYTHON = 180  # MiB of the interpreter, the libraries and MPI
+_PAYS = 2**16  # cells of a rank from which a step takes several times as long as its messages
 _OUTPUT = ("fluxes", "velocity", "score", "evi")
 """Entries of `output` that need more of a mesh than a slab and the layers beside it."""
 
@@ -41,3 +47,26 @@ def _known() -> str:
     kinds = [get_args(get_type_hints(kind)["kind"])[0] for kind in get_args(LinearStepper) if kind.divided]
     grids = f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}"
     return f"{grids}, and on any mesh with solver: {{kind: petsc}}"
+
+
+def about_ranks(parts: Any, simulation: Simulation, ranks: int) -> str:
+    """What running a case on so many ranks means: memory, whether it pays, or why it is refused."""
+    if parts.flow.shares_rows:
+        return f"each of {ranks} holds the whole mesh, and they share the rows of the systems that PETSc solves"
+    for fault in undivided(parts):
+        return f"{dotted(fault.path)}: {fault.message}"
+    mesh = simulation.mesh
+    if sentence := indivisible(mesh):
+        return sentence
+    try:
+        division = Division(mesh.shape[0], mesh.cells // mesh.shape[0], ranks, parts.flow.reach)
+    except CaseError as error:
+        return str(error)
+    held = max(len(division.held(rank)) for rank in range(ranks)) * division.layer
+    memory = simulation.memory * held / mesh.cells / 2**20 + _PYTHON
+    pays = (
+        "the split pays"
+        if mesh.cells >= _PAYS * ranks
+        else f"with fewer than {_PAYS} a rank the messages take a good part of a step: fewer ranks are as fast"
+    )
+    return f"up to {held} cells and about {memory:.3g} MiB on each of {ranks}; {pays}"

@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate a case and report what it would do, without running it")
     add_case(check)
     check.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
-    check.set_defaults(command=_check)
+    check.set_defaults(command=_check, on_ranks=True)
 
     new = commands.add_parser("new", help="write a commented case to start from")
     new.add_argument("file", type=Path, nargs="?", default=Path("case.yaml"), help="default: case.yaml")
@@ -228,8 +228,10 @@ def _written(options: argparse.Namespace, case: Case, path: Path, *, checkpoint:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.several.rank > 0:  # nothing is run: one process tells it all
+        return 0
     case = load_case(options.case, dict(options.overrides))
-    report = case.check()
+    report = case.check(ranks=options.several.size)
     if options.json:
         print_json(report)
     else:

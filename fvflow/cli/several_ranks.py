@@ -21,16 +21,16 @@ class SeveralRanks:
     """What a command has to know of the ranks that were started with it; nothing if it is the only one."""
 
     def __init__(self) -> None:
-        self._started = launch()
-        if self._started.rank > 0:
+        self.rank, self.size = launch()
+        if self.rank > 0:
             sys.stdout.flush()
             sys.stdout = sys.stderr = None
 
     def require(self, options: argparse.Namespace) -> None:
         """Raise UsageError if there are several and the command runs on one."""
-        if self._started.size > 1 and not options.on_ranks:
+        if self.size > 1 and not options.on_ranks:
             raise UsageError(
-                f"{self._started.size} ranks were started, and this command runs on one: leave out mpiexec (run, "
+                f"{self.size} ranks were started, and this command runs on one: leave out mpiexec (run, "
                 "resume and check know several ranks)"
             )
 

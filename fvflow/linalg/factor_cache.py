@@ -9,6 +9,7 @@ import numpy as np
 
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
+from fvflow.parallel import world
 
 T = TypeVar("T")
 _Key = tuple[float, tuple[Array, ...]]
@@ -39,4 +40,8 @@ class FactorCache(Generic[T]):
 
 
 def _same(a: _Key, b: _Key) -> bool:
-    return a[0] == b[0] and all(x is y or np.array_equal(x, y) for x, y in zip(a[1], b[1], strict=True))
+    """Whether two keys are the same, in all processes of the run: a drift may change in the slab of one only."""
+    if a[0] != b[0]:
+        return False
+    pairs = [(x, y) for x, y in zip(a[1], b[1], strict=True) if x is not y]
+    return not pairs or world().every(all(np.array_equal(x, y) for x, y in pairs))

@@ -22,7 +22,7 @@ from fvflow.mesh.plot_cells import topology, topology_kind
 from fvflow.mesh.radial import Radial
 from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.section import polygons, section
-from fvflow.mesh.slab import Slab, divided
+from fvflow.mesh.slab import Slab, divided, indivisible
 from fvflow.mesh.ugrid_reader import Ugrid, stored_field, stored_time
 from fvflow.mesh.voronoi import Voronoi
 
@@ -64,6 +64,7 @@ __all__ = [
     "divided",
     "from_fipy",
     "hilbert_order",
+    "indivisible",
     "openings",
     "overlaps",
     "polygons",

@@ -47,6 +47,22 @@ class Slab(Grid):
         return Grid(tuple(cell), revolution=whole.revolution)
 
 
+def indivisible(mesh: Mesh) -> str:
+    """Why a mesh is not divided among several processes; empty if it is."""
+    slowest = mesh.dimension - 1
+    if mesh.edges is None:
+        return "only grids (box, graded) are divided among ranks; run this mesh on one"
+    if slowest == 0:
+        return "a line of cells is not divided among ranks; run it on one"
+    if slowest in mesh.periodic:
+        return (
+            f"a grid is divided along {'xyz'[slowest]}, which is periodic here; make another axis periodic in its place"
+        )
+    if mesh.revolution is not None:
+        return "a grid whose x is a radius is not divided among ranks; run it on one"
+    return ""
+
+
 def divided(mesh: Mesh, reach: int = 1) -> Mesh:
     """What this process holds of a mesh: all of it, or a slab of a grid with `reach` layers of each neighbour.
 
@@ -55,17 +71,9 @@ def divided(mesh: Mesh, reach: int = 1) -> Mesh:
     comm = world()
     if comm.holds_all:
         return mesh
-    if not isinstance(mesh, Grid):
-        raise CaseError("only grids (box, graded) are divided among ranks; run this mesh on one")
-    slowest = mesh.dimension - 1
-    if slowest == 0:
-        raise CaseError("a line of cells is not divided among ranks; run it on one")
-    if slowest in mesh.periodic:
-        raise CaseError(
-            f"the grid is divided along {'xyz'[slowest]}, which must not be periodic on several ranks; swap the axes"
-        )
-    if mesh.revolution is not None:
-        raise CaseError("a grid whose x is a radius is not divided among ranks; run it on one")
+    if sentence := indivisible(mesh):
+        raise CaseError(sentence)
+    assert isinstance(mesh, Grid)
     comm.divide(mesh.shape[0], mesh.cells // mesh.shape[0], reach)
     assert comm.division is not None
     return Slab(mesh, comm.division.held(comm.rank))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from fvflow.errors import CaseError
 from fvflow.parallel.alone import Alone
 from fvflow.system import launch
@@ -32,7 +34,9 @@ def begin() -> Alone:
         return world()
     how = "start it by mpiexec.hydra of the extra: pip install 'fvflow[mpi]'"
     try:
-        from fvflow.parallel.ranks import Ranks
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what mpi4py warns of is refused below
+            from fvflow.parallel.ranks import Ranks
 
         made = Ranks()
     except (ImportError, RuntimeError) as error:

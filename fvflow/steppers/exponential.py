@@ -36,6 +36,7 @@ from fvflow.steppers.exponential_sums import (
     adjoint_poisson_sum,
     chebyshev_sum,
     chebyshev_terms,
+    log_sum_exp,
     poisson_products,
     poisson_sum,
 )
@@ -287,7 +288,7 @@ class _ChebyshevPropagator(_Propagator):
         if self._log_gibbs is None:
             return math.inf
         with np.errstate(divide="ignore"):
-            return 0.5 * _log_sum_exp(2.0 * np.log(np.abs(masses)) - self._log_gibbs) - math.log(total(np.abs(masses)))
+            return 0.5 * log_sum_exp(2.0 * np.log(np.abs(masses)) - self._log_gibbs) - math.log(total(np.abs(masses)))
 
     @cached_property
     def _log_gibbs(self) -> Array | None:
@@ -296,9 +297,4 @@ class _ChebyshevPropagator(_Propagator):
         if (exponent := problem.gibbs_exponent(0.0)) is None:
             return None
         log_masses = np.log(problem.mesh.volume) + exponent
-        return np.asarray(log_masses - _log_sum_exp(log_masses))
-
-
-def _log_sum_exp(x: Array) -> float:
-    top = world().largest(x)
-    return top + math.log(total(np.exp(x - top)))
+        return np.asarray(log_masses - log_sum_exp(log_masses))

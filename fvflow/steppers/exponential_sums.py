@@ -168,3 +168,9 @@ def chebyshev_terms(z: float, tolerance: float) -> int:
 def poisson_products(z: float) -> float:
     """Estimated products of a Poisson sum."""
     return z + 7 * math.sqrt(z) + 10
+
+
+def log_sum_exp(x: Array) -> float:
+    """log sum_K exp(x_K)."""
+    top = world().largest(x)
+    return top + math.log(total_of(np.exp(x - top)))

@@ -161,7 +161,7 @@ def recur_rows(
 def recur_diagonals(
     offset: Any, band: Any, x: Any, y: Any, twice: float, back: float, weight: float, total: Any, norms: Any
 ) -> None:
-    """The loop of `recurrence_step` over diagonals, in blocks of cells that stay in the cache; norms as `recur_rows`."""
+    """The loop of `recurrence_step` over diagonals, in blocks of cells that stay in the cache; norms as above."""
     layers = norms.shape[1]
     cells = len(x) // layers
     width = min(512, cells)

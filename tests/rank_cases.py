@@ -1,0 +1,80 @@
+"""Small cases that are run on several ranks and on one: every stepper, in two and three dimensions.
+
+    mpiexec.hydra -n 2 python -m tests.rank_cases FOLDER NAME...
+
+runs the named cases, all if none is named, one after the other in the same processes, into FOLDER/NAME.nc.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fvflow import Case
+from fvflow.parallel import begin
+
+_KRYLOV = "solver: {kind: krylov}"
+PLANE = """
+mesh: {{kind: graded, lower: [-1, -1], upper: [1, 2], cells: [37, 23], ratio: [2, 1.5]}}
+flow:
+  kind: fokker-planck
+  epsilon: 0.1
+  potential: "x**2/2 + 0.3*y**4 + sin(3*x*y)"
+  velocity: ["0.5*y", "-0.2*x"]
+  stepper: {{{stepper}}}
+initial: {{kind: gaussian, mean: [0.2, 0.1], covariance: [[0.05, 0.01], [0.01, 0.08]], truncate: 0.2}}
+times: {{end: 0.03, step: {step}, save: 0.015}}
+observe: {{r2: x**2 + y**2}}
+output: {{checkpoint: {{steps: 1}}, rate: true}}
+"""
+SPACE = """
+mesh: {{kind: graded, lower: [-1, -1, 0], upper: [1, 2, 1], cells: [7, 9, 8], ratio: [2, 1, 1.5], periodic: [y]}}
+flow:
+  kind: fokker-planck
+  epsilon: 0.1
+  potential: "x**2/2*(1 + t) + 0.3*cos(2*pi*y/3) + z*x"
+  velocity: ["0.5*z", "-0.2*x", "0.1*sin(t)"]
+  stepper: {{{stepper}}}
+initial: {{kind: expression, density: "exp(-x**2 - (z - 0.3)**2)*(2 + cos(2*pi*y/3))", mass: 2}}
+times: {{end: 0.04, step: 0.01, save: 0.02}}
+"""
+GIBBS = """
+mesh: {kind: box, lower: [-1, -1, 0], upper: [1, 1, 1], cells: [6, 7, 8]}
+flow: {kind: fokker-planck, epsilon: 0.1, potential: "x**2 + y**4 + z", stepper: {kind: split-euler}}
+initial: {kind: expression, density: "exp(-10*(x**2 + y**4 + z))", sampling: centre, mass: 1}
+times: {end: 100, step: 1, save: 50}
+"""
+
+
+def _plane(stepper: str, step: str = "0.005") -> str:
+    return PLANE.format(stepper=stepper, step=step)
+
+
+CASES = {
+    "split-euler": _plane("kind: split-euler"),
+    "adaptive": _plane("kind: split-euler", "{initial: 0.002, tolerance: 1e-3}"),
+    "split-crank-nicolson": _plane("kind: split-crank-nicolson"),
+    "implicit-euler": _plane(f"kind: implicit-euler, {_KRYLOV}"),
+    "crank-nicolson": _plane(f"kind: crank-nicolson, {_KRYLOV}"),
+    "muscl": _plane("kind: muscl", "0.015"),
+    "chebyshev": _plane("kind: chebyshev", "0.015"),
+    "uniformisation": _plane("kind: uniformisation", "0.015"),
+    "split-euler-3d": SPACE.format(stepper="kind: split-euler"),
+    "switched": SPACE.format(stepper="kind: split-euler")
+    .replace("x**2/2*(1 + t)", "(z > 0.8)*(t > 0.015)*x")
+    .replace("0.1*sin(t)", "0.1"),  # a drift that changes in the last slab only
+    "tr-bdf2-3d": SPACE.format(stepper=f"kind: tr-bdf2, {_KRYLOV}"),
+    "muscl-3d": SPACE.format(stepper="kind: muscl"),
+    "gibbs": GIBBS,
+}
+
+
+def run(folder: Path, names: list[str]) -> None:
+    """Run cases on the ranks that there are."""
+    begin()
+    for name in names or CASES:
+        Case.parse(CASES[name], name).write(folder / f"{name}.nc")
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2:])
