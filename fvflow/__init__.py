@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fvflow.dataset import distance, read, sample, save_mesh
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
-    from fvflow.studies import compare
+    from fvflow.studies import compare, export
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -46,6 +46,7 @@ _LAZY_NAMES = {
     "push": "case",
     "resume": "case",
     "compare": "studies",
+    "export": "studies",
     "distance": "dataset",
     "read": "dataset",
     "sample": "dataset",
@@ -90,6 +91,7 @@ __all__ = [
     "compare_sides",
     "distance",
     "duality",
+    "export",
     "from_fipy",
     "geometry",
     "measure",

@@ -113,13 +113,13 @@ def _drawn(particles: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...
     return {name: shape for name, shape in particles.items() if name == _POSITION or len(shape) == 1}
 
 
-def write(path: Path, description: Description) -> Path:
-    """Write NAME.xmf2 for the result NAME.nc; raises OutputError.
+def write(path: Path, description: Description, target: Path | None = None) -> Path:
+    """Write NAME.xmf2 for the result NAME.nc, or `target` for another file of the same arrays; raises OutputError.
 
     .xmf2 is the extension for which ParaView offers exactly one reader.
     """
-    target = path.with_suffix(".xmf2")
-    temporary = target.with_suffix(".xmf2.tmp")
+    target = path.with_suffix(".xmf2") if target is None else target
+    temporary = target.with_name(f"{target.name}.tmp")
     try:
         with open(temporary, "w", encoding="ascii") as file:
             for line in _lines(path.name, description):

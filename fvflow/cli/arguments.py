@@ -92,3 +92,11 @@ def frames_or_times(text: str) -> dict[str, Any]:
         return {"frames": int(text)} if text.isdecimal() else {"times": [float(time) for time in text.split(",")]}
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a number of frames, or times as in 0,0.5,1; got {text!r}") from None
+
+
+def time_list(text: str) -> list[float]:
+    """Times that are separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected times as in 0,0.5,1; got {text!r}") from None

@@ -19,6 +19,7 @@ from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_ti
 from fvflow.cli.compare_command import add_compare
 from fvflow.cli.data_command import add_data
 from fvflow.cli.distance_command import add_distance
+from fvflow.cli.export_command import add_export
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
 from fvflow.cli.point_commands import add_point_commands
@@ -149,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     add_residual(commands)
     add_distance(commands)
     add_compare(commands)
+    add_export(commands)
     add_measure(commands)
     add_data(commands)
     add_point_commands(commands)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fvflow.cli.arguments import time_list
 from fvflow.cli.printing import escaped, print_json, say
 
 if TYPE_CHECKING:
@@ -38,21 +38,16 @@ def add_compare(commands: Any) -> None:
     operand = "a result, or densities from elsewhere: .nc or .npz with rho(time, [z, y,] x) and time, or .npy"
     parser.add_argument("first", type=Path, metavar="A", help=operand)
     parser.add_argument("second", type=Path, metavar="B", help="likewise, on any mesh of the same space")
-    parser.add_argument("--at", type=_times, metavar="TIMES", help="times, as in 0,0.5 (default: all in common)")
+    parser.add_argument("--at", type=time_list, metavar="TIMES", help="times, as in 0,0.5 (default: all in common)")
     parser.add_argument("--no-w2", action="store_true", help="leave out the bounds of W2")
     parser.add_argument("--width", type=float, default=1e-2, help="relative width of these to aim at (default: 1e-2)")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="most seconds for these at each time")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="after which these stop, at each time (default: 10)"
+    )
     parser.add_argument("--normalise", action="store_true", help="divide each density by its mass first")
     parser.add_argument("-o", "--output", type=Path, metavar="PICTURE", help="draw both: .png, .pdf or .svg")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     parser.set_defaults(command=_compare)
-
-
-def _times(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected times as in 0,0.5,1; got {text!r}") from None
 
 
 def _progress() -> Callable[[int, int], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray
 
 _GROUPS = ("diagnostics", "faces", "particles", "transport", "figures")  # those that hold results, beside the root
+_EDGES = ("x_edges", "y_edges", "z_edges")
 _FLUXES = ("flux_mean", "m_x", "m_y", "m_z")
 
 
@@ -53,7 +54,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
 def densities(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
     """A result as by `opened`, or rho(time, ...) of another program: a netCDF file, or .npz with rho, time, x, y, z.
 
-    A .npz may have flux_mean(interval, face) too, or m_x, m_y, m_z(interval, [z, y,] x) on the faces of a grid.
+    A .npz may have x_edges, y_edges, z_edges too, the boundaries of its cells, flux_mean(interval, face), or m_x, m_y,
+    m_z(interval, [z, y,] x) on the faces of a grid.
     Raises OutputError if the file cannot be read, or has neither.
     """
     file = Path(path)
@@ -88,19 +90,34 @@ def _of_arrays(path: Path) -> xarray.Dataset:
     require_regular(path, "a .npz file with rho and time", OutputError)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            found = {name: members[name] for name in ("rho", "time", *"xyz", *_FLUXES) if name in members}
+            found = {name: members[name] for name in ("rho", "time", *"xyz", *_EDGES, *_FLUXES) if name in members}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise OutputError(f"{path}: cannot be read ({error}); give a .npz file with rho and time") from None
     if not {"rho", "time"} <= found.keys():
         raise OutputError(f"{path}: has no rho or no time; it has {', '.join(found) or 'neither'}")
     axes = ("time", *"zyx"[4 - found["rho"].ndim :])
+    _require_lengths(path, found, axes)
     coordinates = {name: (name, values) for name, values in found.items() if name in axes}
     fluxes = {
         name: (("interval", *(f"{name}_{axis}" for axis in range(1, found[name].ndim))), found[name])
         for name in _FLUXES
         if name in found and found[name].ndim
     }
-    return xarray.Dataset({"rho": (axes, found["rho"]), **fluxes}, coordinates)
+    edges = {name: ((f"{name}_edge",), np.ravel(found[name])) for name in _EDGES if name in found}
+    return xarray.Dataset({"rho": (axes, found["rho"]), **fluxes, **edges}, coordinates)
+
+
+def _require_lengths(path: Path, found: Mapping[str, Any], axes: Sequence[str]) -> None:
+    """Raise OutputError if the coordinates have other lengths than rho, as where its axes are swapped."""
+    shape = found["rho"].shape
+    if len(shape) != len(axes) or any(found[name].ndim != 1 for name in axes if name in found):
+        raise OutputError(f"{path}: rho has the shape {shape}; give rho(time, [z, y,] x), and time, x, y, z as lists")
+    given = {name: len(found[name]) for name in axes if name in found}
+    wanted = tuple(given.get(name, length) for name, length in zip(axes, shape, strict=True))
+    if wanted != shape:
+        swapped = wanted[1:] == shape[:0:-1]
+        told = "the axes are swapped; give rho(time, [z, y,] x)" if swapped else "give as many of each"
+        raise OutputError(f"{path}: rho has the shape {shape}, and time and coordinates say {wanted}: {told}")
 
 
 @contextlib.contextmanager

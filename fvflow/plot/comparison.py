@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LETTERS = 42  # of a title
+_BAR: dict[str, Any] = {"fraction": 0.04, "pad": 0.01, "shrink": 0.85, "aspect": 25}
 
 
 def side_by_side(sides: Sequence[Any], names: Sequence[str]) -> Figure:
@@ -65,7 +66,8 @@ def _maps(figure: Any, panels: Any, sides: Sequence[Any], titles: Sequence[str],
             panel.set(title=f"{title}\n{plane.note}".strip() if row == 0 else "", ylabel=time if column == 0 else "")
             panel.title.set_fontsize(9)
         if column > 0:
-            scale.colour_bar(figure, image, "", ax=list(panels[:, : column + 1].flat if column == 1 else panels[:, 2]))
+            places = list(panels[:, :2].flat if column == 1 else panels[:, 2])
+            scale.colour_bar(figure, image, "", ax=places, **_BAR)
 
 
 def _short(name: str) -> str:

@@ -111,7 +111,7 @@ def compare(
     at: Sequence[float] | float | None = None,
     w2: bool = True,
     width: float = 1e-2,
-    seconds: float = math.inf,
+    seconds: float = 10.0,
     normalise: bool = False,
     picture: Path | None = None,
     report: Report | None = None,
@@ -121,7 +121,7 @@ def compare(
     Each is a result (a dataset or a file), or densities from elsewhere: a .nc or .npz file with rho(time, [z, y,] x),
     time and coordinates, a .npy file or an array, on the mesh of the other if they have no coordinates. Densities are
     constant in cells, and all integrals are those over the intersections of the cells of both meshes. `at` are the
-    times to compare at; W2 is bounded to a relative `width`, for at most so many `seconds` each; `normalise` divides
+    times to compare at; W2 is bounded to a relative `width`, in about so many `seconds` each; `normalise` divides
     densities by their masses first; `picture` draws both side by side, and their difference. Raises CaseError for
     what cannot be compared, OutputError for files.
     """
@@ -133,6 +133,8 @@ def compare(
     with opened_pair(first, second, wanted) as (a, b):
         overlay = Overlay.of(a.mesh, b.mesh)
         frames, remarks = _common(a, b, wanted)
+        if any(rest.any() for rest in overlay.outside):
+            remarks.append("the meshes lie in different domains; a density counts as 0 where its mesh is not")
         pair = _Pair(a, b, overlay, normalise, (width, seconds) if w2 else None)
         rows = []
         for done, frame in enumerate(frames):
@@ -248,7 +250,9 @@ class _Pair:
             return np.nan, np.nan
         size = float(np.linalg.norm(np.subtract(*one.extent))) * math.sqrt(masses[0])
         if not found.proved and found.upper - found.lower > _RESOLVED * size:
-            told = f"W2 is known to a width of {found.width:.2g} only, asked for {width:g}: {found.reason}"
+            told = (
+                f"W2 is known to a width of {found.width:.3g}, asked for {width:g}: {found.reason.partition(': ')[0]}"
+            )
             self._note("width", told, time)
         return found.lower, found.upper
 

@@ -60,9 +60,15 @@ class Overlay:
         others = np.concatenate([b[self.other], np.zeros(len(alone)), b[other_alone]])
         return values, others, np.concatenate([self.volume, rest[alone], other_rest[other_alone]])
 
-    def on_first(self, b: Array) -> Array:
-        """The averages (cell,) of a density of the second mesh over the cells of the first."""
-        return np.asarray(np.bincount(self.cell, self.volume * b[self.other], self.first.cells) / self.first.volume)
+    def on_coarser(self, a: Array, b: Array) -> tuple[Mesh, Array, Array]:
+        """The mesh of fewer cells, and the averages (cell,) of both densities over its cells."""
+        first = self.first.cells <= self.second.cells
+        mesh, cell = (self.first, self.cell) if first else (self.second, self.other)
+        averages = [
+            np.bincount(cell, self.volume * values, mesh.cells) / mesh.volume
+            for values in (a[self.cell], b[self.other])
+        ]
+        return (mesh, a, averages[1]) if first else (mesh, averages[0], b)
 
     def differences(self, a: Array, b: Array) -> tuple[float, float, float]:
         """int |a - b|, the square root of int (a - b)^2, and the largest |a - b|."""

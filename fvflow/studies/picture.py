@@ -19,22 +19,23 @@ _ROWS = 4  # times in a picture, at most
 def draw(
     a: Densities, b: Densities, overlay: Overlay, frames: Sequence[tuple[int, int]], normalise: bool, path: Path
 ) -> None:
-    """Draw A, B and B - A at up to four of the times; raises OutputError."""
+    """Draw A, B and B - A, averaged over the larger cells, at up to four of the times; raises OutputError."""
     from fvflow import plot
 
     count = min(_ROWS, len(frames))
     chosen = [frames[int(index)] for index in np.unique(np.linspace(0, len(frames) - 1, count).round())]
     times = [float(a.time[i]) for i, _ in chosen]
-    rows = []
+    rows, mesh = [], a.mesh
     for i, j in chosen:
         one, two = a.density(i), b.density(j)
         if normalise:
             one, two = one / (a.mesh.volume @ one), two / (b.mesh.volume @ two)
-        rows.append((one, two, overlay.on_first(two) - one))
+        mesh, coarse, other = overlay.on_coarser(one, two)
+        rows.append((one, two, other - coarse))
     sides = (
         _dataset(a.mesh, times, [one for one, _, _ in rows]),
         _dataset(b.mesh, times, [two for _, two, _ in rows]),
-        _dataset(a.mesh, times, [gap for _, _, gap in rows]),
+        _dataset(mesh, times, [gap for _, _, gap in rows]),
     )
     plot.save_figure(plot.side_by_side(sides, (a.name, b.name, "B - A")), path)
 

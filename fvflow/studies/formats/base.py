@@ -57,18 +57,20 @@ class Trajectories:
     def __post_init__(self) -> None:
         if self.grid.edges is None:
             raise CaseError("the mesh is no grid, and files of trajectories hold grids; export to vtu, or run on a box")
+        if self.grid.revolution is not None:
+            raise CaseError("x of this mesh is a radius, and files of trajectories hold grids of the space itself")
         names = [*self.fields, *self.numbers, *self.texts, *self.attributes, "time", *AXES]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise CaseError(f"two things are called {', '.join(repeated)}; all names in a file must differ")
 
     @property
     def edges(self) -> tuple[Array, ...]:
-        """Boundaries of the cells along x, y, z, each (cells along the axis + 1,)."""
+        """Boundaries of the cells along x, y, z, each (edge,)."""
         return self.grid.edges or ()
 
     @property
     def centres(self) -> tuple[Array, ...]:
-        """Centres of the cells along x, y, z, each (cells along the axis,)."""
+        """Centres of the cells along x, y, z, each (cell,) of its axis."""
         return tuple(0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
 
     @property

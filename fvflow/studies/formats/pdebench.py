@@ -33,6 +33,8 @@ class PDEBenchWriter(TrajectoryWriter):
         trajectories.require_even(self.title)
         if len(trajectories.axes) > 2:
             raise CaseError("PDEBench's layout for runs is one of one or two dimensions, not three; choose well or npz")
+        if self._tensor and self.path.suffix == ".h5":
+            raise CaseError(f"{self.path}: PDEBench's reader of one dimension refuses names in .h5; call it .hdf5")
 
     @property
     def _tensor(self) -> bool:
