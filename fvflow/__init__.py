@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
     from fvflow.studies import compare, export
+    from fvflow.studies.run_sweep import sweep
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -65,6 +66,7 @@ _LAZY_NAMES = {
     "Ugrid": "mesh",
     "Voronoi": "mesh",
     "from_fipy": "mesh",
+    "sweep": "studies.run_sweep",
 }
 _LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "resume",
     "sample",
     "save_mesh",
+    "sweep",
     "wasserstein",
 ]
 

@@ -55,6 +55,7 @@ SLOW = {
     "step_maps": "orders of maps, bounds of W2 in every step",
     "steppers": "contracts of every stepper on every kind of mesh",
     "structure": "thousands of steps",
+    "sweep": "runs sweeps in processes, and kills them",
     "symmetries": "hundreds of runs in every stepper",
     "trajectories": "draws with matplotlib",
     "transport": "geodesics by both solvers",
@@ -81,6 +82,8 @@ LONG = (
     f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-adaptive-triangles",
     "test_small_distance.py::test_the_goals_at_256",
     "test_steppers.py::test_gradient_steppers_keep_their_contract[JKO(intervals=None, accuracy=0.0001,",
+    "test_sweep.py::test_dask_gives_the_same_file_with_a_worker_killed",
+    "test_sweep.py::test_the_owner_killed_loses_two_seconds_and_leaves_no_process",
     "test_stationary.py::test_an_iteration_goes_on_from_every_iterate_in_every_part",
 )
 """How the names of the longest tests begin; `python -m pytest -m long` runs them."""

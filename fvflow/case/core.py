@@ -233,7 +233,8 @@ class Case:
         Raises CaseError naming every stage that cannot be built.
         """
         simulation, parameters = simulation or self.prepare(), dict(self.parameters)
-        return report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
+        found = report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
+        return found if self.sweep is None else {**found, "sweep": self.sweep.describe()}
 
     def _refusal(self, faults: list[Fault]) -> CaseError:
         if self.document is not None:

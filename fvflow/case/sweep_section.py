@@ -25,3 +25,7 @@ class SweepSection:
     """Seed of the draws."""
     fields: bool = False
     """Whether the frames of all cases are kept, beside their figures and diagnostics."""
+
+    def describe(self) -> str:
+        """A sentence for `check`."""
+        return f"of {', '.join([*self.draw, *self.set]) or 'what --set says'}; fvflow sweep runs it"

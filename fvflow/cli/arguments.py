@@ -29,7 +29,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add what changes a case and what may be read."""
+    """Add what changes a case, and what may be read."""
     parser.add_argument(
         "--set",
         action="append",
@@ -39,6 +39,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="set a value of the case, as in flow.epsilon=0.02; may be repeated",
     )
+    add_admission(parser)
+
+
+def add_admission(parser: argparse.ArgumentParser) -> None:
+    """Add what may be read."""
     parser.add_argument(
         "--largest",
         type=_gibibytes,

@@ -18,16 +18,19 @@ import fvflow
 from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
 from fvflow.cli.compare_command import add_compare
 from fvflow.cli.data_command import add_data
+from fvflow.cli.arguments import add_case, add_output, add_reading, with_negative_values
 from fvflow.cli.distance_command import add_distance
 from fvflow.cli.export_command import add_export
 from fvflow.cli.loading import load_case
 from fvflow.cli.measure_command import add_measure
+from fvflow.cli.plot_command import add_plot
 from fvflow.cli.point_commands import add_point_commands
-from fvflow.cli.printing import escaped, print_json, print_table, say
+from fvflow.cli.printing import print_json, print_table, say
 from fvflow.cli.progress import progress_display
 from fvflow.cli.residual_command import add_residual
 from fvflow.cli.signals import Signals, Stopped
 from fvflow.cli.summaries import Summary, run_rows
+from fvflow.cli.sweep_command import add_sweep, with_draws
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
 from fvflow.interruptible import threads_left_working
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
+    given = with_draws(with_negative_values(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(given)
     options.signals = Signals()
     code = _guarded(options)
     if threads_left_working():  # in compiled code, which a shutdown in order would wait for
@@ -115,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     add_output(resume)
     resume.set_defaults(command=_resume)
 
+    add_sweep(commands, _EXITS)
+
     check = commands.add_parser("check", help="validate a case and report what it would do, without running it")
     add_case(check)
     check.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
@@ -129,24 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="one JSON object on stdout instead of a table")
     info.set_defaults(command=_info)
 
-    plot = commands.add_parser("plot", help="draw a result: a field at some times, and its diagnostics over time")
-    plot.add_argument("file", type=Path, metavar="FILE.nc", help="a result, or the .parts of a run cut short")
-    plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help=".png (beside the result), .pdf, .svg, .gif")
-    plot.add_argument("--field", help="the field to draw (default: rho, phi of hamilton-jacobi, modes of a spectrum)")
-    plot.add_argument(
-        "--frames",
-        type=frames_or_times,
-        default={},
-        metavar="N|TIMES",
-        help="a number of frames, or times as in 0,0.5,1 (default: about 5; .gif: all)",
-    )
-    plot.add_argument(
-        "--colours",
-        choices=("shared", "each", "log"),
-        help="one scale for all panels, one each, or a logarithmic one with a lower cut (default: shared; modes: each)",
-    )
-    plot.set_defaults(command=_plot)
-
+    add_plot(commands)
     add_residual(commands)
     add_distance(commands)
     add_compare(commands)
@@ -214,7 +203,7 @@ def _written(options: argparse.Namespace, case: Case, path: Path, *, checkpoint:
     return EXIT_CHECK if missed else 0
 
 
-# check, new, info, plot, xmf, schema
+# check, new, info, xmf, schema
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -243,26 +232,20 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
+    from fvflow.cli.sweep_summary import SweepSummary
     from fvflow.dataset import opened
+    from fvflow.dataset.sweeps import is_sweep
 
-    with opened(options.file) as ds:
+    if (unfinished := SweepSummary.unfinished(options.file)) is not None:
+        return unfinished.tell(options.json)
+    with opened(options.file, sweeps=True) as ds:
+        if is_sweep(ds):
+            return SweepSummary(ds, options.file).tell(options.json)
         summary = Summary(ds, options.file)
     if options.json:
         print_json(summary.json)
     else:
         print_table(summary.title, list(summary.rows()))
-    return 0
-
-
-def _plot(options: argparse.Namespace) -> int:
-    from fvflow import plot
-    from fvflow.dataset import opened, title_of
-
-    path = options.file.with_suffix(".png") if options.output is None else options.output
-    with opened(options.file) as ds:
-        title = escaped(title_of(ds, options.file)).replace("$", r"\$")
-        plot.save(ds, path, options.field, **options.frames, colours=options.colours, title=title)
-    say(f"wrote {path}")
     return 0
 
 

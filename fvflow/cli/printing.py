@@ -55,6 +55,22 @@ def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
+def print_columns(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under the names of their columns."""
+    if sys.stdout is None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=escaped(title), title_justify="left", box=None, padding=(0, 1))
+    for name in names:
+        table.add_column(escaped(name), justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escaped, row))
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
 def plain(value: Any) -> Any:
     """A numpy scalar as a Python number."""
     return value.item() if hasattr(value, "item") else value

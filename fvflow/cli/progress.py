@@ -36,6 +36,43 @@ def progress_display(start: float, end: float, quiet: bool) -> Iterator[Progress
 
 
 @contextmanager
+def counting_display(total: int, noun: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many of so many are done and have failed: a bar on a terminal, otherwise a line every ten seconds."""
+    if quiet or sys.stderr is None:
+        yield lambda done, failed: None
+    elif sys.stderr.isatty():
+        with _bar(float(total)) as show:
+            yield Counter(total, noun, show, 0.0, _BAR_UPDATE)
+    else:
+        yield Counter(total, noun, lambda label, reached: say(label), _FIRST_LINE, _NEXT_LINE)
+
+
+class Counter:
+    """Passes a label and a number to `show`, after `first` seconds and then once per `interval`."""
+
+    def __init__(
+        self,
+        total: int,
+        noun: str,
+        show: Callable[[str, float], None],
+        first: float,
+        interval: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._total, self._noun, self._show, self._interval, self._clock = total, noun, show, interval, clock
+        self._due, self._remaining = clock() + first, RemainingTime(float(total))
+
+    def __call__(self, done: int, failed: int) -> None:
+        """Show that so many are done, of which some have failed, and how long the rest will take."""
+        now = self._clock()
+        left = self._remaining.seconds(now, float(done))
+        if now >= self._due:
+            label = f"{done} of {self._total} {self._noun}" + (f", {failed} failed" if failed else "")
+            self._show(label if left is None else f"{label}, about {left:.0f} s left", float(done))
+            self._due = now + self._interval
+
+
+@contextmanager
 def _heartbeat(reporter: Reporter) -> Iterator[Reporter]:
     """Lets the reporter say every ten seconds that a step is still under way, from a thread of its own."""
     over = threading.Event()

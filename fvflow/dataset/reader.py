@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fvflow.dataset.frame_log import read_log
 from fvflow.dataset.layout import SOURCE, UNTITLED
 from fvflow.dataset.replacing import FRAMES, HEADER
+from fvflow.dataset.sweeps import is_sweep
 from fvflow.errors import FvflowError, OutputError
 from fvflow.input_files import require_regular
 from fvflow.mesh.netcdf_probe import damage
@@ -36,10 +37,11 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
+def opened(path: str | os.PathLike[str], *, sweeps: bool = False) -> Iterator[xarray.Dataset]:
     """A result, open while the context lasts, in which damage to its values raises OutputError too.
 
-    Unlike `read` it finds out in a process of its own whether the file makes the libraries crash or hang.
+    Unlike `read` it finds out in a process of its own whether the file makes the libraries crash or hang. The result of
+    a sweep is refused unless `sweeps` says that it will do.
     """
     file = Path(path) / HEADER if Path(path).is_dir() else Path(path)
     if file.is_file() and (reason := damage(file)):
@@ -47,6 +49,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[xarray.Dataset]:
     with _told_as_damage(Path(path)), read(path) as ds:
         if "points" in ds and "rho" not in ds:
             raise OutputError(f"{path}: holds points and no run; give the .nc file of a run")
+        if is_sweep(ds) and not sweeps:
+            raise OutputError(f"{path}: is the result of a sweep; give the .nc file of a run")
         yield ds
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from fvflow.errors import CaseError, OutputError
@@ -24,8 +25,14 @@ class DaskCluster:
 
     address: str
 
+    @property
+    def at_once(self) -> int:
+        """The threads of its workers."""
+        with self._client() as client:
+            return max(sum(map(int, client.nthreads().values())), 1)
+
     def prepare(self) -> None:
-        """Raise CaseError without dask, and OutputError unless the scheduler has workers with this version of fvflow."""
+        """Raise CaseError without Dask, OutputError unless the scheduler has workers with this version of fvflow."""
         with self._client() as client:
             try:
                 client.wait_for_workers(1, timeout=_PATIENCE)
@@ -40,31 +47,34 @@ class DaskCluster:
 
     def _client(self) -> Any:
         try:
-            from distributed import Client
-        except ImportError:
-            raise CaseError("--scheduler needs Dask; install it: pip install 'fvflow[dask]'") from None
-        try:
-            return Client(self.address, timeout=_PATIENCE)
+            return _distributed().Client(self.address, timeout=_PATIENCE)
         except (OSError, ValueError, TimeoutError) as error:
             reason = " ".join(str(error).split())[:200]
             raise OutputError(f"{self.address}: no Dask scheduler answers there ({reason})") from None
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """See `Executor`: a case that has lost several workers is recorded as failed."""
-        from distributed import CancelledError, KilledWorker, as_completed
-
+        dask = _distributed()
         with self._client() as client:
             futures = {client.submit(run_job, job, key=f"fvflow-{job.key}", pure=True): job for job in jobs}
             try:
-                for future in as_completed(list(futures)):
+                for future in dask.as_completed(list(futures)):
                     job = futures.pop(future)
                     try:
                         yield future.result()
-                    except (KilledWorker, CancelledError):
+                    except (dask.KilledWorker, dask.CancelledError):
                         yield killed(job.key)
                     future.release()
             finally:
                 client.cancel(list(futures))
+
+
+def _distributed() -> Any:
+    """The library; raises CaseError without it."""
+    try:
+        return import_module("distributed")
+    except ImportError:
+        raise CaseError("--scheduler needs Dask; install it: pip install 'fvflow[dask]'") from None
 
 
 def worker_version() -> str:

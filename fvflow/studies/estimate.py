@@ -15,7 +15,8 @@ from fvflow.case.runtime_estimate import duration
 from fvflow.errors import FvflowError
 
 _PATIENCE = 0.5  # seconds after which the last case is not tried
-_TEXTS = 200  # bytes of the texts of a case
+_TEXTS = 500  # bytes of the texts and figures of a case
+_NETCDF = 120_000  # bytes of the variables of a result, whatever they hold
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def estimate(cases: Sequence[Case], fields: bool) -> Estimate:
             continue
         seconds.append(found.seconds)
         sizes.append(found.size)
-    return Estimate(float(np.mean(seconds)) if seconds else math.nan, len(cases) * float(np.mean(sizes or [_TEXTS])))
+    return Estimate(
+        float(np.mean(seconds)) if seconds else math.nan, _NETCDF + len(cases) * float(np.mean(sizes or [_TEXTS]))
+    )
 
 
 def _of_case(case: Case, fields: bool) -> Estimate:

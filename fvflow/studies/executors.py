@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +19,14 @@ KILLED = (
 class Executor(Protocol):
     """Runs jobs."""
 
+    @property
+    def at_once(self) -> int:
+        """How many cases run at once, as far as is known."""
+
     def prepare(self) -> None:
         """Begin with what takes time before the first job; raises OutputError if no job can be run."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """The outcomes of all jobs as they end, encoded, and None now and then while there are none.
 
         When the iterator is closed nothing is left running.
@@ -33,10 +37,12 @@ class Executor(Protocol):
 class Serial:
     """Runs one case after another in this process."""
 
+    at_once: int = 1
+
     def prepare(self) -> None:
         """There is nothing to prepare."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """See `Executor`."""
         for job in jobs:
             yield run_job(job)

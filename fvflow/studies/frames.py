@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fvflow.dataset.sweeps import OVER_TIME
 from fvflow.errors import CaseError
 from fvflow.studies.outcome import Entry, Outcome
-
-OVER_TIME = "_over_time"
-"""What the name of a diagnostic ends in where it is stored at each saved time: figures keep their names."""
 
 
 @dataclass

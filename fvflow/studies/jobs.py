@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from fvflow.case.recording import compare
 from fvflow.dataset import Layout, Memory
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
-from fvflow.studies.outcome import Entry, Outcome, encoded
+from fvflow.studies.folder import Folder
+from fvflow.studies.outcome import Entry, Outcome, Role, encoded
 from fvflow.studies.part_files import write_part
 from fvflow.version import __version__
 
@@ -41,7 +42,9 @@ class Job:
     case: Case
     fields: bool = False
     """Whether its frames are wanted."""
-    admission: Admission = Admission()
+    admission: Admission = field(default_factory=Admission)
+    source: Folder | None = None
+    """The folder of the case."""
     folder: Path | None = None
     """Where a worker that sees it puts an outcome that is large."""
     mark: str = ""
@@ -73,7 +76,8 @@ def run_job(job: Job) -> bytes:
         with admitting(job.admission), _one_thread():
             outcome = _outcome(job)
     except FvflowError as error:
-        outcome = Outcome(job.key, error.exit_code, str(error), final=not isinstance(error, OutputError))
+        text = str(error) if job.source is None else job.source.told(str(error))
+        outcome = Outcome(job.key, error.exit_code, text, final=not isinstance(error, OutputError))
     except MemoryError:
         text = "not enough memory; use fewer cells, fewer workers, or solver krylov"
         outcome = Outcome(job.key, NumericsError.exit_code, text, final=False)
@@ -146,7 +150,7 @@ def _entries(layout: Layout, frames: list[dict[str, Array]], fields: bool) -> di
                     found[name] = Entry("mesh", variable.dims, attributes, np.asarray(variable.values, variable.dtype))
             elif fields or _is_series(path):
                 values = np.array([frame[path] for frame in frames], variable.dtype)
-                role = "series" if _is_series(path) else "frame"
+                role: Role = "series" if _is_series(path) else "frame"
                 found[name] = Entry(role, variable.dims, variable.attributes, values)
     return found
 

@@ -11,7 +11,7 @@ IDENTITY, ENDING = "sweep.json", ".part"
 
 
 def written_whole(path: Path, content: bytes) -> None:
-    """Write a file so that, whatever happens, either all of it is on the disk under its name or none; raises OSError."""
+    """Write a file so that all of it or none is on the disk under its name, whatever happens; raises OSError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
         file.write(content)

@@ -75,6 +75,8 @@ def make_plan(
     Values are texts in YAML. Lists make an axis each, in their order, or one of all if they are taken `together`; what
     is drawn makes one more axis, the first.
     """
+    if seed < 0:
+        raise CaseError(f"the seed {seed} is below 0; give a whole number of at least 0")
     expanded = {path: tuple(itertools.chain(*(spaced(path, text) for text in texts))) for path, texts in lists.items()}
     _require(expanded, fixed, draws, random)
     axes = [] if random is None else [_drawn_axis(draws, random, seed)]
@@ -116,6 +118,8 @@ def _require(
             raise CaseError(f"{path}: the value {again} is given twice; keep one")
     if draws and random is None:
         raise CaseError(f"{', '.join(draws)}: drawn values need their number; add --random 100 (in a case random: 100)")
+    if random is not None and not 1 <= random <= MOST_CASES:
+        raise CaseError(f"{random} draws; give a number from 1 to {MOST_CASES}")
     if random is not None and not draws:
         raise CaseError("nothing is drawn; give what is, as in 'parameters.k=uniform(0.5, 2)'")
     if not lists and not draws:

@@ -1,7 +1,7 @@
 """Imports what most runs need, in the process from which the workers of a sweep are forked."""
 
 import numba  # noqa: F401
-import scipy.linalg  # noqa: F401
+import scipy.linalg
 import scipy.sparse.linalg  # noqa: F401
 import threadpoolctl  # noqa: F401
 

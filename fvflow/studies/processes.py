@@ -12,9 +12,9 @@ import signal
 import sys
 import threading
 import types
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context, parent_process
@@ -48,7 +48,7 @@ class _Worker:
 class Processes:
     """Runs so many cases at once."""
 
-    count: int
+    at_once: int
 
     def prepare(self) -> None:
         """Start the server process, which then imports while the caller goes on."""
@@ -64,20 +64,19 @@ class Processes:
         context.set_forkserver_preload(_PRELOADED)
         return context
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[bytes | None]:
+    def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """See `Executor`: a case whose worker is killed is run again after all others, alone."""
         struck: deque[Job] = deque()
-        yield from self._run(deque(jobs), min(self.count, len(jobs)), struck)
+        yield from self._run(deque(jobs), min(self.at_once, len(jobs)), struck)
         while struck:
             last: deque[Job] = deque()
             yield from self._run(deque([struck.popleft()]), 1, last)
             for job in last:
                 yield killed(job.key)
 
-    def _run(self, waiting: deque[Job], count: int, struck: deque[Job]) -> Iterator[bytes | None]:
+    def _run(self, waiting: deque[Job], count: int, struck: deque[Job]) -> Generator[bytes | None, None, None]:
         """The outcomes of jobs; those whose worker was killed are added to `struck`."""
         workers: list[_Worker] = []
-        deaths: Counter[bool] = Counter()
         try:
             while waiting or any(worker.job for worker in workers):
                 while waiting and len(workers) < count:
@@ -95,7 +94,6 @@ class Processes:
                         continue
                     assert worker.job is not None
                     struck.append(worker.job)
-                    deaths[True] += 1
                     worker.end()
                     workers.remove(worker)
         finally:
@@ -104,10 +102,8 @@ class Processes:
 
     @staticmethod
     def _give(worker: _Worker, job: Job) -> None:
-        try:
+        with suppress(OSError):  # it was killed while it had nothing to do; its pipe will say so
             worker.give(job)
-        except OSError:  # it was killed while it had nothing to do; its pipe will say so
-            pass
 
     @staticmethod
     def _received(worker: _Worker) -> bytes | None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fvflow.dataset.replacing import opened
+from fvflow.dataset.sweeps import STUDY
 from fvflow.errors import OutputError
-from fvflow.studies.result import STUDY
 
 
 def require_replaceable(path: Path, tell: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from fvflow.dataset.groups import FIGURES
 from fvflow.dataset.layout import SOURCE
 from fvflow.dataset.netcdf import flushed_rename, output_errors
+from fvflow.dataset.sweeps import STUDY
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, RELATIVE_ENTROPY, STEPS
 from fvflow.errors import CaseError
 from fvflow.studies.frames import FrameTables
@@ -20,7 +21,6 @@ from fvflow.studies.outcome import Outcome
 from fvflow.studies.plan import Plan, values_of
 from fvflow.version import __version__
 
-STUDY = "sweep"
 _TEXTS = {
     "status": "ok, missed (a check of the case) or failed",
     "case_hash": "what the case is recognised by: SHA-256 of all that its outcome depends on",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fvflow.case import Case
-from fvflow.case.document import Document, parse
+from fvflow.case.document import Document
 from fvflow.case.overrides import apply_overrides
 from fvflow.dataset.netcdf import require_name
-from fvflow.errors import CaseError, OutputError
+from fvflow.errors import CaseError
 from fvflow.input_files import admission
 from fvflow.studies.executors import Executor
+from fvflow.studies.folder import Folder
 from fvflow.studies.jobs import Job, case_hash
 from fvflow.studies.outcome import Outcome
 from fvflow.studies.plan import Plan
@@ -26,7 +26,7 @@ from fvflow.studies.result import SweepResult
 from fvflow.studies.store import Store
 
 if TYPE_CHECKING:
-    import os
+    pass
 
 _MOST_TOLD = 20  # lines about cases that cannot be built
 
@@ -35,8 +35,8 @@ _MOST_TOLD = 20  # lines about cases that cannot be built
 class Sweep:
     """All cases of a plan, built and checked."""
 
-    name: str
-    """The file of the case."""
+    folder: Folder
+    """That of the case."""
     title: str
     document: Document
     plan: Plan
@@ -51,19 +51,20 @@ class Sweep:
     @staticmethod
     def of(document: Document, plan: Plan, fields: bool = False) -> Sweep:
         """The sweep of a plan over the case in a document; raises CaseError with the faults of all its cases."""
+        folder, document = Folder.of(document.name), replace(document, name=os.path.abspath(document.name))
         cases, faults, refused = list[Case](), dict[str, None](), 0
         for overrides in plan.overrides():
             try:
                 cases.append(Case.of(apply_overrides(document, overrides)))
             except CaseError as error:
                 refused += 1
-                faults |= dict.fromkeys(map(str, error.args))
+                faults |= dict.fromkeys(folder.told(str(text)) for text in error.args)
         if refused:
             told = list(faults)
             rest = [f"and {len(told) - _MOST_TOLD} lines more"] if len(told) > _MOST_TOLD else []
             number = f"{refused} of the {plan.count} cases" if plan.count > 1 else "the only case"
             raise CaseError(*told[:_MOST_TOLD], *rest, f"{number} of the sweep cannot be run; none was started")
-        return Sweep(document.name, cases[0].title, document, plan, cases, fields)
+        return Sweep(folder, cases[0].title, document, plan, cases, fields)
 
     def jobs(self, folder: Path, mark: str) -> Iterator[Job]:
         """What is to be done, each case once however often it is in the plan."""
@@ -71,7 +72,7 @@ class Sweep:
         for key, case in zip(self.keys, self.cases, strict=True):
             if key not in seen:
                 seen.add(key)
-                yield Job(key, case, self.fields, admission(), folder, mark)
+                yield Job(key, case, self.fields, admission(), self.folder, folder, mark)
 
     def run(
         self,
@@ -89,7 +90,7 @@ class Sweep:
         """
         require_name(path)
         require_replaceable(path, tell)
-        mark = json.dumps({"name": self.name, "axes": self.plan.describe()})
+        mark = json.dumps({"name": os.path.basename(self.document.name), "axes": self.plan.describe()})
         with Store(path, mark, frozenset(self.keys), tell, discard) as store:
             try:
                 self._run(store, executor, progress, mark, tell)
@@ -131,7 +132,7 @@ class Sweep:
 
     @property
     def _attributes(self) -> dict[str, str]:
-        return {"title": self.title or Path(self.name).stem, "case": self.document.text}
+        return {"title": self.title or Path(self.document.name).stem, "case": self.document.text}
 
 
 def _has_failed(outcome: Outcome) -> bool:
