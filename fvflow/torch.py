@@ -67,13 +67,17 @@ class Frames:
 
             return netCDF4.Dataset(self.path, "r")
         except OSError as error:
-            raise OutputError(f"{self.path}: is no data set that can be read ({error}); make one by fvflow data") from None
+            raise OutputError(
+                f"{self.path}: is no data set that can be read ({error}); make one by fvflow data"
+            ) from None
 
     def _variable(self, name: str) -> Any:
         file = self._file()
         held = file if self._well else file.variables
         if name not in held:
-            raise CaseError(f"{self.path}: holds no {name.split('/')[-1]}; look at the file with ncdump -h or h5dump -H")
+            raise CaseError(
+                f"{self.path}: holds no {name.split('/')[-1]}; look at the file with ncdump -h or h5dump -H"
+            )
         return held[name]
 
     def __len__(self) -> int:

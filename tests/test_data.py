@@ -34,8 +34,7 @@ def family(cells=(6, 8), draws=None, **sections):
 
 
 def written(case, path, count, **how):
-    figures = DataSet(case, path, count, **{"layout": "netcdf", **how}).write(threads=1)
-    return figures
+    return DataSet(case, path, count, **{"layout": "netcdf", **how}).write(threads=1)
 
 
 def test_samples_are_single_runs_on_48_x_64_in_x_before_y(tmp_path):
@@ -67,7 +66,9 @@ def test_every_layout_holds_the_same_samples(tmp_path, layout, monkeypatch):
     monkeypatch.setattr(making, "_MOST", 2)
     ending = WRITERS[layout].endings[0]
     written(family(), tmp_path / f"d{ending}", 6, layout=layout, split="4:1:1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"d-{part}{ending}" for part in ("test", "train", "valid")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"d-{part}{ending}" for part in ("test", "train", "valid")
+    ]
     drawn = DrawnFamily(family(), 6, 0)
     expected = drawn.family.run(dtype=np.float32).density.reshape(6, 4, 8, 6).transpose(0, 1, 3, 2)
     parts = [read(layout, tmp_path / f"d-{part}{ending}") for part in ("train", "valid", "test")]
@@ -205,7 +206,7 @@ def test_random_mixtures_stay_within_their_bounds():
         assert 2 <= len(parts) <= 3
         for part in parts:
             deviation = np.sqrt(np.diag(part["covariance"]))
-            assert ((0.2 <= deviation) & (deviation <= 0.4)).all()
+            assert ((deviation >= 0.2) & (deviation <= 0.4)).all()
             assert (np.abs(part["mean"]) <= [4.0, 2.0] - 4.0 * deviation + 1e-12).all()
     with pytest.raises(CaseError, match="has no room 4 deviations away"):
         RandomMixture((0.6, 0.7)).drawn(np.random.default_rng(0), room)

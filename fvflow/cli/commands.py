@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import fvflow
-from fvflow.cli.arguments import add_case, add_output, add_reading, frames_or_times, with_negative_values
+from fvflow.cli.arguments import add_case, add_output, add_reading, with_negative_values
 from fvflow.cli.compare_command import add_compare
 from fvflow.cli.data_command import add_data
-from fvflow.cli.arguments import add_case, add_output, add_reading, with_negative_values
 from fvflow.cli.distance_command import add_distance
 from fvflow.cli.export_command import add_export
 from fvflow.cli.loading import load_case
