@@ -66,9 +66,8 @@ def test_every_layout_holds_the_same_samples(tmp_path, layout, monkeypatch):
     monkeypatch.setattr(making, "_MOST", 2)
     ending = WRITERS[layout].endings[0]
     written(family(), tmp_path / f"d{ending}", 6, layout=layout, split="4:1:1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"d-{part}{ending}" for part in ("test", "train", "valid")
-    ]
+    names = [f"d-{part}{ending}" for part in ("test", "train", "valid")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     drawn = DrawnFamily(family(), 6, 0)
     expected = drawn.family.run(dtype=np.float32).density.reshape(6, 4, 8, 6).transpose(0, 1, 3, 2)
     parts = [read(layout, tmp_path / f"d-{part}{ending}") for part in ("train", "valid", "test")]
