@@ -154,9 +154,9 @@ class CellResolution:
         without = float((self.bare * mass).sum()) if self._some_bare else 0.0
         total, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self._count
         return FaceResolution(
-            float(self.peclet.max(where=present, initial=0.0)),
+            float(np.where(present, self.peclet, 0.0).max(initial=0.0)),
             inner(self.coarse, mass) / total,
             inner(self.diffusion, mass) / total,
-            float(self.largest_diffusion.max(where=present, initial=0.0)),
+            float(np.where(present, self.largest_diffusion, 0.0).max(initial=0.0)),
             float((self.bare_diffusion * mass).sum()) / without if without > 0 else 0.0,
         )
