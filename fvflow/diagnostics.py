@@ -131,7 +131,7 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
             chemical = epsilon * (logarithm + 1.0) + potential
             values["dissipation"] = _dissipated(problem, problem.flux(density, state.time), chemical)
     if (log_pi := log_equilibrium(problem, state.time)) is not None:
-        values["relative_entropy"] = relative_entropy(mesh.volume, density, log_pi)
+        values["relative_entropy"] = relative_entropy(mesh.volume, density, log_pi, logarithm)
     if reference is not None:
         values |= reference.errors(mesh, density, state.time)
     return values

@@ -46,18 +46,20 @@ def _log_equilibrium(problem: Problem, time: float) -> Array | None:
     return np.asarray(exponent - top - math.log(inner(problem.mesh.volume, np.exp(exponent - top))))
 
 
-def relative_entropy(volume: Array, density: Array, log_pi: Array) -> float:
+def relative_entropy(volume: Array, density: Array, log_pi: Array, logarithm: Array | None = None) -> float:
     """sum_K |K| rho_K log(rho_K/pi_K) for rho scaled to mass 1, infinite if a density is negative.
 
     As sum |K| (rho log(rho/pi) - rho + pi), a sum of terms >= 0, it keeps its digits down to round-off squared: it is
     the square of the distance from equilibrium. Notes, equations (40)-(42).
+    The `logarithm` (cell,) of a density > 0 may be given.
     """
     if world().smallest(density) < 0 or not (mass := inner(volume, density)) > 0:
         return math.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.log(density / mass) - log_pi
-        pi = np.exp(log_pi)
-        terms = np.where(density > 0, density / mass * (ratio - 1.0), 0.0) + pi
+        scaled = density / mass
+        ratio = (np.log(density) if logarithm is None else logarithm) - math.log(mass) - log_pi
+        pi, terms = np.exp(log_pi), scaled * (ratio - 1.0)
+        terms = (terms if logarithm is not None else np.where(density > 0, terms, 0.0)) + pi
     if len(near := np.flatnonzero(np.abs(ratio) < _NEAR)):
         terms[near] = pi[near] * _series(ratio[near])
     return inner(volume, terms)

@@ -46,8 +46,8 @@ class Frames:
         }
         if not (1 <= length <= self.times and stride >= 1):
             raise CaseError(
-                f"{self.path}: windows of {length} frames, {stride} apart; the samples have {self.times} frames: take 1 "
-                f"to {self.times}, a frame or more apart"
+                f"{self.path}: windows of {length} frames, {stride} apart; the samples have {self.times} frames: "
+                f"take 1 to {self.times}, a frame or more apart"
             )
         self.windows = (self.times - length) // stride + 1
 
@@ -67,13 +67,13 @@ class Frames:
 
             return netCDF4.Dataset(self.path, "r")
         except OSError as error:
-            raise OutputError(f"{self.path}: is no data set that can be read ({error}); make one by fvflow data") from None
+            raise OutputError(f"{self.path}: cannot be read ({error}); give a file of fvflow data") from None
 
     def _variable(self, name: str) -> Any:
         file = self._file()
         held = file if self._well else file.variables
         if name not in held:
-            raise CaseError(f"{self.path}: holds no {name.split('/')[-1]}; look at the file with ncdump -h or h5dump -H")
+            raise CaseError(f"{self.path}: holds no {name.split('/')[-1]}; ncdump -h and h5dump -H tell what it holds")
         return held[name]
 
     def __len__(self) -> int:

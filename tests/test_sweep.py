@@ -263,14 +263,13 @@ def test_files_are_found_and_told_from_the_folder_of_the_case(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     Path("cases/small.yaml").write_text(CASE)
     np.save("cases/a.npy", np.zeros((9, 1)))
-    np.save("cases/b.npy", np.full((9, 1), 100.0))
+    Path("cases/b.npy").write_text("no array")
     files = ["{kind: samples, file: a.npy}", "{kind: samples, file: b.npy}"]
     sweep = made("cases/small.yaml", {"initial": files})
     sweep.run(Path("s.nc"), ElseWhere())
     with fvflow.read("s.nc") as ds:
         assert list(ds.status.values) == ["ok", "failed"]
-        assert "cases/b.npy" in str(ds.error.values[1]) or "cases/small.yaml" in str(ds.error.values[1])
-        assert str(tmp_path) not in str(ds.error.values[1])
+        assert " cases/b.npy: " in str(ds.error.values[1])
 
 
 class ElseWhere(Serial):

@@ -78,9 +78,9 @@ class Document:
         where = f"{dotted(fault.path)}: " if fault.path else ""
         for path, text in reversed(self.overrides.items()):  # the last override of a value is the one in effect
             if fault.path[: len(path)] == path:
-                return [f"--set {dotted(path)}={text}: {'' if path == fault.path else where}{fault.message}"]
+                return [f"--set {dotted(path)}={text:.80}: {'' if path == fault.path else where}{fault.message}"]
         within = ", ".join(
-            f"--set {dotted(path)}={text}"
+            f"--set {dotted(path)}={text:.80}"
             for path, text in self.overrides.items()
             if path[: len(fault.path)] == fault.path
         )

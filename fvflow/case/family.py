@@ -200,7 +200,10 @@ class Family:
         def work(first: int) -> None:
             for number in range(first, min(first + _CHUNK, stop)):
                 member, place = self._member(number), number - start
-                figures[place] = run_member(self._prepared(number, member), density[place])
+                try:
+                    figures[place] = run_member(self._prepared(number, member), density[place])
+                except FvflowError as error:
+                    raise type(error)(f"member {number}: {error}") from error
                 texts[place] = "" if told is None else told(self._values(number, member))
 
         chunks = range(start, stop, _CHUNK)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
 from fvflow.case.formulas import names_of
-from fvflow.case.messages import dataclasses_in, hints_of, key_of
+from fvflow.case.messages import dataclasses_in, key_of
 
 
 def plain_values(value: Any) -> Any:
@@ -50,19 +51,19 @@ def _concerns(fault: Fault, place: Path) -> bool:
 
 def well_formed(part: Any) -> bool:
     """Whether every field that takes a kind holds one of its family, union member or not, or a scalar if it may."""
-    for _, hint, member in _members(part):
-        if not isinstance(member, _bases(hint)) or (dataclasses.is_dataclass(member) and not well_formed(member)):
+    for _, field, member in _members(part):
+        if not isinstance(member, field.bases) or (dataclasses.is_dataclass(member) and not well_formed(member)):
             return False
     return True
 
 
 def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
     """The place of every kind in a part of a case that is not in the union of its field, and what is wrong with it."""
-    for place, hint, member in _members(part):
-        if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(hint):
+    for place, field, member in _members(part):
+        if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(field.hint):
             yield from _user_kinds(member, path + place)
-        elif not isinstance(member, _bases(hint)):
-            known = ", ".join(sorted(base.__name__ for base in _bases(hint)))
+        elif not isinstance(member, field.bases):
+            known = ", ".join(sorted(base.__name__ for base in field.bases))
             yield path + place, f"expected a kind derived from {known}, got {type(member).__name__}"
         elif not isinstance(getattr(member, "kind", None), str):
             yield path + place, f'{type(member).__name__} has no name; write kind = "..." in the class'
@@ -70,17 +71,32 @@ def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield path + place, ""
 
 
-def _members(part: Any) -> Iterator[tuple[Path, Any, Any]]:
-    """What the fields of a dataclass hold where kinds are expected: its path, the type hint of the field, the value."""
-    hints = hints_of(type(part))  # type: ignore[arg-type, unused-ignore]
-    for field in dataclasses.fields(part):
-        key = key_of(field.name)
-        value, hint = getattr(part, field.name), hints[key]
-        if not field.init or value is None or not _bases(hint):
-            continue
-        for place, member in _entries(key, value):
-            if not (_takes_scalars(hint) and isinstance(member, str | int | float)):
-                yield place, hint, member
+class _KindField(NamedTuple):
+    """A field of a dataclass that takes kinds."""
+
+    name: str
+    hint: Any
+    bases: tuple[type, ...]  # the base classes of their families
+    takes_scalars: bool
+
+
+@cache
+def _kind_fields(cls: Hashable) -> list[_KindField]:
+    """The fields of a dataclass where kinds are expected."""
+    assert isinstance(cls, type)
+    hints = get_type_hints(cls, include_extras=True)
+    found = [(field.name, hints[field.name]) for field in dataclasses.fields(cls) if field.init]
+    return [_KindField(name, hint, bases, _takes_scalars(hint)) for name, hint in found if (bases := _bases(hint))]
+
+
+def _members(part: Any) -> Iterator[tuple[Path, _KindField, Any]]:
+    """What the fields of a dataclass hold where kinds are expected: its path, the field, the value."""
+    kind: type = type(part)
+    for field in _kind_fields(kind):
+        value = getattr(part, field.name)
+        for place, member in () if value is None else _entries(key_of(field.name), value):
+            if not (field.takes_scalars and isinstance(member, str | int | float)):
+                yield place, field, member
 
 
 def _entries(name: str, value: Any) -> Iterator[tuple[Path, Any]]:

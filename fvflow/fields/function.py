@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -172,8 +173,13 @@ def as_function(given: str | float | FunctionKind, *keys: str | int) -> ScalarFu
 
     Its errors are placed at the keys.
     """
-    function = given.function() if isinstance(given, FunctionKind) else Expression(given)
+    function = given.function() if isinstance(given, FunctionKind) else _expression(given)
     return PlacedFunction(function, keys)
+
+
+@lru_cache(maxsize=256, typed=True)  # a flow makes its drift anew whenever it is asked for it
+def _expression(text: str | float) -> Expression:
+    return Expression(text)
 
 
 def sum_of(parts: tuple[ScalarFunction, ...]) -> ScalarFunction | None:

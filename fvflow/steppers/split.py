@@ -19,6 +19,8 @@ from fvflow.steppers.base import AdjointStep, Leap, LinearStepperBase, Step
 from fvflow.steppers.crossing import Crossing
 from fvflow.steppers.linear import Inverse
 
+_NOTHING = np.zeros(0)
+
 
 @dataclass(frozen=True)
 class SplitEuler(LinearStepperBase):
@@ -80,18 +82,27 @@ class SplitEuler(LinearStepperBase):
         inverse = Inverse(problem, SplitSweeps)
 
         def leap(state: State, length: float, ends: tuple[float, ...], looks: Sequence[bool]) -> State | None:
-            sweeps, seen = inverse(ends[0], length), problem.resolution(state.time)
+            sweeps = inverse(ends[0], length)
             if not sweeps.leaps or state.crossed is not None:
                 return None
-            arrays = seen.faces, seen.coarse, seen.diffusion, seen.peclet, seen.largest_diffusion
+            arrays = (_NOTHING,) * 5
+            if any(looks):
+                seen = problem.resolution(state.time)
+                arrays = seen.faces, seen.coarse, seen.diffusion, seen.peclet, seen.largest_diffusion
             found = sweeps.leap(state.density, state.mass, np.asarray(looks, bool), arrays)
             if found is None:
                 return None
             looked = max((end for end, look in zip(ends, looks, strict=True) if look), default=-math.inf)
             resolution = FaceResolution(found.peclet, found.share, found.diffusion, found.largest_diffusion)
-            after = state.advanced(length, found.after, correction=found.correction)
             stride = Stride(ends, found.before, found.lowest, found.drift, looked, resolution if any(looks) else None)
-            return replace(after, time=ends[-1], step=state.step + len(ends), stride=stride)
+            return replace(
+                state,
+                time=ends[-1],
+                density=found.after,
+                step=state.step + len(ends),
+                correction=found.correction,
+                stride=stride,
+            )
 
         return leap
 

@@ -23,7 +23,7 @@ from fvflow.studies.sample_store import Block, SampleStore
 _BLOCK_BYTES, _MOST = 2**25, 64  # of the samples that are computed and kept at once
 _SPLITS = {1: ("",), 2: ("-train", "-test"), 3: ("-train", "-valid", "-test")}
 _BYTES = 4  # of a value
-MOST_SAMPLES = 10**7
+MOST_SAMPLES = 10**6
 Told = Callable[[int, int], None]
 
 
@@ -84,22 +84,22 @@ class DataSet:
             raise CaseError(f"{count} samples; make 1 to {MOST_SAMPLES}")
         self.path, self.layout, self.seed, self.count = Path(path), layout, seed, count
         self.files = Split.of(split, count).files(self.path)
+        self.mesh, self.times = case.mesh.build(), case.schedule
+        self.sample_bytes = _BYTES * (self.times.saves + 1) * self.mesh.cells
+        self.size = max(1, min(_MOST, _BLOCK_BYTES // self.sample_bytes))
+        self.require_room(self.kept_bytes)
         self.drawn = DrawnFamily(case, count, seed)
         self._title, self._text = case.title, case.text
-        mesh = self.drawn.family.mesh
         for file, samples in self.files:
             WRITERS[layout].check(file, self._trajectories(samples))
             if file.resolve() in {Path(name).resolve() for name in case.files}:
                 raise OutputError(f"{file}: the data would overwrite a file that the case reads; use another name")
-        self.sample_bytes = _BYTES * (self.drawn.family.times.saves + 1) * mesh.cells
-        self.size = max(1, min(_MOST, _BLOCK_BYTES // self.sample_bytes))
 
     def _trajectories(self, samples: range) -> Trajectories:
-        family = self.drawn.family
         numbers = [*self.drawn.numbers, *(name for name in (*FIGURES, "seed") if name not in self.drawn.numbers)]
         return Trajectories(
-            family.mesh,
-            np.array(family.times.save_times),
+            self.mesh,
+            np.array(self.times.save_times),
             len(samples),
             numbers=numbers,
             texts=("case_hash", "draws"),
@@ -112,15 +112,21 @@ class DataSet:
         """Where samples are kept until all files are complete."""
         return self.path.with_suffix(".parts")
 
-    def require_room(self, done: int) -> None:
-        """Raise OutputError unless the disk holds the samples twice: in blocks, and in the files."""
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the samples that are kept from before."""
+        return sum(file.stat().st_size for file in self.folder.glob("block-*.npy"))
+
+    def require_room(self, kept: int) -> None:
+        """Raise OutputError unless the disk holds the samples twice, in blocks and in files; some bytes are kept."""
         copies = 3 if self.layout == "npz" else 2
-        needed = self.sample_bytes * (copies * self.count - done)
+        needed = self.sample_bytes * copies * self.count - kept
         free = shutil.disk_usage(self.path.resolve().parent).free
         if needed > free:
             raise OutputError(
-                f"{self.path}: {self.count} samples of {self.sample_bytes / 2**20:.3g} MiB need {needed / 2**30:.3g} GiB "
-                f"while they are made, and {free / 2**30:.3g} are free; make fewer, or save fewer times"
+                f"{self.path}: {self.count} samples of {self.sample_bytes / 2**20:.3g} MiB need "
+                f"{needed / 2**30:.3g} GiB while they are made, and {free / 2**30:.3g} are free; make fewer, or save "
+                "fewer times"
             )
 
     def write(
@@ -136,7 +142,6 @@ class DataSet:
             blocks = [(start, min(start + self.size, self.count)) for start in range(0, self.count, self.size)]
             missing = [(start, stop) for start, stop in blocks if not store.has(start, stop - start)]
             done = self.count - sum(stop - start for start, stop in missing)
-            self.require_room(done)
             self._make(store, missing, done, threads or thread_limit(), told)
             for file, samples in self.files:
                 self._export(store, file, samples)
@@ -167,7 +172,7 @@ class DataSet:
         numbers = {name: np.array(values[start:stop], float) for name, values in self.drawn.numbers.items()}
         seeds = np.array([seed_of(self.seed, number) for number in range(start, stop)], float)
         texts = {"case_hash": members.texts, "draws": [self.drawn.text(number) for number in range(start, stop)]}
-        values = np.ascontiguousarray(x_first(members.density, self.drawn.family.mesh))
+        values = np.ascontiguousarray(x_first(members.density, self.mesh))
         return Block(start, values, {"seed": seeds, **members.figures, **numbers}, texts)
 
     def _export(self, store: SampleStore, file: Path, samples: range) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, NamedTuple
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -107,7 +107,13 @@ class SplitSweeps:
         """The density rescaled to the exact total mass, in place: see `rescale_to_mass`."""
         return rescale_to_mass(self, density, total)
 
-    @property
+    @cached_property
+    def _lines(self) -> tuple[tuple[Any, ...], ...]:
+        """Shapes, ways of sweeping and multipliers of all axes."""
+        lines = [factor.lines for factor in self._factors if factor.lines is not None]
+        return tuple(zip(*lines, strict=True))
+
+    @cached_property
     def leaps(self) -> bool:
         """Whether it can take several steps at once: `leap`."""
         return len(self.column_sums) < MIN_PARALLEL_CELLS and None not in [factor.lines for factor in self._factors]
@@ -118,12 +124,10 @@ class SplitSweeps:
         `looks` says (step,) after which of them the density is judged by the arrays of a `CellResolution`: faces,
         coarse, diffusion, peclet and largest_diffusion (cell,).
         """
-        lines = [factor.lines for factor in self._factors if factor.lines is not None]
         after, before, watched = density.copy(), np.empty_like(density), np.zeros(7)
         watched[leap_kernels.LOWEST] = np.inf
-        shapes, kinds, parts = (tuple(part) for part in zip(*lines, strict=True))
         allowed = largest_correction(self)
-        arrays = after, before, self.column_sums, shapes, kinds, parts, sweep_kernels.WIDTH
+        arrays = after, before, self.column_sums, *self._lines, sweep_kernels.WIDTH
         if not leap_kernels.leap(*arrays, total, allowed, looks, resolution, watched):
             return None
         return Leap(after, before, *watched.tolist())
@@ -216,11 +220,10 @@ def _as_three_axes(shape: tuple[int, ...], place: int) -> tuple[int, int, int]:
 
 def _interleaved(rows: Array) -> Array:
     """Rows (row, along) interleaved by groups (group, along, lane), the last group padded with zeros."""
-    filled = np.zeros((-(-len(rows) // sweep_kernels.LANES), rows.shape[1], sweep_kernels.LANES))
-    for lane in range(sweep_kernels.LANES):
-        part = rows[lane :: sweep_kernels.LANES]
-        filled[: len(part), :, lane] = part
-    return filled
+    groups, along = -(-len(rows) // sweep_kernels.LANES), rows.shape[1]
+    filled = np.zeros((groups * sweep_kernels.LANES, along))
+    filled[: len(rows)] = rows
+    return np.ascontiguousarray(filled.reshape(groups, sweep_kernels.LANES, along).transpose(0, 2, 1))
 
 
 def _middle_columns(*parts: Array) -> list[Array]:
