@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import fipy
 import numpy as np
 import pytest
 
@@ -137,5 +138,4 @@ def test_the_second_moment_of_keller_segel_grows_as_the_virial_law_says():
 
 def test_a_spherical_grid_of_another_program_keeps_its_measure():
     """Its volume in the unit ball is 1/3, per unit angle; the slowest rate is tested with the radial meshes."""
-    fipy = pytest.importorskip("fipy")
     assert fvflow.from_fipy(fipy.SphericalGrid1D(nr=200, Lr=1.0)).volume.sum() == pytest.approx(1 / 3)

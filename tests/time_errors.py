@@ -16,7 +16,7 @@ import numpy as np
 
 from fvflow.case import Case
 from fvflow.errors import FvflowError
-from fvflow.problems import State
+from fvflow.mesh import Array
 
 LINEAR = ("implicit-euler", "crank-nicolson", "tr-bdf2", "split-euler", "split-crank-nicolson")
 GRADIENT = ("ljko", "implicit-euler", "midpoint", "evbdf2", "jko")
@@ -61,22 +61,19 @@ def sample(seed: int, number: int, stepper: str, *, linear: bool) -> Case:
 
 def ratio(case: Case) -> tuple[float, float, str]:
     """The estimate over the largest error at a saved time, that error, and why there is no estimate."""
-    simulation, states = saved(case)
+    simulation, coarse = saved(case)
     order, watch = int(case.flow.order_in_time), simulation.statistics.time_error
     parts = 8 if order == 1 else 4
     _, fine = saved(case.replace({"times.step": case.times.step / parts}))
-    volume = simulation.mesh.volume
-    off = [volume @ np.abs(a.density - b.density) / a.mass for a, b in zip(states, fine, strict=True)]
-    error = float(max(off)) / (1 - parts**-order)
+    off = [simulation.mesh.volume @ np.abs(one - other) for one, other in zip(coarse, fine, strict=True)]
+    error = float(max(off)) / simulation.initial.mass / (1 - parts**-order)
     return simulation.figures().get("time_error", np.nan) / error, error, watch.fault
 
 
-def saved(case: Case) -> tuple[Any, list[State]]:
-    """The simulation, after its run, and its states at the saved times."""
-    simulation, states = case.prepare(), []
-    for _ in simulation.frames():
-        states.append(simulation.statistics.time_error._states[-1])
-    return simulation, states
+def saved(case: Case) -> tuple[Any, list[Array]]:
+    """The simulation, after its run, and the densities at the saved times."""
+    simulation = case.prepare()
+    return simulation, [frame.density for frame in simulation.frames()]
 
 
 def main() -> None:
