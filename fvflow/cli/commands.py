@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
-        show = nullcontext if getattr(options, "quiet", False) else work_lines
-        with admitting(Admission(options.largest, options.trust)), showing(show):
+        shown = nullcontext() if getattr(options, "quiet", False) else showing(work_lines)
+        with admitting(Admission(options.largest, options.trust)), shown:
             code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
