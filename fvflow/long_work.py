@@ -9,7 +9,12 @@ from contextvars import ContextVar
 Show = Callable[[str], AbstractContextManager[None]]
 """What is under way, in words -> a context that lasts as long as it does."""
 
-_show: ContextVar[Show] = ContextVar("show", default=nullcontext)
+
+def _nobody(what: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+_show: ContextVar[Show] = ContextVar("show", default=_nobody)
 
 
 def under_way(what: str) -> AbstractContextManager[None]:

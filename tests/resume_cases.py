@@ -60,6 +60,11 @@ TRANSPORT: list[dict[str, Any]] = [
     {"kind": "interior-point"},
 ]
 ONLY_GRIDS = ("split-euler", "split-crank-nicolson")
+ONLY = {
+    **{"hamilton-jacobi": ("1D", "2D", "3D"), "barycentre": ("2D",), "gradient-flow": ("1D",)},
+    "fokker-planck": ("1D", "2D"),
+}
+"""The meshes of flows that do not take all, or take long."""
 WALLED = {"left": {"kind": "partial", "rate": 0.5}, "right": "absorbing"}
 FLOWS: list[dict[str, Any]] = [  # of other flows and outputs; + stands for an expression of the axes
     *(
@@ -151,7 +156,7 @@ def flow_cases(seed: int, each: int = 1) -> Iterator[Resumed]:
     """`each` random cases for every other flow or output and every mesh that it takes."""
     for place, (given, mesh) in enumerate(itertools.product(FLOWS, MESHES)):
         kind = given["flow"]["kind"]
-        if (kind == "hamilton-jacobi" and mesh == "triangles") or (kind == "barycentre" and mesh != "2D"):
+        if mesh not in ONLY.get(kind, MESHES):
             continue
         stepper = given["flow"].get("stepper", {}).get("kind", "")
         name = "-".join(filter(None, (kind, stepper, *given.get("output", {}))))

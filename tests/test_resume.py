@@ -21,7 +21,7 @@ from fvflow.dataset.checkpoint import Checkpoints, from_group, to_group
 from fvflow.dataset.frame_log import FrameLog, read_log
 from fvflow.dataset.netcdf import define
 from fvflow.errors import CaseError, OutputError
-from tests.resume_cases import Stopped, differences, different, resumed_cases, solved_cases
+from tests.resume_cases import Stopped, differences, different, flow_cases, resumed_cases, solved_cases
 from tests.scenes import ou
 
 SMALL = {"times": {"end": 0.3, "step": 0.05, "save": 0.1}, "output": {"checkpoint": {"steps": 1}}}
@@ -48,8 +48,19 @@ def stopped(path, step=4, **changes):
     return case
 
 
+ONE_EACH = {  # of the flows and outputs of `flow_cases`; all of them by hand
+    *("backward-tr-bdf2-3D-0", "particles-euler-maruyama-triangles-0", "particles-jump-2D-0", "bridge-triangles-0"),
+    *("particles-stochastic-heun-1D-0", "hamilton-jacobi-2D-0", "barycentre-2D-0", "flow-map-triangles-0"),
+    *("gradient-flow-map-evi-distance-potential-1D-0", "fokker-planck-sides-fluxes-1D-0"),
+}
+
+
 @pytest.mark.parametrize(
-    "resumed", [pytest.param(each, id=each.label) for each in (*resumed_cases(0), *solved_cases(0))]
+    "resumed",
+    [
+        pytest.param(each, id=each.label)
+        for each in (*resumed_cases(0), *solved_cases(0), *(each for each in flow_cases(0) if each.label in ONE_EACH))
+    ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(resumed, tmp_path):
     assert differences(resumed, tmp_path) == []
@@ -673,7 +684,7 @@ def test_a_flipped_bit_is_damage_and_never_another_error(tmp_path):
 
 
 def test_kills_at_random_moments_lose_nothing():
-    """A kill of each of seven kinds of runs, copies of a process that need not start; more of them by hand."""
+    """A kill of each of seven kinds of runs, copies of a process that need not start; all kinds and more by hand."""
     command = [sys.executable, "-m", "tests.kills", "--count", "7", "--seed", "0"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -73,6 +73,8 @@ def _guarded(options: argparse.Namespace) -> int:
         options.several.require(options)
         show = nullcontext if getattr(options, "quiet", False) else work_lines
         with admitting(Admission(options.largest, options.trust)), showing(show):
+        shown = nullcontext() if getattr(options, "quiet", False) else showing(work_lines)
+        with admitting(Admission(options.largest, options.trust)), shown:
             code: int = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()

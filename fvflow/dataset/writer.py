@@ -134,7 +134,7 @@ class Writer(Assembly[None]):
         else:
             with opened(self.path) as file:
                 if file is None or run_of_result(self.path) != self.run:
-                    raise OutputError(f"{self._folder}: its frames are missing, so the run cannot go on; run it again")
+                    raise OutputError(f"{self._folder}: its frames are missing; run the case again with --discard")
                 self._adopt({path: file[path] for path in record if _has(file, path)})
         self._log.sync()
         (self._folder / "frames.tmp").replace(self._folder / FRAMES)
