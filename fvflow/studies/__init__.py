@@ -1,4 +1,4 @@
-"""Studies: many runs of a case, and results compared with each other, with closed forms and with models from elsewhere."""
+"""Studies: many runs of a case, and results compared with each other, closed forms and models from elsewhere."""
 
 from fvflow.studies.citations import Citations, cite
 from fvflow.studies.verification import Verification, verify, write_csv
