@@ -62,6 +62,7 @@ SLOW = {
     "symmetries": "hundreds of runs in every stepper",
     "trajectories": "draws with matplotlib",
     "transport": "geodesics by both solvers",
+    "verify": "runs cases on several levels",
     "voronoi": "diagrams of many point sets, and their faults",
     "wasserstein": "bounds against linear programming",
     "wrong_answers": "long runs of hard gradient flows",

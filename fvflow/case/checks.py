@@ -181,7 +181,9 @@ def unknown_output(output: Output, flow: BaseFlow) -> Iterator[tuple[str, str]]:
 
 def _orderless(flow: BaseFlow) -> str:
     """Why a coarser run tells no error; empty if it does."""
-    return "" if flow.order_in_space is not None else "its method declares no order; compare two meshes, or leave it out"
+    return (
+        "" if flow.order_in_space is not None else "its method declares no order; compare two meshes, or leave it out"
+    )
 
 
 def flows_that(condition: Callable[[type[BaseFlow]], bool]) -> str:

@@ -19,8 +19,8 @@ def at_resolution(case: C, space: int = 0, longer: float = 1.0, *, saves: bool =
     """The case with cells 2^-space as large along each axis and steps `longer` times as long.
 
     Unless `saves` is true, only the frames at start and end are saved, and that in the middle if the end is given;
-    nothing is checked or stored beside the density, and `observe` stays. `order` is the order in time, for steps under error control. Raises
-    CaseError if the mesh cannot be refined or coarsened.
+    nothing is checked or stored beside the density, and `observe` stays. `order` is the order in time, for steps under
+    error control. Raises CaseError if the mesh cannot be refined or coarsened.
     """
     parts: Any = case
     changes: dict[str, Any] = {"checks": Checks(), "output": Output(), "times": parts.times}
@@ -47,6 +47,7 @@ def with_error_estimate(simulation: Simulation, case: Any) -> Simulation:
     """
     if case.output.error_estimate:
         flow = simulation.flow
+        assert flow.order_in_space is not None
         longer = 2.0 ** (flow.order_in_space / flow.order_in_time) if simulation.times.steps else 1.0
         with placed("output", "error-estimate"):
             try:

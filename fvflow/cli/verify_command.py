@@ -110,7 +110,7 @@ def _every(options: argparse.Namespace) -> int:
         try:
             study = _studied(options, file)
         except FvflowError as error:
-            rows.append({**_row(file), "verdict": " ".join(map(str, error.args))})
+            rows.append({**_row(file), "verdict": str(error).partition("\n")[0]})
             continue
         missed = missed or study.missed
         rows.append({**_row(file, study), "verdict": study.verdict})

@@ -61,6 +61,11 @@ class Diffusion:
                 yield part
 
     @property
+    def bare(self) -> bool:
+        """Whether it is the number 0 along an axis."""
+        return any(part in (0, "0") for part in self._listed if not isinstance(part, tuple))
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Paths of the tables that it is made of."""
         return files_of(*self._parts)

@@ -98,7 +98,7 @@ class BaseFlow(FlowDensities):
         return None
 
     def in_intervals(self, factor: float) -> Self:
-        """The same in time intervals `factor` times as long, where it has intervals of its own, not those of `times`."""
+        """The same in intervals of time `factor` times as long, where it has such of its own, not those of `times`."""
         return self
 
     @property

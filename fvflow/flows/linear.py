@@ -77,8 +77,7 @@ class LinearFlow(BaseFlow):
     @property
     def order_in_space(self) -> float | None:
         """That of the flux; 1, that of upwinding, where an axis has no diffusion."""
-        parts = () if self.varying is None or self.full else self.varying.components
-        bare = self.factor == 0 or any(part.text in ("0", 0) for part in parts if isinstance(part, Expression))
+        bare = self.factor == 0 or (self.varying is not None and self.varying.bare)
         return 1.0 if bare else float(self.flux.order)
 
     @property

@@ -65,7 +65,7 @@ def run_level(case: Case, power: int, refine: Refine) -> Level:
     """Run the case at 2^power times its resolution; raises CaseError or NumericsError."""
     flow = case.flow
     space = 0 if refine == "time" else power
-    longer = 1.0 if refine == "space" or flow.order_in_time == math.inf and not _has_intervals(case) else 2.0**-power
+    longer = 1.0 if refine == "space" or (flow.order_in_time == math.inf and not _has_intervals(case)) else 2.0**-power
     started = time.process_time()
     simulation = at_resolution(case, space, longer, order=flow.order_in_time).prepare()
     middle = simulation.times.save_time(0) + 0.5 * (simulation.times.stop - simulation.times.save_time(0))
@@ -120,7 +120,9 @@ class Ladder:
         while len(self.levels) < self.wanted and self._coarsens and self._tried(self.levels[0].power - 1):
             pass
         if self.levels[0].power < 0:
-            self.notes.append(f"the levels are those of {_times(self.levels[0].power)} to {_times(finest)} the resolution")
+            self.notes.append(
+                f"the levels are those of {_times(self.levels[0].power)} to {_times(finest)} the resolution"
+            )
 
     @property
     def _coarsens(self) -> bool:

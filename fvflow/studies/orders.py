@@ -1,6 +1,6 @@
 """Observed orders of convergence, and Richardson's estimate of the error that remains.
 
-If the value on level k is u_k = u + C h_k^p + o(h_k^p), h_{k-1} = r h_k, then |u_k - u| falls by r^p from level to level,
+If the value on level k is u_k = u + C h_k^p + o(h_k^p), h_{k-1} = r h_k, then |u_k - u| falls by r^p with each level,
 and so does d_k = |u_{k-1} - u_k|, which needs no u; what remains on the finest level is d_n/(r^p - 1). Richardson, The
 deferred approach to the limit, Phil. Trans. R. Soc. A 226 (1927). As a bound it is taken 1.25 times where three levels
 show the order of the method, 3 times otherwise: the grid convergence index of Roache, Perspective: a method for uniform
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 WITHIN = 0.15
 """How far an observed order may be below the declared one."""
@@ -38,7 +39,7 @@ def observed_orders(errors: Sequence[float], sizes: Sequence[float], least: floa
     (nan, 2.0, 1.0)
     """
     orders = [math.nan]
-    for (e, finer_e), (h, finer_h) in zip(zip(errors, errors[1:]), zip(sizes, sizes[1:]), strict=False):
+    for (e, finer_e), (h, finer_h) in zip(pairwise(errors), pairwise(sizes), strict=True):
         told = min(e, finer_e) > least and h > finer_h
         orders.append(math.log(e / finer_e) / math.log(h / finer_h) if told else math.nan)
     return tuple(orders)
@@ -65,7 +66,9 @@ def remaining(
         estimate = last / (ratio**declared - 1.0)
         return Remaining(estimate, _DIFFERING, "by the declared order, which two levels do not show: times 3 a bound")
     if order < _SLOWEST:
-        return Remaining(math.nan, math.nan, f"not estimated: the levels do not approach each other (order {order:.2f})")
+        return Remaining(
+            math.nan, math.nan, f"not estimated: the levels do not approach each other (order {order:.2f})"
+        )
     taken = order if declared is None else min(order, declared)
     estimate = last / (ratio**taken - 1.0)
     if declared is not None and abs(order - declared) <= WITHIN:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fvflow.errors import CaseError, OutputError
@@ -66,8 +67,7 @@ class Verification:
     @cached_property
     def differences(self) -> tuple[float, ...]:
         """L1 difference of each level from the one before; nan for the first."""
-        pairs = zip(self.levels, self.levels[1:], strict=False)
-        return (math.nan, *(coarser.difference(finer) for coarser, finer in pairs))
+        return (math.nan, *(coarser.difference(finer) for coarser, finer in pairwise(self.levels)))
 
     @property
     def least(self) -> float:
@@ -121,7 +121,7 @@ class Verification:
         found = {}
         for name in self.observed:
             values = tuple(level.figures.get(name, math.nan) for level in self.levels)
-            changes = (math.nan, *(abs(b - a) for a, b in zip(values, values[1:], strict=False)))
+            changes = (math.nan, *(abs(b - a) for a, b in pairwise(values)))
             least = _ROUND_OFF * max(map(abs, values))
             orders = (math.nan, *observed_orders(changes[1:], self.sizes[1:], least))
             found[name] = NumberStudy(values, orders, remaining(changes, self.sizes, self.declared, least))
