@@ -232,13 +232,14 @@ def test_each_entry_is_the_run_of_its_case(small, tmp_path):
 
 def test_fields_on_several_meshes_are_in_groups(small, tmp_path):
     path = tmp_path / "s.nc"
-    fvflow.sweep(small, {"mesh.cells": [[15], [20]]}, fields=True, workers=1, output=path)
+    lists = {"flow.epsilon": [0.5, 0.6], "mesh.cells": [[15], [20]]}
+    fvflow.sweep(small, lists, fields=True, workers=1, output=path)
     for number, cells in ((1, 15), (2, 20)):
         with xarray.open_dataset(path, group=f"mesh_{number}") as group:
-            assert group.rho.shape == (1, 2, cells)
-            assert list(group.case_number.values) == [number - 1]
-            run = Case.read(small).replace({"mesh.cells": [cells]}).run()
-            np.testing.assert_array_equal(group.rho[0], run.rho)
+            assert list(group.case_number.values) == [number - 1, number + 1]
+            for index, eps in enumerate((0.5, 0.6)):
+                run = Case.read(small).replace({"flow.epsilon": eps, "mesh.cells": [cells]}).run()
+                np.testing.assert_array_equal(group.rho[index], run.rho)
 
 
 def test_fields_on_faces_are_kept_too(small):
