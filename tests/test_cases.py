@@ -15,7 +15,7 @@ fokker-planck-jko-2d porous-medium-barenblatt-2d porous-medium-box-vacuum publis
 aggregation-diffusion-1d transport-gaussians-2d transport-translation-2d transport-mixture-1d transport-split-2d
 transport-3d barycentre-shapes hamilton-jacobi-1d geometry-ou-curve muscl-rotation stationary-rotation
 spectrum-double-well distance-images
-kramers-escape channel-counter-flow committor-mueller-brown quasi-stationary-wells
+kramers-escape kramers-sweep channel-counter-flow committor-mueller-brown quasi-stationary-wells
 ring-ratchet
 disc-ou channel-obstacle-advection voronoi-two-wells porous-medium-disc tet-heat-ball l-shape-heat
 kinetic-harmonic geometric-brownian wright-fisher anisotropic-diffusion

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from fvflow.plot import sweep_figure
 from fvflow.studies.distributions import drawn
 from fvflow.studies.executors import Serial
 from fvflow.studies.jobs import Job, case_hash, run_job
-from fvflow.studies.outcome import Outcome, decoded, encoded, split
+from fvflow.studies.outcome import Entry, Outcome, decoded, encoded, split
 from fvflow.studies.plan import make_plan
 from fvflow.studies.processes import Processes
 from fvflow.studies.request import Request
@@ -187,6 +188,8 @@ def test_an_outcome_comes_back_from_its_bytes_and_damage_is_found():
     assert outcome.figures["mass_drift"] == ds.attrs["mass_drift"]
     odd = encoded(Outcome("k", figures={"a": np.inf, "b": -np.inf, "c": np.nan, "d": 0.1}))
     assert str(decoded(odd).figures) == "{'a': inf, 'b': -inf, 'c': nan, 'd': 0.1}"
+    number = Outcome("k", entries={"mesh": Entry("mesh", (), {}, np.array(3))})
+    assert decoded(encoded(number)).entries["mesh"].values.shape == ()
     for place in (3, len(blob) // 2, len(blob) - 1):
         damaged = bytearray(blob)
         damaged[place] ^= 1
@@ -229,13 +232,46 @@ def test_each_entry_is_the_run_of_its_case(small, tmp_path):
 
 def test_fields_on_several_meshes_are_in_groups(small, tmp_path):
     path = tmp_path / "s.nc"
-    fvflow.sweep(small, {"mesh.cells": [[15], [20]]}, fields=True, workers=1, output=path)
+    lists = {"flow.epsilon": [0.5, 0.6], "mesh.cells": [[15], [20]]}
+    fvflow.sweep(small, lists, fields=True, workers=1, output=path)
     for number, cells in ((1, 15), (2, 20)):
         with xarray.open_dataset(path, group=f"mesh_{number}") as group:
-            assert group.rho.shape == (1, 2, cells)
-            assert list(group.case_number.values) == [number - 1]
-            run = Case.read(small).replace({"mesh.cells": [cells]}).run()
-            np.testing.assert_array_equal(group.rho[0], run.rho)
+            assert list(group.case_number.values) == [number - 1, number + 1]
+            for index, eps in enumerate((0.5, 0.6)):
+                run = Case.read(small).replace({"flow.epsilon": eps, "mesh.cells": [cells]}).run()
+                np.testing.assert_array_equal(group.rho[index], run.rho)
+
+
+def test_fields_on_faces_are_kept_too(small):
+    ds = fvflow.sweep(small, {"output.fluxes": [True], "flow.epsilon": [0.5, 0.6]}, fields=True, workers=1)
+    run = Case.read(small).replace({"output.fluxes": True, "flow.epsilon": 0.6}).run()
+    np.testing.assert_array_equal(ds.flux_mean.values[0, 1], run.flux_mean)
+    np.testing.assert_array_equal(ds.face_x, run.face_x)
+
+
+def test_info_tells_a_sweep_and_one_that_was_cut_short(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sweep = made("small.yaml", {"flow.epsilon": ["0.1", "0.2"], "mesh.cells": ["[15]", "[20]"]})
+
+    def printed(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        return capsys.readouterr()
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(Path("s.nc"), Stops(3))
+    assert json.loads(printed("info", "s.parts", "--json").out)["ok"] == 3
+    assert "small.yaml: flow.epsilon (2) x mesh.cells (2)" in printed("info", "s.parts").out
+    sweep.run(Path("s.nc"), Serial())
+    assert [case["mesh.cells"] for case in json.loads(printed("info", "s.nc", "--json").out)["cases"]] == [
+        "[15]", "[20]", "[15]", "[20]",
+    ]  # fmt: skip
+    assert "4 cases, in s.nc" in printed("info", "s.nc").out
+    told = printed("sweep", "small.yaml", "--set", "flow.epsilon=0.1,0.2", "--check", "-o", "no.nc").err
+    assert re.fullmatch(r"2 cases: flow.epsilon \(2\); about .* s, the result about .* KiB, in no.nc\n", told)
+    assert not Path("no.nc").exists()
+    assert "wrote s.png" in printed("plot", "s.nc", "--figure", "energy", "--against", "flow.epsilon,mesh.cells").err
 
 
 def test_a_case_that_fails_is_recorded_and_the_others_go_on(small, tmp_path, capfd):

@@ -92,13 +92,13 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, sweep: Sweep, path: Path, executor: Any) -> int:
     from fvflow.cli.sweep_summary import SweepSummary
-    from fvflow.dataset import opened
+    from fvflow.dataset import read
 
     started = time.perf_counter()
     with counting_display(len(set(sweep.keys)), "cases", options.quiet) as show:
         sweep.run(path, executor, show, say, discard=options.discard)
     wall = time.perf_counter() - started
-    with opened(path, sweeps=True) as ds:
+    with read(path) as ds:
         summary = SweepSummary(ds, path)
         if options.csv is not None:
             summary.write_csv(options.csv)

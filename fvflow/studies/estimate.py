@@ -33,7 +33,7 @@ class Estimate:
         for unit in ("KiB", "MiB", "GiB"):
             if (size := self.size / 1024 ** (1 + ("KiB", "MiB", "GiB").index(unit))) < 1000:
                 break
-        return f"{told}, the result about {size:.2g} {unit}"
+        return f"{told}, the result about {size:.3g} {unit}"
 
 
 def estimate(cases: Sequence[Case], fields: bool) -> Estimate:

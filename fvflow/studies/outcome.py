@@ -58,7 +58,7 @@ def encoded(outcome: Outcome) -> bytes:
     """An outcome as bytes, from which `decoded` makes the same again: to the last bit, whoever computed it."""
     described, arrays = [], []
     for name, entry in outcome.entries.items():
-        values = np.ascontiguousarray(entry.values)
+        values = np.asarray(entry.values, order="C")  # ascontiguousarray gives a number a dimension
         values = values.astype(values.dtype.newbyteorder("<"), copy=False)
         attributes = {key: _plain(value) for key, value in entry.attributes.items()}
         described.append([name, entry.role, entry.dims, attributes, values.dtype.str, values.shape])

@@ -128,12 +128,9 @@ def work(pipe: Any) -> None:
     """What a worker does: jobs from a pipe, until the other end closes it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the owner decides
     threading.Thread(target=_leave_with_owner, daemon=True).start()
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send_bytes(run_job(job))
+    with suppress(EOFError, OSError):  # the owner is no more
+        while True:
+            pipe.send_bytes(run_job(pipe.recv()))
 
 
 def _leave_with_owner() -> None:
