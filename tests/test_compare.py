@@ -272,6 +272,26 @@ times: {end: 0.2, step: 0.05, save: 0.1}
 """
 
 
+def test_densities_from_elsewhere_have_the_energy_of_the_case():
+    """int rho log rho + V rho, computed here by the cell averages of V that the case is told to take."""
+    run_ = fvflow.Case.parse(OU).run()
+    model = run_["rho"].values * (1 + 0.1 * np.sin(run_["x"].values))
+    found = fvflow.compare(run_, model, w2=False)
+    width, x = 0.1, run_["x"].values
+    kinetic = (model * np.log(model) * width).sum(axis=1)
+    own = (run_["rho"].values * np.log(run_["rho"].values) * width).sum(axis=1)
+    potential = run_["energy"].values - own - (run_["rho"].values * 0.5 * x**2 * width).sum(axis=1)
+    np.testing.assert_allclose(potential, potential[0], atol=1e-10)  # V is that of the centres, up to a constant
+    expected = kinetic + (model * (0.5 * x**2 + potential[0]) * width).sum(axis=1)
+    np.testing.assert_allclose(found.energy[:, 1], expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.energy[:, 0], run_["energy"].values)
+    coarse = xarray.Dataset(
+        {"rho": (("time", "x"), np.full((1, 50), 0.1))}, {"time": [0.1], "x": np.arange(50) * 0.2 - 4.9}
+    )
+    uniform = fvflow.compare(run_, coarse, w2=False)
+    assert uniform.energy[0, 1] == pytest.approx(np.log(0.1) + 25 / 6 + potential[0], rel=1e-3)
+
+
 def run(arguments):
     """The exit code of a command."""
     with pytest.raises(SystemExit) as ended:

@@ -12,11 +12,13 @@ import xarray
 from vtk.util.numpy_support import vtk_to_numpy
 
 import fvflow
+from fvflow.cli import export_command
 from fvflow.cli.commands import main
 from fvflow.dataset import Frame, Layout, Memory
 from fvflow.errors import CaseError, OutputError
 from fvflow.mesh import Box
 from fvflow.problems import OutputVariable
+from fvflow.studies.exporting import FORMATS
 from tests import meshes
 from tests.check_vtk import frames
 from tests.test_formats import check_well, padding
@@ -216,6 +218,7 @@ def test_command(run, tmp_path, capsys):
     assert code("--to", "npz", "--fields", "rhoo") == 3
     assert "did you mean rho?" in capsys.readouterr().err
     assert code("--to", "vtk") == 2
+    assert tuple(FORMATS) == export_command._FORMATS
 
 
 def test_what_cannot_be_exported_is_said(run, tmp_path):

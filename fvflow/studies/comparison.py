@@ -12,6 +12,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Array
+from fvflow.studies.foreign_energy import energy_by
 from fvflow.studies.operands import Densities, opened_pair
 from fvflow.studies.overlay import MomentWeights, Overlay
 from fvflow.wasserstein import distance_between
@@ -52,7 +53,7 @@ class Comparison:
     covariance: Array
     """Covariances of both (frame, 2, dim, dim), those within cells included."""
     energy: Array
-    """Energies of both, as the results have them (frame, 2); nan where one has none."""
+    """Energies of both (frame, 2): as results have them, else by the equation of the other; nan where there is none."""
     remarks: tuple[str, ...]
     """What has to be said besides, in sentences."""
 
@@ -195,8 +196,8 @@ class _Pair:
         self.a, self.b, self.overlay, self.normalise, self.w2 = a, b, overlay, normalise, w2
         weights = MomentWeights.of(a.mesh)
         self.weights = weights, weights if b.mesh is a.mesh else MomentWeights.of(b.mesh)
-        self.energies = a.series("energy"), b.series("energy")
         self.noticed: dict[str, tuple[str, float, int]] = {}
+        self.energies = self._energy(a, b), self._energy(b, a)
         self.swapped: list[float] = []
 
     def row(self, i: int, j: int) -> dict[str, Any]:
@@ -212,10 +213,23 @@ class _Pair:
         kl, kl_back = self._divergences(time, sides)
         lower, upper = self._w2(time, sides)
         self._notice_swapped(sides, l1)
-        energies = [np.nan if each is None else each[k] for each, k in zip(self.energies, (i, j), strict=True)]
+        energies = [energy(k) for energy, k in zip(self.energies, (i, j), strict=True)]
         figures: dict[str, Any] = {"l1": l1, "l2": l2, "linf": linf, "w2_lower": lower, "w2_upper": upper}
         figures |= {"kl": kl, "kl_back": kl_back, "mass": np.array(masses), "energy": np.array(energies)}
         return {**figures, **dict(zip(("mean", "covariance"), map(np.array, zip(*parts, strict=True)), strict=True))}
+
+    def _energy(self, side: Densities, rival: Densities) -> Callable[[int], float]:
+        """The energy of a frame: as the result has it, or that of densities from elsewhere by the other's equation."""
+        if (stored := side.series("energy")) is not None:
+            return lambda frame: float(stored[frame])
+        if side.ds is not None or rival.series("energy") is None:
+            return lambda frame: np.nan
+        try:
+            energy = energy_by(rival, side)
+        except CaseError as error:
+            self._note("energy", f"there is no energy of {side.name}: {error}", float(side.time[0]))
+            return lambda frame: np.nan
+        return lambda frame: np.nan if energy is None else energy(side.density(frame), float(side.time[frame]))
 
     def _divergences(self, time: float, sides: tuple[Array, Array]) -> tuple[float, float]:
         for letter, rho in zip("AB", sides, strict=True):
