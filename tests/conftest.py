@@ -44,6 +44,7 @@ SLOW = {
     "resume": "runs every stepper twice, and kills processes",
     "runtime_estimate": "times runs",
     "sample": "moments and counts of many samples",
+    "score": "scores of perfect predictions of fifty seeds",
     "shapes": "cells of every shape, in VTK",
     "small_distance": "bounds of W2 on 256 x 256 cells",
     "split": "orders of split steppers",

@@ -17,6 +17,7 @@ from fvflow.studies.score.predictions import DENSITIES, MAP, SAMPLES, Clouds, Fo
 from fvflow.studies.score.reference import Reference
 
 _LEVEL = 0.99  # of perfect predictions that are told apart from noise in no more than one of 100 cases
+_CLOSE = 0.5  # likeness of a name to the one that was meant
 _ROUND_OFF = 1e-6  # relative difference of scores that single precision may make
 
 
@@ -187,7 +188,7 @@ def named(names: Iterable[str], known: Mapping[str, Metric]) -> list[Metric]:
     found = []
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
             hint = f"did you mean {close[0]}? " if close else ""
             raise CaseError(f"metric {name!r} does not exist; {hint}there are {', '.join(known)}")
         found.append(known[name])

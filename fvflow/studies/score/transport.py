@@ -81,8 +81,11 @@ class SlicedW2(TimedMetric):
         """The distance at a time."""
         clouds = comparison.clouds(frame)
         towards = directions(clouds.points.shape[1], comparison.seed)
-        along = zip((clouds.points @ towards).T, (clouds.others @ towards).T, strict=True)
-        return sqrt(float(np.mean([line_cost(x, clouds.weight, y, 2) for x, y in along])))
+        first, second = clouds.points @ towards, clouds.others @ towards
+        if clouds.weight is None:
+            return sqrt(float(((np.sort(first, axis=0) - np.sort(second, axis=0)) ** 2).mean()))
+        costs = [line_cost(x, clouds.weight, y, 2) for x, y in zip(first.T, second.T, strict=True)]
+        return sqrt(float(np.mean(costs)))
 
 
 def directions(dimension: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
