@@ -82,6 +82,11 @@ class Prediction(ABC):
         return True
 
     @property
+    def sample_fault(self) -> str:
+        """Why it has no samples, as a sentence without subject; empty if it has."""
+        return ""
+
+    @property
     def size(self) -> str:
         """How much there is of it, in words."""
         return ""
@@ -194,30 +199,27 @@ class DensityPrediction(Prediction):
         """The densities (member, cell) at a time."""
         return np.asarray(self.values[:, self.frames.index(frame)])
 
-    def _one(self, frame: int) -> Array:
-        """The density (cell,), which has to be a measure."""
-        found = self.densities(frame)
-        if len(found) > 1:
-            raise CaseError(f"{self.name}: samples are drawn of one density, and there are {len(found)}; give one")
-        if (found < 0).any() or not found.any():
-            raise CaseError(
-                f"{self.name}: the density is {found.min():.3g} somewhere at t = {self.reference.times[frame]:g} and "
-                "has no samples; give one that is >= 0, or ask for metrics of densities"
-            )
-        return np.asarray(found[0])
+    @property
+    def sample_fault(self) -> str:
+        """That there are several members, or no density >= 0."""
+        if len(self.values) > 1:
+            return f"draws samples of one density, and there are {len(self.values)} at each time; give one"
+        if (self.values < 0).any() or not self.values.any(axis=2).all():
+            return f"draws samples of densities >= 0 with some mass, and the least is {self.values.min():.3g}; use rmse"
+        return ""
 
     def count(self, frame: int, most: int) -> int:
         """So many."""
         return most
 
     def samples(self, frame: int, most: int, seed: int) -> tuple[Array, Array | None]:
-        """So many samples (sample, dim), drawn by a seed; raises CaseError for a batch and negative densities."""
+        """So many samples (sample, dim), drawn by a seed."""
         mesh, key = self.reference.mesh, self.reference.key(seed, frame, 5)
-        return samples(mesh, self._one(frame), most, key, stratified=False), None
+        return samples(mesh, self.densities(frame)[0], most, key, stratified=False), None
 
     def moments(self, frame: int, most: int, seed: int) -> tuple[Array, Array]:
         """The mean (dim,) and the covariance (dim, dim) of the density, exact."""
-        return moments_of(self.reference.mesh, self._one(frame))
+        return moments_of(self.reference.mesh, self.densities(frame)[0])
 
     def perfect(self, most: int, seed: int) -> DensityPrediction:
         """The densities of the reference."""

@@ -26,6 +26,7 @@ class W1(TimedMetric):
     definition = "min sum_ij P_ij |x_i - y_j| over plans P, y independent samples of the reference, as many"
     source = "TrajectoryNet and conditional flow matching (`1-Wasserstein`), by ot.emd2 with Euclidean costs"
     takes = SAMPLES
+    pairs = True
     usual: ClassVar[tuple[Form, ...]] = (SAMPLES,)
 
     def at(self, comparison: Comparison, frame: int) -> float:
@@ -40,6 +41,7 @@ class W2(TimedMetric):
     definition = "(min sum_ij P_ij |x_i - y_j|^2 over plans P)^1/2, y independent samples of the reference, as many"
     source = "conditional flow matching (`2-Wasserstein`), by ot.emd2 with squared costs"
     takes = SAMPLES
+    pairs = True
     usual: ClassVar[tuple[Form, ...]] = (SAMPLES,)
 
     def at(self, comparison: Comparison, frame: int) -> float:
@@ -54,6 +56,7 @@ class OneStepEmd(Metric):
     definition = "mean over the times but the first of the run of w1, of samples predicted from those one time before"
     source = "Terpin, Lanzetti, Gadea, Dorfler, Learning diffusion at lightspeed (JKOnet*), NeurIPS 2024"
     takes = SAMPLES
+    pairs = True
 
     def own_fault(self, comparison: Comparison) -> str:
         """That nothing is predicted but the start."""
