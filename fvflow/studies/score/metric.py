@@ -14,7 +14,8 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.input_files import GIB
-from fvflow.studies.score.predictions import DENSITIES, MAP, SAMPLES, Clouds, Form, MapPrediction, Prediction
+from fvflow.studies.score.map_prediction import MapPrediction
+from fvflow.studies.score.predictions import DENSITIES, MAP, SAMPLES, Clouds, Form, Prediction
 from fvflow.studies.score.reference import Reference
 from fvflow.system import available_memory
 
