@@ -50,6 +50,7 @@ SLOW = {
     "runtime_estimate": "times runs",
     "sample": "moments and counts of many samples",
     "several_ranks": "starts several processes for each run",
+    "score": "scores of perfect predictions of fifty seeds",
     "shapes": "cells of every shape, in VTK",
     "small_distance": "bounds of W2 on 256 x 256 cells",
     "split": "orders of split steppers",

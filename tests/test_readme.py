@@ -74,6 +74,17 @@ def test_the_examples_on_samples_run(folder, capsys):
         assert names["pushed"].points.shape == (10_000, 2)
 
 
+def test_the_examples_on_scores_run(folder, capsys):
+    (commands,) = blocks("Score")
+    for line in commands.strip().splitlines():
+        command, _, remark = line.partition("#")
+        with pytest.raises(SystemExit) as ended:
+            main(command.split()[1:])
+        assert ended.value.code == (6 if "exit code 6" in remark else 0), line
+        printed = capsys.readouterr().out
+        assert ("worse" in printed) is ("wrong" in command and " score " in command), line
+
+
 def test_the_first_run_prints_what_is_shown(tmp_path):
     shown = next(block for block in blocks("Two commands") if "mass drift" in block).strip().splitlines()[:-1]
     command = [sys.executable, "-m", "fvflow", "run", str(Path("cases/ou-1d.yaml").resolve())]

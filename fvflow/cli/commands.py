@@ -159,6 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     add_point_commands(commands)
     add_verify(commands)
     add_cite(commands)
+    add_point_commands(commands)
+    add_score(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")
     xmf.add_argument("file", type=Path, metavar="FILE.nc", help="the result; NAME.xmf2 is written beside it")

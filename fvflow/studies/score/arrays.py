@@ -12,7 +12,8 @@ from fvflow.fields.weighted_samples import WeightedSamples
 from fvflow.mesh import Array
 from fvflow.mesh.arrays import real_numbers
 from fvflow.studies.score.axes import cell_values
-from fvflow.studies.score.predictions import DensityPrediction, MapPrediction, Prediction, SamplePrediction
+from fvflow.studies.score.map_prediction import MapPrediction
+from fvflow.studies.score.predictions import DensityPrediction, Prediction, SamplePrediction
 from fvflow.studies.score.timing import Timing
 
 _POINTS = ("points", "data", "X", "pcs")

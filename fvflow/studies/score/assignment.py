@@ -33,7 +33,7 @@ def transport_cost(clouds: Clouds, power: int) -> float:
 
 
 def distances(clouds: Clouds) -> Array:
-    """|x_i - y_j| (sample, other), along periodic axes by the shorter way."""
+    """|x_i - y_j| of all pairs (sample, point), along periodic axes by the shorter way."""
     if not clouds.mesh.periodic:
         from scipy.spatial.distance import cdist
 

@@ -24,6 +24,7 @@ class PairMetric(TimedMetric):
     """Twice the mean of a function of pairs x, y, less those of the pairs x, x and y, y; means by the weights."""
 
     takes = SAMPLES
+    pairs = True
 
     @abstractmethod
     def of_distances(self, distance: Array) -> Array:

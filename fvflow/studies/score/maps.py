@@ -13,8 +13,9 @@ from fvflow.fields import Drift
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers import JKO
+from fvflow.studies.score.map_prediction import MapPrediction
 from fvflow.studies.score.metric import Comparison, Metric, Noise, Reading
-from fvflow.studies.score.predictions import MAP, Form, MapPrediction
+from fvflow.studies.score.predictions import MAP, Form
 from fvflow.wasserstein import CellwiseDensity, distance_between
 
 _KOROTIN = "Korotin et al., Do neural optimal transport solvers work? A continuous W2 benchmark, NeurIPS 2021"

@@ -13,10 +13,16 @@ from typing import ClassVar
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.studies.score.predictions import DENSITIES, MAP, SAMPLES, Clouds, Form, MapPrediction, Prediction
+from fvflow.input_files import GIB
+from fvflow.studies.score.map_prediction import MapPrediction
+from fvflow.studies.score.predictions import DENSITIES, MAP, SAMPLES, Clouds, Form, Prediction
 from fvflow.studies.score.reference import Reference
+from fvflow.system import available_memory
 
 _LEVEL = 0.99  # of perfect predictions that are told apart from noise in no more than one of 100 cases
+_BYTES_A_PAIR = 40
+_MOST_OF_MEMORY = 0.5
+_CLOSE = 0.5  # likeness of a name to the one that was meant
 _ROUND_OFF = 1e-6  # relative difference of scores that single precision may make
 
 
@@ -123,6 +129,8 @@ class Metric(ABC):
     """The least number of samples at each time."""
     weighted: ClassVar[bool] = True
     """Whether samples may have weights."""
+    pairs: ClassVar[bool] = False
+    """Whether it takes the distances of all pairs of samples."""
     euclidean: ClassVar[bool] = False
     """Whether it makes no sense where axes are periodic."""
     needs_density: ClassVar[bool] = False
@@ -147,6 +155,11 @@ class Metric(ABC):
         least = min(comparison.prediction.count(frame, comparison.most) for frame in comparison.frames)
         if least < self.fewest:
             return f"needs {self.fewest} samples at each time or more, and there are {least}; give more"
+        if lacking := comparison.prediction.sample_fault:
+            return lacking
+        most = max(comparison.prediction.count(frame, comparison.most) for frame in comparison.frames)
+        if self.pairs and (needed := _BYTES_A_PAIR * most**2) > _MOST_OF_MEMORY * available_memory():
+            return f"needs {needed / GIB:.3g} GiB for all pairs of {most} samples; compare fewer by --samples"
         if not self.weighted and comparison.prediction.weighted:
             return "takes samples of equal weight; leave the weights out, or use mmd-rbf"
         return self.own_fault(comparison)
@@ -187,7 +200,7 @@ def named(names: Iterable[str], known: Mapping[str, Metric]) -> list[Metric]:
     found = []
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
             hint = f"did you mean {close[0]}? " if close else ""
             raise CaseError(f"metric {name!r} does not exist; {hint}there are {', '.join(known)}")
         found.append(known[name])

@@ -15,7 +15,8 @@ from fvflow.errors import CaseError
 from fvflow.fields.weighted_samples import WeightedSamples
 from fvflow.input_files import admission
 from fvflow.mesh import Array
-from fvflow.studies.score.predictions import DensityPrediction, MapPrediction, Prediction, SamplePrediction
+from fvflow.studies.score.map_prediction import MapPrediction
+from fvflow.studies.score.predictions import DensityPrediction, Prediction, SamplePrediction
 from fvflow.studies.score.timing import Timing
 
 Role = Literal["density", "step", "map"]

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fvflow.case import push
 from fvflow.errors import CaseError
 from fvflow.fields.weighted_samples import WeightedSamples
 from fvflow.lagrangian import samples
@@ -80,6 +79,11 @@ class Prediction(ABC):
     def random_as(self, form: Form) -> bool:
         """Whether what perfect predictions score in this form is random."""
         return True
+
+    @property
+    def sample_fault(self) -> str:
+        """Why it has no samples, as a sentence without subject; empty if it has."""
+        return ""
 
     @property
     def size(self) -> str:
@@ -194,30 +198,27 @@ class DensityPrediction(Prediction):
         """The densities (member, cell) at a time."""
         return np.asarray(self.values[:, self.frames.index(frame)])
 
-    def _one(self, frame: int) -> Array:
-        """The density (cell,), which has to be a measure."""
-        found = self.densities(frame)
-        if len(found) > 1:
-            raise CaseError(f"{self.name}: samples are drawn of one density, and there are {len(found)}; give one")
-        if (found < 0).any() or not found.any():
-            raise CaseError(
-                f"{self.name}: the density is {found.min():.3g} somewhere at t = {self.reference.times[frame]:g} and "
-                "has no samples; give one that is >= 0, or ask for metrics of densities"
-            )
-        return np.asarray(found[0])
+    @property
+    def sample_fault(self) -> str:
+        """That there are several members, or no density >= 0."""
+        if len(self.values) > 1:
+            return f"draws samples of one density, and there are {len(self.values)} at each time; give one"
+        if (self.values < 0).any() or not self.values.any(axis=2).all():
+            return f"draws samples of densities >= 0 with some mass, and the least is {self.values.min():.3g}; use rmse"
+        return ""
 
     def count(self, frame: int, most: int) -> int:
         """So many."""
         return most
 
     def samples(self, frame: int, most: int, seed: int) -> tuple[Array, Array | None]:
-        """So many samples (sample, dim), drawn by a seed; raises CaseError for a batch and negative densities."""
+        """So many samples (sample, dim), drawn by a seed."""
         mesh, key = self.reference.mesh, self.reference.key(seed, frame, 5)
-        return samples(mesh, self._one(frame), most, key, stratified=False), None
+        return samples(mesh, self.densities(frame)[0], most, key, stratified=False), None
 
     def moments(self, frame: int, most: int, seed: int) -> tuple[Array, Array]:
         """The mean (dim,) and the covariance (dim, dim) of the density, exact."""
-        return moments_of(self.reference.mesh, self._one(frame))
+        return moments_of(self.reference.mesh, self.densities(frame)[0])
 
     def perfect(self, most: int, seed: int) -> DensityPrediction:
         """The densities of the reference."""
@@ -227,79 +228,3 @@ class DensityPrediction(Prediction):
     def random_as(self, form: Form) -> bool:
         """Whether samples are drawn."""
         return form == SAMPLES
-
-
-@dataclass(frozen=True, eq=False)
-class MapPrediction(Prediction):
-    """A map T from the density at one saved time to that at another, known at points."""
-
-    name: str
-    """Where it is from, for messages."""
-    reference: Reference
-    """The result between two times of which it is a prediction."""
-    start: int
-    """The frame of the points."""
-    end: int
-    """The frame of the images."""
-    points: Array
-    """Samples x of the density at the start (point, dim)."""
-    images: Array
-    """T(x) (point, dim)."""
-    log_det: Array | None = None
-    """log |det DT(x)| (point,)."""
-    form: ClassVar[Form] = MAP
-    offers: ClassVar[tuple[Form, ...]] = (MAP, SAMPLES, DENSITIES)
-    what: ClassVar[str] = "a map"
-    counted: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        dimension = self.reference.mesh.dimension
-        for word, values in {"points": self.points, "images": self.images}.items():
-            if values.shape != (len(self.points), dimension):
-                raise CaseError(
-                    f"{self.name}: {word} have the shape {values.shape}; give {len(self.points)} {word} with "
-                    f"{dimension} coordinate(s), as the reference has"
-                )
-        if self.log_det is not None and self.log_det.shape != (len(self.points),):
-            raise CaseError(f"{self.name}: log_det has the shape {self.log_det.shape}; give one for each point")
-        if self.log_det is not None and not np.isfinite(self.log_det).all():
-            bad = int(np.argmin(np.isfinite(self.log_det)))
-            raise CaseError(f"{self.name}: log_det is {self.log_det[bad]:g} at point {bad}; give finite numbers")
-
-    @property
-    def frames(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The frame of the images."""
-        return (self.end,)
-
-    @property
-    def size(self) -> str:
-        """The number of points."""
-        times = self.reference.times
-        return f"{len(self.points)} points from t = {times[self.start]:g} to {times[self.end]:g}"
-
-    @cached_property
-    def _images(self) -> SamplePrediction:
-        found = WeightedSamples.of(self.name, self.images)
-        return SamplePrediction(self.name, self.reference, {self.end: found})
-
-    @cached_property
-    def truth(self) -> Array:
-        """The points carried along the probability flow of the reference (point, dim); raises as `fvflow.push`."""
-        times = self.reference.times
-        return push(self.reference.ds, self.points, float(times[self.start]), float(times[self.end])).points
-
-    def samples(self, frame: int, most: int, seed: int) -> tuple[Array, Array | None]:
-        """The images (sample, dim), or a random part of them."""
-        return self._images.samples(frame, most, seed)
-
-    def count(self, frame: int, most: int) -> int:
-        """The number of images, of at most so many."""
-        return self._images.count(frame, most)
-
-    def densities(self, frame: int) -> Array:
-        """The mass of the images in each cell over its volume (member, cell)."""
-        return self._images.densities(frame)
-
-    def perfect(self, most: int, seed: int) -> SamplePrediction:
-        """As many samples of the reference at the end: what metrics of samples are compared with."""
-        return self._images.perfect(most, seed)

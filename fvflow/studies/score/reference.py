@@ -29,6 +29,7 @@ class Reference:
     ds: Any
     """The result, as `fvflow.read` or `Case.run` returns it."""
     _kept: dict[int, Array] = field(default_factory=dict, init=False, repr=False)
+    _moments: dict[int, tuple[Array, Array]] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
     def of(ds: xarray.Dataset) -> Reference:
@@ -104,7 +105,9 @@ class Reference:
 
     def moments(self, frame: int) -> tuple[Array, Array]:
         """Mean (dim,) and covariance (dim, dim) of the density, constant in each cell: exact."""
-        return moments_of(self.mesh, self.density(frame))
+        if frame not in self._moments:
+            self._moments[frame] = moments_of(self.mesh, self.density(frame))
+        return self._moments[frame]
 
 
 def moments_of(mesh: Mesh, density: Array) -> tuple[Array, Array]:

@@ -26,6 +26,7 @@ class W1(TimedMetric):
     definition = "min sum_ij P_ij |x_i - y_j| over plans P, y independent samples of the reference, as many"
     source = "TrajectoryNet and conditional flow matching (`1-Wasserstein`), by ot.emd2 with Euclidean costs"
     takes = SAMPLES
+    pairs = True
     usual: ClassVar[tuple[Form, ...]] = (SAMPLES,)
 
     def at(self, comparison: Comparison, frame: int) -> float:
@@ -40,6 +41,7 @@ class W2(TimedMetric):
     definition = "(min sum_ij P_ij |x_i - y_j|^2 over plans P)^1/2, y independent samples of the reference, as many"
     source = "conditional flow matching (`2-Wasserstein`), by ot.emd2 with squared costs"
     takes = SAMPLES
+    pairs = True
     usual: ClassVar[tuple[Form, ...]] = (SAMPLES,)
 
     def at(self, comparison: Comparison, frame: int) -> float:
@@ -54,6 +56,7 @@ class OneStepEmd(Metric):
     definition = "mean over the times but the first of the run of w1, of samples predicted from those one time before"
     source = "Terpin, Lanzetti, Gadea, Dorfler, Learning diffusion at lightspeed (JKOnet*), NeurIPS 2024"
     takes = SAMPLES
+    pairs = True
 
     def own_fault(self, comparison: Comparison) -> str:
         """That nothing is predicted but the start."""
@@ -81,8 +84,11 @@ class SlicedW2(TimedMetric):
         """The distance at a time."""
         clouds = comparison.clouds(frame)
         towards = directions(clouds.points.shape[1], comparison.seed)
-        along = zip((clouds.points @ towards).T, (clouds.others @ towards).T, strict=True)
-        return sqrt(float(np.mean([line_cost(x, clouds.weight, y, 2) for x, y in along])))
+        first, second = clouds.points @ towards, clouds.others @ towards
+        if clouds.weight is None:
+            return sqrt(float(((np.sort(first, axis=0) - np.sort(second, axis=0)) ** 2).mean()))
+        costs = [line_cost(x, clouds.weight, y, 2) for x, y in zip(first.T, second.T, strict=True)]
+        return sqrt(float(np.mean(costs)))
 
 
 def directions(dimension: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
