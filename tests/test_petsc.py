@@ -11,5 +11,5 @@ from fvflow.mesh import Extent
 
 def test_without_petsc4py_a_case_is_refused_with_what_to_do(monkeypatch):
     monkeypatch.setattr("fvflow.parallel.petsc.find_spec", lambda name: None)
-    with pytest.raises(CaseError, match="needs petsc4py, which is not installed; the README says how"):
+    with pytest.raises(CaseError, match="needs petsc4py, which is not installed; the guide says how"):
         resolve_solver(Petsc(), Extent.of((8, 8)))

@@ -53,11 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     several = SeveralRanks()
-    options = _parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
-    options.signals, options.several = Signals(), several
     given = with_draws(with_negative_values(sys.argv[1:] if arguments is None else arguments))
     options = _parser().parse_args(given)
-    options.signals = Signals()
+    options.signals, options.several = Signals(), several
     code = _guarded(options)
     several.leave(code)
     if threads_left_working():  # in compiled code, which a shutdown in order would wait for
@@ -71,8 +69,6 @@ def _guarded(options: argparse.Namespace) -> int:
     """The exit code of the command, whatever happens in it."""
     try:
         options.several.require(options)
-        show = nullcontext if getattr(options, "quiet", False) else work_lines
-        with admitting(Admission(options.largest, options.trust)), showing(show):
         shown = nullcontext() if getattr(options, "quiet", False) else showing(work_lines)
         with admitting(Admission(options.largest, options.trust)), shown:
             code: int = options.command(options)
@@ -155,11 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     add_export(commands)
     add_measure(commands)
     add_data(commands)
-    add_score(commands)
     add_point_commands(commands)
     add_verify(commands)
     add_cite(commands)
-    add_point_commands(commands)
     add_score(commands)
 
     xmf = commands.add_parser("xmf", help="write the .xmf2 of a result that was renamed, moved or lost it")

@@ -12,7 +12,7 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.parallel.launched import world
 
 Array = NDArray[np.float64]
-_HOW = "the README says how to install it (PETSc), or use solver: {kind: krylov}"
+_HOW = "the guide says how to install it (fvflow/GUIDE.md, PETSc), or use solver: {kind: krylov}"
 _OPTIONS = ["fvflow", "-no_signal_handler"]  # signals are those of fvflow
 _PREFIX = "fvflow_"
 _GAMG = {  # for matrices that are not symmetric: plain aggregation, and no smoother that needs bounds of the spectrum
