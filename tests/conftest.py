@@ -45,7 +45,7 @@ SLOW = {
     "plot": "draws with matplotlib",
     "proximal": "splittings against other implementations",
     "quantile_step": "orders of JKO steps",
-    "readme": "runs the examples of the README",
+    "readme": "runs the examples of the README and the guide",
     "resume": "runs every stepper twice, and kills processes",
     "runtime_estimate": "times runs",
     "sample": "moments and counts of many samples",

@@ -7,7 +7,7 @@ import pytest
 
 from fvflow import Case
 
-STEPS = 20_000  # a million were measured once: see the README
+STEPS = 20_000  # a million were measured once: see fvflow/GUARANTEES.md
 CASES = 400
 SLACK = 1.5  # MiB by which the memory may grow in 15 000 steps, or in the later 200 cases
 

@@ -1,6 +1,5 @@
 """PETSc is no requirement: the tests of every solver (test_linalg.py) take it in where it is installed."""
 
-
 import pytest
 
 from fvflow.errors import CaseError

@@ -1,4 +1,4 @@
-"""The README: its examples run, its links lead somewhere, its lists are complete, its output is what is printed."""
+"""The README and the guide: examples run, links lead somewhere, lists are complete, output is what is printed."""
 
 import ast
 import re
@@ -22,14 +22,15 @@ from fvflow.transport import Hamiltonian
 from tests.test_code_quality import UNION_NAMES
 from tests.told import PAGE, page
 
-README = Path("README.md").read_text()
-PAGES = {"README.md": README, "fvflow/ARCHITECTURE.md": Path("fvflow/ARCHITECTURE.md").read_text()}
+NAMES = ("README.md", "fvflow/GUIDE.md", "fvflow/GUARANTEES.md", "fvflow/ARCHITECTURE.md", "fvflow/TESTING.md")
+PAGES = {name: Path(name).read_text() for name in NAMES}
+README, GUIDE = PAGES["README.md"], PAGES["fvflow/GUIDE.md"]
 NUMBER = r"[-+]?\d[\d.]*(?:e[-+]?\d+)?"
 
 
 def blocks(heading):
     """The indented blocks of a section, as they are between the lines around them."""
-    (section,) = re.findall(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", README, re.M | re.S)
+    (section,) = re.findall(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", README + GUIDE, re.M | re.S)
     return [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", section, re.M)]
 
 
@@ -107,7 +108,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_names_are_where_the_architecture_says():
-    found = re.findall(r"`(\w+)`\s+in\s+`((?:fvflow|tests)/[\w./]+\.py)`", PAGES["fvflow/ARCHITECTURE.md"])
+    found = re.findall(r"`(\w+)`\s+in\s+`((?:fvflow|tests)/[\w./]+\.py)`", "".join(PAGES.values()))
     assert len(found) > 30
     assert [(name, file) for name, file in found if name not in top_level_names(file)] == []
 
@@ -131,12 +132,12 @@ def test_the_architecture_has_every_layer_and_every_family():
 
 
 def test_every_command_and_every_kind_is_named():
-    commands = re.findall(r"^\| `fvflow ([a-z]+)", README, re.M)
+    commands = re.findall(r"^\| `fvflow ([a-z]+)", GUIDE, re.M)
     known = re.findall(r"^ {4}([a-z]+)  ", _parser().format_help(), re.M)
     assert commands == known
     for union in (*UNIONS.values(), Hamiltonian):
         for member in dataclasses_in(union):
-            assert f"`{kind_of(member)}`" in README, kind_of(member)
+            assert f"`{kind_of(member)}`" in GUIDE, kind_of(member)
 
 
 def test_the_list_of_what_is_told_is_that_of_the_code():

@@ -145,11 +145,11 @@ def test_the_section_of_a_case_says_what_the_call_does_not(small):
         made(small, {})
 
 
-def test_the_commands_of_the_readme_make_plans(monkeypatch):
+def test_the_commands_of_the_guide_make_plans(monkeypatch):
     from fvflow.cli import sweep_command
     from fvflow.cli.commands import _parser
 
-    lines = [line.partition(" #")[0].split()[1:] for line in Path("README.md").read_text().splitlines() if
+    lines = [line.partition(" #")[0].split()[1:] for line in Path("fvflow/GUIDE.md").read_text().splitlines() if
              line.startswith("    fvflow sweep ")]  # fmt: skip
     shapes = []
     for line in lines:
