@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Mesh, averaged
 from fvflow.problems import OutputVariable
 
-if TYPE_CHECKING:
-    from fvflow.case.simulation import Simulation
-
 PREFIX = "estimated_error_"
 _NORMS = {
     "l1": "sum |K| |rho_K - exact|",
@@ -24,6 +21,19 @@ _NORMS = {
     "linf": "largest |rho_K - exact|",
 }
 _NOTE = "estimated by a run at half the resolution, nan at times that this does not meet"
+
+
+class Run(Protocol):
+    """What is needed of the run at half the resolution: a simulation."""
+
+    mesh: Mesh
+
+    def frames(self) -> Iterator[Frame]:
+        """Its frames, from the start."""
+
+    @property
+    def memory(self) -> int:
+        """Its bytes."""
 
 
 @dataclass
@@ -39,7 +49,7 @@ class ErrorEstimate:
 
     mesh: Mesh
     """The mesh of the run."""
-    coarser: Simulation
+    coarser: Run
     """The run at half the resolution."""
     growth: float
     """r > 1."""
@@ -51,7 +61,7 @@ class ErrorEstimate:
     _current: Frame | None = field(default=None, init=False, repr=False)
 
     @staticmethod
-    def of(simulation: Simulation, coarser: Simulation) -> ErrorEstimate:
+    def of(simulation: Any, coarser: Any) -> ErrorEstimate:
         """For a run, with the one at half its resolution."""
         flow, times = simulation.flow, simulation.times
         dimension, orders = simulation.mesh.dimension, []

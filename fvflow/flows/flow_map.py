@@ -56,7 +56,6 @@ class FlowMapFlow(BaseFlow):
     outside: Literal["refuse", "tell"] = "refuse"
     """What happens if a point leaves the mesh: the run is refused, or goes on, and tells their share."""
     kind: Literal["flow-map"] = "flow-map"
-
     needs_initial: ClassVar[bool] = False
     refinement_fault = "its paths depend on neither mesh nor steps; compare two values of integrator.tolerance"
     homogeneous = True
@@ -297,5 +296,5 @@ class FlowMapFlow(BaseFlow):
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
-        back = ", backward from the end" if self.direction == "backward" else ""
+        back = ", backward from the end" * (self.direction == "backward")
         return f"paths of points by the Runge-Kutta pair {self.integrator.method}{back}"

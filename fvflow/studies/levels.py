@@ -129,7 +129,8 @@ class Ladder:
         """Whether a coarser level would still have cells and steps to tell an order."""
         first = self.levels[0]
         cells = self.refine == "time" or first.mesh.cells >= (2 * _FEWEST_CELLS) ** first.mesh.dimension
-        return cells and (self.refine == "space" or first.steps == 0 or first.steps >= 2 * _FEWEST_STEPS)
+        steady = self.refine == "space" or first.steps == 0 or self.case.flow.order_in_time == math.inf
+        return cells and (steady or first.steps >= 2 * _FEWEST_STEPS)
 
     def _run(self, power: int) -> None:
         self.report(f"level {_times(power)} the resolution")
