@@ -2,6 +2,16 @@
 
 The only package that imports mpi4py. All others ask `world()`, which is `Alone` unless a command has called `begin`
 under mpiexec: then it is `Ranks`, and each process holds a slab of the grid (`Division`) with layers of its neighbours.
+
+Arrays (cell,) of a rank are those of its `fvflow.mesh.Slab`, layers of the neighbours included. So
+
+- what computes a cell from other cells leaves these layers right, by `refresh` if need be;
+- what adds over cells goes through `inner` or `total`, or by layers through `total_of_layers`;
+- what compares or decides over cells goes through `largest`, `smallest`, `every` or `some`: a decision that one rank
+  takes alone lets all others wait for ever;
+- what writes, or reads a clock, does so `by_first` or `on_first`.
+
+A kind says by `divided`, `cellwise` or `undivided` whether it keeps to this; the case refuses the others.
 """
 
 from fvflow.parallel.alone import Alone

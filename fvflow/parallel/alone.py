@@ -60,14 +60,15 @@ class Alone:
         return index, float(values[index])
 
     def middle_line(self, lines: Array) -> Array:
-        """The line in the middle (1, along, 1) of lines (outer, along, inner) across which no axis is divided."""
+        """The line in the middle (1, along, 1) of lines (row, along, column), none of which is divided."""
         o, k = lines.shape[0] // 2, lines.shape[2] // 2
         return np.ascontiguousarray(lines[o : o + 1, :, k : k + 1])
 
     @property
     def slab(self) -> Division:
         """The `division`; only where there is one."""
-        raise NotImplementedError
+        assert self.division is not None
+        return self.division
 
     def neighbour(self, step: int) -> int | None:
         """The process below (-1) or above (1) this one; None if there is none."""

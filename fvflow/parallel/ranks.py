@@ -55,12 +55,6 @@ class Ranks(Alone):
         """Take a slab; raises CaseError if there are too few layers."""
         self.division = Division(layers, layer, self.size, depth, periodic)
 
-    @property
-    def slab(self) -> Division:
-        """The division; there is one."""
-        assert self.division is not None
-        return self.division
-
     def own(self, values: Any) -> Any:
         """The values (cell,) of the cells that are this rank's own."""
         division = self.slab
@@ -108,7 +102,7 @@ class Ranks(Alone):
         return values
 
     def middle_line(self, lines: Array) -> Array:
-        """The line in the middle of the whole grid, from the rank that owns it; `outer` is over layers, or parts."""
+        """The line in the middle of the whole grid, from the rank that owns it; rows are layers, or parts."""
         division = self.slab
         held = division.held(self.rank)
         per_layer = len(lines) // len(held)
