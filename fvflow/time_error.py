@@ -202,7 +202,7 @@ class CompanionMonitor(TimeErrorMonitor):
     def to_tree(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         own = {name: getattr(self, f"_{name}") for name in _COMPANION}
-        companion = None if self._companion is None else self._companion.to_tree()
+        companion = [] if self._companion is None else [self._companion.to_tree()]
         return {**super().to_tree(), **own, "fault": self.fault, "companion": companion}
 
     def restore(self, tree: Mapping[str, Any]) -> None:
@@ -211,7 +211,7 @@ class CompanionMonitor(TimeErrorMonitor):
         self.fault = tree["fault"]
         for name in _COMPANION:
             setattr(self, f"_{name}", tree[name])
-        self._companion = None if tree["companion"] is None else State.from_tree(tree["companion"])
+        self._companion = State.from_tree(tree["companion"][0]) if tree["companion"] else None
 
     def saved(self) -> None:
         """Estimate the error if the companion has taken few steps beside those of the run."""

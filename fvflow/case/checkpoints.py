@@ -110,7 +110,12 @@ def require_sound(tree: Tree, mesh: Mesh, statistics: RunStatistics) -> None:
 
 
 def _require_kinds(given: Any, fresh: Any, name: str) -> None:
-    """Raise ValueError unless numbers, lists and mappings are where they are in another tree, which may have fewer."""
+    """Raise ValueError unless numbers, texts, lists and mappings are where they are in another tree.
+
+    That may have fewer.
+    """
+    if isinstance(fresh, str) and isinstance(given, str):
+        return
     if isinstance(given, Mapping) and (fresh is None or isinstance(fresh, Mapping)):
         for part in {**(fresh or {}), **given}:
             _require_kinds(given.get(part), (fresh or {}).get(part, 0.0), f"{name}.{part}")
