@@ -61,7 +61,9 @@ TRANSPORT: list[dict[str, Any]] = [
 ]
 ONLY_GRIDS = ("split-euler", "split-crank-nicolson")
 ONLY = {
-    **{"hamilton-jacobi": ("1D", "2D", "3D"), "barycentre": ("2D",), "gradient-flow": ("1D",)},
+    "hamilton-jacobi": ("1D", "2D", "3D"),
+    "barycentre": ("2D",),
+    "gradient-flow": ("1D",),
     "fokker-planck": ("1D", "2D"),
 }
 """The meshes of flows that do not take all, or take long."""
