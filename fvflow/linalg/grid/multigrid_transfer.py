@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fvflow.linalg.matrix import FaceMatrix
@@ -28,10 +30,10 @@ def coarsen(volume: Array, faces: Faces, w: Array, merged: list[int], leak: Arra
 
 def closed(down: Array, cells: Array, axis: int) -> bool:
     """Whether the faces (z, y, x) of an axis close it to a ring of cells (z, y, x)."""
-    return down.shape[2 - axis] == cells.shape[2 - axis]
+    return bool(down.shape[2 - axis] == cells.shape[2 - axis])
 
 
-def _sides(cells: Array, place: int, ring: bool) -> tuple[Array, Array]:
+def _sides(cells: Any, place: int, ring: bool) -> tuple[Any, Any]:
     """What is on the lower, and on the upper side of each face along an array axis."""
     lines = np.moveaxis(cells, place, 0)
     lower, upper = (lines, np.roll(lines, -1, 0)) if ring else (lines[:-1], lines[1:])
