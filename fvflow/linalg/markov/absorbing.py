@@ -11,8 +11,9 @@ from fvflow.errors import NumericsError
 from fvflow.interruptible import interruptible
 from fvflow.jit import kernel
 from fvflow.linalg.markov.gth import UNDERFLOW, ChainFactors, factorise_chain
-from fvflow.linalg.matrix import FaceMatrix, inner
+from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
+from fvflow.sums import inner
 
 LEAST_RATE = 1e-290  # smaller sums of rates have lost digits
 _ROUND_OFF = float(np.finfo(float).eps)
