@@ -286,12 +286,19 @@ class BaseFlow(FlowDensities):
         """What estimates the error in time of a run; None if nothing does."""
         return None
 
+    @property
+    def error_fault(self) -> str:
+        """Why a run in longer steps does not tell the error in time, and what does; empty if it does."""
+        return ""
+
     def error_in_time_note(self, problem: Any, times: TimeGrid) -> str:
         """What a run tells of its error in time, for `check`; empty if there is nothing to tell."""
         if times.steps == 0:
             return ""
         if times.adaptive is not None:
             return "that of each step is below the tolerance; for that of the run compare with a tenth of it"
+        if self.error_fault:
+            return f"not estimated: {self.error_fault}"
         watch = self.error_in_time(problem, times)
         return f"not estimated with this method; {HALVES}" if watch is None else watch.told(times.steps)
 

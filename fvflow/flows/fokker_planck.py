@@ -160,12 +160,15 @@ class FokkerPlanckFlow(LinearFlow):
             return DerivativeMonitor(volume, int(stepper.order), stepper.error_constant)
         return CompanionMonitor(volume, int(stepper.order), start)
 
+    @property
+    def error_fault(self) -> str:
+        """That of the stepper."""
+        return self.stepper.error_fault
+
     def error_in_time_note(self, problem: FokkerPlanck, times: TimeGrid) -> str:
         """Also why there is no estimate."""
         if self.stepper.order == math.inf:
             return "none: the method is exact in time" if problem.steady else ""
-        if times.adaptive is None and self.stepper.error_fault:
-            return f"not estimated: {self.stepper.error_fault}"
         return super().error_in_time_note(problem, times)
 
     def may_ring(self, problem: FokkerPlanck) -> bool:

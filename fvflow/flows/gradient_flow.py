@@ -208,9 +208,14 @@ class WassersteinFlow(BaseFlow):
     def error_in_time(self, problem: GradientFlow, times: TimeGrid) -> TimeErrorMonitor | None:
         """By a companion, if the steps are given."""
         stepper = self.stepper
-        if times.adaptive is not None:
+        if times.adaptive is not None or stepper.error_fault:
             return None
         return CompanionMonitor(problem.mesh.volume, int(stepper.order), lambda: stepper.start(problem))
+
+    @property
+    def error_fault(self) -> str:
+        """That of the stepper."""
+        return self.stepper.error_fault
 
     def may_ring(self, problem: GradientFlow) -> bool:
         """Whether the stepper is not monotone."""

@@ -53,6 +53,8 @@ class StepperBase:
     """What linear and gradient steppers share."""
 
     kind: str
+    error_fault: ClassVar[str] = ""
+    """Why a run in longer steps does not tell its error in time, and what does; empty if it does."""
     tells_crossing: ClassVar[bool] = False
     """Whether its steps tell what has crossed each link, if the state asks for it: `State.crossed`."""
 
@@ -85,8 +87,6 @@ class LinearStepperBase(StepperBase):
     """Whether mass may leave the domain for good; the method then accounts for it by `Absorption`."""
     openings_note: ClassVar[str] = "it conserves the mass"
     """Why mass must not leave, as a clause, if that is so."""
-    error_fault: ClassVar[str] = ""
-    """Why a run in longer steps does not tell its error in time, and what does; empty if it does."""
     along_axes: ClassVar[bool] = False
     """Whether it moves mass through the faces of the mesh only, so that it takes no full tensor of diffusion."""
     uses_flux: ClassVar[bool] = True

@@ -48,6 +48,7 @@ class EVBDF2(GradientStepperBase):
     """Largest number of Newton iterations; a step that needs more is taken by an interior point."""
     kind: Literal["evbdf2"] = "evbdf2"
     tells_crossing = True
+    error_fault = "longer steps of this method do not tell it reliably; compare with a run in steps half as long"
     order = 2
     order_in_space = 2
     growth = 1.5  # an extrapolation over a step twice as long as the last one is inaccurate

@@ -25,6 +25,9 @@ _UNIT = 64  # columns that a thread takes at least
 class SlabFactor:
     """The multipliers of the axis that is divided: forward, scale, backward, each (along, line) or (along, 1)."""
 
+    lines: None = None
+    """Several steps are never taken at once."""
+
     def __init__(self, volume: Array, sums: Array, down: Array, up: Array, shared: bool, adjoint: bool) -> None:
         """Arrays (1, along, line) of the rows that this process holds; `shared` if all lines have the same rates."""
         if adjoint:
