@@ -203,6 +203,7 @@ class Family:
                     raise type(error)(f"member {number}: {error}") from error
                 texts[place] = "" if told is None else told(self._values(number, member))
 
+        self._member(start)  # so that what is made at the first use, such as the schema, is not made by two threads
         chunks = range(start, stop, _CHUNK)
         if threads <= 1 or len(chunks) == 1:
             for first in chunks:
