@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from fvflow.errors import CaseError, FvflowError
 from fvflow.fields import Expression
 from fvflow.mesh import Array, Mesh
 from fvflow.times import TimeGrid
-
-if TYPE_CHECKING:
-    from fvflow.case.core import Case
 
 _PATHS = ("initial", "parameters", "flow.epsilon", "flow.potential")
 _LEFT_OUT = ("draw", "sweep", "exact", "checks")  # of the cases of members
@@ -55,7 +52,7 @@ class Family:
     `flow.epsilon` or `flow.potential`; other ones are for a sweep.
     """
 
-    def __init__(self, case: Case, changes: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, case: Any, changes: Mapping[str, Sequence[Any]]) -> None:
         self.count = len(next(iter(changes.values()), ()))
         for path, column in changes.items():
             if not any(path == allowed or path.startswith(f"{allowed}.") for allowed in _PATHS):
@@ -80,7 +77,7 @@ class Family:
             raise CaseError(f"flow {first.flow.kind} makes no trajectory in time; families need one that steps")
         self._first = first
 
-    def case(self, number: int) -> Case:
+    def case(self, number: int) -> Any:
         """The case of a member, without checks and closed form; raises CaseError if its values are none."""
         texts = {path: as_text(values[number]) for path, values in self._changes.items()}
         return self._of(apply_overrides(self._document, texts))
@@ -206,6 +203,7 @@ class Family:
                     raise type(error)(f"member {number}: {error}") from error
                 texts[place] = "" if told is None else told(self._values(number, member))
 
+        self._member(start)  # so that what is made at the first use, such as the schema, is not made by two threads
         chunks = range(start, stop, _CHUNK)
         if threads <= 1 or len(chunks) == 1:
             for first in chunks:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fvflow.case.checks import Output
 from fvflow.case.numbers import require_size
@@ -16,9 +16,6 @@ from fvflow.flows import BaseFlow
 from fvflow.mesh import Extent, Mesh, MeshDescription
 from fvflow.times import TimeGrid
 from fvflow.walls import CellSet, Wall
-
-if TYPE_CHECKING:
-    from fvflow.case.core import Case
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Built(MeshDescription):
 class Member:
     """The parts of a member: its own, and those of the family."""
 
-    case: Case
+    case: Any
     mesh: Built
     flow: BaseFlow
     initial: DensityKind | None
@@ -84,10 +81,12 @@ class Member:
 
 
 def is_number(value: Any) -> bool:
+    """Whether a plain value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def in_range(value: float) -> bool:
+    """Whether a number is of a size to compute with: `require_size`."""
     try:
         return require_size(value) == value
     except ValueError:
