@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
     from fvflow.studies import cite, compare, export, verify
-    from fvflow.studies.run_sweep import sweep
     from fvflow.studies.score import score
+    from fvflow.studies.sweeps.run_sweep import sweep
 
 _LAZY_NAMES = {
     "Case": "case",
@@ -69,7 +69,7 @@ _LAZY_NAMES = {
     "from_fipy": "mesh",
     "cite": "studies",
     "verify": "studies",
-    "sweep": "studies.run_sweep",
+    "sweep": "studies.sweeps.run_sweep",
     "score": "studies.score",
 }
 _LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")

@@ -17,7 +17,7 @@ from fvflow.studies import data as making
 from fvflow.studies.data import DataSet, Split, sample_case
 from fvflow.studies.family_draws import DrawnFamily, seed_of
 from fvflow.studies.formats import WRITERS
-from fvflow.studies.jobs import case_hash
+from fvflow.studies.sweeps.jobs import case_hash
 from fvflow.torch import Frames
 from tests.family_cases import base
 

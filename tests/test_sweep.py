@@ -22,17 +22,17 @@ from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, OutputError
 from fvflow.plot import sweep_figure
-from fvflow.studies.distributions import drawn
-from fvflow.studies.executors import Serial
-from fvflow.studies.jobs import Job, case_hash, run_job
-from fvflow.studies.outcome import Entry, Outcome, decoded, encoded, split
-from fvflow.studies.plan import make_plan
-from fvflow.studies.processes import Processes
-from fvflow.studies.request import Request
-from fvflow.studies.run_sweep import document_of
-from fvflow.studies.store import Store
-from fvflow.studies.sweep import Sweep
-from fvflow.studies.value_lists import split_values
+from fvflow.studies.sweeps.distributions import drawn
+from fvflow.studies.sweeps.executors import Serial
+from fvflow.studies.sweeps.jobs import Job, case_hash, run_job
+from fvflow.studies.sweeps.outcome import Entry, Outcome, decoded, encoded, split
+from fvflow.studies.sweeps.plan import make_plan
+from fvflow.studies.sweeps.processes import Processes
+from fvflow.studies.sweeps.request import Request
+from fvflow.studies.sweeps.run_sweep import document_of
+from fvflow.studies.sweeps.store import Store
+from fvflow.studies.sweeps.sweep import Sweep
+from fvflow.studies.sweeps.value_lists import split_values
 
 KRAMERS = "cases/kramers-sweep.yaml"
 CASE = """
@@ -321,7 +321,7 @@ class ElseWhere(Serial):
 def test_outcomes_that_are_large_are_written_by_their_worker(small, tmp_path, monkeypatch):
     sweep = made(small, {"flow.epsilon": ["0.1", "0.2"]}, fields=True)
     sweep.run(tmp_path / "small.nc", Serial())
-    monkeypatch.setattr("fvflow.studies.jobs.LARGE", 100)
+    monkeypatch.setattr("fvflow.studies.sweeps.jobs.LARGE", 100)
     with pytest.raises(KeyboardInterrupt):
         sweep.run(tmp_path / "large.nc", Stops(1))
     assert [file.stem for file in (tmp_path / "large.parts").glob("*.part")] == [sweep.keys[0]]
@@ -487,7 +487,7 @@ def test_a_directory_of_another_sweep_is_refused_and_damage_is_told(small, tmp_p
 def test_dask_gives_the_same_file_with_a_worker_killed(small, tmp_path):
     """Two local workers; one is killed while cases are running: all are there, none twice."""
     distributed = pytest.importorskip("distributed")
-    from fvflow.studies.dask_cluster import DaskCluster
+    from fvflow.studies.sweeps.dask_cluster import DaskCluster
 
     sweep, killed = made(small, {"flow.epsilon": ["linspace(0.1,1,30)"]}), []
     sweep.run(tmp_path / "serial.nc", Serial())

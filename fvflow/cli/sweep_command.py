@@ -15,8 +15,8 @@ from fvflow.cli.progress import counting_display
 from fvflow.errors import OutputError
 
 if TYPE_CHECKING:
-    from fvflow.studies.request import Request
-    from fvflow.studies.sweep import Sweep
+    from fvflow.studies.sweeps.request import Request
+    from fvflow.studies.sweeps.sweep import Sweep
 
 _DRAW = re.compile(r"[A-Za-z_][\w.-]*=\s*[A-Za-z_][\w-]*\s*\(.*\)\s*", re.S)
 
@@ -74,9 +74,9 @@ def with_draws(arguments: Sequence[str]) -> list[str]:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from fvflow.studies.estimate import estimate
-    from fvflow.studies.run_sweep import document_of, executor_of
-    from fvflow.studies.sweep import Sweep
+    from fvflow.studies.sweeps.estimate import estimate
+    from fvflow.studies.sweeps.run_sweep import document_of, executor_of
+    from fvflow.studies.sweeps.sweep import Sweep
 
     path = _output(options)
     document, plan, fields = _request(options).plan(document_of(options.case))
@@ -124,9 +124,9 @@ def _output(options: argparse.Namespace) -> Path:
 
 def _request(options: argparse.Namespace) -> Request:
     """What the options ask for; raises CaseError."""
-    from fvflow.studies.distributions import is_distribution
-    from fvflow.studies.request import Request
-    from fvflow.studies.value_lists import split_values
+    from fvflow.studies.sweeps.distributions import is_distribution
+    from fvflow.studies.sweeps.request import Request
+    from fvflow.studies.sweeps.value_lists import split_values
 
     lists, fixed, draws = dict[str, list[str]](), dict[str, str](), dict[str, str]()
     for number, text in enumerate([*options.values, *options.draw]):

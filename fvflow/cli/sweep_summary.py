@@ -155,7 +155,7 @@ class UnfinishedSweep:
     """What NAME.parts holds of a sweep under way or cut short."""
 
     def __init__(self, folder: Path) -> None:
-        from fvflow.studies.store import described, finished
+        from fvflow.studies.sweeps.store import described, finished
 
         self.folder, self._axes = folder, described(folder)
         self.statuses = [outcome.status for outcome in finished(folder)]

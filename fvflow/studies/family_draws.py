@@ -14,8 +14,8 @@ from fvflow.case.checkpoints import by_content
 from fvflow.case.draws import DrawKind, Room
 from fvflow.case.overrides import parsed_value
 from fvflow.errors import CaseError
-from fvflow.studies.distributions import drawn
-from fvflow.studies.jobs import hash_of_values
+from fvflow.studies.sweeps.distributions import drawn
+from fvflow.studies.sweeps.jobs import hash_of_values
 from fvflow.version import __version__
 
 _NO_DRAWS = (

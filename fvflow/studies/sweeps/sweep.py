@@ -16,14 +16,14 @@ from fvflow.case.overrides import apply_overrides
 from fvflow.dataset.netcdf import require_name
 from fvflow.errors import CaseError
 from fvflow.input_files import admission
-from fvflow.studies.executors import Executor
-from fvflow.studies.folder import Folder
-from fvflow.studies.jobs import Job, case_hash
-from fvflow.studies.outcome import Outcome
-from fvflow.studies.plan import Plan
-from fvflow.studies.replacing import require_replaceable
-from fvflow.studies.result import SweepResult
-from fvflow.studies.store import Store
+from fvflow.studies.sweeps.executors import Executor
+from fvflow.studies.sweeps.folder import Folder
+from fvflow.studies.sweeps.jobs import Job, case_hash
+from fvflow.studies.sweeps.outcome import Outcome
+from fvflow.studies.sweeps.plan import Plan
+from fvflow.studies.sweeps.replacing import require_replaceable
+from fvflow.studies.sweeps.result import SweepResult
+from fvflow.studies.sweeps.store import Store
 
 if TYPE_CHECKING:
     pass

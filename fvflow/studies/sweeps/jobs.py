@@ -20,9 +20,9 @@ from fvflow.case.recording import compare
 from fvflow.dataset import Layout, Memory
 from fvflow.errors import FvflowError, NumericsError, OutputError
 from fvflow.input_files import Admission, admitting
-from fvflow.studies.folder import Folder
-from fvflow.studies.outcome import Entry, Outcome, Role, encoded
-from fvflow.studies.part_files import write_part
+from fvflow.studies.sweeps.folder import Folder
+from fvflow.studies.sweeps.outcome import Entry, Outcome, Role, encoded
+from fvflow.studies.sweeps.part_files import write_part
 from fvflow.version import __version__
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
-from fvflow.studies.executors import killed
-from fvflow.studies.jobs import Job, run_job
+from fvflow.studies.sweeps.executors import killed
+from fvflow.studies.sweeps.jobs import Job, run_job
 
-_PRELOADED = ["fvflow.studies.processes", "fvflow.studies.preloaded"]
+_PRELOADED = ["fvflow.studies.sweeps.processes", "fvflow.studies.sweeps.preloaded"]
 _TICK = 0.25  # seconds without an outcome after which the caller is heard
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from fvflow.case.overrides import as_text, parsed_value
 from fvflow.errors import CaseError
-from fvflow.studies.distributions import drawn
-from fvflow.studies.value_lists import MOST_CASES, spaced
+from fvflow.studies.sweeps.distributions import drawn
+from fvflow.studies.sweeps.value_lists import MOST_CASES, spaced
 
 TOGETHER, DRAWN = "case", "draw"
 """Dimensions of values that are taken together, and of those that are drawn."""

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from fvflow.errors import CaseError, OutputError
-from fvflow.studies.executors import killed
-from fvflow.studies.jobs import Job, run_job
+from fvflow.studies.sweeps.executors import killed
+from fvflow.studies.sweeps.jobs import Job, run_job
 from fvflow.version import __version__
 
 _PATIENCE = 15.0  # seconds until a scheduler answers, and until it has a worker

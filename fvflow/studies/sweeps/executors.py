@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fvflow.errors import NumericsError
-from fvflow.studies.jobs import Job, run_job
-from fvflow.studies.outcome import Outcome, encoded
+from fvflow.studies.sweeps.jobs import Job, run_job
+from fvflow.studies.sweeps.outcome import Outcome, encoded
 
 KILLED = (
     "the worker was killed in this case twice, the second time with no other beside it; is there memory for it? It is "

@@ -16,9 +16,9 @@ from fvflow.dataset.netcdf import flushed_rename, output_errors
 from fvflow.dataset.sweeps import STUDY
 from fvflow.diagnostics import DIAGNOSTICS, ENERGY, ERRORS, RELATIVE_ENTROPY, STEPS
 from fvflow.errors import CaseError
-from fvflow.studies.frames import FrameTables
-from fvflow.studies.outcome import Outcome
-from fvflow.studies.plan import Plan, values_of
+from fvflow.studies.sweeps.frames import FrameTables
+from fvflow.studies.sweeps.outcome import Outcome
+from fvflow.studies.sweeps.plan import Plan, values_of
 from fvflow.version import __version__
 
 _TEXTS = {

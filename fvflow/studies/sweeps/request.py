@@ -10,7 +10,7 @@ from fvflow.case import schema
 from fvflow.case.document import Document, Fault
 from fvflow.case.overrides import as_text
 from fvflow.case.sweep_section import SweepSection
-from fvflow.studies.plan import Plan, make_plan
+from fvflow.studies.sweeps.plan import Plan, make_plan
 
 _NO_NAMES: dict[str, Any] = {"axes": "xyz", "parameters": {}, "numbers": {}}
 

@@ -14,9 +14,9 @@ from fvflow.case.document import Document, parse
 from fvflow.case.overrides import as_text
 from fvflow.dataset import read
 from fvflow.errors import CaseError
-from fvflow.studies.executors import Executor, Serial
-from fvflow.studies.request import Request
-from fvflow.studies.sweep import Sweep
+from fvflow.studies.sweeps.executors import Executor, Serial
+from fvflow.studies.sweeps.request import Request
+from fvflow.studies.sweeps.sweep import Sweep
 from fvflow.system import usable_cores
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def document_of(case: Case | str | os.PathLike[str]) -> Document:
 def executor_of(workers: int | None, scheduler: str | None) -> Executor:
     """What runs the cases; raises CaseError if that cannot be."""
     if scheduler is not None:
-        from fvflow.studies.dask_cluster import DaskCluster
+        from fvflow.studies.sweeps.dask_cluster import DaskCluster
 
         return DaskCluster(scheduler)
     count = usable_cores() if workers is None else workers
@@ -92,6 +92,6 @@ def executor_of(workers: int | None, scheduler: str | None) -> Executor:
         raise CaseError(f"{count} workers; give a number of at least 1")
     if count == 1:
         return Serial()
-    from fvflow.studies.processes import Processes
+    from fvflow.studies.sweeps.processes import Processes
 
     return Processes(count)

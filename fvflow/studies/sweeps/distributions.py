@@ -13,7 +13,7 @@ import numpy as np
 
 from fvflow.case.overrides import as_text, parsed_value
 from fvflow.errors import CaseError
-from fvflow.studies.value_lists import split_values
+from fvflow.studies.sweeps.value_lists import split_values
 
 _CALL = re.compile(r"\s*([A-Za-z_][\w-]*)\s*\((.*)\)\s*", re.S)
 _Quantile = Callable[[Any, float, float], Any]

@@ -11,7 +11,7 @@ import numpy as np
 
 from fvflow.dataset.sweeps import OVER_TIME
 from fvflow.errors import CaseError
-from fvflow.studies.outcome import Entry, Outcome
+from fvflow.studies.sweeps.outcome import Entry, Outcome
 
 
 @dataclass

@@ -15,8 +15,8 @@ from fvflow.dataset import Lock, parts_of
 from fvflow.dataset.lock import locked
 from fvflow.dataset.netcdf import output_errors
 from fvflow.errors import OutputError
-from fvflow.studies.outcome import Outcome, decoded, split
-from fvflow.studies.part_files import ENDING, IDENTITY, written_whole
+from fvflow.studies.sweeps.outcome import Outcome, decoded, split
+from fvflow.studies.sweeps.part_files import ENDING, IDENTITY, written_whole
 
 EVERY = 2.0
 """Seconds after which what has arrived is on the disk."""
