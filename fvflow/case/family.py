@@ -85,12 +85,14 @@ class Family:
     @cached_property
     def mesh(self) -> Mesh:
         """The mesh of all members."""
-        return self._first.mesh.build()
+        found: Mesh = self._first.mesh.build()
+        return found
 
     @property
     def times(self) -> TimeGrid:
         """The times of all members."""
-        return self._first.schedule
+        found: TimeGrid = self._first.schedule
+        return found
 
     @cached_property
     def _shared(self) -> bool:
@@ -110,7 +112,8 @@ class Family:
 
     def _values(self, number: int, member: Member | None) -> dict[str, Any]:
         if member is None:
-            return self.case(number).values
+            found: dict[str, Any] = self.case(number).values
+            return found
         values = {**self._plain, "parameters": dict(member.parameters), "initial": plain_values(member.initial)}
         flow: Any = member.flow
         changed = {
@@ -121,7 +124,8 @@ class Family:
 
     @cached_property
     def _plain(self) -> dict[str, Any]:
-        return self._first.values
+        found: dict[str, Any] = self._first.values
+        return found
 
     def _prepared(self, number: int, member: Member | None) -> Simulation:
         if member is not None:
@@ -129,7 +133,8 @@ class Family:
                 return build_simulation(member, Stages(lambda faults: CaseError(faults[0].message)))
             except FvflowError:
                 pass  # said with its place below
-        return self.case(number).prepare()
+        found: Simulation = self.case(number).prepare()
+        return found
 
     def _member(self, number: int) -> Member | None:
         """The parts of a member; None if its values need a closer look."""

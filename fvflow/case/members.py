@@ -63,17 +63,20 @@ class Member:
     @property
     def schedule(self) -> TimeGrid:
         """The times of the family."""
-        return self.case.schedule
+        found: TimeGrid = self.case.schedule
+        return found
 
     @property
     def walls(self) -> Mapping[str, Wall]:
         """The walls of the family."""
-        return self.case.walls
+        found: Mapping[str, Wall] = self.case.walls
+        return found
 
     @property
     def absorbing_sets(self) -> tuple[CellSet, ...]:
         """The cells that absorb."""
-        return self.case.absorbing_sets
+        found: tuple[CellSet, ...] = self.case.absorbing_sets
+        return found
 
     def velocity_of(self, result: str) -> Any:
         """The velocity of the result in a file."""

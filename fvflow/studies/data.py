@@ -203,4 +203,5 @@ def sample_case(case: Case, number: int, seed: int = 0) -> Case:
     """The case of one sample of a family, which `fvflow run` runs to the same densities."""
     if not 0 <= number < MOST_SAMPLES:
         raise CaseError(f"sample {number}: samples are numbered from 0 to {MOST_SAMPLES - 1}")
-    return DrawnFamily(case, number + 1, seed).family.case(number)
+    found: Case = DrawnFamily(case, number + 1, seed).family.case(number)
+    return found
