@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +27,10 @@ from fvflow.case.report import report
 from fvflow.case.resolution import with_error_estimate
 from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.several_ranks import about_ranks
-from fvflow.case.simulation import Simulation, opening_attributes
+from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.case.sweep_section import SweepSection
+from fvflow.dataset import UNTITLED
 from fvflow.diagnostics import ERRORS, FIGURE_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
@@ -197,12 +199,8 @@ class Case:
     @property
     def files(self) -> list[str]:
         """The files that the case reads."""
-        ends = (self.initial, self.flow.end_density)
-        return [
-            *self.mesh.files,
-            *self.flow.files,
-            *(file for density in ends if density is not None for file in density.files),
-        ]
+        ends = [density for density in (self.initial, self.flow.end_density) if density is not None]
+        return [*self.mesh.files, *self.flow.files, *(file for density in ends for file in density.files)]
 
     @property
     def text(self) -> str:
@@ -233,8 +231,7 @@ class Case:
     def check(self, simulation: Simulation | None = None, ranks: int = 1) -> dict[str, Any]:
         """What the run would be, as named sentences: mesh, method, cost and whatever deserves a look before it starts.
 
-        With several `ranks` also what running it on them means. Raises CaseError naming every stage that cannot be
-        built.
+        With several `ranks` also what that means. Raises CaseError naming every stage that cannot be built.
         """
         simulation, parameters = simulation or self.prepare(), dict(self.parameters)
         found = report(simulation, self.mesh, parameters, self.unused_parameters(), self.times)
@@ -247,7 +244,8 @@ class Case:
         return CaseError(*(f"{documents.dotted(fault.path)}: {fault.message}" for fault in faults))
 
     def _opening(self) -> dict[str, Any]:
-        return opening_attributes(self.title, self.flow, self.text, self.values)
+        told = {"title": self.title or UNTITLED, "drawn": " ".join(self.flow.drawn), "case": self.text}
+        return {**told, "resolved_case": json.dumps(self.values)}
 
     def _closing(self, simulation: Simulation) -> dict[str, Any]:
         """The global attributes of a result that are known after the run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from fvflow.case.error_estimate import ErrorEstimate
 from fvflow.case.initial_conditions import PlacedDensity
 from fvflow.case.remarks import remarks
 from fvflow.cell_fields import CellFields
-from fvflow.dataset import UNTITLED, Frame, Layout, Tree
+from fvflow.dataset import Frame, Layout, Tree
 from fvflow.diagnostics import (
     ENERGY,
     ERRORS,
@@ -200,14 +199,11 @@ class Simulation:
 
     def remarks(self) -> list[str]:
         """Sentences on what lowered the order, the resolution or the meaning of the last run."""
+        at_once = self.absorbed_at_once()
         return [
             *([self.mesh.remark] if self.mesh.remark else []),
             *(sentence for density in self.densities for sentence in density.remarks()),
-            *(
-                [f"{at_once} is in absorbing cells and absorbed at once"]
-                if (at_once := self.absorbed_at_once())
-                else []
-            ),
+            *([f"{at_once} is in absorbing cells and absorbed at once"] if at_once else []),
             *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
             *([self.sides_fault] if self.sides_fault else []),
@@ -299,9 +295,3 @@ class _Solving:
         self.simulation.reached = state, 0
         self.progress.iteration(iterations, residual, iterate)
         self.simulation.reached = None
-
-
-def opening_attributes(title: str, flow: BaseFlow, text: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The global attributes of a result that are known before the run."""
-    drawn = " ".join(flow.drawn)
-    return {"title": title or UNTITLED, "drawn": drawn, "case": text, "resolved_case": json.dumps(values)}

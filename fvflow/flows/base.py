@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Reference
 from fvflow.fields import BaseDrift, DensityKind, Drift, Kernel, Parameters
 from fvflow.flows.densities import FlowDensities
 from fvflow.flows.motion import Motion, SavedFields
+from fvflow.flows.scaling import FlowScaling
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.march import Due, Progress
@@ -26,7 +27,7 @@ from fvflow.times import TimeGrid, Times
 from fvflow.walls import CellSet, Wall
 
 
-class BaseFlow(FlowDensities):
+class BaseFlow(FlowDensities, FlowScaling):
     """What a case runs: an equation, its discretisation, and an iterator of states."""
 
     kind: str
@@ -66,40 +67,6 @@ class BaseFlow(FlowDensities):
     """What errors in time are relative to."""
     figures: ClassVar[Mapping[str, str]] = {}
     """Figures of the whole run that only this flow has and `checks` can bound, each with a remark or ""."""
-
-    refinement_fault: ClassVar[str] = ""
-    """Why results on finer meshes and in shorter steps do not tell the error of this one; empty if they do."""
-
-    @property
-    def undivided(self) -> str:
-        """Why it is not run on several ranks; empty if it is."""
-        return f"flow {self.kind} runs on one rank"
-
-    @property
-    def shares_rows(self) -> bool:
-        """Whether several ranks that all hold the whole mesh share the rows of its linear systems."""
-        return False
-
-    reach: int = 1
-    """How many layers of cells beside its own change a cell of a grid in one evaluation of the fluxes."""
-
-    def divided_solver_fault(self, extent: Extent, steady: bool) -> str:
-        """Why its solver is not run on several ranks, on a mesh of this extent; empty if it is."""
-        return ""
-
-    @property
-    def order_in_time(self) -> float:
-        """Order in time; infinite if no error of steps is known."""
-        return math.inf
-
-    @property
-    def order_in_space(self) -> float | None:
-        """Order in space, where the solution is smooth; None if the method declares none."""
-        return None
-
-    def in_intervals(self, factor: float) -> Self:
-        """The same in intervals of time `factor` times as long, where it has such of its own, not those of `times`."""
-        return self
 
     @property
     def flux_fault(self) -> str:
