@@ -167,11 +167,11 @@ class RunStatistics:
             self.absorbed = dict(zip(self.openings.names, map(float, absorbed), strict=True))
         if stride is None:
             mass = inner(self.mesh.volume, state.density) + float(absorbed.sum())
-            drift = abs(mass / state.mass - 1.0)
-            self.mass_drift = max(self.mass_drift, drift)
-            self.minimum = min(self.minimum, world().smallest(state.density))
+            drift, lowest = abs(mass / state.mass - 1.0), world().smallest(state.density)
         else:
+            drift, lowest = stride.drift, stride.lowest
             self._leapt(stride)
+        self.mass_drift, self.minimum = max(self.mass_drift, drift), min(self.minimum, lowest)
         self.mean_density = state.mass / total(self.mesh.volume)
         self.correction = max(self.correction, state.correction)
         if state.fallback:
@@ -181,8 +181,7 @@ class RunStatistics:
         self.residual, self.optimality = max(self.residual, state.residual), max(self.optimality, state.optimality)
         self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))
         self.cost, self.length = self.cost + state.dissipated, state.time - self.time
-        self.longest_step = max(self.longest_step, self.length)
-        self.steps, self.time = state.step, state.time
+        self.longest_step, self.steps, self.time = max(self.longest_step, self.length), state.step, state.time
         if self.may_ring:
             before, self._variation = self._variation, total_variation(self.mesh, state.density)
             self._variation += 0.0 if self.openings is None else self.openings.variation(state.density)
@@ -203,7 +202,6 @@ class RunStatistics:
 
     def _leapt(self, stride: Stride) -> None:
         """Update the statistics with the steps before the last of several that were taken at once."""
-        self.mass_drift, self.minimum = max(self.mass_drift, stride.drift), min(self.minimum, stride.lowest)
         for end in stride.times[:-1]:
             self.longest_step, self.time = max(self.longest_step, end - self.time), end
         if stride.resolution is not None:
