@@ -193,8 +193,7 @@ class RunStatistics:
         if self.energy is not None:
             energy = self.energy(state)
             self.largest_cell_share = world().largest(self.mesh.volume * state.density) / state.mass
-            if np.isnan(self._initial_energy):
-                self._initial_energy = energy
+            self._initial_energy = energy if np.isnan(self._initial_energy) else self._initial_energy
             if np.isfinite(self._energy):
                 self.energy_increase = max(self.energy_increase, energy - self._energy)
                 self.energy_defect = max(self.energy_defect, energy - self._energy + state.dissipated)
