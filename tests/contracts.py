@@ -228,7 +228,7 @@ def check_density(kind: DensityKind, mesh: Mesh, finer: Mesh, parameters: Mappin
     assert values.shape == (mesh.cells,)
     assert np.isfinite(values).all()
     assert values.min() >= 0
-    mass = mesh.volume @ values
+    mass = inner(mesh.volume, values)
     assert mass > 0
     assert kind.total_mass(mesh, parameters) == (mass if kind.scaled_mass is None else kind.scaled_mass)
     facts = Facts(mesh, Drift(), 1.0, 1.0, kind, parameters=parameters)

@@ -8,8 +8,8 @@ import pytest
 import fvflow
 from fvflow.case.family import FIGURES
 from fvflow.errors import CaseError
-from fvflow.linalg import inner
-from fvflow.sums import _with_numpy, compiled_inner
+from fvflow.parallel.alone import added
+from fvflow.sums import _products, _with_numpy, compiled_inner, inner
 from tests.family_cases import SHAPES, base, random_changes
 
 
@@ -106,7 +106,7 @@ def test_a_step_that_cannot_be_taken_is_told_as_without_leaps(monkeypatch):
 def test_sums_have_the_same_bits_compiled_or_not(size):
     random = np.random.default_rng(size)
     a, b = random.random(size), random.standard_normal(size) * 10.0 ** random.integers(-20, 20, size)
-    assert compiled_inner(a, b) == _with_numpy(a * b) == inner(a, b)
+    assert compiled_inner(a, b) == added(_with_numpy(a * b)) == added(_products(a, b)) == inner(a, b)
     assert abs(inner(a, b) - np.float64(np.sum(a.astype(np.longdouble) * b))) <= 1e-14 * float(np.abs(a) @ np.abs(b))
 
 

@@ -17,8 +17,9 @@ from fvflow import Case
 from fvflow.case.several_ranks import undivided
 from fvflow.errors import CaseError
 from fvflow.mesh import Box, indivisible
-from fvflow.parallel import BLOCK, Division, inner
+from fvflow.parallel import BLOCK, Division
 from fvflow.parallel.blocks import cut, owners
+from fvflow.sums import inner
 from tests.rank_cases import CASES, PLANE
 from tests.resume_cases import different
 

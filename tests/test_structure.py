@@ -220,7 +220,7 @@ def test_a_steady_drift_is_factorised_once_and_a_moving_one_when_it_moves(monkey
     final(ou(1, 50, times={"end": 1, "step": 0.1}))
     assert len(count) == 1
     count.clear()
-    final(ou(1, 50, flow__potential="0.5*(x - min(t, 0.45))**2", exact=None, times={"end": 1, "step": 0.1}))
+    final(ou(1, 50, flow__potential="0.5*(x - min(t, 0.45))**2", exact=None, times={"end": 0.7, "step": 0.1}))
     assert len(count) == 5, "at 0.1, 0.2, 0.3, 0.4, and once more at 0.5, from where the trap rests"
 
 

@@ -14,7 +14,7 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import Drift, Parameters, SteadyFunction, as_function, files_of
 from fvflow.flows.fokker_planck import FokkerPlanckFlow
 from fvflow.linalg import inner
-from fvflow.march import Progress, given_steps
+from fvflow.march import Due, Progress, given_steps
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.steppers import Step
@@ -48,6 +48,10 @@ class BackwardFlow(FokkerPlanckFlow):
     correlations: ClassVar[Mapping[str, str]] = {
         "covariance": "covariance of {0} at this time with the final values at the end, along the paths"
     }
+
+    def leaping(self, problem: FokkerPlanck, initial: State, times: Times, due: Due) -> Iterator[State] | None:
+        """None: phi comes with every saved state."""
+        return None
 
     def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
         """None of rho: that of phi is estimated on the way back."""

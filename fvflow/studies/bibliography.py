@@ -52,6 +52,7 @@ agueh2011: Agueh, Carlier | Barycenters in the Wasserstein space | SIAM J. Math.
 alfa2002: Alfa, Xue, Ye | Accurate computation of the smallest eigenvalue of a diagonally dominant M-matrix | Math. Comp. | 71
 alvarez2016: Alvarez-Esteban, del Barrio, Cuesta-Albertos, Matran | A fixed-point approach to barycenters in Wasserstein space | J. Math. Anal. Appl. | 441
 bailo2020: Bailo, Carrillo, Hu | Fully discrete positivity-preserving and energy-dissipating schemes for aggregation-diffusion equations | Commun. Math. Sci. | 18
+balay2022: Balay et al. | PETSc/TAO users manual | ANL-21/39 |
 bank1985: Bank et al. | Transient simulation of silicon devices and circuits | IEEE Trans. CAD | 4
 bardi1991: Bardi, Osher | The nonconvex multidimensional Riemann problem for Hamilton-Jacobi equations | SIAM J. Math. Anal. | 22
 benamou2000: Benamou, Brenier | A computational fluid mechanics solution to the Monge-Kantorovich mass transfer problem | Numer. Math. | 84
@@ -67,6 +68,7 @@ crandall1984: Crandall, Lions | Two approximations of solutions of Hamilton-Jaco
 dawson1983: Dawson | Critical dynamics and fluctuations for a mean-field model of cooperative behavior | J. Stat. Phys. | 31
 e2006: E, Vanden-Eijnden | Towards a theory of transition paths | J. Stat. Phys. | 123
 eymard2000: Eymard, Gallouet, Herbin | Finite Volume Methods | |
+falgout2002: Falgout, Yang | hypre: a library of high performance preconditioners | Computational Science, ICCS 2002 |
 fehrenbach2014: Fehrenbach, Mirebeau | Sparse non-negative stencils for anisotropic diffusion | J. Math. Imaging Vis. | 49
 fekete2022: Fekete, Conde, Shadid | Embedded pairs for optimal explicit strong stability preserving Runge-Kutta methods | J. Comput. Appl. Math. | 412
 fox1988: Fox, Glynn | Computing Poisson probabilities | Comm. ACM | 31

@@ -58,11 +58,16 @@ KINDS: dict[str, tuple[str, ...]] = {
     "EulerMaruyama": ("kloeden1992",),
     "StochasticHeun": ("kloeden1992",),
     "Jump": (),
+    # draws of a family
+    "RandomMixture": (),
+    "RandomField": (),
+    "RandomPotential": (),
     # solvers; `Auto` is what it chooses
     "Auto": (),
     "Tridiagonal": (_BIDIAGONAL,),
     "Direct": ("george1973",),
     "Krylov": ("vorst1992", "trottenberg2001", "ruge1987"),
+    "Petsc": ("balay2022", "falgout2002"),
     "Multigrid": ("ruge1987",),
     "PrimalDual": ("papadakis2014",),
     "InteriorPoint": ("natale2021",),

@@ -52,7 +52,7 @@ def remaining(
 
     The order that counts is the observed one, at most the declared one.
 
-    >>> remaining([math.nan, 0.3, 0.075], [1.0, 0.5, 0.25], 2.0).estimate
+    >>> round(remaining([math.nan, 0.3, 0.075], [1.0, 0.5, 0.25], 2.0).estimate, 6)
     0.025
     """
     last, ratio = differences[-1], sizes[-2] / sizes[-1]
