@@ -14,6 +14,7 @@ import numpy as np
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array
 from fvflow.problems import State
+from fvflow.saves import ROUND_OFF
 from fvflow.steppers import Step
 from fvflow.sums import inner
 
@@ -24,7 +25,7 @@ _LONGER_OTHERWISE = 5
 _FEWEST = 10  # steps of a run between two estimates by a companion
 _APART = 2.0  # least ratio of the powers of their steps that tells their errors apart
 _LOWERED = 0.1  # share of the steps by a fallback, of first order, from which on that is the order of the run
-_COMPANION = ("own", "longer", "steps", "lowered", "unusual", "behind", "since")  # what a companion counts
+_COMPANION = ("own", "longer", "lengths", "steps", "lowered", "unusual", "behind", "since")  # what a companion counts
 _KEPT = ("time", "density", "mass", "absorption")  # of a state: what a difference in time needs
 
 
@@ -154,9 +155,10 @@ class CompanionMonitor(TimeErrorMonitor):
     start: Callable[[], Step]
     """Makes the step of the method."""
     _companion: State | None = field(default=None, init=False, repr=False)
-    _step: Step | None = field(default=None, init=False, repr=False)
+    _made: dict[float, Step] = field(default_factory=dict, init=False, repr=False)  # a step for each of its lengths
     _own: list[float] = field(default_factory=lambda: [0.0] * 2, init=False)  # sums of tau_n^2, tau_n^(p+1)
     _longer: list[float] = field(default_factory=lambda: [0.0] * 2, init=False)  # the same of the companion
+    _lengths: list[float] = field(default_factory=list, init=False)  # of the companion's steps, the last two
     _steps: int = field(default=0, init=False)
     _lowered: int = field(default=0, init=False)  # of these steps, by a fallback
     _unusual: int = field(default=0, init=False)  # of these steps, damped or by a fallback, less the companion's
@@ -226,10 +228,12 @@ class CompanionMonitor(TimeErrorMonitor):
         """Take the companion to the time of a step of the run."""
         if self._companion is None:
             return
-        length = end - self._companion.time
-        self._step = self._step or self.start()
+        length = self._one_of_few(end - self._companion.time)
+        if length not in self._made:
+            kept = {each: step for each, step in self._made.items() if each in self._lengths}
+            self._made = {**kept, length: self.start()}
         try:
-            after = self._step(self._companion, length)
+            after = self._made[length](self._companion, length)
         except (CaseError, NumericsError) as error:  # of the estimate, not of the run
             self._give_up(f"a step of {length:.3g}, by which it would be seen, failed ({error})")
             return
@@ -239,6 +243,14 @@ class CompanionMonitor(TimeErrorMonitor):
             return
         self._companion, self._behind = replace(after, time=end), 0
         self._longer = self._with(self._longer, length)
+
+    def _one_of_few(self, length: float) -> float:
+        """A length, or one of the last two that differs from it by round-off: factors made for that serve again."""
+        for former in self._lengths:
+            if math.isclose(former, length, rel_tol=ROUND_OFF):
+                return former
+        self._lengths = [*self._lengths[-1:], length]
+        return length
 
     def _give_up(self, fault: str) -> None:
         """There is no estimate."""
