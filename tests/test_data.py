@@ -63,8 +63,6 @@ def test_samples_are_single_runs_on_48_x_64_in_x_before_y(tmp_path):
 
 @pytest.mark.parametrize("layout", list(WRITERS))
 def test_every_layout_holds_the_same_samples(tmp_path, layout, monkeypatch):
-    if WRITERS[layout].library:
-        pytest.importorskip(WRITERS[layout].library)
     monkeypatch.setattr(making, "_MOST", 2)
     ending = WRITERS[layout].endings[0]
     written(family(), tmp_path / f"d{ending}", 6, layout=layout, split="4:1:1")
@@ -173,7 +171,6 @@ def test_samples_of_another_family_are_refused_or_removed(tmp_path, monkeypatch)
 
 
 def test_windows_of_frames_are_those_of_the_file(tmp_path):
-    pytest.importorskip("h5py")
     for layout, name in (("netcdf", "d.nc"), ("well", "d.hdf5")):
         written(family(), tmp_path / name, 3, layout=layout)
         values = read(layout, tmp_path / name)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from tests.rank_cases import CASES, PLANE
 from tests.resume_cases import different
 
 MPIEXEC = shutil.which("mpiexec.hydra", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-several = pytest.mark.skipif(MPIEXEC is None or find_spec("mpi4py") is None, reason="needs the extra mpi")
 ON_THREE_ONLY = ("adaptive", "crank-nicolson", "split-crank-nicolson", "muscl-3d")  # among the long tests
 ON_TWO = tuple(name for name in CASES if name not in ON_THREE_ONLY)
 ENDLESS = PLANE.format(stepper="kind: split-euler", step="1e-6").replace("end: 0.03", "end: 30")
@@ -61,14 +59,12 @@ def on_two(tmp_path_factory):
     return folder
 
 
-@several
 @pytest.mark.parametrize("name", ON_TWO)
 def test_results_of_two_ranks_have_the_bits_of_one(serial, on_two, name):
     """All arrays and attributes of the result, diagnostics and figures among them."""
     assert not different(serial / f"{name}.nc", on_two / f"{name}.nc")
 
 
-@several
 def test_results_of_three_ranks_have_the_bits_of_one(tmp_path):
     """On uneven slabs, the middle one of which has neighbours on both sides."""
     assert ended(started(3, "-m", "tests.rank_cases", ".", folder=tmp_path)) == (0, [])
@@ -77,7 +73,6 @@ def test_results_of_three_ranks_have_the_bits_of_one(tmp_path):
         assert not different(tmp_path / "serial.nc", tmp_path / f"{name}.nc")
 
 
-@several
 def test_the_gibbs_state_stays_on_two_ranks(on_two):
     """A hundred steps as long as the relaxation; mass and sign stay too."""
     with fvflow.read(on_two / "gibbs.nc") as ds:
@@ -87,7 +82,6 @@ def test_the_gibbs_state_stays_on_two_ranks(on_two):
         assert ds.attrs["minimum"] > 0.0
 
 
-@several
 def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
     """Stopped by a signal to the launcher on two ranks; resumed on three to its end, as if on one all the time."""
     text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "2e-4")
@@ -132,7 +126,6 @@ def test_flows_and_meshes_that_run_on_one_rank_only_are_named():
     assert not indivisible(Box((0.0, 0.0), (1.0, 1.0), (9, 9), ("x",)).build())
 
 
-@several
 def test_a_refusal_is_told_once(tmp_path):
     """And no rank has begun to write."""
     (tmp_path / "case.yaml").write_text(CASES["gibbs"].replace("[6, 7, 8]", "[6, 7, 3]"))
@@ -151,7 +144,6 @@ def test_check_says_what_ranks_hold_and_whether_they_pay(tmp_path):
     assert "ranks" not in case.check()
 
 
-@several
 def test_commands_that_run_on_one_rank_are_refused(tmp_path):
     code, lines = ended(started(2, "-m", "fvflow", "schema", folder=tmp_path))
     assert code == 2
@@ -159,7 +151,6 @@ def test_commands_that_run_on_one_rank_are_refused(tmp_path):
     assert lines[0].startswith("2 ranks were started, and this command runs on one: leave out mpiexec")
 
 
-@several
 def test_ranks_that_see_different_cases_are_refused(tmp_path):
     for folder, cells in (("a", 8), ("b", 9)):
         (tmp_path / folder).mkdir()
@@ -174,7 +165,6 @@ def test_ranks_that_see_different_cases_are_refused(tmp_path):
 
 def test_ranks_of_another_mpi_are_refused(tmp_path):
     """Each process sees itself alone, and would write the same file."""
-    pytest.importorskip("mpi4py")
     (tmp_path / "case.yaml").write_text(CASES["gibbs"])
     environment = {**os.environ, "OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
     command = [sys.executable, "-m", "fvflow", "run", "case.yaml"]
@@ -200,7 +190,6 @@ main(["run", "case.yaml", "-q"])
 """
 
 
-@several
 def test_an_error_of_one_rank_ends_all(tmp_path):
     (tmp_path / "case.yaml").write_text(ENDLESS)
     code, lines = ended(started(2, "-c", FAILING, folder=tmp_path))
@@ -208,7 +197,6 @@ def test_an_error_of_one_rank_ends_all(tmp_path):
     assert lines == ["fvflow: internal error: RuntimeError: on one rank", "This is a bug; --debug shows where."]
 
 
-@several
 def test_a_rank_that_is_killed_ends_all(tmp_path):
     """The launcher tells it; the frames and a checkpoint stay."""
     (tmp_path / "case.yaml").write_text(ENDLESS)

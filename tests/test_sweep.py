@@ -486,7 +486,8 @@ def test_a_directory_of_another_sweep_is_refused_and_damage_is_told(small, tmp_p
 
 def test_dask_gives_the_same_file_with_a_worker_killed(small, tmp_path):
     """Two local workers; one is killed while cases are running: all are there, none twice."""
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     from fvflow.studies.sweeps.dask_cluster import DaskCluster
 
     sweep, killed = made(small, {"flow.epsilon": ["linspace(0.1,1,30)"]}), []
