@@ -259,16 +259,23 @@ class CompanionMonitor(TimeErrorMonitor):
     @property
     def estimate(self) -> float:
         """Its L1 norm over the mass; nan if the steps of the companion are not longer, infinite if it overflows."""
+        if np.isnan(ratio := self.ratio):
+            return np.nan
+        assert self._companion is not None
+        last = self._states[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            off = inner(self.volume, np.abs(last.density - self._companion.density)) / last.mass
+        return math.inf if math.isnan(off) else off / (ratio - 1.0)
+
+    @property
+    def ratio(self) -> float:
+        """R at the last state; nan if the companion is not there, or its steps are not longer."""
         if self._companion is None or self._companion.time != self._states[-1].time:
             return np.nan
         order = 0 if self._lowered > _LOWERED * self._steps else 1  # the first sum, or that of p
         if self._longer[order] < _APART * self._own[order]:
             return np.nan
-        ratio = self._longer[order] / self._own[order]
-        last = self._states[-1]
-        with np.errstate(over="ignore", invalid="ignore"):
-            off = inner(self.volume, np.abs(last.density - self._companion.density)) / last.mass
-        return math.inf if math.isnan(off) else off / (ratio - 1.0)
+        return self._longer[order] / self._own[order]
 
 
 def _unusual(state: State) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,19 @@ import numpy as np
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
 from fvflow.case.document import Document
-from fvflow.case.members import Built, Member, Start, copied, in_numbers, in_range, is_number, put
+from fvflow.case.members import (
+    FIGURES,
+    Built,
+    Member,
+    Start,
+    copied,
+    figures_of,
+    in_numbers,
+    in_range,
+    is_number,
+    put,
+    run_member,
+)
 from fvflow.case.overrides import apply_overrides, as_text
 from fvflow.case.python_case import plain_values
 from fvflow.case.simulation import Simulation
@@ -28,8 +39,6 @@ from fvflow.times import TimeGrid
 _PATHS = ("initial", "parameters", "flow.epsilon", "flow.potential")
 _LEFT_OUT = ("draw", "sweep", "exact", "checks")  # of the cases of members
 _CHUNK = 16  # members that a thread takes at once
-FIGURES = ("mass_drift", "minimum", "mass_correction", "time_error")
-"""The figures of each member, nan where one is not known."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,7 @@ class Family:
             for number in range(first, min(first + _CHUNK, stop)):
                 member, place = self._member(number), number - start
                 try:
-                    figures[place] = run_member(self._prepared(number, member), density[place])
+                    figures[place] = figures_of(run_member(self._prepared(number, member), density[place]))
                 except FvflowError as error:
                     raise type(error)(f"member {number}: {error}") from error
                 texts[place] = "" if told is None else told(self._values(number, member))
@@ -218,11 +227,3 @@ class Family:
                 for done in [pool.submit(work, first) for first in chunks]:
                     done.result()
         return Members(density, dict(zip(FIGURES, figures.T, strict=True)), texts)
-
-
-def run_member(simulation: Simulation, out: Any) -> list[float]:
-    """Run into an array (time, cell); returns the `FIGURES`."""
-    for index, state in enumerate(simulation.saved_states()):
-        out[index] = state.density
-    figures = simulation.statistics.summary()
-    return [float(figures.get(name, math.nan)) for name in FIGURES]

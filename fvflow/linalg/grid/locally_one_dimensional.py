@@ -108,7 +108,7 @@ class SplitSweeps:
         return rescale_to_mass(self, density, total)
 
     @cached_property
-    def _lines(self) -> tuple[tuple[Any, ...], ...]:
+    def lines(self) -> tuple[tuple[Any, ...], ...]:
         """Shapes, ways of sweeping and multipliers of all axes."""
         lines = [factor.lines for factor in self._factors if factor.lines is not None]
         return tuple(zip(*lines, strict=True))
@@ -127,7 +127,7 @@ class SplitSweeps:
         after, before, watched = density.copy(), np.empty_like(density), np.zeros(7)
         watched[leap_kernels.LOWEST] = np.inf
         allowed = largest_correction(self)
-        arrays = after, before, self.column_sums, *self._lines, sweep_kernels.WIDTH
+        arrays = after, before, self.column_sums, *self.lines, sweep_kernels.WIDTH
         if not leap_kernels.leap(*arrays, total, allowed, looks, resolution, watched):
             return None
         return Leap(after, before, *watched.tolist())
