@@ -171,10 +171,6 @@ class Mesh:
         """The mesh of the domain; itself, unless it is the part of it that one of several processes holds."""
         return self
 
-    def around(self, point: Array) -> Mesh:
-        """A mesh that has the cell whose centre is nearest to a point (dim,)."""
-        return self
-
     @property
     def extent(self) -> Extent:
         """Dimension, number of cells, and whether the mesh is a grid."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fvflow.errors import CaseError
-from fvflow.mesh.arrays import Array
 from fvflow.mesh.core import Extent, Mesh
 from fvflow.mesh.grid import Grid
 from fvflow.parallel import world
@@ -33,18 +30,6 @@ class Slab(Grid):
     def extent(self) -> Extent:
         """The extent of the whole grid."""
         return self.whole.extent
-
-    def around(self, point: Array) -> Mesh:
-        """The cell of the whole grid whose centre is nearest to a point (dim,), as a grid of one cell."""
-        whole, cell = self.whole, []
-        for axis, edge in enumerate(whole.edges or ()):
-            off = 0.5 * (edge[1:] + edge[:-1]) - point[axis]
-            if axis in whole.periodic:
-                period = edge[-1] - edge[0]
-                off -= np.round(off / period) * period
-            nearest = int(np.argmin(off**2))
-            cell.append(edge[nearest : nearest + 2])
-        return Grid(tuple(cell), revolution=whole.revolution)
 
 
 def indivisible(mesh: Mesh) -> str:

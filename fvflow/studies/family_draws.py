@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fvflow.case import Case
 from fvflow.case.checkpoints import by_content
 from fvflow.case.draws import DrawKind, Room
+from fvflow.case.members import copied
 from fvflow.case.overrides import parsed_value
 from fvflow.errors import CaseError
 from fvflow.studies.sweeps.distributions import drawn
@@ -22,6 +24,7 @@ _NO_DRAWS = (
     "the case draws nothing, so that all samples would be the same; add a section such as draw: {parameters.k: "
     "uniform(0.5, 2), initial: {kind: random-mixture, deviation: [0.3, 0.6]}}"
 )
+_KEPT = 256  # values of a path that are kept, more than are computed at once
 
 
 class _Column(Sequence[Any]):
@@ -29,6 +32,7 @@ class _Column(Sequence[Any]):
 
     def __init__(self, path: str, draw: DrawKind, seed: int, count: int, room: Room) -> None:
         self._path, self._draw, self._seed, self._count, self._room = path, draw, seed, count, room
+        self._drawn = lru_cache(maxsize=_KEPT)(self._of)  # asked for by the case, its hash and its description
 
     def __len__(self) -> int:
         return self._count
@@ -40,6 +44,9 @@ class _Column(Sequence[Any]):
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return [self[each] for each in range(*number.indices(self._count))]
+        return copied(self._drawn(number))
+
+    def _of(self, number: int) -> Any:
         stream = int.from_bytes(hashlib.sha256(self._path.encode()).digest()[:8], "little")
         key = np.random.SeedSequence([seed_of(self._seed, number), stream])
         try:
