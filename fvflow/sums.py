@@ -102,5 +102,7 @@ def _halved(lanes: Array) -> float:
 def _sums(values: Any) -> Array:
     """The sum over each block (block,), of which the last may be cut short."""
     whole = len(values) - len(values) % BLOCK
+    if not whole:
+        return np.array([values.sum()] if len(values) else [])
     blocks = np.asarray(values[:whole].reshape(-1, BLOCK).sum(axis=1))
     return blocks if whole == len(values) else np.append(blocks, values[whole:].sum())

