@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,7 @@ from fvflow.times import TimeGrid
 
 _PATHS = ("initial", "parameters", "flow.epsilon", "flow.potential")
 _LEFT_OUT = ("draw", "sweep", "exact", "checks")  # of the cases of members
+_TRIED = 100  # members of which one has to be a case
 _CHUNK = 16  # members that a thread takes at once
 
 
@@ -81,20 +83,61 @@ class Family:
         self._document = dataclasses.replace(document, values=values, overrides={})
         self._changes = changes
         self._of = type(case).of
-        first = self.case(0)
+        first = self._first_that_can_be()
         if not first.flow.steps_in_time:
             raise CaseError(f"flow {first.flow.kind} makes no trajectory in time; families need one that steps")
         self._first = first
+
+    def _first_that_can_be(self) -> Any:
+        """The case of the first member whose values are allowed, among a hundred; what is wrong is told of each."""
+        try:
+            return self.case(0)
+        except CaseError:
+            for number in range(1, min(self.count, _TRIED)):
+                with suppress(CaseError):
+                    return self.case(number)
+            raise
 
     def case(self, number: int) -> Any:
         """The case of a member, without checks and closed form; raises CaseError if its values are none."""
         texts = {path: as_text(values[number]) for path, values in self._changes.items()}
         return self._of(apply_overrides(self._document, texts))
 
+    def faults(self) -> dict[int, str]:
+        """What is wrong with the values of members, by their numbers; nothing is run."""
+        found = dict[int, str]()
+        for number in self._doubtful():
+            try:
+                if self._member(number) is None:
+                    self.case(number)
+            except CaseError as error:
+                found[number] = "; ".join(map(str, error.args))
+        return found
+
+    def _doubtful(self) -> Sequence[int]:
+        """The members whose values have to be looked at one by one."""
+        doubtful = set[int]() if self._shared else set(range(self.count))
+        for path, values in self._changes.items():
+            if getattr(values, "allowed", False):
+                continue
+            number = path == "flow.epsilon" or path.startswith("parameters.")
+            doubtful |= {
+                place
+                for place, value in enumerate(values if number else range(self.count))
+                if not (number and is_number(value) and (path != "flow.epsilon" or (value >= 0 and in_range(value))))
+            }
+        return sorted(doubtful)
+
     @cached_property
     def mesh(self) -> Mesh:
         """The mesh of all members."""
         found: Mesh = self._first.mesh.build()
+        return found
+
+    @property
+    def files(self) -> list[str]:
+        """The files that the members read."""
+        found: list[str] = self._first.files
         return found
 
     @property
@@ -217,7 +260,8 @@ class Family:
                     raise type(error)(f"member {number}: {error}") from error
                 texts[place] = "" if told is None else told(self._values(number, member))
 
-        self._member(start)  # so that what is made at the first use, such as the schema, is not made by two threads
+        with suppress(CaseError):
+            self._member(start)  # so that what is made at the first use, such as the schema, is not made by two threads
         chunks = range(start, stop, _CHUNK)
         if threads <= 1 or len(chunks) == 1:
             for first in chunks:
