@@ -14,7 +14,7 @@ from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
 from fvflow.case.error_estimate import ErrorEstimate
 from fvflow.case.initial_conditions import PlacedDensity
-from fvflow.case.remarks import remarks
+from fvflow.case.remarks import off_mesh, remarks
 from fvflow.cell_fields import CellFields
 from fvflow.dataset import Frame, Layout, Tree
 from fvflow.diagnostics import (
@@ -197,6 +197,7 @@ class Simulation:
             *([f"{at_once} is in absorbing cells and absorbed at once"] if at_once else []),
             *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
+            *off_mesh(self.reference, self.statistics),
             *([self.sides_fault] if self.sides_fault else []),
             *([self.estimate.fault] if self.estimate is not None and self.estimate.fault else []),
         ]
