@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fvflow
-from fvflow.case.family import FIGURES
+from fvflow.case.members import FIGURES
 from fvflow.errors import CaseError
 from fvflow.parallel.alone import added
 from fvflow.sums import _products, _with_numpy, compiled_inner, inner

@@ -241,7 +241,7 @@ class Family:
 
         >>> import fvflow
         >>> case = fvflow.Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}\\n"
-        ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*k*x**2, stepper: {kind: split-euler}}\\n"
+        ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*k*x**2}\\n"
         ...     "initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}\\n"
         ...     "times: {end: 0.1, step: 0.05}\\nparameters: {k: 1}")
         >>> case.vary({"parameters.k": [0.5, 1, 2]}).run().density.shape

@@ -33,7 +33,7 @@ class SweepSummary:
         self.values = {path: self._spread(values, dims) for path, values in coordinates.items()}
         self.figure_names = sweep_figures(ds)
         self.figures = {
-            str(name): ds[name].values.ravel() for name in ds.data_vars if ds[name].attrs.get("role") == "figure"
+            name: ds[name].values.ravel() for name in map(str, ds.data_vars) if ds[name].attrs.get("role") == "figure"
         }
         self.texts = {name: [str(text) for text in ds[name].values.ravel()] for name in ("status", "error", "remarks")}
         self.codes = [int(code) for code in ds["exit_code"].values.ravel()]

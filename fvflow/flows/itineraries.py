@@ -16,7 +16,7 @@ from fvflow.march import strides
 from fvflow.problems import State, Stride
 from fvflow.steppers import Step
 from fvflow.time_error import CompanionMonitor
-from fvflow.times import TimeGrid
+from fvflow.times import Times
 
 _NOTHING = np.zeros(1)
 
@@ -36,7 +36,7 @@ class _Rehearsal(CompanionMonitor):
 
 
 @lru_cache(maxsize=8)
-def itinerary_of(times: TimeGrid, order: int | None) -> Itinerary | None:
+def itinerary_of(times: Times, order: int | None) -> Itinerary | None:
     """The itinerary of a run in given steps, with a companion if its method has an order.
 
     None if its steps have too many lengths.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.case import Case
-from fvflow.case.family import FIGURES
+from fvflow.case.members import FIGURES
 from fvflow.errors import CaseError, OutputError
 from fvflow.fields import Expression
 from fvflow.jit import thread_limit

@@ -131,7 +131,7 @@ def _judge(density: Any, volume: Any, total: Any, correction: Any, watched: Any)
 @kernel()
 def _sweep(density: Any, shape: Any, kind: Any, parts: Any, width: Any) -> None:
     """One axis of shape (outer, along, inner), in place."""
-    outer, count, inner = shape
+    outer, count, inner = shape[0], shape[1], shape[2]
     forward, scale, backward = parts
     if kind == STRIPS:
         x = density.reshape(outer, count, inner)

@@ -16,11 +16,12 @@ from fvflow.linalg.grid import leap_kernels, sweep_kernels
 from fvflow.linalg.grid.ring_sweeps import RingFactor
 from fvflow.linalg.grid.slab_sweeps import SlabFactor
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, largest_correction, rescale_to_mass
-from fvflow.mesh import Array, Extent
+from fvflow.mesh import Array, Extent, Index
 from fvflow.parallel import world
 
 Lines = tuple[tuple[int, int, int], int, tuple[Array, ...]]
 
+_MOST_AXES = 3
 _SAME_RATES = 1e-13  # relative difference that the rounding of a potential leaves between equal lines
 
 
@@ -108,10 +109,13 @@ class SplitSweeps:
         return rescale_to_mass(self, density, total)
 
     @cached_property
-    def lines(self) -> tuple[tuple[Any, ...], ...]:
-        """Shapes, ways of sweeping and multipliers of all axes."""
-        lines = [factor.lines for factor in self._factors if factor.lines is not None]
-        return tuple(zip(*lines, strict=True))
+    def lines(self) -> tuple[Index, Index, tuple[Any, ...]]:
+        """Shapes (axis, 3), ways of sweeping (axis,) and multipliers of the axes, for `leap_kernels`.
+
+        There are multipliers for three axes, the last repeated, so that a kernel is compiled once for all dimensions.
+        """
+        shapes, kinds, parts = zip(*(factor.lines for factor in self._factors if factor.lines is not None), strict=True)
+        return np.array(shapes), np.array(kinds), (*parts, *[parts[-1]] * (_MOST_AXES - len(parts)))
 
     @cached_property
     def leaps(self) -> bool:
