@@ -344,9 +344,10 @@ def test_missing_and_damaged_frames_are_told_and_nothing_is_deleted(tmp_path):
     log = tmp_path / "r.parts" / "frames.log"
     whole = log.read_bytes()
     log.write_bytes(whole[:-100])
+    before = {file.name: file.read_bytes() for file in log.parent.iterdir()}
     with pytest.raises(OutputError, match="2 of 3 frames can be read, so the run cannot go on"):
         fvflow.resume(tmp_path / "r.parts")
-    assert log.read_bytes() == whole[:-100]
+    assert {file.name: file.read_bytes() for file in log.parent.iterdir()} == before
     damaged = bytearray(whole)
     damaged[-250] ^= 1  # in the second of three frames
     log.write_bytes(damaged)
