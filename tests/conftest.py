@@ -79,13 +79,21 @@ LONG = {
         "case_runs_and_keeps_its_checks[aggregation-gaussian-2d]",
         "case_runs_and_keeps_its_checks[annulus]",
         "case_runs_and_keeps_its_checks[barycentre-shapes",
+        "case_runs_and_keeps_its_checks[bridge-ring",
+        "case_runs_and_keeps_its_checks[distance-images",
+        "case_runs_and_keeps_its_checks[gaussian-recursion-1d",
         "case_runs_and_keeps_its_checks[jko-maps",
         "case_runs_and_keeps_its_checks[keller-segel-subcritical",
         "case_runs_and_keeps_its_checks[mckean-vlasov-transition]",
+        "case_runs_and_keeps_its_checks[moving-trap-1d",
+        "case_runs_and_keeps_its_checks[muscl-rotation",
+        "case_runs_and_keeps_its_checks[porous-medium-barenblatt-2d",
         "case_runs_and_keeps_its_checks[sde-disc-reflecting",
         "case_runs_and_keeps_its_checks[transport-3d]",
         "case_runs_and_keeps_its_checks[transport-gaussians-2d]",
+        "case_runs_and_keeps_its_checks[transport-mixture-1d",
         "case_runs_and_keeps_its_checks[transport-split-2d",
+        "case_runs_and_keeps_its_checks[transport-translation-2d",
         "case_runs_and_keeps_its_checks[two-wells-2d-jko",
         "case_runs_and_keeps_its_checks[voronoi-two-wells",
     ),
@@ -138,6 +146,7 @@ LONG = {
         "a_uniform_density_fills_the_part_of_each_cell_in_its_box[solids]",
         "a_uniform_density_fills_the_part_of_each_cell_in_its_box[tetrahedra",
     ),
+    "runtime_estimate": ("long_steps_of_explicit_methods_are_timed_in_short[muscl",),
     "restricted_voronoi": (
         "a_result_on_them_is_stored_drawn_and_restored[shaken hexahedra",
         "a_result_on_them_is_stored_drawn_and_restored[shaken prisms",
@@ -172,6 +181,33 @@ LONG = {
 
 Each has a shorter one beside it, of the same claim for another method, mesh or length, that always runs."""
 
+IN_TURN = {
+    "absorption": {"every_solver_finds_the_same_density_and_keeps_the_balance": 3},
+    "axisymmetric": {
+        "gradient_flows_run_on_meshes_that_are_turned": 2,
+        "every_stepper_runs_on_meshes_that_are_turned": 3,
+    },
+    "backward": {"the_pairing_is_the_same_after_every_step": 4, "absorbing_walls_and_cells_keep_the_pairing": 3},
+    "exponential": {"gibbs_is_stationary": 5},
+    "geo_script": {"geometries_in_the_style_of_the_tutorials_mesh": 3},
+    "mobility": {"it_is_the_linear_equation_with_diffusion_eps_times_mobility": 2},
+    "muscl": {"a_box_stays_between_its_bounds": 3},
+    "orders": {"adaptive_steps_of_every_linear_stepper": 2},
+    "paraview": {"the_file_is_written_again_from_the_result_alone": 4},
+    "placed_density": {
+        "a_spike_keeps_its_place": 3,
+        "a_uniform_density_fills_the_part_of_each_cell_in_its_box": 5,
+        "the_bound_of_what_is_outside_is_one": 2,
+    },
+    "shapes": {
+        "a_result_starts_a_run_on_its_mesh_and_on_another": 5,
+        "gradient_flows_lose_energy_on_every_shape": 5,
+        "results_open_with_vtk_and_xugrid_and_hold_their_mesh": 5,
+    },
+}
+"""Tests test_NAME of modules test_MODULE.py with so many kinds and meshes that one in so many runs by default, the rest
+by `-m long`; a number that does not divide theirs lets kinds and meshes take turns."""
+
 LONGEST = 5.0  # CPU seconds of the tests of a module beyond which a fast run recommends an entry above
 
 
@@ -188,12 +224,16 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `fast` all that is not in a slow module, and the long tests as `long`."""
+    number: defaultdict[tuple[str, str], int] = defaultdict(int)
     for item in items:
         if not _slow(item.path):
             item.add_marker(pytest.mark.fast)
-        names = LONG.get(item.path.stem.removeprefix("test_"), ())
-        if item.name.removeprefix("test_").startswith(names):
+        module, name = item.path.stem.removeprefix("test_"), item.name.removeprefix("test_")
+        test = name.partition("[")[0]
+        every = IN_TURN.get(module, {}).get(test, 1)
+        if name.startswith(LONG.get(module, ())) or number[module, test] % every:
             item.add_marker(pytest.mark.long)
+        number[module, test] += 1
 
 
 @pytest.fixture(autouse=True, scope="session")
