@@ -162,12 +162,16 @@ class State:
         masses = np.append(inner(mesh.volume, outside), openings.initially_absorbed(mesh, density))
         return State(time, outside, mass, absorption=np.stack([masses, np.zeros_like(masses)]))
 
-    def changed(self, **changes: Any) -> State:
-        """The same state but for some of its fields: as `dataclasses.replace`, in a tenth of its time."""
-        assert changes.keys() <= State.__dataclass_fields__.keys()
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__, **changes)
-        return made
+    def changed(self, **values: Any) -> State:
+        """A copy with other values, as by `dataclasses.replace` but in a tenth of its time, which short steps notice.
+
+        Raises TypeError for names that a state has not.
+        """
+        copy = object.__new__(State)
+        copy.__dict__.update(self.__dict__, **values)
+        if len(copy.__dict__) > len(self.__dict__):
+            raise TypeError(f"a state has no {', '.join(sorted(values.keys() - self.__dict__.keys()))}")
+        return copy
 
     def advanced(
         self,
