@@ -102,6 +102,21 @@ def test_a_step_that_cannot_be_taken_is_told_as_without_leaps(monkeypatch):
     assert len(asked) == 3
 
 
+def test_members_travel_at_once_or_by_steps_to_the_same_bits(monkeypatch):
+    from fvflow.linalg.grid import leap_kernels
+
+    family, asked, compiled = base([12, 9]).vary({"parameters.k": [0.7]}), [], leap_kernels.travel
+    monkeypatch.setattr(leap_kernels, "travel", lambda *given: asked.append(compiled(*given)) or asked[-1])
+    at_once = family.run()
+    monkeypatch.setattr(leap_kernels, "travel", lambda *given: False)  # a step needs a closer look
+    by_steps = family.run()
+    assert asked == [True]
+    assert at_once.figures["time_error"] > 0
+    np.testing.assert_array_equal(at_once.density, by_steps.density)
+    for name in FIGURES:
+        np.testing.assert_array_equal(at_once.figures[name], by_steps.figures[name])
+
+
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 240, 4095, 4096, 4097, 9000])
 def test_sums_have_the_same_bits_compiled_or_not(size):
     random = np.random.default_rng(size)
