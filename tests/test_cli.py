@@ -25,7 +25,7 @@ LONG = ["--set", "times.end=1e4", "--set", "times.save=1", "--set", "times.step=
 
 def start(*arguments, cwd, **options):
     """A command in a process of its own, where that is the point; `call` runs one in this process."""
-    return subprocess.run([*RUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run([*RUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240, **options)
 
 
 def test_run_writes_a_result_and_a_summary(tmp_path):
@@ -136,7 +136,7 @@ def test_signals_stop_the_run_and_its_result_goes_on(number, code, tmp_path):
     wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz")
     time.sleep(0.3)
     process.send_signal(number)
-    _, messages = process.communicate(timeout=15)
+    _, messages = process.communicate(timeout=120)
     assert process.returncode == code
     assert "the frames so far are in ou-1d.nc" in messages
     assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
@@ -161,7 +161,7 @@ def test_a_signal_does_not_put_part_of_a_run_in_place_of_another_result(tmp_path
     process = subprocess.Popen([*RUN, "run", OU, *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz")
     process.send_signal(signal.SIGTERM)
-    _, messages = process.communicate(timeout=15)
+    _, messages = process.communicate(timeout=120)
     assert process.returncode == 143
     assert "the frames so far are in ou-1d.parts" in messages
     assert "fvflow resume ou-1d.parts goes on at t = " in messages
@@ -172,7 +172,7 @@ def test_a_kill_leaves_readable_frames_which_the_next_run_does_not_remove(tmp_pa
     process = subprocess.Popen(
         [*RUN, "run", OU, *LONG, "--set", "times.save=0.01"], cwd=tmp_path, stderr=subprocess.DEVNULL
     )
-    wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz", seconds=30)
+    wait_for(tmp_path / "ou-1d.parts" / "checkpoint-1.npz")
     time.sleep(0.2)
     process.kill()
     process.wait()
@@ -237,7 +237,7 @@ def test_other_files_are_not_overwritten(made, tmp_path):
     assert file.read_bytes() == before
 
 
-def wait_for(path, seconds=15.0):
+def wait_for(path, seconds=120.0):
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not appear"
@@ -248,7 +248,7 @@ def test_progress_without_a_terminal_is_lines_on_stderr(tmp_path, monkeypatch):
     process = subprocess.Popen([*RUN, "run", OU, *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     line = process.stderr.readline()
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=120)
     assert line.startswith("t = ")
     assert "s left" in line
 
@@ -259,7 +259,7 @@ def test_a_solver_shows_its_iterations_and_stops_between_them(tmp_path):
     process = subprocess.Popen([*RUN, "run", case, *long], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     line = next(line for line in process.stderr if line.startswith("iteration"))  # slow ones tell that first
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=15)
+    _, rest = process.communicate(timeout=120)
     assert process.returncode == 143
     assert re.fullmatch(r"iteration \d+(, residual \d\.\de[-+]\d\d)?\n", line)
     *_, stopped, kept = rest.splitlines()
@@ -270,7 +270,7 @@ def test_a_solver_shows_its_iterations_and_stops_between_them(tmp_path):
     line = next(line for line in again.stderr if line.startswith("iteration"))
     assert int(line.split()[1].strip(",")) > int(kept.split()[-1])
     again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=15)
+    again.communicate(timeout=120)
     assert os.listdir(tmp_path) == [name]
 
 
@@ -375,7 +375,7 @@ def test_a_result_does_not_overwrite_its_case(tmp_path):
 @pytest.mark.parametrize("redirection", ["2>&-", ">&-", ">&- 2>&-", "2> >(true)"])
 def test_streams_that_are_closed_do_not_stop_a_run(redirection, tmp_path):
     command = f"{' '.join(RUN)} run {OU} {' '.join(SHORT)} {redirection}".replace("checks={}", "'checks={}'")
-    done = subprocess.run(["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, timeout=60)
+    done = subprocess.run(["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, timeout=240)
     assert done.returncode == 0
     assert (tmp_path / "ou-1d.nc").exists()
 
@@ -388,7 +388,7 @@ def test_a_full_standard_output_exits_5():
 
 def test_too_little_memory_is_reported(tmp_path):
     limit = f"ulimit -v 1500000; {' '.join(RUN)} run {OU} --set 'mesh.cells=[30000000]'"
-    done = subprocess.run(["/bin/bash", "-c", limit], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["/bin/bash", "-c", limit], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 3
     assert "cells need about" in done.stderr
 
