@@ -84,8 +84,8 @@ def bounds(
     if mesh.dimension == 1:
         return _on_line(mesh, mesh.product_edges[0], first, second, mass)
     close = close_bounds(mesh, first, second, width)
-    if close is not None and close.reaches(width):
-        return _from_potential(mesh, close, mass)
+    if close is not None and (close.reaches(width) or (close.final and cells is None)):
+        return _from_potential(mesh, close, mass, "width" if close.reaches(width) else "cells")
     edges = tuple(np.asarray(edge - 0.5 * (edge[0] + edge[-1])) for edge in reversed(mesh.product_edges))
     cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
     mu, nu = (masses / masses.sum() for masses in cell_masses)
