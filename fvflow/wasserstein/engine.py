@@ -34,6 +34,7 @@ _FINE_ERROR, _PROMISING = 3e-5, 6.0  # error that goes with the last eps; width 
 _FEW_ATOMS = 512  # of both measures on a level that the network simplex solves whatever the scaling says
 _RESIDUAL = 1e-3  # error of the scaling beyond which it also solves small levels: of few pairs of atoms, or
 _FILLED, _MOST_PAIRS = 0.25, 2**20  # of up to so many if less than this part of the cells have mass
+_FINER = 1.0 / 64.0  # part of the width for vertices of an eighth of the spacing
 _VERTICES = 80  # of the lower bound, for each cell of a level: up to 4 along each axis of one
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
 _ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
@@ -100,8 +101,12 @@ def interval(
         for found in _solutions(level, coarser, sum(left_out), diameter, begun + limits.seconds):
             last = found
             upper = min(upper, last.plan.upper)
-            halvings = dual.halvings(upper, width, min(limits.vertices, _VERTICES * prod(level.shape) + 4096))
+            vertices = min(limits.vertices, _VERTICES * prod(level.shape) + 4096)
+            halvings = dual.halvings(upper, width, vertices)
             lower = max(lower, dual.bound(last.convex, level.centres, halvings))
+            if width * upper < upper - lower <= _PROMISING * width * upper:  # maps that expand need more vertices
+                finer = dual.halvings(upper, width * _FINER, vertices)
+                lower = max(lower, dual.bound(last.convex, level.centres, finer) if finer > halvings else 0.0)
             best = last if best is None or last.plan.upper <= best.plan.upper else best
             if not width * upper < upper - lower <= _PROMISING * width * upper:
                 break
