@@ -219,7 +219,7 @@ def test_tails_that_underflow_are_left_out():
         found = bounds(box, one, other)
         exact = distance_1d(np.linspace(0.0, 1.0, 65), lines[0] / lines[0].mean(), lines[1] / lines[1].mean())
         assert found.lower <= exact * one.mean() ** 0.5 <= found.upper
-        assert found.width <= 2e-2
+        assert found.width <= 3e-2
 
 
 def test_what_is_empty_in_one_of_both_costs_at_most_the_diameter():
@@ -233,7 +233,9 @@ def test_what_is_empty_in_one_of_both_costs_at_most_the_diameter():
     cost = ot.dist(place.reshape(-1, 2), place.reshape(-1, 2))
     atoms = ot.emd2(one.ravel() / one.sum(), other.ravel() / other.sum(), cost)
     upper = tail_flux_bound(one, other, h)[0]
-    assert max(share * diameter**2, atoms - 2 * np.hypot(*h) * atoms**0.5) <= upper**2 <= share * diameter**2 + 4 * atoms
+    assert (
+        max(share * diameter**2, atoms - 2 * np.hypot(*h) * atoms**0.5) <= upper**2 <= share * diameter**2 + 4 * atoms
+    )
     assert tail_flux_bound(one, other, h, largest=0.9 * share**0.5 * diameter)[0] == np.inf
     assert tail_flux_bound(gap, gap, h)[0] == np.inf
     full = tail_flux_bound(one, one + 0.1 * random.random(shape), h)[0]
