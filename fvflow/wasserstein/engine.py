@@ -162,8 +162,10 @@ def _solutions(
             scaled = _Scaled(matrix, *ones, to.node, potentials, 0.0)
         potentials = scaled.potentials
         plan = feasible_plan(level, scaled.matrix, scaled.p, scaled.q, scaled.to, moved, diameter)
-        yield Solution(level, plan, convex_extension(level, potentials.second), len(scaled.matrix.column))
-        if scaled.error == 0.0 or scaled.error > _STUCK or monotonic() > deadline:  # a smaller eps would gain nothing
+        entries, error = len(scaled.matrix.column), scaled.error
+        del scaled
+        yield Solution(level, plan, convex_extension(level, potentials.second), entries)
+        if error == 0.0 or error > _STUCK or monotonic() > deadline:  # a smaller eps would gain nothing
             return
 
 
@@ -171,14 +173,14 @@ def _converged(
     level: Level, potentials: Potentials, kappa: float, reach: Reach, goal: float, deadline: float
 ) -> tuple[_Scaled, Reach]:
     """Supports built anew until the scaling reaches the goal, wider and at a larger eps while it is stuck."""
-    scaled, stuck = None, False
+    scaled, stuck, settled = None, False, False
     for count in range(_MOST_REBUILDS):
-        settled = scaled is not None and scaled.error < _SETTLED
+        scaled = None  # the support before this one is given back first
         eps = (max(kappa, _CRUDE) if stuck else kappa) * level.spacing**2
         scaled = _scale(level, potentials, eps, reach, goal, _CYCLES if settled else _FEW_CYCLES)
         crude, stuck = stuck, scaled.error > _STUCK
         potentials = scaled.potentials
-        done = scaled.error < goal and settled
+        done, settled = scaled.error < goal and settled, scaled.error < _SETTLED
         if (not (stuck or crude) and (done or count + 1 >= _REBUILDS)) or monotonic() > deadline:
             break
         reach = reach.wider() if stuck else reach
