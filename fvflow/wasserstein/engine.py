@@ -37,7 +37,7 @@ _FILLED, _MOST_PAIRS = 0.25, 2**20  # of up to so many if less than this part of
 _FINER = 1.0 / 64.0  # part of the width for vertices of an eighth of the spacing
 _VERTICES = 80  # of the lower bound, for each cell of a level: up to 4 along each axis of one
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
-_ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
+_ENTRY_BYTES, _CELL_BYTES = 32, 500  # measured peak of a level, by entries of its support and cells
 
 
 @dataclass(frozen=True)
