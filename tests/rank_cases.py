@@ -38,6 +38,18 @@ flow:
 initial: {{kind: expression, density: "exp(-x**2 - (z - 0.3)**2)*(2 + cos(2*pi*y/3))", mass: 2}}
 times: {{end: 0.04, step: 0.01, save: 0.02}}
 """
+RING = """
+mesh: {{kind: graded, lower: [-1, -1], upper: [1, 2], cells: [17, 15], ratio: [2, 1.5], periodic: [y]}}
+flow:
+  kind: fokker-planck
+  epsilon: 0.1
+  potential: "x**2/2*(1 + t) + 0.3*cos(2*pi*y/3)*x"
+  velocity: ["0.5*sin(2*pi*y/3)", "1 - 0.2*x*sin(t)"]
+  stream: "0.2*sin(2*pi*y/3)*x**2"
+  stepper: {{{stepper}}}
+initial: {{kind: gaussian, mean: [0.2, 1.7], covariance: [[0.08, 0], [0, 0.09]], truncate: 0.2}}
+times: {{end: 0.04, step: 0.01, save: 0.02}}
+"""
 GIBBS = """
 mesh: {kind: box, lower: [-1, -1, 0], upper: [1, 1, 1], cells: [6, 7, 8]}
 flow: {kind: fokker-planck, epsilon: 0.1, potential: "x**2 + y**4 + z", stepper: {kind: split-euler}}
@@ -48,6 +60,10 @@ times: {end: 100, step: 1, save: 50}
 
 def _plane(stepper: str, step: str = "0.005") -> str:
     return PLANE.format(stepper=stepper, step=step)
+
+
+def _ring(stepper: str) -> str:
+    return RING.format(stepper=stepper)
 
 
 CASES = {
@@ -66,6 +82,15 @@ CASES = {
     "tr-bdf2-3d": SPACE.format(stepper=f"kind: tr-bdf2, {_KRYLOV}"),
     "muscl-3d": SPACE.format(stepper="kind: muscl"),
     "gibbs": GIBBS,
+    "ring": _ring("kind: split-euler"),
+    "ring-crank-nicolson": _ring("kind: split-crank-nicolson"),
+    "ring-krylov": _ring(f"kind: tr-bdf2, {_KRYLOV}"),
+    "ring-muscl": _ring("kind: muscl"),
+    "ring-chebyshev": _ring("kind: chebyshev").replace("*(1 + t)", "").replace("sin(t)", "0.3"),
+    "rings-3d": SPACE.format(stepper="kind: split-euler")
+    .replace("periodic: [y]", "periodic: [x, z]")
+    .replace("x**2/2*(1 + t) + 0.3*cos(2*pi*y/3) + z*x", "cos(pi*x)*sin(2*pi*z)*(1 + t) + y")
+    .replace('"0.5*z", "-0.2*x"', '"0.5*y", "-0.2*cos(pi*x)"'),
 }
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
-from fvflow.mesh.core import SIDES, Mesh
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.extent import SIDES
 
 _ON_WALL = 1e-9  # distance of a centre from its wall, relative to the size of the mesh, that counts as 0
 

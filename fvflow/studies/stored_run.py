@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fvflow.dataset import UNTITLED, stored_mesh
 from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
-from fvflow.mesh.core import SIDES
+from fvflow.mesh.extent import SIDES
 from fvflow.studies.formats import OPEN, PERIODIC, WALL
 from fvflow.studies.formats.base import Boundary
 
