@@ -50,6 +50,19 @@ flow:
 initial: {{kind: gaussian, mean: [0.2, 1.7], covariance: [[0.08, 0], [0, 0.09]], truncate: 0.2}}
 times: {{end: 0.04, step: 0.01, save: 0.02}}
 """
+LINE = """
+mesh: {{kind: graded, lower: [0], upper: [1], cells: [61], ratio: [2]}}
+flow: {{kind: fokker-planck, epsilon: 0.1, potential: "cos(2*pi*x)", stepper: {{{stepper}}}}}
+initial: {{kind: expression, density: "1 + x*(1 - x)", mass: 1}}
+times: {{end: 0.04, step: 0.01, save: 0.02}}
+"""
+EXACT = """
+mesh: {kind: box, lower: [-4, -4], upper: [4, 4], cells: [24, 21]}
+flow: {kind: fokker-planck, epsilon: 0.5, potential: "x**2/2 + y**2", stepper: {kind: split-crank-nicolson}}
+initial: {kind: gaussian, mean: [0.5, 0], covariance: [[0.4, 0], [0, 0.5]]}
+exact: {kind: gaussian}
+times: {end: 0.3, step: 0.05, save: 0.1}
+"""
 GIBBS = """
 mesh: {kind: box, lower: [-1, -1, 0], upper: [1, 1, 1], cells: [6, 7, 8]}
 flow: {kind: fokker-planck, epsilon: 0.1, potential: "x**2 + y**4 + z", stepper: {kind: split-euler}}
@@ -64,6 +77,15 @@ def _plane(stepper: str, step: str = "0.005") -> str:
 
 def _ring(stepper: str) -> str:
     return RING.format(stepper=stepper)
+
+
+def _opened(stepper: str, plane: str = PLANE) -> str:
+    """With absorbing and partial walls, and cells that absorb on both sides of where the grid is divided."""
+    walls = "walls: {left: absorbing, bottom: absorbing, top: {kind: partial, rate: 0.7}}"
+    return (
+        plane.format(stepper=stepper, step="0.005")
+        + f"{walls}\nabsorbing: [{{where: 'max(abs(x - 0.8) - 0.3, abs(y - 0.8) - 0.6) < 0'}}]\n"
+    )
 
 
 CASES = {
@@ -82,6 +104,31 @@ CASES = {
     "tr-bdf2-3d": SPACE.format(stepper=f"kind: tr-bdf2, {_KRYLOV}"),
     "muscl-3d": SPACE.format(stepper="kind: muscl"),
     "gibbs": GIBBS,
+    "line": LINE.format(stepper="kind: implicit-euler"),
+    "line-ring": LINE.format(stepper="kind: split-crank-nicolson").replace("cells: [61]", "cells: [61], periodic: [x]"),
+    "absorbing": _opened("kind: split-euler"),
+    "absorbing-crank-nicolson": _opened("kind: split-crank-nicolson"),
+    "absorbing-krylov": _opened(f"kind: tr-bdf2, {_KRYLOV}"),
+    "absorbing-euler": _opened(f"kind: implicit-euler, {_KRYLOV}"),
+    "absorbing-ring": _opened(f"kind: crank-nicolson, {_KRYLOV}", RING).replace(
+        "bottom: absorbing, top: {kind: partial, rate: 0.7}", "rest: absorbing"
+    ),
+    "varying": _plane("kind: split-euler").replace(
+        "epsilon: 0.1", "diffusion: {value: ['0.1 + 0.05*x**2', '0.1*(1 + t)'], convention: ito}"
+    ),
+    "isothermal": _ring("kind: muscl").replace(
+        "epsilon: 0.1", "diffusion: {value: '0.1 + 0.05*sin(2*pi*y/3)', convention: isothermal, temperature: 0.3}"
+    ),
+    "exact": EXACT,
+    "exact-gibbs": GIBBS.replace(
+        '{kind: expression, density: "exp(-10*(x**2 + y**4 + z))", sampling: centre, mass: 1}',
+        "{kind: uniform, upper: [0.5, 1, 1]}",
+    )
+    + "exact: {kind: gibbs}\n",
+    "placed": _plane("kind: split-euler").replace(
+        "initial: {kind: gaussian, mean: [0.2, 0.1], covariance: [[0.05, 0.01], [0.01, 0.08]], truncate: 0.2}",
+        "initial: {kind: spike, at: [0.2, 0.5]}",
+    ),
     "ring": _ring("kind: split-euler"),
     "ring-crank-nicolson": _ring("kind: split-crank-nicolson"),
     "ring-krylov": _ring(f"kind: tr-bdf2, {_KRYLOV}"),

@@ -10,9 +10,9 @@ from fvflow.mesh.box import Box, Graded
 from fvflow.mesh.box_overlap import box_outside, box_share
 from fvflow.mesh.coarse_proxy import coarse_proxy
 from fvflow.mesh.core import Mesh
-from fvflow.mesh.extent import Extent
 from fvflow.mesh.curve import hilbert_order
 from fvflow.mesh.elements import FileMark, FilePath
+from fvflow.mesh.extent import Extent
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import CIRCULAR, Grid

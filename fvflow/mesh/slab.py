@@ -14,7 +14,7 @@ from fvflow.mesh.arrays import Array, Index, freeze_index
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.extent import SIDES, Extent
 from fvflow.mesh.grid import Grid
-from fvflow.parallel import world
+from fvflow.parallel import arrange, world
 
 
 class Slab(Grid):
@@ -146,6 +146,9 @@ def divided(mesh: Mesh, reach: int = 1) -> Mesh:
     if sentence := indivisible(mesh):
         raise CaseError(sentence)
     assert isinstance(mesh, Grid)
+    if mesh.cells == mesh.shape[0]:  # a line is solved from end to end
+        arrange(True)
+        return mesh
     comm.divide(mesh.shape[0], mesh.cells // mesh.shape[0], reach, mesh.dimension - 1 in mesh.periodic)
     assert comm.division is not None
     return Slab(mesh, comm.division.held(comm.rank))

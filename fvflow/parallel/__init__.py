@@ -17,7 +17,7 @@ A kind says by `divided`, `cellwise` or `undivided` whether it keeps to this; th
 from fvflow.parallel.alone import Alone
 from fvflow.parallel.blocks import BLOCK
 from fvflow.parallel.division import Division
-from fvflow.parallel.launched import arrange, begin, world
+from fvflow.parallel.launched import arrange, begin, by_one, world
 from fvflow.parallel.pieces import Pieced, pieces_of, shaped
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Pieced",
     "arrange",
     "begin",
+    "by_one",
     "pieces_of",
     "shaped",
     "world",

@@ -163,6 +163,17 @@ class Ranks(Alone):
         self._comm.Allgatherv(np.ascontiguousarray(values), [every, counts])
         return every
 
+    def owned(self, cells: Any) -> Any:
+        """Whether each cell is in a layer of this rank."""
+        division = self.slab
+        first = division.below(self.rank) * division.layer
+        begin, end = division.cells(self.rank)
+        return (cells >= first) & (cells < first + end - begin)
+
+    def gathered(self, values: Array) -> Array:
+        """The values of all ranks, one after the other."""
+        return self.joined(values, self._comm.allgather(len(values)))
+
     def total_of_layers(self, values: Array) -> float:
         """The sum of values (layer,) of the layers that a rank holds."""
         division = self.slab

@@ -110,7 +110,7 @@ class _Handed:
     def __init__(self, request: Any, kept: Array) -> None:
         self._request, self._kept = request, kept
 
-    def Wait(self) -> None:  # noqa: N802  # as the requests of MPI
+    def Wait(self) -> None:  # as the requests of MPI
         """Wait until the array may be used for something else."""
         self._request.Wait()
 
