@@ -41,7 +41,7 @@ def undivided(parts: Any) -> Iterator[Fault]:
 
 
 def copied(parts: Any) -> bool:
-    """Whether each rank holds all of the mesh: where they share rows, and on a line, which is solved from end to end."""
+    """Whether each rank holds all of the mesh: where they share rows, and on a line, solved from end to end."""
     extent = parts.mesh.extent
     line = extent is not None and extent.grid and extent.dimension == 1
     return bool(parts.flow.shares_rows or (line and not parts.flow.undivided))

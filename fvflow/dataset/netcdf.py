@@ -15,6 +15,7 @@ from fvflow.dataset.layout import Layout, header
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh
+from fvflow.parallel import Pieced
 
 _COPY_BYTES = 2**23  # of fields in memory while frames are copied
 _SERIES_CHUNK = 128  # frames in a chunk of times and diagnostics
@@ -63,7 +64,12 @@ def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: M
         name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
     )
     created.setncatts(variable.attributes)
-    if variable.values is not None:
+    if isinstance(variable.values, Pieced):
+        first = 0
+        for piece in variable.values.fetch():
+            created[first : first + len(piece)] = piece
+            first += len(piece)
+    elif variable.values is not None:
         created[:] = variable.values
 
 

@@ -19,7 +19,7 @@ from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.location import cells_of
 from fvflow.mesh.openings import Openings, openings, require_wall, unknown_name
 from fvflow.mesh.overlap import averaged, overlaps, transfer, transferred
-from fvflow.mesh.plot_cells import topology, topology_kind
+from fvflow.mesh.plot_cells import grid_in_pieces, topology, topology_kind
 from fvflow.mesh.radial import Radial
 from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.section import polygons, section
@@ -64,6 +64,7 @@ __all__ = [
     "coarse_proxy",
     "divided",
     "from_fipy",
+    "grid_in_pieces",
     "hilbert_order",
     "indivisible",
     "openings",
