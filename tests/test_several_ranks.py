@@ -1,5 +1,6 @@
 """Runs on several ranks: the same bits as on one, errors that end all, and sums whose order no division changes."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -203,18 +204,31 @@ def test_an_error_of_one_rank_ends_all(tmp_path):
     assert lines == ["fvflow: internal error: RuntimeError: on one rank", "This is a bug; --debug shows where."]
 
 
-def test_a_rank_that_is_killed_ends_all(tmp_path):
-    """The launcher tells it; the frames and a checkpoint stay."""
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_killed_ends_all(tmp_path, rank):
+    """With one line; the frames and a checkpoint stay."""
     (tmp_path / "case.yaml").write_text(ENDLESS)
     process = started(2, "-m", "fvflow", "run", "case.yaml", "-q", folder=tmp_path, start_new_session=True)
     while not (tmp_path / "case.parts" / "checkpoint-1.npz").exists():
         time.sleep(0.05)
-    holder = (tmp_path / "case.parts" / "lock").read_text().split()[1]
-    os.kill(int(holder), signal.SIGKILL)
-    code, _ = ended(process)
-    assert code != 0
+    holder = int((tmp_path / "case.parts" / "lock").read_text().split()[1])
+    os.kill(holder if rank == 0 else _other_rank(holder), signal.SIGKILL)
+    code, lines = ended(process)
+    assert code == 137
+    assert lines == [f"fvflow: rank {rank} was killed (SIGKILL), so all end; a run goes on by fvflow resume"]
     with fvflow.read(tmp_path / "case.parts") as ds:
         assert ds.time[0] == 0.0
+
+
+def _other_rank(pid):
+    """The process of the other one of two ranks: the child of the watcher that is the sibling of its watcher."""
+    parents = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
+    watcher = parents[pid]
+    siblings = [each for each, parent in parents.items() if parent == parents[watcher] and each != watcher]
+    return next(each for each, parent in parents.items() if parent in siblings)
 
 
 @pytest.mark.parametrize(("layers", "layer"), [(23, 37), (64, 64), (8, 63), (2000, 2048), (12, 30000)])

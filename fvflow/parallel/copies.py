@@ -40,7 +40,6 @@ class Copies(Ranks):
     holds_part = Alone.holds_part
     owned = Alone.owned
     gathered = Alone.gathered
-    highest = Alone.highest
 
     def collect(self, arrays: Mapping[str, Any], use: Callable[[Mapping[str, Any]], None]) -> None:
         """The first rank uses its own arrays."""
