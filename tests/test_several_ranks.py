@@ -39,7 +39,7 @@ def started(ranks, *arguments, folder, **options):
 
 def ended(process):
     """The exit code of a program, and the lines that it has printed on stderr."""
-    _, printed = process.communicate(timeout=120)
+    _, printed = process.communicate(timeout=600)
     return process.returncode, printed.splitlines()
 
 

@@ -9,6 +9,8 @@ Arrays (cell,) of a rank are those of its `fvflow.mesh.Slab`, layers of the neig
 - what adds over cells goes through `inner` or `total`, or by layers through `total_of_layers`;
 - what compares or decides over cells goes through `largest`, `smallest`, `every` or `some`: a decision that one rank
   takes alone lets all others wait for ever;
+- what is a number per opening, or of another part of a surface, is added in one order after `gathered`;
+- what needs the whole mesh at once runs on the first, `by_one`;
 - what writes, or reads a clock, does so `by_first` or `on_first`.
 
 A kind says by `divided`, `cellwise` or `undivided` whether it keeps to this; the case refuses the others.
