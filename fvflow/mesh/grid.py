@@ -241,7 +241,7 @@ class Grid(Mesh):
         return self.shape[self.dimension - 1 - axis] - (axis not in self.rings)
 
     def gaps(self, axis: int) -> Array:
-        """The distances of neighbouring midpoints on a line along an axis."""
+        """The distances (face,) of neighbouring midpoints on a line along an axis."""
         width, gaps = self.widths[axis], np.diff(self.midpoints[axis])
         return np.append(gaps, 0.5 * (width[-1] + width[0])) if axis in self.rings else gaps
 

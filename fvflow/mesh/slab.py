@@ -79,11 +79,11 @@ class Slab(Grid):
         return [self.held(axis, width) for axis, width in enumerate(self.whole.widths)]
 
     def held(self, axis: int, values: Array) -> Array:
-        """The values of its layers, of those (interval,) of all along the last axis; along others all."""
+        """The values (interval,) of its layers, of those of all along the last axis; along others all."""
         return values[self._layers] if axis == self._last else values
 
     def gaps(self, axis: int) -> Array:
-        """The distances of neighbouring midpoints on a line along an axis, those over a seam included."""
+        """The distances (face,) of neighbouring midpoints on a line along an axis, those over a seam included."""
         gaps = self.whole.gaps(axis)
         return gaps[self._layers[:-1]] if axis == self._last else gaps
 
@@ -105,6 +105,7 @@ class Slab(Grid):
 
     @property
     def midpoints(self) -> list[Array]:
+        """The middles of the cells that it holds along each axis, each (interval,)."""
         return [self.held(axis, each) for axis, each in enumerate(self.whole.midpoints)]
 
     def _lower_node(self, axis: int) -> Any:

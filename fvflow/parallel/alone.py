@@ -118,7 +118,7 @@ class Alone:
         return np.ones(len(cells), bool)
 
     def gathered(self, values: Array) -> Array:
-        """The values of all processes, one after the other, however many each gives."""
+        """The values (any,) of all processes, one after the other, however many each gives."""
         return values
 
     def require_same(self, value: str, sentence: str) -> None:

@@ -163,7 +163,7 @@ class Ranks(Alone):
         return (cells >= own.start) & (cells < own.stop)
 
     def gathered(self, values: Array) -> Array:
-        """The values of all ranks, one after the other."""
+        """The values (any,) of all ranks, one after the other."""
         return self.joined(values, self._comm.allgather(len(values)))
 
     def total_of_layers(self, values: Array) -> float:

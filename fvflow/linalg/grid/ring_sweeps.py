@@ -68,7 +68,10 @@ class RingFactor:
 
 
 def ring_start(sums: Array, down: Array, up: Array, first: Array) -> Array:
-    """What `eliminate_ring` carries (4, line) into its first row: of the last cell, and the sums of the first one."""
+    """What `eliminate_ring` carries into its first row (row, line): the sums of the first cell, and of the last one.
+
+    Arrays (line,): sums and rates of the last cell, and the sums of the first one.
+    """
     return np.stack([first, sums, up, down])
 
 
