@@ -148,4 +148,4 @@ class Alone:
 
 def added(sums: Array) -> float:
     """The sum of the sums of blocks (block,), added from the first to the last."""
-    return float(np.cumsum(sums)[-1]) if len(sums) else 0.0
+    return float(np.add.accumulate(sums)[-1] if len(sums) > 1 else sums.sum())
