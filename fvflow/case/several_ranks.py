@@ -61,11 +61,11 @@ def about_ranks(parts: Any, simulation: Simulation, ranks: int) -> str:
     for fault in undivided(parts):
         return f"{dotted(fault.path)}: {fault.message}"
     mesh = simulation.mesh.whole
+    layer, periodic = mesh.cells // mesh.shape[0], mesh.dimension - 1 in mesh.periodic
+    if mesh.edges is not None and layer == 1:
+        return f"each of {ranks} holds the whole line and takes all steps, no faster than one: use one"
     if sentence := indivisible(mesh):
         return sentence
-    layer, periodic = mesh.cells // mesh.shape[0], mesh.dimension - 1 in mesh.periodic
-    if layer == 1:
-        return f"each of {ranks} holds the whole line and takes all steps, no faster than one: use one"
     try:
         division = Division(mesh.shape[0], layer, ranks, parts.flow.reach, periodic)
     except CaseError as error:
