@@ -156,10 +156,10 @@ LONG = {
     "resume": ("cases_resume_to_the_last_bit[moving-trap-1d",),
     "several_ranks": (
         "a_rank_that_is_killed_ends_all",
-        "a_run_goes_on_with_another_number_of_ranks",
+        "a_run_goes_on_with_other_numbers_of_ranks",
         "an_error_of_one_rank_ends_all",
         "ranks_that_see_different_cases_are_refused",
-        "results_of_three_ranks_have_the_bits_of_one",
+        "results_of_any_number_of_ranks_have_the_bits_of_one",
     ),
     "small_distance": ("the_goals_at_256",),
     "stationary": ("an_iteration_goes_on_from_every_iterate_in_every_part",),
