@@ -188,6 +188,7 @@ IN_TURN = {
         "every_stepper_runs_on_meshes_that_are_turned": 3,
     },
     "backward": {"the_pairing_is_the_same_after_every_step": 4, "absorbing_walls_and_cells_keep_the_pairing": 3},
+    "bridge": {"the_distance_of_the_ends_is_at_least_w2": 3},
     "exponential": {"gibbs_is_stationary": 5},
     "geo_script": {"geometries_in_the_style_of_the_tutorials_mesh": 3},
     "mobility": {"it_is_the_linear_equation_with_diffusion_eps_times_mobility": 2},
