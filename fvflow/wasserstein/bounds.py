@@ -68,7 +68,7 @@ def bounds(
     more than `cells` cells (by default 4 times those of the mesh, 4 times along each axis if these are at most 65536),
     or exceed the wall time in `seconds` or the `memory` in bytes; then the interval so far is returned, with the
     reason. The lower bound uses at most `vertices`. After each level `report` is called with its cells along x, y, z
-    and both bounds. Densities some cells apart have bounds of their own (`small_distance`); those are returned, with the
+    and both bounds. Densities some cells apart have bounds of their own (`small_distance`), returned with the
     reason `cells`, where plans between parts of cells would leave wider ones and `cells` is not given.
 
     Raises CaseError if the masses differ or are 0, a density is negative, `width` is not in (0, 1), or the mesh is
