@@ -59,10 +59,10 @@ def _gaussian_density(
         _require_symmetric(mean, covariance)
     if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
         deviation = np.sqrt(np.diag(covariance))
-        factors = list(map(wrapped_mass, mesh.edges, mean, deviation, mesh.periods))
+        factors = list(map(wrapped_mass, mesh.whole.edges or (), mean, deviation, mesh.periods))
         if mesh.revolution is not None:
             factors[0] = _shell_mass(mesh.edges[0] / deviation[0], mesh.revolution)
-        return tensor_product(factors) / mesh.volume
+        return tensor_product([mesh.held(*each) for each in enumerate(factors)]) / mesh.volume
     root = _root(covariance)
     whitening = np.linalg.inv(root).T
     log_factor = -np.log(np.diag(root)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)

@@ -250,6 +250,9 @@ class BaseFlow(FlowDensities, FlowScaling):
         """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
         return ""
 
+    noted: ClassVar[str] = "seam"
+    """What `check` calls the notes."""
+
     def notes(self, problem: Any) -> Iterator[str]:
         """What deserves a word of the equation itself, as sentences."""
         yield from ()

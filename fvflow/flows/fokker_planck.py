@@ -15,6 +15,7 @@ from fvflow.fluxes import FaceResolution, ScharfetterGummel
 from fvflow.linalg import Journey, resolve_solver
 from fvflow.march import Due, Progress, leaping, march
 from fvflow.mesh import Extent, Mesh, Openings
+from fvflow.parallel import world
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper, Step, finite_check
 from fvflow.time_error import CompanionMonitor, DerivativeMonitor, TimeErrorMonitor
@@ -69,9 +70,9 @@ class FokkerPlanckFlow(LinearFlow):
 
     @property
     def undivided(self) -> str:
-        """Why it is not run on several ranks: a diffusion that is no number, or its stepper."""
-        if self.diffusion is not None and self.diffusion.number is None:
-            return "a diffusion that varies runs on one rank"
+        """Why it is not run on several ranks: a full tensor of diffusion, or its stepper."""
+        if self.full:
+            return "a full tensor of diffusion runs on one rank"
         return "" if self.stepper.divided else f"stepper {self.stepper.kind} runs on one rank"
 
     @property
@@ -113,7 +114,7 @@ class FokkerPlanckFlow(LinearFlow):
             )
         problem = problem.opened(openings)
         try:
-            if (problem.leaks(problem.start) < 0).any():
+            if not world().every(bool((problem.leaks(problem.start) >= 0).all())):
                 raise CaseError(
                     f"flux {self.flux.kind} is not monotone at an opening, so that mass would come in through it; use "
                     "flux scharfetter-gummel"

@@ -85,6 +85,8 @@ class LinearStepperBase(StepperBase):
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good; the method then accounts for it by `Absorption`."""
+    collects_absorbed: ClassVar[bool] = False
+    """Whether what is absorbed is in cells of its own, which are not divided among ranks."""
     openings_note: ClassVar[str] = "it conserves the mass"
     """Why mass must not leave, as a clause, if that is so."""
     along_axes: ClassVar[bool] = False

@@ -14,6 +14,7 @@ from fvflow.jit import MIN_PARALLEL_CELLS, parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.grid import leap_kernels, sweep_kernels
 from fvflow.linalg.grid.ring_sweeps import RingFactor
+from fvflow.linalg.grid.slab_rings import SlabRingFactor
 from fvflow.linalg.grid.slab_sweeps import SlabFactor
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, largest_correction, rescale_to_mass
 from fvflow.mesh import Array, Extent, Index
@@ -63,14 +64,16 @@ class SplitSweeps:
         """With `adjoint`, S* = |K|^-1 S' |K| in place of S, so that sum |K| phi (S rho) = sum |K| (S* phi) rho."""
         assert matrix.shape is not None
         self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
-        self._factors: list[_Factor | RingFactor | SlabFactor] = []
+        self._factors: list[_Factor | RingFactor | SlabFactor | SlabRingFactor] = []
         for (place, *rates), along in zip(matrix.along(), matrix.sums_along(), strict=True):
             volume = matrix.volume.reshape(_as_three_axes(matrix.shape, place))
             sums = volume if along is matrix.volume else along.reshape(volume.shape)
             down, up = (part.reshape(_as_three_axes(part.shape, place)) for part in rates)
             if down.shape == volume.shape:  # as many faces as cells: periodic
                 self._factors.append(RingFactor(volume, sums, down, up, adjoint))
-            elif place == 0 and world().division is not None:
+            elif place == 0 and (division := world().division) is not None and division.periodic:
+                self._factors.append(SlabRingFactor(volume, sums, down, up, adjoint))
+            elif place == 0 and division is not None:
                 shared = world().every(_same_rates([volume, sums, down, up], _middle_columns(volume, sums, down, up)))
                 self._factors.append(SlabFactor(volume, sums, down, up, shared, adjoint))
             else:

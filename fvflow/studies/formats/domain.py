@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh import Mesh
-from fvflow.mesh.core import SIDES
+from fvflow.mesh.extent import SIDES
 from fvflow.studies.formats.base import OPEN, PERIODIC, WALL, Boundary, x_first
 from fvflow.walls import CellSet
 
