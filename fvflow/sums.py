@@ -92,7 +92,7 @@ def _with_numpy(products: Array) -> Array:
     while width > 1:
         width //= 2
         lanes = lanes[:, :width] + lanes[:, width:]
-    return lanes[:, 0]
+    return np.asarray(lanes[:, 0])
 
 
 def _sums(values: Any) -> Array:
