@@ -59,7 +59,7 @@ def leaping(leap: Leap, step: Step, state: State, times: Times, due: Due, check:
     takes the state does.
     """
     yield state
-    for length, ends in _strides(times, state.time):
+    for length, ends in strides(times, state.time):
         after = leap(state, length, ends, [*due(ends)[:-1], False])
         if after is not None:
             yield (state := after)
@@ -77,7 +77,7 @@ def evenly_due(times: Sequence[float], first: float, interval: float) -> list[bo
     return due
 
 
-def _strides(times: Times, time: float) -> Iterator[tuple[float, tuple[float, ...]]]:
+def strides(times: Times, time: float) -> Iterator[tuple[float, tuple[float, ...]]]:
     """Length and ends of the steps between saved times, of at most so many as are taken at once."""
     saved, ends = times.saved_until(time), list[float]()
     for length, end in given_steps(times, time):

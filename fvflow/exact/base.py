@@ -43,6 +43,12 @@ class Reference:
         """Its mass in the whole space; None if it is one of the domain."""
         return None
 
+    def outside(self, mesh: Mesh, time: float) -> float:
+        """The share of its mass outside a mesh at a time, where walls make another solution of it; 0 if not known."""
+        if self.total is None:
+            return 0.0
+        return max(1.0 - float(mesh.volume @ self.finite_average(time)) / self.total, 0.0)
+
     def errors(self, mesh: Mesh, density: Array, time: float) -> dict[str, float]:
         """The `figures` of a density (cell,) at a time; raises NumericsError if they cannot be computed."""
         return density_errors(mesh, density, self.finite_average(time))

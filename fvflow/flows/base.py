@@ -19,6 +19,7 @@ from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.scaling import FlowScaling
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
+from fvflow.linalg import Journey
 from fvflow.march import Due, Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
@@ -184,6 +185,10 @@ class BaseFlow(FlowDensities, FlowScaling):
 
     def leaping(self, problem: Any, initial: State, times: Any, due: Due) -> Iterator[State] | None:
         """The states of the run by leaps, as `march.leaping`; None if it takes every step on its own."""
+        return None
+
+    def travel(self, problem: Any, initial: State, times: Any, monitor: Any, out: Any) -> Journey | None:
+        """The whole run in one compiled call, its saves in `out` (save, cell); None if it takes steps one by one."""
         return None
 
     def motion(self, problem: Any, parameters: Parameters, saved: SavedFields) -> Motion:

@@ -166,10 +166,6 @@ class Mesh:
         """The values of the cells that this mesh has, of those (interval,) of all cells along an axis of a grid."""
         return values
 
-    def around(self, point: Array) -> Mesh:
-        """A mesh that has the cell whose centre is nearest to a point (dim,)."""
-        return self
-
     @property
     def extent(self) -> Extent:
         """Dimension, number of cells, and whether the mesh is a grid."""

@@ -114,18 +114,6 @@ class Slab(Grid):
     def _upper_node(self, axis: int) -> Any:
         return self._lower[:-1] + 1 if axis == self._last else super()._upper_node(axis)
 
-    def around(self, point: Array) -> Mesh:
-        """The cell of the whole grid whose centre is nearest to a point (dim,), as a grid of one cell."""
-        whole, cell = self.whole, []
-        for axis, edge in enumerate(whole.edges or ()):
-            off = 0.5 * (edge[1:] + edge[:-1]) - point[axis]
-            if axis in whole.periodic:
-                period = edge[-1] - edge[0]
-                off -= np.round(off / period) * period
-            nearest = int(np.argmin(off**2))
-            cell.append(edge[nearest : nearest + 2])
-        return Grid(tuple(cell), revolution=whole.revolution)
-
 
 def indivisible(mesh: Mesh) -> str:
     """Why a mesh is not divided among several processes; empty if it is."""

@@ -17,11 +17,12 @@ from fvflow.linalg.grid.ring_sweeps import RingFactor
 from fvflow.linalg.grid.slab_rings import SlabRingFactor
 from fvflow.linalg.grid.slab_sweeps import SlabFactor
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, largest_correction, rescale_to_mass
-from fvflow.mesh import Array, Extent
+from fvflow.mesh import Array, Extent, Index
 from fvflow.parallel import world
 
 Lines = tuple[tuple[int, int, int], int, tuple[Array, ...]]
 
+_MOST_AXES = 3
 _SAME_RATES = 1e-13  # relative difference that the rounding of a potential leaves between equal lines
 
 
@@ -111,10 +112,13 @@ class SplitSweeps:
         return rescale_to_mass(self, density, total)
 
     @cached_property
-    def _lines(self) -> tuple[tuple[Any, ...], ...]:
-        """Shapes, ways of sweeping and multipliers of all axes."""
-        lines = [factor.lines for factor in self._factors if factor.lines is not None]
-        return tuple(zip(*lines, strict=True))
+    def lines(self) -> tuple[Index, Index, tuple[Any, ...]]:
+        """Shapes (axis, 3), ways of sweeping (axis,) and multipliers of the axes, for `leap_kernels`.
+
+        There are multipliers for three axes, the last repeated, so that a kernel is compiled once for all dimensions.
+        """
+        shapes, kinds, parts = zip(*(factor.lines for factor in self._factors if factor.lines is not None), strict=True)
+        return np.array(shapes), np.array(kinds), (*parts, *[parts[-1]] * (_MOST_AXES - len(parts)))
 
     @cached_property
     def leaps(self) -> bool:
@@ -130,7 +134,7 @@ class SplitSweeps:
         after, before, watched = density.copy(), np.empty_like(density), np.zeros(7)
         watched[leap_kernels.LOWEST] = np.inf
         allowed = largest_correction(self)
-        arrays = after, before, self.column_sums, *self._lines, sweep_kernels.WIDTH
+        arrays = after, before, self.column_sums, *self.lines, sweep_kernels.WIDTH
         if not leap_kernels.leap(*arrays, total, allowed, looks, resolution, watched):
             return None
         return Leap(after, before, *watched.tolist())
