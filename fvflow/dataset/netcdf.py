@@ -61,6 +61,9 @@ def define(file: Any, name: str, group: Group, layout: Layout | None = None) -> 
 def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: Mapping[str, Any]) -> None:
     """Create a variable, with a checksum in every chunk, so that damaged values are not read."""
     fill, checksums = False if variable.fill is None else variable.fill, bool(variable.dims)
+    if isinstance(variable.values, Pieced) and variable.values.piece:
+        sizes = [len(group.dimensions[dimension]) for dimension in variable.dims]
+        storage = {"chunksizes": [min(variable.values.piece, sizes[0]), *sizes[1:]]}
     created = group.createVariable(
         name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
     )

@@ -54,13 +54,17 @@ def grid_in_pieces(mesh: Mesh) -> tuple[Pieced, Pieced]:
             yield first, Grid((*edges[:-1], edges[-1][first : first + step + 1]))
 
     def points() -> Iterator[Array]:
-        yield from (part.points[across if first else 0 :] for first, part in parts())
+        for first, part in parts():
+            yield part.points[:-across]
+            if first + step >= layers:
+                yield part.points[-across:]
 
     def corners() -> Iterator[Index]:
         yield from (part.cell_points + np.int32(first * across) for first, part in parts())
 
     nodes = across * (layers + 1)
-    return Pieced(nodes, np.float64, points), Pieced(mesh.cells, np.int32, corners)
+    layer = mesh.cells // layers
+    return Pieced(nodes, np.float64, points, step * across), Pieced(mesh.cells, np.int32, corners, step * layer)
 
 
 def topology_kind(dimension: int, shape: tuple[int, ...]) -> str | None:

@@ -16,6 +16,8 @@ class Pieced:
     cells: int
     dtype: Any
     fetch: Callable[[], Iterator[Any]]
+    piece: int | None = None
+    """How many rows all pieces but the last ones have; None if that is not known."""
 
     def whole(self) -> Any:
         """The array (cell,)."""
