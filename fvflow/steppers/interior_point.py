@@ -84,8 +84,19 @@ class InteriorPoint:
         return point, iteration, False
 
     def without_barrier(self, point: Iterate) -> Point:
-        """The iterate with q raised to E'(rho): where s > 0 there is no mass that the higher phi would move."""
-        return Point(point.phi + point.multiplier, np.maximum(point.density, self._energy.floor))
+        """The iterate with q raised to E'(rho): where s > 0 there is no mass that the higher phi would move.
+
+        Almost empty cells get the density of E' = q instead, and q is raised only to E' of the least density: their
+        rho is that of the barrier, mu/s, above the one sought by orders of magnitude that Newton's method would go one
+        by one.
+        """
+        energy, density = self._energy, point.density
+        q = energy.first(density) - point.multiplier
+        raised = np.maximum(q, energy.first(np.full_like(q, energy.floor)))
+        emptied = energy.inverse(raised, near=density)
+        almost_empty = density < _BOUNDED * self._mean
+        phi = point.phi + np.where(almost_empty, raised - q, point.multiplier)
+        return Point(phi, np.maximum(np.where(almost_empty, emptied, density), energy.floor))
 
     def _residuals(self, point: Iterate) -> tuple[Array, Array]:
         """r1 and r2 (cell,)."""
