@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -97,6 +97,10 @@ class TransportStep(_StepData):
     """tau T_s theta_s for mass that leaves the owner (face,)."""
     backward: Array
     """tau T_s theta_s for mass that leaves the neighbour (face,)."""
+
+    def scaled(self, part: float) -> TransportStep:
+        """The step of a part of the length."""
+        return replace(self, forward=part * self.forward, backward=part * self.backward)
 
     def faces(self, phi: Array) -> Faces:
         """The faces as a potential (cell,) sees them."""
