@@ -65,9 +65,7 @@ class InteriorPoint:
         multiplier = np.maximum(self._energy.first(density), barrier / density)
         return Iterate(np.zeros(len(density)), density, multiplier)
 
-    def solve(
-        self, point: Iterate, accepted: Callable[[Point], bool], iterations: int
-    ) -> tuple[Iterate, int, bool]:
+    def solve(self, point: Iterate, accepted: Callable[[Point], bool], iterations: int) -> tuple[Iterate, int, bool]:
         """The last iterate from a point, the iterations, and whether the iterate is accepted.
 
         More than `iterations` are made only while the mean of rho s falls to a third in each.
