@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,7 +59,7 @@ def leaping(leap: Leap, step: Step, state: State, times: Times, due: Due, check:
     takes the state does.
     """
     yield state
-    for length, ends in _strides(times, state.time):
+    for length, ends in strides(times, state.time):
         after = leap(state, length, ends, [*due(ends)[:-1], False])
         if after is not None:
             yield (state := after)
@@ -78,7 +77,7 @@ def evenly_due(times: Sequence[float], first: float, interval: float) -> list[bo
     return due
 
 
-def _strides(times: Times, time: float) -> Iterator[tuple[float, tuple[float, ...]]]:
+def strides(times: Times, time: float) -> Iterator[tuple[float, tuple[float, ...]]]:
     """Length and ends of the steps between saved times, of at most so many as are taken at once."""
     saved, ends = times.saved_until(time), list[float]()
     for length, end in given_steps(times, time):
@@ -123,7 +122,7 @@ def _steps_of(times: Times, index: int, first: float, time: float) -> tuple[floa
 def _take(step: Step, state: State, length: float, end_time: float, check: FiniteCheck) -> State:
     """The state after a step; its time is exactly `end_time`."""
     try:
-        after = replace(step(state, length), time=end_time, rejections=0)
+        after = step(state, length).changed(time=end_time, rejections=0)
         check(state, after)
     except (CaseError, NumericsError) as error:  # CaseError: the drift has grown beyond what the flux allows
         raise type(error)(f"{error} (step {state.step + 1}, from t = {state.time:g} to {end_time:g})") from error
@@ -184,9 +183,9 @@ def _adaptive(
                 rejections += 1
                 continue
             end_time = end if parts == 1 and not shortened else taken[-1].time
-            within = (replace(each, next_length=math.nan) for each in taken[:-1])
-            for accepted_state in (*within, replace(taken[-1], time=end_time, next_length=length)):
-                state, rejections = replace(accepted_state, rejections=rejections), 0
+            within = (each.changed(next_length=math.nan) for each in taken[:-1])
+            for accepted_state in (*within, taken[-1].changed(time=end_time, next_length=length)):
+                state, rejections = accepted_state.changed(rejections=rejections), 0
                 yield state
 
 

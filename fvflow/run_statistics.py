@@ -172,11 +172,11 @@ class RunStatistics:
             drift, lowest = stride.drift, stride.lowest
             self._leapt(stride)
         self.mass_drift, self.minimum = max(self.mass_drift, drift), min(self.minimum, lowest)
-        self.mean_density = state.mass / total(self.mesh.volume)
+        self.mean_density = self.mean_density or state.mass / total(self.mesh.volume)  # the mass stays
         self.correction = max(self.correction, state.correction)
         if state.fallback:
             self.fallbacks[state.fallback] += 1
-        for name in _COUNTS:
+        for name in (name for name in _COUNTS if getattr(state, name)):
             setattr(self, name, getattr(self, name) + getattr(state, name))
         self.residual, self.optimality = max(self.residual, state.residual), max(self.optimality, state.optimality)
         self.gap, self.step_gap = (float(np.fmax(gap, state.gap)) for gap in (self.gap, self.step_gap))

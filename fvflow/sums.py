@@ -82,25 +82,23 @@ def _products(a: Any, b: Any) -> Array:
 def _with_numpy(products: Array) -> Array:
     """The sums of `_products`, from the products (cell,)."""
     blocks = len(products) // BLOCK
-    lanes = [*products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES).sum(axis=1)]
+    lanes = products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES).sum(axis=1)
     if len(rest := products[blocks * BLOCK :]):
         whole = len(rest) - len(rest) % LANES
-        lanes.append(rest[:whole].reshape(-1, LANES).sum(axis=0))
-        lanes[-1][: len(rest) - whole] += rest[whole:]
-    return np.array([_halved(each) for each in lanes])
-
-
-def _halved(lanes: Array) -> float:
-    """The sum of running sums (lane,), added in halves."""
+        last = rest[:whole].reshape(-1, LANES).sum(axis=0)
+        last[: len(rest) - whole] += rest[whole:]
+        lanes = np.vstack([lanes, last])
     width = LANES
     while width > 1:
         width //= 2
-        lanes = lanes[:width] + lanes[width:]
-    return float(lanes[0])
+        lanes = lanes[:, :width] + lanes[:, width:]
+    return np.asarray(lanes[:, 0])
 
 
 def _sums(values: Any) -> Array:
     """The sum over each block (block,), of which the last may be cut short."""
+    if len(values) < BLOCK:
+        return np.asarray(values.sum(keepdims=True))
     whole = len(values) - len(values) % BLOCK
     blocks = np.asarray(values[:whole].reshape(-1, BLOCK).sum(axis=1))
     return blocks if whole == len(values) else np.append(blocks, values[whole:].sum())

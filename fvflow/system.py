@@ -7,6 +7,7 @@ result is refused, since nothing would keep two runs from writing the same file.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -26,6 +27,7 @@ try:
 except ImportError:
     resource = None  # type: ignore[assignment]
 
+_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
 _LAUNCHERS = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
 
 STOP_SIGNALS = tuple(
@@ -50,6 +52,14 @@ def launch() -> Launch:
         if all(value.isdigit() for value in values):
             return Launch(*map(int, values))
     return Launch()
+
+
+def end_with_parent() -> None:
+    """Be killed when the process that has started this one ends; on Linux, elsewhere nothing."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, int(signal.SIGKILL))
 
 
 def start_alarm(handler: Callable[[int, FrameType | None], None], seconds: float, again: float) -> None:

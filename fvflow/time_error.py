@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,7 @@ class CompanionMonitor(TimeErrorMonitor):
                 if self._behind >= _LONGER.get(self.order, _LONGER_OTHERWISE):
                     self._follow(end)
         else:
-            self._companion = replace(state, crossed=None)
+            self._companion = state.changed(crossed=None)
         super().__call__(state)
 
     def _count(self, length: float) -> None:
@@ -241,7 +241,7 @@ class CompanionMonitor(TimeErrorMonitor):
         if self._unusual < 0:
             self._give_up(f"a step of {length:.3g}, by which it would be seen, was damped or fell back")
             return
-        self._companion, self._behind = replace(after, time=end), 0
+        self._companion, self._behind = after.changed(time=end), 0
         self._longer = self._with(self._longer, length)
 
     def _one_of_few(self, length: float) -> float:
@@ -259,16 +259,23 @@ class CompanionMonitor(TimeErrorMonitor):
     @property
     def estimate(self) -> float:
         """Its L1 norm over the mass; nan if the steps of the companion are not longer, infinite if it overflows."""
+        if np.isnan(ratio := self.ratio):
+            return np.nan
+        assert self._companion is not None
+        last = self._states[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            off = inner(self.volume, np.abs(last.density - self._companion.density)) / last.mass
+        return math.inf if math.isnan(off) else off / (ratio - 1.0)
+
+    @property
+    def ratio(self) -> float:
+        """R at the last state; nan if the companion is not there, or its steps are not longer."""
         if self._companion is None or self._companion.time != self._states[-1].time:
             return np.nan
         order = 0 if self._lowered > _LOWERED * self._steps else 1  # the first sum, or that of p
         if self._longer[order] < _APART * self._own[order]:
             return np.nan
-        ratio = self._longer[order] / self._own[order]
-        last = self._states[-1]
-        with np.errstate(over="ignore", invalid="ignore"):
-            off = inner(self.volume, np.abs(last.density - self._companion.density)) / last.mass
-        return math.inf if math.isnan(off) else off / (ratio - 1.0)
+        return self._longer[order] / self._own[order]
 
 
 def _unusual(state: State) -> bool:

@@ -113,7 +113,7 @@ def case_openings(
         require_wall(mesh, name)
     _require_apart(mesh, kinds)
     rest = kinds.pop(REST, NoFlux())
-    if rest.permeability > 0 and not len(mesh.wall_points):
+    if rest.permeability > 0 and not mesh.named_walls:
         raise CaseError("rest: every axis is periodic, so that there are no walls; leave it out")
     if rest.permeability > 0:
         kinds |= dict.fromkeys(_unnamed(mesh, kinds), rest)
@@ -153,7 +153,7 @@ def _unnamed(mesh: Mesh, taken: Iterable[str]) -> list[str]:
         free[mesh.named_walls[name]] = False
     names = []
     for name, rows in {**mesh.boundaries, **mesh.named_walls}.items():  # names of the mesh before sides of its box
-        if free[rows].all() and len(rows):
+        if free[rows].all() and (len(rows) or name not in mesh.boundaries):
             names.append(name)
             free[rows] = False
     if free.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -70,41 +71,143 @@ SLOW = {
 }
 """Test modules test_NAME.py that are not in the fast selection, and what takes their time."""
 
-_RESUMED = "test_resume.py::test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit"
-LONG = (
-    "test_barycentre.py::test_gaussians_at_128",
-    "test_cli.py::test_plot_draws_what_it_is_asked_for",
-    "test_compare.py::test_gaussians_in_the_plane_against_closed_forms",
-    "test_endurance.py::test_memory_over_many_cases",
-    "test_exponential.py::test_a_well_that_fills_slowly_is_not_taken_for_one_at_rest",
-    "test_faults.py::test_two_first_runs_at_once_compile_and_agree",
-    "test_gaussian_jko.py::test_centred_steps_carry_a_front_through_vacuum[jko-3]",
-    "test_gaussian_jko.py::test_jko_leaves_vacuum_to_ljko_when_it_must[0.0001]",
-    "test_input_files.py::test_damaged_results_give_their_answer_or_one_line",
-    "test_muscl.py::test_orders_in_space_without_diffusion[triangles-monotonised-central]",
-    "test_muscl.py::test_orders_in_space_without_diffusion[voronoi-monotonised-central]",
-    "test_placed_density.py::test_a_uniform_density_fills_the_part_of_each_cell_in_its_box[hexahedra]",
-    "test_placed_density.py::test_a_uniform_density_fills_the_part_of_each_cell_in_its_box[prisms]",
-    "test_placed_density.py::test_a_uniform_density_fills_the_part_of_each_cell_in_its_box[solids]",
-    f"{_RESUMED}[gradient-jko-fixed-3D",
-    f"{_RESUMED}[gradient-jko-adaptive-2D",
-    f"{_RESUMED}[gradient-jko-adaptive-3D",
-    f"{_RESUMED}[gradient-evbdf2-adaptive-2D",
-    f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-fixed-2D",
-    f"{_RESUMED}[gradient-jko2-{{'kind': 'multigrid'}}-adaptive-triangles",
-    "test_several_ranks.py::test_an_error_of_one_rank_ends_all",
-    "test_several_ranks.py::test_a_rank_that_is_killed_ends_all",
-    "test_several_ranks.py::test_a_run_goes_on_with_another_number_of_ranks",
-    "test_several_ranks.py::test_ranks_that_see_different_cases_are_refused",
-    "test_several_ranks.py::test_results_of_three_ranks_have_the_bits_of_one",
-    "test_small_distance.py::test_the_goals_at_256",
-    "test_steppers.py::test_gradient_steppers_keep_their_contract[JKO(intervals=None, accuracy=0.0001,",
-    "test_sweep.py::test_dask_gives_the_same_file_with_a_worker_killed",
-    "test_sweep.py::test_the_owner_killed_loses_two_seconds_and_leaves_no_process",
-    "test_stationary.py::test_an_iteration_goes_on_from_every_iterate_in_every_part",
-    "test_wrong_answers.py::test_the_second_moment_of_keller_segel",
-)
-"""How the names of the longest tests begin; `python -m pytest -m long` runs them."""
+LONG = {
+    "absorption": ("a_run_goes_on_until_nothing_is_left[uniformisation",),
+    "backward": ("the_pairing_is_the_same_after_every_step[{kind: box, lower: [-1, -1, -1]",),
+    "barycentre": ("gaussians_at_128",),
+    "cases": (
+        "case_runs_and_keeps_its_checks[aggregation-gaussian-2d]",
+        "case_runs_and_keeps_its_checks[annulus]",
+        "case_runs_and_keeps_its_checks[barycentre-shapes",
+        "case_runs_and_keeps_its_checks[bridge-ring",
+        "case_runs_and_keeps_its_checks[distance-images",
+        "case_runs_and_keeps_its_checks[gaussian-recursion-1d",
+        "case_runs_and_keeps_its_checks[jko-maps",
+        "case_runs_and_keeps_its_checks[keller-segel-subcritical",
+        "case_runs_and_keeps_its_checks[mckean-vlasov-transition]",
+        "case_runs_and_keeps_its_checks[moving-trap-1d",
+        "case_runs_and_keeps_its_checks[muscl-rotation",
+        "case_runs_and_keeps_its_checks[porous-medium-barenblatt-2d",
+        "case_runs_and_keeps_its_checks[sde-disc-reflecting",
+        "case_runs_and_keeps_its_checks[transport-3d]",
+        "case_runs_and_keeps_its_checks[transport-gaussians-2d]",
+        "case_runs_and_keeps_its_checks[transport-mixture-1d",
+        "case_runs_and_keeps_its_checks[transport-split-2d",
+        "case_runs_and_keeps_its_checks[transport-translation-2d",
+        "case_runs_and_keeps_its_checks[two-wells-2d-jko",
+        "case_runs_and_keeps_its_checks[voronoi-two-wells",
+    ),
+    "cli": ("plot_draws_what_it_is_asked_for",),
+    "compare": ("gaussians_in_the_plane_against_closed_forms",),
+    "endurance": (
+        "mass_and_memory_over_many_steps[crank-nicolson",
+        "mass_and_memory_over_many_steps[split-euler",
+        "mass_and_memory_over_many_steps[tr-bdf2",
+        "memory_over_many_cases",
+    ),
+    "exponential": (
+        "a_well_that_fills_slowly_is_not_taken_for_one_at_rest",
+        "chebyshev_sums_themselves_keep_the_gibbs_state[10000.0-2",
+    ),
+    "faults": ("two_first_runs_at_once_compile_and_agree",),
+    "gaussian_jko": (
+        "centred_steps_carry_a_front_through_vacuum[jko-3]",
+        "jko_leaves_vacuum_to_ljko_when_it_must[0.0001]",
+    ),
+    "geometric": ("any_shape_is_solved[counts6",),
+    "input_files": ("damaged_results_give_their_answer_or_one_line",),
+    "interruptible": ("a_long_step_is_stopped[2-130",),
+    "laws": (
+        "particles_that_repel_close_by_and_attract_far_away_form_a_ring[evbdf2",
+        "particles_that_repel_close_by_and_attract_far_away_form_a_ring[jko",
+        "the_second_moment_of_keller_segel_grows_linearly[80",
+    ),
+    "muscl": (
+        "adaptive_steps_keep_the_bound_and_the_promises[0.0-1e-08",
+        "adaptive_steps_keep_the_bound_and_the_promises[0.05-1e-08",
+        "mass_over_ten_thousand_substeps",
+        "orders_in_space_without_diffusion[graded",
+        "orders_in_space_without_diffusion[triangles-monotonised-central]",
+        "orders_in_space_without_diffusion[voronoi-monotonised-central]",
+        "the_error_of_adaptive_steps_falls_with_the_tolerance[moving",
+    ),
+    "orders": (
+        "adaptive_steps_of_every_linear_stepper[moving-crank-nicolson",
+        "adaptive_steps_of_every_linear_stepper[moving-split-euler",
+        "adaptive_steps_of_every_linear_stepper[moving-tr-bdf2",
+    ),
+    "periodic": (
+        "both_solvers_of_transport_agree_on_tori[periodic1",
+        "both_solvers_of_transport_agree_on_tori[periodic2",
+    ),
+    "placed_density": (
+        "a_uniform_density_fills_the_part_of_each_cell_in_its_box[hexahedra]",
+        "a_uniform_density_fills_the_part_of_each_cell_in_its_box[prisms]",
+        "a_uniform_density_fills_the_part_of_each_cell_in_its_box[solids]",
+        "a_uniform_density_fills_the_part_of_each_cell_in_its_box[tetrahedra",
+    ),
+    "runtime_estimate": ("long_steps_of_explicit_methods_are_timed_in_short[muscl",),
+    "restricted_voronoi": (
+        "a_result_on_them_is_stored_drawn_and_restored[shaken hexahedra",
+        "a_result_on_them_is_stored_drawn_and_restored[shaken prisms",
+        "overlaps_with_the_elements_fill_both[shaken hexahedra",
+        "overlaps_with_the_elements_fill_both[shaken prisms",
+    ),
+    "resume": ("cases_resume_to_the_last_bit[moving-trap-1d",),
+    "several_ranks": (
+        "a_rank_that_is_killed_ends_all",
+        "a_run_goes_on_with_other_numbers_of_ranks",
+        "an_error_of_one_rank_ends_all",
+        "ranks_that_see_different_cases_are_refused",
+        "results_of_any_number_of_ranks_have_the_bits_of_one",
+    ),
+    "small_distance": ("the_goals_at_256",),
+    "stationary": ("an_iteration_goes_on_from_every_iterate_in_every_part",),
+    "steppers": ("gradient_steppers_keep_their_contract[JKO(intervals=None, accuracy=0.0001,",),
+    "sweep": (
+        "dask_gives_the_same_file_with_a_worker_killed",
+        "the_owner_killed_loses_two_seconds_and_leaves_no_process",
+    ),
+    "symmetries": ("the_pairs_are_many_and_of_every_kind",),
+    "walls": (
+        "what_remains_and_what_is_absorbed_add_up_to_the_mass[crank-nicolson",
+        "what_remains_and_what_is_absorbed_add_up_to_the_mass[split-crank-nicolson",
+        "what_remains_and_what_is_absorbed_add_up_to_the_mass[tr-bdf2",
+        "what_remains_and_what_is_absorbed_add_up_to_the_mass[uniformisation",
+    ),
+    "wrong_answers": ("the_second_moment_of_keller_segel",),
+}
+"""How the names of the longest tests of each module test_NAME.py begin; `python -m pytest -m long` runs them.
+
+Each has a shorter one beside it, of the same claim for another method, mesh or length, that always runs."""
+
+IN_TURN = {
+    "absorption": {"every_solver_finds_the_same_density_and_keeps_the_balance": 3},
+    "axisymmetric": {
+        "gradient_flows_run_on_meshes_that_are_turned": 2,
+        "every_stepper_runs_on_meshes_that_are_turned": 3,
+    },
+    "backward": {"the_pairing_is_the_same_after_every_step": 4, "absorbing_walls_and_cells_keep_the_pairing": 3},
+    "bridge": {"the_distance_of_the_ends_is_at_least_w2": 3},
+    "exponential": {"gibbs_is_stationary": 5},
+    "geo_script": {"geometries_in_the_style_of_the_tutorials_mesh": 3},
+    "mobility": {"it_is_the_linear_equation_with_diffusion_eps_times_mobility": 2},
+    "muscl": {"a_box_stays_between_its_bounds": 3},
+    "orders": {"adaptive_steps_of_every_linear_stepper": 2},
+    "paraview": {"the_file_is_written_again_from_the_result_alone": 4},
+    "placed_density": {
+        "a_spike_keeps_its_place": 3,
+        "a_uniform_density_fills_the_part_of_each_cell_in_its_box": 5,
+        "the_bound_of_what_is_outside_is_one": 2,
+    },
+    "shapes": {
+        "a_result_starts_a_run_on_its_mesh_and_on_another": 5,
+        "gradient_flows_lose_energy_on_every_shape": 5,
+        "results_open_with_vtk_and_xugrid_and_hold_their_mesh": 5,
+    },
+}
+"""Tests test_NAME of modules test_MODULE.py with so many kinds and meshes that one in so many runs by default, the rest
+by `-m long`; a number that does not divide theirs lets kinds and meshes take turns."""
 
 LONGEST = 5.0  # CPU seconds of the tests of a module beyond which a fast run recommends an entry above
 
@@ -114,13 +217,32 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if _fast_run(config) and _slow(collection_path) else None
 
 
+def pytest_collection_finish() -> None:
+    """Leave what the modules hold out of later collections of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `fast` all that is not in a slow module, and the long tests as `long`."""
+    number: defaultdict[tuple[str, str], int] = defaultdict(int)
     for item in items:
         if not _slow(item.path):
             item.add_marker(pytest.mark.fast)
-        if item.nodeid.removeprefix("tests/").startswith(LONG):
+        module, name = item.path.stem.removeprefix("test_"), item.name.removeprefix("test_")
+        test = name.partition("[")[0]
+        every = IN_TURN.get(module, {}).get(test, 1)
+        if name.startswith(LONG.get(module, ())) or number[module, test] % every:
             item.add_marker(pytest.mark.long)
+        number[module, test] += 1
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _written_in_any_order() -> Iterator[None]:
+    """Do not wait for the disk, which matters when the power fails only; processes that tests start do wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # refuses what is not open, too
+        yield
 
 
 @pytest.hookimpl(hookwrapper=True)

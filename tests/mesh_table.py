@@ -4,7 +4,7 @@
 
 For each mesh: what it is made of and which control volumes it has; relative errors of the volume and of the mass of a
 run, the largest change of a Gibbs density, the least density from a spike; orders in L1 of -div grad u + u = f for a
-Neumann mode u, over meshes of half the size each.
+Neumann mode u, over meshes of half the size each; with --flow, orders in L1 of an Ornstein-Uhlenbeck flow too.
 """
 
 from __future__ import annotations
@@ -316,19 +316,69 @@ def _structure(path: Path, mesh: Mesh, whole: float | None) -> Iterator[float]:
     yield float(moving.attrs["minimum"])
 
 
+def flow_orders(subject: Subject, folder: Path, levels: int) -> list[float]:
+    """Orders in L1 of an Ornstein-Uhlenbeck flow, in a bowl as wide as the domain allows, over meshes of half the size.
+
+    Its deviation at rest is a fifth of the distance to the nearest wall, at most three times the size of the cells.
+    """
+    errors, sizes, place, level = [], [], None, 0
+    while len(errors) < levels:
+        path = folder / f"flow-{level}.msh"
+        subject.write(path, size := subject.size / 2**level)
+        mesh = Gmsh(file=str(path)).build()
+        centre, room = place or _roomiest(mesh)
+        level += 1
+        if room < 10.0 * size and not errors:
+            continue
+        place = centre, room
+        errors.append(_error_of_flow(path, centre, room / 5.0))
+        sizes.append((float(mesh.volume.sum()) / mesh.cells) ** (1 / mesh.dimension))
+    return (np.diff(np.log(errors)) / np.diff(np.log(sizes))).tolist()
+
+
+def _roomiest(mesh: Mesh) -> tuple[Any, float]:
+    """The centre farthest from the walls, and its distance."""
+    from scipy.spatial import KDTree
+
+    distance, _ = KDTree(mesh.walls[0]).query(mesh.centre)
+    return mesh.centre[np.argmax(distance)], float(distance.max())
+
+
+def _error_of_flow(path: Path, centre: Any, deviation: float) -> float:
+    bowl = " + ".join(f"({axis} - {x!r})**2" for axis, x in zip("xyz", centre.tolist(), strict=False))
+    start = (0.8 * deviation) ** 2 * np.eye(len(centre))
+    mean = [centre[0] + 0.4 * deviation, *centre[1:]]
+    case = Case.parse(
+        f"""
+        mesh: {{kind: gmsh, file: {path}}}
+        flow: {{kind: fokker-planck, epsilon: {deviation**2}, potential: "0.5*({bowl})", stepper: {{kind: tr-bdf2}}}}
+        initial: {{kind: gaussian, mean: {[float(x) for x in mean]}, covariance: {start.tolist()}, truncate: 0.1,
+                   sampling: centre}}
+        times: {{end: 0.5, step: 0.01, save: 0.25}}
+        exact: {{kind: gaussian}}
+        """
+    )
+    return float(case.run().attrs["error_l1"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="parts of the names of meshes; all if none is given")
     parser.add_argument("--levels", type=int, default=3)
+    parser.add_argument("--flow", action="store_true")
     asked = parser.parse_args()
-    print("mesh | elements | cells | control volumes | volume | mass | Gibbs | minimum | orders")
+    flow = " | orders of a flow" if asked.flow else ""
+    print("mesh | elements | cells | control volumes | volume | mass | Gibbs | minimum | orders" + flow)
     for name, subject in SUBJECTS.items():
         if asked.names and not any(part in name for part in asked.names):
             continue
         with tempfile.TemporaryDirectory() as folder:
             row = measured(subject, Path(folder), asked.levels)
+            found = flow_orders(subject, Path(folder), asked.levels) if asked.flow else []
         figures = f"{row.volume:.0e} | {row.mass:.0e} | {row.gibbs:.0e} | {row.minimum:.0e}"
         orders = " ".join(f"{order:.2f}" for order in row.orders)
+        if found:
+            orders += " | " + " ".join(f"{order:.2f}" for order in found)
         print(f"{name} | {row.elements} | {row.cells} | {row.choice} | {figures} | {orders}", flush=True)
 
 

@@ -132,7 +132,7 @@ def dense_bridge(case):
     half = expm(0.5 * generator)
     kernel = half @ half
     log, g = np.log(kernel), np.zeros(mesh.cells)
-    for _ in range(3000):
+    for _ in range(800):
         f = np.log(first) - logsumexp(log + g[:, None], axis=0)
         g = np.log(last) - logsumexp(log + f, axis=1)
     plan = kernel * np.exp(f + g[:, None])

@@ -15,6 +15,7 @@ import pytest
 
 import fvflow
 from fvflow.case import Case
+from tests.commands import call
 
 RUN = [sys.executable, "-m", "fvflow"]
 OU = str(Path("cases/ou-1d.yaml").resolve())
@@ -22,12 +23,13 @@ SHORT = ["--set", "times.end=0.1", "--set", "checks={}"]
 LONG = ["--set", "times.end=1e4", "--set", "times.save=1", "--set", "times.step=1e-4"]
 
 
-def call(*arguments, cwd, **options):
+def start(*arguments, cwd, **options):
+    """A command in a process of its own, where that is the point; `call` runs one in this process."""
     return subprocess.run([*RUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, **options)
 
 
 def test_run_writes_a_result_and_a_summary(tmp_path):
-    done = call("run", OU, *SHORT, cwd=tmp_path)
+    done = start("run", OU, *SHORT, cwd=tmp_path)
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if not line.startswith("t = ")] == [], "progress, if it is slow"
     assert sorted(os.listdir(tmp_path)) == ["ou-1d.nc", "ou-1d.xmf2"]
@@ -44,7 +46,7 @@ def test_json_is_one_object_on_stdout(tmp_path):
 
 
 def test_quiet_says_nothing(tmp_path):
-    done = call("run", OU, *SHORT, "-q", cwd=tmp_path)
+    done = start("run", OU, *SHORT, "-q", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -86,7 +88,7 @@ def test_refusals_have_one_message_an_exit_code_and_no_traceback(arguments, code
 
 def test_numerics_that_fail_exit_4(tmp_path):
     solver = "flow.stepper={kind: implicit-euler, solver: {kind: krylov, iterations: 1, tolerance: 1e-15}}"
-    done = call("run", str(Path("cases/ou-2d-rotating.yaml").resolve()), "--set", solver, cwd=tmp_path)
+    done = start("run", str(Path("cases/ou-2d-rotating.yaml").resolve()), "--set", solver, cwd=tmp_path)
     assert done.returncode == 4
     assert "solver krylov stopped" in done.stderr
     assert "the frames so far are in ou-2d-rotating.parts" in done.stderr
@@ -100,7 +102,7 @@ def test_a_write_that_fails_exits_5_and_leaves_no_half_result(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 
     big = ["--set", "mesh.cells=[20000]", "--set", "times.save=0.01", "--set", "checks={}"]
-    done = call("run", OU, *big, cwd=tmp_path, preexec_fn=limited)
+    done = start("run", OU, *big, cwd=tmp_path, preexec_fn=limited)
     assert done.returncode == 5, done.stderr
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
@@ -255,7 +257,7 @@ def test_a_solver_shows_its_iterations_and_stops_between_them(tmp_path):
     case = str(Path("cases/transport-gaussians-2d.yaml").resolve())
     long = ["--set", "flow.solver={kind: primal-dual, iterations: 1000000, tolerance: 1e-15}", "--set", "checks={}"]
     process = subprocess.Popen([*RUN, "run", case, *long], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    line = process.stderr.readline()
+    line = next(line for line in process.stderr if line.startswith("iteration"))  # slow ones tell that first
     process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=15)
     assert process.returncode == 143
@@ -265,7 +267,8 @@ def test_a_solver_shows_its_iterations_and_stops_between_them(tmp_path):
     name = "transport-gaussians-2d.parts"
     assert re.fullmatch(rf"fvflow: there is no frame yet; fvflow resume {name} goes on after iteration \d+", kept)
     again = subprocess.Popen([*RUN, "resume", name], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    assert int(again.stderr.readline().split()[1].strip(",")) > int(kept.split()[-1])
+    line = next(line for line in again.stderr if line.startswith("iteration"))
+    assert int(line.split()[1].strip(",")) > int(kept.split()[-1])
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=15)
     assert os.listdir(tmp_path) == [name]
@@ -391,7 +394,7 @@ def test_too_little_memory_is_reported(tmp_path):
 
 
 def test_check_estimates_what_is_then_seen(tmp_path):
-    report = json.loads(call("check", OU, "--json", cwd=tmp_path).stdout)
+    report = json.loads(start("check", OU, "--json", cwd=tmp_path).stdout)
     call("run", OU, cwd=tmp_path)
     assert float(report["result"].split()[1]) == pytest.approx((tmp_path / "ou-1d.nc").stat().st_size / 1024, rel=0.3)
     assert report["result"].endswith("KiB")

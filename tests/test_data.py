@@ -264,6 +264,38 @@ def test_draws_that_cannot_be_are_refused(tmp_path, draws, sentence):
         written(family(draws=draws), tmp_path / "d.nc", 2)
 
 
+def told_of(case, path, count):
+    with pytest.raises(CaseError) as told:
+        DataSet(case, path, count, layout="netcdf")
+    return told.value.args
+
+
+@pytest.mark.parametrize(
+    ("path", "draw", "bad"),
+    [
+        ("flow.epsilon", "normal(1, 1)", lambda value: value < 0),
+        ("initial.covariance.0.0", "normal(1, 1)", lambda value: value <= 0),
+        ("flow.epsilon", "choice(1, 2, a)", lambda value: value == "a"),
+    ],
+)
+def test_samples_outside_the_schema_are_told_all_at_once_before_any_runs(tmp_path, path, draw, bad):
+    case = family(draws={path: draw})
+    expected = [number for number, value in enumerate(DrawnFamily(case, 40, 0).values[path]) if bad(value)]
+    *lines, last = told_of(case, tmp_path / "d.nc", 40)
+    assert last == f"{len(expected)} of the 40 samples cannot be made; none was started"
+    assert len(expected) > 3
+    assert [int(line.split(":")[0].removeprefix("sample ")) for line in lines] == expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_mixtures_that_do_not_always_fit_are_all_drawn_before_any_runs(tmp_path):
+    case = family(draws={"initial": {"kind": "random-mixture", "deviation": [0.3, 0.8], "components": [1, 2]}})
+    lines = told_of(case, tmp_path / "d.nc", 40)
+    refused = [line for line in lines if "has no room" in line]
+    assert len(refused) > 3
+    assert lines[-1].startswith(f"{len(refused)} of the 40 samples")
+
+
 @pytest.mark.parametrize(
     ("split", "count", "sentence"),
     [

@@ -239,6 +239,24 @@ def test_what_cannot_be_exported_is_said(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("shape", ["line", "plane", "space"])
+def test_cells_that_absorb_are_marked(tmp_path, shape):
+    mesh = SHAPES[shape]()
+    told = {"absorbing": [{"region": None, "where": "x > a"}], "parameters": {"a": 0.5}, "walls": {"left": "absorbing"}}
+    ds = result(mesh, attributes={"resolved_case": json.dumps(told), "title": "a sink"})
+    expected = mesh.centre[:, 0].reshape(mesh.shape).T > 0.5  # x first
+    (path,) = fvflow.export(ds, "well", tmp_path / "a.hdf5")
+    check_well(path)
+    with h5py.File(path) as file:
+        (mask,) = (each["mask"][:] for each in file["boundary_conditions"].values() if each["mask"][:].sum() > 2)
+        np.testing.assert_array_equal(mask, expected)
+    assert padding(path)[0, 0] == 1  # the wall that absorbs is open
+    if shape != "space":
+        (path,) = fvflow.export(ds, "pdebench", tmp_path / "b.hdf5")
+        with h5py.File(path) as file:
+            np.testing.assert_array_equal(file["mask" if "mask" in file else "0000/mask"][:], expected)
+
+
 def test_a_case_that_a_result_does_not_tell_has_walls(tmp_path):
     odd = {"resolved_case": json.dumps([1, 2]), "title": "odd"}
     (path,) = fvflow.export(result(SHAPES["plane"](), attributes=odd), "well", tmp_path / "a.hdf5")

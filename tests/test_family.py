@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fvflow
-from fvflow.case.family import FIGURES
+from fvflow.case.members import FIGURES
 from fvflow.errors import CaseError
 from fvflow.parallel.alone import added
 from fvflow.sums import _products, _with_numpy, compiled_inner, inner
@@ -100,6 +100,21 @@ def test_a_step_that_cannot_be_taken_is_told_as_without_leaps(monkeypatch):
     monkeypatch.setattr(leap_kernels, "leap", lambda *arguments: asked.append(1))  # None: it needs a closer look
     np.testing.assert_array_equal(case.run().rho.values.reshape(4, -1), alone(case)[0])
     assert len(asked) == 3
+
+
+def test_members_travel_at_once_or_by_steps_to_the_same_bits(monkeypatch):
+    from fvflow.linalg.grid import leap_kernels
+
+    family, asked, compiled = base([12, 9]).vary({"parameters.k": [0.7]}), [], leap_kernels.travel
+    monkeypatch.setattr(leap_kernels, "travel", lambda *given: asked.append(compiled(*given)) or asked[-1])
+    at_once = family.run()
+    monkeypatch.setattr(leap_kernels, "travel", lambda *given: False)  # a step needs a closer look
+    by_steps = family.run()
+    assert asked == [True]
+    assert at_once.figures["time_error"] > 0
+    np.testing.assert_array_equal(at_once.density, by_steps.density)
+    for name in FIGURES:
+        np.testing.assert_array_equal(at_once.figures[name], by_steps.figures[name])
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 240, 4095, 4096, 4097, 9000])

@@ -97,9 +97,10 @@ def check_well(path):
             assert truth(condition.attrs["time_varying"])
             assert "associated_fields" in condition.attrs
             assert texts(condition.attrs["associated_dims"])
-            (axis,) = condition.attrs["associated_dims"]
             assert condition["mask"].dtype == bool
-            assert condition["mask"].shape == dimensions[axis].shape
+            assert condition["mask"].shape == tuple(
+                len(dimensions[axis]) for axis in condition.attrs["associated_dims"]
+            )
 
 
 def padding(path):
@@ -109,9 +110,11 @@ def padding(path):
         found = np.ones((len(axes), 2))
         for condition in file["boundary_conditions"].values():
             kind = {"WALL": 0, "OPEN": 1, "PERIODIC": 2}[condition.attrs["bc_type"].upper()]
-            for axis in condition.attrs["associated_dims"]:
+            given = list(condition.attrs["associated_dims"])
+            for axis in given:
                 for end, cell in enumerate((0, -1)):
-                    if condition["mask"][cell]:
+                    layer = np.take(condition["mask"][:], cell, given.index(axis))
+                    if layer.all() if kind == 0 else layer.any():
                         found[axes.index(axis), end] = kind
     return found
 

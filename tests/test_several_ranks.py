@@ -1,5 +1,6 @@
 """Runs on several ranks: the same bits as on one, errors that end all, and sums whose order no division changes."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import fvflow
 from fvflow import Case
 from fvflow.case.several_ranks import undivided
 from fvflow.errors import CaseError
-from fvflow.mesh import Box, indivisible
+from fvflow.mesh import Box, Voronoi, indivisible
 from fvflow.parallel import BLOCK, Division
 from fvflow.parallel.blocks import cut, owners
 from fvflow.sums import inner
@@ -23,8 +24,8 @@ from tests.rank_cases import CASES, PLANE
 from tests.resume_cases import different
 
 MPIEXEC = shutil.which("mpiexec.hydra", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-ON_THREE_ONLY = ("adaptive", "crank-nicolson", "split-crank-nicolson", "muscl-3d")  # among the long tests
-ON_TWO = tuple(name for name in CASES if name not in ON_THREE_ONLY)
+ON_TWO = ("split-euler", "uniformisation", "gibbs", "line", "placed", "absorbing-ring", "isothermal", "rings-3d")
+"""What runs in every suite; the long tests run all cases."""
 ENDLESS = PLANE.format(stepper="kind: split-euler", step="1e-6").replace("end: 0.03", "end: 30")
 
 
@@ -38,7 +39,7 @@ def started(ranks, *arguments, folder, **options):
 
 def ended(process):
     """The exit code of a program, and the lines that it has printed on stderr."""
-    _, printed = process.communicate(timeout=120)
+    _, printed = process.communicate(timeout=600)
     return process.returncode, printed.splitlines()
 
 
@@ -65,12 +66,15 @@ def test_results_of_two_ranks_have_the_bits_of_one(serial, on_two, name):
     assert not different(serial / f"{name}.nc", on_two / f"{name}.nc")
 
 
-def test_results_of_three_ranks_have_the_bits_of_one(tmp_path):
-    """On uneven slabs, the middle one of which has neighbours on both sides."""
-    assert ended(started(3, "-m", "tests.rank_cases", ".", folder=tmp_path)) == (0, [])
+def test_results_of_any_number_of_ranks_have_the_bits_of_one(tmp_path):
+    """All cases; on three ranks slabs are uneven, and the middle one has neighbours on both sides."""
+    for ranks in (1, 2, 3):
+        (tmp_path / str(ranks)).mkdir()
+        assert ended(started(ranks, "-m", "tests.rank_cases", str(ranks), folder=tmp_path)) == (0, [])
     for name, text in CASES.items():
         Case.parse(text, name).write(tmp_path / "serial.nc")
-        assert not different(tmp_path / "serial.nc", tmp_path / f"{name}.nc")
+        for ranks in (1, 2, 3):
+            assert not different(tmp_path / "serial.nc", tmp_path / str(ranks) / f"{name}.nc")
 
 
 def test_the_gibbs_state_stays_on_two_ranks(on_two):
@@ -82,18 +86,21 @@ def test_the_gibbs_state_stays_on_two_ranks(on_two):
         assert ds.attrs["minimum"] > 0.0
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
-    """Stopped by a signal to the launcher on two ranks; resumed on three to its end, as if on one all the time."""
-    text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "2e-4")
+def test_a_run_goes_on_with_other_numbers_of_ranks(tmp_path):
+    """Stopped by signals to the launcher, on two ranks and on one, and ended on three: as if on one all the time."""
+    text = ENDLESS.replace("end: 30", "end: 0.03").replace("1e-6", "1e-4")
     (tmp_path / "case.yaml").write_text(text)
-    process = started(2, "-m", "fvflow", "run", "case.yaml", "-q", folder=tmp_path)
-    while not (tmp_path / "case.parts" / "checkpoint-1.npz").exists():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    code, lines = ended(process)
-    assert code == 143
-    assert lines[0] == "fvflow: terminated"
-    assert len(lines) == 2
+    checkpoint = tmp_path / "case.parts" / "checkpoint-1.npz"
+    for ranks, command in ((2, ("run", "case.yaml")), (1, ("resume", "case.nc"))):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        process = started(ranks, "-m", "fvflow", *command, "-q", folder=tmp_path)
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        code, lines = ended(process)
+        assert code == 143
+        assert lines[0] == "fvflow: terminated"
+        assert len(lines) == 2
     code, _ = ended(started(3, "-m", "fvflow", "resume", "case.nc", "-q", folder=tmp_path))
     assert code == 0
     Case.read(tmp_path / "case.yaml").write(tmp_path / "whole.nc")
@@ -102,17 +109,16 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
 
 REFUSED = {
     "stepper": ("solver: {kind: direct}", "solver direct runs on one rank; write solver: {kind: krylov}"),
-    "walls": ("walls: {left: absorbing}", "mass leaves the domain on one rank only; leave it out"),
-    "initial": ("initial: {kind: spike, at: [0, 0]}", "density spike is placed on one rank"),
+    "walls": ("walls: {left: absorbing}", "mass leaves the domain on one rank only in stepper uniformisation"),
     "output": ("output: {velocity: true}", "is computed on one rank only; leave it out"),
-    "exact": ("exact: {kind: gibbs}", "a closed form is compared on one rank; leave it out"),
+    "exact": ("exact: {kind: log-gas}", "log-gas is compared on one rank; leave it out"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_runs_on_one_rank_only_is_named(name):
     asked, sentence = REFUSED[name]
-    stepper = f"kind: implicit-euler, {asked}" if name == "stepper" else "kind: split-euler"
+    stepper = {"stepper": f"kind: implicit-euler, {asked}", "walls": "kind: uniformisation"}.get(name, "kind: muscl")
     lines = [line for line in PLANE.format(stepper=stepper, step="0.01").splitlines() if not line.startswith(name)]
     case = Case.parse("\n".join(lines if name == "stepper" else [*lines, asked]))
     assert [fault.message for fault in undivided(case) if sentence in fault.message]
@@ -121,9 +127,10 @@ def test_what_runs_on_one_rank_only_is_named(name):
 def test_flows_and_meshes_that_run_on_one_rank_only_are_named():
     case = Case.read(Path(__file__).parents[1] / "cases" / "ou-1d-jko.yaml")
     assert "flow gradient-flow runs on one rank; several run flow fokker-planck" in next(undivided(case)).message
-    assert "a line of cells is not divided" in indivisible(Box((0.0,), (1.0,), (9,)).build())
-    assert "divided along y, which is periodic" in indivisible(Box((0.0, 0.0), (1.0, 1.0), (9, 9), ("y",)).build())
-    assert not indivisible(Box((0.0, 0.0), (1.0, 1.0), (9, 9), ("x",)).build())
+    assert "only grids (box, graded) are divided among ranks" in indivisible(
+        Voronoi((0.0, 0.0), (1.0, 1.0), (3, 3)).build()
+    )
+    assert not indivisible(Box((0.0, 0.0), (1.0, 1.0), (9, 9), ("y",)).build())
 
 
 def test_a_refusal_is_told_once(tmp_path):
@@ -197,18 +204,31 @@ def test_an_error_of_one_rank_ends_all(tmp_path):
     assert lines == ["fvflow: internal error: RuntimeError: on one rank", "This is a bug; --debug shows where."]
 
 
-def test_a_rank_that_is_killed_ends_all(tmp_path):
-    """The launcher tells it; the frames and a checkpoint stay."""
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_killed_ends_all(tmp_path, rank):
+    """With one line; the frames and a checkpoint stay."""
     (tmp_path / "case.yaml").write_text(ENDLESS)
     process = started(2, "-m", "fvflow", "run", "case.yaml", "-q", folder=tmp_path, start_new_session=True)
     while not (tmp_path / "case.parts" / "checkpoint-1.npz").exists():
         time.sleep(0.05)
-    holder = (tmp_path / "case.parts" / "lock").read_text().split()[1]
-    os.kill(int(holder), signal.SIGKILL)
-    code, _ = ended(process)
-    assert code != 0
+    holder = int((tmp_path / "case.parts" / "lock").read_text().split()[1])
+    os.kill(holder if rank == 0 else _other_rank(holder), signal.SIGKILL)
+    code, lines = ended(process)
+    assert code == 137
+    assert lines == [f"fvflow: rank {rank} was killed (SIGKILL), so all end; a run goes on by fvflow resume"]
     with fvflow.read(tmp_path / "case.parts") as ds:
         assert ds.time[0] == 0.0
+
+
+def _other_rank(pid):
+    """The process of the other one of two ranks: the child of the watcher that is the sibling of its watcher."""
+    parents = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
+    watcher = parents[pid]
+    siblings = [each for each, parent in parents.items() if parent == parents[watcher] and each != watcher]
+    return next(each for each, parent in parents.items() if parent in siblings)
 
 
 @pytest.mark.parametrize(("layers", "layer"), [(23, 37), (64, 64), (8, 63), (2000, 2048), (12, 30000)])

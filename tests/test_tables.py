@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from itertools import product
+from itertools import permutations, product
 
 import netCDF4
 import numpy as np
@@ -56,11 +56,14 @@ def close(one, other):
     np.testing.assert_allclose(one.rho.values, other.rho.values, rtol=0, atol=1e-12)
 
 
-def write_csv(path, axes, values, seed=None):
-    """One row for each node; shuffled with a seed."""
+def write_csv(path, axes, values, order=None, down=(), swapped=()):
+    """One row for each node; the last axis of the order runs first, some run down, and two rows may change places."""
     rows = [(*node, value) for node, value in zip(product(*axes), np.ravel(values), strict=True)]
-    if seed is not None:
-        np.random.default_rng(seed).shuffle(rows)
+    order = order or range(len(axes))
+    rows.sort(key=lambda row: [-row[axis] if axis in down else row[axis] for axis in order])
+    if swapped:
+        one, other = swapped
+        rows[one], rows[other] = rows[other], rows[one]
     header = ",".join([*"xyz"[: len(axes)], "value"])
     path.write_text("\n".join([header, *(",".join(repr(float(number)) for number in row) for row in rows)]) + "\n")
 
@@ -123,7 +126,7 @@ def test_the_three_formats_give_the_same_bits(dimension, method, tmp_path):
     mesh = MESH[dimension]
     axes = even(mesh, 9)
     values = evaluated("exp(x)" if dimension == 1 else "exp(x)*sin(y)", axes)
-    write_csv(tmp_path / "V.csv", axes, values, seed=3)
+    write_csv(tmp_path / "V.csv", axes, values, order=range(dimension)[::-1], down=(0,))
     np.save(tmp_path / "V.npy", values)
     write_nc(tmp_path / "V.nc", axes, values, order="zyx")
     box = {"lower": tuple(mesh.lower), "upper": tuple(mesh.upper)}
@@ -137,6 +140,23 @@ def test_the_three_formats_give_the_same_bits(dimension, method, tmp_path):
     for other in others:
         np.testing.assert_array_equal(first, other)
     assert np.abs(first - run(mesh).rho.values).max() > 1e-3
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_rows_that_leave_the_order_of_the_grid_are_refused(dimension, tmp_path):
+    axes = [np.arange(4.0), np.arange(5.0), np.arange(6.0)][:dimension]
+    values = np.arange(float(np.prod([len(axis) for axis in axes]))).reshape([len(axis) for axis in axes])
+    file = tmp_path / "V.csv"
+    for order in permutations(range(dimension)):
+        for down in ((), (0,), tuple(range(dimension))):
+            write_csv(file, axes, values, order, down)
+            np.testing.assert_array_equal(read_grid(str(file), None, None, None).values, values)
+            write_csv(file, axes, values, order, down, swapped=(1, 2))
+            with pytest.raises(CaseError, match=r"V\.csv:3: the node .* comes after .*; sort the rows by their coord"):
+                read_grid(str(file), None, None, None)
+    write_nc(tmp_path / "V.nc", [axes[0][[0, 2, 1, 3]]], values.ravel()[:4])
+    with pytest.raises(CaseError, match=r"its coordinates x decrease at x = 1; sort them"):
+        read_grid(str(tmp_path / "V.nc"), None, None, "V")
 
 
 def test_a_variable_may_have_descending_coordinates_and_axis_attributes(tmp_path):

@@ -9,14 +9,19 @@ import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import gaussian_density
+from fvflow.fields.density import Gaussian
+from fvflow.flows import TransportFlow
 from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
+from fvflow.mesh.polytopes import mesh_from_cells
+from fvflow.problems import Transport
 from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, dual_kernels
 from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
 from fvflow.transport.geodesic import kinetic_energy
 from fvflow.transport.proximal import ParaboloidProjection
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
-from fvflow.wasserstein import distance_1d
+from fvflow.wasserstein import bures, distance_1d
+from tests.meshes import acute
 from tests.scenes import final
 from tests.transport_contracts import check_goes_on, check_transport_solver
 
@@ -42,6 +47,18 @@ def published(cells, name):
         ),
     }
     return [density / density.mean() for density in pairs[name]]
+
+
+def test_off_grids_w2_is_right_and_the_oscillation_of_densities_is_told():
+    mesh, ends = mesh_from_cells(*acute(1)), [([0.4, 0.4], [0.1, 0.1]), ([0.6, 0.55], [0.08, 0.12])]
+    laws = [(np.array(mean), np.diag(np.square(deviation))) for mean, deviation in ends]
+    densities = [gaussian_density(mesh, *law, "average") for law in laws]
+    found = InteriorPoint(1e-6).solve(mesh, *(d / (mesh.volume @ d) for d in densities), 4)
+    assert found.w2 == pytest.approx(bures(*laws[0], *laws[1]), rel=5e-3)
+    target = Gaussian(mean=(0.6, 0.55), covariance=((0.01, 0.0), (0.0, 0.01)))
+    for where, solver, told in ((mesh, InteriorPoint(), 1), (box(4), InteriorPoint(), 0), (box(4), PrimalDual(), 0)):
+        flow = TransportFlow(target=target, intervals=4, solver=solver)
+        assert len(list(flow.notes(Transport(where)))) == told
 
 
 @pytest.mark.parametrize(

@@ -332,3 +332,29 @@ def test_kinds_of_a_user_are_named():
     case = Case.read(OU)
     flow = type(case.flow)(epsilon=1.0, stepper=Own())
     assert fvflow.cite(dataclasses.replace(case, flow=flow)).unknown == ("flow.stepper own",)
+
+
+@pytest.mark.parametrize(("wall", "told"), [(2.0, True), (8.0, False)])
+def test_what_of_a_closed_form_is_outside_the_mesh_is_told_where_it_matters(wall, told):
+    """N(0, 0.3) spreads to N(0, 0.3 + 2 eps t)."""
+    case = Case.parse(
+        f"mesh: {{kind: box, lower: [-{wall}], upper: [{wall}], cells: [40]}}\n"
+        "flow: {kind: fokker-planck, epsilon: 1}\nexact: {kind: gaussian}\ntimes: {end: 0.5, step: 0.05}\n"
+        "initial: {kind: gaussian, mean: [0], covariance: [[0.3]]}\n"
+    )
+    simulation = case.prepare()
+    list(simulation.frames())
+    sentences = [each for each in simulation.remarks() if "of the closed form is outside the mesh" in each]
+    share = 100 * math.erfc(wall / math.sqrt(2 * 1.3))
+    assert [float(each.split(" %")[0]) for each in sentences] == ([float(f"{share:.2g}")] if told else [])
+
+
+def test_a_front_within_its_box_is_not_outside_whatever_its_quadrature():
+    def outside(wall, time):
+        case = Case.read("cases/porous-high-m.yaml").replace({"mesh.lower": [-wall], "mesh.upper": [wall]})
+        reference = case.replace({"mesh.cells": [30]}).prepare().reference
+        return reference.outside(reference.mesh, time)
+
+    assert outside(1.1, 1.0) == 0.0
+    assert outside(1.0, 1.0) == pytest.approx(0.00568, rel=0.05)
+    assert outside(1.0, 0.5) == 0.0

@@ -16,7 +16,7 @@ Read from the code by `python -m tests.told > fvflow/REMARKS.md`; tests/test_rea
 """
 REPORTS = {"report", "about_mesh", "about_walls", "_admissibility", "error_in_time_note", "positivity", "describe"}
 REMARKS = {"remarks", "notes", "seam_jumps", "told", "unresolved", "consequence", "faces", "added", "finer", "upwinded"}
-REMARKS |= {"without_diffusion", "coverage", "absorbed_at_once", "replaced", "leftovers"}
+REMARKS |= {"without_diffusion", "coverage", "absorbed_at_once", "off_mesh", "replaced", "leftovers"}
 SOURCES = (
     "case",
     "flows",

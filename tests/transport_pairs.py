@@ -114,7 +114,7 @@ def dust(n: int, d: int, random: np.random.Generator) -> Pair:
     """Two hundred cells each, of random mass."""
     one, other = np.zeros((2, n**d))
     for density in (one, other):
-        density[random.choice(n**d, 200, replace=False)] = random.random(200)
+        density[random.choice(n**d, min(200, n**d), replace=False)] = random.random(min(200, n**d))
     return one.reshape((n,) * d), other.reshape((n,) * d)
 
 

@@ -16,8 +16,9 @@ from fvflow.case.initial_conditions import (
     require_end,
     require_finite_energy,
     target_density,
+    total_mass,
 )
-from fvflow.case.several_ranks import undivided
+from fvflow.case.several_ranks import copied, undivided
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
@@ -98,7 +99,7 @@ class Parts(Protocol):
 def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     """The simulation; raises CaseError naming every stage that cannot be built."""
     if world().size > 1:
-        arrange(parts.flow.shares_rows)
+        arrange(copied(parts))
         stages.add(list(undivided(parts)))
         stages.finish()
     mesh = _mesh(parts, stages)
@@ -208,7 +209,7 @@ def _at_openings(parts: Parts) -> Path:
 def _state(parts: Parts, stages: Stages, mesh: Mesh, times: TimeGrid, openings: Openings | None) -> tuple[Facts, Any]:
     """The facts that closed forms are asked by, and the problem in arrays."""
     flow, names = parts.flow, dict(parts.parameters)
-    mass = stages.run(_at_start(parts), lambda: parts.start_density.total_mass(mesh, names))
+    mass = stages.run(_at_start(parts), lambda: total_mass(parts.start_density, mesh, names))
     problem = stages.require(("flow",), lambda: flow.problem(mesh, names, times.save_time(0)))
     if (result := flow.moved_by) is not None:
         problem = stages.require(("flow", "velocity"), lambda: flow.moved(problem, parts.velocity_of(result), times))

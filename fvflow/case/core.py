@@ -136,10 +136,10 @@ class Case:
         """The names that are none, or taken."""
         for name in self.parameters:
             if not _NAME.fullmatch(name) or name in RESERVED:
-                yield Fault(("parameters", name), f"{name} is taken or no name; use other letters, digits and _")
-        for name in self.observe:
-            if not _OBSERVABLE.fullmatch(name):
-                yield Fault(("observe", name), f"{name} is no name; use letters, digits, _ and -")
+                what = "reserved in expressions" if name in RESERVED else "no name"
+                yield Fault(("parameters", name), f"{name} is {what}; use other letters, digits and _")
+        for name in (name for name in self.observe if not _OBSERVABLE.fullmatch(name)):
+            yield Fault(("observe", name), f"{name} is no name; use letters, digits, _ and -")
 
     @property
     def start_density(self) -> DensityKind:

@@ -42,6 +42,10 @@ class DrawKind:
         """The value, as plain values of a case file; raises CaseError if none can be drawn in this room."""
         raise NotImplementedError
 
+    def always_fits(self, room: Room) -> bool:
+        """Whether all values that can be drawn in this room are allowed; otherwise each has to be looked at."""
+        return True
+
 
 @dataclass(frozen=True)
 class RandomMixture(DrawKind):
@@ -70,6 +74,11 @@ class RandomMixture(DrawKind):
         """A density of kind mixture."""
         count = int(random.integers(self.components[0], self.components[1] + 1))
         return {"kind": "mixture", "components": [self._component(random, room) for _ in range(count)]}
+
+    def always_fits(self, room: Room) -> bool:
+        """Whether the widest Gaussian fits between the walls."""
+        sides = np.delete(room.upper - room.lower, list(room.periodic))
+        return bool((2.0 * self.inside * self.deviation[1] <= sides).all())
 
     def _component(self, random: np.random.Generator, room: Room) -> dict[str, Any]:
         deviation = random.uniform(self.deviation[0], self.deviation[1], len(room.lower))

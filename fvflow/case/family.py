@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,19 @@ import numpy as np
 from fvflow.case import schema
 from fvflow.case.build import build_simulation
 from fvflow.case.document import Document
-from fvflow.case.members import Built, Member, Start, copied, in_numbers, in_range, is_number, put
+from fvflow.case.members import (
+    FIGURES,
+    Built,
+    Member,
+    Start,
+    copied,
+    figures_of,
+    in_numbers,
+    in_range,
+    is_number,
+    put,
+    run_member,
+)
 from fvflow.case.overrides import apply_overrides, as_text
 from fvflow.case.python_case import plain_values
 from fvflow.case.simulation import Simulation
@@ -27,9 +39,8 @@ from fvflow.times import TimeGrid
 
 _PATHS = ("initial", "parameters", "flow.epsilon", "flow.potential")
 _LEFT_OUT = ("draw", "sweep", "exact", "checks")  # of the cases of members
+_TRIED = 100  # members of which one has to be a case
 _CHUNK = 16  # members that a thread takes at once
-FIGURES = ("mass_drift", "minimum", "mass_correction", "time_error")
-"""The figures of each member, nan where one is not known."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +83,61 @@ class Family:
         self._document = dataclasses.replace(document, values=values, overrides={})
         self._changes = changes
         self._of = type(case).of
-        first = self.case(0)
+        first = self._first_that_can_be()
         if not first.flow.steps_in_time:
             raise CaseError(f"flow {first.flow.kind} makes no trajectory in time; families need one that steps")
         self._first = first
+
+    def _first_that_can_be(self) -> Any:
+        """The case of the first member whose values are allowed, among a hundred; what is wrong is told of each."""
+        try:
+            return self.case(0)
+        except CaseError:
+            for number in range(1, min(self.count, _TRIED)):
+                with suppress(CaseError):
+                    return self.case(number)
+            raise
 
     def case(self, number: int) -> Any:
         """The case of a member, without checks and closed form; raises CaseError if its values are none."""
         texts = {path: as_text(values[number]) for path, values in self._changes.items()}
         return self._of(apply_overrides(self._document, texts))
 
+    def faults(self) -> dict[int, str]:
+        """What is wrong with the values of members, by their numbers; nothing is run."""
+        found = dict[int, str]()
+        for number in self._doubtful():
+            try:
+                if self._member(number) is None:
+                    self.case(number)
+            except CaseError as error:
+                found[number] = "; ".join(map(str, error.args))
+        return found
+
+    def _doubtful(self) -> Sequence[int]:
+        """The members whose values have to be looked at one by one."""
+        doubtful = set[int]() if self._shared else set(range(self.count))
+        for path, values in self._changes.items():
+            if getattr(values, "allowed", False):
+                continue
+            number = path == "flow.epsilon" or path.startswith("parameters.")
+            doubtful |= {
+                place
+                for place, value in enumerate(values if number else range(self.count))
+                if not (number and is_number(value) and (path != "flow.epsilon" or (value >= 0 and in_range(value))))
+            }
+        return sorted(doubtful)
+
     @cached_property
     def mesh(self) -> Mesh:
         """The mesh of all members."""
         found: Mesh = self._first.mesh.build()
+        return found
+
+    @property
+    def files(self) -> list[str]:
+        """The files that the members read."""
+        found: list[str] = self._first.files
         return found
 
     @property
@@ -189,7 +241,7 @@ class Family:
 
         >>> import fvflow
         >>> case = fvflow.Case.parse("mesh: {kind: box, lower: [-6], upper: [6], cells: [60]}\\n"
-        ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*k*x**2, stepper: {kind: split-euler}}\\n"
+        ...     "flow: {kind: fokker-planck, epsilon: 1, potential: 0.5*k*x**2}\\n"
         ...     "initial: {kind: gaussian, mean: [1], covariance: [[0.3]]}\\n"
         ...     "times: {end: 0.1, step: 0.05}\\nparameters: {k: 1}")
         >>> case.vary({"parameters.k": [0.5, 1, 2]}).run().density.shape
@@ -203,12 +255,13 @@ class Family:
             for number in range(first, min(first + _CHUNK, stop)):
                 member, place = self._member(number), number - start
                 try:
-                    figures[place] = run_member(self._prepared(number, member), density[place])
+                    figures[place] = figures_of(run_member(self._prepared(number, member), density[place]))
                 except FvflowError as error:
                     raise type(error)(f"member {number}: {error}") from error
                 texts[place] = "" if told is None else told(self._values(number, member))
 
-        self._member(start)  # so that what is made at the first use, such as the schema, is not made by two threads
+        with suppress(CaseError):
+            self._member(start)  # so that what is made at the first use, such as the schema, is not made by two threads
         chunks = range(start, stop, _CHUNK)
         if threads <= 1 or len(chunks) == 1:
             for first in chunks:
@@ -218,11 +271,3 @@ class Family:
                 for done in [pool.submit(work, first) for first in chunks]:
                     done.result()
         return Members(density, dict(zip(FIGURES, figures.T, strict=True)), texts)
-
-
-def run_member(simulation: Simulation, out: Any) -> list[float]:
-    """Run into an array (time, cell); returns the `FIGURES`."""
-    for index, state in enumerate(simulation.saved_states()):
-        out[index] = state.density
-    figures = simulation.statistics.summary()
-    return [float(figures.get(name, math.nan)) for name in FIGURES]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.exact import Facts, Reference
-from fvflow.fields import Coverage, DensityKind
+from fvflow.fields import Coverage, DensityKind, Parameters
 from fvflow.flows import equal_masses
 from fvflow.linalg import inner
-from fvflow.mesh import Array
-from fvflow.parallel import world
+from fvflow.mesh import Array, Mesh
+from fvflow.parallel import by_one, world
 from fvflow.problems import Problem
 
+T = TypeVar("T")
 _ROUND_OFF = 1e-9  # relative difference of two masses that counts as none
 _ELSEWHERE = 0.01  # L1 distance of a closed form from the target, of the mass, beyond which it is another
 _LEAST_TOTAL = 1e-280  # smaller masses have lost digits, and their inverse overflows
@@ -151,7 +152,7 @@ def given_density(
 
 
 def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> PlacedDensity:
-    density = np.asarray(kind.on(facts, reference, time))
+    density = _values(kind, facts, reference, time)
     if not world().every(bool(np.isfinite(density).all())):
         raise CaseError("the density is not finite everywhere on this mesh; is it narrower than doubles can tell?")
     if world().smallest(density) < 0:
@@ -163,7 +164,7 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
     total = inner(facts.mesh.volume, density)
     if not total < np.inf:
         raise CaseError("the mass of the density is too large for doubles; scale it down")
-    coverage = kind.coverage(facts, reference, total)
+    coverage = _as_a_whole(kind, facts, lambda all_facts: kind.coverage(all_facts, reference, total))
     if coverage is not None:
         _require_covered(coverage, kind.truncate)
     if not total > 0:
@@ -174,6 +175,26 @@ def _placed(role: str, kind: DensityKind, facts: Facts, reference: Reference | N
     values = density if kind.scaled_mass is None else density * (mass / total)
     partner = "" if facts.target is None else {"initial": "target", "target": "initial"}.get(role, "")
     return PlacedDensity(role, values, mass, total, coverage, kind.mass_unspecified, partner)
+
+
+def total_mass(kind: DensityKind, mesh: Mesh, parameters: Parameters) -> float:
+    """The total mass of a density on a mesh, of which this process may hold a part."""
+    if kind.cellwise or world().holds_all:
+        return kind.total_mass(mesh, parameters)
+    return by_one(lambda: kind.total_mass(mesh.whole, parameters))
+
+
+def _values(kind: DensityKind, facts: Facts, reference: Reference | None, time: float) -> Array:
+    """Cell values (cell,), on several ranks those of the cells that this one holds."""
+    values = np.asarray(_as_a_whole(kind, facts, lambda all_facts: kind.on(all_facts, reference, time)))
+    return values if kind.cellwise else np.asarray(world().part(values))
+
+
+def _as_a_whole(kind: DensityKind, facts: Facts, ask: Callable[[Facts], T]) -> T:
+    """An answer of a density: by the first rank for the whole mesh, if it does not give each cell a value by itself."""
+    if kind.cellwise or world().holds_all:
+        return ask(facts)
+    return by_one(lambda: ask(replace(facts, mesh=facts.mesh.whole)))
 
 
 def _require_covered(coverage: Coverage, truncate: float) -> None:

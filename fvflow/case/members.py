@@ -1,21 +1,27 @@
-"""The parts of one member of a family: its own, and those that all members share."""
+"""The parts of one member of a family, its own and those that all members share, and its run."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fvflow.case.checks import Output
 from fvflow.case.numbers import require_size
+from fvflow.case.simulation import Simulation
 from fvflow.exact import AtEquilibrium, FromExact
 from fvflow.fields import Density, DensityKind, Expression
 from fvflow.flows import BaseFlow
 from fvflow.mesh import Extent, Mesh, MeshDescription
+from fvflow.problems import State
+from fvflow.run_statistics import RunStatistics
 from fvflow.times import TimeGrid
 from fvflow.walls import CellSet, Wall
+
+FIGURES = ("mass_drift", "minimum", "mass_correction", "time_error")
+"""The figures of each member, nan where one is not known."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,46 @@ class Member:
     def velocity_of(self, result: str) -> Any:
         """The velocity of the result in a file."""
         return self.case.velocity_of(result)
+
+
+def run_member(simulation: Simulation, out: Any) -> RunStatistics:
+    """Run a simulation that is fresh, without frames, its densities into an array (time, cell); what was watched.
+
+    At once if it can, otherwise from state to state.
+    """
+    statistics, monitor = simulation.statistics, simulation.statistics.time_error
+    if not simulation.sees_every_step(statistics) and (monitor is None or monitor.kept == 1):
+        journey = simulation.flow.travel(simulation.problem, simulation.initial, simulation.times, monitor, out)
+        if journey is not None:
+            statistics(simulation.initial)
+            statistics.mass_drift = max(statistics.mass_drift, journey.drift)
+            statistics.minimum = min(statistics.minimum, journey.lowest)
+            statistics.correction = journey.correction
+            if monitor is not None:
+                monitor.largest = journey.error
+            return statistics
+    for index, state in enumerate(_saved_states(simulation, statistics)):
+        out[index] = state.density
+    return statistics
+
+
+def _saved_states(simulation: Simulation, statistics: RunStatistics) -> Iterator[State]:
+    """The states at saved times, with the figures of the steps between them."""
+    flow, problem, initial, times = simulation.flow, simulation.problem, simulation.initial, simulation.times
+    saves, states = 0, simulation.leaping(statistics, lambda ends: [False] * len(ends))
+    for state in states or flow.states(problem, initial, times):
+        statistics(state)
+        if saves <= times.saves and state.time == times.save_time(saves):
+            if statistics.time_error is not None:
+                statistics.time_error.saved()
+            yield state
+            saves += 1
+
+
+def figures_of(statistics: RunStatistics) -> list[float]:
+    """The `FIGURES` of a run."""
+    known = statistics.summary()
+    return [float(known.get(name, math.nan)) for name in FIGURES]
 
 
 def is_number(value: Any) -> bool:

@@ -70,9 +70,14 @@ class Recording:
             require_sound(checkpoint, self.simulation.mesh, self.simulation.statistics)
             opening["history"] = continued(checkpoint["history"])
             run, resumed = checkpoint["run"], checkpoint["frames"]
-        with dataset.SharedWriter(
-            self.path, self.simulation.layout(), opening, tell, discard=discard, resumed=resumed, run=run, lock=lock
-        ) as writer:
+        layout = self.simulation.layout()
+
+        def make() -> dataset.Writer:
+            return dataset.Writer(
+                self.path, layout, opening, tell, discard=discard, resumed=resumed, run=run, lock=lock
+            )
+
+        with dataset.SharedWriter(layout, make) as writer:
             schedule = CheckpointSchedule(
                 self.simulation.output,
                 lambda: self._snapshot(writer),

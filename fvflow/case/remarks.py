@@ -5,13 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.run_statistics import RunStatistics
 from fvflow.time_error import HALVES
 
 _LARGE_ERROR = 0.05  # estimated error in time, relative to the mass, that is told
 _NEGATIVE = 1e-6  # density below 0, over the mean, that is no round-off
+_LEAST_OFF_MESH = 1e-12  # and share of the mass that is round-off
+_OFF_MESH = 0.1  # share of an error that the mass of the closed form outside the mesh may be without a word
 _LARGE_SHARE = 0.05  # share of unresolved faces, or mean numerical diffusion over epsilon, that is told
+
+
+def off_mesh(reference: Reference | None, statistics: RunStatistics) -> Iterator[str]:
+    """How much of a closed form is outside the mesh at the end, if that is a part of the error worth a word."""
+    error = statistics.last.get("error_l1")
+    if reference is None or error is None or reference.total is None:
+        return
+    share = reference.outside(statistics.mesh, statistics.time)
+    if share * reference.total > max(_OFF_MESH * error, _LEAST_OFF_MESH * reference.total):
+        yield (
+            f"{100 * share:.2g} % of the closed form is outside the mesh at t = {statistics.time:g}, where the run has "
+            f"walls: an error_l1 of {error:.2g} cannot fall below {share * reference.total:.2g}; use a larger mesh or "
+            "an earlier end"
+        )
 
 
 def remarks(flow: BaseFlow, statistics: RunStatistics) -> Iterator[str]:

@@ -33,7 +33,7 @@ def report(
         **{f"{density.role} density": density.describe() for density in simulation.densities},
         "walls": flow.at_walls or about_walls(mesh, problem.openings, drift, simulation.initial.time),
         "absorbed at once": simulation.absorbed_at_once(),
-        "seam": "; ".join(flow.notes(problem)),
+        flow.noted: "; ".join(flow.notes(problem)),
         "steps": _steps(simulation, asked),
         "error in time": flow.error_in_time_note(problem, simulation.times),
         "method": flow.describe(mesh.extent),

@@ -38,6 +38,7 @@ from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark
 
 T = TypeVar("T")
+_NESTED = (BaseModel, tuple, dict)  # values that are made of others
 _MAX_EXPLAINED = 100  # later faults keep the message of pydantic: suggestions for each would take too long
 
 
@@ -232,11 +233,12 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
     """The value with models turned back into dataclasses; refusals of their constructors are added to `faults`."""
     if isinstance(value, BaseModel):
         cls = _class_of(hint, type(value))
-        hints, before = hints_of(cls), len(faults)
+        before = len(faults)
         given = {
-            field.name: _constructed(hints[key], getattr(value, key), (*path, key), faults)
-            for field in dataclasses.fields(cls)
-            if (key := key_of(field.name)) in type(value).model_fields
+            name: _constructed(own, part, (*path, key), faults)
+            if isinstance(part := getattr(value, key), _NESTED)
+            else part
+            for name, key, own in _fields_of(cls)
         }
         if len(faults) > before:  # a part was refused, so the whole cannot be constructed
             return None
@@ -248,10 +250,22 @@ def _constructed(hint: Any, value: Any, path: Path, faults: list[Fault]) -> Any:
             faults.append(Fault(path, str(error)))
         return None
     if isinstance(value, tuple):
-        return tuple(_constructed(hint, item, (*path, index), faults) for index, item in enumerate(value))
+        return tuple(
+            _constructed(hint, item, (*path, index), faults) if isinstance(item, _NESTED) else item
+            for index, item in enumerate(value)
+        )
     if isinstance(value, dict):
         return {name: _constructed(hint, item, (*path, name), faults) for name, item in value.items()}
     return value
+
+
+@cache
+def _fields_of(cls: type) -> tuple[tuple[str, str, Any], ...]:
+    """Name, key and type hint of each field that a case may give."""
+    hints = hints_of(cls)
+    return tuple(
+        (field.name, key_of(field.name), hints[key_of(field.name)]) for field in dataclasses.fields(cls) if field.init
+    )
 
 
 def _class_of(hint: Any, built_model: type[BaseModel]) -> type:

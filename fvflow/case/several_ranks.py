@@ -21,7 +21,7 @@ _OUTPUT = ("fluxes", "velocity", "score", "evi")
 
 def undivided(parts: Any) -> Iterator[Fault]:
     """What the parts of a case ask for that runs on one rank only, each with what runs on several."""
-    if parts.flow.shares_rows:
+    if copied(parts):
         return
     if sentence := parts.flow.undivided:
         yield Fault(("flow",), f"{sentence}; {_known()}")
@@ -29,23 +29,28 @@ def undivided(parts: Any) -> Iterator[Fault]:
         yield Fault(("mesh",), f"mesh {parts.mesh.kind} runs on one rank; {_known()}")
     elif sentence := parts.flow.divided_solver_fault(parts.mesh.extent, parts.flow.steady(dict(parts.parameters))):
         yield Fault(("flow", "stepper"), sentence)
-    if not parts.start_density.cellwise:
-        name = parts.start_density.kind
-        yield Fault(("initial",), f"density {name} is placed on one rank; give an expression, a gaussian or a mixture")
-    if parts.exact is not None:
-        yield Fault(("exact",), "a closed form is compared on one rank; leave it out")
-    for name in ("walls", "absorbing"):
-        if getattr(parts, f"{name}_sets" if name == "absorbing" else name):
-            yield Fault((name,), "mass leaves the domain on one rank only; leave it out")
+    if parts.exact is not None and not parts.exact.divided:
+        yield Fault(("exact",), f"{parts.exact.kind} is compared on one rank; leave it out")
+    stepper = getattr(parts.flow, "stepper", None)
+    if (parts.walls or parts.absorbing_sets) and stepper is not None and stepper.collects_absorbed:
+        place = ("walls" if parts.walls else "absorbing",)
+        yield Fault(place, f"mass leaves the domain on one rank only in stepper {stepper.kind}; use split-euler")
     asked = [name for name in _OUTPUT if getattr(parts.output, name)]
     for path in [("output", name) for name in asked] + asking_for_sides(parts.checks, parts.output):
         yield Fault(path, "is computed on one rank only; leave it out")
 
 
+def copied(parts: Any) -> bool:
+    """Whether each rank holds all of the mesh: where they share rows, and on a line, solved from end to end."""
+    extent = parts.mesh.extent
+    line = extent is not None and extent.grid and extent.dimension == 1
+    return bool(parts.flow.shares_rows or (line and not parts.flow.undivided))
+
+
 def _known() -> str:
     """What runs on several ranks, as a clause."""
     kinds = [get_args(get_type_hints(kind)["kind"])[0] for kind in get_args(LinearStepper) if kind.divided]
-    grids = f"several run flow fokker-planck on a grid in 2D or 3D by stepper {', '.join(kinds)}"
+    grids = f"several run flow fokker-planck on a grid by stepper {', '.join(kinds)}"
     return f"{grids}, and on any mesh with solver: {{kind: petsc}}"
 
 
@@ -55,11 +60,14 @@ def about_ranks(parts: Any, simulation: Simulation, ranks: int) -> str:
         return f"each of {ranks} holds the whole mesh, and they share the rows of the systems that PETSc solves"
     for fault in undivided(parts):
         return f"{dotted(fault.path)}: {fault.message}"
-    mesh = simulation.mesh
+    mesh = simulation.mesh.whole
+    layer, periodic = mesh.cells // mesh.shape[0], mesh.dimension - 1 in mesh.periodic
+    if mesh.edges is not None and layer == 1:
+        return f"each of {ranks} holds the whole line and takes all steps, no faster than one: use one"
     if sentence := indivisible(mesh):
         return sentence
     try:
-        division = Division(mesh.shape[0], mesh.cells // mesh.shape[0], ranks, parts.flow.reach)
+        division = Division(mesh.shape[0], layer, ranks, parts.flow.reach, periodic)
     except CaseError as error:
         return str(error)
     held = max(len(division.held(rank)) for rank in range(ranks)) * division.layer

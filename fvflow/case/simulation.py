@@ -14,7 +14,7 @@ from fvflow.case.checkpoints import restored
 from fvflow.case.checks import Output
 from fvflow.case.error_estimate import ErrorEstimate
 from fvflow.case.initial_conditions import PlacedDensity
-from fvflow.case.remarks import remarks
+from fvflow.case.remarks import off_mesh, remarks
 from fvflow.cell_fields import CellFields
 from fvflow.dataset import Frame, Layout, Tree
 from fvflow.diagnostics import (
@@ -114,9 +114,9 @@ class Simulation:
         if checkpoint is not None:
             initial, count = restored(checkpoint, self.mesh), checkpoint["frames"]
             statistics.restore(checkpoint["statistics"])
-        if self._asks_crossing:
+        if self.asks_crossing:
             initial = replace(initial, crossed=statistics.mean_flux.nothing())
-        states = self._leaping(statistics, statistics.due_at) if watch is None and checkpoint is None else None
+        states = self.leaping(statistics, statistics.due_at) if watch is None and checkpoint is None else None
         states = states or self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
         saves = 0
         if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
@@ -131,28 +131,19 @@ class Simulation:
             self.reached = state, count
             progress.step(state)
 
-    def saved_states(self) -> Iterator[State]:
-        """The states at saved times, with the figures of the steps between them and without frames."""
-        self.statistics = statistics = self._fresh_statistics()
-        states = self._leaping(statistics, lambda times: [False] * len(times)) if not self._asks_crossing else None
-        saves = 0
-        for state in states or self.flow.states(self.problem, self.initial, self.times, _Solving(self, Watchers())):
-            statistics(state)
-            if saves <= self.times.saves and state.time == self.times.save_time(saves):
-                if statistics.time_error is not None:
-                    statistics.time_error.saved()
-                yield state
-                saves += 1
-
-    def _leaping(self, statistics: RunStatistics, due: Due) -> Iterator[State] | None:
+    def leaping(self, statistics: RunStatistics, due: Due) -> Iterator[State] | None:
         """The run by leaps, to the last bit that by steps; None if something has to see every step."""
-        watched = statistics.energy or statistics.evi_bounds or statistics.may_ring or statistics.openings is not None
-        if watched or self._asks_crossing or (statistics.time_error is not None and statistics.time_error.kept > 2):
+        if self.sees_every_step(statistics) or (statistics.time_error is not None and statistics.time_error.kept > 2):
             return None
         return self.flow.leaping(self.problem, self.initial, self.times, due)
 
+    def sees_every_step(self, statistics: RunStatistics) -> bool:
+        """Whether the statistics, but for the error in time, need every state, or the fluxes of every step."""
+        watched = statistics.energy or statistics.evi_bounds or statistics.may_ring or statistics.openings is not None
+        return bool(watched) or self.asks_crossing
+
     @property
-    def _asks_crossing(self) -> bool:
+    def asks_crossing(self) -> bool:
         """Whether the mean fluxes between saved times are stored."""
         return self.output.fluxes and self.flow.tells_crossing
 
@@ -182,7 +173,7 @@ class Simulation:
         if self.output.fluxes:
             face_fields["flux"] = problem.flux(state.density, state.time)
         mean = self.statistics.mean_flux.take()
-        if self._asks_crossing:
+        if self.asks_crossing:
             means = np.split(mean, [self.mesh.faces])
             face_fields |= dict(zip(crossing_fields(self.problem.openings), means, strict=False))
         carried = {name: state.particles[name] for name in self.flow.particle_fields(self.problem)}
@@ -206,6 +197,7 @@ class Simulation:
             *([f"{at_once} is in absorbing cells and absorbed at once"] if at_once else []),
             *self.flow.notes(self.problem),
             *remarks(self.flow, self.statistics),
+            *off_mesh(self.reference, self.statistics),
             *([self.sides_fault] if self.sides_fault else []),
             *([self.estimate.fault] if self.estimate is not None and self.estimate.fault else []),
         ]
@@ -232,7 +224,7 @@ class Simulation:
     @property
     def memory(self) -> int:
         """Estimated bytes of a run."""
-        fluxes = 5 * 8 * self.statistics.mean_flux.links if self._asks_crossing else 0
+        fluxes = 5 * 8 * self.statistics.mean_flux.links if self.asks_crossing else 0
         frames = (self.times.saves + 1) * self.flow.frame_memory(self.mesh.extent)
         coarser = 0 if self.estimate is None else self.estimate.coarser.memory
         own = self.flow.memory(self.mesh.extent) + frames + self._cell_fields.memory + self._step_maps.memory + fluxes
@@ -263,7 +255,7 @@ class Simulation:
         face_fields = self.flow.face_fields()
         if self.output.fluxes:
             face_fields |= {"flux": FLUX}
-        if self._asks_crossing:
+        if self.asks_crossing:
             face_fields |= crossing_fields(openings)
         return Layout(
             self.mesh.whole,
@@ -272,7 +264,7 @@ class Simulation:
             self.output.compression,
             cell_fields,
             face_fields,
-            openings if self._asks_crossing else None,
+            openings if self.asks_crossing else None,
             particle_fields=self.flow.particle_fields(self.problem),
             particles=self.flow.particles(self.problem),
         )

@@ -15,6 +15,7 @@ from fvflow.mesh import Mesh, Openings
 
 def about_walls(mesh: Mesh, openings: Openings | None, drift: BaseDrift, time: float) -> str:
     """Which walls and cells absorb, and how hard the drift pushes against the walls that do not at a time."""
+    mesh = mesh.whole
     if not len(mesh.wall_points) and openings is None:
         return "none: every axis is periodic"
     if openings is None:
@@ -30,17 +31,16 @@ def about_walls(mesh: Mesh, openings: Openings | None, drift: BaseDrift, time: f
 
 def _openings(openings: Openings) -> Iterator[str]:
     """What each wall or set of cells does, as clauses."""
-    for group, name in enumerate(openings.names):
-        here = openings.group == group
-        faces, cells = int((here & openings.in_wall).sum()), int((openings.closed == group).sum())
-        kappa = float(openings.permeability[here].min(initial=math.inf))
+    counts = openings.by_group(openings.in_wall.astype(float)), openings.cells_by_group()
+    kappas = openings.least_by_group(openings.permeability)
+    for name, faces, cells, kappa in zip(openings.names, *counts, kappas, strict=True):
         does = "absorbs" if math.isinf(kappa) else f"lets kappa rho pass, kappa = {kappa:g}"
         parts = [_counted(count, what) for count, what in ((faces, openings.what), (cells, "cell")) if count]
         yield f"{name} {does} ({', '.join(parts)})" if parts else f"{name} is behind cells that absorb"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: float, what: str) -> str:
+    return f"{count:.0f} {what}" if count == 1 else f"{count:.0f} {what}s"
 
 
 def _closed(mesh: Mesh, faces: Any, drift: BaseDrift, time: float, beyond: str) -> str:

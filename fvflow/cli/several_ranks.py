@@ -8,6 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from fvflow.cli.watcher import watch
 from fvflow.errors import UsageError
 from fvflow.system import launch
 from fvflow.version import __version__
@@ -22,6 +23,8 @@ class SeveralRanks:
 
     def __init__(self) -> None:
         self.rank, self.size = launch()
+        if self.size > 1:
+            watch(self.rank)
         if self.rank > 0:
             sys.stdout.flush()
             sys.stdout = sys.stderr = None

@@ -13,6 +13,8 @@ from fvflow.cli.arguments import add_admission
 from fvflow.cli.printing import print_json, say
 from fvflow.cli.progress import counting_display
 from fvflow.errors import OutputError
+from fvflow.system import usable_cores
+from fvflow.workers import start_fork_server
 
 if TYPE_CHECKING:
     from fvflow.studies.sweeps.request import Request
@@ -74,6 +76,9 @@ def with_draws(arguments: Sequence[str]) -> list[str]:
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    workers = usable_cores() if options.workers is None else options.workers
+    if workers > 1 and not options.check and options.scheduler is None and options.case.exists():
+        start_fork_server()  # before the imports below, which take as long as its own
     from fvflow.studies.sweeps.estimate import estimate
     from fvflow.studies.sweeps.run_sweep import document_of, executor_of
     from fvflow.studies.sweeps.sweep import Sweep
@@ -92,23 +97,22 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, sweep: Sweep, path: Path, executor: Any) -> int:
     from fvflow.cli.sweep_summary import SweepSummary
-    from fvflow.dataset import read
+    from fvflow.dataset.sweeps import SweepTable
 
     started = time.perf_counter()
     with counting_display(len(set(sweep.keys)), "cases", options.quiet) as show:
         sweep.run(path, executor, show, say, discard=options.discard)
     wall = time.perf_counter() - started
-    with read(path) as ds:
-        summary = SweepSummary(ds, path)
-        if options.csv is not None:
-            summary.write_csv(options.csv)
-        if options.json:
-            print_json({**summary.json, "wall_s": round(wall, 3)})
-        elif not options.quiet:
-            summary.print(wall)
-        for sentence in summary.sentences():
-            say(f"fvflow: {sentence}")
-        return summary.exit_code
+    summary = SweepSummary(SweepTable(path), path)
+    if options.csv is not None:
+        summary.write_csv(options.csv)
+    if options.json:
+        print_json({**summary.json, "wall_s": round(wall, 3)})
+    elif not options.quiet:
+        summary.print(wall)
+    for sentence in summary.sentences():
+        say(f"fvflow: {sentence}")
+    return summary.exit_code
 
 
 def _output(options: argparse.Namespace) -> Path:

@@ -17,6 +17,8 @@ from fvflow.errors import OutputError
 if TYPE_CHECKING:
     import xarray
 
+    from fvflow.dataset.sweeps import Column, SweepTable
+
 EXIT_CHECK = 6
 _MOST_ROWS, _MOST_FIGURES, _MOST_TOLD = 60, 6, 10
 
@@ -24,20 +26,20 @@ _MOST_ROWS, _MOST_FIGURES, _MOST_TOLD = 60, 6, 10
 class SweepSummary:
     """The cases of a sweep by row, in the order of the result."""
 
-    def __init__(self, ds: xarray.Dataset, file: Path) -> None:
+    def __init__(self, ds: xarray.Dataset | SweepTable, file: Path) -> None:
         self.file, self.title = file, str(ds.attrs.get("title", file.stem))
         coordinates, dims = swept_paths(ds), ds["status"].dims
         self.paths, self.shape = list(coordinates), ds["status"].shape
         self.values = {path: self._spread(values, dims) for path, values in coordinates.items()}
         self.figure_names = sweep_figures(ds)
         self.figures = {
-            str(name): ds[name].values.ravel() for name in ds.data_vars if ds[name].attrs.get("role") == "figure"
+            name: ds[name].values.ravel() for name in map(str, ds.data_vars) if ds[name].attrs.get("role") == "figure"
         }
         self.texts = {name: [str(text) for text in ds[name].values.ravel()] for name in ("status", "error", "remarks")}
         self.codes = [int(code) for code in ds["exit_code"].values.ravel()]
         self.hashes = [str(text) for text in ds["case_hash"].values.ravel()]
 
-    def _spread(self, values: xarray.DataArray, dims: Sequence[Any]) -> list[Any]:
+    def _spread(self, values: xarray.DataArray | Column, dims: Sequence[Any]) -> list[Any]:
         """The values of a path for each case."""
         axis = [size if dim == values.dims[0] else 1 for dim, size in zip(dims, self.shape, strict=True)]
         return [plain(value) for value in np.broadcast_to(values.values.reshape(axis), self.shape).ravel()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import zlib
 from collections.abc import Mapping
@@ -99,6 +100,14 @@ def read_log(path: Path) -> Any:
         return np.empty(0, dtype)
     records = np.memmap(path, dtype, "r", size, (count,))
     return records if whole(records[-1:]) else records[:-1]
+
+
+def let_go(records: Any) -> None:
+    """Take the pages of mapped frames out of the memory of this process; those that are used again come back."""
+    while records is not None and not isinstance(records, mmap.mmap):
+        records = getattr(records, "base", None)
+    if records is not None and hasattr(mmap, "MADV_DONTNEED"):
+        records.madvise(mmap.MADV_DONTNEED)
 
 
 def run_of_log(path: Path) -> str:

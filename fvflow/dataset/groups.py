@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fvflow.dataset.layout import Layout
 from fvflow.dataset.variable import Group, NetCDFVariable
-from fvflow.mesh import Mesh, topology
+from fvflow.mesh import Array, Mesh, grid_in_pieces, topology
+from fvflow.parallel import Pieced
 
 SIDES = "sides_"
 """What the names of figures of carried samples begin with."""
@@ -106,14 +110,30 @@ def mesh_groups(mesh: Mesh) -> dict[str, Group]:
 
 
 def paraview_group(mesh: Mesh) -> dict[str, Group]:
-    """The nodes and cells to which the .xmf2 file refers."""
-    _, cells = topology(mesh)
-    dims = ("cell", "corner")[: cells.ndim]  # flat if the cells have several shapes
-    points = np.zeros((len(mesh.points), 3))
-    points[:, : mesh.dimension] = mesh.points
+    """The nodes and cells to which the .xmf2 file refers; of a grid in pieces, so that they take little memory."""
+    points: Any
+    cells: Any
+    if mesh.edges is not None:
+        points, cells = grid_in_pieces(mesh)
+        shape: tuple[int, ...] = (mesh.cells, 2**mesh.dimension)
+        points = replace(points, fetch=partial(_all_in_space, points))
+        nodes = points.cells
+    else:
+        points, cells = _in_space(mesh.points), topology(mesh)[1]
+        shape, nodes = cells.shape, len(points)
+    dims = ("cell", "corner")[: len(shape)]  # flat if the cells have several shapes
     variables = {
         "points": NetCDFVariable(("node", "space"), {"long_name": "nodes"}, points),
         "topology": NetCDFVariable(dims, {"long_name": "nodes of each cell, in XDMF's order"}, cells, "i4"),
     }
-    sizes = {"node": len(mesh.points), **dict(zip(dims, cells.shape, strict=True)), "space": 3}
+    sizes = {"node": nodes, **dict(zip(dims, shape, strict=True)), "space": 3}
     return {"paraview": Group(variables, sizes)}
+
+
+def _in_space(points: Array) -> Array:
+    """Nodes (node, dim) with all three coordinates."""
+    return np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
+
+
+def _all_in_space(points: Pieced) -> Iterator[Array]:
+    yield from map(_in_space, points.fetch())

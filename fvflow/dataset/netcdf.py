@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from fvflow import system
-from fvflow.dataset.frame_log import whole
+from fvflow.dataset.frame_log import let_go, whole
 from fvflow.dataset.groups import mesh_groups
 from fvflow.dataset.layout import Layout, header
 from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.errors import OutputError
 from fvflow.mesh import Mesh
+from fvflow.parallel import Pieced
 
 _COPY_BYTES = 2**23  # of fields in memory while frames are copied
+_CACHE_BYTES = 2**20  # of the chunks of a variable
 _SERIES_CHUNK = 128  # frames in a chunk of times and diagnostics
 
 
@@ -63,7 +65,14 @@ def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: M
         name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
     )
     created.setncatts(variable.attributes)
-    if variable.values is not None:
+    if checksums:
+        created.set_var_chunk_cache(_CACHE_BYTES)  # ten chunks of 8 MiB by default, and each is written once
+    if isinstance(variable.values, Pieced):
+        first = 0
+        for piece in variable.values.fetch():
+            created[first : first + len(piece)] = piece
+            first += len(piece)
+    elif variable.values is not None:
         created[:] = variable.values
 
 
@@ -89,6 +98,7 @@ def append_frames(target: Any, layout: Layout, records: Any) -> None:
             raise OutputError(f"a frame between {first} and {first + len(part)} is damaged: its checksum is wrong")
         for path in layout.frame_shapes:
             target[path][start + first : start + first + len(part)] = part[path]
+        let_go(records)
 
 
 def flushed_rename(source: Path, target: Path) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from fvflow.dataset.checkpoint import Tree
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import Layout
-from fvflow.dataset.lock import Lock
 from fvflow.dataset.writer import Writer
 from fvflow.parallel import Pieced, world
 
@@ -20,27 +18,16 @@ _RHO = "rho"
 class SharedWriter:
     """A `Writer` on the first process. All processes call the same methods, and meet the same errors."""
 
-    def __init__(
-        self,
-        path: Path,
-        layout: Layout,
-        attributes: Mapping[str, Any],
-        tell: Callable[[str], None] = lambda sentence: None,
-        *,
-        discard: bool = False,
-        resumed: int | None = None,
-        run: str = "",
-        lock: Lock | None = None,
-    ) -> None:
+    def __init__(self, layout: Layout, make: Callable[[], Writer]) -> None:
+        """`make` gives the writer of the layout; raises OutputError as that does."""
         self._comm, self._made, self.layout = world(), list[Writer](), layout
         self.times: list[float] = []
 
-        def make() -> tuple[str, str]:
-            writer = Writer(path, layout, attributes, tell, discard=discard, resumed=resumed, run=run, lock=lock)
-            self._made.append(writer)
+        def begin() -> tuple[str, str]:
+            self._made.append(writer := make())
             return writer.history, writer.run
 
-        self.history, self.run = self._comm.by_first(make)
+        self.history, self.run = self._comm.by_first(begin)
 
     @property
     def _writer(self) -> Writer:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,48 @@ _COMMON = (  # figures of most runs, which come last
     "relative_entropy", "survival", "entropy", "mass", "maximum", "residual", "converged", "steps", "iterations",
     "peclet", "peclet_share", "numerical_diffusion", "dissipation", "length", "cost", "gap_error", "rate_defect",
 )  # fmt: skip
+
+
+class Column(NamedTuple):
+    """A variable of a sweep, as in xarray."""
+
+    values: Any
+    dims: tuple[str, ...]
+    attrs: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
+        return tuple(self.values.shape)
+
+
+class SweepTable:
+    """What is known of each case of a sweep but its diagnostics and fields, without xarray, which takes time to load.
+
+    It has what `fvflow.cli` asks of a dataset: `attrs`, `data_vars` and its variables by name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import netCDF4
+
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_mask(False)
+            self.attrs = {name: file.getncattr(name) for name in file.ncattrs()}
+            dims = set(file.variables["status"].dimensions)
+            self._columns = {
+                name: Column(np.asarray(variable[...]), variable.dimensions, variable.__dict__)
+                for name, variable in file.variables.items()
+                if set(variable.dimensions) <= dims and not name.endswith(OVER_TIME)
+            }
+
+    @property
+    def data_vars(self) -> list[str]:
+        """The names of the variables."""
+        return list(self._columns)
+
+    def __getitem__(self, name: str) -> Column:
+        """The variable of that name."""
+        return self._columns[name]
 
 
 def is_sweep(ds: Any) -> bool:

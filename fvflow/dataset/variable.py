@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fvflow.mesh import Array, Index
+from fvflow.parallel import Pieced
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class NetCDFVariable:
 
     dims: tuple[str, ...]
     attributes: Mapping[str, Any]
-    values: Array | Index | None = None  # None: the first dimension is time, and frames supply the values
+    values: Array | Index | Pieced | None = None  # None: the first dimension is time, and frames supply the values
     dtype: str = "f8"
     fill: int | None = None  # the value that marks a missing entry
 

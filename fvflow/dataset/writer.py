@@ -114,6 +114,7 @@ class Writer(Assembly[None]):
     def _begin(self) -> None:
         """The header and the log, which takes over the frames of the run that goes on."""
         record = self.layout.record
+        stored = self._frames_to_go_on_from()  # refuses what it cannot go on from before anything is written
         with created(temporary := self._folder / "header.tmp", self.layout, header(self._attributes)):
             pass
         flushed_rename(temporary, self._folder / HEADER)
@@ -121,36 +122,34 @@ class Writer(Assembly[None]):
             self._begun = True
             self._log = FrameLog(self._folder / FRAMES, self.run, record)
             return
-        stored = self._frames_of_run()
         if stored is not None and record_of(stored) == record:
-            self._require_frames(stored)
             self.times += [float(value) for value in stored["time"][: self._resumed]]
             self._log = FrameLog(self._folder / FRAMES, self.run, record, self._resumed)
             return
         self._log = FrameLog(self._folder / "frames.tmp", self.run, record)
         if stored is not None:
-            self._require_frames(stored)
             self._adopt({name: stored[name] for name in stored.dtype.names})
         else:
             with opened(self.path) as file:
-                if file is None or run_of_result(self.path) != self.run:
-                    raise OutputError(f"{self._folder}: its frames are missing; run the case again with --discard")
                 self._adopt({path: file[path] for path in record if _has(file, path)})
         self._log.sync()
         (self._folder / "frames.tmp").replace(self._folder / FRAMES)
 
-    def _frames_of_run(self) -> Any:
-        """The frames in NAME.parts, if they are of this run; None if they are in NAME.nc. Raises OutputError."""
+    def _frames_to_go_on_from(self) -> Any:
+        """The frames in NAME.parts, if they are of this run; None if they are in NAME.nc, or if it is new."""
         file = self._folder / FRAMES
-        if not file.exists():
+        if self._resumed is None:
             return None
-        if run_of_log(file) == self.run:
-            return read_log(file)
-        if not holds_only_the_start(self._folder):
+        if file.exists() and run_of_log(file) == self.run:
+            self._require_frames(stored := read_log(file))
+            return stored
+        if file.exists() and not holds_only_the_start(self._folder):
             raise OutputError(
                 f"{leftovers(self._folder)}, which is not that of {self.path}: go on with it (fvflow resume "
                 f"{self._folder}), or move it away"
             )
+        if run_of_result(self.path) != self.run:
+            raise OutputError(f"{self._folder}: its frames are missing; run the case again with --discard")
         return None
 
     def _adopt(self, source: Mapping[str, Any]) -> None:

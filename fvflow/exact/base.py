@@ -6,6 +6,7 @@ and `reference`, joined to the union `Exact` in `fvflow/exact/__init__.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,6 +18,8 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.exact.facts import RADIUS, Facts
 from fvflow.fields import Coverage, DensityKind
 from fvflow.mesh import Array, Mesh
+from fvflow.parallel import world
+from fvflow.sums import inner
 
 FOKKER_PLANCK = frozenset(
     {"linear diffusion", "a drift", "a drift that is not a gradient", "a drift that depends on t"}
@@ -39,6 +42,12 @@ class Reference:
     def total(self) -> float | None:
         """Its mass in the whole space; None if it is one of the domain."""
         return None
+
+    def outside(self, mesh: Mesh, time: float) -> float:
+        """The share of its mass outside a mesh at a time, where walls make another solution of it; 0 if not known."""
+        if self.total is None:
+            return 0.0
+        return max(1.0 - float(mesh.volume @ self.finite_average(time)) / self.total, 0.0)
 
     def errors(self, mesh: Mesh, density: Array, time: float) -> dict[str, float]:
         """The `figures` of a density (cell,) at a time; raises NumericsError if they cannot be computed."""
@@ -63,10 +72,11 @@ class Reference:
         with np.errstate(all="ignore"):  # a value that is not finite is reported here
             values = self.average(time)
         finite = np.isfinite(values)
-        if not finite.all():
-            cell = int(np.argmin(finite))
+        if not world().every(bool(finite.all())):
+            worst = int(np.argmin(finite))
+            cell, value = world().at_extreme(worst, float(finite[worst]), values)
             raise NumericsError(
-                f"the closed form is {values[cell]:g} in cell {cell} at t = {time:g}: it overflows for these "
+                f"the closed form is {value:g} in cell {cell} at t = {time:g}: it overflows for these "
                 "parameters; use less extreme ones, or leave out exact"
             )
         return values
@@ -84,6 +94,8 @@ class ClosedForm:
     """Whether it is the solution of steps of the given length rather than of the equation."""
     stationary: ClassVar[bool] = False
     """Whether it is a stationary state, the only closed form that steady flows can be compared with."""
+    divided: ClassVar[bool] = False
+    """Whether its `reference` can be that of a part of a grid, on several ranks."""
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """One sentence for each requirement, beyond `derived_for`, that the case does not meet."""
@@ -117,9 +129,9 @@ def density_errors(mesh: Mesh, density: Array, exact: Array) -> dict[str, float]
     """L1, L2 and L-infinity distance of two densities (cell,)."""
     error = np.abs(density - exact)
     return {
-        "error_l1": float(mesh.volume @ error),
-        "error_l2": float(np.sqrt(mesh.volume @ error**2)),
-        "error_linf": float(error.max()),
+        "error_l1": inner(mesh.volume, error),
+        "error_l2": math.sqrt(inner(mesh.volume, error**2)),
+        "error_linf": world().largest(error),
     }
 
 
@@ -144,6 +156,7 @@ class FromExact(DensityKind):
     kind: Literal["exact"] = "exact"
     is_exact = True
     own_density = False
+    cellwise = True
 
     def total_mass(self, mesh: Any, parameters: Any) -> float:
         """The given mass, or 1."""

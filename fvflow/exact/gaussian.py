@@ -37,6 +37,7 @@ class GaussianSolution(ClosedForm):
 
     kind: Literal["gaussian"] = "gaussian"
     derived_for = FOKKER_PLANCK | {"an interaction", PERIODIC, RADIUS}
+    divided = True
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """Linear diffusion, a linear drift, quadratic interactions, a Gaussian initial density."""
@@ -46,7 +47,7 @@ class GaussianSolution(ClosedForm):
             yield "exact gaussian needs linear diffusion; leave out porous-medium"
         if facts.initial.gaussian is None:
             yield f"exact gaussian needs a gaussian initial density, got {facts.initial.kind}"
-        lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
+        lower, upper = facts.mesh.corners
         for kernel in facts.kernels:
             yield from refusal(kernel.curvature, upper - lower)
         yield from refusal(check_linear, facts.drift, (lower, upper), facts.start)
@@ -57,7 +58,7 @@ class GaussianSolution(ClosedForm):
     def reference(self, facts: Facts) -> GaussianReference:
         """The solution on the mesh of the case."""
         assert facts.initial.gaussian is not None
-        size = facts.mesh.points.max(axis=0) - facts.mesh.points.min(axis=0)
+        size = facts.mesh.corners[1] - facts.mesh.corners[0]
         attraction = np.zeros((facts.mesh.dimension, facts.mesh.dimension))
         for kernel in facts.kernels:
             attraction += facts.mass * kernel.curvature(size)
@@ -109,7 +110,7 @@ class GaussianReference(Reference):
 
     @cached_property
     def _box(self) -> Corners:
-        return self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
+        return self.mesh.corners
 
     def _linear(self, time: float) -> tuple[Array, Array]:
         return linear_drift(self.drift, self._box, time)

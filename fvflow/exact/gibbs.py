@@ -13,6 +13,8 @@ from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import ISOTHERMAL, PERIODIC, RADIUS, VARYING, Facts
 from fvflow.fields import DensityKind
 from fvflow.mesh import Array
+from fvflow.parallel import world
+from fvflow.sums import inner
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Gibbs(ClosedForm):
     kind: Literal["gibbs"] = "gibbs"
     derived_for = frozenset({"linear diffusion", "a drift", PERIODIC, RADIUS, ISOTHERMAL})
     stationary = True
+    divided = True
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """Diffusion and a steady potential, on a connected mesh unless the run starts from this density."""
@@ -39,8 +42,8 @@ class Gibbs(ClosedForm):
     def reference(self, facts: Facts) -> Equilibrium:
         """The equilibrium on the mesh of the case."""
         exponent = -facts.drift.cell_potential(facts.mesh, 0.0) / facts.epsilon
-        weight = np.exp(exponent - exponent.max())
-        return Equilibrium(facts.mass / float(facts.mesh.volume @ weight) * weight)
+        weight = np.exp(exponent - world().largest(exponent))
+        return Equilibrium(facts.mass / inner(facts.mesh.volume, weight) * weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,7 @@ class AtEquilibrium(DensityKind):
     """Total mass."""
     kind: Literal["gibbs"] = "gibbs"
     own_density = False
+    cellwise = True
 
     @property
     def averaged(self) -> bool:

@@ -32,6 +32,7 @@ class HeatBox(ClosedForm):
     """Amplitude a of the mode at time 0, relative to the mean density."""
     kind: Literal["heat-box"] = "heat-box"
     derived_for = frozenset({"linear diffusion", PERIODIC})
+    divided = True
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """The heat equation in a box, with this solution as initial density."""
@@ -51,9 +52,9 @@ class HeatBox(ClosedForm):
     def reference(self, facts: Facts) -> HeatReference:
         """The solution on the mesh of the case."""
         mesh = facts.mesh
-        assert mesh.edges is not None
-        lengths = [float(edge[-1] - edge[0]) for edge in mesh.edges]
-        factors = [_mode(edge, mode) for edge, mode in zip(mesh.edges, self.modes, strict=True)]
+        edges = mesh.whole.edges or ()
+        lengths = [float(edge[-1] - edge[0]) for edge in edges]
+        factors = [mesh.held(axis, _mode(edges[axis], mode)) for axis, mode in enumerate(self.modes)]
         decay = facts.epsilon * sum((math.pi * k / length) ** 2 for k, length in zip(self.modes, lengths, strict=True))
         return HeatReference(facts.mass / math.prod(lengths), self.amplitude * tensor_product(factors), decay)
 

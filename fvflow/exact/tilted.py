@@ -28,10 +28,11 @@ class TiltedBox(ClosedForm):
     """Cell averages, or values at the cell centres."""
     kind: Literal["tilted-box"] = "tilted-box"
     derived_for = FOKKER_PLANCK - {"a drift that depends on t"}
+    divided = True
 
     def requires(self, facts: Facts) -> Iterator[str]:
         """This equation on 0 <= x <= 1, with this solution as initial density."""
-        box = lower, upper = facts.mesh.points.min(axis=0), facts.mesh.points.max(axis=0)
+        box = lower, upper = facts.mesh.corners
         yield from refusal(check_linear, facts.drift, box, 0.0)
         matrix, shift = linear_drift(facts.drift, box, 0.0)
         along_x = np.abs(matrix).max() < 1e-9 and np.abs(shift[1:]).max(initial=0.0) < 1e-9 and facts.drift.steady
@@ -43,7 +44,7 @@ class TiltedBox(ClosedForm):
     def reference(self, facts: Facts) -> TiltedReference:
         """The solution on the mesh of the case."""
         mesh = facts.mesh
-        _, shift = linear_drift(facts.drift, (mesh.points.min(axis=0), mesh.points.max(axis=0)), 0.0)
+        _, shift = linear_drift(facts.drift, mesh.corners, 0.0)
         return TiltedReference(mesh, float(shift[0]), self.sampling)
 
 

@@ -13,6 +13,7 @@ from fvflow.fields.expression import Parameters, require_finite, restrict_region
 from fvflow.fields.function import ScalarFunction
 from fvflow.fields.seams import Values, require_joined_potential, require_joined_stream, require_joined_velocity
 from fvflow.mesh import Array, Mesh, Openings, Subset
+from fvflow.parallel import world
 
 _GAUSS_POINTS = 3  # per axis of a face
 
@@ -68,7 +69,7 @@ class BaseDrift:
 
     def drop_to_openings(self, mesh: Mesh, openings: Openings, time: float) -> Array:
         """w = (v.n) d of each opening (opening,), V_K - V on the face if v = -grad V; v is that on the face."""
-        step = 1e-3 * float(openings.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
+        step = _least(mesh, openings.distance)
         at = self.velocity_at(openings.position, time, step)
         return np.asarray((at * openings.normal).sum(axis=1) * openings.distance)
 
@@ -86,7 +87,13 @@ class BaseDrift:
 
 def _step(mesh: Mesh) -> float:
     """A step of differences that is small beside the cells."""
-    return 1e-3 * float(mesh.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
+    return _least(mesh, mesh.distance)
+
+
+def _least(mesh: Mesh, distance: Array) -> float:
+    """A thousandth of the least of some distances (any,), of those of all processes, or of the size of the mesh."""
+    lower, upper = mesh.corners
+    return -1e-3 * world().highest(-float(distance.min(initial=float((upper - lower).max()))))
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,7 @@ class Drift(BaseDrift):
             at = component.at(openings.position, self.parameters, time, regions)
             w += at * openings.normal[:, axis] * openings.distance
         if self.stream is not None:
-            step = 1e-3 * float(openings.distance.min(initial=np.ptp(mesh.points, axis=0).max()))
+            step = _least(mesh, openings.distance)
             slope = _gradient(self.stream, self.parameters, openings.position, time, step)
             v = np.stack([slope[:, 1], -slope[:, 0]], axis=1)
             w += (v * openings.normal).sum(axis=1) * openings.distance

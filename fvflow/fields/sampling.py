@@ -17,6 +17,7 @@ from fvflow.mesh import DISC, EVERY, Array, Index, Mesh, Revolution, Subset
 _REACH = 9.0  # deviations from the mean beyond which a Gaussian is below round-off
 _MOST_IMAGES = 1000  # of a Gaussian by whole periods
 _MANY = 10**6  # values of erfc for which importing scipy.special pays
+_SMALL = 2**15  # cells of a mesh for which the densities of several Gaussians are kept
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
@@ -44,10 +45,10 @@ def check_gaussian(mean: Array, covariance: Any) -> None:
 
 def gaussian_density(mesh: Mesh, mean: Array, covariance: Array, sampling: Sampling) -> Array:
     """Cell averages, or values at the cell centres, of N(mean, covariance) (cell,); wrapped along periodic axes."""
-    return _gaussian_density(mesh, tuple(mean.tolist()), tuple(map(tuple, covariance.tolist())), sampling).copy()
+    known = _of_several if mesh.cells <= _SMALL else _of_last
+    return known(mesh, tuple(mean.tolist()), tuple(map(tuple, covariance.tolist())), sampling).copy()
 
 
-@lru_cache(maxsize=1)  # needed for the density and for the coverage
 def _gaussian_density(
     mesh: Mesh, centre: tuple[float, ...], rows: tuple[tuple[float, ...], ...], sampling: Sampling
 ) -> Array:
@@ -58,10 +59,10 @@ def _gaussian_density(
         _require_symmetric(mean, covariance)
     if sampling == "average" and mesh.edges is not None and not np.any(covariance - np.diag(np.diag(covariance))):
         deviation = np.sqrt(np.diag(covariance))
-        factors = list(map(wrapped_mass, mesh.edges, mean, deviation, mesh.periods))
+        factors = list(map(wrapped_mass, mesh.whole.edges or (), mean, deviation, mesh.periods))
         if mesh.revolution is not None:
             factors[0] = _shell_mass(mesh.edges[0] / deviation[0], mesh.revolution)
-        return tensor_product(factors) / mesh.volume
+        return tensor_product([mesh.held(*each) for each in enumerate(factors)]) / mesh.volume
     root = _root(covariance)
     whitening = np.linalg.inv(root).T
     log_factor = -np.log(np.diag(root)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
@@ -78,6 +79,10 @@ def _gaussian_density(
         return np.asarray(total)
 
     return cell_values(mesh, density, sampling, _gauss_points(mesh, mean, covariance))
+
+
+_of_last = lru_cache(maxsize=1)(_gaussian_density)  # needed for the density and for the coverage
+_of_several = lru_cache(maxsize=16)(_gaussian_density)  # the same of mixtures, by several threads
 
 
 def _require_symmetric(mean: Array, covariance: Array) -> None:
@@ -128,10 +133,23 @@ def deviation_in_cells(mesh: Mesh, mean: Array, covariance: Array) -> float:
 
     S is the covariance and H the `squared_widths` of the cell: the smallest eigenvalue of H^-1 S is the square.
     """
-    mesh = mesh.around(mean)
-    cell = np.argmin((mesh.nearest_image(mesh.centre - mean) ** 2).sum(axis=1), keepdims=True)
-    inverse = np.linalg.inv(np.linalg.cholesky(squared_widths(mesh, cell)[0]))
+    inverse = np.linalg.inv(np.linalg.cholesky(_squared_widths_at(mesh.whole, mean)))
     return math.sqrt(max(float(np.linalg.eigvalsh(inverse @ covariance @ inverse.T).min()), 0.0))
+
+
+def _squared_widths_at(mesh: Mesh, mean: Array) -> Array:
+    """H (dim, dim) of the cell whose centre is nearest to a point (dim,)."""
+    if mesh.edges is None:
+        cell = np.argmin((mesh.nearest_image(mesh.centre - mean) ** 2).sum(axis=1), keepdims=True)
+        return np.asarray(squared_widths(mesh, cell)[0])
+    squares = []
+    for edges, at, period in zip(mesh.edges, mean, mesh.periods, strict=True):
+        off = 0.5 * (edges[1:] + edges[:-1]) - at
+        if period < np.inf:
+            off -= np.round(off / period) * period
+        nearest = int(np.argmin(off**2))
+        squares.append((edges[nearest + 1] - edges[nearest]) ** 2)
+    return np.diag(squares)
 
 
 def widest(mesh: Mesh, cells: Index) -> float:

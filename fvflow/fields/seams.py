@@ -8,6 +8,7 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.mesh import Array, Mesh
+from fvflow.parallel import world
 
 _JUMP = 1e-8  # of the range of a function that counts as none
 _ROUND_OFF = 1e-14  # of its largest value
@@ -24,7 +25,7 @@ def require_joined_potential(
         jump = potential(upper) - potential(lower)
         _refuse_jump(
             f"the potential at the upper end of axis {'xyz'[axis]} less that at the lower end is",
-            float(jump[np.argmax(np.abs(jump))]),
+            _worst(jump),
             potential(mesh.centre),
             time,
             f"both have to be the same{cure}",
@@ -38,7 +39,7 @@ def require_joined_velocity(mesh: Mesh, component: Callable[[int], Values], time
         jump = values(upper) - values(lower)
         _refuse_jump(
             f"the velocity along {'xyz'[axis]} at the upper end of that axis less that at the lower end is",
-            float(jump[np.argmax(np.abs(jump))]),
+            _worst(jump),
             np.append(values(mesh.centre), 0.0),
             time,
             "both have to be the same",
@@ -50,7 +51,7 @@ def require_joined_stream(mesh: Mesh, stream: Values, time: float) -> None:
     for axis, lower, upper in _ends(mesh, mesh.points):
         _refuse_jump(
             f"the stream function at the upper end of axis {'xyz'[axis]} less that at the lower end varies by",
-            float(np.ptp(stream(upper) - stream(lower))),
+            _range(stream(upper) - stream(lower)),
             stream(mesh.points),
             time,
             "both may differ by a constant only",
@@ -72,11 +73,9 @@ def seam_jumps(mesh: Mesh, function: Values, what: str) -> Iterator[str]:
 def _ends(mesh: Mesh, points: Array) -> Iterator[tuple[int, Array, Array]]:
     """For each periodic axis: the axis, and its lower and its upper end (point, dim), straight ahead of some points."""
     for axis in mesh.periodic:
-        assert mesh.edges is not None
-        edge = mesh.edges[axis]
         lower = points[points[:, axis] == points[0, axis]].copy()
         upper = lower.copy()
-        lower[:, axis], upper[:, axis] = edge[0], edge[-1]
+        lower[:, axis], upper[:, axis] = mesh.corners[0][axis], mesh.corners[1][axis]
         yield axis, lower, upper
 
 
@@ -89,4 +88,15 @@ def _refuse_jump(what: str, jump: float, values: Array, time: float, needed: str
 
 def _joined(jump: float, values: Array) -> bool:
     """Whether a jump is round-off beside the values (point,) that the function has elsewhere."""
-    return abs(jump) <= _JUMP * float(np.ptp(values)) + _ROUND_OFF * float(np.abs(values).max())
+    return abs(jump) <= _JUMP * _range(values) + _ROUND_OFF * world().highest(float(np.abs(values).max()))
+
+
+def _range(values: Array) -> float:
+    """The largest of values (point,) less the smallest, of all processes of a run."""
+    return world().highest(float(values.max())) + world().highest(float(-values.min()))
+
+
+def _worst(jump: Array) -> float:
+    """The largest jump (point,) up or down, of all processes of a run."""
+    up, down = world().highest(float(jump.max())), world().highest(float(-jump.min()))
+    return up if up >= down else -down

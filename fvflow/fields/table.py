@@ -137,11 +137,12 @@ class TableFile:
 class Table(TableFile, FunctionKind):
     """A function interpolated between values on a rectilinear grid of one to three dimensions, read from a file.
 
-    A .csv file has a header, the columns x[, y[, z]], value, and one row, in any order, for each node of the product
-    of the coordinates. An .npy file holds an array indexed [x, y, z] on evenly spaced nodes from `lower` to `upper`,
-    ends included. In a .nc file `field` is a variable whose dimensions have coordinate variables, named x, y, z or with
-    the attribute `axis`. Scharfetter-Gummel fluxes take a potential at cell centres, where a linear table is as good as
-    its values; a cubic one is smooth and, for smooth functions, fourth order in the spacing of the nodes.
+    A .csv file has a header, the columns x[, y[, z]], value, and one row for each node of the product of the
+    coordinates, sorted: along any axis first, upwards or downwards. An .npy file holds an array indexed [x, y, z] on
+    evenly spaced nodes from `lower` to `upper`, ends included. In a .nc file `field` is a variable whose dimensions
+    have coordinate variables, named x, y, z or with the attribute `axis`. Scharfetter-Gummel fluxes take a potential at
+    cell centres, where a linear table is as good as its values; a cubic one is smooth and, for smooth functions, fourth
+    order in the spacing of the nodes.
     """
 
     kind: Literal["table"] = "table"

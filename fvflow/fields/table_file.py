@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 from math import prod
 
 import numpy as np
@@ -40,11 +41,11 @@ def _grid_of_array(file: str, lower: Corner, upper: Corner) -> GridValues:
 
 
 def _grid_of_rows(file: str) -> GridValues:
-    """The values in rows of any order, one row for each node of the product of the coordinates."""
+    """The values in rows that run through a product of coordinates, along any axis first and in either direction."""
     allowed = (("x", "value"), ("x", "y", "value"), ("x", "y", "z", "value"))
-    _, rows = read_rows(file, allowed, "the columns x, value or x, y, value or x, y, z, value")
-    order = np.lexsort(rows[:, -2::-1].T)
-    rows = rows[order]
+    _, given = read_rows(file, allowed, "the columns x, value or x, y, value or x, y, z, value")
+    order = np.lexsort(given[:, -2::-1].T)
+    rows = given[order]
     nodes = rows[:, :-1]
     axes = [np.unique(column) for column in nodes.T]
     twice = (nodes[1:] == nodes[:-1]).all(axis=1)
@@ -54,6 +55,7 @@ def _grid_of_rows(file: str) -> GridValues:
         raise CaseError(f"{file}: has the node {format_node(nodes[first])} twice, in lines {lines}; keep one")
     shape = tuple(map(len, axes))
     _require_product(file, nodes, axes, shape)
+    _require_sorted(file, given[:, :-1], axes, shape)
     return GridValues.of(file, axes, rows[:, -1].reshape(shape))
 
 
@@ -74,6 +76,25 @@ def _require_product(file: str, nodes: Array, axes: list[Array], shape: tuple[in
             f"{file}: has no row for the node {format_node(node)}{others} of the {' x '.join(map(str, shape))} "
             "coordinates; give a row for each"
         )
+
+
+def _require_sorted(file: str, nodes: Array, axes: list[Array], shape: tuple[int, ...]) -> None:
+    """Raise CaseError with the first row (node, dim) that leaves every order in which loops run through the grid."""
+    index = [np.searchsorted(axis, column) for axis, column in zip(axes, nodes.T, strict=True)]
+    index = [n - 1 - k if k[0] else k for k, n in zip(index, shape, strict=True)]  # downwards
+    kept = 0
+    for order in permutations(range(len(shape))):
+        number = np.zeros(len(nodes), dtype=int)
+        for axis in order:
+            number = number * shape[axis] + index[axis]
+        wrong = number != np.arange(len(nodes))
+        if not wrong.any():
+            return
+        kept = max(kept, int(np.argmax(wrong)))
+    node, before = (format_node(nodes[row]) for row in (kept, kept - 1))
+    raise CaseError(
+        f"{file}:{line_of(file, kept)}: the node {node} comes after {before}; sort the rows by their coordinates"
+    )
 
 
 def _unravelled(number: int, shape: tuple[int, ...]) -> list[int]:
@@ -107,9 +128,9 @@ def _grid_of_variable(file: str, field: str) -> GridValues:
     values, nodes = values.transpose(order), []
     for number, place in enumerate(order):
         axis = axes[dimensions[place]]
-        sort = np.argsort(axis, kind="stable")
-        nodes.append(axis[sort])
-        values = np.take(values, sort, axis=number)
+        upwards = axis[-1] >= axis[0]
+        nodes.append(axis if upwards else axis[::-1])  # GridValues refuses what is not sorted
+        values = values if upwards else np.flip(values, axis=number)
     return GridValues.of(file, nodes, values)
 
 

@@ -53,6 +53,9 @@ class BackwardFlow(FokkerPlanckFlow):
         """None: phi comes with every saved state."""
         return None
 
+    def travel(self, problem: FokkerPlanck, initial: State, times: Times, monitor: Any, out: Any) -> None:
+        """None: phi comes with every saved state."""
+
     def error_in_time(self, problem: FokkerPlanck, times: TimeGrid) -> TimeErrorMonitor | None:
         """None of rho: that of phi is estimated on the way back."""
         return None

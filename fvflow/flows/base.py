@@ -19,6 +19,7 @@ from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.scaling import FlowScaling
 from fvflow.fluxes import FaceResolution
 from fvflow.lagrangian.flow_map import ResultVelocity
+from fvflow.linalg import Journey
 from fvflow.march import Due, Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
 from fvflow.problems import OutputVariable, Problem, State
@@ -186,6 +187,10 @@ class BaseFlow(FlowDensities, FlowScaling):
         """The states of the run by leaps, as `march.leaping`; None if it takes every step on its own."""
         return None
 
+    def travel(self, problem: Any, initial: State, times: Any, monitor: Any, out: Any) -> Journey | None:
+        """The whole run in one compiled call, its saves in `out` (save, cell); None if it takes steps one by one."""
+        return None
+
     def motion(self, problem: Any, parameters: Parameters, saved: SavedFields) -> Motion:
         """What moves the mass of a result at any point: by default a velocity that is not known."""
         known = "density" if self.score_fault else "density and score"
@@ -244,6 +249,9 @@ class BaseFlow(FlowDensities, FlowScaling):
     def unresolved(self, resolution: FaceResolution, openings: Openings | None) -> str:
         """What it means that the cells do not resolve the drift, and what helps; empty if they do."""
         return ""
+
+    noted: ClassVar[str] = "seam"
+    """What `check` calls the notes."""
 
     def notes(self, problem: Any) -> Iterator[str]:
         """What deserves a word of the equation itself, as sentences."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Drift, Parameters
+from fvflow.flows.itineraries import itinerary_of
 from fvflow.flows.linear import LinearFlow
 from fvflow.fluxes import FaceResolution, ScharfetterGummel
-from fvflow.linalg import resolve_solver
+from fvflow.linalg import Journey, resolve_solver
 from fvflow.march import Due, Progress, leaping, march
 from fvflow.mesh import Extent, Mesh, Openings
+from fvflow.parallel import world
 from fvflow.problems import FokkerPlanck, State
 from fvflow.steppers import ImplicitEuler, LinearStepper, Step, finite_check
 from fvflow.time_error import CompanionMonitor, DerivativeMonitor, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
+
+_AT_ONCE = 2**26  # steps times cells of a run in one call: about a second, in which no signal is heard
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,9 @@ class FokkerPlanckFlow(LinearFlow):
 
     @property
     def undivided(self) -> str:
-        """Why it is not run on several ranks: a diffusion that is no number, or its stepper."""
-        if self.diffusion is not None and self.diffusion.number is None:
-            return "a diffusion that varies runs on one rank"
+        """Why it is not run on several ranks: a full tensor of diffusion, or its stepper."""
+        if self.full:
+            return "a full tensor of diffusion runs on one rank"
         return "" if self.stepper.divided else f"stepper {self.stepper.kind} runs on one rank"
 
     @property
@@ -110,7 +114,7 @@ class FokkerPlanckFlow(LinearFlow):
             )
         problem = problem.opened(openings)
         try:
-            if (problem.leaks(problem.start) < 0).any():
+            if not world().every(bool((problem.leaks(problem.start) >= 0).all())):
                 raise CaseError(
                     f"flux {self.flux.kind} is not monotone at an opening, so that mass would come in through it; use "
                     "flux scharfetter-gummel"
@@ -138,6 +142,15 @@ class FokkerPlanckFlow(LinearFlow):
         if leap is None:
             return None
         return leaping(leap, self.stepper.start(problem), initial, times, due, finite_check(problem))
+
+    def travel(
+        self, problem: FokkerPlanck, initial: State, times: Times, monitor: TimeErrorMonitor | None, out: Any
+    ) -> Journey | None:
+        """By an itinerary, in given steps and not too many of them, with the companion that the monitor has."""
+        if times.adaptive is not None or times.steps * problem.mesh.cells > _AT_ONCE:
+            return None
+        itinerary = itinerary_of(times, None if monitor is None else monitor.order)
+        return None if itinerary is None else self.stepper.travel(problem, initial, itinerary, out)
 
     def positive_step(self, problem: FokkerPlanck) -> float:
         """The longest step that keeps rho >= 0 for every rho >= 0; 0 if there is none."""

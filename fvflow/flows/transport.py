@@ -93,6 +93,16 @@ class TransportFlow(BaseFlow):
         self.solver.fits(mesh)
         return Transport(mesh)
 
+    noted: ClassVar[str] = "oscillation"
+
+    def notes(self, problem: Transport) -> Iterator[str]:
+        """Where the densities between the ends are not to be trusted cell by cell."""
+        if self.solver.oscillates(problem.mesh):
+            yield (
+                "off grids the densities between the ends oscillate from cell to cell, and converge slowly; W2 and the "
+                "potential do not: use a mesh of kind box where the densities matter"
+            )
+
     def error_in_time_note(self, problem: Transport, times: TimeGrid) -> str:
         """Nothing: the proved interval around W2 tells."""
         return ""

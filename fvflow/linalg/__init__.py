@@ -8,6 +8,7 @@ from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.faces import drop_between, flux_between
 from fvflow.linalg.factor_cache import FactorCache
+from fvflow.linalg.grid.itinerary import Itinerary, Journey, travel
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.krylov import Krylov
 from fvflow.linalg.markov.stationary import LARGEST_ELIMINATION
@@ -39,6 +40,8 @@ __all__ = [
     "Direct",
     "FaceMatrix",
     "FactorCache",
+    "Itinerary",
+    "Journey",
     "Krylov",
     "LinearSolver",
     "LocallyOneDimensional",
@@ -70,4 +73,5 @@ __all__ = [
     "resolve_solver",
     "solve_second_kind",
     "total_variation",
+    "travel",
 ]

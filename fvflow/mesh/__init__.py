@@ -9,16 +9,17 @@ from fvflow.mesh.base import MeshDescription
 from fvflow.mesh.box import Box, Graded
 from fvflow.mesh.box_overlap import box_outside, box_share
 from fvflow.mesh.coarse_proxy import coarse_proxy
-from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.core import Mesh
 from fvflow.mesh.curve import hilbert_order
 from fvflow.mesh.elements import FileMark, FilePath
+from fvflow.mesh.extent import Extent
 from fvflow.mesh.files import Gmsh, Meshio
 from fvflow.mesh.fipy import FiPyMesh, from_fipy
 from fvflow.mesh.grid import CIRCULAR, Grid
 from fvflow.mesh.location import cells_of
 from fvflow.mesh.openings import Openings, openings, require_wall, unknown_name
 from fvflow.mesh.overlap import averaged, overlaps, transfer, transferred
-from fvflow.mesh.plot_cells import topology, topology_kind
+from fvflow.mesh.plot_cells import grid_in_pieces, topology, topology_kind
 from fvflow.mesh.radial import Radial
 from fvflow.mesh.revolution import DISC, RADIUS_ANGLE, RADIUS_OF, Revolution
 from fvflow.mesh.section import polygons, section
@@ -63,6 +64,7 @@ __all__ = [
     "coarse_proxy",
     "divided",
     "from_fipy",
+    "grid_in_pieces",
     "hilbert_order",
     "indivisible",
     "openings",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from fvflow.errors import CaseError
-from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.extent import Extent
 
 MAX_DIMENSION = 3
 

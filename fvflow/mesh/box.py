@@ -13,7 +13,8 @@ from annotated_types import Ge, Gt, MaxLen, MinLen
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
 from fvflow.mesh.base import MAX_DIMENSION, MeshDescription, coarser, entries_per_axis
-from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.extent import Extent
 from fvflow.mesh.grid import Grid, require_radius
 from fvflow.mesh.revolution import DISC, Revolution
 

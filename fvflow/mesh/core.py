@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
 from fvflow.mesh.arrays import Array, Index, Subset, freeze, freeze_index
+from fvflow.mesh.extent import SIDES, Extent
 from fvflow.mesh.pieces import Pieces, Simplices, simplices
 from fvflow.mesh.quadrature import along, difference_along, gauss, integrated, outward_normals
 from fvflow.mesh.revolution import Revolution
 
-SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
-"""Names of the lower and the upper side of a box, by axis."""
 _ON_SIDE = 1e-9  # distance from a side, relative to the size of the mesh, that counts as lying in it
-
-
-class Extent(NamedTuple):
-    """The size of a mesh, which may be known before the mesh is built."""
-
-    dimension: int
-    """Number of space dimensions."""
-    cells: int
-    """Number of cells."""
-    grid: bool = False
-    """Whether the mesh is a tensor-product grid."""
-
-    @staticmethod
-    def of(counts: Sequence[int]) -> Extent:
-        """The extent of a grid with `counts` cells along each axis."""
-        return Extent(len(counts), math.prod(counts), grid=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -171,9 +152,19 @@ class Mesh:
         """The mesh of the domain; itself, unless it is the part of it that one of several processes holds."""
         return self
 
-    def around(self, point: Array) -> Mesh:
-        """A mesh that has the cell whose centre is nearest to a point (dim,)."""
-        return self
+    @property
+    def rings(self) -> tuple[int, ...]:
+        """The periodic axes on which faces of the arrays join the last cells to the first ones: all, but in a slab."""
+        return self.periodic
+
+    @cached_property
+    def corners(self) -> tuple[Array, Array]:
+        """The lower and the upper corner of the bounding box of the domain, each (dim,)."""
+        return self.points.min(axis=0), self.points.max(axis=0)
+
+    def held(self, axis: int, values: Array) -> Array:
+        """The values of the cells that this mesh has, of those (interval,) of all cells along an axis of a grid."""
+        return values
 
     @property
     def extent(self) -> Extent:
@@ -194,7 +185,7 @@ class Mesh:
         """The positions (point, dim), moved by whole periods onto the mesh along periodic axes."""
         if not self.periodic:
             return position
-        return position - self._whole_periods(position - self.points.min(axis=0), np.floor)
+        return position - self._whole_periods(position - self.corners[0], np.floor)
 
     def _whole_periods(self, offset: Array, rounded: Callable[[Array], Array]) -> Array:
         periods = self.periods
@@ -227,7 +218,7 @@ class Mesh:
         left and right are the lower and upper x, bottom and top y, back and front z. A side holds the wall faces that
         lie in it.
         """
-        lower, upper = self.points.min(axis=0), self.points.max(axis=0)
+        lower, upper = self.corners
         corners = self.points[np.where(self.wall_points < 0, self.wall_points[:, :1], self.wall_points)]
         sides = {}
         for axis, names in enumerate(SIDES[: self.dimension]):

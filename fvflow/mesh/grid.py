@@ -65,27 +65,34 @@ class Grid(Mesh):
 
     @property
     def _edges(self) -> tuple[Array, ...]:
-        assert self.edges is not None
-        return self.edges
+        return self.edges or ()
+
+    @cached_property
+    def corners(self) -> tuple[Array, Array]:
+        """The lower and the upper corner of the domain, each (dim,)."""
+        lower, upper = (np.array([edge[end] for edge in self._edges]) for end in (0, -1))
+        return lower, upper
 
     @property
-    def _widths(self) -> list[Array]:
+    def widths(self) -> list[Array]:
+        """The widths of the cells along each axis, each (interval,)."""
         return [np.diff(edge) for edge in self._edges]
 
     @property
     def _measures(self) -> list[Array]:
         """The measures of the intervals along each axis, whose products are the volumes."""
-        widths = self._widths
+        widths = self.widths
         return widths if self.revolution is None else [self.revolution.between(self._edges[0]), *widths[1:]]
 
     @property
-    def _midpoints(self) -> list[Array]:
+    def midpoints(self) -> list[Array]:
+        """The middles of the cells along each axis, each (interval,)."""
         return [0.5 * (edge[1:] + edge[:-1]) for edge in self._edges]
 
     @cached_property
     def centre(self) -> Array:
         """Midpoints of the cells (cell, dim), x fastest."""
-        return _tensor_points(self._midpoints)
+        return _tensor_points(self.midpoints)
 
     @cached_property
     def volume(self) -> Array:
@@ -95,7 +102,7 @@ class Grid(Mesh):
     @cached_property
     def cell_size(self) -> Array:
         """As `Mesh.cell_size`: the geometric mean of the widths."""
-        return freeze(_tensor_product(self._widths) ** (1.0 / self.dimension))
+        return freeze(_tensor_product(self.widths) ** (1.0 / self.dimension))
 
     @cached_property
     def owner(self) -> Index:
@@ -117,7 +124,7 @@ class Grid(Mesh):
     @cached_property
     def distance(self) -> Array:
         """Distances |x_L - x_K| of neighbouring midpoints (face,)."""
-        return self._by_axis(lambda axis, width: self._gaps(axis), np.ones_like)
+        return self._by_axis(lambda axis, width: self.gaps(axis), np.ones_like)
 
     @cached_property
     def normal(self) -> Array:
@@ -134,7 +141,7 @@ class Grid(Mesh):
     @cached_property
     def cell_points(self) -> Index:
         """Nodes of each cell (cell, 2^dim), in VTK's order."""
-        first = self._node_number()[tuple(slice(-1) for _ in self._edges)].ravel()
+        first = self._node_number()[tuple(self._lower_node(axis) for axis in self._axes[::-1])].ravel()
         return self._corners(first, list(range(self.dimension)))
 
     @cached_property
@@ -143,8 +150,8 @@ class Grid(Mesh):
         node = self._node_number()
         parts = []
         for axis in self._axes:
-            upper = slice(1, None if axis in self.periodic else -1)
-            inside = [upper if other == axis else slice(-1) for other in reversed(self._axes)]
+            inside = [self._lower_node(other) for other in self._axes[::-1]]
+            inside[self.dimension - 1 - axis] = self._upper_node(axis)
             first = node[tuple(inside)].ravel()
             parts.append(self._corners(first, [other for other in self._axes if other != axis]))
         return freeze_index(np.concatenate(parts))
@@ -154,30 +161,28 @@ class Grid(Mesh):
         """Nodes of each wall face (wall, 2^(dim - 1)): by axis, the lower wall before the upper one."""
         node = self._node_number()
         parts = [np.empty((0, 2 ** (self.dimension - 1)), np.int32)]
-        for axis in self._walled:
-            for layer in (0, node.shape[self.dimension - 1 - axis] - 1)[self._first_end(axis) :]:
-                on = [slice(layer, layer + 1) if other == axis else slice(-1) for other in reversed(self._axes)]
-                parts.append(self._corners(node[tuple(on)].ravel(), [other for other in self._axes if other != axis]))
+        for axis, end in self.ends:
+            on = [self._lower_node(other) for other in self._axes[::-1]]
+            on[self.dimension - 1 - axis] = slice(end, None if end else 1)
+            parts.append(self._corners(node[tuple(on)].ravel(), [other for other in self._axes if other != axis]))
         return freeze_index(np.concatenate(parts))
 
     @cached_property
     def wall_cell(self) -> Index:
         """The cell of each wall face (wall,), in the order of `wall_points`."""
         number = np.arange(self.cells, dtype=np.int32).reshape(self.shape)
-        ends = [(axis, layer) for axis in self._walled for layer in (0, -1)[self._first_end(axis) :]]
-        layers = [number.take(layer, self.dimension - 1 - axis).ravel() for axis, layer in ends]
+        layers = [number.take(end, self.dimension - 1 - axis).ravel() for axis, end in self.ends]
         return freeze_index(np.concatenate([np.empty(0, np.int32), *layers]))
 
     @cached_property
     def walls(self) -> tuple[Array, Array]:
         """Centres and outward unit normals of the wall faces, each (wall, dim), in the order of `wall_points`."""
-        midpoints, none = self._midpoints, np.empty((0, self.dimension))
+        midpoints, none = self.midpoints, np.empty((0, self.dimension))
         centres, normals = [none], [none]
-        for axis in self._walled:
-            ends = (-1.0, self._edges[axis][:1]), (1.0, self._edges[axis][-1:])
-            for sign, wall in ends[self._first_end(axis) :]:
-                centres.append(_tensor_points([wall if other == axis else m for other, m in enumerate(midpoints)]))
-                normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
+        for axis, end in self.ends:
+            wall, sign = self._edges[axis][[end]], 1.0 if end else -1.0
+            centres.append(_tensor_points([wall if other == axis else m for other, m in enumerate(midpoints)]))
+            normals.append(np.broadcast_to(sign * np.eye(self.dimension)[axis], centres[-1].shape))
         return np.concatenate(centres), np.concatenate(normals)
 
     @cached_property
@@ -191,7 +196,7 @@ class Grid(Mesh):
             yield from self._scaled_quadrature(count)
             return
         node, weight = np.polynomial.legendre.leggauss(count)
-        midpoints, widths = self._midpoints, self._widths
+        midpoints, widths = self.midpoints, self.widths
         for choice in product(range(count), repeat=self.dimension):
             offsets = [node[index] for index in choice]
             axes = [m + 0.5 * w * x for m, w, x in zip(midpoints, widths, offsets, strict=True)]
@@ -211,13 +216,19 @@ class Grid(Mesh):
         return range(self.dimension)
 
     @property
-    def _walled(self) -> list[int]:
-        """The axes with walls at their ends."""
-        return [axis for axis in self._axes if axis not in self.periodic]
+    def ends(self) -> list[tuple[int, int]]:
+        """The walls: the axis, and 0 at its lower end or -1 at its upper one; a radius that begins at 0 has one."""
+        open_axes = (axis for axis in self._axes if axis not in self.periodic)
+        centre = self.revolution is not None and self._edges[0][0] == 0.0
+        return [(axis, end) for axis in open_axes for end in (0, -1) if (axis, end) != (0, 0) or not centre]
 
-    def _first_end(self, axis: int) -> int:
-        """1 for the axis of a radius that begins at 0, where there is no wall; else 0."""
-        return int(axis == 0 and self.revolution is not None and self._edges[0][0] == 0.0)
+    def _lower_node(self, axis: int) -> Any:
+        """Index along an axis of the node at the lower side of each cell."""
+        return slice(-1)
+
+    def _upper_node(self, axis: int) -> Any:
+        """Index along an axis of the node at each face."""
+        return slice(1, None if axis in self.rings else -1)
 
     def _across(self, axis: int) -> Array:
         """The measures across an axis of the faces on a line along it: 1, or those of circles or spheres."""
@@ -227,20 +238,20 @@ class Grid(Mesh):
 
     def _faces_along(self, axis: int) -> int:
         """The number of faces on a line along an axis."""
-        return len(self._edges[axis]) - (1 if axis in self.periodic else 2)
+        return self.shape[self.dimension - 1 - axis] - (axis not in self.rings)
 
-    def _gaps(self, axis: int) -> Array:
-        """The distances of neighbouring midpoints on a line along an axis."""
-        width, gaps = self._widths[axis], np.diff(self._midpoints[axis])
-        return np.append(gaps, 0.5 * (width[-1] + width[0])) if axis in self.periodic else gaps
+    def gaps(self, axis: int) -> Array:
+        """The distances (face,) of neighbouring midpoints on a line along an axis."""
+        width, gaps = self.widths[axis], np.diff(self.midpoints[axis])
+        return np.append(gaps, 0.5 * (width[-1] + width[0])) if axis in self.rings else gaps
 
     def _behind(self, cells: Any, axis: int) -> Any:
         """The values of cells ([z,] [y,] x) at the lower side of the faces of an axis."""
-        return cells if axis in self.periodic else _drop(cells, axis, -1)
+        return cells if axis in self.rings else _drop(cells, axis, -1)
 
     def _ahead(self, cells: Any, axis: int) -> Any:
         """The values of cells ([z,] [y,] x) at the upper side of the faces of an axis."""
-        return np.roll(cells, -1, self.dimension - 1 - axis) if axis in self.periodic else _drop(cells, axis, 0)
+        return np.roll(cells, -1, self.dimension - 1 - axis) if axis in self.rings else _drop(cells, axis, 0)
 
     def _node_number(self) -> Index:
         """Numbers of the nodes as an array ([z,] [y,] x)."""

@@ -12,7 +12,10 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array, Index, freeze, freeze_index
-from fvflow.mesh.core import SIDES, Mesh
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.extent import SIDES
+from fvflow.parallel import world
+from fvflow.sums import inner, total
 
 _ON_WALL = 1e-9  # distance of a centre from its wall, relative to the size of the mesh, that counts as 0
 
@@ -75,11 +78,25 @@ class Openings:
 
     def variation(self, density: Array) -> float:
         """sum |s| |rho_K| over the openings in walls, beyond which there is no density: see `total_variation`."""
-        return float(self.area[self.in_wall] @ np.abs(density[self.cell[self.in_wall]]))
+        return float(self.by_group(np.where(self.in_wall, self.area * np.abs(density[self.cell]), 0.0)).sum())
+
+    @cached_property
+    def _in_order(self) -> tuple[Index, Index]:
+        """The openings of this process's own cells, by cells, and the group of each of all processes."""
+        order = np.argsort(self.cell, kind="stable")
+        order = order[world().owned(self.cell[order])]
+        return order, world().gathered(self.group[order].astype(float)).astype(np.intp)
 
     def by_group(self, values: Array) -> Array:
-        """The sum (group,) of values (opening,) over the openings of each group."""
-        return np.asarray(np.bincount(self.group, values, len(self.names)))
+        """The sum (group,) of values (opening,) over the openings of each group, those of all processes."""
+        order, group = self._in_order
+        return np.asarray(np.bincount(group, world().gathered(values[order]), len(self.names)))
+
+    def least_by_group(self, values: Array) -> Array:
+        """The smallest of values (opening,) of each group (group,), of all processes; infinite if it has none."""
+        least = np.full(len(self.names), math.inf)
+        np.minimum.at(least, self.group, values)
+        return np.array([-world().highest(-float(value)) for value in least])
 
     def by_cell(self, values: Array) -> Array:
         """The sum (cell,) of values (opening,) over the openings of each cell."""
@@ -87,9 +104,12 @@ class Openings:
 
     def initially_absorbed(self, mesh: Mesh, density: Array) -> Array:
         """The mass (group,) of a density (cell,) in the absorbing cells."""
-        inside = self.closed >= 0
-        masses = (mesh.volume * density)[inside]
-        return np.asarray(np.bincount(self.closed[inside], masses, len(self.names)), float)
+        groups = range(len(self.names))
+        return np.array([inner(mesh.volume, np.where(self.closed == group, density, 0.0)) for group in groups], float)
+
+    def cells_by_group(self) -> list[int]:
+        """The number of absorbing cells of each group."""
+        return [round(total((self.closed == group).astype(float))) for group in range(len(self.names))]
 
 
 def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -> Openings:
@@ -104,12 +124,12 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
         _close(closed, np.asarray(chosen, bool), names, names.index(name))
     contacts = {name: _contacts(mesh, name) for name in walls}
     for name, contact in contacts.items():
-        on_wall = contact.distance <= _ON_WALL * np.ptp(mesh.points, axis=0).max()
+        on_wall = contact.distance <= _ON_WALL * _size(mesh)
         if math.isinf(walls[name]):
             closed[contact.cell[on_wall & (closed[contact.cell] < 0)]] = names.index(name)
     parts = [_of_wall(contact, names.index(name), walls[name], closed) for name, contact in contacts.items()]
     parts.append(_of_cells(mesh, closed, np.isin(closed, [names.index(name) for name in walls])))
-    if (closed >= 0).all():
+    if world().every(bool((closed >= 0).all())):
         raise CaseError(f"{', '.join(names)} absorb in every cell of the mesh; leave some")
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     group, cell, area, distance, normal, permeability, face = columns
@@ -130,12 +150,19 @@ def openings(mesh: Mesh, walls: Mapping[str, float], cells: Mapping[str, Any]) -
     )
 
 
+def _size(mesh: Mesh) -> float:
+    """The longest side of the bounding box of a mesh."""
+    lower, upper = mesh.corners
+    return float((upper - lower).max())
+
+
 def _close(closed: Any, chosen: Any, names: tuple[str, ...], group: int) -> None:
     """Mark the chosen cells as absorbing, in place."""
-    if not chosen.any():
+    if not world().some(chosen):
         raise CaseError(f"{names[group]} holds the centre of no cell; choose a larger set, or a finer mesh")
-    if (closed[chosen] >= 0).any():
-        first = names[int(closed[chosen].max())]
+    other = int(world().highest(float(closed[chosen].max(initial=-1))))
+    if other >= 0:
+        first = names[other]
         raise CaseError(f"{first} and {names[group]} overlap; let each cell belong to one of them")
     closed[chosen] = group
 
@@ -175,7 +202,7 @@ def _contacts(mesh: Mesh, name: str) -> _Contacts:
     centre, outward = mesh.walls
     wall, cell, area = mesh.wall_contacts(mesh.named_walls[name])
     distance = ((centre[wall] - mesh.centre[cell]) * outward[wall]).sum(axis=1)
-    behind = (distance < -_ON_WALL * np.ptp(mesh.points, axis=0).max()) | (area < -_ON_WALL * np.abs(area).max())
+    behind = (distance < -_ON_WALL * _size(mesh)) | (area < -_ON_WALL * np.abs(area).max(initial=0.0))
     if behind.any():
         remedy = "use " + ("" if mesh.point_data else "control_volumes: nodes, or ") + "a finer mesh there"
         raise CaseError(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 
-from fvflow.mesh.arrays import Index, freeze_index
+from fvflow.mesh.arrays import Array, Index, freeze_index
 from fvflow.mesh.core import Mesh
+from fvflow.mesh.grid import Grid
+from fvflow.parallel import Pieced
 
 _UNIFORM = {
     (1, 2): "Polyline",
@@ -17,6 +22,7 @@ _UNIFORM = {
 }
 _CODES = {(2, 3): 4, (2, 4): 5, (3, 4): 6, (3, 5): 7, (3, 8): 9}
 _POLYGON = 3
+_PIECE = 2**17  # cells of a piece
 
 
 def topology(mesh: Mesh) -> tuple[str, Index]:
@@ -35,6 +41,26 @@ def topology(mesh: Mesh) -> tuple[str, Index]:
     counts = np.where(codes == _POLYGON, sizes, -1)
     rows = np.column_stack([codes, counts, corners])
     return "Mixed", freeze_index(rows[rows >= 0])
+
+
+def grid_in_pieces(mesh: Mesh) -> tuple[Pieced, Pieced]:
+    """The nodes (node, dim) and `topology` (cell, corner) of a grid, some layers at a time."""
+    edges, layers = mesh.edges or (), mesh.shape[0]
+    across = math.prod(len(edge) for edge in edges[:-1])
+    step = max(1, _PIECE * layers // mesh.cells)
+
+    def parts() -> Iterator[tuple[int, Mesh]]:
+        for first in range(0, layers, step):
+            yield first, Grid((*edges[:-1], edges[-1][first : first + step + 1]))
+
+    def points() -> Iterator[Array]:
+        yield from (part.points[across if first else 0 :] for first, part in parts())
+
+    def corners() -> Iterator[Index]:
+        yield from (part.cell_points + np.int32(first * across) for first, part in parts())
+
+    nodes = across * (layers + 1)
+    return Pieced(nodes, np.float64, points), Pieced(mesh.cells, np.int32, corners)
 
 
 def topology_kind(dimension: int, shape: tuple[int, ...]) -> str | None:

@@ -11,7 +11,8 @@ from annotated_types import Ge
 
 from fvflow.mesh.base import MeshDescription, coarser
 from fvflow.mesh.box import check_box
-from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.extent import Extent
 from fvflow.mesh.grid import Grid
 from fvflow.mesh.revolution import Revolution
 

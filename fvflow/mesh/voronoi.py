@@ -14,7 +14,8 @@ from fvflow.errors import CaseError
 from fvflow.mesh.arrays import Array
 from fvflow.mesh.base import MeshDescription, coarser
 from fvflow.mesh.box import check_box
-from fvflow.mesh.core import Extent, Mesh
+from fvflow.mesh.core import Mesh
+from fvflow.mesh.extent import Extent
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.mesh.revolution import DISC, Revolution
 from fvflow.mesh.revolved import revolved

@@ -113,6 +113,14 @@ class Alone:
         """The values of all processes, one after the other, of which each gives as many as `counts` says."""
         return values
 
+    def owned(self, cells: NDArray[Any]) -> Any:
+        """Whether each of some cells (any,) that this process holds is its own, rather than a neighbour's."""
+        return np.ones(len(cells), bool)
+
+    def gathered(self, values: Array) -> Array:
+        """The values (any,) of all processes, one after the other, however many each gives."""
+        return values
+
     def require_same(self, value: str, sentence: str) -> None:
         """Raise CaseError with the sentence on all processes unless they all give the same value."""
 
@@ -140,4 +148,4 @@ class Alone:
 
 def added(sums: Array) -> float:
     """The sum of the sums of blocks (block,), added from the first to the last."""
-    return float(np.cumsum(sums)[-1]) if len(sums) else 0.0
+    return float(np.add.accumulate(sums)[-1] if len(sums) > 1 else sums.sum())

@@ -44,3 +44,8 @@ def cut(first: int, last: int) -> Cut:
 def owners(cells: Sequence[tuple[int, int]]) -> list[int]:
     """The number of blocks that begin in each slab."""
     return [-(-last // BLOCK) - -(-first // BLOCK) for first, last in cells]
+
+
+def beginning(cells: Sequence[tuple[int, int]], block: int) -> int:
+    """The slab in which a block begins."""
+    return next(rank for rank, (_, last) in enumerate(cells) if block * BLOCK < last)

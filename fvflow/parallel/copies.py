@@ -10,7 +10,7 @@ from fvflow.parallel.ranks import Ranks
 
 
 class Copies(Ranks):
-    """Ranks that take the same steps on copies of one state, and share the rows of matrices.
+    """Ranks that take the same steps on copies of one state; with PETSc they share the rows of matrices.
 
     What they compute of their copies is the same to the last bit, so that nothing has to be reduced.
     """
@@ -38,6 +38,8 @@ class Copies(Ranks):
     refresh = Alone.refresh
     part = Alone.part
     holds_part = Alone.holds_part
+    owned = Alone.owned
+    gathered = Alone.gathered
 
     def collect(self, arrays: Mapping[str, Any], use: Callable[[Mapping[str, Any]], None]) -> None:
         """The first rank uses its own arrays."""

@@ -66,6 +66,12 @@ class Division:
         """The layers of neighbours that a process holds above its own."""
         return self.depth if rank < self.size - 1 or self.periodic else 0
 
+    def own(self, rank: int) -> slice:
+        """Where the cells of a slab are in the arrays of its process."""
+        begin, end = self.cells(rank)
+        first = self.below(rank) * self.layer
+        return slice(first, first + end - begin)
+
     def held(self, rank: int) -> range:
         """All layers that a process holds, in the order of its arrays; beyond a joined end modulo `layers`."""
         return range(self.marks[rank] - self.below(rank), self.marks[rank + 1] + self.above(rank))

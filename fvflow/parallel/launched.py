@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 from fvflow.errors import CaseError
 from fvflow.parallel.alone import Alone
 from fvflow.system import launch
 
+T = TypeVar("T")
 _current: list[Alone] = [Alone()]
 
 
@@ -16,12 +19,25 @@ def world() -> Alone:
     return _current[-1]
 
 
-def arrange(shares_rows: bool) -> None:
-    """Say whether the processes of a run hold all of its mesh and share rows of matrices, or each a slab."""
+def arrange(copies: bool) -> None:
+    """Say whether each of the processes of a run holds all of its mesh, or a slab."""
     if world().size > 1:
         from fvflow.parallel.copies import Copies
 
-        _current[1:] = [_current[1], Copies(_current[1])] if shares_rows else [_current[1]]
+        _current[1:] = [_current[1], Copies(_current[1])] if copies else [_current[1]]
+
+
+def by_one(action: Callable[[], T]) -> T:
+    """What an action on the whole mesh returns on the first process, which runs it as if alone; errors are of all."""
+
+    def alone() -> T:
+        _current.append(Alone())
+        try:
+            return action()
+        finally:
+            _current.pop()
+
+    return world().by_first(alone)
 
 
 def begin() -> Alone:

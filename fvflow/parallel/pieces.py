@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Pieced:
-    """An array (cell,) of the whole mesh, which `fetch` gives in pieces, in the order of the cells."""
+    """An array (cell,) of the whole mesh, or (row, column) of so many rows, which `fetch` gives in pieces, in order."""
 
     cells: int
     dtype: Any

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from mpi4py import MPI
 
 from fvflow.errors import CaseError, FvflowError
 from fvflow.parallel.alone import Alone, Array, added
-from fvflow.parallel.blocks import BLOCK, cut, owners
+from fvflow.parallel.blocks import BLOCK, beginning, cut, owners
 from fvflow.parallel.division import Division
 from fvflow.parallel.pieces import Pieced
 from fvflow.system import usable_cores
@@ -58,12 +59,10 @@ class Ranks(Alone):
     def own(self, values: Any) -> Any:
         """The values (cell,) of the cells that are this rank's own."""
         division = self.slab
-        first = division.below(self.rank) * division.layer
-        begin, end = division.cells(self.rank)
         held = len(division.held(self.rank)) * division.layer
         if len(values) != held:
             raise ValueError(f"{len(values)} values for {held} cells of a slab")
-        return values[first : first + end - begin]
+        return values[division.own(self.rank)]
 
     def part(self, values: Any) -> Any:
         """The values (cell,) that this rank holds of those of the whole mesh."""
@@ -136,7 +135,7 @@ class Ranks(Alone):
         request = None
         if head is not None:
             packed = np.stack([part[head.begin : head.end] for part in parts])
-            request = self._comm.Isend(packed, self._beginning(cells, head.block), _BLOCKS)
+            request = self._comm.Isend(packed, beginning(cells, head.block), _BLOCKS)
         found = sums(*(part[begin:end] for part in parts)) if end > begin else np.empty(0)
         if tail is not None:
             pieces = [np.stack([part[tail.begin : tail.end] for part in parts])]
@@ -152,23 +151,25 @@ class Ranks(Alone):
             request.Wait()
         return added(self.joined(found, owners(cells)))
 
-    @staticmethod
-    def _beginning(cells: list[tuple[int, int]], block: int) -> int:
-        """The rank in whose slab a block begins."""
-        return next(rank for rank, (_, last) in enumerate(cells) if block * BLOCK < last)
-
     def joined(self, values: Array, counts: Sequence[int]) -> Array:
         """The values of all ranks, one after the other."""
         every = np.empty(sum(counts))
         self._comm.Allgatherv(np.ascontiguousarray(values), [every, counts])
         return every
 
+    def owned(self, cells: Any) -> Any:
+        """Whether each cell is in a layer of this rank."""
+        own = self.slab.own(self.rank)
+        return (cells >= own.start) & (cells < own.stop)
+
+    def gathered(self, values: Array) -> Array:
+        """The values (any,) of all ranks, one after the other."""
+        return self.joined(values, self._comm.allgather(len(values)))
+
     def total_of_layers(self, values: Array) -> float:
         """The sum of values (layer,) of the layers that a rank holds."""
-        division = self.slab
-        marks = division.marks
-        counts = [marks[rank + 1] - marks[rank] for rank in range(self.size)]
-        below = division.below(self.rank)
+        marks, below = self.slab.marks, self.slab.below(self.rank)
+        counts = [end - begin for begin, end in pairwise(marks)]
         return float(self.joined(values[below : below + counts[self.rank]], counts).sum())
 
     def largest(self, values: Any) -> float:

@@ -28,6 +28,7 @@ from fvflow.fields.expression import restrict_regions
 from fvflow.fields.seams import seam_jumps
 from fvflow.fluxes import bernoulli
 from fvflow.mesh import Array, Index, Mesh, Openings
+from fvflow.parallel import world
 from fvflow.problems.base import Graph
 
 _ALIGNED = 1e-6  # part of D n beside n, relative to D, that counts as none
@@ -232,7 +233,7 @@ class AxisDiffusivity:
         if not self.diffusion.scalar:
             return None
         value = self._values(0, mesh.centre, np.arange(mesh.cells, dtype=np.int32), time)
-        return exponent - power * np.log(value) if (value > 0).all() else None
+        return exponent - power * np.log(value) if world().every(bool((value > 0).all())) else None
 
 
 def require_nonnegative(value: Array, position: Array, name: str, time: float) -> None:

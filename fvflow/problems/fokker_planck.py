@@ -152,7 +152,7 @@ class FokkerPlanck:
     def matrix(self, time: float, step: float) -> FaceMatrix:
         """diag(|K|) + step A, where A rho is the outflow of each cell per unit time."""
         graph, (down, up) = self.graph, self.coefficients(time)
-        shape, periodic = (self.mesh.shape, self.mesh.periodic) if self.extent.grid else (None, ())
+        shape, periodic = (self.mesh.shape, self.mesh.rings) if self.extent.grid else (None, ())
         ends = graph.owner, graph.neighbour
         matrix = FaceMatrix(graph.volume, *ends, step * down, step * up, shape, periodic=periodic)
         if self.openings is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,6 +162,17 @@ class State:
         masses = np.append(inner(mesh.volume, outside), openings.initially_absorbed(mesh, density))
         return State(time, outside, mass, absorption=np.stack([masses, np.zeros_like(masses)]))
 
+    def changed(self, **values: Any) -> State:
+        """A copy with other values, as by `dataclasses.replace` but in a tenth of its time, which short steps notice.
+
+        Raises TypeError for names that a state has not.
+        """
+        copy = object.__new__(State)
+        copy.__dict__.update(self.__dict__, **values)
+        if len(copy.__dict__) > len(self.__dict__):
+            raise TypeError(f"a state has no {', '.join(sorted(values.keys() - self.__dict__.keys()))}")
+        return copy
+
     def advanced(
         self,
         length: float,
@@ -179,8 +190,7 @@ class State:
         movement: Movement | None = None,
     ) -> State:
         """The state after one more step of this length; statistics of the step that are not given are reset."""
-        return replace(
-            self,
+        return self.changed(
             time=self.time + length,
             density=density,
             step=self.step + 1,

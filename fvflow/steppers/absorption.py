@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from fvflow.linalg import Solution, Solve, inner, rescale_to_mass
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 from fvflow.problems import FokkerPlanck, State
+from fvflow.sums import total
 
 _LEAST = 1e-280  # less than this, also of the mass, has lost digits, and is taken for nothing
 
@@ -16,8 +17,8 @@ _LEAST = 1e-280  # less than this, also of the mass, has lost digits, and is tak
 class _Volumes:
     """What `rescale_to_mass` needs of sums of solutions, whose round-off adds up along the cells."""
 
-    def __init__(self, volume: Array) -> None:
-        self.column_sums, self.max_relative_diagonal = volume, 16.0 * math.sqrt(len(volume))
+    def __init__(self, mesh: Mesh) -> None:
+        self.column_sums, self.max_relative_diagonal = mesh.volume, 16.0 * math.sqrt(mesh.extent.cells)
 
 
 class Absorption:
@@ -50,15 +51,15 @@ class Absorption:
         )
         return after if keeps_digits else inner(self._volume, density)
 
-    def solve(self, solve: Solve, right: Array, total: float) -> Solution:
-        """The solution for a right-hand side (cell,) of either sign and its total.
+    def solve(self, solve: Solve, right: Array, mass: float) -> Solution:
+        """The solution for a right-hand side (cell,) of either sign and its total, a mass.
 
         Where the total nearly cancels, as it can with openings, scaling to it would scale round-off: then the parts of
         each sign are solved for.
         """
-        if self._openings is None or 2.0 * abs(total) >= float(np.abs(right).sum()):
-            return solve(right, total)
-        above, below = (solve(part, float(part.sum())) for part in (np.maximum(right, 0.0), np.maximum(-right, 0.0)))
+        if self._openings is None or 2.0 * abs(mass) >= total(np.abs(right)):
+            return solve(right, mass)
+        above, below = (solve(part, total(part)) for part in (np.maximum(right, 0.0), np.maximum(-right, 0.0)))
         return Solution(
             above.density - below.density,
             above.iterations + below.iterations,
@@ -67,7 +68,7 @@ class Absorption:
 
     def rescaled(self, state: State, density: Array, lost: Array) -> Solution:
         """A density (cell,) made of solutions, rescaled to what is left after a loss (group,)."""
-        return rescale_to_mass(_Volumes(self._volume), density, self.left(state, lost, density))
+        return rescale_to_mass(_Volumes(self._problem.mesh), density, self.left(state, lost, density))
 
     def after(
         self,

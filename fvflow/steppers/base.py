@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from fvflow.errors import CaseError
 from fvflow.fields import BaseDrift
 from fvflow.fluxes import Flux
-from fvflow.linalg import Direct, LinearSolver, SymmetricSolver, describe_solver, resolve_solver
+from fvflow.linalg import Direct, Itinerary, Journey, LinearSolver, SymmetricSolver, describe_solver, resolve_solver
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, GradientFlow, State
 from fvflow.problems.gradient_flow import FaceDensity
@@ -85,6 +85,8 @@ class LinearStepperBase(StepperBase):
     """C of the error C dt^(p+1) d^(p+1) rho/dt^(p+1) of a step of a method of order p; None if it is another."""
     takes_openings: ClassVar[bool] = False
     """Whether mass may leave the domain for good; the method then accounts for it by `Absorption`."""
+    collects_absorbed: ClassVar[bool] = False
+    """Whether what is absorbed is in cells of its own, which are not divided among ranks."""
     openings_note: ClassVar[str] = "it conserves the mass"
     """Why mass must not leave, as a clause, if that is so."""
     along_axes: ClassVar[bool] = False
@@ -133,6 +135,10 @@ class LinearStepperBase(StepperBase):
 
     def leap(self, problem: FokkerPlanck) -> Leap | None:
         """Several steps of one length at once, to the last bit those of `start`; None if they are taken one by one."""
+        return None
+
+    def travel(self, problem: FokkerPlanck, initial: State, itinerary: Itinerary, out: Any) -> Journey | None:
+        """A whole run at once, to the last bit as by `start`, its saves in `out` (save, cell); None if by steps."""
         return None
 
     def positive_step(self, problem: FokkerPlanck) -> float:

@@ -183,7 +183,7 @@ class Uniformisation(ExactInTime):
     """Largest L1 error of a step, as a fraction of the mass, up to a factor 2."""
     kind: Literal["uniformisation"] = "uniformisation"
     divided = True
-    takes_openings = True
+    takes_openings = collects_absorbed = True
     requires_monotone_flux = True
 
     def positive_step(self, problem: FokkerPlanck) -> float:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from fvflow.errors import CaseError
-from fvflow.mesh import Array, Index, Mesh
+from fvflow.mesh import Array, Grid, Index, Mesh
 from fvflow.mesh.quadrature import along
 
 Limiter = Literal["monotonised-central", "minmod", "van-leer", "superbee"]
@@ -135,19 +135,17 @@ class GridReconstruction:
 
 
 def _axes(mesh: Mesh) -> Iterator[_Axis]:
-    assert mesh.edges is not None
+    assert isinstance(mesh, Grid)
     first = 0
-    for number, edge in enumerate(mesh.edges):
+    for number, width in enumerate(mesh.widths):
         place = mesh.dimension - 1 - number
-        periodic = number in mesh.periodic
+        periodic, gap = number in mesh.rings, mesh.gaps(number)
         shape = tuple(count - (at == place and not periodic) for at, count in enumerate(mesh.shape))
         faces = slice(first, first + int(np.prod(shape)))
         first = faces.stop
-        width, gap = np.diff(edge), np.diff(0.5 * (edge[1:] + edge[:-1]))
         column = (-1,) + (1,) * number
         parts = 0.5 * width[1:-1], gap[:-1], gap[1:]
         if periodic:
-            gap = np.append(gap, 0.5 * (width[-1] + width[0]))
             parts = 0.5 * width, np.roll(gap, 1), gap
         half, gap_behind, gap_ahead = (part.reshape(column) for part in parts)
         bias = gap_ahead / (gap_behind + gap_ahead)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from fvflow.fluxes import FaceResolution
-from fvflow.linalg import LocallyOneDimensional, SplitSweeps
+from fvflow.linalg import Itinerary, Journey, LocallyOneDimensional, SplitSweeps, travel
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck, State, Stride
 from fvflow.steppers.absorption import Absorption
@@ -75,9 +75,7 @@ class SplitEuler(LinearStepperBase):
 
     def leap(self, problem: FokkerPlanck) -> Leap | None:
         """Several steps in one compiled call, of a steady drift with a number for the diffusion and closed walls."""
-        if not problem.steady or problem.openings is not None or problem.diffusivity is not None:
-            return None
-        if not problem.epsilon > 0 or not problem.mesh.faces:
+        if not _steady_and_closed(problem):
             return None
         inverse = Inverse(problem, SplitSweeps)
 
@@ -95,8 +93,7 @@ class SplitEuler(LinearStepperBase):
             looked = max((end for end, look in zip(ends, looks, strict=True) if look), default=-math.inf)
             resolution = FaceResolution(found.peclet, found.share, found.diffusion, found.largest_diffusion)
             stride = Stride(ends, found.before, found.lowest, found.drift, looked, resolution if any(looks) else None)
-            return replace(
-                state,
+            return state.changed(
                 time=ends[-1],
                 density=found.after,
                 step=state.step + len(ends),
@@ -105,6 +102,13 @@ class SplitEuler(LinearStepperBase):
             )
 
         return leap
+
+    def travel(self, problem: FokkerPlanck, initial: State, itinerary: Itinerary, out: Any) -> Journey | None:
+        """Where it can leap; the factors of each length are made once."""
+        if not _steady_and_closed(problem) or initial.crossed is not None:
+            return None
+        sweeps = [SplitSweeps(problem.matrix(initial.time, length)) for length in itinerary.lengths]
+        return travel(sweeps, initial.density, initial.mass, itinerary, out)
 
     def adjoint(self, problem: FokkerPlanck) -> AdjointStep:
         """The adjoint sweeps, the last axis first."""
@@ -115,6 +119,12 @@ class SplitEuler(LinearStepperBase):
             return sweeps(phi, tuple(reversed(sweeps.axes)))
 
         return step
+
+
+def _steady_and_closed(problem: FokkerPlanck) -> bool:
+    """Whether several steps can be taken at once: a steady drift, a number for the diffusion, and closed walls."""
+    simple = problem.steady and problem.openings is None and problem.diffusivity is None
+    return simple and problem.epsilon > 0 and problem.mesh.faces > 0
 
 
 @dataclass(frozen=True)

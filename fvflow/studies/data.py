@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from fvflow.case import Case
-from fvflow.case.family import FIGURES
+from fvflow.case.members import FIGURES
 from fvflow.errors import CaseError, OutputError
+from fvflow.fields import Expression
 from fvflow.jit import thread_limit
 from fvflow.studies.family_draws import DrawnFamily, seed_of
 from fvflow.studies.formats import WRITERS, Trajectories, x_first
+from fvflow.studies.formats.domain import absorbing_cells, boundaries_of
 from fvflow.studies.sample_store import Block, SampleStore
 
 _BLOCK_BYTES, _MOST = 2**25, 64  # of the samples that are computed and kept at once
@@ -89,7 +91,9 @@ class DataSet:
         self.size = max(1, min(_MOST, _BLOCK_BYTES // self.sample_bytes))
         self.require_room(self.kept_bytes)
         self.drawn = DrawnFamily(case, count, seed)
-        self._title, self._text = case.title, case.text
+        self.drawn.require_samples()
+        self._title, self._text, self._values = case.title, case.text, case.values
+        _require_same_cells(case)
         for file, samples in self.files:
             WRITERS[layout].check(file, self._trajectories(samples))
             if file.resolve() in {Path(name).resolve() for name in case.files}:
@@ -104,6 +108,8 @@ class DataSet:
             numbers=numbers,
             texts=("case_hash", "draws"),
             name=self._title or self.path.stem,
+            boundaries=boundaries_of(self._values, self.mesh),
+            absorbing=absorbing_cells(self._values, self.mesh),
             attributes={"family": self._text, "family_seed": str(self.seed), "first_sample": str(samples.start)},
         )
 
@@ -197,6 +203,16 @@ class DataSet:
                     pick = min if name == "minimum" else max
                     found[name] = pick(found.get(name, worst), worst)
         return found
+
+
+def _require_same_cells(case: Case) -> None:
+    """Refuse a family whose samples absorb in other cells: CaseError."""
+    names = {name for each in case.absorbing_sets if each.where is not None for name in Expression(each.where).names}
+    if drawn := sorted(names & {path.removeprefix("parameters.") for path in case.draw}):
+        raise CaseError(
+            f"absorbing: which cells absorb depends on {', '.join(drawn)}, which is drawn, and a data set has the same "
+            "in all samples; draw something else"
+        )
 
 
 def sample_case(case: Case, number: int, seed: int = 0) -> Case:

@@ -189,6 +189,7 @@ def _trajectory(layout: str) -> Callable[[StoredRun, Path], list[Path]]:
             fields=orders,
             name=run.title,
             boundaries=run.boundaries,
+            absorbing=run.absorbing,
             attributes={**own, **told},
         )
         with writer(layout, path, held) as file:

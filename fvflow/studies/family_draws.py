@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fvflow.case import Case
 from fvflow.case.checkpoints import by_content
 from fvflow.case.draws import DrawKind, Room
+from fvflow.case.members import copied
 from fvflow.case.overrides import parsed_value
 from fvflow.errors import CaseError
 from fvflow.studies.sweeps.distributions import drawn
@@ -22,6 +24,8 @@ _NO_DRAWS = (
     "the case draws nothing, so that all samples would be the same; add a section such as draw: {parameters.k: "
     "uniform(0.5, 2), initial: {kind: random-mixture, deviation: [0.3, 0.6]}}"
 )
+_MOST_TOLD = 20  # samples that are refused, with their faults; of others the numbers
+_KEPT = 256  # values of a path that are kept, more than are computed at once
 
 
 class _Column(Sequence[Any]):
@@ -29,6 +33,12 @@ class _Column(Sequence[Any]):
 
     def __init__(self, path: str, draw: DrawKind, seed: int, count: int, room: Room) -> None:
         self._path, self._draw, self._seed, self._count, self._room = path, draw, seed, count, room
+        self._drawn = lru_cache(maxsize=_KEPT)(self._of)  # asked for by the case, its hash and its description
+
+    @property
+    def allowed(self) -> bool:
+        """Whether all of its values are known to be allowed."""
+        return self._draw.always_fits(self._room)
 
     def __len__(self) -> int:
         return self._count
@@ -40,6 +50,9 @@ class _Column(Sequence[Any]):
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return [self[each] for each in range(*number.indices(self._count))]
+        return copied(self._drawn(number))
+
+    def _of(self, number: int) -> Any:
         stream = int.from_bytes(hashlib.sha256(self._path.encode()).digest()[:8], "little")
         key = np.random.SeedSequence([seed_of(self._seed, number), stream])
         try:
@@ -72,8 +85,7 @@ class DrawnFamily:
             else:
                 self.values[path] = _Column(path, draw, seed, count, room)
         self.family = case.vary(self.values)
-        first = self.family.case(0)
-        self._files = first.files
+        self._files = self.family.files
         self._content = by_content({name: value for name, value in case.values.items() if name != "title"}, case.files)
 
     @property
@@ -92,6 +104,16 @@ class DrawnFamily:
     def case_hash(self, values: dict[str, Any]) -> str:
         """`case_hash` of a sample, with its frames, from the plain values of its case."""
         return hash_of_values(values, self._files, True)
+
+    def require_samples(self) -> None:
+        """Raise CaseError, before anything runs, with all samples whose values are those of no case."""
+        faults = self.family.faults()
+        if not faults:
+            return
+        told = [f"sample {number}: {text}" for number, text in list(faults.items())[:_MOST_TOLD]]
+        if len(faults) > _MOST_TOLD:
+            told.append(f"and samples {', '.join(map(str, list(faults)[_MOST_TOLD:]))}")
+        raise CaseError(*told, f"{len(faults)} of the {self.count} samples cannot be made; none was started")
 
     @property
     def identity(self) -> dict[str, Any]:

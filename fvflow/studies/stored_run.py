@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from fvflow.dataset import UNTITLED, stored_mesh
 from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
-from fvflow.mesh.core import SIDES
-from fvflow.studies.formats import OPEN, PERIODIC, WALL
 from fvflow.studies.formats.base import Boundary
+from fvflow.studies.formats.domain import absorbing_cells, boundaries_of, mapping
 
 if TYPE_CHECKING:
     import xarray
@@ -82,41 +81,26 @@ class StoredRun:
     def parameters(self) -> dict[str, float]:
         """The parameters of the case by name, and its diffusion coefficient."""
         case = self._case
-        given = {**_mapping(case.get("parameters")), "epsilon": _mapping(case.get("flow")).get("epsilon")}
+        given = {**mapping(case.get("parameters")), "epsilon": mapping(case.get("flow")).get("epsilon")}
         return {str(name): float(value) for name, value in given.items() if isinstance(value, int | float)}
 
     @property
     def boundaries(self) -> list[tuple[Boundary, Boundary]]:
         """What is at both ends of each axis: an absorbing or a partial wall is open."""
-        walls = _mapping(self._case.get("walls"))
-        ends: list[tuple[Boundary, Boundary]] = []
-        for axis, (lower, upper) in enumerate(SIDES[: self.mesh.dimension]):
-            periodic = axis in self.mesh.periodic
-            ends.append((PERIODIC, PERIODIC) if periodic else (_boundary(walls, lower), _boundary(walls, upper)))
-        return ends
+        return boundaries_of(self._case, self.mesh)
 
     @property
-    def absorbs_in_cells(self) -> bool:
-        """Whether the case has absorbing cells."""
-        return bool(self._case.get("absorbing"))
+    def absorbing(self) -> Any:
+        """Whether each cell absorbs (x[, y[, z]]); None if none does."""
+        return absorbing_cells(self._case, self.mesh)
 
     @property
     def _case(self) -> Mapping[str, Any]:
         """The case with its defaults, as the result tells it; empty if it does not."""
         try:
-            return _mapping(json.loads(str(self.ds.attrs.get("resolved_case", "{}"))))
+            return mapping(json.loads(str(self.ds.attrs.get("resolved_case", "{}"))))
         except ValueError:
             return {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _boundary(walls: Mapping[str, Any], side: str) -> Boundary:
-    kind = walls.get(side, walls.get("rest", "no-flux"))
-    kind = kind.get("kind") if isinstance(kind, Mapping) else kind
-    return WALL if kind == "no-flux" else OPEN
 
 
 def _frame(times: Array, time: float) -> int:

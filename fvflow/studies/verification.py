@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fvflow.case import Case
 
 _ROUND_OFF = 1e-11  # of errors, relative to the field
+_FAR = 0.1  # error relative to the field beyond which it need not fall at its order yet
 _NUMBERS = ("energy", "w2_solver", "kl", "rate", "quasi_stationary_rate", "mean_first_passage_time", "spectral_gap")
 _OBSERVED = ("mean_", "variance_")
 
@@ -135,6 +136,11 @@ class Verification:
             found.append(
                 f"the differences of levels fall at order {self.difference_orders[-1]:.2f}: what does not fall is the "
                 "distance between what the levels approach and the closed form, such as that of another domain"
+            )
+        if self.missed and self.by_error and (share := self.errors[-1] / self.levels[-1].norm) > _FAR:
+            found.append(
+                f"the error on the finest level is still {100 * share:.2g} % of the field: orders are those of small "
+                "errors, which finer levels have"
             )
         if self.missed:
             found += [remark for remark in self.levels[-1].remarks if remark not in found]

@@ -22,6 +22,10 @@ class BaseTransportSolver:
     def fits(self, mesh: Mesh) -> None:
         """Raise CaseError if the solver does not work on this mesh; by default it works on any."""
 
+    def oscillates(self, mesh: Mesh) -> bool:
+        """Whether densities between the ends oscillate from cell to cell on this mesh."""
+        return False
+
     def solve(
         self,
         mesh: Mesh,

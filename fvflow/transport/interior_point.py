@@ -13,6 +13,11 @@ Newton: with B the derivative of continuity in rho, C = |K| z/rho and A = G^T T 
 are eliminated and S = A + B C^-1 B^T is symmetric positive definite once one phi is fixed. The step length is .995 of
 the one that reaches the boundary of rho, z >= 0, and at most 1; mu follows the mean of rho z. Natale, Todeschi,
 Computation of optimal transport with finite volumes, ESAIM: M2AN 55 (2021).
+
+Densities and potentials live on the same cells, and the Hamilton-Jacobi equation sees |grad phi|^2 of a cell only as
+the sum over its faces: off grids that leaves densities that oscillate, whatever the weights of R. (For this reason that
+paper puts the densities on a coarser mesh.) Between Gaussians on 56 and 224 triangles W2 is off by 6e-4 and 4e-4, the
+density in the middle of the path by .39 and .22 in L1; on as many squares by .14 and .02.
 """
 
 from __future__ import annotations
@@ -54,6 +59,10 @@ class InteriorPoint(BaseTransportSolver):
     def certified(self) -> bool:
         """True: the gap is the complementarity gap of iterates that are feasible to the tolerance."""
         return True
+
+    def oscillates(self, mesh: Mesh) -> bool:
+        """Off grids."""
+        return mesh.edges is None
 
     def solve(
         self,

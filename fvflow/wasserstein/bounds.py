@@ -68,7 +68,8 @@ def bounds(
     more than `cells` cells (by default 4 times those of the mesh, 4 times along each axis if these are at most 65536),
     or exceed the wall time in `seconds` or the `memory` in bytes; then the interval so far is returned, with the
     reason. The lower bound uses at most `vertices`. After each level `report` is called with its cells along x, y, z
-    and both bounds.
+    and both bounds. Densities some cells apart have bounds of their own (`small_distance`), returned with the
+    reason `cells`, where plans between parts of cells would leave wider ones and `cells` is not given.
 
     Raises CaseError if the masses differ or are 0, a density is negative, `width` is not in (0, 1), or the mesh is
     neither a line nor a circle nor a box without periodic axes. Villani, Topics in Optimal Transportation, 2003; notes,
@@ -84,8 +85,8 @@ def bounds(
     if mesh.dimension == 1:
         return _on_line(mesh, mesh.product_edges[0], first, second, mass)
     close = close_bounds(mesh, first, second, width)
-    if close is not None and close.reaches(width):
-        return _from_potential(mesh, close, mass)
+    if close is not None and (close.reaches(width) or (close.final and cells is None)):
+        return _from_potential(mesh, close, mass, "width" if close.reaches(width) else "cells")
     edges = tuple(np.asarray(edge - 0.5 * (edge[0] + edge[-1])) for edge in reversed(mesh.product_edges))
     cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
     mu, nu = (masses / masses.sum() for masses in cell_masses)

@@ -9,7 +9,7 @@ Schmitzer, Stabilized sparse scaling algorithms for entropy regularized transpor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import prod, sqrt
@@ -26,14 +26,18 @@ from fvflow.wasserstein.pyramid import Level, levels, split_levels, without_smal
 from fvflow.wasserstein.scaling import ScalingMultigrid, SparseRows
 from fvflow.wasserstein.support import Potentials, Reach, conjugate, convex_extension, support
 
-_REBUILDS, _MOST_REBUILDS, _CYCLES = 5, 8, 3  # supports for each eps, also while stuck; cycles on each
-_ERROR, _STUCK = 3e-4, 1e-2  # sum |row - a| that is good enough, and from which the support is made wider
-_SLOW = 0.7  # ratio of the errors of two cycles from which the next one is damped
+_SETTLED, _FEW_CYCLES = 2e-3, 3
+_REBUILDS, _MOST_REBUILDS, _CYCLES = 5, 8, 12  # supports for each eps, also while stuck; cycles on each
+_ERROR, _STUCK = 3e-4, 2e-2  # sum |row - a| that is good enough, and from which the support is made wider
+_ROUGH, _FINE, _CRUDE = 0.5, 0.25, 1.0  # eps in units of the squared spacing: at first, at last, while stuck
+_FINE_ERROR, _PROMISING = 3e-5, 6.0  # error that goes with the last eps; width from which that is tried, of that asked
 _FEW_ATOMS = 512  # of both measures on a level that the network simplex solves whatever the scaling says
 _RESIDUAL = 1e-3  # error of the scaling beyond which it also solves small levels: of few pairs of atoms, or
 _FILLED, _MOST_PAIRS = 0.25, 2**20  # of up to so many if less than this part of the cells have mass
+_FINER = 1.0 / 64.0  # part of the width for vertices of an eighth of the spacing
+_VERTICES = 80  # of the lower bound, for each cell of a level: up to 4 along each axis of one
 _LARGEST_STEP = 8.0  # change of the potentials between two supports, in units of eps
-_ENTRY_BYTES, _CELL_BYTES = 40, 600  # measured peak of a level, by entries of its support and cells
+_ENTRY_BYTES, _CELL_BYTES = 32, 500  # measured peak of a level, by entries of its support and cells
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,24 @@ def interval(
         spent = monotonic() - begun
         if last is not None and (reason := _exceeded(level, last, limits, pyramid[-1], spent)):
             break
-        last = _solve(level, last, sum(left_out), diameter, begun + limits.seconds)
-        upper = min(upper, last.plan.upper)
-        halvings = dual.halvings(upper, width, min(limits.vertices, 64 * prod(level.shape) + 4096))
-        lower = max(lower, dual.bound(last.convex, level.centres, halvings))
+        coarser = last
+        for found in _solutions(level, coarser, sum(left_out), diameter, begun + limits.seconds):
+            last = found
+            upper = min(upper, last.plan.upper)
+            vertices = min(limits.vertices, _VERTICES * prod(level.shape) + 4096)
+            halvings = dual.halvings(upper, width, vertices)
+            lower = max(lower, dual.bound(last.convex, level.centres, halvings))
+            if width * upper < upper - lower <= _PROMISING * width * upper:  # maps that expand need more vertices
+                finer = dual.halvings(upper, width * _FINER, vertices)
+                lower = max(lower, dual.bound(last.convex, level.centres, finer) if finer > halvings else 0.0)
+            best = last if best is None or last.plan.upper <= best.plan.upper else best
+            if not width * upper < upper - lower <= _PROMISING * width * upper:
+                break
+        assert last is not None
         if guess is not None:
             mesh = pyramid[-1].centres
             lower = max(lower, dual.bound(half_square(mesh) - guess, mesh, halvings))
         last = replace(last, seconds=monotonic() - begun - spent)
-        best = last if best is None or last.plan.upper <= best.plan.upper else best
         if report is not None:
             report(level.shape, lower, upper)
         if upper - lower <= width * upper:
@@ -124,8 +137,10 @@ def _exceeded(level: Level, last: Solution, limits: Limits, mesh: Level, spent: 
     return ""
 
 
-def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float, deadline: float) -> Solution:
-    """The entropic plan at the scale of the cells of a level, from the potentials of the coarser one.
+def _solutions(
+    level: Level, coarser: Solution | None, moved: float, diameter: float, deadline: float
+) -> Iterator[Solution]:
+    """Entropic plans at the scale of the cells of a level, from the potentials of the coarser one; the second is finer.
 
     After the deadline of the monotonic clock no support is built anew: the bounds hold at any time.
     """
@@ -138,24 +153,39 @@ def _solve(level: Level, coarser: Solution | None, moved: float, diameter: float
         g = (half_square(level.centres) - v).ravel()[second.cells]
         reach = Reach(3, 12.0, 15) if flat else Reach(2, 6.0, 6)
     to = conjugate(level, second, g, first)
-    g = conjugate(level, first, to.value, second).value
-    potentials, damped = Potentials(to.value, g), False
-    for kappa in (1.0, 0.5) if flat else (0.5,):
-        eps = kappa * level.spacing**2
-        for count in range(_MOST_REBUILDS):
-            scaled = _scale(level, potentials, eps, reach, damped)
-            potentials, damped, stuck = scaled.potentials, scaled.damped, scaled.error > _STUCK
-            if scaled.error < _ERROR or (count + 1 >= _REBUILDS and not stuck) or monotonic() > deadline:
-                break
-            reach = reach.wider() if stuck else reach
-        if stuck:  # a smaller eps would only be worse
+    potentials = Potentials(to.value, conjugate(level, first, to.value, second).value)
+    for kappa, goal in ((_ROUGH, _ERROR), (_FINE, _FINE_ERROR)):
+        scaled, reach = _converged(level, potentials, kappa, reach, goal, deadline)
+        if first.count + second.count <= _FEW_ATOMS or (scaled.error > _RESIDUAL and _is_small(level)):
+            matrix, potentials = optimal_plan(level)
+            ones, to = (np.ones(first.count), np.ones(second.count)), conjugate(level, second, potentials.second, first)
+            scaled = _Scaled(matrix, *ones, to.node, potentials, 0.0)
+        potentials = scaled.potentials
+        plan = feasible_plan(level, scaled.matrix, scaled.p, scaled.q, scaled.to, moved, diameter)
+        entries, error = len(scaled.matrix.column), scaled.error
+        del scaled
+        yield Solution(level, plan, convex_extension(level, potentials.second), entries)
+        if error == 0.0 or error > _STUCK or monotonic() > deadline:  # a smaller eps would gain nothing
+            return
+
+
+def _converged(
+    level: Level, potentials: Potentials, kappa: float, reach: Reach, goal: float, deadline: float
+) -> tuple[_Scaled, Reach]:
+    """Supports built anew until the scaling reaches the goal, wider and at a larger eps while it is stuck."""
+    scaled, stuck, settled = None, False, False
+    for count in range(_MOST_REBUILDS):
+        scaled = None  # the support before this one is given back first
+        eps = (max(kappa, _CRUDE) if stuck else kappa) * level.spacing**2
+        scaled = _scale(level, potentials, eps, reach, goal, _CYCLES if settled else _FEW_CYCLES)
+        crude, stuck = stuck, scaled.error > _STUCK
+        potentials = scaled.potentials
+        done, settled = scaled.error < goal and settled, scaled.error < _SETTLED
+        if (not (stuck or crude) and (done or count + 1 >= _REBUILDS)) or monotonic() > deadline:
             break
-    if first.count + second.count <= _FEW_ATOMS or (scaled.error > _RESIDUAL and _is_small(level)):
-        matrix, potentials = optimal_plan(level)
-        ones, to = (np.ones(first.count), np.ones(second.count)), conjugate(level, second, potentials.second, first)
-        scaled = _Scaled(matrix, *ones, to.node, potentials, 0.0, False)
-    plan = feasible_plan(level, scaled.matrix, scaled.p, scaled.q, scaled.to, moved, diameter)
-    return Solution(level, plan, convex_extension(level, potentials.second), len(scaled.matrix.column))
+        reach = reach.wider() if stuck else reach
+    assert scaled is not None
+    return scaled, reach
 
 
 def _is_small(level: Level) -> bool:
@@ -175,10 +205,9 @@ class _Scaled:
     to: Indices
     potentials: Potentials
     error: float
-    damped: bool  # whether the cycles had to be
 
 
-def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach, damped: bool) -> _Scaled:
+def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach, goal: float, cycles: int) -> _Scaled:
     """Build the support of the potentials and scale it; what the scalings say is added to the potentials."""
     first, second = level.first, level.second
     to = conjugate(level, second, potentials.second, first)
@@ -186,14 +215,10 @@ def _scale(level: Level, potentials: Potentials, eps: float, reach: Reach, dampe
     matrix = support(level, potentials, to, back, eps, reach)
     multigrid = ScalingMultigrid(matrix, first.mass, second.mass, first.index, second.index)
     p, q = first.mass.copy(), second.mass / float(second.mass @ second.mass)
-    starts, error = (p.copy(), q.copy()), np.inf
-    for _ in range(_CYCLES):
-        last, error = error, multigrid.cycle(p, q, damped)
-        if error < _ERROR:
-            break
-        damped = damped or error > _SLOW * last
+    starts = p.copy(), q.copy()
+    error = multigrid.scale(p, q, goal, cycles)
     f, g = (
         potential + eps * np.clip(np.log(scaling / start), -_LARGEST_STEP, _LARGEST_STEP)
         for potential, scaling, start in zip((potentials.first, potentials.second), (p, q), starts, strict=True)
     )
-    return _Scaled(matrix, p, q, to.node, Potentials(f, g), error, damped)
+    return _Scaled(matrix, p, q, to.node, Potentials(f, g), error)

@@ -43,19 +43,26 @@ def flux_bound(
     if not np.isfinite(inverse).all():
         return np.inf, np.zeros(mu.shape)
     difference = nu - mu
-    weight = [_harmonic(inverse, axis) for axis in range(mu.ndim)]
+    weight = [harmonic(inverse, axis) for axis in range(mu.ndim)]
     phi = weighted_poisson(weight, difference, spacing, start, tolerance)
     fluxes = [w * np.diff(phi, axis=a) / h for a, (w, h) in enumerate(zip(weight, spacing, strict=True))]
     rest = _poisson(difference + divergence(fluxes, spacing), spacing)  # -Laplacian of what is missing
     fluxes = [f + np.diff(rest, axis=a) / h for a, (f, h) in enumerate(zip(fluxes, spacing, strict=True))]
     defect = np.abs(difference + divergence(fluxes, spacing)) + 64.0 * _EPS * (mu + nu)
-    square, stray, means = 0.0, 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0)
-    for axis, (f, h) in enumerate(zip(fluxes, spacing, strict=True)):
-        left, right = _walled(f, axis)
-        square += float(((left * left + left * right + right * right) * inverse).sum()) / 3.0
+    stray, means = 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0)
+    for axis, h in enumerate(spacing):
         stray += float(((h * means.sum(axis, keepdims=True)) ** 2 * inverse).sum())
         means = means.mean(axis, keepdims=True)
-    return (np.sqrt(square) + np.sqrt(stray)) * (1.0 + 1e-12), phi
+    return float(np.sqrt(flux_energy(fluxes, inverse)) + np.sqrt(stray)) * (1.0 + 1e-12), phi
+
+
+def flux_energy(fluxes: Sequence[Array], inverse: Array) -> float:
+    """sum_K 1/L_K sum_axes (F_l^2 + F_l F_r + F_r^2)/3 of fluxes (face, ...) of each axis, `inverse` (cell, ...)."""
+    square = 0.0
+    for axis, f in enumerate(fluxes):
+        left, right = _walled(f, axis)
+        square += float(((left * left + left * right + right * right) * inverse).sum()) / 3.0
+    return square
 
 
 def inverse_mean(mu: Array, nu: Array) -> Array:
@@ -136,14 +143,14 @@ def at_faces(field: Array, axis: int) -> Array:
 
 
 def _cell_scale(weight: Sequence[Array], shape: tuple[int, ...]) -> Array:
-    """d^-1/2, d the mean of the weights of the faces of a cell."""
+    """d^-1/2, d the mean of the weights of the faces of a cell; 0 where all are 0."""
     total, count = np.zeros(shape), np.zeros(shape)
     for axis, w in enumerate(weight):
         for side in _walled(w, axis):
             total += side
         for side in _walled(np.ones(w.shape), axis):
             count += side
-    return np.asarray(np.sqrt(np.maximum(count, 1.0) / np.maximum(total, 1e-300)))
+    return np.asarray(np.sqrt(np.where(total > 0, np.maximum(count, 1.0) / np.maximum(total, 1e-300), 0.0)))
 
 
 def _poisson(right: Array, spacing: Sequence[float]) -> Array:
@@ -161,7 +168,7 @@ def _symbol(shape: tuple[int, ...], spacing: Sequence[float]) -> Array:
     return np.asarray(sum(np.ix_(*waves), np.zeros(shape)))
 
 
-def _harmonic(inverse: Array, axis: int) -> Array:
+def harmonic(inverse: Array, axis: int) -> Array:
     """The harmonic means of L of the two cells of each interior face."""
     lines = np.moveaxis(inverse, axis, 0)
     return np.moveaxis(2.0 / (lines[1:] + lines[:-1]), 0, axis)

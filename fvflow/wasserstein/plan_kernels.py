@@ -228,3 +228,13 @@ def box_cost(
             apart += (s[i, axis] * x_size[e, axis] - t[j, axis] * y_size[e, axis]) ** 2
         total += mass[e] * apart
     return total
+
+
+@kernel()
+def sums_to_root(order: Any, parent: Any, total: Any) -> None:
+    """Add to each value those of all nodes above it in a tree; `order` has each node after its parent, the root first.
+
+    Values that are all positive are sums without cancellation.
+    """
+    for k in range(order.size - 1, 0, -1):
+        total[parent[order[k]]] += total[order[k]]

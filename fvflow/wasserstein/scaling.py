@@ -2,7 +2,9 @@
 
 Find p, q > 0 such that p_i K_ij q_j has the row sums a and the column sums b (Sinkhorn 1967). Sweeps remove errors
 within a few cells; smooth errors are corrected by the same problem for sums over blocks of 2^d rows and columns of the
-current p_i K_ij q_j, whose scalings P, Q multiply p and q.
+current p_i K_ij q_j, whose scalings P, Q multiply p and q. Cycles are accelerated by mixing what they give, log p and
+log q, with what those before gave, so that the changes would cancel to first order: Walker and Ni, Anderson
+acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49 (2011), equation (2.2).
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from fvflow.wasserstein.legendre import Indices
 _COARSEST = 60  # rows, from which sweeps alone solve the problem
 _COARSEST_SWEEPS, _SWEEPS = 40, 3
 _RELAXATION, _CORRECTION = 1.3, 1.9  # exponents of a sweep and of a coarse correction
+_MIXED, _LARGEST_MIX = 4, 3.0  # cycles that are mixed; how far from the last one, in log p and log q
+_PATIENCE, _SLOW = 3, 0.5  # cycles in which the error has to fall to this part, or the support is to blame
 
 
 @dataclass(frozen=True)
@@ -52,30 +56,65 @@ class ScalingMultigrid:
         big_a, big_b = (np.asarray(np.bincount(*pair), float) for pair in ((self._row, a), (self._column, b)))
         self._coarse = ScalingMultigrid(coarse, big_a, big_b, big_rows, big_columns)
 
-    def cycle(self, p: Array, q: Array, damped: bool = False) -> float:
-        """One V-cycle on the scalings (row,) and (column,) in place; returns sum |row - a| before its last sweep.
+    def scale(self, p: Array, q: Array, goal: float, cycles: int) -> float:
+        """Mixed V-cycles on the scalings (row,) and (column,) in place; returns sum |row - a| before the last sweep.
 
-        `damped`: without overrelaxation, which oscillates on some supports of few entries.
+        They end where that is below the `goal`, or hardly falls.
         """
-        relaxation, power = (1.0, 1.0) if damped else (_RELAXATION, _CORRECTION)
+        mixing, errors = _Mixing(np.sqrt(np.concatenate([self.a, self.b]))), [np.inf] * _PATIENCE
+        for count in range(cycles):
+            before = np.log(np.concatenate([p, q]))
+            errors.append(self.cycle(p, q))
+            if errors[-1] < goal or count + 1 == cycles or errors[-1] > _SLOW * errors[-1 - _PATIENCE]:
+                break
+            mixed = np.exp(mixing.next(before, np.log(np.concatenate([p, q]))))
+            p[:], q[:] = mixed[: len(p)], mixed[len(p) :]
+        return errors[-1]
+
+    def cycle(self, p: Array, q: Array) -> float:
+        """One V-cycle on the scalings (row,) and (column,) in place; returns sum |row - a| before its last sweep."""
         if self._coarse is None:
-            return self._sweeps(p, q, _COARSEST_SWEEPS, relaxation)
-        self._sweeps(p, q, _SWEEPS, relaxation)
+            return self._sweeps(p, q, _COARSEST_SWEEPS)
+        self._sweeps(p, q, _SWEEPS)
         coarse, matrix = self._coarse, self.matrix
         kernels.block_sums(matrix.start, matrix.column, matrix.value, p, q, self._entry, coarse.matrix.value)
         big_p, big_q = np.ones(len(coarse.a)), np.ones(len(coarse.b))
-        coarse.cycle(big_p, big_q, damped)
-        kernels.correct(p, self._row, big_p, power)
-        kernels.correct(q, self._column, big_q, power)
-        return self._sweeps(p, q, _SWEEPS, relaxation)
+        coarse.cycle(big_p, big_q)
+        kernels.correct(p, self._row, big_p, _CORRECTION)
+        kernels.correct(q, self._column, big_q, _CORRECTION)
+        return self._sweeps(p, q, _SWEEPS)
 
-    def _sweeps(self, p: Array, q: Array, count: int, relaxation: float) -> float:
+    def _sweeps(self, p: Array, q: Array, count: int) -> float:
         error, matrix = np.inf, self.matrix
         for _ in range(count):
             error = kernels.sweep(
-                matrix.start, matrix.column, matrix.value, self.a, self.b, p, q, self._sums, relaxation
+                matrix.start, matrix.column, matrix.value, self.a, self.b, p, q, self._sums, _RELAXATION
             )
         return error
+
+
+class _Mixing:
+    """Anderson's mixing of a fixed-point iteration, with weights (entry,) in the norm of the changes."""
+
+    def __init__(self, weight: Array) -> None:
+        self._weight = weight
+        self._values: list[Array] = []
+        self._changes: list[Array] = []
+
+    def next(self, before: Array, after: Array) -> Array:
+        """From where to go on, after a step from `before` to `after`."""
+        self._values = [*self._values[-_MIXED:], after]
+        self._changes = [*self._changes[-_MIXED:], (after - before) * self._weight]
+        if len(self._values) == 1:
+            return after
+        now = self._changes[-1]
+        differences = np.stack([now - change for change in self._changes[:-1]])
+        normal = differences @ differences.T
+        normal += 1e-10 * max(float(np.trace(normal)), 1e-300) * np.eye(len(normal))
+        mixed = after.copy()
+        for part, value in zip(np.linalg.solve(normal, differences @ now), self._values, strict=False):
+            mixed -= part * (after - value)
+        return np.clip(mixed, after - _LARGEST_MIX, after + _LARGEST_MIX)
 
 
 def _blocks(places: Indices) -> tuple[Indices, Indices, Indices, Indices]:

@@ -146,7 +146,7 @@ class SplinePotential:
                         mixed = np.maximum(mixed, np.maximum(*_neighbours(mixed, other)))
                 lowest[..., a, b] = lowest[..., b, a] = -mixed
         largest = np.abs(lowest).sum(axis=(-1, -2))
-        result: Array = 1e-14 * largest - np.linalg.eigvalsh(lowest)[..., 0]
+        result: Array = 1e-14 * largest - _lowest_eigenvalues(lowest)
         return result
 
 
@@ -246,6 +246,14 @@ def _largest_in(field: Array, boxes: Boxes) -> Array:
         index = tuple(np.minimum(f + o, t) for f, t, o in zip(first, last, offset, strict=True))
         result = np.maximum(result, field[index])
     return result
+
+
+def _lowest_eigenvalues(matrices: Array) -> Array:
+    """Of symmetric matrices (..., axis, axis), up to a few roundings of their largest entries."""
+    if matrices.shape[-1] != 2:
+        return np.asarray(np.linalg.eigvalsh(matrices)[..., 0])
+    a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 1]
+    return np.asarray(0.5 * (a + c) - np.hypot(0.5 * (a - c), b))
 
 
 def _cell_boxes(shape: tuple[int, ...]) -> tuple[Array, Array]:

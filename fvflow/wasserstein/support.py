@@ -23,7 +23,9 @@ class Reach:
 
     def wider(self) -> Reach:
         """The reach after a scaling that did not converge: plans of rough maps, and of much expansion, need more."""
-        return Reach(min(self.cells + 4, self.most), max(self.cost, min(2.0 * self.cost, 48.0)), self.most)
+        return Reach(
+            min(self.cells + -(-self.most // 4), self.most), max(self.cost, min(2.0 * self.cost, 48.0)), self.most
+        )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from fvflow.jit import kernel, parallel_for
 from fvflow.linalg.direct.factorisation import factorise
 from fvflow.linalg.grid.multigrid_transfer import Faces, coarsen
 from fvflow.linalg.grid.ring_lines import RingLines, with_seams
-from fvflow.linalg.grid.ring_stencil import RingStencil
-from fvflow.linalg.grid.stencil import Stencil
+from fvflow.linalg.grid.ring_stencil import stencil_of
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 
@@ -93,7 +92,7 @@ class _Level:
         shape = matrix.shape or ()
         self._shape, self._volume = shape, matrix.volume.reshape(shape)
         self._faces: Faces = [(down, up) for _, down, up in matrix.along()]
-        self._stencil = RingStencil(matrix) if matrix.periodic else Stencil(matrix)
+        self._stencil = stencil_of(matrix)
         self._image = np.empty(len(matrix.volume))
         self._axes = [axis for axis in range(3) if shape[2 - axis] > 1]
         sums = matrix.column_sums.reshape(shape)

@@ -1,4 +1,4 @@
-"""Several equal steps of split sweeps in one compiled call, with what is watched of each of them."""
+"""Several steps of split sweeps in one compiled call, with what is watched of each of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from fvflow.linalg.grid.sweep_kernels import LANES, sweep_line, sweep_rows, swee
 from fvflow.sums import compiled_inner
 
 LINES, ROWS, STRIPS = 0, 1, 2  # how an axis is swept
+STEP, FOLLOW, ESTIMATE, SAVE = range(4)  # acts of an `Itinerary`
 LOWEST, DRIFT, CORRECTION, PECLET, SHARE, DIFFUSION, LARGEST_DIFFUSION = range(7)  # places in `watched`
+ERROR = 3  # a place in `watched` of `travel`
 _MASSLESS = 1e-6  # that of `CellResolution.seen_by`
 _ROUND_OFF = 4 * np.finfo(float).eps  # that of `rescale_to_mass`
 _TINY, _HUGE = np.finfo(float).tiny, 1e300
@@ -38,42 +40,98 @@ def leap(
     cell is judged by the arrays of a `CellResolution` (number, cell). False if a step needs a closer look, as its
     correction is above what is `allowed` or its density not finite.
     """
-    cells, mass_of = len(density), np.empty_like(density)
+    mass_of = np.empty_like(density)
     for step in range(len(looks)):
         if step == len(looks) - 1:
             before[:] = density
-        for axis in range(len(kinds)):
-            _sweep(density, shapes[axis], kinds[axis], parts[axis], width)
-        mass = compiled_inner(volume, density)
-        if not 0.0 < mass < np.inf:
+        correction = _advance(density, volume, shapes, kinds, parts, width, total, allowed)
+        if correction < 0.0 or not _judge(density, volume, total, correction, watched):
             return False
-        correction = abs(total / mass - 1.0)
-        if not correction <= allowed:
-            return False
-        if correction > _ROUND_OFF:
-            factor = total / mass
-            for cell in range(cells):
-                density[cell] *= factor
-            mass = compiled_inner(volume, density)
-        lowest, largest = density[0], density[0]
-        for cell in range(cells):
-            lowest, largest = min(lowest, density[cell]), max(largest, density[cell])
-        if not (largest * cells < _HUGE and lowest * cells > -_HUGE):
-            return False
-        watched[LOWEST] = min(watched[LOWEST], lowest)
-        watched[DRIFT] = max(watched[DRIFT], abs(mass / total - 1.0))
-        watched[CORRECTION] = max(watched[CORRECTION], correction)
         if looks[step]:
-            for cell in range(cells):
+            for cell in range(len(density)):
                 mass_of[cell] = volume[cell] * density[cell]
             _look(mass_of, resolution, watched)
     return True
 
 
 @kernel()
+def travel(
+    density: Any,
+    companion: Any,
+    volume: Any,
+    shapes: Any,
+    kinds: Any,
+    parts: Any,
+    width: Any,
+    total: Any,
+    allowed: Any,
+    acts: Any,
+    divisors: Any,
+    out: Any,
+    watched: Any,
+) -> Any:
+    """All acts (act, 2) of an `Itinerary`, in place, saves in `out` (save, cell); parts (length, axis) of each length.
+
+    `watched` has the lowest density, drift, correction and estimate. False if a step needs a closer look.
+    """
+    cells, off = len(density), np.empty_like(density)
+    for act in range(len(acts)):
+        kind, number = acts[act, 0], acts[act, 1]
+        if kind == STEP:
+            correction = _advance(density, volume, shapes, kinds, parts[number], width, total, allowed[number])
+            if correction < 0.0 or not _judge(density, volume, total, correction, watched):
+                return False
+        elif kind == FOLLOW:
+            if _advance(companion, volume, shapes, kinds, parts[number], width, total, allowed[number]) < 0.0:
+                return False
+        elif kind == ESTIMATE:
+            for cell in range(cells):
+                off[cell] = abs(density[cell] - companion[cell])
+            watched[ERROR] = max(watched[ERROR], compiled_inner(volume, off) / total / divisors[number])
+        else:
+            for cell in range(cells):
+                out[number, cell] = density[cell]
+    return True
+
+
+@kernel()
+def _advance(
+    density: Any, volume: Any, shapes: Any, kinds: Any, parts: Any, width: Any, total: Any, allowed: Any
+) -> Any:
+    """A sweep along each axis, rescaled to the `total` mass, in place; the correction, or -1 if it is not `allowed`."""
+    for axis in range(len(kinds)):
+        _sweep(density, shapes[axis], kinds[axis], parts[axis], width)
+    mass = compiled_inner(volume, density)
+    if not 0.0 < mass < np.inf:
+        return -1.0
+    correction = abs(total / mass - 1.0)
+    if not correction <= allowed:
+        return -1.0
+    if correction > _ROUND_OFF:
+        factor = total / mass
+        for cell in range(len(density)):
+            density[cell] *= factor
+    return correction
+
+
+@kernel()
+def _judge(density: Any, volume: Any, total: Any, correction: Any, watched: Any) -> Any:
+    """Take note of the density after a step; False if it is not finite."""
+    cells, lowest, largest = len(density), density[0], density[0]
+    for cell in range(cells):
+        lowest, largest = min(lowest, density[cell]), max(largest, density[cell])
+    if not (largest * cells < _HUGE and lowest * cells > -_HUGE):
+        return False
+    watched[LOWEST] = min(watched[LOWEST], lowest)
+    watched[DRIFT] = max(watched[DRIFT], abs(compiled_inner(volume, density) / total - 1.0))
+    watched[CORRECTION] = max(watched[CORRECTION], correction)
+    return True
+
+
+@kernel()
 def _sweep(density: Any, shape: Any, kind: Any, parts: Any, width: Any) -> None:
     """One axis of shape (outer, along, inner), in place."""
-    outer, count, inner = shape
+    outer, count, inner = shape[0], shape[1], shape[2]
     forward, scale, backward = parts
     if kind == STRIPS:
         x = density.reshape(outer, count, inner)

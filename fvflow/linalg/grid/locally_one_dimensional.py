@@ -14,13 +14,15 @@ from fvflow.jit import MIN_PARALLEL_CELLS, parallel_for, thread_limit
 from fvflow.linalg.base import LinearSolver
 from fvflow.linalg.grid import leap_kernels, sweep_kernels
 from fvflow.linalg.grid.ring_sweeps import RingFactor
+from fvflow.linalg.grid.slab_rings import SlabRingFactor
 from fvflow.linalg.grid.slab_sweeps import SlabFactor
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, largest_correction, rescale_to_mass
-from fvflow.mesh import Array, Extent
+from fvflow.mesh import Array, Extent, Index
 from fvflow.parallel import world
 
 Lines = tuple[tuple[int, int, int], int, tuple[Array, ...]]
 
+_MOST_AXES = 3
 _SAME_RATES = 1e-13  # relative difference that the rounding of a potential leaves between equal lines
 
 
@@ -62,14 +64,16 @@ class SplitSweeps:
         """With `adjoint`, S* = |K|^-1 S' |K| in place of S, so that sum |K| phi (S rho) = sum |K| (S* phi) rho."""
         assert matrix.shape is not None
         self.column_sums, self.max_relative_diagonal = matrix.volume, matrix.max_relative_diagonal
-        self._factors: list[_Factor | RingFactor | SlabFactor] = []
+        self._factors: list[_Factor | RingFactor | SlabFactor | SlabRingFactor] = []
         for (place, *rates), along in zip(matrix.along(), matrix.sums_along(), strict=True):
             volume = matrix.volume.reshape(_as_three_axes(matrix.shape, place))
             sums = volume if along is matrix.volume else along.reshape(volume.shape)
             down, up = (part.reshape(_as_three_axes(part.shape, place)) for part in rates)
             if down.shape == volume.shape:  # as many faces as cells: periodic
                 self._factors.append(RingFactor(volume, sums, down, up, adjoint))
-            elif place == 0 and world().division is not None:
+            elif place == 0 and (division := world().division) is not None and division.periodic:
+                self._factors.append(SlabRingFactor(volume, sums, down, up, adjoint))
+            elif place == 0 and division is not None:
                 shared = world().every(_same_rates([volume, sums, down, up], _middle_columns(volume, sums, down, up)))
                 self._factors.append(SlabFactor(volume, sums, down, up, shared, adjoint))
             else:
@@ -108,10 +112,13 @@ class SplitSweeps:
         return rescale_to_mass(self, density, total)
 
     @cached_property
-    def _lines(self) -> tuple[tuple[Any, ...], ...]:
-        """Shapes, ways of sweeping and multipliers of all axes."""
-        lines = [factor.lines for factor in self._factors if factor.lines is not None]
-        return tuple(zip(*lines, strict=True))
+    def lines(self) -> tuple[Index, Index, tuple[Any, ...]]:
+        """Shapes (axis, 3), ways of sweeping (axis,) and multipliers of the axes, for `leap_kernels`.
+
+        There are multipliers for three axes, the last repeated, so that a kernel is compiled once for all dimensions.
+        """
+        shapes, kinds, parts = zip(*(factor.lines for factor in self._factors if factor.lines is not None), strict=True)
+        return np.array(shapes), np.array(kinds), (*parts, *[parts[-1]] * (_MOST_AXES - len(parts)))
 
     @cached_property
     def leaps(self) -> bool:
@@ -127,7 +134,7 @@ class SplitSweeps:
         after, before, watched = density.copy(), np.empty_like(density), np.zeros(7)
         watched[leap_kernels.LOWEST] = np.inf
         allowed = largest_correction(self)
-        arrays = after, before, self.column_sums, *self._lines, sweep_kernels.WIDTH
+        arrays = after, before, self.column_sums, *self.lines, sweep_kernels.WIDTH
         if not leap_kernels.leap(*arrays, total, allowed, looks, resolution, watched):
             return None
         return Leap(after, before, *watched.tolist())

@@ -11,8 +11,7 @@ from fvflow.errors import NumericsError
 from fvflow.linalg.bicgstab import WORK, Operator, bicgstab
 from fvflow.linalg.grid.geometric_multigrid import GeometricMultigrid
 from fvflow.linalg.grid.locally_one_dimensional import SplitSweeps
-from fvflow.linalg.grid.ring_stencil import RingStencil
-from fvflow.linalg.grid.stencil import Stencil
+from fvflow.linalg.grid.ring_stencil import stencil_of
 from fvflow.linalg.matrix import FaceMatrix, Solution, rescale_to_mass
 from fvflow.mesh import Array
 from fvflow.parallel import world
@@ -47,7 +46,7 @@ class MatrixFreeSolver:
     def __init__(self, matrix: FaceMatrix, tolerance: float, most: int) -> None:
         self._matrix, self._tolerance, self._most = matrix, tolerance, most
         self._sweep = SplitSweeps(matrix)
-        self._stencil = RingStencil(matrix) if matrix.periodic else Stencil(matrix)
+        self._stencil = stencil_of(matrix)
         self._work = np.empty((1 + WORK, len(matrix.volume)))
 
     def __call__(self, right: Array, total: float) -> Solution:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import kernel, parallel_for
+from fvflow.linalg.grid.stencil import Stencil
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array
 from fvflow.parallel import world
@@ -18,7 +19,8 @@ from fvflow.sums import inner
 class RingStencil:
     """|K|^-1 M of a FaceMatrix on a grid, as `Stencil`, one axis after the other; the last face of a line may close it.
 
-    An axis is seen as the middle one of (outer, along, inner).
+    An axis is seen as the middle one of (outer, along, inner). In each sum a cell takes what comes from behind before
+    what is ahead, over a seam too, so that the bits do not depend on where a ring is cut.
     """
 
     def __init__(self, matrix: FaceMatrix) -> None:
@@ -70,26 +72,45 @@ class RingStencil:
         parallel_for(run, lines[0], len(source))
 
 
+def stencil_of(matrix: FaceMatrix) -> Stencil | RingStencil:
+    """The stencil of a matrix: a `RingStencil` if an axis of the whole grid is periodic."""
+    division = world().division
+    closed = matrix.periodic or (division is not None and division.periodic)
+    return RingStencil(matrix) if closed else Stencil(matrix)
+
+
 @kernel()
 def add_divergence(x: Any, out: Any, down: Any, up: Any, begin: Any, end: Any) -> None:
     """out += div F(x) along the middle axis, for the outer indices begin to end."""
     _, count, size = x.shape
+    last = count - 1
     for o in range(begin, end):
-        for i in range(down.shape[1]):
-            j = i + 1 if i + 1 < count else 0
+        if down.shape[1] == count:  # a ring: each cell first takes what comes from behind
             for k in range(size):
-                flux = down[o, i, k] * x[o, i, k] - up[o, i, k] * x[o, j, k]
+                out[o, 0, k] -= down[o, last, k] * x[o, last, k] - up[o, last, k] * x[o, 0, k]
+        for i in range(last):
+            for k in range(size):
+                flux = down[o, i, k] * x[o, i, k] - up[o, i, k] * x[o, i + 1, k]
                 out[o, i, k] += flux
-                out[o, j, k] -= flux
+                out[o, i + 1, k] -= flux
+        if down.shape[1] == count:
+            for k in range(size):
+                out[o, last, k] += down[o, last, k] * x[o, last, k] - up[o, last, k] * x[o, 0, k]
 
 
 @kernel()
 def add_inflow(x: Any, out: Any, down: Any, up: Any, begin: Any, end: Any) -> None:
     """out += what comes in along the middle axis, for the outer indices begin to end."""
     _, count, size = x.shape
+    last = count - 1
     for o in range(begin, end):
-        for i in range(down.shape[1]):
-            j = i + 1 if i + 1 < count else 0
+        if down.shape[1] == count:
             for k in range(size):
-                out[o, i, k] += up[o, i, k] * x[o, j, k]
-                out[o, j, k] += down[o, i, k] * x[o, i, k]
+                out[o, 0, k] += down[o, last, k] * x[o, last, k]
+        for i in range(last):
+            for k in range(size):
+                out[o, i, k] += up[o, i, k] * x[o, i + 1, k]
+                out[o, i + 1, k] += down[o, i, k] * x[o, i, k]
+        if down.shape[1] == count:
+            for k in range(size):
+                out[o, last, k] += up[o, last, k] * x[o, 0, k]

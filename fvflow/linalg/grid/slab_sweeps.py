@@ -6,7 +6,7 @@ eliminated its own rows of it, and goes on with the next while the one above wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -22,26 +22,21 @@ _FEWEST = 4  # chunks, if they are not narrower than that
 _UNIT = 64  # columns that a thread takes at least
 
 
-class SlabFactor:
-    """The multipliers of the axis that is divided: forward, scale, backward, each (along, line) or (along, 1)."""
+class SlabLines:
+    """The part of the lines across a slab that a process holds, and the chunks of columns in which they are swept."""
 
     lines: None = None
     """Several steps are never taken at once."""
 
-    def __init__(self, volume: Array, sums: Array, down: Array, up: Array, shared: bool, adjoint: bool) -> None:
-        """Arrays (1, along, line) of the rows that this process holds; `shared` if all lines have the same rates."""
+    def __init__(self, rows: int, lines: int, multipliers: list[Array], adjoint: bool) -> None:
+        """So many rows, layers of neighbours included, of so many lines."""
         if adjoint:
             raise ValueError("no adjoint flow is run on several ranks")
         self._comm: Any = world()
-        self._lines, division = volume.shape[2], self._comm.slab
-        self._begin = division.below(self._comm.rank)
-        self._end = volume.shape[1] - division.above(self._comm.rank)
-        self._below, self._above = (self._comm.neighbour(step) is not None for step in (-1, 1))
-        if shared:
-            middle = slice(volume.shape[2] // 2, volume.shape[2] // 2 + 1)
-            volume, sums, down, up = (np.ascontiguousarray(part[:, :, middle]) for part in (volume, sums, down, up))
-        self._parts = [np.zeros(volume.shape[1:]) for _ in range(3)]
-        self._eliminate(volume[0], sums[0], down[0], up[0])
+        division, rank = self._comm.slab, self._comm.rank
+        self._lines, self._parts = lines, multipliers
+        self._begin, self._end = division.below(rank), rows - division.above(rank)
+        self._below, self._above = rank > 0, rank < self._comm.size - 1
 
     @property
     def nbytes(self) -> int:
@@ -52,6 +47,39 @@ class SlabFactor:
         """Begin and end of each chunk."""
         width = min(max(columns // _FEWEST, _NARROWEST), _WIDEST)
         yield from pairwise([*range(0, columns, width), columns])
+
+    def _there_and_back(self, ahead: Callable[[int, int], Any], back: Callable[[int, int], Any]) -> None:
+        """Sweep each chunk ahead and back; each returns what it sends, to be waited for."""
+        chunks = list(self._chunks(self._lines))
+        if self._above:
+            sent = [ahead(*chunk) for chunk in chunks]
+            self._settle(sent)  # before the rows that are being sent are overwritten
+            sent = [back(*chunk) for chunk in chunks]
+        else:
+            sent = [each for chunk in chunks for each in (ahead(*chunk), back(*chunk))]
+        self._settle(sent)
+
+    def _threaded(self, run: Callable[[int, int], None], columns: int) -> None:
+        parallel_for(run, columns, columns * (self._end - self._begin), _UNIT)
+
+    @staticmethod
+    def _settle(sent: list[Any]) -> None:
+        for request in sent:
+            if request is not None:
+                request.Wait()
+
+
+class SlabFactor(SlabLines):
+    """The multipliers of the axis that is divided: forward, scale, backward, each (along, line) or (along, 1)."""
+
+    def __init__(self, volume: Array, sums: Array, down: Array, up: Array, shared: bool, adjoint: bool) -> None:
+        """Arrays (1, along, line) of the rows that this process holds; `shared` if all lines have the same rates."""
+        lines = volume.shape[2]
+        if shared:
+            middle = slice(lines // 2, lines // 2 + 1)
+            volume, sums, down, up = (np.ascontiguousarray(part[:, :, middle]) for part in (volume, sums, down, up))
+        super().__init__(volume.shape[1], lines, [np.zeros(volume.shape[1:]) for _ in range(3)], adjoint)
+        self._eliminate(volume[0], sums[0], down[0], up[0])
 
     def _eliminate(self, volume: Array, sums: Array, down: Array, up: Array) -> None:
         forward, scale, backward = self._parts
@@ -78,9 +106,8 @@ class SlabFactor:
         x, y = source.reshape(-1, self._lines), target.reshape(-1, self._lines)
         fresh, begin, end = source is not target, self._begin, self._end
         forward, scale, backward = self._parts
-        chunks, sent = list(self._chunks(self._lines)), []
 
-        def ahead(left: int, right: int) -> None:
+        def ahead(left: int, right: int) -> Any:
             if self._below:
                 self._comm.receive(y[begin - 1, left:right], -1)
 
@@ -88,10 +115,9 @@ class SlabFactor:
                 slab_kernels.slab_forward(x, y, forward, fresh, begin, end, left + first, left + last)
 
             self._threaded(run, right - left)
-            if self._above:
-                sent.append(self._comm.send(y[end - 1, left:right], 1))
+            return self._comm.send(y[end - 1, left:right], 1) if self._above else None
 
-        def back(left: int, right: int) -> None:
+        def back(left: int, right: int) -> Any:
             if self._above:
                 self._comm.receive(y[end, left:right], 1)
 
@@ -99,29 +125,9 @@ class SlabFactor:
                 slab_kernels.slab_backward(y, scale, backward, begin, end, left + first, left + last)
 
             self._threaded(run, right - left)
-            if self._below:
-                sent.append(self._comm.send(y[begin, left:right], -1))
+            return self._comm.send(y[begin, left:right], -1) if self._below else None
 
-        if self._above:
-            for chunk in chunks:
-                ahead(*chunk)
-            self._settle(sent)  # before the rows that are being sent are overwritten
-            for chunk in chunks:
-                back(*chunk)
-        else:
-            for chunk in chunks:
-                ahead(*chunk)
-                back(*chunk)
-        self._settle(sent)
+        self._there_and_back(ahead, back)
         if reflected:
             slab_kernels.slab_reflect(x, y, begin, end)
         self._comm.refresh(target)
-
-    def _threaded(self, run: Any, columns: int) -> None:
-        parallel_for(run, columns, columns * (self._end - self._begin), _UNIT)
-
-    @staticmethod
-    def _settle(sent: list[Any]) -> None:
-        for request in sent:
-            request.Wait()
-        sent.clear()

@@ -54,20 +54,21 @@ def recurrence_step(matrix: FaceMatrix, rate: float, adjoint: bool = False) -> R
     """A step of a three-term recurrence, y = twice P x - back y, total += weight y, for the matrix |K| + A.
 
     The function returned makes one pass over the memory and returns |y|_1 and |y - x|_1. P is stored by diagonals if
-    they are few, as on grids, else by rows; the results are the same to the last bit. `adjoint` takes P*, the mean of a
-    function after a jump, for P.
+    they are few, as on grids, else by rows; the products are the same to the last bit. `adjoint` takes P*, the mean of
+    a function after a jump, for P.
     """
     chances = jumps(matrix, rate)
     if adjoint:
         chances = chances[0], chances[2], chances[1]
-    ahead = np.unique(matrix.neighbour - matrix.owner)
+    ahead, comm = np.unique(matrix.neighbour - matrix.owner), world()
+    ring = ahead.min(initial=1) <= 0 or (comm.division is not None and comm.division.periodic)
     table, loop = (
         (_diagonals(matrix, chances, ahead), recur_diagonals)
-        if len(ahead) <= _MAX_DIAGONAL_PAIRS and ahead.min(initial=1) > 0
+        if len(ahead) <= _MAX_DIAGONAL_PAIRS and not ring
         else (_rows(matrix, chances), recur_rows)
     )
 
-    norms, comm = np.empty((2, matrix.layers)), world()
+    norms = np.empty((2, matrix.layers))
 
     def step(x: Array, y: Array, twice: float, back: float, weight: float, total: Array) -> tuple[float, float]:
         loop(*table, x, y, float(twice), float(back), float(weight), total, norms)
@@ -102,7 +103,10 @@ def mean_after_jump(matrix: FaceMatrix, rate: float) -> Callable[[Array], Array]
 
 
 def _rows(matrix: FaceMatrix, chances: tuple[Array, Array, Array]) -> tuple[Any, ...]:
-    """P in compressed rows, from the probabilities to stay and to jump down and up."""
+    """P in compressed rows, from the probabilities to stay and to jump down and up.
+
+    On a grid a row has its cells in their order along the axes, over a seam too, wherever a ring is cut.
+    """
     from scipy.sparse import coo_array
 
     cells = np.arange(len(matrix.volume), dtype=np.int32)
@@ -110,6 +114,12 @@ def _rows(matrix: FaceMatrix, chances: tuple[Array, Array, Array]) -> tuple[Any,
     rows = np.concatenate([cells, matrix.owner, matrix.neighbour])
     columns = np.concatenate([cells, matrix.neighbour, matrix.owner])
     values = np.concatenate([kept, up, down])
+    if matrix.shape is not None:
+        steps = [np.full(part.size, math.prod(matrix.shape[place + 1 :])) for place, part, _ in matrix.along()]
+        offset = np.concatenate(steps)
+        order = np.lexsort((np.concatenate([np.zeros_like(cells), offset, -offset]), rows))
+        start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(cells)))])
+        return start, columns[order], values[order]
     table = coo_array((values, (rows, columns)), shape=(len(cells), len(cells))).tocsr()
     table.sort_indices()
     return table.indptr, table.indices, table.data

@@ -51,6 +51,8 @@ class Trajectories:
     """The name of the data set."""
     boundaries: Sequence[tuple[Boundary, Boundary]] | None = None
     """What is at the lower and upper end of each axis; by default walls, or the other end of a periodic axis."""
+    absorbing: NDArray[np.bool_] | None = None
+    """Whether each cell absorbs (x[, y[, z]]), so that it holds nothing; None if none does."""
     attributes: Mapping[str, str | float | int] = field(default_factory=dict)
     """What holds for all runs: their common parameters, the case."""
 

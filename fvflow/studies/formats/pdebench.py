@@ -21,7 +21,8 @@ class PDEBenchWriter(TrajectoryWriter):
 
     The first has `x-coordinate` (x,) and `t-coordinate` (time,), and what each run has under the names of these in the
     group `parameters`. A group has `data` (time, x[, y], channel), `grid/x`, `grid/y`, `grid/t`, and what the run has
-    among its attributes, with a `config` in YAML. Channels are the fields in their order, vectors by component.
+    among its attributes, with a `config` in YAML. Channels are the fields in their order, vectors by component. The
+    layout knows no cells that absorb: `mask` (x[, y]), which its readers pass over, marks them.
     """
 
     endings = (".hdf5", ".h5")
@@ -51,6 +52,8 @@ class PDEBenchWriter(TrajectoryWriter):
         file.create_dataset("tensor", (held.samples, *held.shape(next(iter(held.fields)))), "f4")
         file.create_dataset("x-coordinate", data=np.asarray(held.centres[0], np.float32))
         file.create_dataset("t-coordinate", data=np.asarray(held.times, np.float32))
+        if held.absorbing is not None:
+            file.create_dataset("mask", data=held.absorbing)
         for names, kind in ((held.numbers, "f4"), (held.texts, h5py.string_dtype())):
             for name in names:
                 file.create_dataset(f"parameters/{name}", (held.samples,), kind)
@@ -76,9 +79,11 @@ class PDEBenchWriter(TrajectoryWriter):
             group = self._file.create_group(f"{start + row:0{self._digits}}")
             group.create_dataset("data", data=data[row])
             if self._grid is None:
-                self._grid = self._make_grid(group)
+                self._grid, self._mask = self._make_grid(group), self._make_mask(group)
             else:
                 group["grid"] = self._grid
+                if self._mask is not None:
+                    group["mask"] = self._mask
             group.attrs["config"] = self._config(start + row)
             for name, values in own.items():
                 group.attrs[name] = values[row]
@@ -89,6 +94,11 @@ class PDEBenchWriter(TrajectoryWriter):
         for name, values in zip((*held.axes, "t"), (*held.centres, held.times), strict=True):
             made.create_dataset(name, data=np.asarray(values, np.float32))
         return made
+
+    def _make_mask(self, group: Any) -> Any:
+        """Which cells absorb, in the group of one run, shared by all; None if none does."""
+        absorbing = self.trajectories.absorbing
+        return None if absorbing is None else group.create_dataset("mask", data=absorbing)
 
     def _config(self, sample: int) -> str:
         """The configuration in YAML that PDEBench's readers of single runs load; JSON is YAML."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.studies.formats.base import Boundary, Float32, Trajectories, TrajectoryWriter, imported
+from fvflow.studies.formats.base import OPEN, Boundary, Float32, Trajectories, TrajectoryWriter, imported
 
 _SIDES = ("lower", "upper")
 _PROVENANCE = "provenance"  # a group that the readers of The Well pass over
@@ -17,9 +17,10 @@ _PROVENANCE = "provenance"  # a group that the readers of The Well pass over
 class WellWriter(TrajectoryWriter):
     """Fields (sample, time, x[, y[, z]]) in t0_fields, vectors in t1_fields, numbers of each run in scalars.
 
-    An axis has a boundary condition WALL, OPEN or PERIODIC, with a mask (x,) that marks its cells there. Attributes
-    that are numbers are the simulation parameters; texts of each run are in the group provenance. Times and grid
-    have to be evenly spaced.
+    An axis has a boundary condition WALL, OPEN or PERIODIC, with a mask (x,) that marks its cells there. Cells that
+    absorb are one more, OPEN, of all axes, with a mask (x[, y[, z]]): the format has internal ones. Attributes that are
+    numbers are the simulation parameters; texts of each run are in the group provenance. Times and grid have to be
+    evenly spaced.
     """
 
     endings = (".hdf5", ".h5")
@@ -72,9 +73,9 @@ class WellWriter(TrajectoryWriter):
     def _open_boundaries(self, h5py: Any) -> None:
         """What is at the ends of each axis, each with the cells there."""
         group = self._file.create_group("boundary_conditions")
-        for name, axis, kind, mask in _boundaries(self.trajectories):
+        for name, axes, kind, mask in _boundaries(self.trajectories):
             part = group.create_group(name)
-            _set_names(h5py, part, "associated_dims", [axis])
+            _set_names(h5py, part, "associated_dims", list(axes))
             _set_names(h5py, part, "associated_fields", [])
             part.attrs.update({"bc_type": kind, "sample_varying": False, "time_varying": False})
             part.create_dataset("mask", data=mask)
@@ -99,7 +100,7 @@ class WellWriter(TrajectoryWriter):
 
 
 def _boundaries(held: Trajectories) -> Iterator[tuple[str, str, Boundary, Any]]:
-    """The name, the axis, the kind and the mask (cells along the axis,) of each boundary condition."""
+    """The name, the axes, the kind and the mask (cells along each of them) of each boundary condition."""
     for axis, count, ends in zip(held.axes, held.cells, held.sides, strict=True):
         for kind in dict.fromkeys(ends):
             mask = np.zeros(count, bool)
@@ -107,6 +108,8 @@ def _boundaries(held: Trajectories) -> Iterator[tuple[str, str, Boundary, Any]]:
             mask[-1] |= ends[1] == kind
             side = "" if len(set(ends)) == 1 else f"_{_SIDES[ends.index(kind)]}"
             yield f"{axis}{side}_{kind.lower()}", axis, kind, mask
+    if held.absorbing is not None:
+        yield "absorbing_cells_open", held.axes, OPEN, held.absorbing
 
 
 def _set_names(h5py: Any, place: Any, attribute: str, names: Sequence[str]) -> None:

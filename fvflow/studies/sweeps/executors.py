@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fvflow.errors import NumericsError
+from fvflow.jit import INTERPRETER_BUDGET, expect_iterations
 from fvflow.studies.sweeps.jobs import Job, run_job
 from fvflow.studies.sweeps.outcome import Outcome, encoded
 
@@ -44,8 +45,11 @@ class Serial:
 
     def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """See `Executor`."""
-        for job in jobs:
+        for number, job in enumerate(jobs):
+            left = INTERPRETER_BUDGET.left
             yield run_job(job)
+            if number == 0:
+                expect_iterations((left - INTERPRETER_BUDGET.left) * (len(jobs) - 1))
 
 
 def killed(key: str) -> bytes:

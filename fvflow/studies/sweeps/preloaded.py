@@ -6,3 +6,6 @@ import scipy.sparse.linalg  # noqa: F401
 import threadpoolctl  # noqa: F401
 
 import fvflow.case  # noqa: F401
+from fvflow.jit import INTERPRETED_ITERATIONS, expect_iterations
+
+expect_iterations(2 * INTERPRETED_ITERATIONS)  # workers have numba and run many cases: nothing is interpreted

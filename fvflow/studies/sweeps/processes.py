@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-import types
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
 from fvflow.studies.sweeps.executors import killed
 from fvflow.studies.sweeps.jobs import Job, run_job
+from fvflow.workers import start_fork_server, starting_workers
 
-_PRELOADED = ["fvflow.studies.sweeps.processes", "fvflow.studies.sweeps.preloaded"]
 _TICK = 0.25  # seconds without an outcome after which the caller is heard
 
 
@@ -52,17 +50,11 @@ class Processes:
 
     def prepare(self) -> None:
         """Start the server process, which then imports while the caller goes on."""
-        from multiprocessing import forkserver
-
-        with _one_thread_each(), _without_main():
-            _ = self._context
-            forkserver.ensure_running()
+        start_fork_server()
 
     @cached_property
     def _context(self) -> Any:
-        context = get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
-        return context
+        return start_fork_server()
 
     def run(self, jobs: Sequence[Job]) -> Generator[bytes | None, None, None]:
         """See `Executor`: a case whose worker is killed is run again after all others, alone."""
@@ -118,7 +110,7 @@ class Processes:
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,), daemon=True)
-        with _one_thread_each(), _without_main():
+        with starting_workers():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -139,27 +131,3 @@ def _leave_with_owner() -> None:
     if owner is not None:
         owner.join()
         os._exit(0)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """The processes that start in this block use one thread, unless the user has set another number."""
-    name = "OMP_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ.setdefault(name, "1")
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Processes that start in this block do not import the caller's script, which would start the sweep again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
