@@ -45,7 +45,7 @@ def case(energy, start, step, steps=5, cells=24):
 def test_stress(energy, start, step):
     stressed = case(ENERGIES[energy], STARTS[start], step)
     simulation = stressed.prepare()
-    assert max(state.iterations for state in every_state(stressed, simulation)) <= 40
+    assert max(state.iterations for state in every_state(stressed, simulation)) <= 36
     figures = simulation.figures()
     assert figures["minimum"] >= 0
     assert figures["mass_drift"] <= 1e-14

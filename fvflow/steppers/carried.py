@@ -84,8 +84,8 @@ class CarriedStep:
     def __call__(self, state: State, length: float) -> State:
         """The state after the step; raises NumericsError if it has no solution."""
         mesh = self._problem.mesh
-        conductance = length * self._problem.conductance
         with np.errstate(all="ignore"):  # an overflow shows in the residuals, and the next method is tried
+            conductance = length * self._problem.conductance
             forward, backward = (conductance * ratio for ratio in self._ratio(state.density))
             step = TransportStep(mesh, state.density, state.mass, self._triangular, forward, backward)
             found = self._solution(state, length, step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -89,9 +88,6 @@ def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float
     shrink where Newton's method does not follow. Raises NotConverged if round-off stops that.
     """
 
-    def scaled(part: float) -> TransportStep:
-        return replace(step, forward=part * step.forward, backward=part * step.backward)
-
     def flat(part: float) -> Array:
         return _flat(step, energy)
 
@@ -102,12 +98,12 @@ def solve(step: TransportStep, energy: ContinuedEnergy, predict: Callable[[float
             return mu, density, spent + count
         except NotConverged as failure:
             spent += failure.iterations
-    part, mu, density, more = _first_part(scaled, energy, predict)
+    part, mu, density, more = _first_part(step.scaled, energy, predict)
     spent, growth = spent + more, _FIRST_GROWTH
     while part < 1.0:
         next_part = min(1.0, part * growth)
         try:
-            mu, density, count = newton(scaled(next_part), energy, density, _CONTINUED)
+            mu, density, count = newton(step.scaled(next_part), energy, density, _CONTINUED)
             part, spent = next_part, spent + count
             growth = min(growth**1.5, _MAX_GROWTH) if count < _FAST else growth
         except NotConverged as failure:

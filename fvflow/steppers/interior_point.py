@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ _LEAST_BARRIER = 1e-20
 _GROWTH = 100.0  # by which the merit function may grow in one iteration
 _CORRECTED = 0.25  # largest merit of the second-order correction, relative to that of the residual
 _SHORTENINGS = 8
+_FILLED = 1e-3  # of the mean: cells of constant E' above it count in the scale of the potential
+_FALLING = 3.0  # fall of the barrier in one iteration that is worth another
 
 _Direction = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
 
@@ -49,7 +52,9 @@ class InteriorPoint:
     def __init__(self, solver: MeshSystemSolver, step: MinimisingTransport, energy: ContinuedEnergy) -> None:
         self._solver, self._step, self._energy = solver, step, energy
         self._volume, self._mean = step.mesh.volume, step.mean
-        self._spread = energy.scale(energy.potential(step.before), step.before)  # scale of the potential
+        level = energy.inverse(np.zeros(len(self._volume)))
+        occupied = step.before + np.where(level > _FILLED * self._mean, level, 0.0)
+        self._spread = energy.scale(energy.potential(occupied), occupied)  # scale of the potential
 
     def start(self) -> Iterate:
         """The first iterate: E' is constant up to the barrier."""
@@ -60,26 +65,36 @@ class InteriorPoint:
         multiplier = np.maximum(self._energy.first(density), barrier / density)
         return Iterate(np.zeros(len(density)), density, multiplier)
 
-    def solve(
-        self, point: Iterate, accepted: Callable[[Point], bool], iterations: int, barrier: float = 0.0
-    ) -> tuple[Iterate, int, bool]:
+    def solve(self, point: Iterate, accepted: Callable[[Point], bool], iterations: int) -> tuple[Iterate, int, bool]:
         """The last iterate from a point, the iterations, and whether the iterate is accepted.
 
-        It ends at a mean of rho s below `barrier`, relative to potential range times mean density.
+        More than `iterations` are made only while the mean of rho s falls to a third in each.
         """
-        for iteration in range(iterations + 1):
+        barrier = np.inf
+        for iteration in count():
             if accepted(Point(point.phi, point.density)):
                 return point, iteration, True
-            if iteration == iterations or not np.isfinite(point.phi.sum()):
-                break
-            if _barrier(point) < barrier * self._spread * self._mean:
+            before, barrier = barrier, _barrier(point)
+            falling = _FALLING * barrier < before
+            if not np.isfinite(point.phi.sum()) or (iteration >= iterations and not falling):
                 break
             point = self._advanced(point)
         return point, iteration, False
 
     def without_barrier(self, point: Iterate) -> Point:
-        """The iterate with q raised to E'(rho): where s > 0 there is no mass that the higher phi would move."""
-        return Point(point.phi + point.multiplier, np.maximum(point.density, self._energy.floor))
+        """The iterate with q raised to E'(rho): where s > 0 there is no mass that the higher phi would move.
+
+        Almost empty cells get the density of E' = q instead, and q is raised only to E' of the least density: their
+        rho is that of the barrier, mu/s, above the one sought by orders of magnitude that Newton's method would go one
+        by one.
+        """
+        energy, density = self._energy, point.density
+        q = energy.first(density) - point.multiplier
+        raised = np.maximum(q, energy.first(np.full_like(q, energy.floor)))
+        emptied = energy.inverse(raised, near=density)
+        almost_empty = density < _BOUNDED * self._mean
+        phi = point.phi + np.where(almost_empty, raised - q, point.multiplier)
+        return Point(phi, np.maximum(np.where(almost_empty, emptied, density), energy.floor))
 
     def _residuals(self, point: Iterate) -> tuple[Array, Array]:
         """r1 and r2 (cell,)."""

@@ -25,7 +25,7 @@ from fvflow.steppers.fallible import (
 )
 from fvflow.steppers.interior_point import InteriorPoint
 from fvflow.steppers.intervals import IntervalsNewton
-from fvflow.steppers.minimiser import Minimiser
+from fvflow.steppers.minimiser import Minimiser, TooLong
 from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
 from fvflow.steppers.optimality import OPTIMAL, errors_of
 from fvflow.steppers.predictor import Predictor
@@ -91,6 +91,8 @@ class LJKO(CarriedStepperBase):
         spent = 0
         try:
             return undivided(state, length)
+        except TooLong as failure:
+            raise NumericsError(f"ljko did not converge at t = {state.time:g}: step {length:.3g}, {failure}") from None
         except NotConverged as failure:
             error, spent = str(failure), failure.iterations
         except NumericsError as failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,13 +23,17 @@ from fvflow.steppers.upwind_newton import UpwindNewton
 
 _REASON = "neither Newton's method nor the interior point converged"
 _ROUND = 15  # iterations of the interior point after which Newton's method is tried from its iterate
-_SMALL_BARRIER = 1e-6  # barrier at which it is tried for the first time, if that is earlier
 _PATIENCE = 35  # largest number of iterations of Newton's method from any start but the prediction
+_LONG = 1e7, 1e9, 1e10, 1e11  # lengths beyond which steps may be at rest, in units of the squared width over rho E''
+
+
+class TooLong(NumericsError):
+    """A step so long that double precision does not hold its potential; half of it would be no better."""
 
 
 def _brisk(iteration: int) -> float:
-    """Half a digit an iteration: those that end within 15 iterations from a prediction have been faster."""
-    return np.inf if iteration < 4 else 10.0 ** (3 - 0.5 * iteration)
+    """A fifth of a digit an iteration, of which a thousandth is left after thirty."""
+    return np.inf if iteration < 4 else 10.0 ** (3 - iteration / 5)
 
 
 def _patient(iteration: int) -> float:
@@ -39,9 +44,9 @@ def _patient(iteration: int) -> float:
 class Minimiser:
     """(state, length, step, energy) -> the minimum of energy plus transport cost, for `LJKO`.
 
-    1. Newton's method from the prediction, while it gains half a digit an iteration.
-    2. A primal-dual interior point, which knows nothing of the step before: at most `iterations`, and Newton's method
-       from there once the barrier is small, and after each fifteen.
+    1. Newton's method from the prediction, while it gains a fifth of a digit an iteration.
+    2. A primal-dual interior point, which knows nothing of the step before: at most `iterations`, or more while its
+       barrier falls fast, and Newton's method from there after each fifteen.
     3. The implicit upwind step by continuation in the length, of the same order and with a solution for any data, and
        Newton's method from that.
 
@@ -49,6 +54,10 @@ class Minimiser:
     density is the one that the potential carries. If none does, the step is the implicit upwind one, which does not
     minimise: its certificate says how far it is from that. From 2. on the energy is shifted so that E' = 0 has the
     mass: where the density is close to equilibrium, phi is then close to 0, and its differences are free of round-off.
+
+    The transport cost varies E' over a mesh of the width L by about L^2/(2 tau). A step longer than 1e7 L^2/(rho E'')
+    is therefore solved as one of that length, and its potential scaled so that it carries the same density in the whole
+    step, where it has to pass the same test; if it does not, as where mass has to cross vacuum, as a longer one.
     """
 
     tolerance: float
@@ -58,6 +67,33 @@ class Minimiser:
 
     def __call__(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
         """The density and its potential; raises NumericsError if every method fails."""
+        width = np.ptp(step.mesh.centre, axis=0)
+        unit = float(width @ width) / energy.stiffness
+        if not length > _LONG[0] * unit > 0.0:
+            return self._minimum(state, length, step, energy)
+        for multiple in _LONG:
+            with suppress(NumericsError):
+                return self._at_rest(state, length, min(1.0, multiple * unit / length), step, energy)
+        raise TooLong(f"so long a step is beyond double precision; use one of at most {_LONG[0] * unit:.1g}")
+
+    def _at_rest(
+        self, state: State, length: float, part: float, step: TransportStep, energy: ContinuedEnergy
+    ) -> Carried:
+        """The minimum of a step which comes to rest in that part of its length; raises NumericsError if it does not."""
+        level = energy.level(step.mass)
+        energy = energy.shifted(level)
+        found = self._minimum(state, part * length, step.scaled(part), energy)
+        phi = part * (found.phi + found.level)
+        last = certificate(step, energy, phi)
+        if not last.accepted:
+            raise NumericsError("the step does not come to rest")
+        cost, end = step.cost(phi, last.density), step.hamilton_jacobi(phi, step.faces(phi))
+        errors = {"optimality": last.optimality, "gap": last.gap}
+        moved = {"density": last.density, "dissipated": cost, "cost": cost, "end": end}
+        return replace(found, phi=phi, level=level, **moved, **errors)
+
+    def _minimum(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
+        """By the chain of methods."""
         attempts = _Attempts(self.system, self.tolerance, step, energy)
         if found := attempts.newton(attempts.start(self.predict(state, length)), _brisk):
             return found
@@ -106,14 +142,14 @@ class _Attempts:
     def interior(self, iterations: int) -> Carried | None:
         """By the interior point in rounds, and Newton's method after each; None if all failed.
 
-        A round has at most 15 iterations. The first ends at a small barrier: the interior point may stay at kinks of
-        the equations while its barrier falls, where Newton's method does not.
+        A round has 15 iterations, or more while the barrier falls fast: the interior point may stay at kinks of the
+        equations, where Newton's method does not.
         """
         method = InteriorPoint(self._system, self._step, self._energy)
-        point, done, barrier = method.start(), 0, _SMALL_BARRIER
+        point, done = method.start(), 0
         while done < iterations and np.isfinite(point.phi.sum()):
-            point, count, solved = method.solve(point, self._test, min(_ROUND, iterations - done), barrier)
-            self.spent, done, barrier = self.spent + count, done + count, 0.0
+            point, count, solved = method.solve(point, self._test, min(_ROUND, iterations - done))
+            self.spent, done = self.spent + count, done + count
             if solved:
                 return self._carried(self._test.phi, self._test.last)
             self.switches += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -98,6 +98,10 @@ class TransportStep(_StepData):
     backward: Array
     """tau T_s theta_s for mass that leaves the neighbour (face,)."""
 
+    def scaled(self, part: float) -> TransportStep:
+        """The step of a part of the length."""
+        return replace(self, forward=part * self.forward, backward=part * self.backward)
+
     def faces(self, phi: Array) -> Faces:
         """The faces as a potential (cell,) sees them."""
         owner, neighbour = self.mesh.owner, self.mesh.neighbour
@@ -119,9 +123,18 @@ class TransportStep(_StepData):
         kinetic = np.bincount(faces.source, 0.5 * faces.speed * np.abs(faces.drop), len(phi))
         return np.asarray(phi + kinetic / self.mesh.volume)
 
-    def schur(self, solver: MeshSystemSolver, density: Array, faces: Faces, weight: Array) -> SchurComplement:
-        """The Schur complement of Newton's method at a density (cell,), `weight` = 1/(|K| E'') (cell,)."""
-        flow = faces.conductance * density[faces.source]
+    def schur(
+        self, solver: MeshSystemSolver, density: Array, faces: Faces, weight: Array, last: Faces | None = None
+    ) -> SchurComplement:
+        """The Schur complement of Newton's method at a density (cell,), `weight` = 1/(|K| E'') (cell,).
+
+        A face whose flow has turned since the iterate of `last` counts in A with the larger density of its two cells.
+        """
+        upstream = density[faces.source]
+        if last is not None:
+            turned = faces.source != last.source
+            upstream = np.where(turned, np.maximum(upstream, density[faces.target]), upstream)
+        flow = faces.conductance * upstream
         return SchurComplement(solver, self.mesh.volume, faces.source, faces.target, faces.speed, flow, weight)
 
     def matrix(self, phi: Array) -> FaceMatrix:

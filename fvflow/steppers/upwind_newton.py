@@ -13,7 +13,7 @@ from fvflow.mesh import Array
 from fvflow.steppers.newton import FLOOR, NotConverged, limited, round_off
 from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
-from fvflow.steppers.transport_step import Point, TransportStep
+from fvflow.steppers.transport_step import Faces, Point, TransportStep
 
 _DAMPED, _UNDAMPED, _WINDOW = 0.8, 4, 3  # length of a step in a stall; iterations before any; those that show one
 _LARGEST_COUNT = 100  # iterations at any pace
@@ -25,7 +25,8 @@ class UpwindNewton:
 
     Eliminating rho leaves S dphi = -(R_1 + B w R_2), drho = w (R_2 + B' dphi), w = 1/(|K| E''), with the residuals R_1
     of continuity and R_2 of Hamilton-Jacobi and S = A + B diag(w) B' (`SchurComplement`). The equations have a kink
-    where a flux turns; an iteration that runs in a cycle about one leaves it by steps of 4/5.
+    where a flux turns, steep on the side from which the denser cell is emptied: a face that has just turned counts in A
+    as on that side, and an iteration that runs in a cycle about kinks leaves it by steps of 4/5.
     """
 
     def __init__(self, solver: MeshSystemSolver, step: TransportStep, energy: ContinuedEnergy) -> None:
@@ -53,6 +54,7 @@ class UpwindNewton:
         step, energy, volume = self._step, self._energy, self._step.mesh.volume
         phi, density = point
         errors: list[float] = []
+        last: Faces | None = None
         for iteration in count():
             faces = step.faces(phi)
             flow = faces.conductance * density[faces.source]
@@ -74,7 +76,8 @@ class UpwindNewton:
             if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT:
                 break
             weight = capped_weight(energy.second(density), density, step.mean, scale)
-            schur = step.schur(self._solver, density, faces, weight / volume)
+            schur = step.schur(self._solver, density, faces, weight / volume, last)
+            last = faces
             try:
                 change = -schur.inverse(errors[-1], False)(continuity + schur.coupling(weight * optimality))
             except NumericsError:
