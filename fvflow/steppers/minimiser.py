@@ -88,9 +88,17 @@ class Minimiser:
         if not last.accepted:
             raise NumericsError("the step does not come to rest")
         cost, end = step.cost(phi, last.density), step.hamilton_jacobi(phi, step.faces(phi))
-        errors = {"optimality": last.optimality, "gap": last.gap}
-        moved = {"density": last.density, "dissipated": cost, "cost": cost, "end": end}
-        return replace(found, phi=phi, level=level, **moved, **errors)
+        return replace(
+            found,
+            phi=phi,
+            level=level,
+            density=last.density,
+            dissipated=cost,
+            cost=cost,
+            end=end,
+            optimality=last.optimality,
+            gap=last.gap,
+        )
 
     def _minimum(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
         """By the chain of methods."""

@@ -169,7 +169,7 @@ def _symbol(shape: tuple[int, ...], spacing: Sequence[float]) -> Array:
 
 
 def harmonic(inverse: Array, axis: int) -> Array:
-    """The harmonic means of L of the two cells of each interior face."""
+    """The harmonic means of L of the two cells of each interior face, along an axis of 1/L (x, ...): one fewer."""
     lines = np.moveaxis(inverse, axis, 0)
     return np.moveaxis(2.0 / (lines[1:] + lines[:-1]), 0, axis)
 
