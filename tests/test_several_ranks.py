@@ -24,7 +24,7 @@ from tests.rank_cases import CASES, PLANE
 from tests.resume_cases import different
 
 MPIEXEC = shutil.which("mpiexec.hydra", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-ON_TWO = ("split-euler", "uniformisation", "gibbs", "line", "placed", "absorbing-ring", "isothermal", "rings-3d")
+ON_TWO = ("split-euler", "uniformisation", "gibbs", "line", "placed", "absorbing-ring", "isothermal", "exact")
 """What runs in every suite; the long tests run all cases."""
 ENDLESS = PLANE.format(stepper="kind: split-euler", step="1e-6").replace("end: 0.03", "end: 30")
 

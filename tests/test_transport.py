@@ -138,6 +138,20 @@ def test_interior_point_weighs_unequal_cells():
     assert max(found.hamilton_jacobi_errors()) <= 1e-6
 
 
+def test_interior_point_stops_where_its_matrix_is_singular():
+    """Gaussians narrower than the cells of 56 triangles: the result so far, which says that it did not converge."""
+    mesh = mesh_from_cells(*acute(1))
+    one, other = (
+        Gaussian(mean, ((width, 0.0), (0.0, width))).sample(mesh, {})
+        for mean, width in (((0.5976491513450433, 0.6891589322502868), 0.022604124278767044),
+                            ((0.6910718477073017, 0.6836157430291998), 0.021570086839911403))
+    )  # fmt: skip
+    found = InteriorPoint().solve(mesh, one / (mesh.volume @ one), other / (mesh.volume @ other), 8)
+    assert not found.converged
+    assert found.residual <= 1e-5
+    assert found.w2 == pytest.approx(0.0913, abs=2e-4)
+
+
 GAUSSIANS = Case.read("cases/transport-gaussians-2d.yaml")
 
 

@@ -47,7 +47,7 @@ class Reference:
         """The share of its mass outside a mesh at a time, where walls make another solution of it; 0 if not known."""
         if self.total is None:
             return 0.0
-        return max(1.0 - float(mesh.volume @ self.finite_average(time)) / self.total, 0.0)
+        return max(1.0 - inner(mesh.volume, self.finite_average(time)) / self.total, 0.0)
 
     def errors(self, mesh: Mesh, density: Array, time: float) -> dict[str, float]:
         """The `figures` of a density (cell,) at a time; raises NumericsError if they cannot be computed."""

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
+from fvflow.errors import NumericsError
 from fvflow.iterates import Iterate, Progress, require_count, require_iterate
 from fvflow.linalg import factorise
 from fvflow.mesh import Array, Mesh
@@ -142,7 +143,10 @@ class _Newton:
                 break
             mean = gap / (self.dt * weight.sum())
             mu = mean * (_CENTERING if residual <= _INFEASIBLE * relative else 1.0)
-            d_rho, d_z, d_phi = self._direction(left, rho, z, mu)
+            try:
+                d_rho, d_z, d_phi = self._direction(left, rho, z, mu)
+            except NumericsError:  # singular to double precision: the residual reached is all that there is
+                break
             length = min(1.0, _BOUNDARY * _boundary_step(rho, d_rho), _BOUNDARY * _boundary_step(z, d_z))
             rho, z, phi = rho + length * d_rho, z + length * d_z, phi + length * d_phi
         density = np.concatenate([self.given[:1], rho * self.mean, self.given[1:]])
