@@ -30,7 +30,7 @@ def test_steps_of_random_problems(kind, iterations, mobility, interaction):
     assert figures["mean"] <= iterations
 
 
-@pytest.mark.parametrize("number", [1, 7, 13])
+@pytest.mark.parametrize("number", [1, 7, 13])  # the interior point solves 10 in its first round
 def test_a_fallback_keeps_mass_and_sign_lowers_the_energy_and_says_that_it_is_not_optimal(number, monkeypatch):
     def never(self, point, *arguments):
         raise NotConverged(0)
@@ -128,20 +128,20 @@ def test_an_energy_beyond_any_transport_cost_is_minimised_in_one_step():
     assert after.halvings == 0
 
 
-@pytest.mark.parametrize(("seed", "number"), [(0, 57), (0, 143), (0, 388)])
-def test_close_to_equilibrium_the_round_off_of_the_potential_does_not_hide_the_minimum(seed, number):
+@pytest.mark.parametrize(("seed", "number", "most"), [(0, 57, 120), (0, 143, 120), (0, 388, 60)])
+def test_close_to_equilibrium_the_round_off_of_the_potential_does_not_hide_the_minimum(seed, number, most):
     """tau T rho is so large that differences of phi count to 1e-16: without the shift of the energy all fall back."""
     (found,) = outcomes(LJKO(), iter([sample(seed, number)]))
     assert (found["failure"], found["fallbacks"]) == ("", 0)
-    assert max(found["iterations"]) <= 120
+    assert max(found["iterations"]) <= most
 
 
 @pytest.mark.parametrize(
-    ("seed", "number", "most"), [(2, 146, 500), (1, 34, 250), (2, 353, 250), (21, 161, 60), (21, 53, 120)]
+    ("seed", "number", "most"), [(2, 146, 500), (1, 34, 250), (2, 353, 250), (21, 161, 400), (21, 53, 250)]
 )
 def test_large_exponents_need_no_long_continuation(seed, number, most):
-    """m up to 20 from a spike or tails: 250 to 3000 iterations in the first step by continuation in the length."""
-    (found,) = outcomes(LJKO(), iter([sample(seed, number)]), steps=1)
+    """m up to 20 from a spike or tails: 500 to 3000 iterations by continuation in the length alone."""
+    (found,) = outcomes(LJKO(), iter([sample(seed, number)]))
     assert (found["failure"], found["halvings"]) == ("", 0)
     assert max(found["iterations"]) <= most
 
