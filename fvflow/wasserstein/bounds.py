@@ -78,8 +78,6 @@ def bounds(
     if not 0 < width < 1:
         raise CaseError(f"width {width:g}; give a relative width between 0 and 1")
     mass = require_masses(mesh.volume * first, mesh.volume * second)
-    if mesh.periodic and mesh.dimension > 1:
-        raise CaseError("bounds of W2 in more than one dimension need walls; this mesh has a periodic axis")
     if mesh.product_edges is None:
         raise CaseError("bounds of W2 need a box or a line; give the densities on one")
     if mesh.dimension == 1:
@@ -98,7 +96,8 @@ def bounds(
         if report is not None:
             report(shape[::-1], scale * lower, scale * upper)
 
-    found = interval((mu, nu), edges, width, limits, guess, scaled)
+    periods = tuple(reversed(mesh.periods.tolist())) if mesh.periodic else None
+    found = interval((mu, nu), edges, width, limits, periods, guess, scaled)
     lower, upper = found.lower * (1.0 - 1e-15), found.upper * (1.0 + 1e-15)
     if close is not None:
         upper = min(upper, close.upper)
