@@ -23,7 +23,7 @@ is at most (7/3)^d times the largest of its values at these points (the Lebesgue
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -163,7 +163,7 @@ class Boxes:
         return Boxes(*(cell + part * (end - cell) for cell, end in zip(cells, (self.low, self.high), strict=True)))
 
     def deposited(self, mass: Array, edges: Sequence[Array] | None = None) -> Array:
-        """The mass of each cell spread over its box, as masses of cells of the same shape.
+        """The mass of each cell spread over its box, as masses of cells of the same shape, or between the edges.
 
         Spread evenly between the edges of each axis, which by default are equally far from each other.
         """
@@ -173,15 +173,18 @@ class Boxes:
         given = [np.arange(n + 1.0) for n in shape]
         if edges is not None:
             given[3 - len(edges) :] = list(edges)
-        out = np.zeros(shape)
+        out = np.zeros([len(edge) - 1 for edge in given])
         deposit(mass.reshape(shape), *given, self.low, self.high, out)
-        return out.reshape(mass.shape)
+        return out.reshape(out.shape[3 - mass.ndim :])
 
 
-def tiles(place: Sequence[Array], least: float = _LEAST, most: float = _MOST) -> Boxes:
+def tiles(
+    place: Sequence[Array], least: float = _LEAST, most: float = _MOST, rings: Collection[int] = ()
+) -> Boxes:
     """Boxes about images of the centres, an array (cell, ...) for each axis, in units of cells.
 
     They reach half way to the images of the neighbours along each axis, but are of `least` to `most` cells, inside.
+    Along periodic axes, `rings`, they may be beyond the ends, and the neighbour's image is the nearest one.
     """
     shape = (1,) * (3 - len(place)) + place[0].shape
     x = np.full((3, *shape), 0.5)
@@ -189,6 +192,14 @@ def tiles(place: Sequence[Array], least: float = _LEAST, most: float = _MOST) ->
     low, high = np.empty_like(x), np.empty_like(x)
     for axis, n in enumerate(shape):
         centre, below, above = (np.moveaxis(field[axis], axis, 0) for field in (x, low, high))
+        if axis - 3 + len(place) in rings:
+            ahead = np.roll(centre, -1, 0) - centre
+            ahead -= n * np.rint(ahead / n)
+            before, after = -0.5 * np.roll(ahead, 1, 0), 0.5 * ahead
+            size = np.clip(after - before, least, min(most, n))
+            below[:] = np.where(after - before == size, centre + before, centre - 0.5 * size)
+            above[:] = below + size
+            continue
         middle = 0.5 * (centre[1:] + centre[:-1])
         below[0], below[1:], above[-1], above[:-1] = 0.0, middle, n, middle
         size = np.clip(above - below, least, min(most, n))

@@ -199,9 +199,9 @@ def deposit(mass: Any, edges0: Any, edges1: Any, edges2: Any, low: Any, high: An
     Evenly in space: a box begins and ends at parts of cells between the edges of each axis.
     """
     n0, n1, n2 = out.shape
-    for i in range(n0):
-        for j in range(n1):
-            for k in range(n2):
+    for i in range(mass.shape[0]):
+        for j in range(mass.shape[1]):
+            for k in range(mass.shape[2]):
                 if mass[i, j, k] == 0.0:
                     continue
                 a0, a1, a2 = low[0, i, j, k], low[1, i, j, k], low[2, i, j, k]

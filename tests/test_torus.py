@@ -1,0 +1,182 @@
+"""W2 where axes are periodic: linear programs, circles, shifts through the seam; barycentres and convexity there."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+
+import fvflow
+from fvflow.case import Case
+from fvflow.mesh import Box, Grid
+from fvflow.wasserstein import barycentre, bounds, distance_1d, distance_on_circle
+from fvflow.wasserstein.dual import DualBound
+from fvflow.wasserstein.pyramid import levels
+from fvflow.wasserstein.push import pushed
+from fvflow.wasserstein.support import Potentials, Reach, conjugate, support
+from tests.distance_programs import programs, violated
+from tests.transport_pairs import FAMILIES, pair
+
+
+def unit_box(cells, periodic):
+    axes = len(cells)
+    return Box((0.0,) * axes, (1.0,) * axes, tuple(cells), periodic=tuple(periodic)).build()
+
+
+def bump(mesh, mean, deviation):
+    away = mesh.nearest_image(mesh.centre - np.array(mean))
+    values = np.exp(-0.5 * (away**2).sum(axis=1) / deviation**2)
+    return values / (mesh.volume @ values)
+
+
+@pytest.mark.parametrize("periodic", ["xy", "x", "y"])
+def test_linear_programs_are_never_violated(periodic):
+    """All families, moved so that they lie across the seams, on an odd number of cells."""
+    for index, family in enumerate(FAMILIES):
+        one, other = (np.roll(density, (5, 4), (0, 1)) for density in pair(family, 13 - index % 2, 40 + index))
+        found = bounds(unit_box(one.shape, periodic), one.ravel(), other.ravel(), width=1e-2)
+        assert not violated(found, *programs(one, other, (1, 2) if index % 3 == 0 else (1,), periodic)), family
+
+
+def shuffled_bumps(edges, random):
+    density = random.random(len(edges) - 1) ** 2 + 2.0 * (random.random(len(edges) - 1) < 0.2)
+    return density / (np.diff(edges) @ density)
+
+
+@pytest.mark.parametrize(
+    ("cells", "periodic"), [((60, 41), (0, 1)), ((48, 64), (1,)), ((1, 40), (0, 1)), ((10, 9, 12), (0, 2))]
+)
+def test_products_are_those_of_circles_and_lines(cells, periodic):
+    """W2^2 of products is the sum of those of the factors, on cells of different widths, at any size."""
+    random = np.random.default_rng(len(cells))
+    edges = [np.cumsum(np.append(0.3, random.uniform(0.7, 1.3, n))) for n in cells]
+    pairs = [(shuffled_bumps(edge, random), shuffled_bumps(edge, random)) for edge in edges]
+    exact = sqrt(
+        sum(
+            (distance_on_circle if axis in periodic else distance_1d)(edge, *both) ** 2
+            for axis, (edge, both) in enumerate(zip(edges, pairs, strict=True))
+        )
+    )
+    mesh = Grid(tuple(edges), periodic)
+    one, other = (
+        np.ravel(np.multiply.reduce(np.meshgrid(*(both[which] for both in reversed(pairs)), indexing="ij")))
+        for which in (0, 1)
+    )
+    found = bounds(mesh, one, other, width=1e-2)
+    assert found.lower <= exact <= found.upper
+    assert found.width <= 2e-2
+
+
+@pytest.mark.parametrize("shift", [(0.3, 0.0), (-0.25, 0.375), (0.4375, 0.4375)])
+def test_a_narrow_density_is_shifted_through_the_seam(shift):
+    """By less than half a period less its width: the distance and the map are those of the shift."""
+    mesh = unit_box((32, 32), "xy")
+    one = bump(mesh, (0.9, 0.05), 0.008)
+    shift = np.rint(np.array(shift) * 32) / 32
+    steps = np.rint(shift * 32).astype(int)
+    other = np.roll(one.reshape(32, 32), steps[::-1], (0, 1)).ravel()
+    found = bounds(mesh, one, other, width=1e-4)
+    length = float(np.linalg.norm(shift))
+    assert found.lower <= length * (1 + 1e-12)
+    assert found.upper >= length * (1 - 1e-12)
+    assert found.width <= 1e-4
+    occupied = one > 1e-6 * one.max()
+    np.testing.assert_allclose((found.map - mesh.centre)[occupied], np.broadcast_to(shift, (occupied.sum(), 2)), atol=0.02)
+
+
+def test_the_interval_is_narrow_and_the_potentials_prove_it_at_the_centres():
+    one, other = pair("smooth", 64)
+    mesh = unit_box((64, 64), "xy")
+    found = bounds(mesh, one.ravel(), other.ravel())
+    assert found.reason == "width"
+    assert found.width <= 1e-3
+    assert found.upper < bounds(unit_box((64, 64), ""), one.ravel(), other.ravel(), width=1e-2).lower
+    some = np.random.default_rng(0).integers(0, mesh.cells, 300)
+    away = mesh.nearest_image((mesh.centre[some, None] - mesh.centre).reshape(-1, 2)).reshape(300, -1, 2)
+    slack = 0.5 * (away**2).sum(axis=2) - found.potential[some, None] - found.conjugate
+    assert slack.min() >= -1e-12
+    assert np.abs(slack.min(axis=1)).max() <= 1e-12
+    rolled = bounds(mesh, *(np.roll(density, (20, 31), (0, 1)).ravel() for density in (one, other)))
+    assert rolled.lower <= found.upper
+    assert found.lower <= rolled.upper
+    assert np.abs(found.map - mesh.centre).max() <= 0.5 + 1e-12
+
+
+def test_any_function_proves_a_lower_bound_on_a_torus():
+    random, n = np.random.default_rng(1), 8
+    mu, nu = random.random((2, n, n))
+    mu, nu = mu / mu.sum(), nu / nu.sum()
+    _, atoms = programs(mu, nu, (1,), "xy")
+    edges = (np.linspace(-0.5, 0.5, n + 1),) * 2
+    centres, dual = [0.5 * (edge[1:] + edge[:-1]) for edge in edges], DualBound((mu, nu), edges, (1.0, 1.0))
+    half = 0.5 * (centres[0][:, None] ** 2 + centres[1] ** 2)
+    for wild in (random.normal(size=(n, n)), half - 0.02 * random.random((n, n)), random.normal(size=(n, n)) * 1e200):
+        for halvings in (-1, 0, 1):
+            assert dual.bound(wild, centres, halvings) <= atoms
+    assert dual.bound(half, centres, 2) <= 1e-7  # of the function 0
+
+
+def test_windows_as_wide_as_the_period_have_each_cell_once():
+    one, other = pair("smooth", 9, 3)
+    level = levels((one / one.sum(), other / other.sum()), (np.linspace(-0.5, 0.5, 10),) * 2, (1.0, np.inf))[-1]
+    g = np.zeros(level.second.count)
+    to = conjugate(level, level.second, g, level.first)
+    back = conjugate(level, level.first, to.value, level.second)
+    rows = support(level, Potentials(to.value, g), to, back, 1.0, Reach(9, 60.0, 9))
+    np.testing.assert_array_equal(np.diff(rows.start), 81)
+    np.testing.assert_array_equal(np.sort(rows.column.reshape(81, 81), axis=1), np.tile(np.arange(81), (81, 1)))
+    x = np.linspace(-0.5, 0.5, 10)[:-1] + 1 / 18
+    away = np.abs(x[:, None] - x)
+    cost = 0.5 * (np.minimum(away, 1 - away)[:, None, :, None] ** 2 + away[None, :, None, :] ** 2).reshape(81, 81)
+    np.testing.assert_allclose(to.value, cost.min(axis=1), atol=1e-15)
+
+
+def test_a_barycentre_lies_across_the_seam():
+    mesh = unit_box((24, 24), "x")
+    found = barycentre(mesh, [bump(mesh, (0.85, 0.4), 0.05), bump(mesh, (0.25, 0.6), 0.05)], rounds=3)
+    mean = np.angle((mesh.volume * found.density) @ np.exp(2j * np.pi * mesh.centre[:, 0])) / (2 * np.pi)
+    assert mean == pytest.approx(0.05, abs=2e-3)
+    assert found.lower <= found.upper <= 0.25 * (0.4**2 + 0.2**2) * 1.001  # of the shifts, each half way
+    assert found.lower >= 0.9 * 0.25 * (0.4**2 + 0.2**2)
+    ring = Grid((np.linspace(0.0, 1.0, 41),), (0,))
+    ends = [bump(ring, [mean], 0.04) for mean in (0.9, 0.2)]
+    half = barycentre(ring, ends)
+    assert distance_on_circle(ring.edges[0], half.density, bump(ring, [0.05], 0.04)) < 5e-3
+
+
+def test_pushing_by_whole_turns_leaves_a_density():
+    mesh = Grid((np.cumsum(np.append(0.0, 1.0 + 0.3 * np.sin(np.arange(12)))), np.linspace(0, 2, 8)), (0, 1))
+    density = np.random.default_rng(2).random(mesh.cells)
+    turned = pushed(mesh, density, mesh.centre + np.array([2, -1]) * mesh.periods)
+    np.testing.assert_allclose(turned, pushed(mesh, density, mesh.centre), rtol=1e-12)
+    assert mesh.volume @ turned == pytest.approx(mesh.volume @ density, rel=1e-13)
+
+
+TORUS = """
+mesh: {kind: box, lower: [0, 0], upper: [1, 1], cells: [12, 12], periodic: [x, y]}
+flow: {kind: gradient-flow, energy: [{kind: entropy, epsilon: 0.05}], stepper: {kind: ljko}}
+initial: {kind: gaussian, mean: [0.9, 0.1], covariance: [[0.01, 0], [0, 0.02]]}
+times: {end: 0.4, step: 0.2}
+output: {evi: true, distance: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("energy", "modulus"),
+    [
+        ([{"kind": "entropy", "epsilon": 0.05}], 0.0),
+        ([{"kind": "porous-medium", "exponent": 2}], 0.0),
+        ([{"kind": "entropy", "epsilon": 0.05}, {"kind": "potential", "potential": "0.01*cos(2*pi*x)"}], -0.395),
+    ],
+)
+def test_inequalities_of_convexity_hold_on_a_torus(energy, modulus):
+    """lambda = 0 without a potential, and the least of V'' = -0.01 (2 pi)^2 cos(2 pi x) at the centres with one."""
+    simulation = Case.parse(TORUS).replace({"flow.energy": energy}).prepare()
+    frames = list(simulation.frames())
+    found = simulation.figures()
+    assert found["convexity"] == pytest.approx(modulus, abs=0.02)
+    assert found["evi_violated"] == 0
+    assert found["evi_satisfied"] == 2
+    assert len(frames) == 3
+    kernel = [*energy, {"kind": "interaction", "kernel": "cos(2*pi*x)"}]
+    with pytest.raises(fvflow.errors.CaseError, match="no kernel on a torus"):
+        Case.parse(TORUS).replace({"flow.energy": kernel}).prepare()
