@@ -173,10 +173,10 @@ LAWS["centred"] = (*LAWS["Ornstein-Uhlenbeck"][:3], LAWS["Ornstein-Uhlenbeck"][3
 
 @pytest.mark.parametrize("law", LAWS)
 def test_gaussians_converge_to_the_closed_form(law):
-    """KL, path and mid-time variance at order 2 at eps 0.1; in a narrower box the walls begin to count.
+    """KL, path and mid-time variance at order 2 at eps 0.1.
 
-    With V'' = k the rates of the reference have the diffusion eps (1 - h^2 k/(4 eps)), with `scharfetter-gummel` more
-    by h^2 V'^2/(12 eps): that is the error of KL, a multiple of h^2.
+    Kernels are exact in time, so that what is left of KL is the error in space of the reference equation's rates, which
+    depends on the flux; in a narrower box the walls begin to count.
     """
     half, deviations, means, drift, largest = LAWS[law]
     errors = []
