@@ -8,7 +8,8 @@ from fvflow.mesh import Box
 from fvflow.wasserstein import bounds, distance_1d
 from fvflow.wasserstein.flux_bound import flux_bound, inverse_mean
 from fvflow.wasserstein.small_distance import close_bounds
-from fvflow.wasserstein.spline_dual import Boxes, SplinePotential, images, spline_bound
+from fvflow.wasserstein.spline_dual import Boxes, images, spline_bound
+from fvflow.wasserstein.spline_potential import SplinePotential
 from fvflow.wasserstein.tail_flux import tail_flux_bound
 
 
