@@ -1,5 +1,6 @@
 """W2 where axes are periodic: linear programs, circles, shifts through the seam; barycentres and convexity there."""
 
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -10,8 +11,11 @@ from fvflow.case import Case
 from fvflow.mesh import Box, Grid
 from fvflow.wasserstein import barycentre, bounds, distance_1d, distance_on_circle
 from fvflow.wasserstein.dual import DualBound
+from fvflow.wasserstein.flux_bound import flux_bound
 from fvflow.wasserstein.pyramid import levels
 from fvflow.wasserstein.push import pushed
+from fvflow.wasserstein.spline_dual import images, spline_bound
+from fvflow.wasserstein.spline_potential import SplinePotential
 from fvflow.wasserstein.support import Potentials, Reach, conjugate, support
 from tests.distance_programs import programs, violated
 from tests.transport_pairs import FAMILIES, pair
@@ -178,3 +182,56 @@ def test_inequalities_of_convexity_hold_on_a_torus():
     kernel = [*energy, {"kind": "interaction", "kernel": "cos(2*pi*x)"}]
     with pytest.raises(fvflow.errors.CaseError, match="no kernel on a torus"):
         Case.parse(TORUS).replace({"flow.energy": kernel}).prepare()
+
+
+def wave(cells, shift, random):
+    phase, more = random.random(2)
+    place = (np.arange(cells) + 0.5) / cells - shift
+    return 1 + 0.5 * np.cos(2 * np.pi * (place + phase)) + 0.3 * np.sin(4 * np.pi * (place + more))
+
+
+@pytest.mark.parametrize(
+    ("cells", "periodic", "shift"), [((24, 20), (0, 1), 2e-3), ((24, 20), (0, 1), 0.3), ((20, 24), (1,), 0.05)]
+)
+def test_near_densities_have_narrow_intervals_on_tori(cells, periodic, shift):
+    """Of positive products, moved by so many periods through the seams, some of the mass the other way around."""
+    random, square, factors = np.random.default_rng(4), 0.0, []
+    for axis, n in enumerate(cells):
+        state = random.bit_generator.state
+        one = wave(n, 0.0, random)
+        random.bit_generator.state = state
+        other = wave(n, shift / (1 + axis), random)
+        factors.append((one, other * (one.sum() / other.sum())))
+        exact = distance_on_circle if axis in periodic else distance_1d
+        square += exact(np.linspace(0.0, 1.0, n + 1), *factors[-1]) ** 2 * (1 / factors[-1][0].mean())
+    mesh = unit_box(cells, ["xy"[axis] for axis in periodic])
+    one, other = (np.outer(factors[1][which], factors[0][which]).ravel() for which in (0, 1))
+    found, mass = bounds(mesh, one, other), float(mesh.volume @ one)
+    assert found.lower <= sqrt(square * mass) <= found.upper
+    assert found.width <= 1.5e-2
+
+
+def test_any_spline_bounds_from_below_and_any_flux_from_above_on_tori():
+    """Also where they are bad, where boxes are beyond the ends, and where the potential is at the edge of convexity."""
+    random, checked = np.random.default_rng(4), 0
+    for trial in range(12):
+        cells, spacing = tuple(int(n) for n in random.integers(5, 14, 2)), tuple(random.uniform(0.5, 2.0, 2))
+        rings = ((0, 1), (0,), (1,))[trial % 3]
+        one, other = ([random.uniform(0.2, 1.0, n) for n in cells] for _ in range(2))
+        one, other = ([d / d.sum() for d in pair] for pair in (one, other))
+        exact = 0.0
+        for axis, (n, h) in enumerate(zip(cells, spacing, strict=True)):
+            distance = distance_on_circle if axis in rings else distance_1d
+            exact += distance(np.arange(n + 1.0) * h, one[axis] / h, other[axis] / h) ** 2
+        mu, nu = np.multiply.outer(*one), np.multiply.outer(*other)
+        p = SplinePotential.through(random.normal(size=cells), spacing, rings)
+        p = replace(p, coefficient=p.coefficient * random.uniform(0.1, 0.999) / max(p.curvature.max(), 1e-3))
+        boxes = images(p)[0]
+        found = spline_bound(p, boxes, mu, nu)
+        checked += found > -np.inf
+        assert found <= exact
+        turned = [np.roll(part, -1, rings[0]) for part in (p.coefficient, mu, nu)]
+        q = replace(p, coefficient=turned[0])
+        assert spline_bound(q, images(q)[0], *turned[1:]) == pytest.approx(found, rel=1e-6, abs=1e-9)
+        assert flux_bound(mu, nu, spacing, tolerance=1.0, rings=rings)[0] ** 2 >= exact
+    assert checked == 12
