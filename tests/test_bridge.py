@@ -168,7 +168,11 @@ LAWS = {  # half the box, deviations and means of the ends, drift, largest error
     "Brownian": (3.0, (0.5, 0.4), (0.0, 0.1), {}, 3e-5),
     "Ornstein-Uhlenbeck": (1.75, (0.3, 0.25), (-0.15, 0.15), {"potential": "0.25*(x - 0.1)**2"}, 1.29e-4),
 }
-LAWS["centred"] = (*LAWS["Ornstein-Uhlenbeck"][:3], LAWS["Ornstein-Uhlenbeck"][3] | {"flux": {"kind": "centred"}}, 3.4e-5)
+LAWS["centred"] = (
+    *LAWS["Ornstein-Uhlenbeck"][:3],
+    LAWS["Ornstein-Uhlenbeck"][3] | {"flux": {"kind": "centred"}},
+    3.4e-5,
+)
 
 
 @pytest.mark.parametrize("law", LAWS)

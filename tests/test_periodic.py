@@ -24,7 +24,7 @@ from fvflow.mesh import Box, Graded, Grid, Ugrid, box_share, coarse_proxy
 from fvflow.problems import FokkerPlanck
 from fvflow.steppers import GradientStepper, LinearStepper
 from fvflow.steppers.reconstruction import GridReconstruction
-from fvflow.wasserstein import bounds, bounds_available, distance_1d, distance_on_circle
+from fvflow.wasserstein import bounds_available, distance_1d, distance_on_circle
 from tests.contracts import assert_order, check_integration_by_parts, check_solver
 from tests.resume_cases import Resumed, differences
 

@@ -12,13 +12,13 @@ from fvflow.mesh import Box, Grid
 from fvflow.wasserstein import barycentre, bounds, distance_1d, distance_on_circle
 from fvflow.wasserstein.dual import DualBound
 from fvflow.wasserstein.flux_bound import flux_bound
-from fvflow.wasserstein.pyramid import levels
 from fvflow.wasserstein.push import pushed
+from fvflow.wasserstein.pyramid import levels
 from fvflow.wasserstein.spline_dual import images, spline_bound
 from fvflow.wasserstein.spline_potential import SplinePotential
 from fvflow.wasserstein.support import Potentials, Reach, conjugate, support
 from tests.distance_programs import programs, violated
-from tests.transport_pairs import FAMILIES, pair
+from tests.transport_pairs import pair
 
 
 def unit_box(cells, periodic):
@@ -32,7 +32,10 @@ def bump(mesh, mean, deviation):
     return values / (mesh.volume @ values)
 
 
-@pytest.mark.parametrize(("periodic", "families"), [("xy", ["smooth", "discs", "rough", "checkers", "dust"]), ("x", ["stripes"]), ("y", ["steep"])])
+@pytest.mark.parametrize(
+    ("periodic", "families"),
+    [("xy", ["smooth", "discs", "rough", "checkers", "dust"]), ("x", ["stripes"]), ("y", ["steep"])],
+)
 def test_linear_programs_are_never_violated(periodic, families):
     """Moved so that they lie across the seams, on an odd number of cells."""
     for index, family in enumerate(families):
@@ -84,7 +87,9 @@ def test_a_narrow_density_is_shifted_through_the_seam(shift):
     assert found.upper >= length * (1 - 1e-12)
     assert found.width <= 1e-3
     occupied = one > 1e-6 * one.max()
-    np.testing.assert_allclose((found.map - mesh.centre)[occupied], np.broadcast_to(shift, (occupied.sum(), 2)), atol=0.02)
+    np.testing.assert_allclose(
+        (found.map - mesh.centre)[occupied], np.broadcast_to(shift, (occupied.sum(), 2)), atol=0.02
+    )
 
 
 def test_the_interval_is_narrow_and_the_potentials_prove_it_at_the_centres():

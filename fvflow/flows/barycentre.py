@@ -91,7 +91,7 @@ class BarycentreFlow(BaseFlow):
         return ""
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
-        """The problem in arrays, without its densities; raises CaseError unless the mesh is a line, a circle or a box."""
+        """The problem in arrays, without densities; raises CaseError unless the mesh is a line, a circle or a box."""
         if not bounds_available(mesh):
             raise CaseError("flow barycentre needs a line, a circle or a box; use such a mesh")
         return Transport(mesh)

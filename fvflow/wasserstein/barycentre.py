@@ -6,9 +6,9 @@ On a line its quantile function is the mean sum_k w_k X_k of theirs: exact. On a
 
 lowers the functional by at least the square of the residual |sum_k w_k T_k - id| in L^2(rho), which is the norm of its
 gradient; a barycentre is a fixed point, and two densities need one round. Along periodic axes the means are those of
-the displacements T_k - id to the nearest images; there may be several fixed points on a torus. Agueh, Carlier, Barycenters in the
-Wasserstein space, SIAM J. Math. Anal. 43 (2011); Alvarez-Esteban, del Barrio, Cuesta-Albertos, Matran, A fixed-point
-approach to barycenters in Wasserstein space, J. Math. Anal. Appl. 441 (2016).
+the displacements T_k - id to the nearest images; there may be several fixed points on a torus. Agueh, Carlier,
+Barycenters in the Wasserstein space, SIAM J. Math. Anal. 43 (2011); Alvarez-Esteban, del Barrio, Cuesta-Albertos,
+Matran, A fixed-point approach to barycenters in Wasserstein space, J. Math. Anal. Appl. 441 (2016).
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def barycentre(
 ) -> Barycentre:
     """The barycentre of densities (cell,) of the same mass with weights > 0, equal by default, scaled to the sum 1.
 
-    On a line exact: the cell averages of the density whose quantile function is the mean. On a box or circle by at most so many
-    rounds of the iteration from the density of the largest weight, until it lowers the functional by less than the
-    interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the residual of
+    On a line exact: the cell averages of the density whose quantile function is the mean. On a box or circle by at
+    most so many rounds of the iteration from the density of the largest weight, until it lowers the functional by less
+    than the interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the residual of
     the last one relative to the root of the functional, and the iterate, from which `start` goes on, whenever a level
     of a distance is done. `width` is the relative width to aim at of the interval of each W2.
 

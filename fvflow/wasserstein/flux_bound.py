@@ -54,7 +54,9 @@ def flux_bound(
     weight = [harmonic(inverse, axis, rings) for axis in range(mu.ndim)]
     phi = weighted_poisson(weight, difference, spacing, start, tolerance, rings=rings)
     fluxes = [w * steps(phi, a, rings) / h for a, (w, h) in enumerate(zip(weight, spacing, strict=True))]
-    rest = _poisson(difference + divergence(fluxes, spacing, rings=rings), spacing, rings)  # -Laplacian of what is missing
+    rest = _poisson(
+        difference + divergence(fluxes, spacing, rings=rings), spacing, rings
+    )  # -Laplacian of what is missing
     fluxes = [f + steps(rest, a, rings) / h for a, (f, h) in enumerate(zip(fluxes, spacing, strict=True))]
     defect = np.abs(difference + divergence(fluxes, spacing, rings=rings)) + 64.0 * _EPS * (mu + nu)
     stray, means = 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0, rings)
@@ -104,7 +106,7 @@ def weighted_poisson(
 ) -> Array:
     """phi (cell, ...) with -div(w grad phi) = right, by conjugate gradients up to the relative tolerance in energy.
 
-    `weight` has the diagonal of w at the faces of each axis, but walls, `cross` what is off it in the cells: the form is
+    `weight` has the diagonal of w at the faces of each axis, but walls, `cross` what is off it in the cells: it is
     sum_faces w_aa phi_a^2 + 2 sum_cells w_ab phi_a phi_b with the means phi_a of the differences at the two faces of a
     cell, so that it is not negative where w is not. Preconditioned by d^-1/2 (-Laplacian)^-1 d^-1/2 with d the mean
     weight around a cell.

@@ -5,8 +5,9 @@
 each maximum over one coordinate being a transform of lines: the lower convex hull of (y_j, v_j), then a merge of its
 slopes with the sorted x_i (Lucet, Faster than the fast Legendre transform, 1997).
 
-On a torus c(x, y) = min_k |x - y - k|^2/2 over the periods k: with v = |y|^2/2 - g, g periodic, the transform is that of
-v on all images of the y_j, and those within half a period of some x_i are enough. The origin is in the middle of the box.
+On a torus c(x, y) = min_k |x - y - k|^2/2 over the periods k: with v = |y|^2/2 - g, g periodic, the transform is that
+of v on all images of the y_j, and those within half a period of some x_i are enough. The origin is in the middle of the
+box.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def _place(x: Array, edge: Array, periodic: bool) -> Array:
     """Coordinates (point,) in units of cells, beyond the ends of a periodic axis too."""
     count = np.arange(len(edge))
     if not periodic:
-        return np.interp(x, edge, count)
+        return np.asarray(np.interp(x, edge, count))
     period = edge[-1] - edge[0]
     whole = np.floor((x - edge[0]) / period)
-    return np.interp(x - whole * period, edge, count) + whole * (len(edge) - 1)
+    return np.asarray(np.interp(x - whole * period, edge, count) + whole * (len(edge) - 1))

@@ -74,7 +74,9 @@ class Level:
     @cached_property
     def turns(self) -> Array | None:
         """The periods along three axes, infinite where there is no period; None if there is none at all."""
-        return None if self.periods is None else np.pad(self.periods, (0, 3 - len(self.periods)), constant_values=np.inf)
+        return (
+            None if self.periods is None else np.pad(self.periods, (0, 3 - len(self.periods)), constant_values=np.inf)
+        )
 
     @property
     def spacing(self) -> float:

@@ -186,7 +186,10 @@ def _inverses(matrices: Array) -> Array:
 
 def _line_search(now: _Iterate, step: Array, mu: Array, nu: Array) -> _Iterate | None:
     """The longest step that keeps its distance from where convexity ends and raises the bound, or None."""
-    change, bent = SplinePotential.through(step, now.potential.spacing, now.potential.rings), float(now.potential.curvature.max())
+    change, bent = (
+        SplinePotential.through(step, now.potential.spacing, now.potential.rings),
+        float(now.potential.curvature.max()),
+    )
     failures = 0
     for margin in _MARGINS:
         part = 1.0

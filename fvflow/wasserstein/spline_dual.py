@@ -47,8 +47,8 @@ class Boxes:
     def towards(self, part: float) -> Boxes:
         """(1 - part) of the way back from the images to the cells."""
         cells = _cell_boxes(self.low.shape[1:])
-        ends = (cell + part * (end - cell) for cell, end in zip(cells, (self.low, self.high), strict=True))
-        return Boxes(*ends, self.rings)
+        low, high = (cell + part * (end - cell) for cell, end in zip(cells, (self.low, self.high), strict=True))
+        return Boxes(low, high, self.rings)
 
     def deposited(self, mass: Array, edges: Sequence[Array] | None = None) -> Array:
         """The mass of each cell spread over its box, as masses of cells of the same shape.
@@ -77,9 +77,7 @@ class Boxes:
         return out.reshape(mass.shape)
 
 
-def tiles(
-    place: Sequence[Array], least: float = _LEAST, most: float = _MOST, rings: tuple[int, ...] = ()
-) -> Boxes:
+def tiles(place: Sequence[Array], least: float = _LEAST, most: float = _MOST, rings: tuple[int, ...] = ()) -> Boxes:
     """Boxes about images of the centres, an array (cell, ...) for each axis, in units of cells.
 
     They reach half way to the images of the neighbours along each axis, but are of `least` to `most` cells, inside.
@@ -178,5 +176,3 @@ def _largest_in(field: Array, boxes: Boxes) -> Array:
 def _cell_boxes(shape: tuple[int, ...]) -> tuple[Array, Array]:
     low = np.stack(np.meshgrid(*(np.arange(n, dtype=float) for n in shape), indexing="ij"))
     return low, low + 1.0
-
-

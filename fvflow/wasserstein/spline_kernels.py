@@ -133,9 +133,7 @@ def _points(low: float, high: float, count: int, index: Any, part: Any, place: A
 
 
 @kernel()
-def conjugate(
-    coefficient: Any, shape: Any, start: Any, spacing: Any, low: Any, high: Any, most: int, out: Any
-) -> None:
+def conjugate(coefficient: Any, shape: Any, start: Any, spacing: Any, low: Any, high: Any, most: int, out: Any) -> None:
     """Means over each cell of p(x) + |x - y|^2/2 and of |g|^2, g = grad p(x) + x - y, and the largest |g_a| at points.
 
     y runs over the cell, x = x(y) affinely over the box from low to high (3, cell, cell, cell), which has at most
@@ -179,7 +177,9 @@ def conjugate(
                                     d1 += c * w0[0, u] * w1[1, v]
                             row[0, t - first], row[1, t - first], row[2, t - first] = s, d0, d1
                         for r in range(number[2]):
-                            z2 = h2 * (low[2, i, j, k] + (high[2, i, j, k] - low[2, i, j, k] - 1.0) * place[2, r] - base[2])
+                            z2 = h2 * (
+                                low[2, i, j, k] + (high[2, i, j, k] - low[2, i, j, k] - 1.0) * place[2, r] - base[2]
+                            )
                             s, g0, g1, g2 = 0.0, 0.0, 0.0, 0.0
                             for t in range(n2):
                                 at = index[2, r] - first + t

@@ -170,5 +170,5 @@ def _differences(field: Array, axis: int, rings: Collection[int]) -> Array:
 
 def _continued(field: Array, axis: int, rings: Collection[int]) -> Array:
     """With one more value on either side along an axis."""
-    mode = "wrap" if axis in rings else "symmetric"
-    return np.pad(field, [(1, 1) if a == axis else (0, 0) for a in range(field.ndim)], mode=mode)  # type: ignore[call-overload]
+    around = [(1, 1) if a == axis else (0, 0) for a in range(field.ndim)]
+    return np.pad(field, around, mode="wrap") if axis in rings else np.pad(field, around, mode="symmetric")

@@ -30,7 +30,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Potentials:
-    """f (atom,) of the first measure and g (atom,) of the second, for the cost |x - y|^2/2, to the nearest image of y on a torus."""
+    """f (atom,) of the first measure and g (atom,) of the second, for |x - y|^2/2, on a torus to the nearest image."""
 
     first: Array
     second: Array

@@ -13,7 +13,7 @@ from fvflow.jit import kernel
 
 
 @kernel()
-def image(y: float, x: float, periods: Any, axis: int) -> float:
+def image(y: float, x: float, periods: Any, axis: int) -> Any:
     """The image of y next to x along an axis; both are within one period."""
     if periods is None:
         return y
@@ -25,7 +25,7 @@ def image(y: float, x: float, periods: Any, axis: int) -> float:
 
 
 @kernel()
-def apart(x: float, y: float, periods: Any, axis: int) -> float:
+def apart(x: float, y: float, periods: Any, axis: int) -> Any:
     """x - y to the image of y next to x."""
     return x - image(y, x, periods, axis)
 
