@@ -67,9 +67,9 @@ def barycentre(
 
     On a line exact: the cell averages of the density whose quantile function is the mean. On a box or circle by at
     most so many rounds of the iteration from the density of the largest weight, until it lowers the functional by less
-    than the interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the residual of
-    the last one relative to the root of the functional, and the iterate, from which `start` goes on, whenever a level
-    of a distance is done. `width` is the relative width to aim at of the interval of each W2.
+    than the interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the
+    residual of the last one relative to the root of the functional, and the iterate, from which `start` goes on,
+    whenever a level of a distance is done. `width` is the relative width to aim at of the interval of each W2.
 
     Raises CaseError if there is no density, a weight is not > 0, masses differ, or the mesh is neither a line nor a
     circle nor a box.

@@ -84,8 +84,7 @@ def _ordered_on_torus(level: Level, row: Indices, column: Indices, mass: Array) 
     shape = tuple(2 * n + 1 for n in level.shape)
     key = np.ravel_multi_index(tuple((steps[:, : len(shape)] + np.array(level.shape)).T), shape).astype(np.int32)
     by_row = _sorted(row, _sorted(key, keep, prod(shape))[1], first.count)[1]
-    row, column, steps, key = (of[by_row] for of in (row, column, steps, key))
-    mass = mass[by_row]
+    row, column, mass, steps, key = row[by_row], column[by_row], mass[by_row], steps[by_row], key[by_row]
     entries = np.arange(len(mass), dtype=np.int32)
     backwards = _sorted(prod(shape) - 1 - key, entries, prod(shape))[1]
     in_rows, in_columns = _sorted(row, entries, first.count), _sorted(column, backwards, second.count)
