@@ -206,7 +206,9 @@ def test_what_has_no_such_bounds():
     box, one = Box((0.0, 0.0), (1.0, 1.0), (4, 4)).build(), np.ones(16)
     one[:8] = 0.0
     assert close_bounds(box, one, one[::-1]) is None  # nowhere both
-    assert close_bounds(Box((0.0, 0.0), (1.0, 1.0), (4, 4), periodic=("x",)).build(), np.ones(16), np.ones(16)) is None
+    torus = Box((0.0, 0.0), (1.0, 1.0), (4, 4), periodic=("x",)).build()
+    assert close_bounds(torus, one + 1e-9, one[::-1] + 1e-9) is None  # tails on a torus
+    assert close_bounds(torus, np.ones(16), np.ones(16)).upper <= 1e-12
 
 
 def test_tails_that_underflow_are_left_out():
