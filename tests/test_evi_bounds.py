@@ -67,7 +67,7 @@ def test_signs_are_proved_wherever_the_defect_exceeds_the_interval(kind, monkeyp
 
     monkeypatch.setattr(EviBounds, "_defect", kept)
     energy = OU if kind == "Ornstein-Uhlenbeck" else [{"kind": "porous-medium", "exponent": 2}]
-    found = figures(plane(energy, 10, **{"times": {"end": 2, "step": 0.2}}))
+    found = figures(plane(energy, 10, times={"end": 2, "step": 0.2}))
     clear = [(lower, upper) for lower, upper in seen if abs(lower + upper) > 2 * (upper - lower)]
     assert len(clear) >= 5
     assert all(upper <= 0 for _, upper in clear)

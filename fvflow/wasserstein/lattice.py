@@ -26,7 +26,7 @@ def pairs(field: Array, axis: int, rings: Collection[int]) -> tuple[Array, Array
 
 
 def sides(flux: Array, axis: int, rings: Collection[int]) -> tuple[Array, Array]:
-    """The values at the lower and upper face of each cell, 0 at walls."""
+    """The values (cell, ...) at the lower and upper face of each cell, 0 at walls, of a flux (face, ...)."""
     if axis in rings:
         return np.roll(flux, 1, axis), flux
     before, after = ([(0, 0)] * flux.ndim for _ in range(2))
