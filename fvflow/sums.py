@@ -60,14 +60,20 @@ def inner(a: Array, b: Array) -> float:
     Blocks round less than one long sum. BLAS is not used, since its threads stay busy for a while after each long
     product and so take cores from the parallel loops of fvflow.
     """
-    if world().holds_all and (compiled_inner.ready or len(a) >= _MANY):
+    comm = world()
+    if comm.holds_all and (compiled_inner.ready or len(a) >= _MANY):
         return float(compiled_inner(a, b))
-    return world().total(_products, a, b)
+    if comm.holds_all and len(a) < BLOCK:
+        return _of_cut_block(a * b)
+    return comm.total(_products, a, b)
 
 
 def total(values: Array) -> float:
     """sum_K values_K."""
-    return world().total(_sums, values)
+    comm = world()
+    if comm.holds_all and len(values) < BLOCK:  # a single sum
+        return float(np.add.reduce(values))
+    return comm.total(_sums, values)
 
 
 def _products(a: Any, b: Any) -> Array:
@@ -82,17 +88,25 @@ def _products(a: Any, b: Any) -> Array:
 def _with_numpy(products: Array) -> Array:
     """The sums of `_products`, from the products (cell,)."""
     blocks = len(products) // BLOCK
-    lanes = products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES).sum(axis=1)
-    if len(rest := products[blocks * BLOCK :]):
-        whole = len(rest) - len(rest) % LANES
-        last = rest[:whole].reshape(-1, LANES).sum(axis=0)
-        last[: len(rest) - whole] += rest[whole:]
-        lanes = np.vstack([lanes, last])
+    lanes = np.add.reduce(products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES), axis=1)
     width = LANES
     while width > 1:
         width //= 2
         lanes = lanes[:, :width] + lanes[:, width:]
+    if len(rest := products[blocks * BLOCK :]):
+        return np.append(lanes, _of_cut_block(rest))
     return np.asarray(lanes[:, 0])
+
+
+def _of_cut_block(products: Any) -> float:
+    """The sum of `_with_numpy` over fewer cells than a block has, in the fewest calls."""
+    whole = len(products) - len(products) % LANES
+    lanes = np.add.reduce(products[:whole].reshape(-1, LANES), axis=0)
+    if whole < len(products):
+        lanes[: len(products) - whole] += products[whole:]
+    lanes = lanes[:16] + lanes[16:]
+    a, b, c, d, e, f, g, h = (lanes[:8] + lanes[8:]).tolist()
+    return float(((a + e) + (c + g)) + ((b + f) + (d + h)))
 
 
 def _sums(values: Any) -> Array:
