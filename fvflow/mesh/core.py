@@ -199,7 +199,7 @@ class Mesh:
     @cached_property
     def transmissibility(self) -> Array:
         """T = |s|/d of each face (face,)."""
-        return self.area / self.distance
+        return freeze(self.area / self.distance)
 
     @cached_property
     def walls(self) -> tuple[Array, Array]:
