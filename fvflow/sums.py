@@ -76,6 +76,36 @@ def total(values: Array) -> float:
     return comm.total(_sums, values)
 
 
+@kernel()
+def _compiled_moments(weight: Any, columns: Any, mean: Any, covariance: Any) -> None:
+    """The mean (axis,) and the covariance (axis, axis) of columns (axis, cell), as by `inner`."""
+    offset, weighted = np.empty_like(columns), np.empty(len(weight))
+    for axis in range(len(mean)):
+        mean[axis] = compiled_inner(weight, columns[axis])
+        for cell in range(len(weight)):
+            offset[axis, cell] = columns[axis, cell] - mean[axis]
+    for axis in range(len(mean)):
+        for cell in range(len(weight)):
+            weighted[cell] = weight[cell] * offset[axis, cell]
+        for other in range(axis + 1):
+            covariance[axis, other] = covariance[other, axis] = compiled_inner(weighted, offset[other])
+
+
+def mean_and_covariance(weight: Array, columns: Array) -> tuple[Array, Array]:
+    """The mean (axis,) and the covariance (axis, axis) of columns (axis, cell), for weights (cell,) of sum 1."""
+    mean, covariance = np.empty(len(columns)), np.empty((len(columns), len(columns)))
+    if world().holds_all and _compiled_moments.ready:
+        _compiled_moments(weight, columns, mean, covariance)
+        return mean, covariance
+    mean[:] = [inner(weight, column) for column in columns]
+    offsets = columns - mean[:, None]
+    for axis, offset in enumerate(offsets):
+        weighted = weight * offset
+        covariance[axis, : axis + 1] = [inner(weighted, each) for each in offsets[: axis + 1]]
+        covariance[: axis + 1, axis] = covariance[axis, : axis + 1]
+    return mean, covariance
+
+
 def _products(a: Any, b: Any) -> Array:
     """The sum of a_K b_K over each block (block,), of which the last may be cut short."""
     if not (_compiled_products.ready or len(a) >= _MANY):
