@@ -34,7 +34,8 @@ class Memory(Assembly["xarray.Dataset"]):
         for group_name, group in {**self.layout.groups, **groups}.items():
             for name, variable in group.variables.items():
                 values = self._values(f"{group_name}/{name}".removeprefix("/"), variable)
-                given, encoding = dict(variable.attributes), {"dtype": values.dtype}
+                given = dict(variable.attributes)
+                encoding: dict[str, Any] = {"dtype": values.dtype}
                 if variable.fill is not None:
                     given["_FillValue"] = values.dtype.type(variable.fill)
                 if "coordinates" in given:
