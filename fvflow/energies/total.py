@@ -82,6 +82,8 @@ class TotalEnergy:
     def potential(self, density: Array) -> Array:
         """V + W*rho (cell,): the external potentials and those of the interactions."""
         potentials = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
+        if len(potentials) == 1:
+            return potentials[0]
         return np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)
 
     def convexity(self, mesh: Mesh) -> Convexity | None:
