@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import kernel
+from fvflow.linalg.eikonal import march_upstream
 from fvflow.linalg.matrix import FaceMatrix
 from fvflow.mesh import Array, Index, Mesh
 
@@ -31,6 +32,16 @@ class UpwindTriangular:
         faces = self._first, self._face, self._owner, self._neighbour
         substitute_downstream(_descending_order(phi), *faces, matrix.down, matrix.up, matrix.volume, x)
         return x
+
+    def potential(self, q: Array, forward: Array, backward: Array, volume: Array) -> Array:
+        """phi (cell,) with phi_K + sum_s a_s (phi_K - phi_L)_+^2/(2 |K|) = q_K, for any q (cell,).
+
+        a (face,) is `forward` where K is the owner and `backward` where it is the neighbour.
+        """
+        phi = q.copy()
+        faces = self._first, self._face, self._owner, self._neighbour
+        march_upstream(*faces, forward, backward, volume, q, phi)
+        return phi
 
     def limit_outflow(self, flux: Array, phi: Array, mass: Array) -> tuple[Array, Array, float]:
         """The masses (cell,) after the fluxes (face,), each cell's outflow scaled down to the mass that it has.

@@ -20,7 +20,7 @@ from fvflow.steppers.optimality import Certificate, certificate
 from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Point, TransportStep
-from fvflow.steppers.upwind_newton import UpwindNewton
+from fvflow.steppers.upwind_newton import Hidden, UpwindNewton
 
 _REASON = "neither Newton's method nor the interior point converged"
 _ROUND = 15  # iterations of the interior point after which Newton's method is tried from its iterate
@@ -104,10 +104,12 @@ class Minimiser:
     def _minimum(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
         """By the chain of methods."""
         attempts = _Attempts(self.system, self.tolerance, step, energy)
-        if found := attempts.newton(attempts.start(self.predict(state, length)), _brisk):
+        if found := attempts.newton(attempts.start(self.predict(state, length)), _brisk, explicit=False):
             return found
         try:
             attempts.shift()
+            if found := attempts.unhidden():
+                return found
             if found := attempts.interior(self.iterations):
                 return found
         except NumericsError:
@@ -123,6 +125,7 @@ class _Attempts:
     ) -> None:
         self._system, self._tolerance, self._step = system, tolerance, step
         self.spent, self.switches = 0, 0
+        self._hidden: Point | None = None
         self._level = 0.0
         self._set(energy)
 
@@ -139,14 +142,22 @@ class _Attempts:
         """The first iterate of Newton's method from a density (cell,)."""
         return self._newton.from_density(density)
 
-    def newton(self, start: Point, pace: Callable[[int], float]) -> Carried | None:
+    def newton(self, start: Point, pace: Callable[[int], float], explicit: bool = True) -> Carried | None:
         """By Newton's method; None if it failed."""
         try:
-            self.spent += self._newton.solve(start, self._test, self._tolerance, pace)
+            self.spent += self._newton.solve(start, self._test, self._tolerance, pace, explicit)
             return self._carried(self._test.phi, self._test.last)
         except NotConverged as failure:
             self.spent, self.switches = self.spent + failure.iterations, self.switches + 1
+            self._hidden = failure.point if isinstance(failure, Hidden) else None
         return None
+
+    def unhidden(self) -> Carried | None:
+        """By Newton's method from an iterate whose minimum only the round-off of phi has hidden, once it is shifted."""
+        if self._hidden is None:
+            return None
+        phi, density = self._hidden
+        return self.newton(Point(phi - self._level, density), _patient)
 
     def interior(self, iterations: int) -> Carried | None:
         """By the interior point in rounds, and Newton's method after each; None if all failed.

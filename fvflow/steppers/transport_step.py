@@ -123,6 +123,10 @@ class TransportStep(_StepData):
         kinetic = np.bincount(faces.source, 0.5 * faces.speed * np.abs(faces.drop), len(phi))
         return np.asarray(phi + kinetic / self.mesh.volume)
 
+    def potential(self, q: Array) -> Array:
+        """phi (cell,) of which `hamilton_jacobi` is q (cell,), in the order of ascending phi."""
+        return self.triangular.potential(q, self.forward, self.backward, self.mesh.volume)
+
     def schur(
         self, solver: MeshSystemSolver, density: Array, faces: Faces, weight: Array, last: Faces | None = None
     ) -> SchurComplement:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fvflow.errors import NumericsError
 from fvflow.linalg import inner
@@ -17,6 +19,9 @@ from fvflow.steppers.transport_step import Faces, Point, TransportStep
 
 _DAMPED, _UNDAMPED, _WINDOW = 0.8, 4, 3  # length of a step in a stall; iterations before any; those that show one
 _LARGEST_COUNT = 100  # iterations at any pace
+_REFUSED = 5  # iterations in a row within the tolerance but not accepted which show that none will be
+_STEEP = 5  # first iterations in which q(phi) = E' may be solved in all steep cells
+_STIFF = 1e-6  # largest 1/E'' of a steep cell, relative to the mean density over the scale of E'
 _WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
 
 
@@ -42,51 +47,123 @@ class UpwindNewton:
         return Point(energy.first(density), density)
 
     def solve(
-        self, point: Point, accepted: Callable[[Point], bool], tolerance: float, pace: Callable[[int], float]
+        self,
+        point: Point,
+        accepted: Callable[[Point], bool],
+        tolerance: float,
+        pace: Callable[[int], float],
+        explicit: bool = False,
     ) -> int:
         """The iterations until the errors are below `tolerance` and the iterate is `accepted`. Raises NumericsError.
 
-        It gives up where the error after k iterations exceeds pace(k).
+        It gives up where the error after k iterations exceeds pace(k), and with `Hidden` where an iterate was not
+        accepted though its errors were below `tolerance`, that of R_2 below 100 times that.
 
-        The errors are the sum of |R_1| over the mass, less the round-off in differences of phi, and |R_2|/|K| over the
-        scale of E' where there is mass, whose tolerance is 100 times as large.
+        If `explicit`, each iteration also solves q(phi) = E'(rho) in the cells of `_explicit`.
         """
-        step, energy, volume = self._step, self._energy, self._step.mesh.volume
-        phi, density = point
         errors: list[float] = []
         last: Faces | None = None
+        hidden: Point | None = None
+        refused = 0
         for iteration in count():
-            faces = step.faces(phi)
-            flow = faces.conductance * density[faces.source]
-            continuity, variation = step.continuity(density, faces), energy.first(density)
-            optimality = step.hamilton_jacobi(phi, faces) - variation
-            occupied = energy.occupied(density)
-            if not (np.isfinite(continuity.sum() + optimality.sum()) and occupied.any()):
+            found = self._residuals(point)
+            if found is None:
                 break
-            try:
-                scale = energy.scale(variation, density)
-            except NumericsError:
-                break
-            lost = float(np.abs(continuity).sum()) - round_off(step.mesh, flow, phi, step.mass)
-            mass_error = max(lost, 0.0) / step.mass
-            potential_error = float(np.abs(optimality[occupied]).max()) / scale
-            if mass_error <= tolerance and potential_error <= 100 * tolerance and accepted(Point(phi, density)):
+            within = found.of_mass <= tolerance and found.of_potential <= 100 * tolerance
+            if within and accepted(point):
                 return iteration
-            errors.append(max(mass_error, potential_error))
-            if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT:
+            refused, hidden = (refused + 1, point) if within else (0, hidden)
+            errors.append(found.error)
+            if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT or refused == _REFUSED:
                 break
-            weight = capped_weight(energy.second(density), density, step.mean, scale)
-            schur = step.schur(self._solver, density, faces, weight / volume, last)
-            last = faces
             try:
-                change = -schur.inverse(errors[-1], False)(continuity + schur.coupling(weight * optimality))
+                point = self._advanced(point, found, last, step_length(errors), explicit, iteration < _STEEP)
             except NumericsError:
                 break
-            length = step_length(errors)
-            phi = phi + length * change
-            growth = weight * (optimality + schur.coupling_transpose(change) / volume)
-            density = limited(density, length * growth, step.mean)
-        raise NotConverged(iteration)
+            last = found.faces
+        raise NotConverged(iteration) if hidden is None else Hidden(iteration, hidden)
+
+    def _residuals(self, point: Point) -> _Residuals | None:
+        """Those of an iterate; None if they overflow or no cell holds mass.
+
+        The errors are the sum of |R_1| over the mass, less the round-off in differences of phi, and |R_2|/|K| over the
+        scale of E' where there is mass.
+        """
+        step, energy = self._step, self._energy
+        phi, density = point
+        faces = step.faces(phi)
+        flow = faces.conductance * density[faces.source]
+        continuity, variation = step.continuity(density, faces), energy.first(density)
+        optimality = step.hamilton_jacobi(phi, faces) - variation
+        occupied = energy.occupied(density)
+        if not (np.isfinite(continuity.sum() + optimality.sum()) and occupied.any()):
+            return None
+        try:
+            scale = energy.scale(variation, density)
+        except NumericsError:
+            return None
+        lost = float(np.abs(continuity).sum()) - round_off(step.mesh, flow, phi, step.mass)
+        of_potential = float(np.abs(optimality[occupied]).max()) / scale
+        return _Residuals(faces, continuity, optimality, scale, max(lost, 0.0) / step.mass, of_potential)
+
+    def _advanced(
+        self, point: Point, found: _Residuals, last: Faces | None, length: float, explicit: bool, steep: bool
+    ) -> Point:
+        """The iterate after a Newton step of a length <= 1; raises NumericsError if the matrix is singular."""
+        step, volume, optimality = self._step, self._step.mesh.volume, found.optimality
+        weight = capped_weight(self._energy.second(point.density), point.density, step.mean, found.scale)
+        schur = step.schur(self._solver, point.density, found.faces, weight / volume, last)
+        change = -schur.inverse(found.error, False)(found.continuity + schur.coupling(weight * optimality))
+        growth = length * weight * (optimality + schur.coupling_transpose(change) / volume)
+        after = Point(point.phi + length * change, limited(point.density, growth, step.mean))
+        if not explicit:
+            return after
+        clipped = after.density != point.density + growth
+        return self._explicit(after, clipped, clipped | (steep & (weight * found.scale < _STIFF * step.mean)))
+
+    def _explicit(self, point: Point, clipped: NDArray[np.bool_], steep: NDArray[np.bool_]) -> Point:
+        """The iterate with phi of q(phi) = E'(rho) in the clipped cells or also in the steep ones, q kept elsewhere.
+
+        The Newton step of phi is meant for a density that a clipped cell does not get, and would be wrong by orders of
+        magnitude where a cell is almost empty; in steep cells E'(rho) changes more than linearly. Whichever of both
+        has the smaller error is taken.
+        """
+        variation = self._energy.first(point.density)
+        q = self._step.hamilton_jacobi(point.phi, self._step.faces(point.phi))
+
+        def solved(cells: NDArray[np.bool_]) -> Point:
+            return Point(self._step.potential(np.where(cells, variation, q)), point.density) if cells.any() else point
+
+        def error(candidate: Point) -> float:
+            found = self._residuals(candidate)
+            return np.inf if found is None else found.error
+
+        first = solved(clipped)
+        return first if (steep == clipped).all() else min(first, solved(steep), key=error)
+
+
+class Hidden(NotConverged):
+    """The equations were solved at `point`, but it was not accepted: round-off of phi hides the minimum."""
+
+    def __init__(self, iterations: int, point: Point) -> None:
+        super().__init__(iterations)
+        self.point = point
+
+
+class _Residuals(NamedTuple):
+    """R_1 and R_2/|K| (cell,) of an iterate, the scale of E' and the relative errors, see `UpwindNewton.solve`."""
+
+    faces: Faces
+    continuity: Array
+    optimality: Array
+    scale: float
+    of_mass: float
+    of_potential: float
+
+    @property
+    def error(self) -> float:
+        """The larger of both errors."""
+        return max(self.of_mass, self.of_potential)
 
 
 def step_length(errors: list[float]) -> float:
