@@ -670,6 +670,13 @@ def test_rates_that_underflow_are_refused():
             line(20, 0.0, 1.0, "committor", epsilon=1.0, from_=ENDS[0], to=ENDS[1], **drift).run()
 
 
+def test_a_barrier_that_is_never_crossed_is_told():
+    """exp(1000) is beyond doubles, and so is the mean time until the target is reached."""
+    for potential in ("1000*x", "2000*x"):
+        with pytest.raises(NumericsError, match=r"mean time to reach the target is inf in doubles|underflow"):
+            line(40, 0.0, 1.0, "quasi-stationary", epsilon=1.0, target={"wall": "right"}, potential=potential).run()
+
+
 def test_a_committor_of_a_particle_with_inertia_is_antisymmetric():
     """Diffusion acts on the velocity alone, and q(x, v) + q(-x, -v) = 1 for targets that mirror each other."""
     ds = Case.parse("""

@@ -73,8 +73,11 @@ class Minimiser:
         if not length > _LONG[0] * unit > 0.0:
             return self._minimum(state, length, step, energy)
         for multiple in _LONG:
+            part = min(1.0, multiple * unit / length)
             with suppress(NumericsError):
-                return self._at_rest(state, length, min(1.0, multiple * unit / length), step, energy)
+                return self._at_rest(state, length, part, step, energy)
+            if part == 1.0:
+                break
         raise TooLong(f"so long a step is beyond double precision; use one of at most {_LONG[0] * unit:.1g}")
 
     def _at_rest(

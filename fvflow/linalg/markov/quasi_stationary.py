@@ -58,7 +58,12 @@ def _iterated(chain: EndingChain, x: Array, tolerance: float) -> tuple[Array, fl
     volume, before, error, count = chain.matrix.volume, np.inf, np.inf, 0
     while error > tolerance and count < _ROUNDS:
         y = chain.forward(volume * x)
-        y /= inner(volume, y)
+        if not 0.0 < (sojourn := inner(volume, y)) < np.inf:
+            raise NumericsError(
+                f"the mean time to reach the target is {sojourn:g} in doubles: the barrier before it is too high; use "
+                "a larger epsilon, or a target before the barrier"
+            )
+        y /= sojourn
         change = inner(volume, np.abs(y - x))
         x, count, ratio = y, count + 1, change / before
         if change <= _ROUND_OFF:
