@@ -23,6 +23,10 @@ from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
 
 
+_AT_ONCE = 2**20  # jumps after which signals are heard
+_MOST = 2**31  # jumps of a particle in a step: there are so many random numbers for each, twice over
+
+
 @dataclass(frozen=True, eq=False)
 class JumpRates:
     """The rates of a chain on the cells, by the cell that a jump leaves."""
@@ -60,18 +64,21 @@ class JumpRates:
         first = np.concatenate([[0], np.cumsum(count)])
         return JumpRates(first, np.concatenate(target)[order].astype(np.int64), _within(rates[order], first))
 
-    @property
-    def largest(self) -> float:
-        """The largest rate at which a cell is left."""
-        return float(self.reached.max(initial=0.0))
+    def run(self, walkers: Walkers, length: float, step: int, seed: int, exits: Array, group: Index) -> None:
+        """Run each particle for length times an exponential number.
 
-    def run(self, walkers: Walkers, length: float, step: int, seed: int, exits: Array, group: Index) -> int:
-        """Run each particle for length times an exponential number; returns the number of jumps.
-
-        Those that leave through an opening (opening,) stay at its exit (opening, dim) and get its group.
+        Those that leave through an opening (opening,) stay at its exit (opening, dim) and get its group. Raises
+        NumericsError if a particle jumps more often than there are random numbers for it.
         """
-        arrays = walkers.number, walkers.position, walkers.cell, walkers.group
-        return int(_jump(*arrays, self.first, self.target, self.reached, exits, group, length, step, np.uint64(seed)))
+        left, draw = np.zeros(len(walkers.number)), np.zeros(len(walkers.number), np.int64)
+        arrays = walkers.number, walkers.position, walkers.cell, walkers.group, left, draw
+        chain = self.first, self.target, self.reached, exits, group
+        while not _jump(*arrays, *chain, length, step, np.uint64(seed), _AT_ONCE):
+            if draw.max() > _MOST:
+                raise NumericsError(
+                    f"a particle has jumped {_MOST:.2g} times in a step of {length:g}, and there are no more random "
+                    "numbers for it; use shorter steps"
+                )
 
 
 def _within(rates: Array, first: Index) -> Array:
@@ -90,6 +97,8 @@ def _jump(
     position: Any,
     cell: Any,
     group: Any,
+    left: Any,
+    draw: Any,
     first: Any,
     target: Any,
     reached: Any,
@@ -98,21 +107,29 @@ def _jump(
     length: Any,
     step: Any,
     seed: Any,
+    most: Any,
 ) -> Any:
-    """Run the clocks; a particle whose time is not up jumps. Returns the number of jumps."""
+    """Run the clocks; a particle whose time is not up jumps. Whether all are up, rather than `most` jumps made.
+
+    `left` (particle,) is the time of each clock and `draw` (particle,) its next draw: 0 before the start, -1 at the end.
+    """
     jumps = 0
     for i in range(len(number)):
-        if group[i] >= 0:
+        if group[i] >= 0 or draw[i] < 0:
             continue
         here = cell[i]
-        left, draw = -length * math.log(uniforms(number[i], step, 0, JUMP, seed)[0]), 1
+        if draw[i] == 0:
+            left[i], draw[i] = -length * math.log(uniforms(number[i], step, 0, JUMP, seed)[0]), 1
         while first[here + 1] > first[here]:
+            if jumps == most:
+                cell[i] = here
+                return False
             end = first[here + 1] - 1
-            waiting, choice = uniforms(number[i], step, draw, JUMP, seed)
-            left += math.log(waiting) / reached[end]
-            if left <= 0.0:
+            waiting, choice = uniforms(number[i], step, draw[i], JUMP, seed)
+            left[i] += math.log(waiting) / reached[end]
+            if left[i] <= 0.0:
                 break
-            draw += 1
+            draw[i] += 1
             jumps += 1
             chosen = first[here]
             while chosen < end and reached[chosen] < choice * reached[end]:
@@ -125,5 +142,5 @@ def _jump(
                 here = -1
                 break
             here = target[chosen]
-        cell[i] = here
-    return jumps
+        cell[i], draw[i] = here, -1
+    return True

@@ -29,7 +29,6 @@ Step = Callable[[State, float], State]
 """(state, length of the step) -> the state after the step."""
 
 _BLOCK = 2**13  # particles whose arrays stay in the cache
-_JUMPS = 2**24  # that particles of a block may make in a step: a signal waits for no more
 _DIFFERENCE = 1e-5  # of the size of the mesh: step of the derivatives of tables
 
 
@@ -177,14 +176,13 @@ class Jump(ParticleStepperBase):
         def step(state: State, length: float) -> State:
             walkers = _copied(state)
             rates = steady or JumpRates.of(problem, state.time + length)
-            size = int(min(_BLOCK, max(1.0, _JUMPS / (1.0 + rates.largest * length))))
 
             def task(begin: int, end: int) -> None:
                 for block in range(begin, end):
-                    part = walkers.part(slice(block * size, (block + 1) * size))
+                    part = walkers.part(slice(block * _BLOCK, (block + 1) * _BLOCK))
                     rates.run(part, length, state.step, problem.seed, exits, group)
 
-            parallel_for(task, -(-problem.count // size), problem.count)
+            parallel_for(task, -(-problem.count // _BLOCK), problem.count)
             return problem.state(state, walkers, length)
 
         return step
