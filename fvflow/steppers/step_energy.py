@@ -116,9 +116,10 @@ class ContinuedEnergy:
     def scale(self, variation: Array, density: Array) -> float:
         """Range of a variation (cell,) over the cells that hold mass, plus rho E'' at the mean: the scale of E'.
 
-        Raises NumericsError if it is 0 or overflows, so that nothing can be measured by it.
+        Raises NumericsError if it is 0 or overflows or no cell holds mass, so that nothing can be measured by it.
         """
-        found = float(np.ptp(variation[self.occupied(density)])) + self.stiffness
+        occupied = self.occupied(density)
+        found = float(np.ptp(variation[occupied])) + self.stiffness if occupied.any() else np.nan
         if not 0.0 < found < np.inf:
             raise NumericsError(f"the variation of the energy has the range {found:g} in double precision")
         return found
