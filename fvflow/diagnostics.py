@@ -10,12 +10,12 @@ import numpy as np
 
 from fvflow.energies import EntropyTerm
 from fvflow.exact import Reference
-from fvflow.linalg import drop_between, inner
+from fvflow.linalg import dissipated_by_owners, drop_between, inner
 from fvflow.mesh import Array, Mesh, Openings
 from fvflow.parallel import world
 from fvflow.problems import OutputVariable, Problem, State
-from fvflow.relative_entropy import log_equilibrium, relative_entropy
-from fvflow.sums import total
+from fvflow.relative_entropy import equilibrium_of, relative_entropy
+from fvflow.sums import mean_and_covariance, total
 
 DENSITY = OutputVariable(("cell",), "density")
 FLUX = OutputVariable(("face",), "mass through the face per unit time, from owner to neighbour")
@@ -104,8 +104,9 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
     logarithm = np.log(density) if minimum > 0 else None
     densities = EntropyTerm(1.0).value(density) if logarithm is None else density * logarithm
     entropy = inner(mesh.volume, densities)
+    mass = inner(mesh.volume, density)
     values: dict[str, Any] = {
-        "mass": inner(mesh.volume, density),
+        "mass": mass,
         "minimum": minimum,
         "maximum": world().largest(density),
         "entropy": entropy,
@@ -130,8 +131,9 @@ def diagnostics_at(problem: Problem, state: State, reference: Reference | None) 
             values["energy"] = epsilon * entropy + inner(mesh.volume, potential * density)
             chemical = epsilon * (logarithm + 1.0) + potential
             values["dissipation"] = _dissipated(problem, problem.flux(density, state.time), chemical)
-    if (log_pi := log_equilibrium(problem, state.time)) is not None:
-        values["relative_entropy"] = relative_entropy(mesh.volume, density, log_pi, logarithm)
+    if (equilibrium := equilibrium_of(problem, state.time)) is not None:
+        known = None if logarithm is None else (logarithm, mass)
+        values["relative_entropy"] = relative_entropy(mesh.volume, density, equilibrium, known)
     if reference is not None:
         values |= reference.errors(mesh, density, state.time)
     return values
@@ -143,15 +145,7 @@ def moments(mesh: Mesh, density: Array) -> tuple[Array, Array]:
     if not world().some(weight):
         return np.full(mesh.dimension, np.nan), np.full((mesh.dimension, mesh.dimension), np.nan)
     weight /= total(weight)
-    columns = [np.ascontiguousarray(column) for column in mesh.centre.T]
-    mean = np.array([inner(weight, column) for column in columns])
-    offsets = [column - at for column, at in zip(columns, mean, strict=True)]
-    weighted = [weight * offset for offset in offsets]
-    covariance = np.empty(2 * mean.shape)
-    for axis, part in enumerate(weighted):
-        covariance[axis, : axis + 1] = [inner(part, each) for each in offsets[: axis + 1]]
-        covariance[: axis + 1, axis] = covariance[axis, : axis + 1]
-    return mean, covariance
+    return mean_and_covariance(weight, mesh.coordinates)
 
 
 def dissipation(problem: Problem, density: Array, time: float) -> float:
@@ -175,7 +169,7 @@ def dissipation(problem: Problem, density: Array, time: float) -> float:
 
 def _dissipated(problem: Problem, flux: Array, chemical: Array) -> float:
     """sum_s F_s (mu_K - mu_L) for finite mu (cell,), by the owners K, so that it may be divided among ranks."""
-    return total(_of_owners(problem, flux * drop_between(problem.graph.owner, problem.graph.neighbour, chemical)))
+    return total(dissipated_by_owners(problem.graph.owner, problem.graph.neighbour, flux, chemical))
 
 
 def _of_owners(problem: Problem, values: Array) -> Array:

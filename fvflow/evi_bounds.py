@@ -64,6 +64,8 @@ class EviBounds:
 
     as long as 1 + lambda tau > 0, since interactions feel no common motion. What is proved is of the densities and the
     energy of the cells; a violation is an error of the discretisation, or of the moduli. Round-off of E is allowed for.
+    On a flat torus the same holds without interactions: convex combinations of c-concave potentials are c-concave, so
+    that x - grad((1 - t) phi_0 + t phi_1) is a generalised geodesic there, of displacements to the nearest images.
     Carrillo, McCann, Villani, Rev. Mat. Iberoamericana 19 (2003); Ambrosio, Gigli, Savare, Gradient Flows, 2005.
     """
 
@@ -90,13 +92,12 @@ class EviBounds:
     def of(mesh: Mesh, energy: TotalEnergy, initial: State, width: float) -> EviBounds:
         """The monitor of a run; raises CaseError on a mesh without bounds of W2, or if no lambda is known."""
         require_bounds(mesh)
-        if mesh.periodic:
-            raise CaseError("no modulus of convexity is known on a ring; leave it out")
         moduli = energy.convexity(mesh)
         if moduli is None:
             raise CaseError(
                 "no modulus of convexity along geodesics is known of this energy: it takes three cells along each axis "
-                "and kernels with a lower bound of their second derivatives, not poles or concave kinks; leave it out"
+                "and kernels with a lower bound of their second derivatives, not poles or concave kinks, and no kernel "
+                "on a torus; leave it out"
             )
         references, epsilon = [initial.density], energy.diffusion
         linear = epsilon is not None and epsilon > 0

@@ -89,6 +89,8 @@ class Kernel(Generic[R]):
 
     def __call__(self, *args: Any) -> R:
         """Run the loop."""
+        if self.budget is None and self._dispatcher is not None:
+            return self._dispatcher(*args)
         if self.budget is not None:
             self.budget.spend(len(args[0]))
             if not self.budget.exhausted:

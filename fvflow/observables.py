@@ -36,9 +36,11 @@ class Observables:
 
     def at(self, state: State) -> dict[str, float]:
         """The means and variances in a state; nan if no mass remains."""
+        found = dict[str, float]()
+        if not self.functions:
+            return found
         weight = self.mesh.volume * state.density
         mass = total(weight)
-        found = {}
         for name in self.functions:
             values = self.values(name, state.time)
             with np.errstate(invalid="ignore", divide="ignore"):

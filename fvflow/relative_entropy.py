@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from fvflow.jit import kernel
 from fvflow.mesh import Array
 from fvflow.parallel import world
 from fvflow.problems import Problem
@@ -17,12 +18,29 @@ from fvflow.sums import inner
 
 _ROUND_OFF = 1e-18  # relative entropy below which its logarithm tells the round-off of the density
 _NEAR = 0.5  # |log(rho/pi)| below which terms are computed without cancellation
-_SERIES = [1.0 / (k * math.factorial(k - 2)) for k in range(16, 1, -1)]  # of (q exp(q) - exp(q) + 1)/q^2, downwards
-_KNOWN: WeakKeyDictionary[Any, Array | None] = WeakKeyDictionary()  # log pi by problem
+_SERIES = tuple(1.0 / (k * math.factorial(k - 2)) for k in range(16, 1, -1))
+"""Of (q exp(q) - exp(q) + 1)/q^2, the highest power first."""
 
 
-def log_equilibrium(problem: Problem, time: float) -> Array | None:
-    """log pi (cell,), pi the density of mass 1 in detailed balance; None if there is none, or none that is known.
+class Equilibrium(NamedTuple):
+    """The density pi of mass 1 in detailed balance."""
+
+    density: Array
+    """pi (cell,)."""
+    logarithm: Array
+    """log pi (cell,)."""
+
+    @staticmethod
+    def of(logarithm: Array) -> Equilibrium:
+        """From log pi (cell,)."""
+        return Equilibrium(np.exp(logarithm), logarithm)
+
+
+_KNOWN: WeakKeyDictionary[Any, Equilibrium | None] = WeakKeyDictionary()  # by problem
+
+
+def equilibrium_of(problem: Problem, time: float) -> Equilibrium | None:
+    """pi; None if there is none, or none that is known.
 
     It is known for a steady drift that is the gradient of a potential, with a flux that keeps exp(-V/eps), and for
     gradient flows that are linear. Where mass leaves there is none, and on a mesh of several parts that are not
@@ -30,12 +48,12 @@ def log_equilibrium(problem: Problem, time: float) -> Array | None:
     """
     if problem.steady:
         if problem not in _KNOWN:
-            _KNOWN[problem] = _log_equilibrium(problem, time)
+            _KNOWN[problem] = _equilibrium(problem, time)
         return _KNOWN[problem]
     return None
 
 
-def _log_equilibrium(problem: Problem, time: float) -> Array | None:
+def _equilibrium(problem: Problem, time: float) -> Equilibrium | None:
     if problem.openings is not None or not problem.steady or problem.energy(time) is None:
         return None
     if problem.mesh.edges is None and problem.mesh.components.max() > 0:
@@ -43,26 +61,55 @@ def _log_equilibrium(problem: Problem, time: float) -> Array | None:
     if (exponent := problem.gibbs_exponent(time)) is None:
         return None
     top = world().largest(exponent)
-    return np.asarray(exponent - top - math.log(inner(problem.mesh.volume, np.exp(exponent - top))))
+    return Equilibrium.of(np.asarray(exponent - top - math.log(inner(problem.mesh.volume, np.exp(exponent - top)))))
 
 
-def relative_entropy(volume: Array, density: Array, log_pi: Array, logarithm: Array | None = None) -> float:
+def relative_entropy(
+    volume: Array, density: Array, equilibrium: Equilibrium, known: tuple[Array, float] | None = None
+) -> float:
     """sum_K |K| rho_K log(rho_K/pi_K) for rho scaled to mass 1, infinite if a density is negative.
 
     As sum |K| (rho log(rho/pi) - rho + pi), a sum of terms >= 0, it keeps its digits down to round-off squared: it is
     the square of the distance from equilibrium. Notes, equations (40)-(42).
-    The `logarithm` (cell,) of a density > 0 may be given.
+    Of a density > 0 the logarithm (cell,) and the mass may be `known`.
     """
-    if world().smallest(density) < 0 or not (mass := inner(volume, density)) > 0:
+    if known is None:
+        if world().smallest(density) < 0:
+            return math.inf
+        with np.errstate(divide="ignore"):
+            known = np.log(density), inner(volume, density)
+        positive = False
+    else:
+        positive = True
+    logarithm, mass = known
+    if not mass > 0:
         return math.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = density / mass
-        ratio = (np.log(density) if logarithm is None else logarithm) - math.log(mass) - log_pi
-        pi, terms = np.exp(log_pi), scaled * (ratio - 1.0)
-        terms = (terms if logarithm is not None else np.where(density > 0, terms, 0.0)) + pi
-    if len(near := np.flatnonzero(np.abs(ratio) < _NEAR)):
-        terms[near] = pi[near] * _series(ratio[near])
+        ratio = logarithm - math.log(mass) - equilibrium.logarithm
+        terms = scaled * (ratio - 1.0)
+        terms = (terms if positive else np.where(density > 0, terms, 0.0)) + equilibrium.density
+    _set_near(ratio, equilibrium.density, terms)
     return inner(volume, terms)
+
+
+def _set_near(ratio: Array, pi: Array, terms: Array) -> None:
+    """Set the terms (cell,) with |log(rho/pi)| < 1/2, in place, without cancellation."""
+    if _set_near_compiled.ready:
+        _set_near_compiled(ratio, pi, terms)
+    elif len(near := np.flatnonzero(np.abs(ratio) < _NEAR)):
+        terms[near] = pi[near] * _series(ratio[near])
+
+
+@kernel()
+def _set_near_compiled(ratio: Any, pi: Any, terms: Any) -> None:
+    for cell in range(len(ratio)):
+        q = ratio[cell]
+        if abs(q) < _NEAR:
+            value = _SERIES[0]
+            for k in range(1, len(_SERIES)):
+                value = value * q + _SERIES[k]
+            terms[cell] = pi[cell] * (value * q * q)
 
 
 def _series(q: Array) -> Array:

@@ -60,14 +60,50 @@ def inner(a: Array, b: Array) -> float:
     Blocks round less than one long sum. BLAS is not used, since its threads stay busy for a while after each long
     product and so take cores from the parallel loops of fvflow.
     """
-    if world().holds_all and (compiled_inner.ready or len(a) >= _MANY):
+    comm = world()
+    if comm.holds_all and (compiled_inner.ready or len(a) >= _MANY):
         return float(compiled_inner(a, b))
-    return world().total(_products, a, b)
+    if comm.holds_all and len(a) < BLOCK:
+        return _of_cut_block(a * b)
+    return comm.total(_products, a, b)
 
 
 def total(values: Array) -> float:
     """sum_K values_K."""
-    return world().total(_sums, values)
+    comm = world()
+    if comm.holds_all and len(values) < BLOCK:  # a single sum
+        return float(np.add.reduce(values))
+    return comm.total(_sums, values)
+
+
+@kernel()
+def _compiled_moments(weight: Any, columns: Any, mean: Any, covariance: Any) -> None:
+    """The mean (axis,) and the covariance (axis, axis) of columns (axis, cell), as by `inner`."""
+    offset, weighted = np.empty_like(columns), np.empty(len(weight))
+    for axis in range(len(mean)):
+        mean[axis] = compiled_inner(weight, columns[axis])
+        for cell in range(len(weight)):
+            offset[axis, cell] = columns[axis, cell] - mean[axis]
+    for axis in range(len(mean)):
+        for cell in range(len(weight)):
+            weighted[cell] = weight[cell] * offset[axis, cell]
+        for other in range(axis + 1):
+            covariance[axis, other] = covariance[other, axis] = compiled_inner(weighted, offset[other])
+
+
+def mean_and_covariance(weight: Array, columns: Array) -> tuple[Array, Array]:
+    """The mean (axis,) and the covariance (axis, axis) of columns (axis, cell), for weights (cell,) of sum 1."""
+    mean, covariance = np.empty(len(columns)), np.empty((len(columns), len(columns)))
+    if world().holds_all and _compiled_moments.ready:
+        _compiled_moments(weight, columns, mean, covariance)
+        return mean, covariance
+    mean[:] = [inner(weight, column) for column in columns]
+    offsets = columns - mean[:, None]
+    for axis, offset in enumerate(offsets):
+        weighted = weight * offset
+        covariance[axis, : axis + 1] = [inner(weighted, each) for each in offsets[: axis + 1]]
+        covariance[: axis + 1, axis] = covariance[axis, : axis + 1]
+    return mean, covariance
 
 
 def _products(a: Any, b: Any) -> Array:
@@ -82,17 +118,25 @@ def _products(a: Any, b: Any) -> Array:
 def _with_numpy(products: Array) -> Array:
     """The sums of `_products`, from the products (cell,)."""
     blocks = len(products) // BLOCK
-    lanes = products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES).sum(axis=1)
-    if len(rest := products[blocks * BLOCK :]):
-        whole = len(rest) - len(rest) % LANES
-        last = rest[:whole].reshape(-1, LANES).sum(axis=0)
-        last[: len(rest) - whole] += rest[whole:]
-        lanes = np.vstack([lanes, last])
+    lanes = np.add.reduce(products[: blocks * BLOCK].reshape(blocks, BLOCK // LANES, LANES), axis=1)
     width = LANES
     while width > 1:
         width //= 2
         lanes = lanes[:, :width] + lanes[:, width:]
+    if len(rest := products[blocks * BLOCK :]):
+        return np.append(lanes, _of_cut_block(rest))
     return np.asarray(lanes[:, 0])
+
+
+def _of_cut_block(products: Any) -> float:
+    """The sum of `_with_numpy` over fewer cells than a block has, in the fewest calls."""
+    whole = len(products) - len(products) % LANES
+    lanes = np.add.reduce(products[:whole].reshape(-1, LANES), axis=0)
+    if whole < len(products):
+        lanes[: len(products) - whole] += products[whole:]
+    lanes = lanes[:16] + lanes[16:]
+    a, b, c, d, e, f, g, h = (lanes[:8] + lanes[8:]).tolist()
+    return float(((a + e) + (c + g)) + ((b + f) + (d + h)))
 
 
 def _sums(values: Any) -> Array:

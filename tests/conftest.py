@@ -62,6 +62,7 @@ SLOW = {
     "structure": "thousands of steps",
     "sweep": "runs sweeps in processes, and kills them",
     "symmetries": "hundreds of runs in every stepper",
+    "torus": "bounds of W2 on tori against linear programming",
     "trajectories": "draws with matplotlib",
     "transport": "geodesics by both solvers",
     "verify": "runs cases on several levels",
@@ -109,6 +110,7 @@ LONG = {
         "mass_and_memory_over_many_steps[tr-bdf2",
         "memory_over_many_cases",
     ),
+    "evi_bounds": ("signs_are_proved_wherever_the_defect_exceeds",),
     "exponential": (
         "a_well_that_fills_slowly_is_not_taken_for_one_at_rest",
         "chebyshev_sums_themselves_keep_the_gibbs_state[10000.0-2",

@@ -1,6 +1,6 @@
 """Bounds of W2 of many pairs against linear programs between atoms; by hand.
 
-python -m tests.distance_programs [--pairs 300] [--seed 7] [--cells 16 32]
+python -m tests.distance_programs [--pairs 300] [--seed 7] [--cells 16 32] [--periodic x y]
 
 A plan between the atoms at the cell centres moves whole cells onto cells: their distance is an upper bound of W2, that
 of atoms at the centres of half as large cells too. Pushing a density onto the centres of cells of width h moves it by
@@ -10,6 +10,7 @@ h/sqrt(6) in two dimensions: W2 is at most twice that below the distance of the 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -19,8 +20,13 @@ from fvflow.wasserstein import Bounds, bounds
 from tests.transport_pairs import FAMILIES, pair
 
 
-def programs(one: Array, other: Array, parts: tuple[int, ...] = (1, 2)) -> tuple[float, float]:
-    """A lower and an upper bound of W2 of two densities (cell, cell) on the unit square, their cells cut into parts."""
+def programs(
+    one: Array, other: Array, parts: tuple[int, ...] = (1, 2), periodic: Sequence[str] = ()
+) -> tuple[float, float]:
+    """A lower and an upper bound of W2 of two densities (cell, cell) on the unit square, their cells cut into parts.
+
+    Along periodic axes, x the last one, distances are those on the circle.
+    """
     import ot
 
     lower, upper, n = 0.0, np.inf, len(one)
@@ -31,6 +37,9 @@ def programs(one: Array, other: Array, parts: tuple[int, ...] = (1, 2)) -> tuple
         mu, nu = mu / mu.sum(), nu / nu.sum()
         a, b = mu > 0, nu > 0
         cost = ot.dist(place[a], place[b])
+        for along in ("yx".index(name) for name in periodic):
+            away = np.abs(place[a][:, None, along] - place[b][:, along])
+            cost += np.minimum(away, 1.0 - away) ** 2 - away**2
         atoms = sqrt(max(float(ot.emd2(mu[a], nu[b], cost, numItermax=10**7)), 0.0))
         lower, upper = max(lower, atoms - 2.0 / (n * cut) / sqrt(6.0)), min(upper, atoms)
     return lower, upper
@@ -47,6 +56,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--cells", type=int, nargs="+", default=[16, 32])
+    parser.add_argument("--periodic", nargs="*", choices=["x", "y"], default=[])
     chosen = parser.parse_args()
     names, bad = list(FAMILIES), 0
     widths: dict[str, list[float]] = {name: [] for name in names}
@@ -54,9 +64,9 @@ def main() -> None:
         n, family = chosen.cells[index % len(chosen.cells)], names[index // len(chosen.cells) % len(names)]
         seed = 1000 * chosen.seed + index
         one, other = pair(family, n, seed)
-        mesh = Box((0.0, 0.0), (1.0, 1.0), (n, n)).build()
+        mesh = Box((0.0, 0.0), (1.0, 1.0), (n, n), periodic=tuple(chosen.periodic)).build()
         found = bounds(mesh, one.ravel(), other.ravel())
-        lower, upper = programs(one, other, (1, 2) if n <= 16 else (1,))
+        lower, upper = programs(one, other, (1, 2) if n <= 16 else (1,), chosen.periodic)
         widths[family].append(found.width)
         if violated(found, lower, upper):
             bad += 1

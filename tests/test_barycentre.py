@@ -10,7 +10,7 @@ import fvflow
 from fvflow.case import Case
 from fvflow.errors import CaseError, OutputError
 from fvflow.fields import gaussian_density
-from fvflow.mesh import Box, Grid
+from fvflow.mesh import Box, Grid, Radial
 from fvflow.wasserstein import barycentre, bures, distance_1d, interpolated_1d, transport_matrix
 from fvflow.wasserstein.barycentre import pushed
 
@@ -176,7 +176,7 @@ def test_an_iterate_goes_on_to_the_same_density():
         ({"times": {"end": 1, "step": 0.1}}, "computed directly, without steps in time; remove times"),
         ({"flow.of.1.mass": 2}, r"flow\.of\.1: the density has the mass 2, the first one 1; equal ones are needed"),
         ({"flow.of.0.mean": [0.01, 0.4]}, r"flow\.of\.0: .* of the density is outside the mesh"),
-        ({"mesh.periodic": ["x"]}, "flow barycentre needs a line or a box with walls on all sides"),
+        ({"mesh.axisymmetric": True}, "flow barycentre needs a line, a circle or a box"),
         ({"exact": {"kind": "gibbs"}}, "flow barycentre has no closed form"),
     ],
 )
@@ -195,5 +195,5 @@ def test_what_the_function_refuses():
     ):
         with pytest.raises(CaseError, match=message):
             barycentre(line, densities, weights)
-    with pytest.raises(CaseError, match="a line or a box with walls"):
-        barycentre(Grid((np.linspace(0.0, 1.0, 5),), (0,)), [np.ones(4)])
+    with pytest.raises(CaseError, match="proved on lines, circles and boxes"):
+        barycentre(Radial(dimension=2, outer=1.0, cells=4).build(), [np.ones(4)])

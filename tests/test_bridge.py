@@ -166,16 +166,25 @@ def test_the_mean_flux_is_that_of_the_instants():
 
 LAWS = {  # half the box, deviations and means of the ends, drift, largest error of KL with 128 cells
     "Brownian": (3.0, (0.5, 0.4), (0.0, 0.1), {}, 3e-5),
-    "Ornstein-Uhlenbeck": (2.0, (0.3, 0.25), (-0.15, 0.15), {"potential": "0.25*(x - 0.1)**2"}, 2e-4),
+    "Ornstein-Uhlenbeck": (1.75, (0.3, 0.25), (-0.15, 0.15), {"potential": "0.25*(x - 0.1)**2"}, 1.29e-4),
 }
+LAWS["centred"] = (
+    *LAWS["Ornstein-Uhlenbeck"][:3],
+    LAWS["Ornstein-Uhlenbeck"][3] | {"flux": {"kind": "centred"}},
+    3.4e-5,
+)
 
 
 @pytest.mark.parametrize("law", LAWS)
 def test_gaussians_converge_to_the_closed_form(law):
-    """KL, path and mid-time variance at order 2 at eps 0.1."""
+    """KL, path and mid-time variance at order 2 at eps 0.1.
+
+    Kernels are exact in time, so that what is left of KL is the error in space of the reference equation's rates, which
+    depends on the flux; in a narrower box the walls begin to count.
+    """
     half, deviations, means, drift, largest = LAWS[law]
     errors = []
-    for cells in (64, 128, 256):
+    for cells in (64, 128) if law == "centred" else (64, 128, 256):
         mesh = {"kind": "box", "lower": [-half], "upper": [half], "cells": [cells]}
         ends = [gaussian(mean, s, sampling="centre") for mean, s in zip(means, deviations, strict=True)]
         more = {"initial": ends[0], "exact": {"kind": "bridge"}, "times": {"end": 1, "step": 0.5, "save": 0.5}}

@@ -294,6 +294,12 @@ def test_the_second_moment_is_for_less_than_the_critical_mass():
         heavy.prepare()
 
 
+def test_the_second_moment_of_one_cell_is_none():
+    at_one = KELLER_SEGEL.replace({"initial": {"kind": "spike", "at": [0.25, 0.25], "cell": True, "mass": 5.0}})
+    with pytest.raises(CaseError, match="second moment above 0, got a density in one cell: start wider"):
+        at_one.prepare()
+
+
 def test_the_second_moment_is_for_logarithms():
     other = KELLER_SEGEL.replace({"flow.energy.1.kernel": "r/4"})
     with pytest.raises(CaseError, match=r"second-moment needs epsilon > 0 and the kernel c\*log\(r\)"):

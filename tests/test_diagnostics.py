@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from fvflow.case import Case
 from fvflow.diagnostics import diagnostics_at, dissipation, moments
 from fvflow.exact import density_errors
+from fvflow.jit import Kernel
 from fvflow.mesh import Box
 from fvflow.problems import State
 from fvflow.run_statistics import RunStatistics
@@ -116,3 +118,22 @@ def test_the_residuals_of_a_frame_are_the_largest_since_the_one_before():
     watch(State(0.0, np.ones(2), 1.0, residual=1e-7, optimality=2e-7))
     figures = watch.step_diagnostics()
     assert (figures["residual"], figures["optimality"]) == (1e-7, 2e-7), "each frame starts anew"
+
+
+def test_diagnostics_have_the_same_bits_compiled_or_not(monkeypatch):
+    case = Case.parse("""
+mesh: {kind: graded, lower: [-3, -2], upper: [3, 2], cells: [70, 61], ratio: [2, 1]}
+flow: {kind: fokker-planck, epsilon: 0.5, potential: 0.5*x**2 + y**2 + 0.3*x*y, stepper: {kind: split-euler}}
+initial: {kind: gaussian, mean: [1, 0], covariance: [[0.3, 0], [0, 0.2]], truncate: 1e-2}
+times: {end: 1, step: 0.1, save: 0.5}
+""")
+    simulation = case.prepare()
+    states = list(simulation.flow.states(simulation.problem, simulation.initial, simulation.times))
+    compiled = [diagnostics_at(simulation.problem, state, None) for state in states]
+    monkeypatch.setattr(Kernel, "ready", property(lambda kernel: False))
+    for state, found in zip(states, compiled, strict=True):
+        plain = diagnostics_at(simulation.problem, state, None)
+        assert plain.keys() == found.keys() >= {"covariance", "dissipation", "relative_entropy"}
+        for name, value in plain.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert 0 < compiled[-1]["relative_entropy"] < 0.2 < compiled[0]["relative_entropy"]  # near to pi and far from it

@@ -13,7 +13,7 @@ from fvflow.case.continuation import continuation
 from fvflow.energies import Convexity
 from fvflow.energies.convexity import kernel_modulus, least_curvature
 from fvflow.errors import CaseError
-from fvflow.evi_bounds import SignCount
+from fvflow.evi_bounds import EviBounds, SignCount
 from fvflow.fields import Expression, Kernel
 from fvflow.mesh import Box, Graded
 from fvflow.wasserstein import distance_1d
@@ -54,6 +54,26 @@ def test_every_sign_of_ornstein_uhlenbeck_is_proved(kind):
     for name in ("evi", "contraction"):
         assert (found[f"{name}_violated"], found[f"{name}_satisfied"], found[f"{name}_undecided"]) == (0, 2, 0)
         assert found[f"{name}_defect_lower"] <= found[f"{name}_defect_upper"] <= 0
+
+
+@pytest.mark.parametrize("kind", ["Ornstein-Uhlenbeck", "porous medium"])
+def test_signs_are_proved_wherever_the_defect_exceeds_the_interval(kind, monkeypatch):
+    """In ten steps, until Ornstein-Uhlenbeck is near rest, where W2 is much less than a cell and the defect smaller."""
+    seen, defect = [], EviBounds._defect
+
+    def kept(*args):
+        seen.append(defect(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(EviBounds, "_defect", kept)
+    energy = OU if kind == "Ornstein-Uhlenbeck" else [{"kind": "porous-medium", "exponent": 2}]
+    found = figures(plane(energy, 10, times={"end": 2, "step": 0.2}))
+    clear = [(lower, upper) for lower, upper in seen if abs(lower + upper) > 2 * (upper - lower)]
+    assert len(clear) >= 5
+    assert all(upper <= 0 for _, upper in clear)
+    assert found["evi_violated"] == 0
+    assert found["evi_satisfied"] + found["evi_undecided"] == 10
+    assert found["evi_undecided"] <= len(seen) - len(clear)
 
 
 @pytest.mark.parametrize("exponent", [1.5, 3])

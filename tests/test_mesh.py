@@ -262,3 +262,14 @@ def test_a_ratio_and_its_inverse_are_mirror_images():
 def test_a_ratio_is_asked_for_each_axis(ratio):
     with pytest.raises(CaseError, match="one per axis"):
         Graded((0.0, 0.0), (1.0, 1.0), (4, 3), ratio)
+
+
+def test_a_small_grid_is_made_once_and_told_from_others():
+    box = Box((-1.0, 0.0), (1.0, 2.0), (5, 4))
+    assert box.build() is Box((-1.0, 0.0), (1.0, 2.0), (5, 4)).build()
+    assert box.build() is not dataclasses.replace(box, periodic=("x",)).build()
+    assert box.build() is not dataclasses.replace(box, axisymmetric=False, upper=(1.0, 2.5)).build()
+    large = dataclasses.replace(box, cells=(2**8, 2**8))
+    assert large.build() is not large.build()
+    for name in ("volume", "centre", "area", "transmissibility", "coordinates", "owner"):
+        assert not getattr(box.build(), name).flags.writeable, name

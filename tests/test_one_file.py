@@ -204,7 +204,7 @@ assert all(word in str(json_schema()) for word in ("exponential", "cosh", "expli
 def house(tmp_path_factory):
     """A copy of the package in which one file of each family has one more kind; the cases have been run."""
     folder = tmp_path_factory.mktemp("house")
-    shutil.copytree(Path(fvflow.__file__).parent, folder / "fvflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(fvflow.__file__).parent, folder / "fvflow")  # compiled parts too
     for family, (module, union, text) in KINDS.items():
         file = folder / module
         head = HEAD.replace("from __future__ import annotations\n", "") if "__future__" in file.read_text() else HEAD

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from fvflow.energies import Entropy, EntropyTerm, Interaction, PorousMedium, Potential, PotentialTerm, TotalEnergy
+from fvflow.energies import (
+    Entropy,
+    EntropyTerm,
+    Interaction,
+    PorousMedium,
+    Potential,
+    PotentialTerm,
+    PowerTerm,
+    TotalEnergy,
+)
 from fvflow.errors import NumericsError
 from fvflow.linalg import UpwindTriangular, inner
 from fvflow.mesh import Box
@@ -160,6 +169,16 @@ def test_a_diffusion_that_overflows_the_digits_is_predicted():
     (found,) = outcomes(LJKO(), iter([sample(41, 373)]), steps=1)
     assert not found["failure"]
     assert max(found["iterations"]) <= 60
+
+
+def test_a_stiffness_that_underflows_makes_no_step_a_long_one():
+    """rho E'' of the mean density is 0 in doubles for m = 1000."""
+    mesh = Box((-1.1,), (1.1,), (20,)).build()
+    energy = TotalEnergy(mesh.volume, (PowerTerm(1.0, 1000.0),))
+    state = State.initial(mesh, np.maximum(1.0 - mesh.centre[:, 0] ** 2, 0.0) / 2.0)
+    assert energy.stiffness(state.mass / 2.2) == 0.0
+    after = LJKO().start(GradientFlow(mesh, energy))(state, 0.01)
+    assert abs(inner(mesh.volume, after.density) / state.mass - 1.0) <= 1e-14
 
 
 @pytest.mark.parametrize("length", [1e12, 1e30, 1e60, 1e250])

@@ -196,7 +196,7 @@ def test_refusals_have_a_place(changes, message):
 def test_w2_of_a_step_is_refused_off_boxes():
     mesh = {"kind": "voronoi", "lower": [-3, -3], "upper": [3, 3], "cells": [12, 12], "seed": 1}
     case = ou(output={"distance": True, "evi": True}).replace({"mesh": mesh})
-    with pytest.raises(CaseError, match=r"output.distance: W2 is proved on lines, and on boxes") as refused:
+    with pytest.raises(CaseError, match=r"output.distance: W2 is proved on lines, circles and boxes") as refused:
         case.prepare()
     assert "output.evi: W2 is proved on lines" in str(refused.value)
 

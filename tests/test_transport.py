@@ -367,6 +367,13 @@ def test_bad_transports_are_refused(changes, message):
         GAUSSIANS.replace({"mesh.cells": [16, 16], "checks": {}}).replace(changes).prepare()
 
 
+def test_quantiles_need_mass_on_the_mesh():
+    """A density so wide that the differences of its distribution function are 0 in every cell."""
+    wide = {"kind": "mixture", "components": [{"mean": [0.6], "covariance": [[1e60]]}], "truncate": 0.9}
+    with pytest.raises(CaseError, match="exact quantiles needs mass on the mesh, got a density that is 0 in every"):
+        Case.read("cases/transport-mixture-1d.yaml").replace({"flow.target": wide, "mesh.cells": [20]}).prepare()
+
+
 def test_transport_checks_are_for_transport_and_times_for_the_others():
     ou = Case.read("cases/ou-1d.yaml")
     with pytest.raises(CaseError, match="is for flow transport"):

@@ -209,6 +209,16 @@ def test_times_that_the_coarser_run_does_not_meet():
     np.testing.assert_array_equal(np.isnan(ds.estimated_error_l1), [False, True, False, True, False, False])
 
 
+def test_the_error_of_an_infinite_energy_is_infinite():
+    """tr-bdf2 in a steep bowl: densities below 0, at both resolutions."""
+    steep = {"flow.potential": "1e6*x**2/2", "flow.stepper": {"kind": "tr-bdf2"}, "initial.truncate": 0.9}
+    steep["times"] = {"end": 0.5625, "step": 0.0625, "save": 0.125}
+    ds = Case.read(OU).replace(steep | {"exact": None, "checks": {}}).run()
+    assert ds.minimum[-1] < 0
+    assert math.isinf(ds.energy[-1])
+    assert ds.attrs["estimated_error_energy"] == math.inf
+
+
 def test_a_run_under_error_control_is_estimated():
     step = {"initial": 0.01, "tolerance": 1e-5}
     ds = Case.read(OU).replace({"times.step": step, "mesh.cells": [160]}).run()

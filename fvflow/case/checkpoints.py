@@ -85,7 +85,9 @@ def place(tree: Tree) -> str:
 
 def by_content(values: Any, files: Sequence[str]) -> Any:
     """Values as they are after a checkpoint was written and read, with fingerprints in place of paths of files."""
-    if isinstance(values, Mapping):
+    if isinstance(values, float | int):  # most are
+        return values
+    if isinstance(values, dict | Mapping):
         return {str(name): by_content(value, files) for name, value in values.items()}
     if isinstance(values, list | tuple):
         return [by_content(value, files) for value in values]

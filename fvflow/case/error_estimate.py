@@ -43,8 +43,9 @@ class ErrorEstimate:
     If u = U + E and u' = U + r E + ..., U being exact, then E = (u' - u)/(r - 1): Richardson's extrapolation to the
     limit (Phil. Trans. R. Soc. A 226, 1927; Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 1993,
     section II.4). Of densities the norms of E are told, with u averaged over the cells of the coarser mesh; of energy
-    and observables E itself, with its sign, so that u - E is the extrapolated value. The cells are twice as large and
-    the steps 2^(p/q) times as long, p and q being the orders in space and in time, so that both errors grow by 2^p.
+    and observables E itself, with its sign, so that u - E is the extrapolated value; it is infinite where an energy is.
+    The cells are twice as large and the steps 2^(p/q) times as long, p and q being the orders in space and in time, so
+    that both errors grow by 2^p.
     """
 
     mesh: Mesh
@@ -99,12 +100,16 @@ class ErrorEstimate:
         off = np.abs(averaged(self.mesh, self.coarser.mesh, density) - other.density) / scale
         norms = float(volume @ off), float(np.sqrt(volume @ off**2)), float(off.max())
         found = dict(zip((PREFIX + name for name in _NORMS), norms, strict=True))
-        with np.errstate(invalid="ignore"):  # infinite energies differ by nan
-            values = {name: float(np.subtract(other.diagnostics[name], diagnostics[name])) for name in self.names}
-        return found | {PREFIX + name: value / scale for name, value in values.items()}
+        pairs = {name: (float(other.diagnostics[name]), float(diagnostics[name])) for name in self.names}
+        return found | {PREFIX + name: _difference(*pair) / scale for name, pair in pairs.items()}
 
     def variables(self) -> dict[str, OutputVariable]:
         """What is stored at each saved time."""
         norms = {PREFIX + name: OutputVariable((), f"{text}, {_NOTE}") for name, text in _NORMS.items()}
         others = {PREFIX + name: OutputVariable((), f"error of {name}, with its sign, {_NOTE}") for name in self.names}
         return norms | others
+
+
+def _difference(one: float, other: float) -> float:
+    """The difference of two values; infinite where both are, as energies of densities below 0."""
+    return math.inf if one == other == math.inf else one - other

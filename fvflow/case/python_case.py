@@ -18,6 +18,8 @@ def plain_values(value: Any) -> Any:
 
     A kind defined by a user that is not a dataclass is written as its name and the class that defines it.
     """
+    if value is None or isinstance(value, (str, int, float)):  # most are
+        return value
     if dataclasses.is_dataclass(value):
         items = {key_of(item.name): getattr(value, item.name) for item in dataclasses.fields(value) if item.init}
         ordered = {"kind": items.pop("kind"), **items} if "kind" in items else items
@@ -26,8 +28,6 @@ def plain_values(value: Any) -> Any:
         return [plain_values(part) for part in value]
     if isinstance(value, Mapping):
         return {name: plain_values(part) for name, part in value.items()}
-    if value is None or isinstance(value, str | int | float):
-        return value
     return {"kind": str(getattr(value, "kind", "python")), "class": f"{type(value).__module__}.{type(value).__name__}"}
 
 

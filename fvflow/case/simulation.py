@@ -35,7 +35,7 @@ from fvflow.march import Due, Progress, Watch, Watchers
 from fvflow.mesh import Mesh
 from fvflow.observables import Observables
 from fvflow.problems import State
-from fvflow.relative_entropy import log_equilibrium
+from fvflow.relative_entropy import equilibrium_of
 from fvflow.run_statistics import RunStatistics
 from fvflow.step_maps import StepMaps
 from fvflow.times import TimeGrid
@@ -235,7 +235,7 @@ class Simulation:
         diagnostics = of_every_problem(self.mesh)
         if self.problem.energy(self.initial.time) is not None:
             diagnostics |= ENERGY
-        if log_equilibrium(self.problem, self.initial.time) is not None:
+        if equilibrium_of(self.problem, self.initial.time) is not None:
             diagnostics |= RELATIVE_ENTROPY
         if self.flow.energy_each_step:
             diagnostics |= STEPS

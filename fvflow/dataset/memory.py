@@ -9,8 +9,7 @@ import numpy as np
 
 from fvflow.dataset.assembly import Assembly
 from fvflow.dataset.layout import Layout
-from fvflow.dataset.reader import merged
-from fvflow.dataset.variable import Group
+from fvflow.dataset.variable import Group, NetCDFVariable
 from fvflow.mesh import Array
 
 if TYPE_CHECKING:
@@ -28,21 +27,26 @@ class Memory(Assembly["xarray.Dataset"]):
         self._frames.append(values)
 
     def _complete(self, attributes: Mapping[str, Any], groups: Mapping[str, Group]) -> xarray.Dataset:
-        stored = [self._raw(name, group) for name, group in {**self.layout.groups, **groups}.items()]
-        stored[0].attrs = dict(attributes)
-        return merged(stored)
-
-    def _raw(self, name: str, group: Group) -> xarray.Dataset:
-        """A group as xarray finds it in a file, before it interprets the attributes."""
+        """The dataset that `merged` would make of the groups, without a dataset of each of them."""
         import xarray
 
-        data = {}
-        for variable_name, variable in group.variables.items():
-            values, attributes = variable.values, dict(variable.attributes)
-            if values is None:
-                path = f"{name}/{variable_name}".removeprefix("/")
-                values = np.array([frame[path] for frame in self._frames])
-            if variable.fill is not None:
-                attributes["_FillValue"] = np.dtype(variable.dtype).type(variable.fill)
-            data[variable_name] = (variable.dims, np.asarray(values, variable.dtype), attributes)
-        return xarray.Dataset(data)
+        variables, coordinates = dict[str, xarray.Variable](), set[str]()
+        for group_name, group in {**self.layout.groups, **groups}.items():
+            for name, variable in group.variables.items():
+                values = self._values(f"{group_name}/{name}".removeprefix("/"), variable)
+                given = dict(variable.attributes)
+                encoding: dict[str, Any] = {"dtype": values.dtype}
+                if variable.fill is not None:
+                    given["_FillValue"] = values.dtype.type(variable.fill)
+                if "coordinates" in given:
+                    encoding["coordinates"] = given.pop("coordinates")
+                    coordinates.update(each for each in encoding["coordinates"].split() if each in group.variables)
+                variables[name] = xarray.Variable(variable.dims, values, given, encoding, fastpath=True)
+        whole = xarray.Dataset(variables, attrs=attributes)  # with the indices of dimensions
+        return whole.set_coords(coordinates) if coordinates else whole
+
+    def _values(self, path: str, variable: NetCDFVariable) -> Array:
+        """The values of a variable, those of all frames if it changes with time."""
+        if variable.values is None:
+            return np.array([frame[path] for frame in self._frames], variable.dtype)
+        return np.asarray(variable.values, variable.dtype)

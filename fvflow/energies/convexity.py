@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +26,21 @@ class Convexity(NamedTuple):
     """lambda with D^2 W >= lambda; where the means agree it counts M times, as far as they differ it does not."""
 
 
-def least_curvature(values: Array, centres: Sequence[Array]) -> float:
+def least_curvature(values: Array, centres: Sequence[Array], periods: Iterable[float] = ()) -> float:
     """The least eigenvalue of D^2 of a function (..., y, x) at the inner points of a grid, by differences.
 
-    Exact for quadratic functions. `centres` are those along the axes of the array; nan if one has less than three.
+    Exact for quadratic functions. `centres` are those along the axes of the array, and `periods` theirs, along which
+    all points are inner ones, infinite between walls; nan if an axis has less than three.
     """
     dimension = len(centres)
     if min(map(len, centres)) < 3:
         return np.nan
+    centres = list(centres)
+    for axis, period in enumerate(periods):
+        if np.isfinite(period):
+            values = np.concatenate([values.take([-1], axis), values, values.take([0], axis)], axis)
+            centre = centres[axis]
+            centres[axis] = np.concatenate([centre[-1:] - period, centre, centre[:1] + period])
     inner = (slice(1, -1),) * dimension
     second = np.empty((*(len(centre) - 2 for centre in centres), dimension, dimension))
     for one, centre in enumerate(centres):

@@ -82,16 +82,19 @@ class TotalEnergy:
     def potential(self, density: Array) -> Array:
         """V + W*rho (cell,): the external potentials and those of the interactions."""
         potentials = [term.first(density) for term in self.terms if term.external or term.nonlocal_]
+        if len(potentials) == 1:
+            return potentials[0]
         return np.sum(potentials, axis=0) if potentials else np.zeros_like(self.volume)
 
     def convexity(self, mesh: Mesh) -> Convexity | None:
-        """Moduli of E along geodesics, by differences of V and W; None if they are not known."""
+        """Moduli of E along geodesics, by differences of V and W; None if they are not known, as for W on a torus."""
         external = [term.first(np.zeros(mesh.cells)) for term in self.terms if term.external]
         edges = mesh.product_edges
-        if edges is None or mesh.periodic:
+        if edges is None:
             return None
         centres = [0.5 * (edge[1:] + edge[:-1]) for edge in reversed(edges)]
-        potential = least_curvature(np.sum(external, axis=0).reshape(mesh.shape), centres) if external else 0.0
+        periods = mesh.periods[::-1]
+        potential = least_curvature(np.sum(external, axis=0).reshape(mesh.shape), centres, periods) if external else 0.0
         others = [term for term in self.terms if not (term.external or term.displacement_convex)]
         found = Convexity(potential, math.fsum(term.interaction_modulus(mesh) for term in others))
         return None if math.isnan(sum(found)) else found

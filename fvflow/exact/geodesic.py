@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from fvflow.errors import CaseError
 from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
 from fvflow.fields import Point, Sampling, gaussian_density
@@ -185,7 +186,10 @@ class Quantiles(ClosedForm):
         assert facts.target is not None
         assert mesh.edges is not None
         samples = [density.sample(mesh, facts.parameters) for density in (facts.initial, facts.target)]
-        initial, target = (facts.mass / float(mesh.volume @ density) * density for density in samples)
+        totals = [float(mesh.volume @ density) for density in samples]
+        if not min(totals) > 0:
+            raise CaseError("exact quantiles needs mass on the mesh, got a density that is 0 in every cell")
+        initial, target = (facts.mass / total * density for total, density in zip(totals, samples, strict=True))
         return QuantilesReference(mesh.edges[0], initial, target)
 
 

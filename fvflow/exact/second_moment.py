@@ -69,12 +69,14 @@ class SecondMoment(ClosedForm):
     figures = SecondMomentReference.figures
 
     def requires(self, facts: Facts) -> Iterator[str]:
-        """Diffusion, logarithmic kernels, a mass below the critical one, and mass away from the walls at the start."""
+        """Diffusion, logarithmic kernels, mass in several cells, away from the walls, and below the critical mass."""
         if facts.epsilon <= 0 or not facts.kernels or None in _coefficients(facts):
             yield "exact second-moment needs epsilon > 0 and the kernel c*log(r)"
         elif facts.initial.is_exact:
             yield "exact second-moment gives no density to start from; choose another kind of initial density"
-        elif not (law := _law(facts)).rate > 0:
+        elif not (law := _law(facts)).moment > 0:
+            yield "exact second-moment compares with a second moment above 0, got a density in one cell: start wider"
+        elif not law.rate > 0:
             yield (
                 f"exact second-moment is for less than the critical mass {facts.mass * law.spread / law.pull:.6g}, got "
                 f"{facts.mass:.6g}: solutions blow up; lower the mass"

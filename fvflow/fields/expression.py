@@ -132,7 +132,9 @@ class Expression:
         for name in self.regions:
             axes[f"{INSIDE} {name}"] = _region(name, regions)
         value = self(**axes, t=np.float64(time), **{name: np.float64(number) for name, number in parameters.items()})
-        value = np.broadcast_to(np.asarray(value, dtype=float), len(position))
+        value = np.asarray(value, dtype=float)
+        if value.shape != (len(position),) or value.base is not None:  # a number, or the positions themselves
+            value = np.broadcast_to(value, len(position))
         require_finite(value, position, time, str(self.text))
         return value
 

@@ -37,7 +37,7 @@ def check_gaussian(mean: Array, covariance: Any) -> None:
     if rows != [len(mean)] * len(mean):
         raise CaseError(f"a covariance with rows of {rows} entries does not fit a mean of {len(mean)}; make it square")
     matrix = np.array(covariance)
-    if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
+    if not (np.array_equal(matrix, matrix.T) or np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0)):
         raise CaseError(f"the covariance {matrix.tolist()} is not symmetric")
     if not np.linalg.eigvalsh(matrix).min() > 0:
         raise CaseError(f"the covariance {matrix.tolist()} is not positive definite; its eigenvalues have to be > 0")

@@ -91,9 +91,9 @@ class BarycentreFlow(BaseFlow):
         return ""
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
-        """The problem in arrays, without its densities; raises CaseError unless the mesh is a line or a closed box."""
-        if mesh.periodic or not bounds_available(mesh):
-            raise CaseError("flow barycentre needs a line or a box with walls on all sides; use such a mesh")
+        """The problem in arrays, without densities; raises CaseError unless the mesh is a line, a circle or a box."""
+        if not bounds_available(mesh):
+            raise CaseError("flow barycentre needs a line, a circle or a box; use such a mesh")
         return Transport(mesh)
 
     def states(
@@ -113,7 +113,7 @@ class BarycentreFlow(BaseFlow):
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
         if extent.dimension == 1:
-            return "mean of the quantile functions"
+            return f"mean of the quantile functions; on a circle as many as {self.rounds} rounds of moving by mean maps"
         return f"at most {self.rounds} rounds of moving by the mean of the optimal maps"
 
     def memory(self, extent: Extent) -> int:

@@ -6,7 +6,7 @@ from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
-from fvflow.linalg.faces import drop_between, flux_between
+from fvflow.linalg.faces import dissipated_by_owners, drop_between, flux_between
 from fvflow.linalg.factor_cache import FactorCache
 from fvflow.linalg.grid.itinerary import Itinerary, Journey, travel
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
@@ -60,6 +60,7 @@ __all__ = [
     "assemble_symmetric",
     "chebyshev_growth_bound",
     "describe_solver",
+    "dissipated_by_owners",
     "divergence",
     "drop_between",
     "elimination_order",

@@ -22,6 +22,12 @@ def _drop(owner: Any, neighbour: Any, values: Any, drop: Any) -> None:
         drop[face] = values[owner[face]] - values[neighbour[face]]
 
 
+@kernel()
+def _dissipated(owner: Any, neighbour: Any, flux: Any, values: Any, found: Any) -> None:
+    for face in range(len(owner)):
+        found[owner[face]] += flux[face] * (values[owner[face]] - values[neighbour[face]])
+
+
 def flux_between(down: Array, up: Array, owner: Index, neighbour: Index, density: Array) -> Array:
     """down rho_K - up rho_L of each face (face,)."""
     if _flux.ready:
@@ -36,3 +42,11 @@ def drop_between(owner: Index, neighbour: Index, values: Array) -> Array:
         _drop(owner, neighbour, values, drop := np.empty(len(owner)))
         return drop
     return np.asarray(values[owner] - values[neighbour])
+
+
+def dissipated_by_owners(owner: Index, neighbour: Index, flux: Array, values: Array) -> Array:
+    """The sum of F (f_K - f_L) over the faces that each cell owns (cell,), for the flux F (face,) and f (cell,)."""
+    if _dissipated.ready:
+        _dissipated(owner, neighbour, flux, values, found := np.zeros(len(values)))
+        return found
+    return np.asarray(np.bincount(owner, flux * (values[owner] - values[neighbour]), len(values)), np.float64)

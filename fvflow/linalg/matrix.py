@@ -138,13 +138,14 @@ class FaceMatrix:
 
 def _add_outflow(diagonal: Array, place: int, down: Array, up: Array) -> Array:
     """Add the outflow along an axis to the diagonal, in place."""
-    lines = np.moveaxis(diagonal, place, 0)
     if down.shape == diagonal.shape:  # the axis is periodic
-        lines += np.moveaxis(down, place, 0)
-        lines += np.roll(np.moveaxis(up, place, 0), 1, 0)
+        diagonal += down
+        diagonal += np.roll(up, 1, place)
         return diagonal
-    lines[:-1] += np.moveaxis(down, place, 0)
-    lines[1:] += np.moveaxis(up, place, 0)
+    others = (slice(None),) * place
+    lower, upper = diagonal[(*others, slice(-1))], diagonal[(*others, slice(1, None))]
+    lower += down
+    upper += up
     return diagonal
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ Axes = tuple[Literal["x", "y", "z"], ...]
 Ratios = Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1), MaxLen(MAX_DIMENSION)]
 
 MAX_CELLS = 2**29  # keeps every index of cells, faces and nodes within int32
+_SMALL, _KEPT = 2**15, 4  # cells of a grid that is kept for the next case with equal edges, and how many are
 
 
 class GridDescription(MeshDescription):
@@ -93,7 +95,7 @@ class Box(GridDescription):
 
     def build(self) -> Mesh:
         """The grid with the edges x_i = lower + (upper - lower) i/cells."""
-        return Grid(tuple(map(_even, self.lower, self.upper, self.cells)), self.periodic_axes, self.revolution)
+        return _grid(tuple(map(_even, self.lower, self.upper, self.cells)), self.periodic_axes, self.revolution)
 
     def refined(self, factor: int = 2) -> Box:
         """The same box with `factor` times as many cells along each axis."""
@@ -135,7 +137,7 @@ class Graded(GridDescription):
 
     def build(self) -> Mesh:
         """The grid with the edges x(i/cells); raises CaseError if a ratio makes cells too thin for doubles."""
-        return Grid(
+        return _grid(
             tuple(map(_geometric, self.lower, self.upper, self.cells, self.ratio)), self.periodic_axes, self.revolution
         )
 
@@ -146,6 +148,18 @@ class Graded(GridDescription):
     def coarsened(self, factor: int = 2) -> Graded:
         """The same grading with 1/`factor` of the cells along each axis, rounded up."""
         return replace(self, cells=coarser(self.cells, factor))
+
+
+def _grid(edges: tuple[Array, ...], periodic: tuple[int, ...], revolution: Revolution | None) -> Grid:
+    """The grid with these edges; of the small ones of the last cases the same again, with what it has computed."""
+    if math.prod(len(edge) - 1 for edge in edges) > _SMALL:
+        return Grid(edges, periodic, revolution)
+    return _kept_grid(tuple(edge.tobytes() for edge in edges), periodic, revolution)
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept_grid(edges: tuple[bytes, ...], periodic: tuple[int, ...], revolution: Revolution | None) -> Grid:
+    return Grid(tuple(np.frombuffer(edge).copy() for edge in edges), periodic, revolution)
 
 
 def check_box(lower: tuple[float, ...], upper: tuple[float, ...], cells: tuple[int, ...]) -> None:

@@ -197,9 +197,14 @@ class Mesh:
         return freeze(self.volume ** (1.0 / self.dimension)) if self.flat is None else self.flat.cell_size
 
     @cached_property
+    def coordinates(self) -> Array:
+        """x, y, z of the cell centres (dim, cell)."""
+        return freeze(self.centre.T)
+
+    @cached_property
     def transmissibility(self) -> Array:
         """T = |s|/d of each face (face,)."""
-        return self.area / self.distance
+        return freeze(self.area / self.distance)
 
     @cached_property
     def walls(self) -> tuple[Array, Array]:

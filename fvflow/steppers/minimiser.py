@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -69,7 +70,7 @@ class Minimiser:
     def __call__(self, state: State, length: float, step: TransportStep, energy: ContinuedEnergy) -> Carried:
         """The density and its potential; raises NumericsError if every method fails."""
         width = np.ptp(step.mesh.centre, axis=0)
-        unit = float(width @ width) / energy.stiffness
+        unit = float(width @ width) / energy.stiffness if energy.stiffness > 0 else math.inf  # it may underflow
         if not length > _LONG[0] * unit > 0.0:
             return self._minimum(state, length, step, energy)
         for multiple in _LONG:

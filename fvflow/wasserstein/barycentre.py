@@ -5,9 +5,10 @@ On a line its quantile function is the mean sum_k w_k X_k of theirs: exact. On a
     rho <- (sum_k w_k T_k)# rho,    T_k the optimal map from rho to mu_k,
 
 lowers the functional by at least the square of the residual |sum_k w_k T_k - id| in L^2(rho), which is the norm of its
-gradient; a barycentre is a fixed point, and two densities need one round. Agueh, Carlier, Barycenters in the
-Wasserstein space, SIAM J. Math. Anal. 43 (2011); Alvarez-Esteban, del Barrio, Cuesta-Albertos, Matran, A fixed-point
-approach to barycenters in Wasserstein space, J. Math. Anal. Appl. 441 (2016).
+gradient; a barycentre is a fixed point, and two densities need one round. Along periodic axes the means are those of
+the displacements T_k - id to the nearest images; there may be several fixed points on a torus. Agueh, Carlier,
+Barycenters in the Wasserstein space, SIAM J. Math. Anal. 43 (2011); Alvarez-Esteban, del Barrio, Cuesta-Albertos,
+Matran, A fixed-point approach to barycenters in Wasserstein space, J. Math. Anal. Appl. 441 (2016).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import numpy as np
 from fvflow.errors import CaseError
 from fvflow.iterates import Iterate, Progress, require_count, require_iterate
 from fvflow.mesh import Array, Mesh
-from fvflow.wasserstein.bounds import Bounds, bounds, bounds_available
+from fvflow.wasserstein.bounds import Bounds, bounds, require_bounds
 from fvflow.wasserstein.line import quantile, require_masses
-from fvflow.wasserstein.spline_dual import tiles
+from fvflow.wasserstein.push import pushed
 
 _SPLIT, _LEAST_CELLS = 4, 16384  # cells of a distance are split into at most max(4 times those of the mesh, 16384)
 _LEAST_GAIN = 0.7  # a residual above this share of the one before ends the iteration
@@ -64,21 +65,20 @@ def barycentre(
 ) -> Barycentre:
     """The barycentre of densities (cell,) of the same mass with weights > 0, equal by default, scaled to the sum 1.
 
-    On a line exact: the cell averages of the density whose quantile function is the mean. On a box by at most so many
-    rounds of the iteration from the density of the largest weight, until it lowers the functional by less than the
-    interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the residual of
-    the last one relative to the root of the functional, and the iterate, from which `start` goes on, whenever a level
-    of a distance is done. `width` is the relative width to aim at of the interval of each W2.
+    On a line exact: the cell averages of the density whose quantile function is the mean. On a box or circle by at
+    most so many rounds of the iteration from the density of the largest weight, until it lowers the functional by less
+    than the interval can tell, or the residual does not fall any more. `progress` is told of the rounds so far, the
+    residual of the last one relative to the root of the functional, and the iterate, from which `start` goes on,
+    whenever a level of a distance is done. `width` is the relative width to aim at of the interval of each W2.
 
-    Raises CaseError if there is no density, a weight is not > 0, masses differ, or the mesh is neither a line nor a box
-    with walls.
+    Raises CaseError if there is no density, a weight is not > 0, masses differ, or the mesh is neither a line nor a
+    circle nor a box.
     """
     share = _shares(weights, len(densities))
     for density in densities:
         require_masses(mesh.volume * densities[0], mesh.volume * density)
-    if mesh.periodic or not bounds_available(mesh):
-        raise CaseError("a barycentre needs a line or a box with walls on all sides; give the densities on one")
-    if mesh.dimension == 1:
+    require_bounds(mesh)
+    if mesh.dimension == 1 and not mesh.periodic:
         return _on_line(mesh, densities, share, width)
     place: dict[str, Any] = {"round": 0, "density": densities[int(np.argmax(share))], "best": np.zeros(mesh.cells)}
     place |= {"lower": 0.0, "upper": 1.0, "residual": np.inf}
@@ -113,21 +113,6 @@ def _functional(share: Array, found: Sequence[Bounds]) -> tuple[float, float]:
     lower = float(share @ np.array([each.lower**2 for each in found]))
     upper = float(share @ np.array([each.upper**2 for each in found]))
     return lower * (1.0 - 1e-14), upper * (1.0 + 1e-14)
-
-
-def pushed(mesh: Mesh, density: Array, to: Array) -> Array:
-    """The density (cell,) that a map with these values at the centres (cell, dim) makes of one, on the same box.
-
-    The mass of each cell is spread over a box between the midpoints of the images of its neighbours.
-    """
-    assert mesh.edges is not None
-    edges = list(reversed(mesh.edges))
-    places = [
-        np.interp(to[:, axis], edge, np.arange(len(edge))).reshape(mesh.shape)
-        for axis, edge in zip(reversed(range(mesh.dimension)), edges, strict=True)
-    ]
-    masses = tiles(places).deposited((mesh.volume * density).reshape(mesh.shape), edges).ravel()
-    return masses * (float(mesh.volume @ density) / float(masses.sum())) / mesh.volume
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> Array:

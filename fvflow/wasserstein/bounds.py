@@ -71,17 +71,16 @@ def bounds(
     and both bounds. Densities some cells apart have bounds of their own (`small_distance`), returned with the
     reason `cells`, where plans between parts of cells would leave wider ones and `cells` is not given.
 
+    Along periodic axes distances are those to the nearest image, and maps go there, beyond the ends if it is.
+
     Raises CaseError if the masses differ or are 0, a density is negative, `width` is not in (0, 1), or the mesh is
-    neither a line nor a circle nor a box without periodic axes. Villani, Topics in Optimal Transportation, 2003; notes,
-    equation (43).
+    neither a line nor a circle nor a box. Villani, Topics in Optimal Transportation, 2003; notes, equation (43).
     """
     if not 0 < width < 1:
         raise CaseError(f"width {width:g}; give a relative width between 0 and 1")
     mass = require_masses(mesh.volume * first, mesh.volume * second)
-    if mesh.periodic and mesh.dimension > 1:
-        raise CaseError("bounds of W2 in more than one dimension need walls; this mesh has a periodic axis")
     if mesh.product_edges is None:
-        raise CaseError("bounds of W2 need a box or a line; give the densities on one")
+        raise CaseError("bounds of W2 need a box, a line or a circle; give the densities on one")
     if mesh.dimension == 1:
         return _on_line(mesh, mesh.product_edges[0], first, second, mass)
     close = close_bounds(mesh, first, second, width)
@@ -98,7 +97,8 @@ def bounds(
         if report is not None:
             report(shape[::-1], scale * lower, scale * upper)
 
-    found = interval((mu, nu), edges, width, limits, guess, scaled)
+    periods = tuple(reversed(mesh.periods.tolist())) if mesh.periodic else None
+    found = interval((mu, nu), edges, width, limits, periods, guess, scaled)
     lower, upper = found.lower * (1.0 - 1e-15), found.upper * (1.0 + 1e-15)
     if close is not None:
         upper = min(upper, close.upper)
@@ -127,16 +127,16 @@ def _from_potential(mesh: Mesh, close: CloseBounds, mass: float, reason: str = "
 
 
 def bounds_available(mesh: Mesh) -> bool:
-    """Whether `bounds` works on this mesh: a line, a circle, or a box with walls on all sides."""
-    return mesh.product_edges is not None and (mesh.dimension == 1 or not mesh.periodic)
+    """Whether `bounds` works on this mesh: a line, a circle, or a box, whose axes may be periodic."""
+    return mesh.product_edges is not None
 
 
 def require_bounds(mesh: Mesh) -> None:
     """Raise CaseError unless `bounds` works on a mesh."""
     if not bounds_available(mesh):
         raise CaseError(
-            "W2 is proved on lines, and on boxes with walls on all sides, which this mesh is not; leave it out, or use "
-            "a mesh of kind box or graded"
+            "W2 is proved on lines, circles and boxes, which this mesh is not; leave it out, or use a mesh of kind box "
+            "or graded"
         )
 
 

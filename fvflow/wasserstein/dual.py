@@ -9,6 +9,10 @@ multilinear with l >= 0, sum l = 1, sum l_i(x) x_i = x, so that
 The integrals of the hat functions are the masses that each vertex receives, so any grid of vertices bounds the
 densities on the finest cells; coarse vertices of spacing h lose about h^2 d/3 of W2^2. Villani, Topics in Optimal
 Transportation, 2003; notes, equation (43).
+
+On a torus v_j is given at all images of the vertices, so that g = |y|^2/2 - v is periodic there, and so it is between
+them: what interpolation adds to |y|^2/2 only depends on where in its cell y is. Then f(x) + g(y) <= |x - y|^2/2 for x
+in the box and y up to half a period from it, the nearest image of any point.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.wasserstein.legendre import interpolated, legendre
+from fvflow.wasserstein.legendre import Periods, interpolated, legendre
 from fvflow.wasserstein.plan_kernels import dot2
 
 _EPS = float(np.finfo(float).eps)
@@ -32,9 +36,10 @@ _FINEST = 4  # most halvings of the mesh for the vertices
 class DualBound:
     """Lower bounds for two arrays of cell masses (cell, ...) of total 1 on the cells between `edges`."""
 
-    def __init__(self, masses: tuple[Array, Array], edges: tuple[Array, ...]) -> None:
-        self._masses, self._edges = masses, edges
-        self._diameter2 = float(sum(np.ptp(edge) ** 2 for edge in edges))
+    def __init__(self, masses: tuple[Array, Array], edges: tuple[Array, ...], periods: Periods = None) -> None:
+        self._masses, self._edges, self._periods = masses, edges, periods
+        reach = 1.0 if periods is None else 2.0  # of products, as images are up to a period away
+        self._diameter2 = float(sum((reach * np.ptp(edge)) ** 2 for edge in edges))
         squares = np.ix_(*((edge[1:] ** 2 + edge[1:] * edge[:-1] + edge[:-1] ** 2) / 6.0 for edge in edges))
         self._half_square = np.asarray(sum(squares[1:], squares[0]))  # mean of |x|^2/2 in a cell
         self.vertices = cache(self._vertices)
@@ -52,10 +57,10 @@ class DualBound:
     def bound(self, v: Array, centres: Sequence[Array], halvings: int) -> float:
         """The bound of W2 from v at the `centres` of any grid of the same box, (centre, ...)."""
         points, (mu, nu), constant = self.vertices(halvings)
-        start = interpolated(v, centres, points)
+        start = interpolated(v, centres, points, periods=self._periods)
         start -= start.min()
-        u = legendre(start, points, points)
-        v = legendre(u, points, points)
+        u = legendre(start, points, points, self._periods)
+        v = legendre(u, points, points, self._periods)
         shift = 0.5 * (float(u.mean()) - float(v.mean()))  # of both, so that neither is large
         u, v = u - shift, v + shift
         size = max(float(np.abs(u).max()), float(np.abs(v).max())) + self._diameter2

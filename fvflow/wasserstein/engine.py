@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, repeat
 from math import prod, sqrt
 from time import monotonic
 
@@ -20,7 +20,7 @@ import numpy as np
 from fvflow.mesh import Array
 from fvflow.wasserstein.dual import DualBound
 from fvflow.wasserstein.exact_plan import optimal_plan
-from fvflow.wasserstein.legendre import Indices, half_square, interpolated
+from fvflow.wasserstein.legendre import Indices, Periods, half_square, interpolated
 from fvflow.wasserstein.plan import Plan, feasible_plan
 from fvflow.wasserstein.pyramid import Level, levels, split_levels, without_smallest
 from fvflow.wasserstein.scaling import ScalingMultigrid, SparseRows
@@ -77,18 +77,22 @@ def interval(
     edges: tuple[Array, ...],
     width: float,
     limits: Limits,
+    periods: Periods = None,
     guess: Array | None = None,
     report: Callable[[tuple[int, ...], float, float], None] | None = None,
 ) -> Interval:
     """Bounds for two arrays of cell masses (cell, ...) of total 1, up to a relative width or until a limit.
 
+    The origin is in the middle of the box, some axes of which may have `periods`: then W2 is that on the torus.
+
     `guess` (cell, ...): a potential of the second measure, whose lower bound counts too. `report` is called with the
     shape of each level and the bounds after it.
     """
     begun = monotonic()
-    diameter = sqrt(sum(np.ptp(edge) ** 2 for edge in edges))
+    longest = (0.5 * period for period in periods) if periods else repeat(np.inf)
+    diameter = sqrt(sum(min(np.ptp(edge), most) ** 2 for edge, most in zip(edges, longest, strict=False)))
     kept, left_out = zip(*(without_smallest(mass) for mass in masses), strict=True)
-    dual, pyramid = DualBound(masses, edges), levels(kept, edges)
+    dual, pyramid = DualBound(masses, edges, periods), levels(kept, edges, periods)
     unequal = 0.5 * float(np.abs(masses[0] - masses[1]).sum()) + 1e-15
     lower, upper = 0.0, diameter * sqrt(unequal)  # the rest stays
     last: Solution | None = None
@@ -149,7 +153,7 @@ def _solutions(
     if coarser is None:
         g, reach = np.zeros(second.count), Reach(max(level.shape), 1e3, max(level.shape))
     else:
-        v = interpolated(coarser.convex, coarser.level.centres, level.centres)
+        v = interpolated(coarser.convex, coarser.level.centres, level.centres, periods=level.periods)
         g = (half_square(level.centres) - v).ravel()[second.cells]
         reach = Reach(3, 12.0, 15) if flat else Reach(2, 6.0, 6)
     to = conjugate(level, second, g, first)

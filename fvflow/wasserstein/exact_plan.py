@@ -18,7 +18,7 @@ def optimal_plan(level: Level) -> tuple[SparseRows, Potentials]:
     first, second = level.first, level.second
     x, y = (np.stack([c[atoms.index[:, k]] for k, c in enumerate(level.coordinates)], 1) for atoms in (first, second))
     row, column = (index.ravel() for index in np.indices((first.count, second.count)))
-    cost = 0.5 * ((x[:, None] - y) ** 2).sum(axis=2).ravel()
+    cost = 0.5 * ((x[:, None] - level.image(y, x[:, None])) ** 2).sum(axis=2).ravel()
     simplex = NetworkSimplex(_counted(first), _counted(second), penalty=10.0 * float(cost.max()) + 1.0)
     simplex.add(row, column, cost)
     flow = simplex.solve(1e-13 * float(cost.max()))

@@ -16,51 +16,61 @@ and div m is constant in each cell too. Any m with that divergence gives a proof
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from fvflow.mesh import Array
+from fvflow.wasserstein.lattice import angles, filtered, pairs, sides, steps
 
 _EPS = float(np.finfo(float).eps)
 _ITERATIONS = 100
 
 
 def flux_bound(
-    mu: Array, nu: Array, spacing: Sequence[float], start: Array | None = None, tolerance: float = 1e-3
+    mu: Array,
+    nu: Array,
+    spacing: Sequence[float],
+    start: Array | None = None,
+    tolerance: float = 1e-3,
+    rings: Collection[int] = (),
 ) -> tuple[float, Array]:
     """An upper bound of W2 of two arrays of cell masses, each divided by its sum, and phi at the centres (cell, ...).
 
     phi solves -div(L grad phi) = nu - mu up to the relative `tolerance` in the norm of its energy, from `start`.
+    `rings` are the periodic axes.
 
     Proof that rounding does no harm: let f be the fluxes as stored and r = mu - nu - div f of the exact masses (|r| <=
     e, below). Routing r along the lines of the first axis to their means, the means along the second, ... gives a flux
     f' with div f' = r and no flux at walls, |f'_a| <= h_a sum of (the means of) e along the line. f + f' is admissible,
     and W2 <= |f| + |f'| in the norm of L^2(1/L), by Minkowski. The masses as stored are to be those divided by their
     exact sum up to 40 eps, relatively (pairwise summation), and so is L, homogeneous of degree one and increasing.
+    Along rings no flux f' goes through the seam.
     """
     inverse = inverse_mean(mu, nu)
     if not np.isfinite(inverse).all():
         return np.inf, np.zeros(mu.shape)
     difference = nu - mu
-    weight = [harmonic(inverse, axis) for axis in range(mu.ndim)]
-    phi = weighted_poisson(weight, difference, spacing, start, tolerance)
-    fluxes = [w * np.diff(phi, axis=a) / h for a, (w, h) in enumerate(zip(weight, spacing, strict=True))]
-    rest = _poisson(difference + divergence(fluxes, spacing), spacing)  # -Laplacian of what is missing
-    fluxes = [f + np.diff(rest, axis=a) / h for a, (f, h) in enumerate(zip(fluxes, spacing, strict=True))]
-    defect = np.abs(difference + divergence(fluxes, spacing)) + 64.0 * _EPS * (mu + nu)
-    stray, means = 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0)
+    weight = [harmonic(inverse, axis, rings) for axis in range(mu.ndim)]
+    phi = weighted_poisson(weight, difference, spacing, start, tolerance, rings=rings)
+    fluxes = [w * steps(phi, a, rings) / h for a, (w, h) in enumerate(zip(weight, spacing, strict=True))]
+    rest = _poisson(
+        difference + divergence(fluxes, spacing, rings=rings), spacing, rings
+    )  # -Laplacian of what is missing
+    fluxes = [f + steps(rest, a, rings) / h for a, (f, h) in enumerate(zip(fluxes, spacing, strict=True))]
+    defect = np.abs(difference + divergence(fluxes, spacing, rings=rings)) + 64.0 * _EPS * (mu + nu)
+    stray, means = 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0, rings)
     for axis, h in enumerate(spacing):
         stray += float(((h * means.sum(axis, keepdims=True)) ** 2 * inverse).sum())
         means = means.mean(axis, keepdims=True)
-    return float(np.sqrt(flux_energy(fluxes, inverse)) + np.sqrt(stray)) * (1.0 + 1e-12), phi
+    return float(np.sqrt(flux_energy(fluxes, inverse, rings)) + np.sqrt(stray)) * (1.0 + 1e-12), phi
 
 
-def flux_energy(fluxes: Sequence[Array], inverse: Array) -> float:
+def flux_energy(fluxes: Sequence[Array], inverse: Array, rings: Collection[int] = ()) -> float:
     """sum_K 1/L_K sum_axes (F_l^2 + F_l F_r + F_r^2)/3 of fluxes (face, ...) of each axis, `inverse` (cell, ...)."""
     square = 0.0
     for axis, f in enumerate(fluxes):
-        left, right = _walled(f, axis)
+        left, right = sides(f, axis, rings)
         square += float(((left * left + left * right + right * right) * inverse).sum()) / 3.0
     return square
 
@@ -74,11 +84,13 @@ def inverse_mean(mu: Array, nu: Array) -> Array:
     return np.where((mu > 0) & (nu > 0), inverse, np.inf)
 
 
-def divergence(fluxes: Sequence[Array], spacing: Sequence[float], sign: float = -1.0) -> Array:
+def divergence(
+    fluxes: Sequence[Array], spacing: Sequence[float], sign: float = -1.0, rings: Collection[int] = ()
+) -> Array:
     """sum over the axes of (F_r + sign F_l)/h, without flux at walls (cell, ...)."""
     total: Array | float = 0.0
     for axis, (f, h) in enumerate(zip(fluxes, spacing, strict=True)):
-        left, right = _walled(f, axis)
+        left, right = sides(f, axis, rings)
         total = total + (right + sign * left) / h
     return np.asarray(total)
 
@@ -90,30 +102,29 @@ def weighted_poisson(
     start: Array | None = None,
     tolerance: float = 1e-3,
     cross: Mapping[tuple[int, int], Array] | None = None,
+    rings: Collection[int] = (),
 ) -> Array:
     """phi (cell, ...) with -div(w grad phi) = right, by conjugate gradients up to the relative tolerance in energy.
 
-    `weight` has the diagonal of w at the interior faces of each axis, `cross` what is off it in the cells: the form is
+    `weight` has the diagonal of w at the faces of each axis, but walls, `cross` what is off it in the cells: it is
     sum_faces w_aa phi_a^2 + 2 sum_cells w_ab phi_a phi_b with the means phi_a of the differences at the two faces of a
     cell, so that it is not negative where w is not. Preconditioned by d^-1/2 (-Laplacian)^-1 d^-1/2 with d the mean
     weight around a cell.
     """
-    from scipy.fft import dctn, idctn
-
-    scale = _cell_scale(weight, right.shape)
-    symbol = _symbol(right.shape, spacing)
+    scale = _cell_scale(weight, right.shape, rings)
+    symbol = _symbol(right.shape, spacing, rings)
     symbol.flat[0] = symbol.flat[1] if symbol.size > 1 else 1.0
 
     def apply(phi: Array) -> Array:
-        slope = [np.diff(phi, axis=a) / h for a, h in enumerate(spacing)]
+        slope = [steps(phi, a, rings) / h for a, h in enumerate(spacing)]
         fluxes = [w * s for w, s in zip(weight, slope, strict=True)]
         for (a, b), w in (cross or {}).items():
             for one, other in ((a, b), (b, a)):
-                fluxes[one] += at_faces(w * 0.5 * sum(_walled(slope[other], other)), one)
-        return -divergence(fluxes, spacing)
+                fluxes[one] += at_faces(w * 0.5 * sum(sides(slope[other], other, rings)), one, rings)
+        return -divergence(fluxes, spacing, rings=rings)
 
     def precondition(r: Array) -> Array:
-        return scale * np.asarray(idctn(dctn(scale * r) / symbol))
+        return scale * filtered(scale * r, symbol, rings)
 
     phi = np.zeros(right.shape) if start is None else start.copy()
     residual = right.copy() if start is None else right - apply(phi)
@@ -136,46 +147,40 @@ def weighted_poisson(
     return phi
 
 
-def at_faces(field: Array, axis: int) -> Array:
-    """Means of the two cells of each interior face along an axis (face, ...)."""
-    lines = np.moveaxis(field, axis, 0)
-    return np.moveaxis(0.5 * (lines[1:] + lines[:-1]), 0, axis)
+def at_faces(field: Array, axis: int, rings: Collection[int] = ()) -> Array:
+    """Means of the two cells of each face along an axis (face, ...)."""
+    lower, upper = pairs(field, axis, rings)
+    return 0.5 * (upper + lower)
 
 
-def _cell_scale(weight: Sequence[Array], shape: tuple[int, ...]) -> Array:
+def _cell_scale(weight: Sequence[Array], shape: tuple[int, ...], rings: Collection[int]) -> Array:
     """d^-1/2, d the mean of the weights of the faces of a cell; 0 where all are 0."""
     total, count = np.zeros(shape), np.zeros(shape)
     for axis, w in enumerate(weight):
-        for side in _walled(w, axis):
+        for side in sides(w, axis, rings):
             total += side
-        for side in _walled(np.ones(w.shape), axis):
+        for side in sides(np.ones(w.shape), axis, rings):
             count += side
     return np.asarray(np.sqrt(np.where(total > 0, np.maximum(count, 1.0) / np.maximum(total, 1e-300), 0.0)))
 
 
-def _poisson(right: Array, spacing: Sequence[float]) -> Array:
+def _poisson(right: Array, spacing: Sequence[float], rings: Collection[int]) -> Array:
     """phi with -Laplacian phi = right - mean(right), two-point, no flux at walls."""
-    from scipy.fft import dctn, idctn
-
-    symbol = _symbol(right.shape, spacing)
+    symbol = _symbol(right.shape, spacing, rings)
     symbol.flat[0] = np.inf
-    return np.asarray(idctn(dctn(right) / symbol))
+    return filtered(right, symbol, rings)
 
 
-def _symbol(shape: tuple[int, ...], spacing: Sequence[float]) -> Array:
-    """The eigenvalues of the two-point -Laplacian on the cosines."""
-    waves = ((2.0 * np.sin(0.5 * np.pi * np.arange(n) / n) / h) ** 2 for n, h in zip(shape, spacing, strict=True))
+def _symbol(shape: tuple[int, ...], spacing: Sequence[float], rings: Collection[int]) -> Array:
+    """The eigenvalues of the two-point -Laplacian on the cosines, or the waves of a ring."""
+    waves = (
+        (2.0 * np.sin(0.5 * angles(n, axis in rings)) / h) ** 2
+        for axis, (n, h) in enumerate(zip(shape, spacing, strict=True))
+    )
     return np.asarray(sum(np.ix_(*waves), np.zeros(shape)))
 
 
-def harmonic(inverse: Array, axis: int) -> Array:
-    """The harmonic means of L of the two cells of each interior face, along an axis of 1/L (x, ...): one fewer."""
-    lines = np.moveaxis(inverse, axis, 0)
-    return np.moveaxis(2.0 / (lines[1:] + lines[:-1]), 0, axis)
-
-
-def _walled(flux: Array, axis: int) -> tuple[Array, Array]:
-    """The values at the lower and upper face of each cell, 0 at walls."""
-    before, after = ([(0, 0)] * flux.ndim for _ in range(2))
-    before[axis], after[axis] = (1, 0), (0, 1)
-    return np.pad(flux, before), np.pad(flux, after)
+def harmonic(inverse: Array, axis: int, rings: Collection[int] = ()) -> Array:
+    """The harmonic means of L of the two cells of each face along an axis, of 1/L (cell, ...)."""
+    lower, upper = pairs(inverse, axis, rings)
+    return 2.0 / (upper + lower)

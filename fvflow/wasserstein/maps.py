@@ -15,32 +15,44 @@ from fvflow.wasserstein.pyramid import Atoms, Level
 def maps_on_mesh(solution: Solution, edges: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
     """T and S (cell, dim), x first, and phi and psi (cell,) of both measures on the cells between the edges.
 
-    Where a measure has no mass its map is that of the potentials: the node at which the conjugate is attained.
+    Where a measure has no mass its map is that of the potentials: the node at which the conjugate is attained. Maps go
+    to the nearest image along periodic axes, beyond the ends if that is there.
     """
-    level, v = solution.level, solution.convex
+    level, v, periods = solution.level, solution.convex, solution.level.periods
     centres = [0.5 * (edge[1:] + edge[:-1]) for edge in edges]
-    u, forward = legendre_nodes(v, level.centres, level.centres)
-    _, backward = legendre_nodes(u, level.centres, level.centres)
+    u, forward = legendre_nodes(v, level.centres, level.centres, periods)
+    _, backward = legendre_nodes(u, level.centres, level.centres, periods)
     maps = []
     for atoms, plan, nodes in ((level.first, solution.plan.to, forward), (level.second, solution.plan.back, backward)):
         columns = [
-            _on_mesh(level, atoms, plan[:, axis], centre[node], centres, edges)
+            _on_mesh(level, atoms, plan[:, axis], centre[node], centres, edges, axis)
             for axis, (centre, node) in enumerate(zip(level.centres, nodes, strict=True))
         ]
         maps.append(np.stack(columns[::-1], axis=1))
-    fine = interpolated(v, level.centres, centres)
+    fine = interpolated(v, level.centres, centres, periods=periods)
     half = half_square(centres)
-    u = legendre(fine, centres, centres)
-    v = legendre(u, centres, centres)
+    u = legendre(fine, centres, centres, periods)
+    v = legendre(u, centres, centres, periods)
     return maps[0], maps[1], (half - u).ravel(), (half - v).ravel()
 
 
 def _on_mesh(
-    level: Level, atoms: Atoms, values: Array, elsewhere: Array, centres: Sequence[Array], edges: Sequence[Array]
+    level: Level,
+    atoms: Atoms,
+    values: Array,
+    elsewhere: Array,
+    centres: Sequence[Array],
+    edges: Sequence[Array],
+    along: int,
 ) -> Array:
-    """One coordinate of a map (cell,): means over the parts of a cell by mass, or linear between larger cells."""
+    """A coordinate of a map (cell,), along an axis: means over parts of a cell by mass, or linear between larger cells.
+
+    Along periodic axes displacements are continued.
+    """
     known = np.isfinite(values)
     dense = elsewhere.copy()
+    if level.periods is not None:
+        dense = nearest(dense, level.centres[along], along, level.periods[along])
     dense.ravel()[atoms.cells[known]] = values[known]
     weight = level.dense(atoms, atoms.mass, 0.0)
     axis_of = {}
@@ -55,9 +67,28 @@ def _on_mesh(
             first = np.arange(0, total.shape[axis], parts)
             total, mass = (np.add.reduceat(array, first, axis) for array in (total, mass))
         return (total / mass).ravel()
-    fine = interpolated(dense, level.centres, centres, degree=1)
+    places = list(level.centres)
+    for axis, period in enumerate(level.periods or ()):
+        if np.isfinite(period):
+            dense, places[axis] = _with_ghosts(dense, places[axis], axis, period, period if axis == along else 0.0)
+    fine = interpolated(dense, places, centres, degree=1)
     low, high = dense.min(), dense.max()  # no extrapolation beyond what the plan reaches
     return np.clip(fine, low, high).ravel()
+
+
+def nearest(places: Array, centre: Array, axis: int, period: float) -> Array:
+    """The images of coordinates (cell, ...) along an axis next to those of the cell centres (cell,)."""
+    here = centre.reshape(tuple(-1 if other == axis else 1 for other in range(places.ndim)))
+    if not np.isfinite(period):
+        return places
+    return np.asarray(places - period * np.rint((places - here) / period))
+
+
+def _with_ghosts(values: Array, places: Array, axis: int, period: float, step: float) -> tuple[Array, Array]:
+    """Values (cell, ...) and centres with one more at both ends, where they change by -step and step."""
+    last, first = values.take([-1], axis) - step, values.take([0], axis) + step
+    ends = places[-1:] - period, places, places[:1] + period
+    return np.concatenate([last, values, first], axis), np.concatenate(ends)
 
 
 def conjugate_pair(centre: Array, to: Array, period: float | None) -> tuple[Array, Array]:

@@ -43,18 +43,20 @@ def feasible_plan(
     forward, backward = np.zeros((first.count, 3)), np.zeros((second.count, 3))
     cost = kernels.plan_cost(
         matrix.start, matrix.column, matrix.value, p, q, first.mean, second.mean, first.size, second.size,
-        forward, backward,
+        level.turns, forward, backward,
     )  # fmt: skip
-    for x, y in ((first.mean, second.mean), (first.size, second.size)):
-        cost += float(mass @ ((x[source] - y[target]) ** 2).sum(axis=1))
+    reached, left = level.image(second.mean[target], first.mean[source]), first.mean[source]
+    for x, y in ((left, reached), (first.size[source], second.size[target])):
+        cost += float(mass @ ((x - y) ** 2).sum(axis=1))
     if level.constant and len(matrix.column) <= _MOST_BOXES:
         entry_row, entry_mass = np.empty(len(matrix.column), np.int32), np.empty(len(matrix.column))
         kernels.entry_masses(matrix.start, matrix.value, matrix.column, p, q, entry_row, entry_mass)
         entries = np.concatenate([entry_row, source]), np.concatenate([matrix.column, target])
         cost = min(cost, box_cost(level, *entries, np.concatenate([entry_mass, mass])))
+    left = level.image(left, second.mean[target])
     for axis in range(3):
-        forward[:, axis] += np.bincount(source, mass * second.mean[target, axis], first.count)
-        backward[:, axis] += np.bincount(target, mass * first.mean[source, axis], second.count)
+        forward[:, axis] += np.bincount(source, mass * reached[:, axis], first.count)
+        backward[:, axis] += np.bincount(target, mass * left[:, axis], second.count)
     row += np.bincount(source, mass, first.count)
     column += np.bincount(target, mass, second.count)
     cost += float(row @ first.variance + column @ second.variance)

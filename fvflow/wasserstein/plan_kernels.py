@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import kernel
+from fvflow.wasserstein.torus_kernels import apart, image
 
 
 @kernel()
@@ -56,9 +57,23 @@ def cut_down(start: Any, column: Any, value: Any, a: Any, b: Any, p: Any, q: Any
 
 @kernel()
 def plan_cost(
-    start: Any, column: Any, value: Any, p: Any, q: Any, x: Any, y: Any, s: Any, t: Any, to: Any, back: Any
+    start: Any,
+    column: Any,
+    value: Any,
+    p: Any,
+    q: Any,
+    x: Any,
+    y: Any,
+    s: Any,
+    t: Any,
+    periods: Any,
+    to: Any,
+    back: Any,
 ) -> float:
-    """sum pi_ij (|x_i - y_j|^2 + |s_i - t_j|^2); adds sum_j pi_ij y_j to `to` (row, 3), sum_i pi_ij x_i to `back`."""
+    """sum pi_ij (|x_i - y_j|^2 + |s_i - t_j|^2); adds sum_j pi_ij y_j to `to` (row, 3), sum_i pi_ij x_i to `back`.
+
+    With `periods` (3,) y_j is the image next to x_i, and x_i that next to y_j.
+    """
     total = 0.0
     for i in range(start.size - 1):
         x0, x1, x2 = x[i, 0], x[i, 1], x[i, 2]
@@ -66,16 +81,16 @@ def plan_cost(
         for k in range(start[i], start[i + 1]):
             j = column[k]
             mass = p[i] * value[k] * q[j]
-            y0, y1, y2 = y[j, 0], y[j, 1], y[j, 2]
-            apart = (x0 - y0) ** 2 + (x1 - y1) ** 2 + (x2 - y2) ** 2
-            apart += (s[i, 0] - t[j, 0]) ** 2 + (s[i, 1] - t[j, 1]) ** 2 + (s[i, 2] - t[j, 2]) ** 2
-            part += mass * apart
+            y0, y1, y2 = image(y[j, 0], x0, periods, 0), image(y[j, 1], x1, periods, 1), image(y[j, 2], x2, periods, 2)
+            square = (x0 - y0) ** 2 + (x1 - y1) ** 2 + (x2 - y2) ** 2
+            square += (s[i, 0] - t[j, 0]) ** 2 + (s[i, 1] - t[j, 1]) ** 2 + (s[i, 2] - t[j, 2]) ** 2
+            part += mass * square
             m0 += mass * y0
             m1 += mass * y1
             m2 += mass * y2
-            back[j, 0] += mass * x0
-            back[j, 1] += mass * x1
-            back[j, 2] += mass * x2
+            back[j, 0] += mass * image(x0, y[j, 0], periods, 0)
+            back[j, 1] += mass * image(x1, y[j, 1], periods, 1)
+            back[j, 2] += mass * image(x2, y[j, 2], periods, 2)
         total += part
         to[i, 0] += m0
         to[i, 1] += m1
@@ -209,6 +224,7 @@ def box_cost(
     y: Any,
     s: Any,
     t: Any,
+    periods: Any,
     x_middle: Any,
     y_middle: Any,
     x_size: Any,
@@ -217,16 +233,17 @@ def box_cost(
     """sum of mass times the squared distances of boxes onto which each other is mapped affinely.
 
     Cells have centres x, y and deviations s, t, 1/sqrt(12) of their widths; boxes are given in units of the cells.
+    With `periods` (3,) y is the image next to x.
     """
     total, width = 0.0, np.sqrt(12.0)
     for e in range(mass.size):
         i, j = row[e], column[e]
-        apart = 0.0
+        square = 0.0
         for axis in range(x_middle.shape[1]):
             shift = width * (s[i, axis] * x_middle[e, axis] - t[j, axis] * y_middle[e, axis])
-            apart += (x[i, axis] - y[j, axis] + shift) ** 2
-            apart += (s[i, axis] * x_size[e, axis] - t[j, axis] * y_size[e, axis]) ** 2
-        total += mass[e] * apart
+            square += (apart(x[i, axis], y[j, axis], periods, axis) + shift) ** 2
+            square += (s[i, axis] * x_size[e, axis] - t[j, axis] * y_size[e, axis]) ** 2
+        total += mass[e] * square
     return total
 
 

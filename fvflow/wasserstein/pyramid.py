@@ -21,7 +21,7 @@ from math import prod
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.wasserstein.legendre import Indices
+from fvflow.wasserstein.legendre import Indices, Periods
 
 _COARSEST = 8  # cells an axis, on average, that are not merged further
 _ISOTROPIC = 1.5  # axes whose cells are at most so many times longer than the shortest are merged together
@@ -53,6 +53,7 @@ class Level:
     first: Atoms
     second: Atoms
     constant: bool  # whether the densities are constant in the cells
+    periods: Periods = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,10 +71,25 @@ class Level:
         padded = (*self.centres, *(np.zeros(1) for _ in range(3 - len(self.edges))))
         return padded[0], padded[1], padded[2]
 
+    @cached_property
+    def turns(self) -> Array | None:
+        """The periods along three axes, infinite where there is no period; None if there is none at all."""
+        return (
+            None if self.periods is None else np.pad(self.periods, (0, 3 - len(self.periods)), constant_values=np.inf)
+        )
+
     @property
     def spacing(self) -> float:
         """The largest mean width of a cell among the axes that are divided."""
         return max(_widths(self.edges).values())
+
+    def image(self, y: Array, x: Array) -> Array:
+        """The images of points (..., 3) of the box next to others, on a torus."""
+        if self.turns is None:
+            return y
+        half = 0.5 * self.turns
+        whole = np.where(np.isfinite(half), self.turns, 0.0)
+        return np.asarray(y + whole * (1.0 * (x - y > half) - (x - y < -half)))
 
     def dense(self, atoms: Atoms, values: Array, fill: float) -> Array:
         """Values (atom,) on all cells, (cell, ...) along each axis, and `fill` where there are no atoms."""
@@ -114,19 +130,19 @@ class _Moments:
         return Atoms(cells, index, mass, mean, np.zeros_like(mean), variance)
 
 
-def levels(masses: tuple[Array, Array], edges: tuple[Array, ...]) -> list[Level]:
+def levels(masses: tuple[Array, Array], edges: tuple[Array, ...], periods: Periods = None) -> list[Level]:
     """Levels of two arrays of cell masses (cell, ...) from the coarsest to that of the mesh."""
     diameter2 = float(sum(np.ptp(edge) ** 2 for edge in edges))
-    found, moments = [_mesh_level(masses, edges)], [_Moments.of(mass, edges) for mass in masses]
+    found, moments = [_mesh_level(masses, edges, periods)], [_Moments.of(mass, edges) for mass in masses]
     while any(axes := _merged_axes(edges)):
         moments = [m.merged(axes) for m in moments]
         edges = tuple(np.unique(np.append(e[::2], e[-1])) if merge else e for e, merge in zip(edges, axes, strict=True))
         first, second = (m.atoms(1e-14 * diameter2) for m in moments)
-        found.append(Level(edges, first, second, False))
+        found.append(Level(edges, first, second, False, periods))
     return found[::-1]
 
 
-def _mesh_level(masses: Sequence[Array], edges: tuple[Array, ...]) -> Level:
+def _mesh_level(masses: Sequence[Array], edges: tuple[Array, ...], periods: Periods) -> Level:
     """The level of cells in which both densities are constant."""
     pair = []
     for mass in masses:
@@ -136,7 +152,7 @@ def _mesh_level(masses: Sequence[Array], edges: tuple[Array, ...]) -> Level:
             mean[:, axis] = (0.5 * (edge[1:] + edge[:-1]))[index[:, axis]]
             size[:, axis] = (np.diff(edge) / np.sqrt(12.0))[index[:, axis]]
         pair.append(Atoms(cells, index, positive, mean, size, np.zeros(len(cells))))
-    return Level(edges, pair[0], pair[1], True)
+    return Level(edges, pair[0], pair[1], True, periods)
 
 
 def _occupied(mass: Array) -> tuple[Indices, Indices, Array]:
@@ -158,7 +174,7 @@ def split_levels(level: Level) -> Iterator[Level]:
             halved = np.sort(np.concatenate([edge, 0.5 * (edge[1:] + edge[:-1])]))
             edges = (*edges[:axis], halved, *edges[axis + 1 :])
             masses = [0.5 * mass.repeat(2, axis) for mass in masses]
-        yield _mesh_level(masses, edges)
+        yield _mesh_level(masses, edges, level.periods)
 
 
 def without_smallest(mass: Array) -> tuple[Array, float]:

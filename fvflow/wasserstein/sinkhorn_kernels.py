@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fvflow.jit import kernel
+from fvflow.wasserstein.torus_kernels import apart, between, cells_apart, window
 
 
 @kernel()
@@ -15,6 +16,7 @@ def fill_support(
     limit: float,
     reach: Any,
     eps: float,
+    periods: Any,
     x: Any,
     y: Any,
     z: Any,
@@ -36,18 +38,22 @@ def fill_support(
 
     Entries (i, j): j in the window about to[i] with c - f_hat_i - g_j <= limit, and i in the window about back[j] with
     c - f_i - g_hat_j <= limit. f, g, f_hat, g_hat are on all cells, -inf where there are no atoms.
+    `periods` (3,), inf between walls, or None: the windows go on through them, and costs are to the nearest image.
     """
-    ny, nz = y.size, z.size
+    nx, ny, nz = x.size, y.size, z.size
     for i in range(first.shape[0]):
         i0, i1, i2 = first[i, 0], first[i, 1], first[i, 2]
         here = (i0 * ny + i1) * nz + i2
         bound = limit + f_hat[here]
-        for j0 in range(max(to[i, 0] - reach[0], 0), min(to[i, 0] + reach[0] + 1, x.size)):
-            c0 = 0.5 * (x[i0] - x[j0]) ** 2
-            for j1 in range(max(to[i, 1] - reach[1], 0), min(to[i, 1] + reach[1] + 1, ny)):
-                c1 = c0 + 0.5 * (y[i1] - y[j1]) ** 2
-                for j2 in range(max(to[i, 2] - reach[2], 0), min(to[i, 2] + reach[2] + 1, nz)):
-                    cost = c1 + 0.5 * (z[i2] - z[j2]) ** 2
+        for k0 in range(*window(to[i, 0], reach[0], nx, periods, 0)):
+            j0 = between(k0, nx, periods)
+            c0 = 0.5 * apart(x[i0], x[j0], periods, 0) ** 2
+            for k1 in range(*window(to[i, 1], reach[1], ny, periods, 1)):
+                j1 = between(k1, ny, periods)
+                c1 = c0 + 0.5 * apart(y[i1], y[j1], periods, 1) ** 2
+                for k2 in range(*window(to[i, 2], reach[2], nz, periods, 2)):
+                    j2 = between(k2, nz, periods)
+                    cost = c1 + 0.5 * apart(z[i2], z[j2], periods, 2) ** 2
                     there = (j0 * ny + j1) * nz + j2
                     if cost - g[there] <= bound:
                         if fill:
@@ -59,20 +65,23 @@ def fill_support(
         j0, j1, j2 = second[j, 0], second[j, 1], second[j, 2]
         there = (j0 * ny + j1) * nz + j2
         bound = limit + g_hat[there]
-        for i0 in range(max(back[j, 0] - reach[0], 0), min(back[j, 0] + reach[0] + 1, x.size)):
-            c0 = 0.5 * (x[i0] - x[j0]) ** 2
-            for i1 in range(max(back[j, 1] - reach[1], 0), min(back[j, 1] + reach[1] + 1, ny)):
-                c1 = c0 + 0.5 * (y[i1] - y[j1]) ** 2
-                for i2 in range(max(back[j, 2] - reach[2], 0), min(back[j, 2] + reach[2] + 1, nz)):
-                    cost = c1 + 0.5 * (z[i2] - z[j2]) ** 2
+        for k0 in range(*window(back[j, 0], reach[0], nx, periods, 0)):
+            i0 = between(k0, nx, periods)
+            c0 = 0.5 * apart(x[i0], x[j0], periods, 0) ** 2
+            for k1 in range(*window(back[j, 1], reach[1], ny, periods, 1)):
+                i1 = between(k1, ny, periods)
+                c1 = c0 + 0.5 * apart(y[i1], y[j1], periods, 1) ** 2
+                for k2 in range(*window(back[j, 2], reach[2], nz, periods, 2)):
+                    i2 = between(k2, nz, periods)
+                    cost = c1 + 0.5 * apart(z[i2], z[j2], periods, 2) ** 2
                     here = (i0 * ny + i1) * nz + i2
                     if not cost - f[here] <= bound:
                         continue
                     i = row_of[here]
                     if (
-                        abs(j0 - to[i, 0]) <= reach[0]
-                        and abs(j1 - to[i, 1]) <= reach[1]
-                        and abs(j2 - to[i, 2]) <= reach[2]
+                        cells_apart(j0, to[i, 0], nx, periods, 0) <= reach[0]
+                        and cells_apart(j1, to[i, 1], ny, periods, 1) <= reach[1]
+                        and cells_apart(j2, to[i, 2], nz, periods, 2) <= reach[2]
                         and cost - g[there] <= limit + f_hat[here]
                     ):
                         continue  # found from i

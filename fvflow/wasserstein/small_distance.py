@@ -22,8 +22,12 @@ import numpy as np
 
 from fvflow.mesh import Array, Mesh
 from fvflow.wasserstein.flux_bound import at_faces, flux_bound, weighted_poisson
-from fvflow.wasserstein.spline_dual import Boxes, SplinePotential, images, spline_bound
+from fvflow.wasserstein.spline_dual import Boxes, images, spline_bound
+from fvflow.wasserstein.spline_potential import SplinePotential
 from fvflow.wasserstein.tail_flux import tail_flux_bound
+
+Rings = tuple[int, ...]
+"""Periodic axes of arrays (cell, ...)."""
 
 _BLOCKS, _SURELY = 48, 1.5  # blocks of cells along an axis, and how much longer than allowed their line has to be
 _FAR = 32.0  # cells from which the potential is not looked for
@@ -65,18 +69,19 @@ def close_bounds(mesh: Mesh, first: Array, second: Array, width: float = 1e-3) -
     """Bounds for two densities (cell,), constant in each cell of a uniform box of 1-3 dimensions, scaled to mass 1.
 
     They stop at the relative `width`, (upper - lower)/upper. The lower bound is 0 if W2 is above about 30 cells, or if
-    the densities are so rough that no smooth potential is near the best. None unless both densities are positive
-    but for tails of next to no mass, their means are near each other and the mesh is a box of equal cells with walls on
-    all sides.
+    the densities are so rough that no smooth potential is near the best. None unless both densities are positive,
+    between walls on all sides but for tails of next to no mass, their means there are near each other, and the mesh is
+    a box of equal cells.
     """
-    if mesh.product_edges is None or mesh.periodic or not mesh.nonuniformity <= _UNIFORM:
+    if mesh.product_edges is None or not mesh.nonuniformity <= _UNIFORM:
         return None
+    rings = tuple(sorted(mesh.dimension - 1 - axis for axis in mesh.periodic))
     mu, nu = (np.reshape(density, mesh.shape) / density.sum() for density in (first, second))
     spacing = tuple(float(np.ptp(edge)) / (len(edge) - 1) for edge in reversed(mesh.product_edges))
-    apart = (nu - mu).ravel() @ mesh.centre
-    if not float(np.linalg.norm(apart)) <= _FAR * min(spacing) or _are_far(mu, nu, spacing):
+    apart = np.where(np.isfinite(mesh.periods), 0.0, (nu - mu).ravel() @ mesh.centre)
+    if not float(np.linalg.norm(apart)) <= _FAR * min(spacing) or _are_far(mu, nu, spacing, rings):
         return None
-    if not (found := _bounds(mu, nu, spacing, width)).upper < np.inf:
+    if not (found := _bounds(mu, nu, spacing, width, rings)).upper < np.inf:
         return None
     moved = 2.0 * mesh.nonuniformity * sqrt(sum(h**2 for h in spacing))  # moves both densities onto equal cells
     lower, upper = max(found.lower * (1.0 - 1e-15) - moved, 0.0), (found.upper + moved) * (1.0 + 1e-15)
@@ -84,7 +89,7 @@ def close_bounds(mesh: Mesh, first: Array, second: Array, width: float = 1e-3) -
     return replace(found, lower=lower, upper=upper, final=final)
 
 
-def _are_far(mu: Array, nu: Array, spacing: Sequence[float]) -> bool:
+def _are_far(mu: Array, nu: Array, spacing: Sequence[float], rings: Rings) -> bool:
     """Whether the straight line between sums over blocks of cells is so long that that between the cells will be too.
 
     A guess, at a hundredth of the work; it decides how W2 is bounded, and no bound rests on it.
@@ -96,24 +101,31 @@ def _are_far(mu: Array, nu: Array, spacing: Sequence[float]) -> bool:
         start = np.arange(0, mu.shape[axis], block)
         mu, nu = (np.add.reduceat(mass, start, axis) for mass in (mu, nu))
     size = [block * h for block, h in zip(blocks, spacing, strict=True)]
-    return _line(mu, nu, size, None, _SURELY * _FAR * min(spacing))[0] > _SURELY * _FAR * min(spacing)
+    return _line(mu, nu, size, None, _SURELY * _FAR * min(spacing), rings)[0] > _SURELY * _FAR * min(spacing)
 
 
 def _line(
-    mu: Array, nu: Array, spacing: Sequence[float], start: Array | None = None, largest: float = np.inf
+    mu: Array,
+    nu: Array,
+    spacing: Sequence[float],
+    start: Array | None = None,
+    largest: float = np.inf,
+    rings: Rings = (),
 ) -> tuple[float, Array]:
     """The length of a straight line, infinite if it is above the largest of interest, and its potential (cell, ...)."""
     if min(float((mass / mass.max()).min()) for mass in (mu, nu)) > _EVERYWHERE:
-        return flux_bound(mu, nu, spacing, start)
+        return flux_bound(mu, nu, spacing, start, rings=rings)
+    if rings:
+        return np.inf, np.zeros(mu.shape)
     return tail_flux_bound(mu, nu, spacing, start, largest)
 
 
-def _bounds(mu: Array, nu: Array, spacing: Sequence[float], width: float) -> CloseBounds:
-    found = CloseBounds(0.0, _line(mu, nu, spacing, None, _FAR * min(spacing))[0])
+def _bounds(mu: Array, nu: Array, spacing: Sequence[float], width: float, rings: Rings) -> CloseBounds:
+    found = CloseBounds(0.0, _line(mu, nu, spacing, None, _FAR * min(spacing), rings)[0])
     if found.upper > _FAR * min(spacing):
         return found
     boxes: Boxes | None = None
-    for iterate in _ascent(mu, nu, spacing, found.upper):
+    for iterate in _ascent(mu, nu, spacing, found.upper, rings):
         boxes = iterate.boxes
         found = CloseBounds(sqrt(iterate.square), found.upper, iterate.potential, iterate.place)
         if found.reaches(width):
@@ -138,9 +150,9 @@ class _Iterate:
     square: float  # a lower bound of W2^2
 
 
-def _ascent(mu: Array, nu: Array, spacing: Sequence[float], high: float) -> Iterator[_Iterate]:
+def _ascent(mu: Array, nu: Array, spacing: Sequence[float], high: float, rings: Rings) -> Iterator[_Iterate]:
     """Potentials of increasing dual value."""
-    zero = SplinePotential.through(np.zeros(mu.shape), spacing)
+    zero = SplinePotential.through(np.zeros(mu.shape), spacing, rings)
     now = _Iterate(zero, *images(zero), 0.0)
     for _ in range(_ROUNDS):
         residual = now.boxes.deposited(nu) - mu
@@ -159,7 +171,8 @@ def _newton_step(p: SplinePotential, mu: Array, residual: Array) -> Array:
     axes = range(mu.ndim)
     weight = _inverses(np.eye(mu.ndim) + p.hessian) * (mu + _THIN * mu.mean())[..., None, None]
     cross = {(a, b): weight[..., a, b] for a in axes for b in axes if a < b}
-    return weighted_poisson([at_faces(weight[..., a, a], a) for a in axes], residual, p.spacing, cross=cross)
+    diagonal = [at_faces(weight[..., a, a], a, p.rings) for a in axes]
+    return weighted_poisson(diagonal, residual, p.spacing, cross=cross, rings=p.rings)
 
 
 def _inverses(matrices: Array) -> Array:
@@ -173,7 +186,10 @@ def _inverses(matrices: Array) -> Array:
 
 def _line_search(now: _Iterate, step: Array, mu: Array, nu: Array) -> _Iterate | None:
     """The longest step that keeps its distance from where convexity ends and raises the bound, or None."""
-    change, bent = SplinePotential.through(step, now.potential.spacing), float(now.potential.curvature.max())
+    change, bent = (
+        SplinePotential.through(step, now.potential.spacing, now.potential.rings),
+        float(now.potential.curvature.max()),
+    )
     failures = 0
     for margin in _MARGINS:
         part = 1.0
@@ -195,10 +211,11 @@ def _length(mu: Array, nu: Array, boxes: Boxes, spacing: Sequence[float], lines:
     The densities between are arbitrary. Here they are those of ((1 - t) S + t id)#nu as deposited.
     """
     total, before, phi = 0.0, mu, None
+    rings = tuple(axis - 3 + mu.ndim for axis in boxes.rings)
     for k in range(1, lines + 1):
         after = nu if k == lines else boxes.towards(1.0 - k / lines).deposited(nu)
         after = after / after.sum()
-        line, phi = _line(before, after, spacing, phi)
+        line, phi = _line(before, after, spacing, phi, rings=rings)
         total += line
         before = after
     return total * (1.0 + 1e-14)

@@ -34,8 +34,10 @@ def _weights(part: float, count: int, weight: Any) -> None:
 
 
 @kernel()
-def nearest(coefficient: Any, shape: Any, spacing: Any, place: Any, steps: int) -> None:
+def nearest(coefficient: Any, shape: Any, start: Any, spacing: Any, place: Any, steps: int) -> None:
     """Newton steps for x + grad p(x) = y at each centre y, from and into place (3, cell, cell, cell), inside the box.
+
+    The box has the given shape, and the first of the cells of y is that at `start` (3,).
 
     Where the Hessian is not positive definite the step goes along the gradient.
     """
@@ -44,10 +46,10 @@ def nearest(coefficient: Any, shape: Any, spacing: Any, place: Any, steps: int) 
     width = np.where(shape > 1, 3, 1)
     x, centre, slope, gradient = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     hess = np.empty((3, 3))
-    for i in range(shape[0]):
-        for j in range(shape[1]):
-            for k in range(shape[2]):
-                centre[0], centre[1], centre[2] = i + 0.5, j + 0.5, k + 0.5
+    for i in range(place.shape[1]):
+        for j in range(place.shape[2]):
+            for k in range(place.shape[3]):
+                centre[0], centre[1], centre[2] = start[0] + i + 0.5, start[1] + j + 0.5, start[2] + k + 0.5
                 for a in range(3):
                     x[a] = place[a, i, j, k]
                 for _ in range(steps):
@@ -131,11 +133,11 @@ def _points(low: float, high: float, count: int, index: Any, part: Any, place: A
 
 
 @kernel()
-def conjugate(coefficient: Any, shape: Any, spacing: Any, low: Any, high: Any, most: int, out: Any) -> None:
+def conjugate(coefficient: Any, shape: Any, start: Any, spacing: Any, low: Any, high: Any, most: int, out: Any) -> None:
     """Means over each cell of p(x) + |x - y|^2/2 and of |g|^2, g = grad p(x) + x - y, and the largest |g_a| at points.
 
     y runs over the cell, x = x(y) affinely over the box from low to high (3, cell, cell, cell), which has at most
-    `most` cells along each axis; out (3, cell, cell, cell).
+    `most` cells along each axis; out (3, cell, cell, cell). The first of the cells of y is that at `start` (3,).
     """
     index, part = np.empty((3, 3 * most + 6), np.int64), np.empty((3, 3 * most + 6))
     place, mass = np.empty((3, 3 * most + 6)), np.empty((3, 3 * most + 6))
@@ -145,10 +147,10 @@ def conjugate(coefficient: Any, shape: Any, spacing: Any, low: Any, high: Any, m
     scratch = np.empty((3, 3))
     n0, n1, n2 = (3 if shape[0] > 1 else 1), (3 if shape[1] > 1 else 1), (3 if shape[2] > 1 else 1)
     h0, h1, h2 = spacing[0], spacing[1], spacing[2]
-    for i in range(shape[0]):
-        for j in range(shape[1]):
-            for k in range(shape[2]):
-                base[0], base[1], base[2] = i, j, k
+    for i in range(low.shape[1]):
+        for j in range(low.shape[2]):
+            for k in range(low.shape[3]):
+                base[0], base[1], base[2] = start[0] + i, start[1] + j, start[2] + k
                 for a in range(3):
                     number[a] = _points(
                         low[a, i, j, k], high[a, i, j, k], shape[a], index[a], part[a], place[a], mass[a]
@@ -161,10 +163,10 @@ def conjugate(coefficient: Any, shape: Any, spacing: Any, low: Any, high: Any, m
                 value, square, big0, big1, big2 = 0.0, 0.0, 0.0, 0.0, 0.0
                 for p in range(number[0]):
                     _weights(part[0, p], shape[0], w0)
-                    z0 = h0 * (low[0, i, j, k] + (high[0, i, j, k] - low[0, i, j, k] - 1.0) * place[0, p] - i)
+                    z0 = h0 * (low[0, i, j, k] + (high[0, i, j, k] - low[0, i, j, k] - 1.0) * place[0, p] - base[0])
                     for q in range(number[1]):
                         _weights(part[1, q], shape[1], w1)
-                        z1 = h1 * (low[1, i, j, k] + (high[1, i, j, k] - low[1, i, j, k] - 1.0) * place[1, q] - j)
+                        z1 = h1 * (low[1, i, j, k] + (high[1, i, j, k] - low[1, i, j, k] - 1.0) * place[1, q] - base[1])
                         for t in range(first, last):
                             s, d0, d1 = 0.0, 0.0, 0.0
                             for u in range(n0):
@@ -175,7 +177,9 @@ def conjugate(coefficient: Any, shape: Any, spacing: Any, low: Any, high: Any, m
                                     d1 += c * w0[0, u] * w1[1, v]
                             row[0, t - first], row[1, t - first], row[2, t - first] = s, d0, d1
                         for r in range(number[2]):
-                            z2 = h2 * (low[2, i, j, k] + (high[2, i, j, k] - low[2, i, j, k] - 1.0) * place[2, r] - k)
+                            z2 = h2 * (
+                                low[2, i, j, k] + (high[2, i, j, k] - low[2, i, j, k] - 1.0) * place[2, r] - base[2]
+                            )
                             s, g0, g1, g2 = 0.0, 0.0, 0.0, 0.0
                             for t in range(n2):
                                 at = index[2, r] - first + t
@@ -199,9 +203,9 @@ def deposit(mass: Any, edges0: Any, edges1: Any, edges2: Any, low: Any, high: An
     Evenly in space: a box begins and ends at parts of cells between the edges of each axis.
     """
     n0, n1, n2 = out.shape
-    for i in range(n0):
-        for j in range(n1):
-            for k in range(n2):
+    for i in range(mass.shape[0]):
+        for j in range(mass.shape[1]):
+            for k in range(mass.shape[2]):
                 if mass[i, j, k] == 0.0:
                     continue
                 a0, a1, a2 = low[0, i, j, k], low[1, i, j, k], low[2, i, j, k]

@@ -30,7 +30,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Potentials:
-    """f (atom,) of the first measure and g (atom,) of the second, for the cost |x - y|^2/2."""
+    """f (atom,) of the first measure and g (atom,) of the second, for |x - y|^2/2, on a torus to the nearest image."""
 
     first: Array
     second: Array
@@ -48,7 +48,7 @@ def conjugate(level: Level, source: Atoms, potential: Array, target: Atoms) -> T
     """The c-transform at the atoms of `target` of a potential (atom,) of `source`, by the Legendre transform."""
     centres, half = level.centres, half_square(level.centres)
     v = level.dense(source, half.ravel()[source.cells] - potential, np.inf)
-    u, nodes = legendre_nodes(v, centres, centres)
+    u, nodes = legendre_nodes(v, centres, centres, level.periods)
     node = np.zeros((target.count, 3), np.int32)
     for axis, index in enumerate(nodes):
         node[:, axis] = index.ravel()[target.cells]
@@ -59,7 +59,7 @@ def convex_extension(level: Level, potential: Array) -> Array:
     """|y|^2/2 - g of the second measure, made convex on all cells (cell, ...)."""
     centres, half = level.centres, half_square(level.centres)
     v = level.dense(level.second, half.ravel()[level.second.cells] - potential, np.inf)
-    return legendre(legendre(v, centres, centres), centres, centres)
+    return legendre(legendre(v, centres, centres, level.periods), centres, centres, level.periods)
 
 
 def support(
@@ -79,7 +79,7 @@ def support(
     ]
     window = np.full(3, reach.cells)
     arguments = (
-        reach.cost * eps, window, eps, *level.coordinates, first.index, second.index, to.node, back.node,
+        reach.cost * eps, window, eps, level.turns, *level.coordinates, first.index, second.index, to.node, back.node,
         *fields, *number,
     )  # fmt: skip
     head = np.zeros(first.count, np.int64)

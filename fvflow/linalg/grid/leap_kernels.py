@@ -16,6 +16,7 @@ LOWEST, DRIFT, CORRECTION, PECLET, SHARE, DIFFUSION, LARGEST_DIFFUSION = range(7
 ERROR = 3  # a place in `watched` of `travel`
 _MASSLESS = 1e-6  # that of `CellResolution.seen_by`
 _ROUND_OFF = 4 * np.finfo(float).eps  # that of `rescale_to_mass`
+_ABREAST = 16  # densities that are compared at a time
 _TINY, _HUGE = np.finfo(float).tiny, 1e300
 
 
@@ -44,8 +45,8 @@ def leap(
     for step in range(len(looks)):
         if step == len(looks) - 1:
             before[:] = density
-        correction = _advance(density, volume, shapes, kinds, parts, width, total, allowed)
-        if correction < 0.0 or not _judge(density, volume, total, correction, watched):
+        correction, mass = _advance(density, volume, shapes, kinds, parts, width, total, allowed)
+        if correction < 0.0 or not _judge(density, mass, total, correction, watched):
             return False
         if looks[step]:
             for cell in range(len(density)):
@@ -78,11 +79,11 @@ def travel(
     for act in range(len(acts)):
         kind, number = acts[act, 0], acts[act, 1]
         if kind == STEP:
-            correction = _advance(density, volume, shapes, kinds, parts[number], width, total, allowed[number])
-            if correction < 0.0 or not _judge(density, volume, total, correction, watched):
+            correction, mass = _advance(density, volume, shapes, kinds, parts[number], width, total, allowed[number])
+            if correction < 0.0 or not _judge(density, mass, total, correction, watched):
                 return False
         elif kind == FOLLOW:
-            if _advance(companion, volume, shapes, kinds, parts[number], width, total, allowed[number]) < 0.0:
+            if _advance(companion, volume, shapes, kinds, parts[number], width, total, allowed[number])[0] < 0.0:
                 return False
         elif kind == ESTIMATE:
             for cell in range(cells):
@@ -98,34 +99,50 @@ def travel(
 def _advance(
     density: Any, volume: Any, shapes: Any, kinds: Any, parts: Any, width: Any, total: Any, allowed: Any
 ) -> Any:
-    """A sweep along each axis, rescaled to the `total` mass, in place; the correction, or -1 if it is not `allowed`."""
+    """A sweep along each axis, rescaled to the `total` mass, in place; the correction, and the mass after it.
+
+    The correction is -1 if it is not `allowed`.
+    """
     for axis in range(len(kinds)):
         _sweep(density, shapes[axis], kinds[axis], parts[axis], width)
     mass = compiled_inner(volume, density)
     if not 0.0 < mass < np.inf:
-        return -1.0
+        return -1.0, mass
     correction = abs(total / mass - 1.0)
     if not correction <= allowed:
-        return -1.0
+        return -1.0, mass
     if correction > _ROUND_OFF:
         factor = total / mass
         for cell in range(len(density)):
             density[cell] *= factor
-    return correction
+        mass = compiled_inner(volume, density)
+    return correction, mass
 
 
 @kernel()
-def _judge(density: Any, volume: Any, total: Any, correction: Any, watched: Any) -> Any:
-    """Take note of the density after a step; False if it is not finite."""
-    cells, lowest, largest = len(density), density[0], density[0]
-    for cell in range(cells):
-        lowest, largest = min(lowest, density[cell]), max(largest, density[cell])
-    if not (largest * cells < _HUGE and lowest * cells > -_HUGE):
+def _judge(density: Any, mass: Any, total: Any, correction: Any, watched: Any) -> Any:
+    """Take note of the density after a step, of finite mass; False if it may overflow."""
+    lowest, largest = _extremes(density)
+    if not (largest * len(density) < _HUGE and lowest * len(density) > -_HUGE):
         return False
     watched[LOWEST] = min(watched[LOWEST], lowest)
-    watched[DRIFT] = max(watched[DRIFT], abs(compiled_inner(volume, density) / total - 1.0))
+    watched[DRIFT] = max(watched[DRIFT], abs(mass / total - 1.0))
     watched[CORRECTION] = max(watched[CORRECTION], correction)
     return True
+
+
+@kernel()
+def _extremes(density: Any) -> Any:
+    """The smallest and the largest of densities (cell,) that are numbers, of which several are compared at a time."""
+    lows, highs = np.full(_ABREAST, density[0]), np.full(_ABREAST, density[0])
+    whole = len(density) - len(density) % _ABREAST
+    for first in range(0, whole, _ABREAST):
+        for k in range(_ABREAST):
+            lows[k] = min(lows[k], density[first + k])
+            highs[k] = max(highs[k], density[first + k])
+    for cell in range(whole, len(density)):
+        lows[0], highs[0] = min(lows[0], density[cell]), max(highs[0], density[cell])
+    return lows.min(), highs.max()
 
 
 @kernel()
