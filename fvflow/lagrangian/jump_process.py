@@ -22,7 +22,6 @@ from fvflow.lagrangian.walkers import Walkers
 from fvflow.mesh import Array, Index
 from fvflow.problems import FokkerPlanck
 
-
 _AT_ONCE = 2**20  # jumps after which signals are heard
 _MOST = 2**31  # jumps of a particle in a step: there are so many random numbers for each, twice over
 

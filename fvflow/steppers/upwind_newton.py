@@ -74,7 +74,9 @@ class UpwindNewton:
                 return iteration
             refused, hidden = (refused + 1, point) if within else (0, hidden)
             errors.append(found.error)
-            if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT or refused == _REFUSED:
+            if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT:
+                break
+            if refused == _REFUSED and not explicit:  # the caller can still shift the energy
                 break
             try:
                 point = self._advanced(point, found, last, step_length(errors), explicit, iteration < _STEEP)
