@@ -1,6 +1,7 @@
 """Particles: orders, walls, the law of jumps, and results that depend on nothing but the case and its seed."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fvflow.case import Case
 from fvflow.cli import main
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import DriftFunction
-from fvflow.lagrangian import EulerMaruyama
+from fvflow.lagrangian import EulerMaruyama, jump_process
 from fvflow.lagrangian.bands import chi_square_p
 from fvflow.lagrangian.mesh_walk import MeshWalk
 from fvflow.lagrangian.philox import NOISE, random_numbers
@@ -384,6 +385,34 @@ def test_jumps_have_the_law_of_implicit_euler(name, tmp_path):
         with fvflow.read(tmp_path / "law.nc") as whole:
             expected = float(whole.survival[-1])
         assert abs(float(ds.survival[-1]) - expected) < 4 * math.sqrt(expected * (1 - expected) / 30000)
+
+
+def test_a_step_of_many_jumps_is_left_and_its_time_foreseen(monkeypatch):
+    """A trillion jumps of each particle: they come back to the interpreter, and `check` tells the years."""
+    law = "epsilon: 0.1, count: 200, stepper: {kind: jump}"
+    case = particles(law, "{kind: uniform, lower: [0, 0], upper: [1, 1]}", "end: 1e9, step: 1e9", SQUARE)
+    assert re.match(r"about \S+ days, from one step of 1/\d+ the length", case.check()["time"])
+    calls = []
+
+    def counted(*arguments):
+        calls.append(found := kernel(*arguments))
+        if len(calls) == 3:
+            raise KeyboardInterrupt  # as a signal would
+        return found
+
+    kernel = jump_process._jump
+    monkeypatch.setattr(jump_process, "_jump", counted)
+    with pytest.raises(KeyboardInterrupt):
+        case.run()
+    assert calls == [False] * 3
+
+
+def test_jumps_do_not_depend_on_where_they_are_interrupted(monkeypatch):
+    law = "epsilon: 0.1, count: 300, stepper: {kind: jump}"
+    case = particles(law, "{kind: uniform, lower: [0, 0], upper: [1, 1]}", "end: 0.4, step: 0.2", SQUARE)
+    whole = case.run()
+    monkeypatch.setattr(jump_process, "_AT_ONCE", 7)
+    np.testing.assert_array_equal(case.run().rho, whole.rho)
 
 
 FLOWS = {

@@ -19,7 +19,7 @@ _BUDGET = 0.8  # seconds that may be spent beside compilation, as far as can be 
 _SHARE = 0.1  # of the budget, for one step of the smallest problem
 _SMALLEST = 200  # cells of the smallest problem
 _UNTRIED = 20_000  # cells up to which a mesh that cannot be coarsened is tried at once
-_SHORTER, _SHORTEST = 16.0, 6  # a long step is tried at 16^-6, 16^-5, ... of its length
+_SHORTER, _SHORTEST = 16.0, 12  # a long step is tried at 16^-12, 16^-11, ... of its length
 _STEPS, _ADAPTIVE_STEPS = 3, 8  # steps to be timed, of given and of adaptive length
 
 

@@ -95,6 +95,11 @@ class ParticleFlow(LinearFlow):
             raise CaseError("particles move in steps that are given: write step: 0.01, say")
         return found
 
+    @property
+    def work_grows_with_step(self) -> bool:  # type: ignore[override]
+        """Whether a longer step takes more work, as with jumps."""
+        return self.stepper.work_grows_with_step
+
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation, with its particles."""
         in_cells = self.stepper.in_cells

@@ -110,7 +110,7 @@ def _jump(
 ) -> Any:
     """Run the clocks; a particle whose time is not up jumps. Whether all are up, rather than `most` jumps made.
 
-    `left` (particle,) is the time of each clock and `draw` (particle,) its next draw: 0 before the start, -1 at the end.
+    `left` (particle,) is the time of each clock, `draw` (particle,) its next draw: 0 before the start, -1 at the end.
     """
     jumps = 0
     for i in range(len(number)):

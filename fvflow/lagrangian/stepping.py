@@ -38,6 +38,8 @@ class ParticleStepperBase:
     kind: str
     in_cells: ClassVar[bool] = False
     """Whether its law is that of the cells, so that the places in a cell mean nothing."""
+    work_grows_with_step: ClassVar[bool] = False
+    """Whether a longer step takes more work."""
     description: ClassVar[str] = ""
     """A phrase on the method and its order."""
 
@@ -157,6 +159,7 @@ class Jump(ParticleStepperBase):
 
     kind: Literal["jump"] = "jump"
     in_cells: ClassVar[bool] = True
+    work_grows_with_step: ClassVar[bool] = True
     description: ClassVar[str] = "jumps between cells, whose law is the density of implicit Euler"
 
     def check(self, problem: ParticleProblem) -> None:
