@@ -172,7 +172,7 @@ class RunStatistics:
             drift, lowest = stride.drift, stride.lowest
             self._leapt(stride)
         self.mass_drift, self.minimum = max(self.mass_drift, drift), min(self.minimum, lowest)
-        self.mean_density = self.mean_density or state.mass / total(self.mesh.volume)  # the mass stays
+        self.mean_density = self.mean_density or state.mass / total(self.mesh.volume)  # of the start
         self.correction = max(self.correction, state.correction)
         if state.fallback:
             self.fallbacks[state.fallback] += 1

@@ -258,7 +258,7 @@ IN_TURN = {
     "robust": {"steps_of_random_problems": 5},
     "shapes": {
         "a_result_starts_a_run_on_its_mesh_and_on_another": 5,
-        "gradient_flows_lose_energy_on_every_shape": 3,
+        "gradient_flows_lose_energy_on_every_shape": 5,
         "results_open_with_vtk_and_xugrid_and_hold_their_mesh": 5,
     },
     "steppers": {"gradient_steppers_keep_their_contract": 2},

@@ -500,6 +500,17 @@ flow: {kind: first-passage, epsilon: 1, target: {region: B}}
 """
 
 
+def test_targets_keep_their_order():
+    """The variables of a result, whatever the order of the hashes of their names in this process."""
+    names = ["top", "left", "back", "right", "front", "bottom"]
+    targets = [{"wall": name} for name in names]
+    case = Case.parse("""
+mesh: {kind: box, lower: [0, 0, 0], upper: [1, 1, 1], cells: [3, 3, 3]}
+flow: {kind: first-passage, epsilon: 1, target: {wall: left}}
+""").replace({"flow.target": targets})
+    assert [name for name in case.run().data_vars if "splitting_" in name] == [f"splitting_{name}" for name in names]
+
+
 def test_a_region_is_a_target():
     """Two rooms: from the one into the other it takes (1 - x^2)/(2 eps) from the far wall."""
     ds = Case.parse(ROOMS.replace("GAP", "1")).run()

@@ -45,6 +45,6 @@ def target_cells(targets: Iterable[Target]) -> list[CellSet]:
 
 
 def absorbing_too(walls: Mapping[str, Wall], names: Iterable[str]) -> dict[str, Wall]:
-    """Walls by name, those with the given names absorbing unless they let mass pass anyway."""
-    closed = {name for name in names if name not in walls or wall_kind(walls[name]).permeability == 0}
+    """Walls by name, those with the given names absorbing unless they let mass pass anyway, in the order given."""
+    closed = [name for name in names if name not in walls or wall_kind(walls[name]).permeability == 0]
     return {**walls, **dict.fromkeys(closed, "absorbing")}

@@ -26,8 +26,8 @@ class Petsc(LinearSolver):
 
     It restarts from the true residual until |b - M x|_1 <= tolerance |b|_1 or round-off. What closes a solve is that of
     `krylov`: sign and mass are exact (`ColumnScaled.finished`). Newton systems of gradient flows keep their solvers,
-    whose hierarchies serve many matrices. Balay et al., PETSc/TAO users manual, ANL-21/39,
-    2022; Falgout, Yang, hypre: a library of high performance preconditioners, ICCS 2002.
+    whose hierarchies serve many matrices. Balay et al., PETSc/TAO users manual, ANL-21/39, 2022; Falgout, Yang, hypre:
+    a library of high performance preconditioners, Computational Science, ICCS 2002.
     """
 
     method: Literal["bcgs", "cg"] = "bcgs"

@@ -105,7 +105,7 @@ def _merge_repeated(groups: Groups) -> None:
 
     An element that is twice in one group stays so, and is refused with the others that overlap.
     """
-    for kind in {kind for kind, _ in groups.blocks}:
+    for kind in dict.fromkeys(kind for kind, _ in groups.blocks):
         blocks = [number for number, (other, _) in enumerate(groups.blocks) if other == kind]
         rows = np.concatenate([groups.blocks[number][1] for number in blocks])
         _, first, inverse, counts = np.unique(

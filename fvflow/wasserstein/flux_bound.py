@@ -54,9 +54,8 @@ def flux_bound(
     weight = [harmonic(inverse, axis, rings) for axis in range(mu.ndim)]
     phi = weighted_poisson(weight, difference, spacing, start, tolerance, rings=rings)
     fluxes = [w * steps(phi, a, rings) / h for a, (w, h) in enumerate(zip(weight, spacing, strict=True))]
-    rest = _poisson(
-        difference + divergence(fluxes, spacing, rings=rings), spacing, rings
-    )  # -Laplacian of what is missing
+    missing = difference + divergence(fluxes, spacing, rings=rings)
+    rest = _poisson(missing, spacing, rings)
     fluxes = [f + steps(rest, a, rings) / h for a, (f, h) in enumerate(zip(fluxes, spacing, strict=True))]
     defect = np.abs(difference + divergence(fluxes, spacing, rings=rings)) + 64.0 * _EPS * (mu + nu)
     stray, means = 0.0, defect + 64.0 * _EPS * divergence([np.abs(f) for f in fluxes], spacing, 1.0, rings)

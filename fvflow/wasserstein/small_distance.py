@@ -2,8 +2,8 @@
 
 They are to be positive, but for tails of next to no mass. There plans between cells say little: their cost is an error
 of about a cell. Instead both bounds come from smooth potentials. The upper one is the length of a curve between the
-densities, made of straight lines (`flux_bound`, `tail_flux`); the
-lower one is a dual value (`spline_dual`), which is concave in the potential p: it is maximised by Newton's method,
+densities, made of straight lines (`flux_bound`, `tail_flux`); the lower one is a dual value (`spline_dual`), which is
+concave in the potential p: it is maximised by Newton's method,
 
     -div(mu (1 + D^2 p)^-1 grad delta) = S#nu - mu,     S(y) = argmin_x p(x) + |x - y|^2/2,   p <- p + t delta,
 
@@ -69,9 +69,9 @@ def close_bounds(mesh: Mesh, first: Array, second: Array, width: float = 1e-3) -
     """Bounds for two densities (cell,), constant in each cell of a uniform box of 1-3 dimensions, scaled to mass 1.
 
     They stop at the relative `width`, (upper - lower)/upper. The lower bound is 0 if W2 is above about 30 cells, or if
-    the densities are so rough that no smooth potential is near the best. None unless both densities are positive,
-    between walls on all sides but for tails of next to no mass, their means there are near each other, and the mesh is
-    a box of equal cells.
+    the densities are so rough that no smooth potential is near the best. None unless the mesh is a box of equal cells,
+    both densities are positive (between walls on all sides they may have tails of next to no mass), and their means
+    along the axes with walls are near each other.
     """
     if mesh.product_edges is None or not mesh.nonuniformity <= _UNIFORM:
         return None
@@ -186,15 +186,13 @@ def _inverses(matrices: Array) -> Array:
 
 def _line_search(now: _Iterate, step: Array, mu: Array, nu: Array) -> _Iterate | None:
     """The longest step that keeps its distance from where convexity ends and raises the bound, or None."""
-    change, bent = (
-        SplinePotential.through(step, now.potential.spacing, now.potential.rings),
-        float(now.potential.curvature.max()),
-    )
+    p = now.potential
+    change, bent = SplinePotential.through(step, p.spacing, p.rings), float(p.curvature.max())
     failures = 0
     for margin in _MARGINS:
         part = 1.0
         while part > _LEAST_STEP and failures < _FAILURES:
-            trial = now.potential.plus(change, part)
+            trial = p.plus(change, part)
             if trial.curvature.max() < bent + margin * (1.0 - bent):
                 boxes, place = images(trial, now.place)
                 square = spline_bound(trial, boxes, mu, nu)
