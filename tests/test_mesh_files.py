@@ -117,6 +117,16 @@ def test_refinements_cut_triangles_into_similar_ones(tmp_path):
     np.testing.assert_allclose(np.sort(fine.volume), np.sort(np.repeat(coarse.volume / 16, 16)))
 
 
+def test_elements_away_from_all_cells_are_told(tmp_path):
+    """A tetrahedron with one of its faces, and two triangles elsewhere: no cells, no walls."""
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [3, 0, 0], [4, 0, 0], [3, 1, 0], [4, 1, 0.0]])
+    for triangles, told in ((3, ("2 elements of type triangle away from all cells",)), (1, ())):
+        corners = np.array([[0, 1, 2], [4, 5, 6], [5, 6, 7]])[:triangles]
+        whole = meshio.Mesh(points, [("tetra", np.array([[0, 1, 2, 3]])), ("triangle", corners)])
+        meshio.write(tmp_path / "m.vtu", whole)
+        assert Meshio(file=str(tmp_path / "m.vtu")).build().left_out == told
+
+
 @pytest.mark.parametrize("format_", ["gmsh", "gmsh22"])
 def test_msh_2_and_4_are_the_same_mesh(format_, tmp_path):
     points, corners = acute(1)

@@ -175,7 +175,7 @@ def from_blocks(points: Array, groups: Groups, path: str, printed: Sequence[str]
         cell_points,
         regions,
         boundaries,
-        tuple(_left_out(groups, {*cells, *facets}, {*regions, *boundaries}, printed)),
+        (*_left_out(groups, {*cells, *facets}, {*regions, *boundaries}, printed), *_apart(groups, facets, cell_points)),
     )
 
 
@@ -188,6 +188,14 @@ def _left_out(groups: Groups, used: set[int], named: set[str], printed: Sequence
         yield f"groups without cells and walls: {', '.join(empty)}"
     yield from groups.left_out
     yield from dict.fromkeys(f"as meshio says: {line.strip()}" for line in printed if line.strip())
+
+
+def _apart(groups: Groups, facets: list[int], cell_points: Index) -> Iterator[str]:
+    """Phrases for elements of a dimension less than that of the cells, at nodes of none: a second part of the file."""
+    for kind in dict.fromkeys(groups.blocks[index][0] for index in facets):
+        rows = np.concatenate([groups.blocks[index][1] for index in facets if groups.blocks[index][0] == kind])
+        if count := int((~np.isin(rows, cell_points)).any(axis=1).sum()):
+            yield f"{count} element{'s' * (count > 1)} of type {kind} away from all cells"
 
 
 def _straightened(mesh: Any) -> list[str]:
