@@ -170,6 +170,7 @@ def test_velocities_that_blow_up_are_told_in_one_sentence(flow, message):
         ({"flow": "velocity: {of: run.nc}, tilt: [1, 0]"}, "is that of a result; leave out tilt"),
         ({"flow": "velocity: [lgamma(x), 0]"}, "the derivative of lgamma is no function of the language"),
         ({"points": "{kind: grid, counts: [3]}"}, "a grid of 1 axes on a mesh of 2 dimensions"),
+        ({"points": f"{{kind: grid, counts: [20, {10**30}]}}"}, r"a grid of 2e\+31 points; give at most 1e\+08"),
         (
             {"points": "{kind: grid, counts: [3, 3], lower: [20, 20], upper: [30, 30]}"},
             "none of the points of the grid",

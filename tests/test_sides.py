@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -83,6 +84,7 @@ def test_density_and_determinant_of_a_linear_map():
     mesh = Box((-9.0, -9.0), (9.0, 9.0), (3, 3)).build()
     assert identities.determinant_gap(mesh, plus, minus, 1e-3, log_det) < 1e-11
     assert identities.determinant_gap(mesh, plus, minus, 1e-3, 0 * log_det) == pytest.approx(log_det[0])
+    assert identities.determinant_gap(mesh, plus, plus, 1e-3, log_det) == math.inf  # neighbours that have met
 
 
 def test_the_action_of_a_gaussian_geodesic_in_three_forms():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -73,6 +74,8 @@ class GridPoints(StartingPoints):
             )
         if not (lower < upper).all():
             raise CaseError(f"the grid from {lower.tolist()} to {upper.tolist()} is empty; give lower < upper")
+        if (count := math.prod(self.counts)) > MOST_POINTS:
+            raise CaseError(f"a grid of {count:.4g} points; give at most {MOST_POINTS:.0e}")
         axes = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b, n in zip(lower, upper, self.counts, strict=True)]
         lattice = np.stack([part.ravel() for part in np.meshgrid(*axes[::-1], indexing="ij")][::-1], axis=1)
         points = lattice[cells_of(mesh, lattice) >= 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,12 +107,15 @@ def density_gap(before: Array, after: Array, log_det: Array) -> float:
 def determinant_gap(mesh: Mesh, plus: Array, minus: Array, distance: float, log_det: Array) -> float:
     """Root mean square over points of log det DT from differences less `log_det` (point,), the integral of div v.
 
-    `plus` and `minus` (axis, point, dim) are the images of the points moved by +-distance along each axis; the notes,
-    equations (128)-(133).
+    `plus` and `minus` (axis, point, dim) are the images of the points moved by +-distance along each axis; infinite
+    where these meet or change places, as they do in paths that are not resolved; the notes, equations (128)-(133).
     """
     apart = mesh.nearest_image((plus - minus).reshape(-1, mesh.dimension)).reshape(plus.shape)
     jacobian = apart.transpose(1, 2, 0) / (2.0 * distance)
-    return float(np.sqrt(np.mean((np.log(np.linalg.det(jacobian)) - log_det) ** 2)))
+    determinant = np.linalg.det(jacobian)
+    if not (determinant > 0.0).all():
+        return math.inf
+    return float(np.sqrt(np.mean((np.log(determinant) - log_det) ** 2)))
 
 
 def path_action(mesh: Mesh, times: Array, positions: Array) -> float:
