@@ -320,6 +320,12 @@ def test_a_key_at_the_wrong_place_is_told_where_it_belongs():
         Case.parse(LINE + "diffusion: {value: 1}\n")
 
 
+@pytest.mark.parametrize("value", [-1.0, 1e308])
+def test_a_number_is_neither_negative_nor_so_large_that_rates_overflow(value):
+    with pytest.raises(CaseError, match=r"is no number from 0 to 1e\+100"):
+        run(flow=flow(diffusion={"value": value}))
+
+
 def test_openings_see_the_diffusion_of_their_cells():
     """D = T = 1/2: the same as epsilon 1/2, at absorbing and partly absorbing walls and cells."""
     walls = {"left": "absorbing", "right": {"kind": "partial", "rate": 0.3}}

@@ -290,6 +290,14 @@ def test_an_interrupt_leaves_nothing_behind():
     assert first == second
 
 
+def test_equal_densities_that_one_cell_holds():
+    mesh, density = unit_box(9, 2), np.zeros(81)
+    density[40] = 3.0
+    found = bounds(mesh, density, density)
+    assert found.lower == found.upper == 0.0
+    np.testing.assert_array_equal(found.map, mesh.centre)
+
+
 def test_nearly_equal_densities():
     random = np.random.default_rng(5)
     one = 1 + 0.1 * random.random((24, 24))

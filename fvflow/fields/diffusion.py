@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Gt, MaxLen, MinLen
 
 from fvflow.errors import CaseError
-from fvflow.fields.expression import Expression
+from fvflow.fields.expression import LARGEST_VALUE, Expression
 from fvflow.fields.function import FunctionKind, ScalarFunction, as_function, files_of
 from fvflow.fields.table import Function, SteadyFunction
 
@@ -47,6 +47,10 @@ class Diffusion:
             )
         if self.convention is None and not self.uniform:
             raise CaseError(f"convention is missing, and D depends on position: it is one of {_CONVENTIONS}")
+        if self.number is not None and not 0.0 <= self.number <= LARGEST_VALUE:
+            raise CaseError(
+                f"value: {self.number:g} is no number from 0 to {LARGEST_VALUE:g}, beyond which products overflow"
+            )
 
     @property
     def _listed(self) -> tuple[Function | tuple[Function, ...], ...]:

@@ -151,9 +151,11 @@ class _Iterate:
 
 
 def _ascent(mu: Array, nu: Array, spacing: Sequence[float], high: float, rings: Rings) -> Iterator[_Iterate]:
-    """Potentials of increasing dual value."""
+    """Potentials of increasing dual value; 0 if the densities are equal, so that W2 is at most `high` = 0."""
     zero = SplinePotential.through(np.zeros(mu.shape), spacing, rings)
     now = _Iterate(zero, *images(zero), 0.0)
+    if high == 0.0:
+        yield now
     for _ in range(_ROUNDS):
         residual = now.boxes.deposited(nu) - mu
         step = _newton_step(now.potential, mu, residual)
