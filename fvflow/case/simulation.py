@@ -117,7 +117,8 @@ class Simulation:
         if self.asks_crossing:
             initial = replace(initial, crossed=statistics.mean_flux.nothing())
         states = self.leaping(statistics, statistics.due_at) if watch is None and checkpoint is None else None
-        states = states or self.flow.states(self.problem, initial, self.times, _Solving(self, progress))
+        solving = None if watch is None else _Solving(self, progress)
+        states = states or self.flow.states(self.problem, initial, self.times, solving)
         saves = 0
         if checkpoint is not None and initial.iterate is None:  # the state has been seen; an iterate comes before any
             self.reached, saves = (next(states), count), self.times.saved_until(initial.time)

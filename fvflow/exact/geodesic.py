@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from typing import Literal
 
@@ -60,7 +61,7 @@ class GaussianGeodesicReference(Reference):
         """Its mass in the whole space."""
         return self.mass
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """W2 between its end points."""
         return sqrt(self.mass) * bures(self.mean, self.covariance, self.target_mean, self.target_covariance)
@@ -144,7 +145,7 @@ class AffineGeodesicReference(Reference):
         """Its mass in the whole space."""
         return self.facts.mass
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """W2 between its end points, exact for densities that are constant in each cell."""
         mesh = self.facts.mesh
@@ -201,7 +202,7 @@ class QuantilesReference(Reference):
     initial: Array  # (cell,)
     target: Array  # (cell,)
 
-    @property
+    @cached_property
     def distance(self) -> float:
         """W2 between its end points."""
         return distance_1d(self.edges, self.initial, self.target)
