@@ -1,8 +1,10 @@
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from pathlib import Path
 
@@ -10,10 +12,13 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fvflow
 from fvflow.case import Case
 from fvflow.dataset import Frame, Layout, Memory, Writer
+from fvflow.dataset.netcdf import chunk_shape, flushing
 from fvflow.dataset.replacing import parts_of
 from fvflow.errors import NumericsError, OutputError
 from fvflow.problems import OutputVariable
@@ -95,6 +100,30 @@ def test_a_result_holds_its_case_and_can_be_run_again(tmp_path):
         assert again == case
         assert Case.parse(ds.attrs["resolved_case"]) == case
         np.testing.assert_array_equal(again.run().rho, ds.rho)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=3), st.sampled_from([1, 4, 8]))
+def test_chunks_are_nearly_equal_parts_of_at_most_a_mebibyte(shape, item):
+    chunk = chunk_shape(shape, item)
+    assert math.prod(chunk) * item <= 2**20
+    filled = [length / (-(-length // size) * size) for length, size in zip(shape, chunk, strict=True)]
+    assert math.prod(filled) > 0.5
+    if math.prod(shape) * item <= 2**20:
+        assert chunk == tuple(shape)
+
+
+def test_a_file_that_cannot_be_flushed_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"1")
+    asked = threading.Event()
+
+    def full(_):
+        asked.set()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"), flushing(tmp_path / "a"):
+        assert asked.wait(60)
 
 
 def test_the_layout_is_what_paraview_needs(tmp_path):

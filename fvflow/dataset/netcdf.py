@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fvflow import system
 from fvflow.dataset.frame_log import let_go, whole
@@ -18,7 +22,7 @@ from fvflow.mesh import Mesh
 from fvflow.parallel import Pieced
 
 _COPY_BYTES = 2**23  # of fields in memory while frames are copied
-_CACHE_BYTES = 2**20  # of the chunks of a variable
+_CHUNK_BYTES = 2**20  # at most in a chunk: larger ones leave the processor's cache, and take twice the time
 _SERIES_CHUNK = 128  # frames in a chunk of times and diagnostics
 
 
@@ -61,15 +65,17 @@ def define(file: Any, name: str, group: Group, layout: Layout | None = None) -> 
 def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: Mapping[str, Any]) -> None:
     """Create a variable, with a checksum in every chunk, so that damaged values are not read."""
     fill, checksums = False if variable.fill is None else variable.fill, bool(variable.dims)
-    if isinstance(variable.values, Pieced) and variable.values.piece:
-        sizes = [len(group.dimensions[dimension]) for dimension in variable.dims]
-        storage = {"chunksizes": [min(variable.values.piece, sizes[0]), *sizes[1:]]}
+    if checksums and variable.values is not None and np.dtype(variable.dtype).itemsize:
+        sizes = [_size(group, dimension) for dimension in variable.dims]
+        if isinstance(variable.values, Pieced) and variable.values.piece:
+            sizes[0] = min(variable.values.piece, sizes[0])
+        storage = {"chunksizes": chunk_shape(sizes, np.dtype(variable.dtype).itemsize)} if all(sizes) else {}
     created = group.createVariable(
         name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
     )
     created.setncatts(variable.attributes)
     if checksums:
-        created.set_var_chunk_cache(_CACHE_BYTES)  # ten chunks of 8 MiB by default, and each is written once
+        created.set_var_chunk_cache(_CHUNK_BYTES)  # 64 MiB by default, and each chunk is written once
     if isinstance(variable.values, Pieced):
         first = 0
         for piece in variable.values.fetch():
@@ -79,13 +85,33 @@ def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: M
         created[:] = variable.values
 
 
+def _size(group: Any, dimension: str) -> int:
+    """The length of a dimension of a group, or of one that it is in."""
+    while dimension not in group.dimensions:
+        group = group.parent
+    return len(group.dimensions[dimension])
+
+
+def chunk_shape(shape: Sequence[int], item: int) -> tuple[int, ...]:
+    """The shape of the chunks of an array with items of so many bytes: nearly equal parts of at most 1 MiB.
+
+    >>> chunk_shape((1, 1024, 1024), 8), chunk_shape((1, 390, 400), 8)
+    ((1, 128, 1024), (1, 195, 400))
+    """
+    chunk = list(shape)
+    for axis, length in enumerate(shape):
+        parts = -(-math.prod(chunk) * item // _CHUNK_BYTES)
+        chunk[axis] = -(-length // min(parts, length))
+    return tuple(chunk)
+
+
 def _storage(path: str, layout: Layout) -> dict[str, Any]:
-    """Chunks and compression of a variable over time: a chunk is one frame of a field."""
+    """Chunks and compression of a variable over time: those of a field hold one frame, or a part of one."""
     shape = layout.frame_shapes[path]
     if is_series(path):
         return {"chunksizes": (_SERIES_CHUNK, *shape)}
     filters = {"compression": "zlib", "complevel": layout.compression} if layout.compression else {}
-    return {"chunksizes": (1, *shape), **filters}
+    return {"chunksizes": (1, *chunk_shape(shape, np.dtype(layout.record[path][0]).itemsize)), **filters}
 
 
 def append_frames(target: Any, layout: Layout, records: Any) -> None:
@@ -102,6 +128,33 @@ def append_frames(target: Any, layout: Layout, records: Any) -> None:
         for path in layout.frame_shapes:
             target[path][start + first : start + first + len(part)] = part[path]
         let_go(records)
+
+
+@contextlib.contextmanager
+def flushing(path: Path) -> Iterator[None]:
+    """Send what a file gets to the disk meanwhile, so that little is left to wait for; raises OSError where that fails.
+
+    A file that is complete within a twentieth of a second is left alone.
+    """
+    complete, errors = threading.Event(), list[OSError]()
+
+    def flush() -> None:
+        try:
+            with open(path, "rb") as file:
+                while not complete.wait(0.05):
+                    os.fsync(file.fileno())
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    try:
+        yield
+    finally:
+        complete.set()
+        thread.join()
+    for error in errors:
+        raise error
 
 
 def flushed_rename(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from fvflow.dataset.frame_log import FrameLog, converted, read_log, record_of, r
 from fvflow.dataset.groups import mesh_groups, paraview_group
 from fvflow.dataset.layout import Layout, header
 from fvflow.dataset.lock import Lock, locked
-from fvflow.dataset.netcdf import append_frames, created, define, flushed_rename, output_errors, require_name
+from fvflow.dataset.netcdf import append_frames, created, define, flushed_rename, flushing, output_errors, require_name
 from fvflow.dataset.replacing import (
     CHECKPOINT,
     FRAMES,
@@ -251,7 +251,7 @@ class Writer(Assembly[None]):
         temporary, mesh = self._folder / _WHOLE, self.layout.mesh
         kept = {} if self._tree is None else {CHECKPOINT: to_group(self._tree, {"run": self.run})}
         with output_errors(self.path):
-            with created(temporary, self.layout, attributes) as target:
+            with created(temporary, self.layout, attributes) as target, flushing(temporary):
                 for name, group in {**paraview_group(mesh), **mesh_groups(mesh), **groups, **kept}.items():
                     define(target, name, group)
                 append_frames(target, self.layout, read_log(self._folder / FRAMES))
