@@ -60,7 +60,11 @@ def grid_in_pieces(mesh: Mesh) -> tuple[Pieced, Pieced]:
                 yield part.points[-across:]
 
     def corners() -> Iterator[Index]:
-        yield from (part.cell_points + np.int32(first * across) for first, part in parts())
+        pattern = np.empty((0, 0), np.int32)
+        for first, part in parts():
+            if len(pattern) != part.cells:  # but for the last ones they all have as many layers
+                pattern = part.cell_points
+            yield pattern + np.int32(first * across)
 
     nodes = across * (layers + 1)
     layer = mesh.cells // layers
