@@ -131,12 +131,16 @@ class Checks:
     hopf_lax: Bound = None
     """Largest error of phi against the Hopf-Lax formula for H = |p|^2/2, relative to the range of phi."""
 
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are given, by the names of their figures."""
+        named = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {name: bound for name, bound in named.items() if bound is not None}
+
     def missed(self, figures: Mapping[str, Any]) -> list[MissedCheck]:
         """The bounds that the figures violate, or for which the run has no figure."""
         missed = []
-        for name, bound in dataclasses.asdict(self).items():
-            if bound is None:
-                continue
+        for name, bound in self.bounds.items():
             got = figures.get(name)
             relation: Relation = ">=" if name in _LOWER_BOUNDS else "<="
             if got is None or not (got >= bound if relation == ">=" else got <= bound):
@@ -146,15 +150,15 @@ class Checks:
 
 def asking_for_sides(checks: Checks, output: Output) -> list[tuple[str, str]]:
     """The entries of a case that ask for a comparison with carried samples."""
-    named = [name for name, bound in dataclasses.asdict(checks).items() if name.startswith(SIDES) and bound is not None]
+    named = [name for name in checks.bounds if name.startswith(SIDES)]
     return [("checks", name) for name in named] + [("output", "sides")] * output.sides
 
 
 def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
     """(name, sentence) of each bound on a figure that this flow does not compute and another one does."""
-    for name, bound in dataclasses.asdict(checks).items():
+    for name in checks.bounds:
         owners = [kind for kind in get_args(Flow) if name in kind.figures]
-        if bound is not None and owners and not flow.has_figure(name):
+        if owners and not flow.has_figure(name):
             yield name, f"is for {_named(owners)} {owners[0].figures[name]}".rstrip() + "; remove the check"
 
 
