@@ -317,12 +317,12 @@ def test_a_lost_mass_is_an_error():
 
 
 def test_the_bound_on_the_mass_correction():
-    """1e-12, or 4 machine epsilons times max M_KK/|K| if that is more (1e-4 at most), or what the solver is allowed."""
-    mild, stiff, stiffest = matrix(1, 10, 1e-4), matrix(1, 10, 1e6), matrix(1, 10, 1e20)
+    """1e-12, or 4 machine epsilons times max M_KK/|K| if that is more, or what the solver is allowed."""
+    mild, stiff = matrix(1, 10, 1e-4), matrix(1, 10, 1e6)
     assert mild.max_relative_diagonal < 1e3
     bound = 4 * EPS * stiff.max_relative_diagonal
     assert bound > 1e-10
-    for m, most, allowed in ((mild, 1e-12, 0.0), (stiff, bound, 0.0), (stiffest, 1e-4, 0.0), (mild, 1e-6, 1e-6)):
+    for m, most, allowed in ((mild, 1e-12, 0.0), (stiff, bound, 0.0), (mild, 1e-6, 1e-6)):
         mass = float(m.volume.sum())
         assert rescale_to_mass(m, np.full(10, 1 + 0.9 * most), mass, 3, allowed).iterations == 3
         for sign in (1, -1):
@@ -330,19 +330,52 @@ def test_the_bound_on_the_mass_correction():
                 rescale_to_mass(m, np.full(10, 1 + sign * 1.2 * most), mass, 3, allowed)
 
 
-@pytest.mark.parametrize("speed", ["1e18", "1e50"])
-def test_steps_whose_mass_round_off_shares_out_are_refused(speed):
-    """On 5 x 4 cells at 1e50 the factors lose the sign of their pivots, and a density of -2e-3 was returned."""
-    case = Case.parse(
-        """
+COLUMNS = """
 mesh: {kind: box, lower: [0, -1], upper: [1, 1], cells: [5, 4], periodic: [y]}
-flow: {kind: fokker-planck, stream: SPEED*x*t, epsilon: 5e-5}
+flow: {kind: fokker-planck, stream: SPEED*x*t, epsilon: 5e-2, stepper: {kind: implicit-euler, solver: {kind: SOLVER}}}
 initial: {kind: spike, at: [0.45, 0.5]}
 times: {end: 0.08, step: 0.02}
-""".replace("SPEED", speed)
-    )
-    with pytest.raises(NumericsError, match="ill-conditioned: use a smaller step"):
-        case.run()
+"""
+
+
+def test_steps_whose_mass_round_off_shares_out_are_refused():
+    """A wind around the ring spreads each column evenly, and diffusion alone moves mass between columns.
+
+    At 1e50 the factors lose the sign of their pivots, and a density of -2e-3 was returned.
+    """
+    line = """
+mesh: {kind: box, lower: [0], upper: [1], cells: [5]}
+flow: {kind: fokker-planck, epsilon: 5e-2}
+initial: {kind: spike, at: [0.45]}
+times: {end: 0.08, step: 0.02}
+"""
+    alone = Case.parse(line).run().rho.values[-1]
+    for speed, error in (("1e5", 1e-3), ("1e12", 1e-10), ("1e30", 1e-12)):
+        found = Case.parse(COLUMNS.replace("SPEED", speed).replace("SOLVER", "krylov")).run().rho.values[-1]
+        np.testing.assert_allclose(found, np.tile(alone / 2, (4, 1)), rtol=error)
+    found = Case.parse(COLUMNS.replace("SPEED", "1e5").replace("SOLVER", "direct")).run().rho.values[-1]
+    np.testing.assert_allclose(found, np.tile(alone / 2, (4, 1)), rtol=1e-3)
+    for speed, fault in (("1e14", "a refined solution"), ("1e18", "pivots of a factorisation"), ("1e50", "")):
+        with pytest.raises(NumericsError, match=f"{fault}.* smaller step"):
+            Case.parse(COLUMNS.replace("SPEED", speed).replace("SOLVER", "direct")).run()
+
+
+@pytest.mark.parametrize("size", [1e10, 1e20, 1e60])
+def test_a_step_of_any_length_reaches_equilibrium_by_factors(size):
+    """The mass that they lose is lost along the density itself."""
+    x, y = np.meshgrid((np.arange(12) + 0.5) / 12, (np.arange(10) + 0.5) / 10)
+    found = Case.parse(f"""
+mesh: {{kind: box, lower: [0, 0], upper: [1, 1], cells: [12, 10]}}
+flow:
+  kind: fokker-planck
+  potential: {size:g}*(x - y**2)
+  epsilon: {size / 5:g}
+  stepper: {{kind: implicit-euler, solver: {{kind: direct}}}}
+initial: {{kind: spike, at: [0.45, 0.5]}}
+times: {{end: 1, step: 1}}
+""")
+    gibbs = np.exp(-5 * (x - y**2))
+    np.testing.assert_allclose(found.run().rho.values[-1], gibbs / gibbs.mean(), rtol=1e-8 if size == 1e10 else 1e-12)
 
 
 def test_krylov_reports_where_it_stopped():

@@ -23,6 +23,7 @@ from fvflow.parallel import Pieced
 
 _COPY_BYTES = 2**23  # of fields in memory while frames are copied
 _CHUNK_BYTES = 2**20  # at most in a chunk: larger ones leave the processor's cache, and take twice the time
+_FEW = 16  # rows of a chunk of which none may be beyond the end of an array
 _SERIES_CHUNK = 128  # frames in a chunk of times and diagnostics
 
 
@@ -69,7 +70,7 @@ def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: M
         sizes = [_size(group, dimension) for dimension in variable.dims]
         if isinstance(variable.values, Pieced) and variable.values.piece:
             sizes[0] = min(variable.values.piece, sizes[0])
-        storage = {"chunksizes": chunk_shape(sizes, np.dtype(variable.dtype).itemsize)} if all(sizes) else {}
+        storage = {"chunksizes": chunk_shape(sizes, np.dtype(variable.dtype).itemsize)}
     created = group.createVariable(
         name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
     )
@@ -95,13 +96,17 @@ def _size(group: Any, dimension: str) -> int:
 def chunk_shape(shape: Sequence[int], item: int) -> tuple[int, ...]:
     """The shape of the chunks of an array with items of so many bytes: nearly equal parts of at most 1 MiB.
 
-    >>> chunk_shape((1, 1024, 1024), 8), chunk_shape((1, 390, 400), 8)
-    ((1, 128, 1024), (1, 195, 400))
+    >>> chunk_shape((1, 1024, 1024), 8), chunk_shape((3, 256, 256), 8), chunk_shape((87381, 3), 8)
+    ((1, 128, 1024), (1, 256, 256), (29127, 3))
     """
-    chunk = list(shape)
-    for axis, length in enumerate(shape):
-        parts = -(-math.prod(chunk) * item // _CHUNK_BYTES)
-        chunk[axis] = -(-length // min(parts, length))
+    chunk = [max(length, 1) for length in shape]
+    for axis, length in enumerate(chunk):
+        if math.prod(chunk) * item <= _CHUNK_BYTES:
+            break
+        most = max(_CHUNK_BYTES // (math.prod(chunk[axis + 1 :]) * item), 1)
+        size = -(-length // -(-length // most))
+        few = range(1, size + 1) if size <= _FEW else (size,)
+        chunk[axis] = min(few, key=lambda rows: (-(-length // rows) * rows, -rows))  # the least beyond the end
     return tuple(chunk)
 
 
@@ -146,13 +151,14 @@ def flushing(path: Path) -> Iterator[None]:
         except OSError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=flush)
-    thread.start()
+    thread = threading.Thread(target=flush, daemon=True)
     try:
+        thread.start()
         yield
     finally:
         complete.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
     for error in errors:
         raise error
 

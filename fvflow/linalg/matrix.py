@@ -15,7 +15,7 @@ from fvflow.mesh import Array, Index
 from fvflow.parallel import world
 from fvflow.sums import inner, total
 
-_LEAST_BOUND, _MOST_BOUND, _ROUND_OFF = 1e-12, 1e-4, 4 * np.finfo(float).eps
+_LEAST_BOUND, _ROUND_OFF = 1e-12, 4 * np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,11 +187,8 @@ class Conserving(Protocol):
 
 
 def largest_correction(matrix: Conserving) -> float:
-    """The relative correction of a mass that round-off explains: 4 machine epsilons times max M_KK/|K|, >= 1e-12.
-
-    At most 1e-4: beyond, round-off has decided how the mass is shared out, which no correction of its sum mends.
-    """
-    return min(max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal), _MOST_BOUND)
+    """The relative correction of a mass that round-off explains: 4 machine epsilons times max M_KK/|K|, >= 1e-12."""
+    return max(_LEAST_BOUND, _ROUND_OFF * matrix.max_relative_diagonal)
 
 
 def rescale_to_mass(
@@ -213,8 +210,8 @@ def rescale_to_mass(
 
     The density is rescaled only if the correction exceeds the rounding of the sum itself (4 machine epsilons), and the
     correction is always reported. Raises NumericsError if it exceeds what round-off can explain (4 machine epsilons
-    times max M_KK/|K|, from 1e-12 to 1e-4) and what an iterative solver is `allowed`: a larger error is not hidden, and
-    the `cure` is told.
+    times max M_KK/|K|, at least 1e-12) and what an iterative solver is `allowed`: a larger error is not hidden, and the
+    `cure` is told.
     """
     with np.errstate(all="ignore"):
         mass = inner(matrix.column_sums, density)

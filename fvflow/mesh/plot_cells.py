@@ -62,7 +62,7 @@ def grid_in_pieces(mesh: Mesh) -> tuple[Pieced, Pieced]:
     def corners() -> Iterator[Index]:
         pattern = np.empty((0, 0), np.int32)
         for first, part in parts():
-            if len(pattern) != part.cells:  # but for the last ones they all have as many layers
+            if len(pattern) != part.cells:  # all but the last one have as many layers
                 pattern = part.cell_points
             yield pattern + np.int32(first * across)
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from fvflow.errors import NumericsError
 from fvflow.interruptible import interruptible
 from fvflow.linalg.base import LinearSolver, factor_memory, symmetric_factor_memory
 from fvflow.linalg.matrix import FaceMatrix, Solution, Solve, TransposedSolve, rescale_to_mass
 from fvflow.mesh import Array, Extent
+from fvflow.sums import inner
 
+_DOUBTFUL = 1e-8  # relative correction of the mass beyond which a solution is examined
+_LOST, _SAME = 1e-13, 1e-6  # pivot to diagonal below which it is round-off; L1 distance of the refined solution
 _LONG = 10**5  # entries of a matrix from which its factorisation may take a second
 
 
@@ -72,10 +77,33 @@ class Direct(LinearSolver):
         return lambda right: factors.solve(right, trans="T")
 
     def prepare(self, matrix: FaceMatrix) -> Solve:
-        """Factorise M."""
+        """Factorise M; solutions of which more than 1e-8 of the mass is wrong have to pass `_require_agreement`."""
         factors = factorise(matrix.sparse())
 
         def solve(right: Array, total: float) -> Solution:
-            return rescale_to_mass(matrix, factors.solve(right), total)
+            solution = rescale_to_mass(matrix, factors.solve(right), total)
+            if solution.correction > _DOUBTFUL:
+                _require_agreement(matrix, factors, right, total, solution.density)
+            return solution
 
         return solve
+
+
+def _require_agreement(matrix: FaceMatrix, factors: Any, right: Array, total: float, density: Array) -> None:
+    """Raise NumericsError if round-off in the factors of M has decided how the mass is shared out.
+
+    If one pivot is mostly round-off, the error of a solution is along the density itself, and the correction of its
+    mass removes it. Where mass hardly moves between several parts of the mesh in a step, each has such a pivot, and
+    such an error, of its own. Smaller errors are found by one refinement.
+    """
+    pivots = factors.U.diagonal()[factors.perm_c]
+    lost = int(np.count_nonzero(pivots <= _LOST * matrix.diagonal())) if matrix.monotone else 0
+    refined = rescale_to_mass(matrix, density + factors.solve(right - matrix.apply(density)), total).density
+    apart = inner(matrix.volume, np.abs(refined - density)) / abs(total)
+    if lost <= 1 and apart <= _SAME:
+        return
+    found = f"{lost} pivots of a factorisation are round-off" if lost > 1 else f"a refined solution is {apart:.1e} away"
+    raise NumericsError(
+        f"{found}: the step is so long that round-off decides how the mass is shared out; use solver krylov, or a "
+        "smaller step"
+    )
