@@ -56,7 +56,7 @@ FIGURES = {
     "forward_rate_constant": "rate over the share of the mass that was in `from` later than in `to`",
     "backward_rate_constant": "rate over the share of the mass that was in `to` later than in `from`",
     "outside": "share of the points that are outside the mesh at the end",
-    "determinant_gap": "rms difference of log det and that by differences of paths; infinite where these meet, nan if unknown",
+    "determinant_gap": "rms difference of log det and that by differences of paths; inf if these meet, nan if unknown",
     "hopf_lax": "largest difference of phi from the Hopf-Lax formula at the end, relative to its range",
     "sides_push_forward": "means of test functions over the points and their integrals, in standard errors",
     "sides_push_forward_gap": "the same, absolute; the functions are between -1 and 1",
