@@ -162,11 +162,11 @@ LONG = {
         "a_uniform_density_fills_the_part_of_each_cell_in_its_box[tetrahedra",
     ),
     "restricted_voronoi": (
-        "overlaps_with_the_elements_fill_both[shaken tetrahedra",
         "a_result_on_them_is_stored_drawn_and_restored[shaken hexahedra",
         "a_result_on_them_is_stored_drawn_and_restored[shaken prisms",
         "overlaps_with_the_elements_fill_both[shaken hexahedra",
         "overlaps_with_the_elements_fill_both[shaken prisms",
+        "overlaps_with_the_elements_fill_both[shaken tetrahedra",
     ),
     "resume": (
         "a_resumed_run_is_the_uninterrupted_one_to_the_last_bit[gradient-jko-adaptive-2D",
@@ -222,8 +222,8 @@ IN_TURN = {
     "cases": {"case_runs_and_keeps_its_checks": 3},
     "cli": {"signals_stop_the_run_and_its_result_goes_on": 3, "streams_that_are_closed_do_not_stop_a_run": 2},
     "closed_forms": {"closed_form_keeps_the_contract": 3},
-    "distance_engine": {"no_bound_is_violated_by_linear_programs": 2},
     "diffusion": {"moments_of_the_kinetic_oscillator": 2},
+    "distance_engine": {"no_bound_is_violated_by_linear_programs": 2},
     "evi_bounds": {"every_sign_of_ornstein_uhlenbeck_is_proved": 2},
     "exponential": {"gibbs_is_stationary": 5},
     "gaussian_jko": {

@@ -659,10 +659,10 @@ def test_checkpoints_with_wrong_contents_are_refused_in_a_sentence(tmp_path):
     tree = Checkpoints(tmp_path / "r.parts").latest()[0]
     frames = (tmp_path / "r.parts" / "frames.log").read_bytes()
     told = 0
-    for number, path in enumerate(list(paths_of(tree))[1:]):
+    for path in list(paths_of(tree))[1:]:
         if path[0] in ("case", "values") and len(path) > 1:
             continue
-        for value in ((..., "x"), (True, {}))[number % 2]:
+        for value in (..., "x", True, {}):
             Checkpoints(tmp_path / "r.parts").write(changed(tree, path, value))
             Checkpoints(tmp_path / "r.parts").write(changed(tree, path, value))
             try:
@@ -672,7 +672,7 @@ def test_checkpoints_with_wrong_contents_are_refused_in_a_sentence(tmp_path):
             except Stopped:
                 assert path[0] in ("name", "history", "statistics", "state") or value is True, (path, value)
             assert (tmp_path / "r.parts" / "frames.log").read_bytes() == frames, (path, value)
-    assert told > 50
+    assert told > 100
 
 
 def test_a_flipped_bit_is_damage_and_never_another_error(tmp_path):

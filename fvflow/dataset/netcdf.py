@@ -66,11 +66,12 @@ def define(file: Any, name: str, group: Group, layout: Layout | None = None) -> 
 def _define_variable(group: Any, name: str, variable: NetCDFVariable, storage: Mapping[str, Any]) -> None:
     """Create a variable, with a checksum in every chunk, so that damaged values are not read."""
     fill, checksums = False if variable.fill is None else variable.fill, bool(variable.dims)
-    if checksums and variable.values is not None and np.dtype(variable.dtype).itemsize:
+    item = np.dtype(variable.dtype).itemsize  # 0 for texts
+    if checksums and variable.values is not None and item:
         sizes = [_size(group, dimension) for dimension in variable.dims]
         if isinstance(variable.values, Pieced) and variable.values.piece:
             sizes[0] = min(variable.values.piece, sizes[0])
-        storage = {"chunksizes": chunk_shape(sizes, np.dtype(variable.dtype).itemsize)}
+        storage = {"chunksizes": chunk_shape(sizes, item)}
     created = group.createVariable(
         name, variable.dtype, variable.dims, fill_value=fill, fletcher32=checksums, **storage
     )

@@ -49,7 +49,7 @@ class Diffusion:
             raise CaseError(f"convention is missing, and D depends on position: it is one of {_CONVENTIONS}")
         if self.number is not None and not 0.0 <= self.number <= LARGEST_VALUE:
             why = "is negative" if self.number < 0 else f"is above {LARGEST_VALUE:g}, so that products overflow"
-            raise CaseError(f"value: {self.number:g} {why}; give a number that is not")
+            raise CaseError(f"value: {self.number:g} {why}; give one from 0 to {LARGEST_VALUE:g}")
 
     @property
     def _listed(self) -> tuple[Function | tuple[Function, ...], ...]:

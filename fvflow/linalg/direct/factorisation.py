@@ -94,7 +94,8 @@ def _require_agreement(matrix: FaceMatrix, factors: Any, right: Array, total: fl
 
     If one pivot is mostly round-off, the error of a solution is along the density itself, and the correction of its
     mass removes it. Where mass hardly moves between several parts of the mesh in a step, each has such a pivot, and
-    such an error, of its own. Smaller errors are found by one refinement.
+    such an error, of its own. Smaller errors are found by one refinement. The pivots are read from a copy of the
+    factors, which doubles their memory.
     """
     pivots = factors.U.diagonal()[factors.perm_c]
     lost = int(np.count_nonzero(pivots <= _LOST * matrix.diagonal())) if matrix.monotone else 0
