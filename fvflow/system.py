@@ -28,7 +28,8 @@ except ImportError:
     resource = None  # type: ignore[assignment]
 
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG
-_LAUNCHERS = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
+_OPEN_MPI = "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
+_LAUNCHERS = (("PMI_RANK", "PMI_SIZE"), _OPEN_MPI)
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
@@ -52,6 +53,11 @@ def launch() -> Launch:
         if all(value.isdigit() for value in values):
             return Launch(*map(int, values))
     return Launch()
+
+
+def launched_by_open_mpi() -> bool:
+    """Whether the launcher of Open MPI has started this process."""
+    return all(name in os.environ for name in _OPEN_MPI)
 
 
 def end_with_parent() -> None:

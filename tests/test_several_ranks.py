@@ -170,14 +170,21 @@ def test_ranks_that_see_different_cases_are_refused(tmp_path):
     ]
 
 
-def test_ranks_of_another_mpi_are_refused(tmp_path):
-    """Each process sees itself alone, and would write the same file."""
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("OMPI_COMM_WORLD", "mpi4py cannot be used (it is of MPICH, and mpiexec of Open MPI)"),
+        ("PMI", "mpi4py sees 1: it is of another MPI than mpiexec"),
+    ],
+)
+def test_ranks_of_another_mpi_are_refused(names, told, tmp_path):
+    """Begun there, the library would end the process, or take it for the only one, and all would write one file."""
     (tmp_path / "case.yaml").write_text(CASES["gibbs"])
-    environment = {**os.environ, "OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
+    environment = {**os.environ, f"{names}_RANK": "0", f"{names}_SIZE": "2"}
     command = [sys.executable, "-m", "fvflow", "run", "case.yaml"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.startswith("2 ranks were started, and mpi4py sees 1: it is of another MPI than mpiexec")
+    assert done.stderr.startswith(f"2 ranks were started, and {told}; start it by mpiexec.hydra")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -34,9 +34,10 @@ class Division:
     def __post_init__(self) -> None:
         least = max(LEAST_LAYERS, self.depth)
         if self.layers < least * self.size:
+            most = max(self.layers // least, 1)
             raise CaseError(
                 f"{self.layers} layers of cells across the last axis on {self.size} ranks; each needs {least}: "
-                f"use at most {max(self.layers // least, 1)} ranks"
+                f"use at most {most} rank{'s' * (most > 1)}"
             )
 
     @cached_property

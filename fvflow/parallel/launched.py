@@ -52,6 +52,9 @@ def begin() -> Alone:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what mpi4py warns of is refused below
+            import mpi4py
+
+            mpi4py.rc.initialize, mpi4py.rc.finalize = False, True  # an MPI with another launcher ends the process
             from fvflow.parallel.ranks import Ranks
 
         made = Ranks()
