@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fvflow.errors import CaseError
 from fvflow.parallel.alone import Alone
-from fvflow.system import launch
+from fvflow.system import launch, launched_by_open_mpi
 
 T = TypeVar("T")
 _current: list[Alone] = [Alone()]
@@ -55,8 +55,15 @@ def begin() -> Alone:
             import mpi4py
 
             mpi4py.rc.initialize, mpi4py.rc.finalize = False, True  # an MPI with another launcher ends the process
+            from mpi4py import MPI
+
             from fvflow.parallel.ranks import Ranks
 
+        library = MPI.Get_library_version()
+        if launched_by_open_mpi() and not library.startswith("Open MPI"):
+            raise RuntimeError(f"it is of {library.split()[0]}, and mpiexec of Open MPI")
+        if not MPI.Is_initialized():
+            MPI.Init_thread()
         made = Ranks()
     except (ImportError, RuntimeError) as error:
         raise CaseError(f"{started.size} ranks were started, and mpi4py cannot be used ({error}); {how}") from None

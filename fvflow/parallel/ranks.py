@@ -19,7 +19,7 @@ from fvflow.parallel.alone import Alone, Array, added
 from fvflow.parallel.blocks import BLOCK, beginning, cut, owners
 from fvflow.parallel.division import Division
 from fvflow.parallel.pieces import Pieced
-from fvflow.system import launched_by_open_mpi, usable_cores
+from fvflow.system import usable_cores
 
 T = TypeVar("T")
 _PIECE = 2**20  # values of a piece, 8 MiB
@@ -29,19 +29,11 @@ _UP, _DOWN, _BLOCKS, _ASK, _PIECES, _TOLD = range(1, 7)
 
 
 class Ranks(Alone):
-    """The ranks of MPI_COMM_WORLD; messages of errors go by a communicator of their own.
-
-    Raises RuntimeError if Open MPI has started them and mpi4py is of another MPI.
-    """
+    """The ranks of MPI_COMM_WORLD; messages of errors go by a communicator of their own."""
 
     holds_all = False
 
     def __init__(self) -> None:
-        library = MPI.Get_library_version()
-        if launched_by_open_mpi() and not library.startswith("Open MPI"):
-            raise RuntimeError(f"it is of {library.split()[0]}, and mpiexec of Open MPI")
-        if not MPI.Is_initialized():
-            MPI.Init_thread()
         self._comm = MPI.COMM_WORLD.Dup()
         self._errors = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.rank, self._comm.size
