@@ -3,15 +3,20 @@
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import fvflow
 from fvflow.case import Case
+from fvflow.cli import main
+from fvflow.cli.signals import Signals
+from fvflow.system import STOP_SIGNALS
 
 TEXT = """
 mesh: {kind: box, lower: [-4, -4], upper: [4, 4], cells: [12, 12]}
@@ -58,12 +63,55 @@ def test_four_threads_compute_what_one_does():
         np.testing.assert_array_equal(values, last(text))
 
 
+def test_threads_may_be_the_first_to_read_a_case():
+    """Two that made the model of a kind at once left one that no later case was known by."""
+    script = f"""
+import sys, threading
+from fvflow.case import Case
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(8)
+found = []
+def read():
+    start.wait()
+    found.append(Case.parse({TEXT!r}))
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert found == 8 * [Case.parse({TEXT!r})]
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_python_compute_what_one_does(method):
     expected = last()
     with multiprocessing.get_context(method).Pool(2) as pool:
         for values in pool.map(last, [TEXT, TEXT]):
             np.testing.assert_array_equal(values, expected)
+
+
+def test_signals_end_the_processes_forked_from_one_that_runs_a_command():
+    """Raised in whatever the child is doing, what stops a command was lost at times, and the pool waited for ever."""
+    ready, says_ready = os.pipe()
+    if not (child := os.fork()):
+        Signals()
+        if not (grandchild := os.fork()):
+            os.write(says_ready, b"!")
+            time.sleep(10)
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(grandchild, signal.SIGTERM)
+        os._exit(-os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == signal.SIGTERM
+
+
+def test_a_command_gives_the_signals_back():
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+    with pytest.raises(SystemExit):
+        main(["check", "no.yaml"])
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_an_open_result_keeps_its_data_when_another_takes_its_place(tmp_path):

@@ -1,7 +1,10 @@
 """Kernels: compiled when first called, callable from each other, interpreted while a budget lasts."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,6 +69,26 @@ def test_threads_share_one_dispatcher(monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(fresh, range(32))) == list(range(32))
     assert len(made) == 1
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    """Of the parent's, a fork copies the pool but not the threads: waiting for them never ends."""
+    parts = []
+
+    def part(begin, end):
+        time.sleep(0.05)  # each thread has one
+        parts.append((begin, end))
+
+    def both():
+        jit.parallel_for(part, 4, jit.MIN_PARALLEL_CELLS)
+        time.sleep(0.05)  # and waits for the next
+        return len(parts)
+
+    assert both() == min(jit.thread_limit(), 4)
+    if not (child := os.fork()):
+        signal.alarm(20)
+        os._exit(both())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2 * min(jit.thread_limit(), 4)
 
 
 def test_a_budget_is_spent_by_the_entries_of_the_first_argument():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import os
+import threading
 import types
 from collections.abc import Hashable, Mapping
 from functools import cache, reduce
@@ -39,12 +40,14 @@ from fvflow.mesh import FileMark
 
 T = TypeVar("T")
 _NESTED = (BaseModel, tuple, dict)  # values that are made of others
+_MAKING = threading.RLock()
 _MAX_EXPLAINED = 100  # later faults keep the message of pydantic: suggestions for each would take too long
 
 
 def model(cls: type) -> type[BaseModel]:
-    """The pydantic model of a dataclass."""
-    return _model(cls)
+    """The pydantic model of a dataclass, one and the same for all threads."""
+    with _MAKING:
+        return _model(cls)
 
 
 class ValidationFaults(CaseError):

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = _parser().parse_args(given)
     options.signals, options.several = Signals(), several
     code = _guarded(options)
+    options.signals.leave()
     several.leave(code)
     if threads_left_working():  # in compiled code, which a shutdown in order would wait for
         for stream in filter(None, (sys.stdout, sys.stderr)):

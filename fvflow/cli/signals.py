@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,16 +35,25 @@ class Signals:
 
     A step that takes longer than 3 s is stopped in its midst, though never a write, nor the compilation of a kernel.
 
-    It watches a run as a `Progress`.
+    It watches a run as a `Progress`. In processes forked from this one the handlers of before go on.
     """
 
     def __init__(self) -> None:
         self._deferred = False
         self._received = 0
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._handle)
+        self._process = os.getpid()
+        self._before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+
+    def leave(self) -> None:
+        """Give the signals back to the handlers that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            self.leave()
+            signal.raise_signal(number)
+            return
         at_once = not self._deferred or bool(self._received)
         self._received = number
         if at_once and not compiling(frame):
