@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import fvflow
-from fvflow.case import Case, json_schema
+from fvflow.case import Case, json_schema, schema
+from fvflow.case.document import parse
+from fvflow.case.models import model
 from fvflow.errors import CaseError, OutputError
 from fvflow.flows import FokkerPlanckFlow
 from fvflow.times import Times
@@ -346,6 +348,28 @@ def test_the_schema_describes_every_kind_and_accepts_the_cases():
     accepts = validator(schema)
     for path in Path("cases").glob("*.yaml"):
         accepts.validate(document.parse(path.read_bytes(), str(path)).values)
+
+
+def without_a_kind(value):
+    """The value, and copies of it without one of the kinds in it or with one that there is not."""
+    yield value
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        if key == "kind":
+            yield {name: each for name, each in value.items() if name != key}
+            yield {**value, key: "no"}
+        elif isinstance(part, dict | list):
+            for other in list(without_a_kind(part))[1:]:
+                yield {**value, key: other} if isinstance(value, dict) else [*value[:key], other, *value[key + 1 :]]
+
+
+@pytest.mark.parametrize("path", sorted(Path("cases").glob("*.yaml"))[::12], ids=lambda path: path.stem)
+def test_models_of_the_kinds_in_a_case_find_what_the_models_of_all_kinds_do(path, monkeypatch):
+    values = parse(path.read_text(), path.name).values
+    found = [schema.build(Case, each, "cases") for each in without_a_kind(values)]
+    monkeypatch.setattr(schema, "model", lambda cls, kinds=None: model(cls))
+    assert found == [schema.build(Case, each, "cases") for each in without_a_kind(values)]
+    assert found[0][0] is not None
+    assert found[1][1], "a fault"
 
 
 def test_jko_flow_reads_its_energies():

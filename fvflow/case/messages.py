@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic_core import ErrorDetails
 
@@ -240,8 +240,8 @@ def _kinds(cls: type, values: Any, path: Path) -> list[str]:
 
 def kind_of(cls: type) -> str:
     """The kind of a dataclass; empty if it has none."""
-    hint = hints_of(cls).get("kind")
-    return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""
+    kind = getattr(cls, "kind", "")
+    return kind if isinstance(kind, str) else ""
 
 
 def _keys(cls: type) -> list[str]:
