@@ -84,32 +84,40 @@ def relative_entropy(
     logarithm, mass = known
     if not mass > 0:
         return math.inf
+    if _compiled_terms.ready:
+        terms = np.empty_like(density)
+        _compiled_terms(density, logarithm, mass, math.log(mass), *equilibrium, positive, terms)
+    else:
+        terms = _terms(density, logarithm, mass, equilibrium, positive)
+    return inner(volume, terms)
+
+
+def _terms(density: Array, logarithm: Array, mass: float, equilibrium: Equilibrium, positive: bool) -> Array:
+    """rho log(rho/pi) - rho + pi (cell,), for rho scaled to mass 1; without cancellation where |log(rho/pi)| < 1/2."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scaled = density / mass
         ratio = logarithm - math.log(mass) - equilibrium.logarithm
         terms = scaled * (ratio - 1.0)
         terms = (terms if positive else np.where(density > 0, terms, 0.0)) + equilibrium.density
-    _set_near(ratio, equilibrium.density, terms)
-    return inner(volume, terms)
-
-
-def _set_near(ratio: Array, pi: Array, terms: Array) -> None:
-    """Set the terms (cell,) with |log(rho/pi)| < 1/2, in place, without cancellation."""
-    if _set_near_compiled.ready:
-        _set_near_compiled(ratio, pi, terms)
-    elif len(near := np.flatnonzero(np.abs(ratio) < _NEAR)):
-        terms[near] = pi[near] * _series(ratio[near])
+    if len(near := np.flatnonzero(np.abs(ratio) < _NEAR)):
+        terms[near] = equilibrium.density[near] * _series(ratio[near])
+    return terms
 
 
 @kernel()
-def _set_near_compiled(ratio: Any, pi: Any, terms: Any) -> None:
-    for cell in range(len(ratio)):
-        q = ratio[cell]
-        if abs(q) < _NEAR:
-            value = _SERIES[0]
-            for k in range(1, len(_SERIES)):
-                value = value * q + _SERIES[k]
-            terms[cell] = pi[cell] * (value * q * q)
+def _compiled_terms(
+    density: Any, logarithm: Any, mass: Any, log_mass: Any, pi: Any, log_pi: Any, positive: Any, terms: Any
+) -> None:
+    """The same, compiled."""
+    for cell in range(len(density)):  # without branches, so that several cells are computed at a time
+        q = logarithm[cell] - log_mass - log_pi[cell]
+        value = _SERIES[0]
+        for k in range(1, len(_SERIES)):
+            value = value * q + _SERIES[k]
+        near = pi[cell] * (value * q * q)
+        far = density[cell] / mass * (q - 1.0)
+        far = (far if positive or density[cell] > 0.0 else 0.0) + pi[cell]
+        terms[cell] = near if abs(q) < _NEAR else far
 
 
 def _series(q: Array) -> Array:

@@ -105,6 +105,10 @@ class CellResolution:
         return world().some(self.bare)
 
     @cached_property
+    def _some_coarse(self) -> bool:
+        return world().some(self.coarse)
+
+    @cached_property
     def _count(self) -> float:
         return total(self.faces)
 
@@ -156,7 +160,7 @@ class CellResolution:
         whole, present = max(weights, np.finfo(float).tiny), mass > _MASSLESS * weights / self._count
         return FaceResolution(
             world().largest(np.where(present, self.peclet, 0.0)),
-            inner(self.coarse, mass) / whole,
+            inner(self.coarse, mass) / whole if self._some_coarse else 0.0,
             inner(self.diffusion, mass) / whole,
             world().largest(np.where(present, self.largest_diffusion, 0.0)),
             inner(self.bare_diffusion, mass) / without if without > 0 else 0.0,
