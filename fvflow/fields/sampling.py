@@ -133,12 +133,17 @@ def deviation_in_cells(mesh: Mesh, mean: Array, covariance: Array) -> float:
 
     S is the covariance and H the `squared_widths` of the cell: the smallest eigenvalue of H^-1 S is the square.
     """
-    inverse = np.linalg.inv(np.linalg.cholesky(_squared_widths_at(mesh.whole, mean)))
-    return math.sqrt(max(float(np.linalg.eigvalsh(inverse @ covariance @ inverse.T).min()), 0.0))
+    widths = _squared_widths_at(mesh.whole, mean)
+    if mesh.edges is not None:
+        relative = covariance / np.sqrt(np.outer(widths, widths))
+    else:
+        inverse = np.linalg.inv(np.linalg.cholesky(widths))
+        relative = inverse @ covariance @ inverse.T
+    return math.sqrt(max(float(np.linalg.eigvalsh(relative).min()), 0.0))
 
 
 def _squared_widths_at(mesh: Mesh, mean: Array) -> Array:
-    """H (dim, dim) of the cell whose centre is nearest to a point (dim,)."""
+    """H (dim, dim) of the cell whose centre is nearest to a point (dim,); of a box its diagonal (dim,)."""
     if mesh.edges is None:
         cell = np.argmin((mesh.nearest_image(mesh.centre - mean) ** 2).sum(axis=1), keepdims=True)
         return np.asarray(squared_widths(mesh, cell)[0])
@@ -149,7 +154,7 @@ def _squared_widths_at(mesh: Mesh, mean: Array) -> Array:
             off -= np.round(off / period) * period
         nearest = int(np.argmin(off**2))
         squares.append((edges[nearest + 1] - edges[nearest]) ** 2)
-    return np.diag(squares)
+    return np.array(squares)
 
 
 def widest(mesh: Mesh, cells: Index) -> float:
