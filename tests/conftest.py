@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -310,6 +311,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if name.startswith(LONG.get(module, ())) or number[module, test] % every:
             item.add_marker(pytest.mark.long)
         number[module, test] += 1
+
+
+@pytest.fixture
+def no_products(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Bounds of W2 by levels also where densities are products along the axes, whose distance is known."""
+    import fvflow.wasserstein  # noqa: F401  (its function `bounds` hides the module of that name)
+
+    monkeypatch.setattr(sys.modules["fvflow.wasserstein.bounds"], "factors", lambda masses: None)
+    return monkeypatch
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,6 +17,8 @@ from fvflow.wasserstein.support import Potentials, Reach, conjugate, support
 from tests import distance_programs
 from tests.transport_pairs import FAMILIES, pair
 
+pytestmark = pytest.mark.usefixtures("no_products")
+
 
 def cell_centres(n, dimension):
     axis = (np.arange(n) + 0.5) / n

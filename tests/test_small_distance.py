@@ -12,6 +12,8 @@ from fvflow.wasserstein.spline_dual import Boxes, images, spline_bound
 from fvflow.wasserstein.spline_potential import SplinePotential
 from fvflow.wasserstein.tail_flux import tail_flux_bound
 
+pytestmark = pytest.mark.usefixtures("no_products")
+
 
 def field(random, shape, waves=3):
     """A random sum of cosines, at most 1."""

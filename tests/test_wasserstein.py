@@ -17,6 +17,8 @@ from fvflow.wasserstein.legendre import legendre, legendre_nodes
 from fvflow.wasserstein.network_simplex import NetworkSimplex
 from tests.scenes import ou
 
+pytestmark = pytest.mark.usefixtures("no_products")
+
 
 def test_translation_dilation_and_axioms():
     edges = np.concatenate([[-4.0], np.sort(np.random.default_rng(0).uniform(-4, 4, 60)), [4.0]])

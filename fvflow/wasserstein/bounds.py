@@ -14,9 +14,10 @@ from fvflow.wasserstein.circle import distance_on_circle, map_on_circle
 from fvflow.wasserstein.engine import Limits, interval
 from fvflow.wasserstein.line import distance_1d, map_1d, require_masses
 from fvflow.wasserstein.maps import conjugate_pair, maps_on_mesh
+from fvflow.wasserstein.products import factors
 from fvflow.wasserstein.small_distance import CloseBounds, close_bounds
 
-_SPLIT, _SMALL = 4, 65536  # parts of each cell by default; as many along each axis where they are few in all
+_SMALL = 65536  # cells up to which those of the mesh are cut in four along each axis by default, otherwise in two
 _ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, per cell, relative to its length
 
 
@@ -58,15 +59,17 @@ def bounds(
     memory: float = 2e9,
     report: Callable[[tuple[int, ...], float, float], None] | None = None,
 ) -> Bounds:
-    """Bounds of W2 of two densities (cell,) that are constant in each cell of a box; exact on lines and circles.
+    """Bounds of W2 of two densities (cell,) that are constant in each cell of a box.
+
+    They are exact but for round-off on lines and circles, and of two products of densities along the axes of a box.
 
     W2^2 = min int |x - y|^2 dpi over the couplings of two measures of the same mass M. Upper bounds are the costs of
     plans, lower bounds those of pairs of potentials: see `engine`, `plan` and `dual`. Any function gives a lower bound;
     that of `potential` (cell,) is tried too: psi, such as phi(1, .) of a dynamic solver.
 
     Levels of ever smaller cells follow one another until the relative `width` is reached, or the next one would have
-    more than `cells` cells (by default 4 times those of the mesh, 4 times along each axis if these are at most 65536),
-    or exceed the wall time in `seconds` or the `memory` in bytes; then the interval so far is returned, with the
+    more than `cells` cells (by default twice those of the mesh along each axis, 4 times if these are at most 65536), or
+    exceed the wall time in `seconds` or the `memory` in bytes; then the interval so far is returned, with the
     reason. The lower bound uses at most `vertices`. After each level `report` is called with its cells along x, y, z
     and both bounds. Densities some cells apart have bounds of their own (`small_distance`), returned with the
     reason `cells`, where plans between parts of cells would leave wider ones and `cells` is not given.
@@ -82,14 +85,17 @@ def bounds(
     if mesh.product_edges is None:
         raise CaseError("bounds of W2 need a box, a line or a circle; give the densities on one")
     if mesh.dimension == 1:
-        return _on_line(mesh, mesh.product_edges[0], first, second, mass)
+        return _on_line(mesh.product_edges[0], bool(mesh.periodic), first, second, mass)
+    cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
+    if (product := _of_products(mesh, mesh.product_edges, cell_masses, width)) is not None:
+        return product
     close = close_bounds(mesh, first, second, width)
     if close is not None and (close.reaches(width) or (close.final and cells is None)):
         return _from_potential(mesh, close, mass, "width" if close.reaches(width) else "cells")
     edges = tuple(np.asarray(edge - 0.5 * (edge[0] + edge[-1])) for edge in reversed(mesh.product_edges))
-    cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
     mu, nu = (masses / masses.sum() for masses in cell_masses)
-    limit = max(_SPLIT * mesh.cells, min(_SPLIT**mesh.dimension * mesh.cells, _SMALL)) if cells is None else cells
+    halves, quarters = (parts**mesh.dimension * mesh.cells for parts in (2, 4))
+    limit = max(halves, min(quarters, _SMALL)) if cells is None else cells
     guess = None if potential is None or not np.isfinite(potential).all() else np.reshape(potential, mesh.shape)
     scale, limits = sqrt(mass), Limits(limit, vertices, seconds, memory)
 
@@ -140,13 +146,38 @@ def require_bounds(mesh: Mesh) -> None:
         )
 
 
-def _on_line(mesh: Mesh, edges: Array, first: Array, second: Array, mass: float) -> Bounds:
-    """The exact distance within the rounding of the quantiles."""
-    exact, moved = (distance_on_circle, map_on_circle) if mesh.periodic else (distance_1d, map_1d)
-    square = exact(edges, first, second) ** 2
-    off = mass * float(np.ptp(edges)) ** 2 * mesh.cells * _ROUND_OFF + 4e-16 * square
+def _of_products(mesh: Mesh, axes: tuple[Array, ...], cell_masses: list[Array], width: float) -> Bounds | None:
+    """The bounds of densities that are products of densities along the axes: W2^2 is the sum of those of the factors.
+
+    What a density and the product of its marginals do not share, round-off, may move across the box. None if they are
+    no products, or that leaves an interval wider than `width`. Villani, Topics in Optimal Transportation, 2003.
+    """
+    if (first := factors(cell_masses[0])) is None or (second := factors(cell_masses[1])) is None:
+        return None
+    periodic = [axis in mesh.periodic for axis in range(mesh.dimension)]
+    lines = [
+        _on_line(edges, turns, one / np.diff(edges), other / np.diff(edges), float(one.sum()))
+        for edges, turns, one, other in zip(axes, periodic, first.masses, second.masses, strict=True)
+    ]
+    farthest = np.sqrt(sum((np.ptp(edges) / (1 + turns)) ** 2 for edges, turns in zip(axes, periodic, strict=True)))
+    elsewhere = float(farthest) * (sqrt(0.5 * first.off) + sqrt(0.5 * second.off))
+    lower = max(sqrt(sum(line.lower**2 for line in lines)) * (1.0 - 1e-15) - elsewhere, 0.0)
+    upper = sqrt(sum(line.upper**2 for line in lines)) * (1.0 + 1e-15) + elsewhere
+    if upper - lower > width * upper:
+        return None
+    along = list(zip(lines, np.indices(mesh.shape).reshape(mesh.dimension, -1)[::-1], strict=True))  # x first
+    to, back = (np.stack([getattr(line, name)[at, 0] for line, at in along], axis=1) for name in ("map", "reverse_map"))
+    phi, psi = (np.sum([getattr(line, name)[at] for line, at in along], axis=0) for name in ("potential", "conjugate"))
+    return Bounds(lower, upper, to, back, phi, psi, tuple(reversed(mesh.shape)), "exact")
+
+
+def _on_line(edges: Array, periodic: bool, first: Array, second: Array, mass: float) -> Bounds:
+    """The exact distance on a line or a circle within the rounding of the quantiles."""
+    exact, moved = (distance_on_circle, map_on_circle) if periodic else (distance_1d, map_1d)
+    square, cells = exact(edges, first, second) ** 2, len(first)
+    off = mass * float(np.ptp(edges)) ** 2 * cells * _ROUND_OFF + 4e-16 * square
     to, back = moved(edges, first, second), moved(edges, second, first)
-    phi, psi = conjugate_pair(mesh.centre[:, 0], to, float(np.ptp(edges)) if mesh.periodic else None)
+    phi, psi = conjugate_pair(0.5 * (edges[1:] + edges[:-1]), to, float(np.ptp(edges)) if periodic else None)
     return Bounds(
-        sqrt(max(square - off, 0.0)), sqrt(square + off), to[:, None], back[:, None], phi, psi, (mesh.cells,), "exact"
+        sqrt(max(square - off, 0.0)), sqrt(square + off), to[:, None], back[:, None], phi, psi, (cells,), "exact"
     )
