@@ -12,7 +12,6 @@ from fvflow.mesh.conformity import require_conforming
 from fvflow.mesh.core import Mesh
 from fvflow.mesh.polytopes import coinciding
 from fvflow.mesh.power_centres import power_centres
-from fvflow.mesh.restricted_voronoi import restricted_voronoi
 from fvflow.mesh.revolution import DISC, Revolution
 from fvflow.mesh.revolved import require_half_plane, revolved
 from fvflow.mesh.voronoi_dual import dual_mesh
@@ -94,4 +93,8 @@ def node_mesh(elements: Mesh, revolution: Revolution | None = None) -> Mesh:
     With a `revolution` they are turned, as by `revolved`.
     """
     dual = None if len(coinciding(elements.points)) else dual_mesh(elements, revolution)
-    return restricted_voronoi(elements, revolution) if dual is None else dual
+    if dual is not None:
+        return dual
+    from fvflow.mesh.restricted_voronoi import restricted_voronoi
+
+    return restricted_voronoi(elements, revolution)

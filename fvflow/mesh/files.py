@@ -15,7 +15,6 @@ from fvflow.mesh.core import Mesh
 from fvflow.mesh.delaunay import retriangulated
 from fvflow.mesh.elements import Elements, FilePath, read_elements, red_refinement
 from fvflow.mesh.exodus import ENDINGS, read_exodus
-from fvflow.mesh.gmsh_generator import mesh_geometry
 from fvflow.mesh.polytopes import mesh_from_cells
 
 _MAX_REFINEMENTS = 8
@@ -65,6 +64,8 @@ class Gmsh(MeshDescription):
     def build(self) -> Mesh:
         """The mesh; imports meshio, and gmsh for a geometry. Raises CaseError for a mesh that fluxes cannot use."""
         if self._is_geometry:
+            from fvflow.mesh.gmsh_generator import mesh_geometry
+
             elements = mesh_geometry(self.file, self.geometry, self.size)
         else:
             elements = read_elements(Path(str(self.file)), "gmsh")

@@ -8,14 +8,16 @@ from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Diffusion, Parameters
 from fvflow.mesh import Mesh
 from fvflow.problems.diffusivity import AxisDiffusivity, Diffusivity
-from fvflow.problems.tensor_diffusivity import TensorDiffusivity
 
 
 def diffusivity(mesh: Mesh, diffusion: Diffusion, parameters: Parameters, factor: float) -> Diffusivity:
     """The coefficient that a case names on a mesh, times a factor; raises CaseError if the mesh cannot hold it."""
     _require_entry_per_axis(mesh, diffusion, "diffusion")
-    made = TensorDiffusivity if diffusion.full else AxisDiffusivity
-    return made(mesh, diffusion, parameters, factor)
+    if not diffusion.full:
+        return AxisDiffusivity(mesh, diffusion, parameters, factor)
+    from fvflow.problems.tensor_diffusivity import TensorDiffusivity
+
+    return TensorDiffusivity(mesh, diffusion, parameters, factor)
 
 
 def mobility(mesh: Mesh, value: Diffusion, parameters: Parameters) -> AxisDiffusivity:

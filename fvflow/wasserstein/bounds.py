@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.mesh import Array, Mesh
 from fvflow.wasserstein.circle import distance_on_circle, map_on_circle
-from fvflow.wasserstein.engine import Limits, interval
 from fvflow.wasserstein.line import distance_1d, map_1d, require_masses
 from fvflow.wasserstein.maps import conjugate_pair, maps_on_mesh
 from fvflow.wasserstein.products import factors
-from fvflow.wasserstein.small_distance import CloseBounds, close_bounds
+
+if TYPE_CHECKING:
+    from fvflow.wasserstein.small_distance import CloseBounds
 
 _SMALL = 65536  # cells up to which those of the mesh are cut in four along each axis by default, otherwise in two
 _ROUND_OFF = 16 * float(np.finfo(np.longdouble).eps)  # of the quantiles on a line, per cell, relative to its length
@@ -89,6 +91,9 @@ def bounds(
     cell_masses = [np.reshape(mesh.volume * density, mesh.shape) for density in (first, second)]
     if (product := _of_products(mesh, mesh.product_edges, cell_masses, width)) is not None:
         return product
+    from fvflow.wasserstein.engine import Limits, interval  # what most runs do without
+    from fvflow.wasserstein.small_distance import close_bounds
+
     close = close_bounds(mesh, first, second, width)
     if close is not None and (close.reaches(width) or (close.final and cells is None)):
         return _from_potential(mesh, close, mass, "width" if close.reaches(width) else "cells")

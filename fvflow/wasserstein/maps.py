@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fvflow.mesh import Array
-from fvflow.wasserstein.engine import Solution
 from fvflow.wasserstein.legendre import half_square, interpolated, legendre, legendre_nodes
-from fvflow.wasserstein.pyramid import Atoms, Level
+
+if TYPE_CHECKING:
+    from fvflow.wasserstein.engine import Solution
+    from fvflow.wasserstein.pyramid import Atoms, Level
 
 
 def maps_on_mesh(solution: Solution, edges: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
