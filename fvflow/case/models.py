@@ -11,7 +11,7 @@ import os
 import threading
 import types
 from collections.abc import Callable, Mapping
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata
@@ -35,6 +35,7 @@ from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark
 
 _MAKING = threading.RLock()
+_FEW = 2  # sets of kinds that get models of their own
 
 
 class Model(BaseModel):
@@ -46,17 +47,15 @@ class Model(BaseModel):
 
 
 def model(cls: type, kinds: frozenset[str] | None = None) -> type[Model]:
-    """The pydantic model of a dataclass; where a kind is one of several, only those in `kinds` are known to it.
+    """The pydantic model of a dataclass, in whose unions at least some kinds are known; if None, all are.
 
-    It is one and the same for all threads.
+    A process that reads one case makes models for its kinds alone, in a third of the time; if it reads others, those of
+    all kinds, once. They are the same for all threads.
     """
     with _MAKING:
-        return _models(kinds).of(cls)
-
-
-@lru_cache(maxsize=64)
-def _models(kinds: frozenset[str] | None) -> _Models:
-    return _Models(kinds)
+        if None in _MADE or (kinds not in _MADE and len(_MADE) == _FEW):
+            kinds = None
+        return _MADE.setdefault(kinds, _Models(kinds)).of(cls)
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:
@@ -154,6 +153,9 @@ class _Models:
             tags = [Annotated[part, Tag(shape)] for part, shape in zip(rest, shapes, strict=True)]
             return Annotated[reduce(operator.or_, tags), Discriminator(lambda value: _tag(value, known))]
         return reduce(operator.or_, rest)
+
+
+_MADE: dict[frozenset[str] | None, _Models] = {}
 
 
 def _of_kind(kind: str) -> Callable[[Any], Any]:

@@ -47,7 +47,7 @@ def build(
         context["numbers"] = only_numbers(context["parameters"])
     context = {**context, "folder": folder}
     try:
-        try:  # most values are right, and the models of all kinds take a while to make
+        try:  # most values are right; what is wrong is said by the models of all kinds
             checked = model(cls, frozenset(_kinds_in(given))).model_validate(given, context=context)
         except ValidationError:
             checked = model(cls).model_validate(given, context=context)
