@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,16 @@ from fvflow.transport import Hamiltonian
 from tests.conftest import SLOW
 
 SOURCES = sorted(Path("fvflow").rglob("*.py"))
-TREES = {file: ast.parse(file.read_text()) for file in SOURCES}
 HOOKS = {
     hook["id"]: shlex.split(hook["entry"])
     for repository in yaml.safe_load(Path(".pre-commit-config.yaml").read_text())["repos"]
     for hook in repository["hooks"]
 }
+
+
+@cache
+def tree(file):
+    return ast.parse(Path(file).read_text())
 
 
 def module_name(file):
@@ -59,7 +64,7 @@ def test_only_compiled_kernels_may_be_complex():
     assert exempt
     for file in exempt:
         module = importlib.import_module(module_name(Path(file)))
-        functions = [node.name for node in TREES[Path(file)].body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        functions = [node.name for node in tree(Path(file)).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         assert [name for name in functions if not isinstance(getattr(module, name), Kernel)] == []
 
 
@@ -68,8 +73,8 @@ def test_only_compiled_kernels_may_be_complex():
 
 def definitions(file):
     """Public modules, classes, functions, methods and properties with their names."""
-    yield str(file), TREES[file]
-    for node in TREES[file].body:
+    yield str(file), tree(file)
+    for node in tree(file).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             yield f"{file}:{node.name}", node
             for inner in node.body if isinstance(node, ast.ClassDef) else []:
@@ -153,7 +158,7 @@ def imports() -> dict[str, set[str]]:
     graph = {}
     for name, file in files.items():
         named = set()
-        for node in ast.walk(TREES[file]):
+        for node in ast.walk(tree(file)):
             if isinstance(node, ast.Import):
                 named |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -241,7 +246,7 @@ def test_kinds_answer_for_themselves():
     for file in SOURCES:
         if file.parts[1] in ("flows", "case"):
             lines = file.read_text().splitlines()
-            for line in kind_tests(TREES[file], names):
+            for line in kind_tests(tree(file), names):
                 assert "#" in lines[line - 1] or lines[line - 2].lstrip().startswith("#"), f"{file}:{line} says not why"
                 found.append(f"{file}:{line}")
     assert len(found) <= MOST_KIND_TESTS, found

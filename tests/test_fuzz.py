@@ -26,7 +26,7 @@ from tests.fuzz.expressions import expression_findings, text
 from tests.fuzz.judge import Verdict, judge
 from tests.fuzz.mutations import mutant
 
-MUTANTS = 300
+MUTANTS = 150
 COUNT = int(os.environ.get("FVFLOW_FUZZ", "600"))
 TEXTS = [file.read_bytes() for file in sorted(Path("cases").glob("*.yaml"))]
 PIECES = [
@@ -99,7 +99,7 @@ def test_an_expression_that_fails_is_found(error, monkeypatch):
 
 
 def test_mutants_run_without_a_finding():
-    """`python -m tests.fuzz --cases 300`, each run cut after half a second."""
+    """`python -m tests.fuzz --cases 150`, each run cut after half a second."""
     found = dict(verdicts(0, range(MUTANTS), 0.5))
     assert {number: verdict.findings for number, verdict in found.items() if verdict.findings} == {}
     assert sum(verdict.outcome == "finished" for verdict in found.values()) > MUTANTS / 5, "most are refused"
