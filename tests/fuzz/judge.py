@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 import traceback
 import warnings
@@ -22,7 +23,8 @@ from fvflow.errors import FvflowError, NumericsError
 
 MOST_STEPS = 200  # of a run, after which it has been looked at for long enough
 GRACE, _AGAIN = 3.0, 0.5  # seconds from the request to stop to the first exception, and between exceptions
-MASS = 1e-13
+MASS = 1e-13  # of a change of mass where no density is below 0
+_ROUND_OFF = 4 * sys.float_info.epsilon
 UNKNOWN = frozenset(("gap", "step_gap", "flux_mean", "outflow_mean", "chi_square_p", "determinant_gap"))
 """nan where a step proves no bound, before the first interval, for too few particles, and where paths leave."""
 
@@ -146,7 +148,8 @@ def run_findings(simulation: Simulation) -> Iterator[tuple[str, str]]:
     promised = simulation.positivity()
     if not promised.startswith("not guaranteed") and figures["minimum"] < 0:
         yield "negative", f"minimum {figures['minimum']:g}, positivity {promised}"
-    if figures["mass_drift"] > MASS:
+    below = max(-figures["minimum"], 0.0) / (simulation.statistics.mean_density or 1.0)
+    if figures["mass_drift"] > MASS + _ROUND_OFF * below:  # of a sum of values of both signs
         yield "mass", f"mass drift {figures['mass_drift']:g}"
     increase, stepper = figures.get("energy_increase", 0.0), getattr(simulation.flow, "stepper", None)
     if getattr(stepper, "kind", "") in ("ljko", "jko") and increase > _energy_round_off(simulation):
