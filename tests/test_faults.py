@@ -114,6 +114,18 @@ def test_a_command_gives_the_signals_back():
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
+def test_handlers_that_are_not_of_python_are_left_alone(monkeypatch):
+    """Of those the interpreter knows no more than None, which it does not take back."""
+    signals = Signals()
+    try:
+        kept = signals._before | {}
+        monkeypatch.setitem(signals._before, signal.SIGTERM, None)
+        signals.leave()
+        assert signal.getsignal(signal.SIGTERM) == signals._handle
+    finally:
+        signal.signal(signal.SIGTERM, kept[signal.SIGTERM])
+
+
 def test_an_open_result_keeps_its_data_when_another_takes_its_place(tmp_path):
     """A result is replaced by a rename, so that who has it open reads the old one to its end."""
     case = Case.parse(TEXT)

@@ -132,7 +132,7 @@ def test_nearly_equal_products_are_proved_in_their_own_way():
     """What round-off could move across the box is more than a tiny distance: the bounds of small distances hold it."""
     mesh = Box((0.0, 0.0), (1.0, 1.0), (64, 64)).build()
     x, y = mesh.centre.T
-    one, shift = np.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / 0.02) + 0, 1e-5
+    one, shift = np.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / 0.02), 1e-5
     other = np.exp(-((x - 0.5 - shift) ** 2 + (y - 0.5) ** 2) / 0.02)
     one, other = one / one.sum() / mesh.volume[0], other / other.sum() / mesh.volume[0]
     found = bounds(mesh, one, other)

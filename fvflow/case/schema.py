@@ -46,11 +46,14 @@ def build(
         context = names_of(given)
         context["numbers"] = only_numbers(context["parameters"])
     context = {**context, "folder": folder}
+    known = model(cls, frozenset(_kinds_in(given)))
     try:
-        try:  # most values are right; what is wrong is said by the models of all kinds
-            checked = model(cls, frozenset(_kinds_in(given))).model_validate(given, context=context)
-        except ValidationError:
-            checked = model(cls).model_validate(given, context=context)
+        try:
+            checked = known.model_validate(given, context=context)
+        except ValidationError:  # the models of all kinds say what is wrong
+            if known is (complete := model(cls)):
+                raise
+            checked = complete.model_validate(given, context=context)
     except ValidationError as error:
         details = error.errors(include_url=False)
         explained = [fault(cls, values, detail) for detail in details[:_MAX_EXPLAINED]]

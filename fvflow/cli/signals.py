@@ -45,13 +45,14 @@ class Signals:
         self._before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
 
     def leave(self) -> None:
-        """Give the signals back to the handlers that were there before."""
+        """Give the signals back to the handlers that were there before, but for those that are not of Python."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:
+                signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            self.leave()
+            signal.signal(number, self._before[number] or signal.SIG_DFL)
             signal.raise_signal(number)
             return
         at_once = not self._deferred or bool(self._received)
