@@ -17,7 +17,9 @@ from fvflow.linalg import (
     Direct,
     FaceMatrix,
     Krylov,
+    ReusedFactors,
     Solver,
+    SolverMemory,
     SplitSweeps,
     Tridiagonal,
     UpwindTriangular,
@@ -203,6 +205,38 @@ def test_multigrid_reuses_its_hierarchy(monkeypatch):
     np.testing.assert_array_equal(solver.solve(other, np.zeros(1600), 1e-10, 40), 0.0)
     with pytest.raises(NumericsError, match="conjugate gradients stopped after"):
         solver.solve(-symmetric, right, 1e-10, 40)
+
+
+def test_factors_are_reused_while_they_are_near():
+    """To the tolerance; after the n-th failure in a row 2^(n-1) - 1 matrices are factorised without an attempt."""
+    mesh = Box((0.0, 0.0), (1.0, 1.0), (12, 12)).build()
+    random = np.random.default_rng(13)
+    flow = 0.1 + random.random(mesh.faces)
+    near = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, flow, flow).sparse().tocsr()
+    far = [(near + diags_array(10.0 ** random.uniform(-6, 6, 144))).tocsr() for _ in range(6)]
+    solver, right, made = ReusedFactors(ordered=False), random.random(144), []
+
+    def solve(matrix):
+        before = solver.matrix
+        x = solver.solve(matrix, right, 1e-6)
+        assert np.linalg.norm(matrix @ x - right) <= 1.01e-6 * np.linalg.norm(right)
+        made.append(solver.matrix is not before)
+        return x
+
+    for factor in (1.0, 1.5, 2.0):
+        solve(factor * near)
+    assert made == [True, False, False]
+    memory, x = solver.memory(), solve(near + diags_array(np.full(144, 1e-3)))
+    for matrix in far:
+        solve(matrix)
+    assert (made[4:], solver.failures, solver.last) == ([True] * 6, 3, 1), "attempts at numbers 1, 2 and 4"
+    solver.recall(SolverMemory(*(np.copy(part) for part in memory)))
+    np.testing.assert_array_equal(solve(near + diags_array(np.full(144, 1e-3))), x)
+    assert (solver.failures, solver.last) == (0, 0)
+    solver.recall(None)
+    assert solver.memory() is None
+    with pytest.raises(NumericsError, match="factorisation failed"):
+        solver.solve(0.0 * near, right, 1e-6)
 
 
 def test_gmres_solves_equations_of_the_second_kind():

@@ -21,6 +21,7 @@ from fvflow.dataset.checkpoint import Checkpoints, from_group, to_group
 from fvflow.dataset.frame_log import FrameLog, read_log
 from fvflow.dataset.netcdf import define
 from fvflow.errors import CaseError, OutputError
+from fvflow.linalg import ReusedFactors
 from tests.resume_cases import Stopped, differences, different, flow_cases, resumed_cases, solved_cases
 from tests.scenes import ou
 
@@ -117,6 +118,43 @@ def test_cases_resume_to_the_last_bit(name, tmp_path):
     case.write(tmp_path / "straight.nc")
     with pytest.raises(Stopped):
         case.write(tmp_path / "stopped.nc", stopping(steps // 2))
+    fvflow.resume(tmp_path / "stopped.parts")
+    assert different(tmp_path / "straight.nc", tmp_path / "stopped.nc") == []
+
+
+@pytest.mark.parametrize("mesh", ["box", "voronoi"])
+@pytest.mark.parametrize("stepper", ["jko", "ljko", "evbdf2"])
+def test_factors_that_serve_again_are_those_of_the_run_that_was_not_stopped(stepper, mesh, tmp_path, monkeypatch):
+    """With steps chosen by their error, where a method has one: rejected steps return to earlier factors."""
+    monkeypatch.setattr("fvflow.steppers.schur._LEAST_REUSED", 0)
+    used = []
+    solve = ReusedFactors.solve
+
+    def noted(self, matrix, right, tolerance):
+        before = self.matrix
+        found = solve(self, matrix, right, tolerance)
+        used.append(self.matrix is before)
+        return found
+
+    monkeypatch.setattr(ReusedFactors, "solve", noted)
+    cells = {"cells": [9, 9], **({} if mesh == "box" else {"seed": 3, "relaxations": 2})}
+    step = 0.1 if stepper == "evbdf2" else {"initial": 0.1, "tolerance": 3e-3}
+    values = {
+        "mesh": {"kind": mesh, "lower": [-2, -2], "upper": [2, 2], **cells},
+        "flow": {
+            "kind": "gradient-flow",
+            "energy": [{"kind": "entropy", "epsilon": 0.4}, {"kind": "potential", "potential": "x**2/2 + y**2/2"}],
+            "stepper": {"kind": stepper},
+        },
+        "initial": {"kind": "gaussian", "mean": [0.5, 0.2], "covariance": [[0.2, 0], [0, 0.2]]},
+        "times": {"end": 0.8, "step": step, "save": 0.4},
+        "output": {"checkpoint": {"steps": 1}},
+    }
+    case = Case.parse(json.dumps(values))
+    case.write(tmp_path / "straight.nc")
+    assert sum(used) >= 5
+    with pytest.raises(Stopped):
+        case.write(tmp_path / "stopped.nc", stopping(4))
     fvflow.resume(tmp_path / "stopped.parts")
     assert different(tmp_path / "straight.nc", tmp_path / "stopped.nc") == []
 

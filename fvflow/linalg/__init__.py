@@ -1,9 +1,10 @@
 """Linear solvers for `FaceMatrix`; each solve ends by restoring the total mass to round-off."""
 
-from fvflow.linalg.amg import Multigrid, ReusedAMG, SolverMemory
+from fvflow.linalg.amg import Multigrid, ReusedAMG
 from fvflow.linalg.base import LinearSolver, SymmetricSolver
 from fvflow.linalg.direct.factorisation import Direct, factorise
 from fvflow.linalg.direct.nested_dissection import elimination_order
+from fvflow.linalg.direct.reused_factors import ReusedFactors
 from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.faces import dissipated_by_owners, drop_between, flux_between
@@ -28,6 +29,7 @@ from fvflow.linalg.matrix import (
     rescale_to_mass,
     total_variation,
 )
+from fvflow.linalg.reused import SolverMemory
 from fvflow.linalg.second_kind import solve_second_kind
 from fvflow.linalg.selection import LARGEST_DIRECT, Auto, Solver, describe_solver, resolve_solver
 from fvflow.linalg.upwind_triangular import UpwindTriangular
@@ -48,6 +50,7 @@ __all__ = [
     "Multigrid",
     "RecurrenceStep",
     "ReusedAMG",
+    "ReusedFactors",
     "Solution",
     "Solve",
     "Solver",

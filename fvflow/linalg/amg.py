@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.base import symmetric_factor_memory
-from fvflow.mesh import Array, Extent, Index
+from fvflow.linalg.reused import Map, ReusedPreconditioner, conjugate_gradients
+from fvflow.mesh import Array, Extent
 
 _WORN_OUT = 10  # iterations beyond which the hierarchy is rebuilt for the next matrix
 _COARSEST = 200
-_KEPT = 2  # hierarchies
 
 
 @dataclass(frozen=True)
@@ -40,72 +40,33 @@ class Multigrid:
         return symmetric_factor_memory(extent)
 
 
-class SolverMemory(NamedTuple):
-    """What `ReusedAMG` keeps: the matrix of its hierarchy, in CSR, and the iterations of the last solve."""
-
-    data: Array
-    indices: Index
-    indptr: Index
-    last: int
-
-
-class ReusedAMG:
-    """Solves a sequence of symmetric positive definite systems, each close to the one before.
+class ReusedAMG(ReusedPreconditioner):
+    """Solves a sequence of symmetric positive definite systems, each close to the one before, by reused hierarchies.
 
     Ruge, Stueben, Algebraic multigrid, 1987. The hierarchy of an earlier matrix preconditions later ones until a
-    solve takes more than 10 iterations. `memory` and `recall` make a step a function of the state before it, so that
-    repeated and continued steps are equal to the last bit: a hierarchy follows from its matrix.
+    solve takes more than 10 iterations.
     """
 
-    def __init__(self) -> None:
-        self._matrix: Any = None  # of the hierarchy
-        self._precondition: Any = None
-        self._last = 0
-        self._recent: list[tuple[Any, Any]] = []  # matrices and hierarchies, as error control returns to earlier states
+    kept = 2
 
-    def memory(self) -> SolverMemory | None:
-        """What later solves depend on; None if nothing."""
-        if self._precondition is None:
-            return None
-        matrix = self._matrix
-        return SolverMemory(matrix.data, matrix.indices, matrix.indptr, self._last)
-
-    def recall(self, memory: SolverMemory | None) -> None:
-        """Go on as after the solve that left this memory."""
-        if memory is None:
-            self._matrix, self._precondition, self._last = None, None, 0
-            return
-        self._last = memory.last
-        if self._matrix is not None and memory.data is self._matrix.data:
-            self._recent = self._recent[-1:]  # no earlier state is in use
-            return
-        for matrix, precondition in self._recent:
-            if matrix.data is memory.data:
-                self._matrix, self._precondition = matrix, precondition
-                return
-        from scipy.sparse import csr_array
-
-        cells = len(memory.indptr) - 1
-        self._renew(csr_array((memory.data, memory.indices, memory.indptr), shape=(cells, cells)))
-
-    def _renew(self, matrix: Any) -> None:
-        """Make the hierarchy of a matrix."""
-        self._matrix, self._precondition = matrix, hierarchy(matrix)
-        self._recent = [*self._recent[-(_KEPT - 1) :], (self._matrix, self._precondition)]
+    def make(self, matrix: Any) -> Map:
+        """The hierarchy of a matrix."""
+        cycle: Map = hierarchy(matrix)
+        return cycle
 
     def solve(self, matrix: Any, right: Array, tolerance: float, most: int) -> Array:
         """x with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if it stalls."""
-        fresh = self._precondition is None or self._last > _WORN_OUT
+        fresh = self.apply is None or self.last > _WORN_OUT
         if fresh:
-            self._renew(matrix)
-        x, count = _conjugate_gradients(matrix, right, self._precondition, tolerance, most)
+            self.renew(matrix)
+        x, count = conjugate_gradients(matrix, right, self.apply, tolerance, most)
         if x is None and not fresh:
             fresh = True
-            self._renew(matrix)
-            x, count = _conjugate_gradients(matrix, right, self._precondition, tolerance, most)
-        self._last = min(count, _WORN_OUT) if fresh else count  # a new hierarchy is kept for at least one more solve
+            self.renew(matrix)
+            x, count = conjugate_gradients(matrix, right, self.apply, tolerance, most)
+        self.last = min(count, _WORN_OUT) if fresh else count  # a new hierarchy is kept for at least one more solve
         if x is None:
-            self._matrix = self._precondition = None
+            self.forget()
             raise NumericsError(f"conjugate gradients stopped after {count} iterations")
         return x
 
@@ -138,31 +99,3 @@ def _cycle(levels: Any, right: Array, depth: int) -> Array:
     x += level.P @ _cycle(levels, level.R @ (right - level.A @ x), depth + 1)
     level.postsmoother(level.A, x, right)
     return x
-
-
-def _conjugate_gradients(
-    matrix: Any, right: Array, precondition: Any, tolerance: float, most: int
-) -> tuple[Array | None, int]:
-    """The solution, or None if CG broke down or did not converge, and the iterations."""
-    x, residual = np.zeros_like(right), right.copy()
-    goal = tolerance * float(np.linalg.norm(right))
-    if float(np.linalg.norm(residual)) <= goal:
-        return x, 0
-    direction = precondition(residual)
-    energy = float(residual @ direction)
-    for count in range(1, most + 1):
-        image = matrix @ direction
-        curvature = float(direction @ image)
-        if not curvature > 0:
-            return None, count
-        x += energy / curvature * direction
-        residual -= energy / curvature * image
-        if float(np.linalg.norm(residual)) <= goal:
-            return x, count
-        smoothed = precondition(residual)
-        former, energy = energy, float(residual @ smoothed)
-        if not energy > 0:
-            return None, count
-        direction *= energy / former
-        direction += smoothed
-    return None, most

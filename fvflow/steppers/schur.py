@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from fvflow.linalg import (
     Direct,
     Multigrid,
     ReusedAMG,
+    ReusedFactors,
     SymmetricSolver,
     assemble_symmetric,
     divergence,
@@ -34,6 +36,8 @@ _SHIFT = 1e-14  # added to the unit diagonal of the scaled matrix
 _TRANSPORT_DOMINATED = 1.0  # Newton errors beyond which CG with multigrid would take hundreds of iterations
 _NEAR_CONVERGENCE, _EARLY_TOLERANCE, _LATE_TOLERANCE = 1e-2, 1e-5, 1e-3  # Newton error; CG tolerance above and below it
 _ACCURATE_TOLERANCE = 1e-10  # of CG inside the iteration for an interaction
+_LEAST_REUSED = 1000  # cells from which on factorising takes longer than some iterations
+_NEAR_MATRICES, _REUSED_TOLERANCE = 0.1, 1e-6  # Newton error below which factors serve again; CG tolerance then
 _EXTRA_ITERATIONS = 10  # factor on the largest number of CG iterations if factorisation is not possible
 
 
@@ -50,18 +54,20 @@ class MeshSystemSolver:
         self._place = cells if self._order is None else np.argsort(self._order).astype(np.int32)
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
         iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
-        self._multigrid = None if iterations is None else ReusedAMG()
+        self._multigrid, self._factors = (None if iterations is None else ReusedAMG()), None
+        if iterations is None and mesh.dimension > 1 and mesh.cells >= _LEAST_REUSED:
+            self._factors = ReusedFactors(ordered=self._order is not None)
         self._max_iterations = (iterations or 0) * (1 if self._factorable else _EXTRA_ITERATIONS)
 
     def remembering(self, method: str, step: FallibleStep) -> FallibleStep:
         """The step with what this solver learns kept in the states, for the method of this name."""
-        multigrid = self._multigrid
-        if multigrid is None:
+        reused = self._factors if self._multigrid is None else self._multigrid
+        if reused is None:
             return step
 
         def remembered(state: State, length: float) -> State:
-            multigrid.recall(state.memory.get(method))
-            after, memory = step(state, length), multigrid.memory()
+            reused.recall(state.memory.get(method))
+            after, memory = step(state, length), reused.memory()
             others = {name: value for name, value in after.memory.items() if name != method}
             return replace(after, memory=others if memory is None else {**others, method: memory})
 
@@ -79,7 +85,8 @@ class MeshSystemSolver:
         """x -> M^-1 x for a symmetric M whose entries off the diagonal are given once per pair.
 
         M is scaled to a unit diagonal. Unless `accurate`, the tolerance of multigrid depends on the error of the Newton
-        iterate before this step. Raises NumericsError if M is singular or not finite.
+        iterate before this step, and factors of an earlier matrix serve again once that is small. Raises NumericsError
+        if M is singular or not finite.
         """
         scale = 1.0 / np.sqrt(diagonal)
 
@@ -90,7 +97,7 @@ class MeshSystemSolver:
             return matrix
 
         if self._multigrid is None or (self._factorable and newton_error > _TRANSPORT_DOMINATED):
-            return self._factorised(assembled, scale)
+            return self._factorised(assembled, scale, not accurate and newton_error <= _NEAR_MATRICES)
         return self._iterative(self._multigrid, assembled, scale, _cg_tolerance(newton_error, accurate))
 
     def _iterative(
@@ -109,12 +116,20 @@ class MeshSystemSolver:
 
         return solve
 
-    def _factorised(self, assembled: Callable[[Index], Any], scale: Array) -> Map:
-        order, place = self._order, self._place
-        factors = factorise(assembled(place), ordered=order is not None)
+    def _factorised(self, assembled: Callable[[Index], Any], scale: Array, near: bool = False) -> Map:
+        """x -> M^-1 x by factors, if M is `near` an earlier matrix by those of that."""
+        order, place, reused = self._order, self._place, self._factors
+        matrix = assembled(place)
+        if reused is None:
+            solve: Map = factorise(matrix, ordered=order is not None).solve
+        else:
+            rows = matrix.T  # symmetric: now in rows
+            if not near:
+                reused.renew(rows)
+            solve = partial(reused.solve, rows, tolerance=_REUSED_TOLERANCE)
         if order is None:
-            return lambda x: np.asarray(scale * factors.solve(scale * x))
-        return lambda x: np.asarray(scale * factors.solve((scale * x)[order])[place])
+            return lambda x: np.asarray(scale * solve(scale * x))
+        return lambda x: np.asarray(scale * solve((scale * x)[order])[place])
 
 
 def _cg_tolerance(newton_error: float, accurate: bool) -> float:

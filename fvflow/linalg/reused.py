@@ -1,0 +1,123 @@
+"""Preconditioners that are reused from matrix to matrix, and conjugate gradients with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fvflow.mesh import Array, Index
+
+Map = Callable[[Array], Array]
+
+_SLACK = 2.0  # factor on the residual that iterations at an even pace would have, beyond which they are given up
+
+
+class SolverMemory(NamedTuple):
+    """What a `ReusedPreconditioner` keeps: the matrix that it was made of, in CSR, and how the last solves went."""
+
+    data: Array
+    indices: Index
+    indptr: Index
+    last: int
+    """Iterations of the last solve, or systems that are still solved without iterations."""
+    failures: int = 0
+    """Solves in a row that were given up."""
+
+
+class ReusedPreconditioner:
+    """Solves a sequence of symmetric positive definite systems, each close to the one before.
+
+    What was made of an earlier matrix preconditions conjugate gradients for later ones. `memory` and `recall` make a
+    step a function of the state before it, so that repeated and continued steps are equal to the last bit: a
+    preconditioner follows from its matrix.
+    """
+
+    kept: ClassVar[int] = 1
+    """Number of preconditioners that are kept, as error control returns to earlier states."""
+
+    def __init__(self) -> None:
+        self.matrix: Any = None
+        self.apply: Map | None = None
+        self.last = 0
+        self.failures = 0
+        self._recent: list[tuple[Any, Map]] = []
+
+    def make(self, matrix: Any) -> Map:
+        """b -> about M^-1 b for a matrix in CSR; raises NumericsError if there is none."""
+        raise NotImplementedError
+
+    def memory(self) -> SolverMemory | None:
+        """What later solves depend on; None if nothing."""
+        if self.apply is None:
+            return None
+        matrix = self.matrix
+        return SolverMemory(matrix.data, matrix.indices, matrix.indptr, self.last, self.failures)
+
+    def recall(self, memory: SolverMemory | None) -> None:
+        """Go on as after the solve that left this memory."""
+        if memory is None:
+            self.forget()
+            self.last = self.failures = 0
+            return
+        self.last, self.failures = memory.last, memory.failures
+        if self.matrix is not None and memory.data is self.matrix.data:
+            self._recent = self._recent[-1:]  # no earlier state is in use
+            return
+        for matrix, apply in self._recent:
+            if matrix.data is memory.data:
+                self.matrix, self.apply = matrix, apply
+                return
+        from scipy.sparse import csr_array
+
+        cells = len(memory.indptr) - 1
+        self.renew(csr_array((memory.data, memory.indices, memory.indptr), shape=(cells, cells)))
+
+    def forget(self) -> None:
+        """Have no preconditioner."""
+        self.matrix = self.apply = None
+
+    def renew(self, matrix: Any) -> None:
+        """Make the preconditioner of a matrix; those that are not kept are freed before."""
+        self.forget()
+        self._recent = self._recent[1:] if len(self._recent) == self.kept else self._recent
+        self.matrix, self.apply = matrix, self.make(matrix)
+        self._recent = [*self._recent, (matrix, self.apply)]
+
+
+def conjugate_gradients(
+    matrix: Any, right: Array, precondition: Any, tolerance: float, most: int, paced: bool = False
+) -> tuple[Array | None, int]:
+    """The solution, or None if CG broke down or did not converge, and the iterations.
+
+    If `paced`, it is given up from the second iteration on when the residual is more than twice what it would be if
+    each of the `most` iterations reduced it by the same factor.
+    """
+    x, residual = np.zeros_like(right), right.copy()
+    first = math.sqrt(residual @ residual)
+    goal = tolerance * first
+    if first <= goal:
+        return x, 0
+    direction = precondition(residual)
+    energy = float(residual @ direction)
+    for count in range(1, most + 1):
+        image = matrix @ direction
+        curvature = float(direction @ image)
+        if not curvature > 0:
+            return None, count
+        x += energy / curvature * direction
+        residual -= energy / curvature * image
+        size = math.sqrt(residual @ residual)
+        if size <= goal:
+            return x, count
+        if paced and count > 1 and size > _SLACK * first * tolerance ** (count / most):
+            return None, count
+        smoothed = precondition(residual)
+        former, energy = energy, float(residual @ smoothed)
+        if not energy > 0:
+            return None, count
+        direction *= energy / former
+        direction += smoothed
+    return None, most
