@@ -9,6 +9,7 @@ from fvflow.linalg.direct.symmetric import assemble_symmetric
 from fvflow.linalg.direct.tridiagonal import Tridiagonal
 from fvflow.linalg.faces import dissipated_by_owners, drop_between, flux_between
 from fvflow.linalg.factor_cache import FactorCache
+from fvflow.linalg.fixed_pattern import FixedPattern
 from fvflow.linalg.grid.itinerary import Itinerary, Journey, travel
 from fvflow.linalg.grid.locally_one_dimensional import LocallyOneDimensional, SplitSweeps
 from fvflow.linalg.krylov import Krylov
@@ -42,6 +43,7 @@ __all__ = [
     "Direct",
     "FaceMatrix",
     "FactorCache",
+    "FixedPattern",
     "Itinerary",
     "Journey",
     "Krylov",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import divergence, factorise, solve_second_kind
-from fvflow.mesh import Array
+from fvflow.linalg import FixedPattern, divergence, factorise, solve_second_kind
+from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.steppers.newton import CentredNewton, limited
-from fvflow.steppers.schur import MeshSystemSolver, sparse
+from fvflow.steppers.schur import MeshSystemSolver
 
 
 class IntervalsNewton(CentredNewton):
@@ -34,9 +34,10 @@ class IntervalsNewton(CentredNewton):
         single: CentredNewton,
         tau: float,
         count: int,
+        pattern: FixedPattern,
     ) -> None:
         super().__init__(solver, problem, state, single.density, tau / count)
-        self._count = count
+        self._count, self._pattern, self._banded = count, pattern, problem.mesh.dimension == 1
         part = np.arange(1, count + 1)[:, None] / count
         self._densities = (1.0 - part) * state.density + part * self.density  # (Q, cell)
         self._potentials = np.tile(single.phi, (count, 1))  # (Q, cell)
@@ -85,19 +86,17 @@ class IntervalsNewton(CentredNewton):
 
     def advance(self, continuity: Array, optimality: Array) -> None:
         """One Newton step, limited as for upwind mobility. Raises NumericsError."""
-        from scipy.sparse import diags_array
-
         count, cells = self._count, len(self.volume)
         unit = np.array([np.sqrt(self._scale / self._mass), self._mean / np.sqrt(self._scale * self._mass)])
-        scale = np.repeat(unit, count * cells)  # of potentials and of densities: pivots do not depend on the units
-        matrix = (diags_array(scale) @ self._matrix() @ diags_array(scale)).tocsc()
+        scale = np.tile(np.repeat(unit, count), cells)  # of potentials, densities: pivots do not depend on the units
+        matrix = self._matrix(scale)
         if not np.isfinite(matrix.data).all():
             raise NumericsError("the Newton matrix overflowed")
-        factors = factorise(matrix, indefinite=True)
+        factors = factorise(matrix, ordered=self._banded, indefinite=True)
 
         def local_step(continuity: Array, optimality: Array) -> Array:
-            right = np.concatenate([continuity.ravel(), optimality.ravel()])
-            return np.asarray(scale * factors.solve(-scale * right)).reshape(2 * count, cells)
+            right = np.concatenate([continuity, optimality]).T.ravel()
+            return np.asarray(scale * factors.solve(-scale * right)).reshape(cells, 2 * count).T
 
         step = local_step(continuity, optimality)
         if self._total.interacting:
@@ -114,29 +113,46 @@ class IntervalsNewton(CentredNewton):
         self._densities = limited(self._densities, step[count:], self._mean)
         self.phi, self.density = self._potentials[-1], self._densities[-1]
 
-    def _matrix(self) -> Any:
-        """The Newton matrix in CSC: blocks of potentials, then of densities; continuity, then optimality."""
-        from scipy.sparse import block_array
-
-        count, cells = self._count, len(self.volume)
-        places = np.arange(cells, dtype=np.int32)
-        rows, columns = [places, self.owner, self.neighbour], [places, self.neighbour, self.owner]
-        speeds, flows = 0.25 * self._conductance * self._drops(), self._flows()
-        vacuum = 1.0 * self._vacuum
-        blocks: list[list[Any]] = [[None] * (2 * count) for _ in range(2 * count)]
-        for q, (speed, flow) in enumerate(zip(speeds, flows, strict=True)):
-            outflow = divergence(self, speed)
-            end = sparse([self._active_volume + outflow, speed, -speed], rows, columns)
-            start = sparse([outflow - self._active_volume, speed, -speed], rows, columns)
+    def _matrix(self, scale: Array) -> Any:
+        """The Newton matrix in CSC, scaled, its entries in the order of `interval_pattern`."""
+        volume, vacuum, values = self._active_volume, 1.0 * self._vacuum, []
+        for q, (speed, flow) in enumerate(zip(0.25 * self._conductance * self._drops(), self._flows(), strict=True)):
+            outflow, cells = divergence(self, speed), len(volume)
             total = np.bincount(self.owner, flow, cells) + np.bincount(self.neighbour, flow, cells) + vacuum
-            blocks[q][q] = sparse([total, -flow, -flow], rows, columns)
-            blocks[q][count + q] = end
-            blocks[count + q][q] = end.T
+            values += [total, -flow, -flow]
+            values += 2 * [volume + outflow, speed, -speed]
             if q > 0:
-                blocks[q][count + q - 1] = start
-                blocks[count + q - 1][q] = start.T
-            if q < count - 1:
-                blocks[count + q][count + q] = sparse([vacuum], [places], [places])
-        second = np.where(self._vacuum, 1.0, self.volume * self._total.second(self.density))
-        blocks[-1][-1] = sparse([-second], [places], [places])
-        return block_array(blocks).tocsc()
+                values += 2 * [outflow - volume, speed, -speed]
+            if q < self._count - 1:
+                values.append(vacuum)
+        values.append(-np.where(self._vacuum, 1.0, self.volume * self._total.second(self.density)))
+        return self._pattern.matrix(values, scale)
+
+
+def interval_pattern(mesh: Mesh, count: int) -> FixedPattern:
+    """That of the Newton matrix for `count` intervals, cell by cell, so that in one dimension it is a band.
+
+    Within a cell, rows are of continuity, then of optimality, and columns of potentials, then of densities. For each
+    interval q come the entries between (q, q), between (q, count + q) with those of the transpose, for q > 0 the same
+    of (q, count + q - 1), and the diagonal of (count + q, count + q).
+    """
+    cells, owner, neighbour = (
+        2 * count * part for part in (np.arange(mesh.cells, dtype=np.int32), mesh.owner, mesh.neighbour)
+    )
+    rows: list[Index] = []
+    columns: list[Index] = []
+
+    def add(row: int, column: int) -> None:
+        rows.extend(row + part for part in (cells, owner, neighbour))
+        columns.extend(column + part for part in (cells, neighbour, owner))
+
+    for q in range(count):
+        add(q, q)
+        for column in (count + q, count + q - 1)[: 1 + (q > 0)]:
+            add(q, column)
+            block = rows[-3:], columns[-3:]
+            rows.extend(block[1])
+            columns.extend(block[0])
+        rows.append(count + q + cells)
+        columns.append(rows[-1])
+    return FixedPattern(rows, columns, 2 * count * mesh.cells)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import Auto, UpwindTriangular, inner
+from fvflow.linalg import Auto, FixedPattern, UpwindTriangular, inner
 from fvflow.mesh import Array, Extent
 from fvflow.problems import GradientFlow, Movement, State
 from fvflow.steppers.base import GradientStepperBase, Step
@@ -24,7 +26,7 @@ from fvflow.steppers.fallible import (
     with_fallback,
 )
 from fvflow.steppers.interior_point import InteriorPoint
-from fvflow.steppers.intervals import IntervalsNewton
+from fvflow.steppers.intervals import IntervalsNewton, interval_pattern
 from fvflow.steppers.minimiser import Minimiser, TooLong
 from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
 from fvflow.steppers.optimality import OPTIMAL, errors_of
@@ -179,9 +181,10 @@ class JKO(GradientStepperBase):
         problem, constant = grounded(problem)
         mesh, system = problem.mesh, MeshSystemSolver(problem.mesh, self.solver)
         predict, triangular = Predictor(problem, self.solver), UpwindTriangular(mesh)
+        pattern = cache(partial(interval_pattern, mesh))
 
         def by_newton(state: State, length: float) -> _Minimum:
-            return self._newton(system, problem, state, predict(state, length), length)
+            return self._newton(system, problem, state, predict(state, length), length, pattern)
 
         def by_interior_point(state: State, length: float) -> _Minimum:
             return self._interior(system, problem, state, length)
@@ -213,7 +216,13 @@ class JKO(GradientStepperBase):
         return system.remembering(self.kind, step)
 
     def _newton(
-        self, system: MeshSystemSolver, problem: GradientFlow, state: State, start: Array, length: float
+        self,
+        system: MeshSystemSolver,
+        problem: GradientFlow,
+        state: State,
+        start: Array,
+        length: float,
+        pattern: Callable[[int], FixedPattern],
     ) -> _Minimum:
         """By Newton's method, which converges fast if there is no vacuum. Raises NumericsError."""
         single = CentredNewton(system, problem, state, start, length)
@@ -223,7 +232,7 @@ class JKO(GradientStepperBase):
             return found
         density, spent = single.density, result.iterations
         for count in self._refinements(problem.mesh.extent):
-            several = IntervalsNewton(system, problem, state, single, length, count)
+            several = IntervalsNewton(system, problem, state, single, length, count, pattern(count))
             try:
                 result = run_newton(several, self.tolerance, self.iterations)
             except NotConverged:

@@ -90,6 +90,7 @@ class ContinuedEnergy:
         self.least_occupied = total.first(np.full(cells, OCCUPIED * mean))  # E' at the least density that holds mass
         self._empty = self._at_floor - self._slope * self._floor  # E'(0)
         self.largest = 2.0 * mean * float(total.volume.sum() / total.volume.min())  # density of all mass in one cell
+        self._at_largest = total.first(np.full(cells, self.largest))
         self.stiffness = total.stiffness(mean)
 
     def shifted(self, constant: float) -> ContinuedEnergy:
@@ -127,11 +128,13 @@ class ContinuedEnergy:
     def inverse(self, variation: Array, barrier: float = 0.0, near: Array | None = None) -> Array:
         """rho >= 0 (cell,) with E'(rho) - barrier/rho = q, or 0 where E'(0) - barrier/0 exceeds q. `near` is a guess.
 
-        By Newton's method in log rho, with bisection where its steps do not halve from one to the next.
+        It is at most `largest`, also where q exceeds E' there. By Newton's method in log rho, with bisection where its
+        steps do not halve from one to the next.
         """
         least = self.floor if barrier == 0.0 else self.floor * _LEAST
         low, high = (np.full(len(variation), np.log(place)) for place in (least, self.largest))
-        place = 0.5 * (low + high) if near is None else np.log(np.clip(near, least, self.largest))
+        low = np.where(variation >= self._at_largest - barrier / self.largest, high, low)
+        place = 0.5 * (low + high) if near is None else np.clip(np.log(np.clip(near, least, self.largest)), low, high)
         linear = np.maximum((variation - self._empty) / self._slope, 0.0)  # the solution below the floor
         below = (variation < self._at_floor) & (barrier == 0.0)
         moved = high - low
@@ -147,7 +150,7 @@ class ContinuedEnergy:
             moved, place = new - place, new
             if not (np.abs(moved) > _CLOSE)[~below].any():
                 break
-        return np.where(below, linear, np.exp(place))
+        return np.asarray(np.where(below, linear, np.exp(place)))
 
     def level(self, mass: float) -> float:
         """c such that the density with E'(rho) = c has the mass; raises NumericsError if round-off hides it."""

@@ -24,7 +24,7 @@ def factorise(matrix: Any, ordered: bool = False, indefinite: bool = False) -> A
 
     For an M-matrix all entries of L and U keep their signs, so that substitution only adds numbers of one sign and a
     right-hand side >= 0 gives a solution >= 0 in floating point too. `ordered`: rows are already in their order of
-    elimination. `indefinite`: pivot after all, in the default ordering.
+    elimination. `indefinite`: pivot after all, and by default in the ordering of SuperLU.
     Raises NumericsError if the matrix is singular.
     """
     from scipy.sparse.linalg import splu
@@ -37,7 +37,7 @@ def factorise(matrix: Any, ordered: bool = False, indefinite: bool = False) -> A
         "options": {"SymmetricMode": True, "Equil": False},
     }
     if indefinite:
-        options = {"permc_spec": "COLAMD"}
+        options = {"permc_spec": "NATURAL" if ordered else "COLAMD"}
     try:
         if matrix.nnz < _LONG:
             return splu(matrix, **options)
