@@ -214,7 +214,7 @@ def test_factors_are_reused_while_they_are_near():
     flow = 0.1 + random.random(mesh.faces)
     near = FaceMatrix(mesh.volume, mesh.owner, mesh.neighbour, flow, flow).sparse().tocsr()
     far = [(near + diags_array(10.0 ** random.uniform(-6, 6, 144))).tocsr() for _ in range(6)]
-    solver, right, made = ReusedFactors(ordered=False), random.random(144), []
+    solver, right, made = ReusedFactors(), random.random(144), []
 
     def solve(matrix):
         before = solver.matrix

@@ -239,8 +239,8 @@ class Output:
     """Relative width at which the bounds of W2 for distance and evi stop."""
     error_estimate: bool = False
     """Whether to run the case at half the resolution too, and store what that tells of the error at each saved time:
-    estimated_error_l1, _l2, _linf of the density, estimated_error_energy, and one for each observable; key
-    error-estimate."""
+    estimated_error_l1, _l2, _linf of the density, estimated_error_energy, and one for each observable and each figure
+    that converges; key error-estimate."""
     sides: bool = False
     """Whether to compare the result with 10000 samples that are carried along it, as `fvflow sides` does, once it is
     complete; checks of sides_push_forward and the like do so too."""

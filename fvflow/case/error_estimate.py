@@ -31,6 +31,9 @@ class Run(Protocol):
     def frames(self) -> Iterator[Frame]:
         """Its frames, from the start."""
 
+    def figures(self) -> dict[str, Any]:
+        """Its figures, up to the last frame."""
+
     @property
     def memory(self) -> int:
         """Its bytes."""
@@ -42,8 +45,9 @@ class ErrorEstimate:
 
     If u = U + E and u' = U + r E + ..., U being exact, then E = (u' - u)/(r - 1): Richardson's extrapolation to the
     limit (Phil. Trans. R. Soc. A 226, 1927; Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, 1993,
-    section II.4). Of densities the norms of E are told, with u averaged over the cells of the coarser mesh; of energy
-    and observables E itself, with its sign, so that u - E is the extrapolated value; it is infinite where an energy is.
+    section II.4). Of densities the norms of E are told, with u averaged over the cells of the coarser mesh; of energy,
+    observables and figures E itself, with its sign, so that u - E is the extrapolated value; it is infinite where an
+    energy is.
     The cells are twice as large and the steps 2^(p/q) times as long, p and q being the orders in space and in time, so
     that both errors grow by 2^p.
     """
@@ -56,6 +60,8 @@ class ErrorEstimate:
     """r > 1."""
     names: tuple[str, ...]
     """The diagnostics that are compared beside the density: energy and observables."""
+    converging: tuple[str, ...]
+    """The figures of the whole run that are compared, where it has them."""
     fault: str = field(default="", init=False)
     """Why there is no estimate from some time on, as a sentence; empty if there is."""
     _frames: Iterator[Frame] = field(default=cast("Iterator[Frame]", iter(())), init=False, repr=False)
@@ -78,7 +84,7 @@ class ErrorEstimate:
         layout = simulation.layout().diagnostics
         observed = [] if simulation.observables is None else simulation.observables.variables()
         names = tuple(name for name in ("energy", *observed) if name in layout)
-        return ErrorEstimate(simulation.mesh, coarser, growth, names)
+        return ErrorEstimate(simulation.mesh, coarser, growth, names, flow.converging_figures)
 
     def start(self) -> None:
         """Begin anew, for another run."""
@@ -102,6 +108,14 @@ class ErrorEstimate:
         found = dict(zip((PREFIX + name for name in _NORMS), norms, strict=True))
         pairs = {name: (float(other.diagnostics[name]), float(diagnostics[name])) for name in self.names}
         return found | {PREFIX + name: _difference(*pair) / scale for name, pair in pairs.items()}
+
+    def figures(self, time: float, figures: Mapping[str, Any]) -> dict[str, float]:
+        """The estimated errors of figures at the end of a run, with their signs; none where its end is not met."""
+        if self._current is None or self._current.time != time:
+            return {}
+        others = self.coarser.figures()
+        known = [name for name in self.converging if name in figures and name in others]
+        return {PREFIX + name: _difference(others[name], figures[name]) / (self.growth - 1.0) for name in known}
 
     def variables(self) -> dict[str, OutputVariable]:
         """What is stored at each saved time."""

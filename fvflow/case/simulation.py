@@ -187,7 +187,8 @@ class Simulation:
 
     def figures(self) -> dict[str, Any]:
         """The figures of the last run."""
-        return self.statistics.figures(self.flow.judged_at_every_time)
+        found = self.statistics.figures(self.flow.judged_at_every_time)
+        return found if self.estimate is None else found | self.estimate.figures(self.statistics.time, found)
 
     def remarks(self) -> list[str]:
         """Sentences on what lowered the order, the resolution or the meaning of the last run."""

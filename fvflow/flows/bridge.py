@@ -59,6 +59,11 @@ class BridgeFlow(LinearFlow):
     figures: ClassVar[Mapping[str, str]] = {"marginal_error": "", "kl_error": "with exact: {kind: bridge}"}
 
     @property
+    def converging_figures(self) -> tuple[str, ...]:
+        """KL, and the mean square distance of the ends."""
+        return "kl", "mean_square_distance"
+
+    @property
     def end_density(self) -> Density | FromExact:
         """The target."""
         return self.target

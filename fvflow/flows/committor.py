@@ -65,6 +65,11 @@ class CommittorFlow(EliminationFlow):
             raise CaseError('from and to need a target each: {wall: left}, {region: A} or {where: "x >= 1"}')
 
     @property
+    def converging_figures(self) -> tuple[str, ...]:
+        """The rates."""
+        return "rate", "forward_rate_constant", "backward_rate_constant"
+
+    @property
     def drawn(self) -> tuple[str, ...]:
         """The committor."""
         return ("committor",)

@@ -109,6 +109,11 @@ class FirstPassageFlow(PassageFlow):
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
 
     @property
+    def converging_figures(self) -> tuple[str, ...]:
+        """Mean and variance of the time."""
+        return "mean_first_passage_time", "variance_first_passage_time"
+
+    @property
     def drawn(self) -> tuple[str, ...]:
         """The mean time."""
         return ("mean_passage_time",)
@@ -167,6 +172,11 @@ class QuasiStationaryFlow(PassageFlow):
     kind: Literal["quasi-stationary"] = "quasi-stationary"
     uses_initial: ClassVar[bool] = False
     figures: ClassVar[Mapping[str, str]] = {"residual": ""}
+
+    @property
+    def converging_figures(self) -> tuple[str, ...]:
+        """The rate."""
+        return ("quasi_stationary_rate",)
 
     def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
         """The problem with openings; raises CaseError also if the cells left are not connected."""

@@ -16,6 +16,11 @@ class FlowScaling:
     """Why results on finer meshes and in shorter steps do not tell the error of this one; empty if they do."""
 
     @property
+    def converging_figures(self) -> tuple[str, ...]:
+        """Figures of the whole run that converge as cells and steps shrink, so that their errors can be estimated."""
+        return ()
+
+    @property
     def undivided(self) -> str:
         """Why it is not run on several ranks; empty if it is."""
         return f"flow {self.kind} runs on one rank"

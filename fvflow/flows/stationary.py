@@ -166,6 +166,11 @@ class SpectrumFlow(SteadyFlow):
     figures: ClassVar[Mapping[str, str]] = {"residual": "", "gap_error": ""}
 
     @property
+    def converging_figures(self) -> tuple[str, ...]:
+        """Gap and rates."""
+        return ("spectral_gap", *(f"rate_{i}" for i in range(1, self.count + 1)))
+
+    @property
     def drawn(self) -> tuple[str, ...]:
         """The slowest modes, six at most."""
         return tuple(f"mode_{i}" for i in range(1, min(self.count, 6) + 1))

@@ -2,7 +2,8 @@
 
 from fvflow.linalg.amg import Multigrid, ReusedAMG
 from fvflow.linalg.base import LinearSolver, SymmetricSolver
-from fvflow.linalg.direct.factorisation import Direct, factorise
+from fvflow.linalg.direct.factorisation import Direct, factorise, least_degree_order
+from fvflow.linalg.direct.neighbour_system import NeighbourSystem
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.direct.reused_factors import ReusedFactors
 from fvflow.linalg.direct.symmetric import assemble_symmetric
@@ -50,6 +51,7 @@ __all__ = [
     "LinearSolver",
     "LocallyOneDimensional",
     "Multigrid",
+    "NeighbourSystem",
     "RecurrenceStep",
     "ReusedAMG",
     "ReusedFactors",
@@ -73,6 +75,7 @@ __all__ = [
     "flux_between",
     "inner",
     "jump_rate",
+    "least_degree_order",
     "mean_after_jump",
     "recurrence_step",
     "rescale_to_mass",

@@ -20,10 +20,10 @@ class FixedPattern:
         self._starts = np.searchsorted(places, size * np.arange(size + 1)).astype(np.int32)
         self._size = size
 
-    def matrix(self, values: Sequence[Array], scale: Array) -> Any:
-        """m_ij = s_i s_j v_ij, v_ij being the values in the order of the places, as a scipy CSC array."""
+    def matrix(self, values: Sequence[Array], scale: Array | None = None) -> Any:
+        """m_ij = s_i s_j v_ij, v_ij being the values in the order of the places and s 1 by default, in CSC."""
         from scipy.sparse import csc_array
 
         sums = np.bincount(self._entry, np.concatenate(values), len(self._rows))
-        data = sums * scale[self._rows] * np.repeat(scale, np.diff(self._starts))
+        data = sums if scale is None else sums * scale[self._rows] * np.repeat(scale, np.diff(self._starts))
         return csc_array((data, self._rows, self._starts), shape=(self._size, self._size))

@@ -11,8 +11,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import UpwindTriangular, divergence, elimination_order, factorise, solve_second_kind, total_variation
-from fvflow.mesh import Array, Index, Mesh
+from fvflow.linalg import NeighbourSystem, UpwindTriangular, divergence, solve_second_kind, total_variation
+from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.problems.gradient_flow import FaceDensity
 from fvflow.steppers.base import GradientStepperBase, Step
@@ -141,11 +141,11 @@ class Midpoint(GradientStepperBase):
 
     def _solver(self, problem: GradientFlow) -> Callable[[State, float], _Solution]:
         """(state, length of the step) -> the solution of the step, or NumericsError."""
-        mesh, order = problem.mesh, elimination_order(problem.mesh)
+        mesh, system = problem.mesh, NeighbourSystem(problem.mesh)
 
         def centred(state: State, length: float) -> _Solution:
             mobility = _Centred(mesh, state.density)
-            return self._newton(problem, state, length, order, mobility, state.density, self.tolerance)
+            return self._newton(problem, state, length, system, mobility, state.density, self.tolerance)
 
         if self.mobility == "centred":
             return centred
@@ -156,7 +156,7 @@ class Midpoint(GradientStepperBase):
             weight = np.minimum(mean / predicted, _LARGEST_WEIGHT)
             forward, backward = ratio(mean)
             mobility = _Limited(mesh, forward * weight[mesh.owner], backward * weight[mesh.neighbour])
-            return self._newton(problem, state, length, order, mobility, predicted, tolerance)
+            return self._newton(problem, state, length, system, mobility, predicted, tolerance)
 
         def limited(state: State, length: float) -> _Solution:
             """Twice: the linear prediction alone would leave an error of order tau h^2."""
@@ -172,7 +172,7 @@ class Midpoint(GradientStepperBase):
         problem: GradientFlow,
         state: State,
         tau: float,
-        order: Index | None,
+        system: NeighbourSystem,
         mobility: _Mobility,
         density: Array,
         tolerance: float,
@@ -200,7 +200,7 @@ class Midpoint(GradientStepperBase):
             by_owner, by_neighbour = (conductance * part * drop for part in mobility.partials(drop))
             down = flow * slope[mesh.owner] + by_owner  # d flux/d rho_K
             up = flow * slope[mesh.neighbour] - by_neighbour  # -d flux/d rho_L
-            change = step_length(errors) * _newton_step(problem, down, up, flow, residual, order)
+            change = step_length(errors) * _newton_step(problem, down, up, flow, residual, system)
             density = np.maximum(density - change, _MAX_DECREASE * density)
         raise NumericsError(NO_CONVERGENCE)
 
@@ -258,26 +258,14 @@ class _Limited:
 
 
 def _newton_step(
-    problem: GradientFlow, down: Array, up: Array, flow: Array, residual: Array, order: Index | None
+    problem: GradientFlow, down: Array, up: Array, flow: Array, residual: Array, system: NeighbourSystem
 ) -> Array:
     """(dR/d rho)^-1 R from the derivatives of the fluxes; raises NumericsError if the matrix is singular."""
-    from scipy.sparse import coo_array
-
     mesh = problem.mesh
-    owner, neighbour = mesh.owner, mesh.neighbour
-    cells = np.arange(mesh.cells, dtype=np.int32)
-    diagonal = mesh.volume + np.bincount(owner, down, mesh.cells) + np.bincount(neighbour, up, mesh.cells)
-    rows, columns = np.concatenate([cells, owner, neighbour]), np.concatenate([cells, neighbour, owner])
-    values = np.concatenate([diagonal, -up, -down])
-    if not np.isfinite(values.sum()):
+    diagonal = mesh.volume + np.bincount(mesh.owner, down, mesh.cells) + np.bincount(mesh.neighbour, up, mesh.cells)
+    if not np.isfinite(diagonal.sum()):
         raise NumericsError("the Newton matrix overflowed")
-    place = cells if order is None else np.argsort(order)
-    matrix = coo_array((values, (place[rows], place[columns])), shape=(mesh.cells, mesh.cells)).tocsc()
-    factors = factorise(matrix, ordered=order is not None)
-
-    def inverse(right: Array) -> Array:
-        return np.asarray(factors.solve(right if order is None else right[order])[place])
-
+    inverse = system.inverse(diagonal, -up, -down)
     local = inverse(residual)
     return _with_interaction(problem, inverse, local, flow) if problem.total.interacting else local
 

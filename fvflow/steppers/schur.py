@@ -23,6 +23,7 @@ from fvflow.linalg import (
     divergence,
     elimination_order,
     factorise,
+    least_degree_order,
 )
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import State
@@ -49,15 +50,27 @@ class MeshSystemSolver:
 
     def __init__(self, mesh: Mesh, solver: SymmetricSolver = Auto()) -> None:
         self.first, self.second, self.shared_cell = _face_pairs(mesh)
-        self._order = elimination_order(mesh)
-        cells = np.arange(mesh.cells, dtype=np.int32)
-        self._place = cells if self._order is None else np.argsort(self._order).astype(np.int32)
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
         iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
         self._multigrid, self._factors = (None if iterations is None else ReusedAMG()), None
-        if iterations is None and mesh.dimension > 1 and mesh.cells >= _LEAST_REUSED:
-            self._factors = ReusedFactors(ordered=self._order is not None)
+        order = elimination_order(mesh)
+        if iterations is None and mesh.dimension > 1:
+            order = self._least_degree(mesh) if order is None else order
+            self._factors = ReusedFactors() if mesh.cells >= _LEAST_REUSED else None
+        self._order = order
+        self._place = np.arange(mesh.cells, dtype=np.int32) if order is None else np.argsort(order).astype(np.int32)
         self._max_iterations = (iterations or 0) * (1 if self._factorable else _EXTRA_ITERATIONS)
+
+    def _least_degree(self, mesh: Mesh) -> Index:
+        """Its order of elimination (cell,), of a matrix with all its couplings."""
+        faces = mesh.owner + mesh.neighbour
+        rows = np.concatenate([mesh.owner, faces[self.first] - self.shared_cell])
+        columns = np.concatenate([mesh.neighbour, faces[self.second] - self.shared_cell])
+        rows, columns = rows[rows != columns], columns[rows != columns]
+        scale, place = np.ones(mesh.cells), np.arange(mesh.cells, dtype=np.int32)
+        degree = np.bincount(rows, minlength=mesh.cells) + np.bincount(columns, minlength=mesh.cells)
+        values = np.full(len(rows), -1.0)
+        return least_degree_order(assemble_symmetric(rows, columns, values, scale, place, 1.0 + degree.max(), 0.0))
 
     def remembering(self, method: str, step: FallibleStep) -> FallibleStep:
         """The step with what this solver learns kept in the states, for the method of this name."""

@@ -19,13 +19,9 @@ class ReusedFactors(ReusedPreconditioner):
     12 iterations the matrix is factorised, and after the n-th such failure in a row so are the 2^(n-1) - 1 next ones.
     """
 
-    def __init__(self, ordered: bool) -> None:
-        super().__init__()
-        self._ordered = ordered
-
     def make(self, matrix: Any) -> Map:
-        """The factors of a matrix, whose rows are in their order of elimination if `ordered`."""
-        factors = factorise(matrix.T, ordered=self._ordered)  # symmetric: its transpose is in CSC
+        """The factors of a matrix, whose rows are in their order of elimination."""
+        factors = factorise(matrix.T, ordered=True)  # symmetric: its transpose is in CSC
         solve: Map = factors.solve
         return solve
 
