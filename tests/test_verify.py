@@ -205,25 +205,15 @@ def test_the_error_of_numbers_has_a_sign():
 @pytest.mark.parametrize(
     ("flow", "figure", "exact", "remains"),
     [
-        (
-            "{kind: first-passage, epsilon: 0.5, target: [{wall: left}, {wall: right}]}",
-            "mean_first_passage_time",
-            4 / 6,
-            0,
-        ),
-        ("{kind: spectrum, epsilon: 0.5, count: 2}", "rate_1", math.pi**2 / 8, 0.01),
-        (
-            "{kind: quasi-stationary, epsilon: 0.5, target: {wall: left}}",
-            "quasi_stationary_rate",
-            math.pi**2 / 32,
-            0.01,
-        ),
+        ("first-passage, target: [{wall: left}, {wall: right}]", "mean_first_passage_time", 4 / 6, 0),
+        ("spectrum, count: 2", "rate_1", math.pi**2 / 8, 0.01),
+        ("quasi-stationary, target: {wall: left}", "quasi_stationary_rate", math.pi**2 / 32, 0.01),
     ],
     ids=["first-passage", "spectrum", "quasi-stationary"],
 )
 def test_figures_that_converge_are_extrapolated(flow, figure, exact, remains):
-    """Of a box of length 2; the error of the mean time from a uniform density is h^2/(12 eps), and no more."""
-    document = f"mesh: {{kind: box, lower: [0], upper: [2], cells: [40]}}\nflow: {flow}\n"
+    """Of a box of length 2; the error of the mean time from a uniform density is h^2/(6 eps), and no more."""
+    document = f"mesh: {{kind: box, lower: [0], upper: [2], cells: [40]}}\nflow: {{epsilon: 0.5, kind: {flow}}}\n"
     document += "initial: {kind: uniform}\n" if "first" in flow else ""
     ds = Case.parse(document + "output: {error-estimate: true}\n").run()
     error, estimate = ds.attrs[figure] - exact, ds.attrs[f"estimated_error_{figure}"]
