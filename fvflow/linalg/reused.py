@@ -90,7 +90,7 @@ class ReusedPreconditioner:
 def conjugate_gradients(
     matrix: Any, right: Array, precondition: Any, tolerance: float, most: int, paced: bool = False
 ) -> tuple[Array | None, int]:
-    """The solution, or None if CG broke down or did not converge, and the iterations.
+    """The solution (cell,), or None if CG broke down or did not converge, and the iterations.
 
     If `paced`, it is given up from the second iteration on when the residual is more than twice what it would be if
     each of the `most` iterations reduced it by the same factor.

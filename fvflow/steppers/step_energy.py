@@ -17,6 +17,7 @@ OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
 _MAX_BISECTIONS = 100
 _LEAST = 1e-26  # smallest density of a barrier problem, relative to the floor
 _CLOSE = 1e-10  # change of log rho at which `inverse` ends
+_MISSED = 1e-3  # logarithm of the mass of a level to that asked for, from which on there is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,9 @@ class ContinuedEnergy:
         if not excess(low) < 0.0 < excess(high):
             raise lost
         try:
-            return variation(brentq(excess, low, high, xtol=_CLOSE))
-        except ValueError:  # E' is constant in doubles, so that the density of a level is any
+            place = brentq(excess, low, high, xtol=_CLOSE)
+        except ValueError:
             raise lost from None
+        if not abs(excess(place)) < _MISSED:  # E' is constant in doubles, so that the density of a level is any
+            raise lost
+        return variation(place)

@@ -26,7 +26,7 @@ class ReusedFactors(ReusedPreconditioner):
         return solve
 
     def solve(self, matrix: Any, right: Array, tolerance: float) -> Array:
-        """x with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if M is singular."""
+        """x (cell,) with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if M is singular."""
         if self.apply is not None and matrix is not self.matrix:
             if self.last > 0:
                 self.last -= 1
