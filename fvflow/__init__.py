@@ -6,9 +6,9 @@ Names are imported when they are first used, so that `import fvflow` is instant.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fvflow.deferred import deferred
 from fvflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
         residual,
         resume,
     )
-    from fvflow.dataset import distance, read, sample, save_mesh
+    from fvflow.dataset import read, save_mesh
+    from fvflow.dataset.measures import distance
+    from fvflow.dataset.samples import sample
     from fvflow.errors import CaseError, FvflowError, NumericsError, OutputError
     from fvflow.mesh import Box, FiPyMesh, Gmsh, Graded, Mesh, Meshio, Radial, Ugrid, Voronoi, from_fipy
     from fvflow.studies import cite, compare, export, verify
     from fvflow.studies.score import score
     from fvflow.studies.sweeps.run_sweep import sweep
 
-_LAZY_NAMES = {
+_MODULES = {
     "Case": "case",
     "Checks": "case",
     "Evaluation": "case",
@@ -49,9 +51,9 @@ _LAZY_NAMES = {
     "resume": "case",
     "compare": "studies",
     "export": "studies",
-    "distance": "dataset",
+    "distance": "dataset.measures",
     "read": "dataset",
-    "sample": "dataset",
+    "sample": "dataset.samples",
     "save_mesh": "dataset",
     "CaseError": "errors",
     "FvflowError": "errors",
@@ -71,8 +73,11 @@ _LAZY_NAMES = {
     "verify": "studies",
     "sweep": "studies.sweeps.run_sweep",
     "score": "studies.score",
+    "torch": "torch",
+    "geometry": "geometry",
+    "plot": "plot",
+    "wasserstein": "wasserstein",
 }
-_LAZY_MODULES = ("torch", "geometry", "plot", "wasserstein")
 __all__ = [
     "Box",
     "Case",
@@ -120,9 +125,4 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY_MODULES:
-        return import_module(f"fvflow.{name}")
-    if name in _LAZY_NAMES:
-        return getattr(import_module(f"fvflow.{_LAZY_NAMES[name]}"), name)
-    raise AttributeError(f"module 'fvflow' has no attribute {name!r}")
+__getattr__ = deferred(__name__, _MODULES)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.mesh import Array, Mesh, Openings
 from fvflow.problems import OutputVariable, State
-from fvflow.transport import cell_vectors
+from fvflow.transport.geodesic import cell_vectors
 
 _AXES = "xyz"
 _RINGS = 2  # rings of neighbours that a gradient is fitted to, off grids

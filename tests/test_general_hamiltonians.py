@@ -9,9 +9,10 @@ from fvflow.case import Case
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import Expression
 from fvflow.mesh import Box, Graded
-from fvflow.transport import ExpressionHamiltonian, PowerHamiltonian, QuadraticHamiltonian, solve
+from fvflow.transport import PowerHamiltonian, QuadraticHamiltonian
 from fvflow.transport.convex_minimum import least_along, least_between
-from fvflow.transport.hamilton_jacobi import advance, longest_step, slopes
+from fvflow.transport.expression_hamiltonian import ExpressionHamiltonian
+from fvflow.transport.hamilton_jacobi import advance, longest_step, slopes, solve
 from tests.contracts import assert_order
 from tests.scenes import final
 from tests.test_hamilton_jacobi import MESHES, brute, each_mesh, last

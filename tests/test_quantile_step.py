@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from fvflow.case import Case
 from fvflow.errors import NumericsError
-from fvflow.lagrangian import LineEnergy, quantile_step
+from fvflow.lagrangian.quantile_step import LineEnergy, quantile_step
 from tests.contracts import assert_order
 
 

@@ -14,7 +14,7 @@ from fvflow.cli import main
 from fvflow.dataset import read, stored_mesh
 from fvflow.errors import CaseError, NumericsError
 from fvflow.fields import read_points
-from fvflow.lagrangian import samples
+from fvflow.lagrangian.sampling import samples
 from fvflow.mesh import Box, Graded, cells_of, hilbert_order
 from tests import meshes
 

@@ -15,9 +15,9 @@ from fvflow.linalg import divergence
 from fvflow.mesh import Box, Graded
 from fvflow.mesh.polytopes import mesh_from_cells
 from fvflow.problems import Transport
-from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, cell_vectors, dual_kernels
+from fvflow.transport import InteriorPoint, PrimalDual, TransportSolver, dual_kernels
 from fvflow.transport.admissible import GridOperators, MeshOperators, admissible_path
-from fvflow.transport.geodesic import kinetic_energy
+from fvflow.transport.geodesic import cell_vectors, kinetic_energy
 from fvflow.transport.proximal import ParaboloidProjection
 from fvflow.transport.space_time_grid import SpaceTimeGrid, eigenvalues
 from fvflow.wasserstein import bures, distance_1d

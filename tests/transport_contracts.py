@@ -11,7 +11,8 @@ import pytest
 
 from fvflow.errors import CaseError, OutputError
 from fvflow.mesh import Box, Extent, Graded, Mesh
-from fvflow.transport import BaseTransportSolver, Geodesic
+from fvflow.transport import BaseTransportSolver
+from fvflow.transport.geodesic import Geodesic
 from fvflow.wasserstein import distance_1d
 
 _MESHES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fvflow.case.checks import Output
 from fvflow.case.document import Fault, Path
@@ -22,11 +22,9 @@ from fvflow.case.several_ranks import copied, undivided
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.errors import CaseError
-from fvflow.evi_bounds import EviBounds
 from fvflow.exact import ClosedForm, Facts, Reference
 from fvflow.fields import DensityKind, Expression
 from fvflow.flows import BaseFlow
-from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.mesh import Array, Extent, Mesh, MeshDescription, Openings, divided
 from fvflow.observables import Observables
 from fvflow.parallel import arrange, world
@@ -35,6 +33,9 @@ from fvflow.system import available_memory
 from fvflow.times import TimeGrid
 from fvflow.walls import CellSet, Wall, case_openings
 from fvflow.wasserstein import require_bounds
+
+if TYPE_CHECKING:
+    from fvflow.lagrangian.flow_map import ResultVelocity
 
 _LITTLE = 2**24  # bytes that are there: to ask the system takes a hundredth of a small run
 _MASS_UNSPECIFIED = (
@@ -137,6 +138,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
     if output.distance:
         stages.run(("output", "distance"), lambda: require_bounds(mesh))
     if output.evi:
+        from fvflow.evi_bounds import EviBounds
+
         energy = problem.energy(start.time)
         stages.run(("output", "evi"), lambda: EviBounds.of(mesh, energy, start, output.width))
     stages.finish()

@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.case.build import Parts
 from fvflow.fields import Parameters, ScalarFunction
-from fvflow.lagrangian import LineEnergy, quantile_step
+from fvflow.lagrangian.quantile_step import LineEnergy, quantile_step
 from fvflow.mesh import Array, Mesh
 
 if TYPE_CHECKING:

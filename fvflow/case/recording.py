@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fvflow import dataset, paraview
 from fvflow.case.checkpoints import CheckpointSchedule, place, require_sound, snapshot
-from fvflow.case.result_evaluation import ParseCase
-from fvflow.case.side_figures import sides_of
 from fvflow.case.simulation import Simulation
 from fvflow.dataset import Lock, Tree, continued, divided_tree
 from fvflow.dataset.groups import SIDES
@@ -21,12 +19,16 @@ from fvflow.parallel import world
 if TYPE_CHECKING:
     import xarray
 
+    from fvflow.case.result_evaluation import ParseCase
+
 _SAMPLES = 10_000
 _PATIENCE = 0.5  # seconds for which a process that fails waits for the others, to keep the last state with them
 
 
 def compare(simulation: Simulation, ds: xarray.Dataset, parse: ParseCase) -> None:
     """Add the figures of a comparison with carried samples to those of a run, or the reason why there are none."""
+    from fvflow.case.side_figures import sides_of
+
     try:
         found = sides_of(ds, parse, _SAMPLES, 0, "auto").figures
     except (CaseError, NumericsError) as error:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from fvflow.diagnostics import (
     of_every_problem,
     of_openings,
 )
-from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.flows import BaseFlow
 from fvflow.march import Due, Progress, Watch, Watchers
@@ -39,6 +38,9 @@ from fvflow.relative_entropy import equilibrium_of
 from fvflow.run_statistics import RunStatistics
 from fvflow.step_maps import StepMaps
 from fvflow.times import TimeGrid
+
+if TYPE_CHECKING:
+    from fvflow.evi_bounds import EviBounds
 
 _TOLD_SHARE = 1e-6  # of the mass
 
@@ -98,6 +100,8 @@ class Simulation:
 
     def evi_bounds(self) -> EviBounds:
         """What watches the inequalities of convexity; raises CaseError where they are not known."""
+        from fvflow.evi_bounds import EviBounds
+
         energy = self.problem.energy(self.initial.time)
         return EviBounds.of(self.mesh, energy, self.initial, self.output.width)
 

@@ -44,7 +44,7 @@ def _progress() -> Callable[[tuple[int, ...], float, float], None]:
 
 
 def _distance(options: argparse.Namespace) -> int:
-    from fvflow.dataset import distance
+    from fvflow.dataset.measures import distance
 
     limits: dict[str, Any] = {"width": options.width, "cells": options.cells, "seconds": options.seconds}
     found = distance(options.first, options.second, **limits, report=_progress())

@@ -89,7 +89,8 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from fvflow.dataset import opened, sample, write_points
+    from fvflow.dataset import opened, write_points
+    from fvflow.dataset.samples import sample
 
     with opened(options.file) as ds:
         times, time = ds["time"].values.tolist(), options.time

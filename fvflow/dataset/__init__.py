@@ -4,13 +4,11 @@ from fvflow.dataset.checkpoint import FORMAT, Tree
 from fvflow.dataset.frame import Frame
 from fvflow.dataset.layout import UNTITLED, Layout
 from fvflow.dataset.lock import Lock
-from fvflow.dataset.measures import distance
 from fvflow.dataset.memory import Memory
 from fvflow.dataset.netcdf import save_mesh
 from fvflow.dataset.point_output import write_points
 from fvflow.dataset.reader import densities, opened, read, title_of
 from fvflow.dataset.replacing import Resumable, has_checkpoint, parts_of, require_nothing_replaced, resumable
-from fvflow.dataset.samples import sample
 from fvflow.dataset.shared_writer import SharedWriter, divided_tree
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.dataset.writer import Writer, continued
@@ -28,7 +26,6 @@ __all__ = [
     "Writer",
     "continued",
     "densities",
-    "distance",
     "divided_tree",
     "has_checkpoint",
     "opened",
@@ -36,7 +33,6 @@ __all__ = [
     "read",
     "require_nothing_replaced",
     "resumable",
-    "sample",
     "save_mesh",
     "stored_mesh",
     "title_of",

@@ -16,13 +16,13 @@ from fvflow.dataset.samples import stored_density
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
 from fvflow.fields.point_file import checked_points, holds_points, read_points
-from fvflow.wasserstein import Distance, distance_between
-from fvflow.wasserstein.between import Report
-from fvflow.wasserstein.line import EQUAL_MASSES
-from fvflow.wasserstein.measures import CellwiseDensity, EmpiricalMeasure, Measure
 
 if TYPE_CHECKING:
     import xarray
+
+    from fvflow.wasserstein import Distance
+    from fvflow.wasserstein.between import Report
+    from fvflow.wasserstein.measures import Measure
 
 _SINGLE = 1e-6  # relative difference of masses that may be due to single precision
 _AT = "@"
@@ -45,6 +45,8 @@ def distance(
     `report` is called after each level of cells. Raises CaseError for measures that cannot be compared, OutputError
     for files that cannot be read. See `distance_between`.
     """
+    from fvflow.wasserstein import distance_between
+
     if not 0 < width < 1:
         raise CaseError(f"width {width!r}; give a relative width between 0 and 1")
     if cells is not None and cells < 1:
@@ -59,6 +61,9 @@ def distance(
 @contextmanager
 def _measure(operand: Any) -> Iterator[tuple[Measure, float]]:
     """The measure, and how exactly its mass is known."""
+    from fvflow.wasserstein.line import EQUAL_MASSES
+    from fvflow.wasserstein.measures import EmpiricalMeasure
+
     if isinstance(operand, str | os.PathLike):
         name, time = _split(os.fspath(operand))
         if holds_points(name):
@@ -78,6 +83,9 @@ def _measure(operand: Any) -> Iterator[tuple[Measure, float]]:
 
 
 def _of_result(ds: xarray.Dataset, time: float | None) -> tuple[Measure, float]:
+    from fvflow.wasserstein.line import EQUAL_MASSES
+    from fvflow.wasserstein.measures import CellwiseDensity
+
     if "rho" not in ds or not ds.sizes.get("time"):
         raise CaseError("the result has no density at any time; give the result of a run")
     single = ds["rho"].dtype == np.float32

@@ -8,7 +8,6 @@ import numpy as np
 
 from fvflow.dataset.stored_mesh import stored_mesh
 from fvflow.errors import CaseError
-from fvflow.lagrangian import samples
 from fvflow.mesh import Array
 from fvflow.mesh.arrays import real_number
 from fvflow.system import available_memory
@@ -28,6 +27,8 @@ def sample(ds: xarray.Dataset, n: int, time: float | None = None, seed: int = 0,
     (`samples` in fvflow/lagrangian/sampling.py); the same seed gives the same ones. Raises CaseError for a time outside
     the run and numbers that make no sense, NumericsError for a density without samples.
     """
+    from fvflow.lagrangian.sampling import samples
+
     count, key = _whole("n", n, 1), _whole("seed", seed, 0)
     if "rho" not in ds or not ds.sizes.get("time"):
         raise CaseError("the result has no density at any time; give the result of a run")

@@ -15,7 +15,6 @@ from fvflow.exact.base import ClosedForm, Reference
 from fvflow.exact.facts import Facts
 from fvflow.fields import Point, Sampling, gaussian_density
 from fvflow.mesh import Array, Grid, Mesh
-from fvflow.wasserstein import bures, distance_1d, interpolated_1d, transport_matrix
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,8 @@ class GaussianGeodesicReference(Reference):
     @cached_property
     def distance(self) -> float:
         """W2 between its end points."""
+        from fvflow.wasserstein import bures
+
         return sqrt(self.mass) * bures(self.mean, self.covariance, self.target_mean, self.target_covariance)
 
     def average(self, time: float) -> Array:
@@ -73,6 +74,8 @@ class GaussianGeodesicReference(Reference):
 
     def potential(self, time: float) -> Array:
         """phi at the cell centres (cell,), up to a constant."""
+        from fvflow.wasserstein import transport_matrix
+
         mean, jacobian = self._map(time)
         shift, offset = self.target_mean - self.mean, self.mesh.centre - mean
         rate = transport_matrix(self.covariance, self.target_covariance) - np.eye(len(mean))
@@ -82,6 +85,8 @@ class GaussianGeodesicReference(Reference):
 
     def _map(self, time: float) -> tuple[Array, Array]:
         """m_t (dim,) and the Jacobian F (dim, dim) of the map from time 0."""
+        from fvflow.wasserstein import transport_matrix
+
         matrix = transport_matrix(self.covariance, self.target_covariance)
         mean = (1.0 - time) * self.mean + time * self.target_mean
         return mean, (1.0 - time) * np.eye(len(mean)) + time * matrix
@@ -205,8 +210,12 @@ class QuantilesReference(Reference):
     @cached_property
     def distance(self) -> float:
         """W2 between its end points."""
+        from fvflow.wasserstein import distance_1d
+
         return distance_1d(self.edges, self.initial, self.target)
 
     def average(self, time: float) -> Array:
         """Density of each cell (cell,)."""
+        from fvflow.wasserstein import interpolated_1d
+
         return interpolated_1d(self.edges, self.initial, self.target, time)

@@ -18,7 +18,6 @@ from fvflow.march import Progress
 from fvflow.mesh import Extent, Mesh
 from fvflow.problems import State, Transport
 from fvflow.times import SingleFrame, TimeGrid, Times
-from fvflow.wasserstein import barycentre, bounds_available
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,8 @@ class BarycentreFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> Transport:
         """The problem in arrays, without densities; raises CaseError unless the mesh is a line, a circle or a box."""
+        from fvflow.wasserstein import bounds_available
+
         if not bounds_available(mesh):
             raise CaseError("flow barycentre needs a line, a circle or a box; use such a mesh")
         return Transport(mesh)
@@ -100,6 +101,8 @@ class BarycentreFlow(BaseFlow):
         self, problem: Transport, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The barycentre."""
+        from fvflow.wasserstein import barycentre
+
         report = None if progress is None else progress.iteration
         found = barycentre(problem.mesh, problem.given, self.weights, self.width, self.rounds, report, initial.iterate)
         figures = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fvflow.errors import CaseError
 from fvflow.exact import ClosedForm, Reference
@@ -18,7 +18,6 @@ from fvflow.flows.densities import FlowDensities
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.scaling import FlowScaling
 from fvflow.fluxes import FaceResolution
-from fvflow.lagrangian.flow_map import ResultVelocity
 from fvflow.linalg import Journey
 from fvflow.march import Due, Progress
 from fvflow.mesh import Array, Extent, Mesh, Openings
@@ -26,6 +25,9 @@ from fvflow.problems import OutputVariable, Problem, State
 from fvflow.time_error import HALVES, TimeErrorMonitor
 from fvflow.times import TimeGrid, Times
 from fvflow.walls import CellSet, Wall
+
+if TYPE_CHECKING:
+    from fvflow.lagrangian.flow_map import ResultVelocity
 
 
 class BaseFlow(FlowDensities, FlowScaling):

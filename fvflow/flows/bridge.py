@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -19,14 +19,15 @@ from fvflow.flows.linear import LinearFlow
 from fvflow.flows.linear_motion import LinearMotion
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.linalg import rescale_to_mass
-from fvflow.linalg.markov.axis_exponentials import LONGEST_LINE
 from fvflow.march import Progress, given_steps
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import Bridge, FokkerPlanck, OutputVariable, State
 from fvflow.time_error import HALVES
 from fvflow.times import TimeGrid, Times
-from fvflow.transport import BridgeFactors, ReferenceProcess, cell_vectors, fit, mean_square_distance, steepness
-from fvflow.transport.reference_process import MOST_KEPT
+
+if TYPE_CHECKING:
+    from fvflow.transport.bridge import BridgeFactors
+    from fvflow.transport.reference_process import ReferenceProcess
 
 _STEEP = 0.3  # change of log g between cells beyond which jumps of the lattice are no diffusion
 
@@ -122,6 +123,9 @@ class BridgeFlow(LinearFlow):
         self, problem: Bridge, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """The bridge after every step; raises NumericsError if the iteration does not converge."""
+        from fvflow.transport.bridge import fit
+        from fvflow.transport.reference_process import ReferenceProcess
+
         assert problem.target is not None
         mesh, begin = problem.mesh, times.save_time(0)
         nodes = [begin, *(end for _, end in given_steps(times, begin))]
@@ -165,6 +169,8 @@ class BridgeFlow(LinearFlow):
             )
 
     def _figures(self, reference: ReferenceProcess, factors: BridgeFactors, problem: Bridge) -> dict[str, float]:
+        from fvflow.transport.bridge import mean_square_distance, steepness
+
         figures = {
             "kl": factors.relative_entropy(),
             "rounds": factors.rounds,
@@ -178,6 +184,8 @@ class BridgeFlow(LinearFlow):
 
     def _fields(self, problem: Bridge, forward: Array, backward: Array, time: float) -> dict[str, Array]:
         """Factors, drift and velocity in the cells."""
+        from fvflow.transport.geodesic import cell_vectors
+
         found = {"forward": forward, "backward": backward}
         if self.full:
             return found
@@ -225,6 +233,9 @@ class BridgeFlow(LinearFlow):
 
     def memory(self, extent: Extent) -> int:
         """Estimated memory of a run, bytes."""
+        from fvflow.linalg.markov.axis_exponentials import LONGEST_LINE
+        from fvflow.transport.reference_process import MOST_KEPT
+
         lines = 32 * min(extent.cells, LONGEST_LINE) ** 2 if extent.grid else 0
         exponentials = 0 if self.steady({}) else 8 * MOST_KEPT
         return 600 * extent.dimension * extent.cells + lines + exponentials

@@ -13,9 +13,6 @@ from fvflow.fields import Parameters
 from fvflow.flows.passage import EliminationFlow, ending_chain, large, leak_into, on_all, opened
 from fvflow.flows.target import Target, listed, target_cells, target_walls
 from fvflow.linalg import inner
-from fvflow.linalg.markov.detailed_balance import in_balance
-from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
-from fvflow.linalg.markov.transition_paths import transition_paths
 from fvflow.march import Progress
 from fvflow.mesh import Array, Index, Mesh, Openings
 from fvflow.mesh.arrays import freeze_index
@@ -120,6 +117,10 @@ class CommittorFlow(EliminationFlow):
         self, problem: Transitions, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The steady state with committors and current; raises NumericsError if rates underflow."""
+        from fvflow.linalg.markov.detailed_balance import in_balance
+        from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
+        from fvflow.linalg.markov.transition_paths import transition_paths
+
         mesh, openings = problem.mesh, problem.ends.openings
         assert openings is not None
         start, closed = problem.start, openings.closed

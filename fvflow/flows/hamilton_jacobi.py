@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Gt, Le
@@ -22,17 +22,10 @@ from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
 from fvflow.steppers import require_finite
 from fvflow.times import Times
-from fvflow.transport import (
-    BaseHamiltonian,
-    ExpressionHamiltonian,
-    Hamiltonian,
-    QuadraticHamiltonian,
-    cell_vectors,
-    hopf_lax,
-    longest_step,
-    slopes,
-    solve,
-)
+from fvflow.transport import Hamiltonian, QuadraticHamiltonian
+
+if TYPE_CHECKING:
+    from fvflow.transport import BaseHamiltonian
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +110,8 @@ class HamiltonJacobiFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> HamiltonJacobi:
         """The problem in arrays; raises CaseError if phi is not finite, H not convex or the mesh not a grid."""
+        from fvflow.transport.hamilton_jacobi import longest_step
+
         if mesh.edges is None:
             raise CaseError("flow hamilton-jacobi needs a mesh of kind box, graded or fipy")
         potential = as_function(self.potential, "flow", "potential")
@@ -130,6 +125,8 @@ class HamiltonJacobiFlow(BaseFlow):
         return HamiltonJacobi(mesh, potential=phi, hamiltonian=hamiltonian)
 
     def _hamiltonian(self, mesh: Mesh, parameters: Parameters, start: float) -> BaseHamiltonian:
+        from fvflow.transport.expression_hamiltonian import ExpressionHamiltonian
+
         if self._formula is not None:
             return ExpressionHamiltonian.on(mesh, self._formula, parameters, start)
         assert self._kind is not None
@@ -151,6 +148,8 @@ class HamiltonJacobiFlow(BaseFlow):
         self, problem: HamiltonJacobi, initial: State, times: Times, progress: Progress | None = None
     ) -> Iterator[State]:
         """Every state of the run."""
+        from fvflow.transport.hamilton_jacobi import solve
+
         assert problem.potential is not None
         mesh, start = problem.mesh, problem.potential
         transported, slope_range = _transport(mesh, problem.hamiltonian.climbs), _SlopeRange(mesh)
@@ -182,6 +181,8 @@ class HamiltonJacobiFlow(BaseFlow):
 
     def _error(self, mesh: Mesh, start: Array, state: State, time: float) -> float:
         """Largest deviation of phi from the Hopf-Lax formula, relative to its range."""
+        from fvflow.transport.hamilton_jacobi import hopf_lax
+
         assert state.potential is not None
         exact = hopf_lax(mesh, start, time)
         return float(np.abs(state.potential - exact).max() / max(float(np.ptp(exact)), 1e-300))
@@ -193,6 +194,8 @@ class HamiltonJacobiFlow(BaseFlow):
 
     def _fields(self, mesh: Mesh, phi: Array, speed: Array) -> dict[str, Array]:
         """phi and the velocity in the cells."""
+        from fvflow.transport.geodesic import cell_vectors
+
         vectors = cell_vectors(mesh, speed)
         return {"phi": phi, **{f"v_{a}": vectors[:, i] for i, a in enumerate("xyz"[: mesh.dimension])}}
 
@@ -254,6 +257,8 @@ class _SlopeRange:
         H that is known to be convex is not asked at all, another one for half as much more first, so that slopes that
         grow need few checks.
         """
+        from fvflow.transport.hamilton_jacobi import slopes
+
         if hamiltonian.known_convex:
             return
         minus, plus = slopes(self._mesh, phi)

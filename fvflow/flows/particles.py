@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -16,7 +16,7 @@ from fvflow.fields import DensityKind, Drift, Parameters
 from fvflow.flows.linear import LinearFlow
 from fvflow.flows.motion import Motion, SavedFields
 from fvflow.fluxes import FaceResolution, ScharfetterGummel
-from fvflow.lagrangian import EulerMaruyama, ParticleProblem, ParticleStepper, bands
+from fvflow.lagrangian import EulerMaruyama, ParticleStepper
 from fvflow.lagrangian.philox import LARGEST_SEED
 from fvflow.march import Progress, march
 from fvflow.mesh import Array, Extent, FilePath, Mesh, Openings, stored_field, transfer
@@ -24,6 +24,9 @@ from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.system import available_memory
 from fvflow.time_error import HALVES
 from fvflow.times import TimeGrid, Times
+
+if TYPE_CHECKING:
+    from fvflow.lagrangian.problem import ParticleProblem
 
 _BYTES = 24  # of a particle, beside three times its position: number, cell and group
 _TIMED = 200_000  # particles up to which a few steps may be tried
@@ -102,11 +105,15 @@ class ParticleFlow(LinearFlow):
 
     def equation(self, mesh: Mesh, drift: Drift) -> FokkerPlanck:
         """The equation, with its particles."""
+        from fvflow.lagrangian.problem import ParticleProblem
+
         in_cells = self.stepper.in_cells
         return ParticleProblem(mesh, drift, self.factor, self.flux, count=self.count, seed=self.seed, in_cells=in_cells)
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FokkerPlanck:
         """The problem in arrays; raises CaseError if the method does not fit it or memory is short."""
+        from fvflow.lagrangian.problem import ParticleProblem
+
         needed, free = self._particle_memory(mesh.dimension), available_memory()
         if needed > free:
             raise CaseError(
@@ -177,6 +184,8 @@ class ParticleFlow(LinearFlow):
 
     def _figures(self, problem: ParticleProblem, state: State) -> dict[str, float]:
         """The figures of the run, at its end."""
+        from fvflow.lagrangian.bands import bands
+
         if problem.law is None:
             return {}
         counts = np.rint(state.density * problem.mesh.volume * (problem.count / state.mass))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -16,16 +16,15 @@ from fvflow.flows.motion import Motion, SavedFields
 from fvflow.flows.stationary import SteadyFlow
 from fvflow.flows.target import Target, absorbing_too, listed, target_cells, target_walls
 from fvflow.linalg import Direct, FaceMatrix, Krylov, inner
-from fvflow.linalg.markov.absorbing import AbsorbingChain, EndingChain, classes, reaches_opening
-from fvflow.linalg.markov.iterative_chain import IterativeChain
-from fvflow.linalg.markov.quasi_stationary import quasi_stationary
-from fvflow.linalg.markov.stationary import submatrix
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Index, Mesh, Openings
 from fvflow.mesh.arrays import freeze_index
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame
 from fvflow.walls import CellSet, Wall, case_openings
+
+if TYPE_CHECKING:
+    from fvflow.linalg.markov.absorbing import EndingChain
 
 _MOST_CELLS = 2**16  # in three dimensions: a minute or two of elimination, four times as long for twice as many
 
@@ -180,6 +179,9 @@ class QuasiStationaryFlow(PassageFlow):
 
     def opened(self, problem: FokkerPlanck, openings: Openings) -> FokkerPlanck:
         """The problem with openings; raises CaseError also if the cells left are not connected."""
+        from fvflow.linalg.markov.absorbing import classes
+        from fvflow.linalg.markov.stationary import submatrix
+
         problem = super().opened(problem, openings)
         cells = np.flatnonzero(openings.closed < 0)
         count = classes(submatrix(problem.matrix(problem.start, 1.0), cells))
@@ -195,6 +197,8 @@ class QuasiStationaryFlow(PassageFlow):
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The quasi-stationary density; raises NumericsError if rates underflow or the iteration does not converge."""
+        from fvflow.linalg.markov.quasi_stationary import quasi_stationary
+
         cells, chain = open_chain(problem)
         found = quasi_stationary(chain)
         density = on_all(problem.mesh, cells, initial.mass * found.density)
@@ -207,6 +211,8 @@ def opened(
     problem: FokkerPlanck, openings: Openings, consequence: str = "their passage time is infinite"
 ) -> FokkerPlanck:
     """The problem with openings; raises CaseError if their rates are not defined or a part cannot reach them."""
+    from fvflow.linalg.markov.absorbing import reaches_opening
+
     problem = problem.opened(openings)
     assert problem.openings is not None
     openings = problem.openings
@@ -249,11 +255,16 @@ def open_chain(problem: FokkerPlanck) -> tuple[Index, EndingChain]:
 
 def ending_chain(matrix: FaceMatrix, extent: Extent) -> EndingChain:
     """The chain of cells of a mesh, factorised unless that is too large; raises NumericsError if rates underflow."""
+    from fvflow.linalg.markov.absorbing import AbsorbingChain
+    from fvflow.linalg.markov.iterative_chain import IterativeChain
+
     return IterativeChain(matrix) if large(extent) else AbsorbingChain.of(matrix)
 
 
 def _open_cells(problem: FokkerPlanck) -> tuple[Index, FaceMatrix]:
     """The cells that do not absorb, and their rates."""
+    from fvflow.linalg.markov.stationary import submatrix
+
     assert problem.openings is not None
     cells = freeze_index(np.flatnonzero(problem.openings.closed < 0))
     return cells, submatrix(problem.matrix(problem.start, 1.0), cells)

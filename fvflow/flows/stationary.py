@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
@@ -15,17 +15,14 @@ from fvflow.exact import ClosedForm
 from fvflow.fields import Parameters, SteadyDiffusion, SteadyFunction
 from fvflow.flows.linear import LinearFlow
 from fvflow.linalg import LARGEST_DIRECT, LARGEST_ELIMINATION, Direct, FaceMatrix, Krylov
-from fvflow.linalg.markov.absorbing import AbsorbingChain
-from fvflow.linalg.markov.autocorrelation import autocorrelation_time
-from fvflow.linalg.markov.detailed_balance import detailed_balance_root
-from fvflow.linalg.markov.general_spectrum import GeneralModes, slowest_general_modes
-from fvflow.linalg.markov.iterative_chain import IterativeChain
-from fvflow.linalg.markov.spectrum import LARGEST_DENSE, Eigenmodes, slowest_modes
-from fvflow.linalg.markov.stationary import component_masses, stationary_density, submatrix
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import FokkerPlanck, OutputVariable, State
 from fvflow.times import SingleFrame, Times
+
+if TYPE_CHECKING:
+    from fvflow.linalg.markov.general_spectrum import GeneralModes
+    from fvflow.linalg.markov.spectrum import Eigenmodes
 
 _LOST = 0.01  # relative error of the spectral gap that is told
 
@@ -106,6 +103,10 @@ class StationaryFlow(SteadyFlow):
         """int_0^inf C(t)/C(0) dt, C the autocovariance of f in the steady state: a mean of N values at times dt apart
         has the variance of N dt/(2 time) independent ones. Raises NumericsError as `autocorrelation_time`.
         """
+        from fvflow.linalg.markov.absorbing import AbsorbingChain
+        from fvflow.linalg.markov.autocorrelation import autocorrelation_time
+        from fvflow.linalg.markov.iterative_chain import IterativeChain
+
         mesh = problem.mesh
         chain_of = IterativeChain if mesh.dimension == 3 and mesh.cells > LARGEST_ELIMINATION else AbsorbingChain.of
         matrix, weight = problem.matrix(0.0, 1.0), mesh.volume * state.density
@@ -115,6 +116,8 @@ class StationaryFlow(SteadyFlow):
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The steady state; raises NumericsError if it is not unique or the solver fails."""
+        from fvflow.linalg.markov.stationary import component_masses, stationary_density
+
         mesh = problem.mesh
         masses = component_masses(mesh.volume, initial.density, mesh.components)
         report = None if progress is None else progress.iteration
@@ -185,6 +188,9 @@ class SpectrumFlow(SteadyFlow):
 
     def _root(self, problem: FokkerPlanck) -> Array | None:
         """sqrt(pi) (cell,) of a steady state in detailed balance, scaled to maximum 1 on each component; else None."""
+        from fvflow.linalg.markov.detailed_balance import detailed_balance_root
+        from fvflow.linalg.markov.stationary import submatrix
+
         mesh, matrix = problem.mesh, problem.matrix(0.0, 1.0)
         root = np.empty(mesh.cells)
         for part in range(int(mesh.components.max()) + 1):
@@ -204,6 +210,10 @@ class SpectrumFlow(SteadyFlow):
         self, problem: FokkerPlanck, initial: State, times: SingleFrame, progress: Progress | None = None
     ) -> Iterator[State]:
         """The Gibbs state with the modes as its fields; raises NumericsError if the eigensolver fails."""
+        from fvflow.linalg.markov.general_spectrum import slowest_general_modes
+        from fvflow.linalg.markov.spectrum import slowest_modes
+        from fvflow.linalg.markov.stationary import component_masses
+
         mesh, matrix, root = problem.mesh, problem.matrix(0.0, 1.0), self._root(problem)
         parts, volume = mesh.components, mesh.volume
         masses = component_masses(volume, initial.density, parts)
@@ -237,6 +247,8 @@ class SpectrumFlow(SteadyFlow):
 
     def describe(self, extent: Extent) -> str:
         """A phrase that describes the scheme."""
+        from fvflow.linalg.markov.spectrum import LARGEST_DENSE
+
         solver = "shift-invert Lanczos with a factorisation" if _direct(extent) else "LOBPCG with multigrid"
         solver = "a dense eigensolver" if extent.cells <= LARGEST_DENSE else solver
         other = "" if self._in_balance else ", out of balance by shift-invert Arnoldi"
@@ -255,6 +267,8 @@ def _direct(extent: Extent) -> bool:
 
 def _root_out_of_balance(problem: FokkerPlanck, matrix: FaceMatrix, masses: Array) -> Array:
     """sqrt(rho) (cell,) of the steady state; raises NumericsError if it is 0 somewhere, or has too many cells."""
+    from fvflow.linalg.markov.stationary import stationary_density
+
     parts, dimension = problem.mesh.components, problem.mesh.dimension
     if dimension == 3 and len(parts) > LARGEST_ELIMINATION:
         raise NumericsError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -18,10 +18,11 @@ from fvflow.flows.motion import Motion, PotentialMotion, SavedFields
 from fvflow.march import Progress
 from fvflow.mesh import Array, Extent, Mesh
 from fvflow.problems import OutputVariable, State, Transport
-from fvflow.reconstruction import SavedValues
 from fvflow.times import TimeGrid, Times
-from fvflow.transport import Geodesic, PrimalDual, TransportSolver, cell_vectors
-from fvflow.wasserstein import bounds, bounds_available
+from fvflow.transport import PrimalDual, TransportSolver
+
+if TYPE_CHECKING:
+    from fvflow.transport.geodesic import Geodesic
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ class TransportFlow(BaseFlow):
 
     def motion(self, problem: Transport, parameters: Parameters, saved: SavedFields) -> Motion:
         """v = grad phi, linear in time between the nodes."""
+        from fvflow.reconstruction import SavedValues
+
         return PotentialMotion(
             saved=saved,
             values=lambda frame: SavedValues(saved.field("phi", frame)),
@@ -168,6 +171,8 @@ class TransportFlow(BaseFlow):
 
     def _figures(self, problem: Transport, geodesic: Geodesic) -> dict[str, float]:
         """W2 with its bounds, and the errors of the geodesic."""
+        from fvflow.wasserstein import bounds, bounds_available
+
         error, excess = geodesic.hamilton_jacobi_errors()
         figures = {"w2": geodesic.w2, "w2_solver": geodesic.w2, "action": 0.5 * geodesic.w2**2}
         if bounds_available(problem.mesh):
@@ -197,6 +202,8 @@ class TransportFlow(BaseFlow):
 
 def _nodes(geodesic: Geodesic) -> Iterator[dict[str, Array]]:
     """Cell and face fields at each time node."""
+    from fvflow.transport.geodesic import cell_vectors
+
     mesh, last = geodesic.mesh, len(geodesic.flux) - 1
     for node, phi in enumerate(geodesic.nodal_potential()):
         before, after = max(node - 1, 0), min(node, last)

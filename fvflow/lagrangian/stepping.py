@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.jit import parallel_for
-from fvflow.lagrangian.box_walk import BoxWalk
-from fvflow.lagrangian.coefficients import STRATONOVICH, Coefficients
-from fvflow.lagrangian.jump_process import JumpRates
-from fvflow.lagrangian.mesh_walk import MeshWalk
-from fvflow.lagrangian.philox import NOISE, random_numbers
-from fvflow.lagrangian.problem import ParticleProblem
-from fvflow.lagrangian.start import within_cells
-from fvflow.lagrangian.walkers import Draw, Walk, Walkers
 from fvflow.mesh import Array
 from fvflow.problems import State
+
+if TYPE_CHECKING:
+    from fvflow.lagrangian.coefficients import Coefficients
+    from fvflow.lagrangian.problem import ParticleProblem
+    from fvflow.lagrangian.walkers import Walk, Walkers
 
 Step = Callable[[State, float], State]
 """(state, length of the step) -> the state after the step."""
@@ -65,6 +62,9 @@ class _Walking(ParticleStepperBase):
         self._coefficients(problem)
 
     def _walk(self, problem: ParticleProblem) -> Walk:
+        from fvflow.lagrangian.box_walk import BoxWalk
+        from fvflow.lagrangian.mesh_walk import MeshWalk
+
         parts = problem.mesh, problem.openings
         try:
             if problem.mesh.revolution is not None:
@@ -74,6 +74,8 @@ class _Walking(ParticleStepperBase):
             raise CaseError(f"stepper {self.kind}: {error}") from None
 
     def _coefficients(self, problem: ParticleProblem) -> Coefficients:
+        from fvflow.lagrangian.coefficients import Coefficients
+
         size = float(np.ptp(problem.mesh.points, axis=0).max())
         try:
             return Coefficients.of(problem, _DIFFERENCE * size)
@@ -134,6 +136,8 @@ class StochasticHeun(_Walking):
     def _displacement(
         self, crowd: _Crowd, walkers: Walkers, noise: Array, time: float, length: float
     ) -> tuple[Array, Array]:
+        from fvflow.lagrangian.coefficients import STRATONOVICH
+
         drift, spread = crowd.coefficients.at(walkers.position, time)
         carried, deviation = drift * length, spread * np.sqrt(length)
         euler = carried + deviation * noise
@@ -164,6 +168,8 @@ class Jump(ParticleStepperBase):
 
     def check(self, problem: ParticleProblem) -> None:
         """Raise CaseError if a rate is negative at the start."""
+        from fvflow.lagrangian.jump_process import JumpRates
+
         try:
             JumpRates.of(problem, problem.start)
         except NumericsError as error:
@@ -171,6 +177,8 @@ class Jump(ParticleStepperBase):
 
     def start(self, problem: ParticleProblem) -> Step:
         """The step as a function."""
+        from fvflow.lagrangian.jump_process import JumpRates
+
         openings, dimension = problem.openings, problem.mesh.dimension
         exits = np.zeros((0, dimension)) if openings is None else openings.position
         group = np.zeros(0, np.int32) if openings is None else openings.group
@@ -192,6 +200,8 @@ class Jump(ParticleStepperBase):
 
     def saved(self, problem: ParticleProblem, state: State) -> State:
         """The state with places in the cells."""
+        from fvflow.lagrangian.start import within_cells
+
         walkers = _copied(state)
         rows = np.flatnonzero(walkers.group < 0)
         place = within_cells(problem.mesh, rows, walkers.cell[rows], state.step, problem.seed)
@@ -219,6 +229,9 @@ class _Crowd:
         displacement: Callable[[_Crowd, Walkers, Array, float, float], tuple[Array, Array]],
     ) -> None:
         """Take a step of those of a block that have not been absorbed, in place."""
+        from fvflow.lagrangian.philox import NOISE, random_numbers
+        from fvflow.lagrangian.walkers import Draw
+
         part = walkers.part(rows)
         moving = np.flatnonzero(part.group < 0)
         chosen = part if len(moving) == len(part.group) else part.part(moving)
@@ -266,6 +279,8 @@ def _place(point: Array) -> str:
 
 def _copied(state: State) -> Walkers:
     """The particles of a state, in arrays of their own."""
+    from fvflow.lagrangian.walkers import Walkers
+
     carried = state.particles
     arrays = (carried[name].copy() for name in ("position", "cell", "absorbed_by"))
     return Walkers(np.arange(len(carried["cell"])), *arrays)

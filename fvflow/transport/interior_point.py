@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -33,9 +33,10 @@ from fvflow.errors import NumericsError
 from fvflow.iterates import Iterate, Progress, require_count, require_iterate
 from fvflow.linalg import factorise
 from fvflow.mesh import Array, Mesh
-from fvflow.transport.admissible import MeshOperators, admissible_path
 from fvflow.transport.base import BaseTransportSolver
-from fvflow.transport.geodesic import Geodesic, constant_geodesic, owner_share
+
+if TYPE_CHECKING:
+    from fvflow.transport.geodesic import Geodesic
 
 _CENTERING = 0.15  # mu is set to this fraction of the mean of rho z
 _BOUNDARY = 0.995  # fraction of the step length that reaches the boundary
@@ -75,6 +76,8 @@ class InteriorPoint(BaseTransportSolver):
         start: Iterate | None = None,
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass, on any mesh."""
+        from fvflow.transport.geodesic import constant_geodesic
+
         if (constant := constant_geodesic(mesh, initial, target, intervals)) is not None:
             return constant
         return _Newton(mesh, initial, target, intervals, self).run(progress, start)
@@ -94,6 +97,9 @@ class _Newton:
 
     def __init__(self, mesh: Mesh, initial: Array, target: Array, intervals: int, settings: InteriorPoint) -> None:
         from scipy.sparse import csr_matrix, diags, eye, kron
+
+        from fvflow.transport.admissible import MeshOperators
+        from fvflow.transport.geodesic import owner_share
 
         self.mesh, self.settings, self.count = mesh, settings, intervals
         self.dt = 1.0 / intervals
@@ -123,6 +129,9 @@ class _Newton:
 
     def run(self, progress: Progress | None, start: Iterate | None) -> Geodesic:
         """Newton steps until gap and residuals are at most the tolerance, then the repair."""
+        from fvflow.transport.admissible import admissible_path
+        from fvflow.transport.geodesic import Geodesic
+
         g, s = self.mesh, self.settings
         weight = np.tile(g.volume, self.count - 1)
         begin = self._begin()

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod, sqrt
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.iterates import Iterate, Progress, require_count, split
 from fvflow.mesh import Array, Extent, Mesh
-from fvflow.transport.admissible import GridOperators, admissible_path, inner_faces
 from fvflow.transport.base import BaseTransportSolver
-from fvflow.transport.chambolle_pock import ChambollePock, Residual
 from fvflow.transport.geodesic import Geodesic, constant_geodesic
-from fvflow.transport.prolongation import restricted
-from fvflow.transport.space_time_grid import Scheme, SpaceTimeGrid
+from fvflow.transport.space_time_grid import Scheme
+
+if TYPE_CHECKING:
+    from fvflow.transport.chambolle_pock import ChambollePock, Residual
+    from fvflow.transport.space_time_grid import SpaceTimeGrid
 
 _RATIO = 0.02  # initial sigma/tau_m, in units in which the mean density and the displacement are 1
 _RELAXATION = 1.9
@@ -73,6 +74,8 @@ class PrimalDual(BaseTransportSolver):
 
     def fits(self, mesh: Mesh) -> None:
         """Raise CaseError if the mesh is not a box of equal cells."""
+        from fvflow.transport.space_time_grid import SpaceTimeGrid
+
         SpaceTimeGrid.of(mesh, 2)
 
     def solve(
@@ -85,6 +88,8 @@ class PrimalDual(BaseTransportSolver):
         start: Iterate | None = None,
     ) -> Geodesic:
         """The geodesic between two densities (cell,) of the same mass; raises CaseError as `fits` does."""
+        from fvflow.transport.space_time_grid import SpaceTimeGrid
+
         grid = SpaceTimeGrid.of(mesh, intervals)
         if (constant := constant_geodesic(mesh, initial, target, intervals)) is not None:
             return constant
@@ -114,6 +119,8 @@ class _Cascade:
         self.iteration = self._on_level(_RATIO)
 
     def _on_level(self, ratio: float) -> ChambollePock:
+        from fvflow.transport.chambolle_pock import ChambollePock
+
         settings, tolerance = self._settings, self._settings.tolerance * _COARSE**self._level
         return ChambollePock(*self._levels[self._level], settings.scheme, ratio, _RELAXATION, tolerance, _EVERY)
 
@@ -168,6 +175,8 @@ class _Units:
 
     def cascade(self) -> list[tuple[SpaceTimeGrid, Array, Array]]:
         """Grid and both densities, from the finest to the coarsest."""
+        from fvflow.transport.prolongation import restricted
+
         start, end = (np.reshape(density, self.grid.shape) / self.mean for density in self.ends)
         levels = [(self.grid, start, end)]
         while len(levels) <= _LEVELS and (coarse := levels[-1][0].coarsened()):
@@ -178,6 +187,8 @@ class _Units:
         self, iteration: ChambollePock, residual: Residual, count: int, converged: bool, floor: float = 0.0
     ) -> Geodesic:
         """The admissible path next to the iterate."""
+        from fvflow.transport.admissible import GridOperators, admissible_path
+
         iterate, shape, intervals = iteration.iterate, self.grid.shape, self.grid.intervals
         momentum = np.moveaxis(iterate.m.reshape(-1, intervals, *shape), 1, 0)  # (N, axis, *shape)
         path = admissible_path(iterate.rho.reshape(-1, *shape), momentum, GridOperators(self.grid), floor)
@@ -192,6 +203,8 @@ class _Units:
 
     def upper(self, iteration: ChambollePock) -> float:
         """An upper bound of the discrete W2, by a path of finite action."""
+        from fvflow.transport.chambolle_pock import Residual
+
         return sqrt(2.0 * self.path(iteration, Residual(np.nan, np.nan), 0, False, _FLOOR).action())
 
     def gap(self, upper: float, path: Geodesic) -> float:
@@ -219,6 +232,8 @@ def displacement_scale(initial: Array, target: Array, spacing: Sequence[float]) 
 
 def _in_mesh_order(momentum: Array, joined: Sequence[bool]) -> Array:
     """Momenta through upper faces (N, axis, *shape) as those through the faces of the mesh (N, face), without walls."""
+    from fvflow.transport.admissible import inner_faces
+
     parts = []
     for axis in range(momentum.shape[1]):
         m = momentum[:, axis]

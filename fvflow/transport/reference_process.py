@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fvflow.linalg import divergence
-from fvflow.linalg.markov.axis_exponentials import AxisExponentials
-from fvflow.linalg.markov.positive_exponential import PositiveExponential
 from fvflow.mesh import Array
 from fvflow.problems import FokkerPlanck
+
+if TYPE_CHECKING:
+    from fvflow.linalg.markov.axis_exponentials import AxisExponentials
+    from fvflow.linalg.markov.positive_exponential import PositiveExponential
 
 _GAUSS = 10  # nodes of a rule
 _BALANCED = 16 * float(np.finfo(float).eps)  # residual of continuity that counts as round-off, and more for more jumps
@@ -33,6 +36,8 @@ class ReferenceProcess:
     @cached_property
     def _axes(self) -> AxisExponentials | None:
         """The kernel of the whole time by axes; None where it is none."""
+        from fvflow.linalg.markov.axis_exponentials import AxisExponentials
+
         if not self.problem.steady:
             return None
         return AxisExponentials.of(self._exponential(0).matrix, self._length(0, len(self.nodes) - 1))
@@ -76,6 +81,8 @@ class ReferenceProcess:
         return self.nodes[last] - self.nodes[first]
 
     def _exponential(self, step: int) -> PositiveExponential:
+        from fvflow.linalg.markov.positive_exponential import PositiveExponential
+
         key = 0 if self.problem.steady else step
         if key not in self._exponentials:
             links = len(self.problem.graph.owner)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fvflow.errors import CaseError
 from fvflow.fields.weighted_samples import WeightedSamples
-from fvflow.lagrangian import samples
+from fvflow.lagrangian.sampling import samples
 from fvflow.mesh import Array, Mesh
 from fvflow.studies.score.reference import Reference, moments_of
 

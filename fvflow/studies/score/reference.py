@@ -12,7 +12,7 @@ from fvflow.case import Case
 from fvflow.case.build import openings_of, problem_of
 from fvflow.dataset import stored_mesh
 from fvflow.errors import CaseError
-from fvflow.lagrangian import samples
+from fvflow.lagrangian.sampling import samples
 from fvflow.mesh import Array, Mesh
 
 if TYPE_CHECKING:
