@@ -13,7 +13,6 @@ from fvflow.energies import TotalEnergy
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
-from fvflow.wasserstein import distance_1d
 
 _KEPT = ("evi_defect", "contraction_defect", "_before", "_first", "_time")  # in a checkpoint
 
@@ -68,6 +67,8 @@ class EviMonitor:
 
     def __call__(self, state: State) -> None:
         """Update the defects with a state."""
+        from fvflow.wasserstein import distance_1d
+
         distances = [distance_1d(self.edges, state.density, reference) for reference in self.references]
         tau = state.time - self._time
         if self._before and tau > 0:

@@ -14,7 +14,6 @@ from fvflow.errors import CaseError
 from fvflow.linalg import inner
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import State
-from fvflow.wasserstein import bounds, require_bounds
 
 _EPS = float(np.finfo(float).eps)
 _KEPT = ("_before", "_first", "_time")  # in a checkpoint, beside the counts
@@ -91,6 +90,8 @@ class EviBounds:
     @staticmethod
     def of(mesh: Mesh, energy: TotalEnergy, initial: State, width: float) -> EviBounds:
         """The monitor of a run; raises CaseError on a mesh without bounds of W2, or if no lambda is known."""
+        from fvflow.wasserstein import require_bounds
+
         require_bounds(mesh)
         moduli = energy.convexity(mesh)
         if moduli is None:
@@ -109,6 +110,8 @@ class EviBounds:
 
     def __call__(self, state: State) -> None:
         """Count the step that ends in a state."""
+        from fvflow.wasserstein import bounds
+
         found = [bounds(self.mesh, state.density, reference, width=self.width) for reference in self.references]
         now = [(each.lower, each.upper) for each in found]
         tau = state.time - self._time

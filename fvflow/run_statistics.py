@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fvflow.diagnostics import ERRORS, STEPS
+from fvflow.evi import EviMonitor
+from fvflow.evi_bounds import EviBounds
 from fvflow.exact import Reference
 from fvflow.fluxes import FaceResolution
 from fvflow.linalg import inner, total_variation
@@ -21,10 +23,6 @@ from fvflow.problems import Problem, State, Stride
 from fvflow.relative_entropy import Decay
 from fvflow.sums import total
 from fvflow.time_error import TimeErrorMonitor
-
-if TYPE_CHECKING:
-    from fvflow.evi import EviMonitor
-    from fvflow.evi_bounds import EviBounds
 
 _FIXED = ("mesh", "openings", "energy", "may_ring", "reference", "look_interval")  # known before the run
 _MONITORS = ("time_error", "convexity", "evi_bounds", "mean_flux", "decay")
@@ -158,12 +156,8 @@ class RunStatistics:
             assert current is not None
             return current.value(state.density)
 
-        made = replace(made, energy=value)
-        if not moves_in_w2:
-            return made
-        from fvflow.evi import EviMonitor
-
-        return replace(made, convexity=EviMonitor.of(problem.mesh, energy, initial))
+        convexity = EviMonitor.of(problem.mesh, energy, initial) if moves_in_w2 else None
+        return replace(made, energy=value, convexity=convexity)
 
     def __call__(self, state: State) -> None:
         """Update the statistics with a state."""

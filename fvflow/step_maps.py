@@ -11,7 +11,6 @@ import numpy as np
 from fvflow.cell_fields import cell_gradient
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, Movement, OutputVariable, State
-from fvflow.wasserstein import bounds
 
 _AXES = "xyz"
 _OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
@@ -98,6 +97,8 @@ class StepMaps:
 
     def distances(self, state: State) -> dict[str, float]:
         """The `scalars` of the step that ends in a state."""
+        from fvflow.wasserstein import bounds
+
         step = state.movement
         if not self.distance or step is None:
             return dict.fromkeys(self.scalars(), math.nan)

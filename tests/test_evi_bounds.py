@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import fvflow
-from fvflow import evi_bounds
 from fvflow.case import Case
 from fvflow.case.continuation import continuation
 from fvflow.energies import Convexity
@@ -138,7 +137,7 @@ def test_the_defect_of_a_density_that_stays_is_known():
 def test_the_ends_of_intervals_are_paired_for_the_worst(monkeypatch):
     """W2 in [1, 1.1] before and [.8, .9] after a step of tau = .1 with lambda = 1, in which E does not change."""
     intervals = iter([{"lower": 1.0, "upper": 1.1}] * 2 + [{"lower": 0.8, "upper": 0.9}] * 2)
-    monkeypatch.setattr(evi_bounds, "bounds", lambda *given, width: SimpleNamespace(**next(intervals)))
+    monkeypatch.setattr("fvflow.wasserstein.bounds", lambda *given, width: SimpleNamespace(**next(intervals)))
     simulation = line().prepare()
     monitor, start = simulation.statistics.evi_bounds, simulation.initial
     monitor(start)

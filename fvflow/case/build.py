@@ -32,7 +32,6 @@ from fvflow.problems import State
 from fvflow.system import available_memory
 from fvflow.times import TimeGrid
 from fvflow.walls import CellSet, Wall, case_openings
-from fvflow.wasserstein import require_bounds
 
 if TYPE_CHECKING:
     from fvflow.lagrangian.flow_map import ResultVelocity
@@ -136,6 +135,8 @@ def build_simulation(parts: Parts, stages: Stages) -> Simulation:
         stages.run(("observe", name), partial(observables.values, name, start.time))
     output = parts.output
     if output.distance:
+        from fvflow.wasserstein import require_bounds
+
         stages.run(("output", "distance"), lambda: require_bounds(mesh))
     if output.evi:
         from fvflow.evi_bounds import EviBounds

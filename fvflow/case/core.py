@@ -25,6 +25,7 @@ from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
 from fvflow.case.resolution import with_error_estimate
+from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.several_ranks import about_ranks
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     import xarray
 
     from fvflow.case.family import Family
-    from fvflow.case.result_evaluation import Evaluation
     from fvflow.dataset import Lock, Tree
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -226,8 +226,6 @@ class Case:
 
     def velocity_of(self, result: str) -> Evaluation:
         """The velocity of the result in a file, at points; raises CaseError or OutputError."""
-        from fvflow.case.result_evaluation import evaluate_result
-
         return evaluate_result(result, Case.parse)
 
     def check(self, simulation: Simulation | None = None, ranks: int = 1) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import MaxLen, MinLen
@@ -17,14 +17,13 @@ from fvflow.flows.base import BaseFlow
 from fvflow.flows.drift_keys import drift_of, require_axes
 from fvflow.flows.flow_map_problem import FlowMapProblem, OfResult
 from fvflow.flows.starting_points import Points
-from fvflow.lagrangian.flow_map import Integrator
+from fvflow.lagrangian.extended import PeriodicVelocity, ReflectedVelocity, folded
+from fvflow.lagrangian.flow_map import Integrator, ResultVelocity
+from fvflow.lagrangian.identities import determinant_gap
 from fvflow.march import Progress, given_steps, march
 from fvflow.mesh import Array, Extent, Mesh, cells_of
 from fvflow.problems import OutputVariable, State
 from fvflow.times import TimeGrid, Times
-
-if TYPE_CHECKING:
-    from fvflow.lagrangian.flow_map import ResultVelocity
 
 _NEIGHBOURED = 100  # points at most whose Jacobian is found by differences too
 _STEP = 1e-3  # of central differences of tables, relative to the smallest distance of centres
@@ -124,8 +123,6 @@ class FlowMapFlow(BaseFlow):
 
     def problem(self, mesh: Mesh, parameters: Parameters, start: float = 0.0) -> FlowMapProblem:
         """The problem in arrays; raises CaseError if the velocity or the points do not fit the mesh."""
-        from fvflow.lagrangian.extended import PeriodicVelocity
-
         try:
             points = self.points.on(mesh)
         except CaseError as error:
@@ -154,8 +151,6 @@ class FlowMapFlow(BaseFlow):
 
     def moved(self, problem: FlowMapProblem, velocity: ResultVelocity, times: TimeGrid) -> FlowMapProblem:
         """The problem with the velocity of a result; raises CaseError if it has other dimensions or times."""
-        from fvflow.lagrangian.extended import ReflectedVelocity
-
         known, mesh = velocity.mesh, problem.mesh
         if known.dimension != mesh.dimension:
             raise CaseError(f"{self.moved_by} has {known.dimension} dimension(s), the mesh {mesh.dimension}")
@@ -238,8 +233,6 @@ class FlowMapFlow(BaseFlow):
 
     def _moved(self, problem: FlowMapProblem, state: State, time: float) -> State:
         """The state at another time."""
-        from fvflow.lagrangian.extended import folded
-
         assert problem.velocity is not None
         mesh, carried = problem.mesh, state.particles
         position, log_det = self.integrator.carried(
@@ -281,8 +274,6 @@ class FlowMapFlow(BaseFlow):
 
     def _determinant_gap(self, problem: FlowMapProblem, span: tuple[float, float], log_det: Array) -> float:
         """How far log det is from that of central differences of paths beside some points; nan if one has no end."""
-        from fvflow.lagrangian.identities import determinant_gap
-
         mesh, velocity = problem.mesh, problem.velocity
         assert velocity is not None
         assert problem.density is not None
