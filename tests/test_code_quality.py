@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import fvflow
+import fvflow.case
 from fvflow.case.messages import dataclasses_in
 from fvflow.case.starter import UNIONS
 from fvflow.jit import Kernel
@@ -254,3 +256,15 @@ def test_kinds_answer_for_themselves():
 
 def test_slow_modules_exist():
     assert [name for name in SLOW if not Path(f"tests/test_{name}.py").exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("package", "modules"),
+    [(fvflow, {"geometry", "plot", "wasserstein"}), (fvflow.case, set())],
+    ids=["fvflow", "case"],
+)
+def test_no_name_of_a_package_is_hidden_by_a_module(package, modules):
+    """A module that is imported becomes a name of its package, in place of one that is imported when it is used."""
+    files = {path.stem for path in Path(package.__file__).parent.iterdir()}
+    assert {name for name in package.__all__ if name in files} == modules
+    assert all(callable(getattr(package, name)) for name in set(package.__all__) - modules)

@@ -17,6 +17,7 @@ import fvflow
 from fvflow.case import Case
 from fvflow.case.checkpoints import CheckpointSchedule
 from fvflow.case.checks import CheckpointSteps, Output
+from fvflow.case.continuation import continuation
 from fvflow.dataset.checkpoint import Checkpoints, from_group, to_group
 from fvflow.dataset.frame_log import FrameLog, read_log
 from fvflow.dataset.netcdf import define
@@ -225,7 +226,7 @@ def test_the_case_may_change_how_it_is_stored(tmp_path):
     case = stopped(tmp_path / "r.nc")
     (tmp_path / "r.yaml").write_text(case.replace({"title": "Mine", "output.fluxes": True}).text)
     told = []
-    with fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
+    with continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
         found.case.write(found.path, tell=told.append, checkpoint=found.checkpoint, lock=found.lock)
     assert told == ["flux, flux_mean: nan in the first 3 frames, which were stored without"]
     with fvflow.read(tmp_path / "r.nc") as ds:
@@ -245,7 +246,7 @@ def test_another_case_is_refused_with_what_differs(tmp_path):
         r"times\.step: 0\.05 was, 0\.025 is\. Change them back"
     )
     with pytest.raises(CaseError, match=message):
-        fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+        continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
     assert {file.name: file.read_bytes() for file in (tmp_path / "r.parts").iterdir()} == kept
 
 
@@ -289,7 +290,7 @@ def test_no_other_run_begins_between_reading_a_checkpoint_and_going_on(name, tmp
     case = stopped(tmp_path / "r.nc") if name == "r.parts" else small()
     (tmp_path / "r.yaml").write_text(case.text)
     until, kept = None if name == "r.parts" else 0.5, (tmp_path / "r.nc").read_bytes()
-    with fvflow.case.continuation(tmp_path / name, until, output=tmp_path / "r.nc" if "y" in name else None) as found:
+    with continuation(tmp_path / name, until, output=tmp_path / "r.nc" if "y" in name else None) as found:
         for begin in (small().write, lambda path: fvflow.resume(path, 0.7)):
             with pytest.raises(OutputError, match=r"process \d+ on .* is writing there"):
                 begin(tmp_path / "r.nc")
@@ -304,8 +305,8 @@ def test_a_refused_resume_leaves_no_lock(tmp_path):
     case = stopped(tmp_path / "r.nc")
     (tmp_path / "r.yaml").write_text(case.replace({"flow.epsilon": 0.75}).text)
     with pytest.raises(CaseError, match="is not the case"):
-        fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
-    with fvflow.case.continuation(tmp_path / "r.parts") as found:
+        continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+    with continuation(tmp_path / "r.parts") as found:
         assert (tmp_path / "r.parts" / "lock").exists()
     assert not (tmp_path / "r.parts" / "lock").exists()
     assert found.checkpoint["state"]["step"] == 4
@@ -566,7 +567,7 @@ def test_links_to_results_are_followed(tmp_path):
     (tmp_path / "r.nc").symlink_to(tmp_path / "far" / "real.nc")
     case = stopped(tmp_path / "r.nc")
     (tmp_path / "r.yaml").write_text(case.text)
-    with fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
+    with continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
         assert found.checkpoint["state"]["step"] == 4
     fvflow.resume(tmp_path / "r.nc")
     assert os.listdir(tmp_path / "far") == ["real.nc", "real.xmf2"]
@@ -589,7 +590,7 @@ def test_frames_without_a_checkpoint_are_not_removed_by_a_resume(tmp_path):
     (tmp_path / "r.yaml").write_text(case.text)
     for file in (tmp_path / "r.parts").glob("checkpoint-?.npz"):
         file.unlink()
-    found = fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
+    found = continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc")
     with pytest.raises(OutputError, match=r"3 frames up to t = 0\.2 .* look at them"):
         found.case.write(found.path, checkpoint=found.checkpoint)
     with fvflow.read(tmp_path / "r.parts") as ds:

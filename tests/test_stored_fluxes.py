@@ -9,6 +9,7 @@ import pytest
 
 import fvflow
 from fvflow.case import Case
+from fvflow.case.continuation import continuation
 from fvflow.errors import CaseError
 from fvflow.linalg import divergence
 from fvflow.steppers import GradientStepper, LinearStepper
@@ -144,7 +145,7 @@ def test_the_interval_in_which_fluxes_are_asked_for_is_not_known(steps, known, t
     with pytest.raises(Stopped):
         case.write(tmp_path / "r.nc", Stop(steps))
     (tmp_path / "r.yaml").write_text(case.replace({"output.fluxes": True}).text)
-    with fvflow.case.continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
+    with continuation(tmp_path / "r.yaml", output=tmp_path / "r.nc") as found:
         found.case.write(found.path, checkpoint=found.checkpoint, lock=found.lock)
     with fvflow.read(tmp_path / "r.nc") as ds:
         np.testing.assert_array_equal(np.isfinite(ds.flux_mean).all("face")[1:], known)

@@ -12,7 +12,7 @@ from fvflow.deferred import deferred
 if TYPE_CHECKING:
     from fvflow.case.case_schema import json_schema
     from fvflow.case.checks import Checks, MissedCheck, Output
-    from fvflow.case.continuation import continuation, resume, shared_continuation
+    from fvflow.case.continuation import resume, shared_continuation
     from fvflow.case.core import Case
     from fvflow.case.curve_measure import CurveMeasure, measure
     from fvflow.case.evaluation import Evaluation
@@ -28,7 +28,6 @@ _MODULES = {
     "Checks": "checks",
     "MissedCheck": "checks",
     "Output": "checks",
-    "continuation": "continuation",
     "resume": "continuation",
     "shared_continuation": "continuation",
     "Case": "core",
@@ -64,7 +63,6 @@ __all__ = [
     "at",
     "balance",
     "compare_sides",
-    "continuation",
     "duality",
     "json_schema",
     "measure",

@@ -56,7 +56,7 @@ class ReusedAMG(ReusedPreconditioner):
 
     def solve(self, matrix: Any, right: Array, tolerance: float, most: int) -> Array:
         """x with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if it stalls."""
-        fresh = self.apply is None or self.last > _WORN_OUT
+        fresh = self.matrix is None or self.last > _WORN_OUT
         if fresh:
             self.renew(matrix)
         x, count = conjugate_gradients(matrix, right, self.apply, tolerance, most)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Index
 
 Map = Callable[[Array], Array]
@@ -40,10 +41,24 @@ class ReusedPreconditioner:
 
     def __init__(self) -> None:
         self.matrix: Any = None
-        self.apply: Map | None = None
         self.last = 0
         self.failures = 0
+        self._made: Map | None = None
         self._recent: list[tuple[Any, Map]] = []
+
+    @property
+    def apply(self) -> Map:
+        """That of the matrix, made when it is first used; raises NumericsError as `make`."""
+        if self._made is None:
+            kept = self._recent[1:] if len(self._recent) == self.kept else self._recent
+            self._recent = kept  # what is not kept is freed before
+            try:
+                self._made = self.make(self.matrix)
+            except NumericsError:
+                self.forget()
+                raise
+            self._recent = [*kept, (self.matrix, self._made)]
+        return self._made
 
     def make(self, matrix: Any) -> Map:
         """b -> about M^-1 b for a matrix in CSR; raises NumericsError if there is none."""
@@ -51,9 +66,9 @@ class ReusedPreconditioner:
 
     def memory(self) -> SolverMemory | None:
         """What later solves depend on; None if nothing."""
-        if self.apply is None:
-            return None
         matrix = self.matrix
+        if matrix is None:
+            return None
         return SolverMemory(matrix.data, matrix.indices, matrix.indptr, self.last, self.failures)
 
     def recall(self, memory: SolverMemory | None) -> None:
@@ -66,9 +81,9 @@ class ReusedPreconditioner:
         if self.matrix is not None and memory.data is self.matrix.data:
             self._recent = self._recent[-1:]  # no earlier state is in use
             return
-        for matrix, apply in self._recent:
+        for matrix, made in self._recent:
             if matrix.data is memory.data:
-                self.matrix, self.apply = matrix, apply
+                self.matrix, self._made = matrix, made
                 return
         from scipy.sparse import csr_array
 
@@ -77,14 +92,12 @@ class ReusedPreconditioner:
 
     def forget(self) -> None:
         """Have no preconditioner."""
-        self.matrix = self.apply = None
+        self.matrix = self._made = None
 
-    def renew(self, matrix: Any) -> None:
-        """Make the preconditioner of a matrix; those that are not kept are freed before."""
-        self.forget()
-        self._recent = self._recent[1:] if len(self._recent) == self.kept else self._recent
-        self.matrix, self.apply = matrix, self.make(matrix)
-        self._recent = [*self._recent, (matrix, self.apply)]
+    def renew(self, matrix: Any) -> Map:
+        """That of this matrix, from now on; raises NumericsError as `make`."""
+        self.matrix, self._made = matrix, None
+        return self.apply
 
 
 def conjugate_gradients(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,17 +52,17 @@ class MeshSystemSolver:
         self.first, self.second, self.shared_cell = _face_pairs(mesh)
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
         iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
-        self._multigrid, self._factors = (None if iterations is None else ReusedAMG()), None
-        order = elimination_order(mesh)
-        if iterations is None and mesh.dimension > 1:
-            order = self._least_degree(mesh) if order is None else order
-            self._factors = ReusedFactors() if mesh.cells >= _LEAST_REUSED else None
-        self._order = order
-        self._place = np.arange(mesh.cells, dtype=np.int32) if order is None else np.argsort(order).astype(np.int32)
+        self._mesh, self._multigrid = mesh, None if iterations is None else ReusedAMG()
+        reused = iterations is None and mesh.dimension > 1 and mesh.cells >= _LEAST_REUSED
+        self._factors = ReusedFactors() if reused else None
         self._max_iterations = (iterations or 0) * (1 if self._factorable else _EXTRA_ITERATIONS)
 
-    def _least_degree(self, mesh: Mesh) -> Index:
-        """Its order of elimination (cell,), of a matrix with all its couplings."""
+    @cached_property
+    def _order(self) -> Index:
+        """The order of elimination (cell,): that of a grid, or of least degree for a matrix with all couplings."""
+        mesh = self._mesh
+        if (order := elimination_order(mesh)) is not None:
+            return order
         faces = mesh.owner + mesh.neighbour
         rows = np.concatenate([mesh.owner, faces[self.first] - self.shared_cell])
         columns = np.concatenate([mesh.neighbour, faces[self.second] - self.shared_cell])
@@ -71,6 +71,11 @@ class MeshSystemSolver:
         degree = np.bincount(rows, minlength=mesh.cells) + np.bincount(columns, minlength=mesh.cells)
         values = np.full(len(rows), -1.0)
         return least_degree_order(assemble_symmetric(rows, columns, values, scale, place, 1.0 + degree.max(), 0.0))
+
+    @cached_property
+    def _place(self) -> Index:
+        """The place (cell,) of each cell in that order."""
+        return np.argsort(self._order).astype(np.int32)
 
     def remembering(self, method: str, step: FallibleStep) -> FallibleStep:
         """The step with what this solver learns kept in the states, for the method of this name."""
@@ -134,14 +139,11 @@ class MeshSystemSolver:
         order, place, reused = self._order, self._place, self._factors
         matrix = assembled(place)
         if reused is None:
-            solve: Map = factorise(matrix, ordered=order is not None).solve
+            solve: Map = factorise(matrix, ordered=True).solve
+        elif near:
+            solve = partial(reused.solve, matrix.T, tolerance=_REUSED_TOLERANCE)
         else:
-            rows = matrix.T  # symmetric: now in rows
-            if not near:
-                reused.renew(rows)
-            solve = partial(reused.solve, rows, tolerance=_REUSED_TOLERANCE)
-        if order is None:
-            return lambda x: np.asarray(scale * solve(scale * x))
+            solve = reused.renew(matrix.T)
         return lambda x: np.asarray(scale * solve((scale * x)[order])[place])
 
 

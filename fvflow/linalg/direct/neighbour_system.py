@@ -16,21 +16,19 @@ from fvflow.mesh import Array
 class NeighbourSystem:
     """Factorises matrices with the pattern of a mesh, whose order of elimination is found once.
 
-    The cells of a line are eliminated one after the other, those of a grid by nested dissection, others by least
-    degree.
+    The cells of a grid are eliminated by nested dissection, others by least degree.
     """
 
     def __init__(self, mesh: Any) -> None:
         owner, neighbour, cells = mesh.owner, mesh.neighbour, np.arange(mesh.cells, dtype=np.int32)
         rows, columns = (cells, owner, neighbour), (cells, neighbour, owner)
         order = elimination_order(mesh)
-        if order is None and not (neighbour == owner + 1).all():
+        if order is None:
             ones = np.ones(len(owner))
             diagonal = np.bincount(owner, ones, mesh.cells) + np.bincount(neighbour, ones, mesh.cells) + 1.0
             values: tuple[Array, ...] = (np.asarray(diagonal, float), -ones, -ones)
             order = least_degree_order(FixedPattern(rows, columns, mesh.cells).matrix(values))
-        self._order = cells if order is None else order
-        self._place = np.argsort(self._order).astype(np.int32)
+        self._order, self._place = order, np.argsort(order).astype(np.int32)
         self._pattern = FixedPattern([self._place[i] for i in rows], [self._place[i] for i in columns], mesh.cells)
 
     def inverse(self, diagonal: Array, upper: Array, lower: Array) -> Map:
