@@ -17,7 +17,7 @@ OCCUPIED = 1e-12  # relative to the mean density: cells above it hold mass
 _MAX_BISECTIONS = 100
 _LEAST = 1e-26  # smallest density of a barrier problem, relative to the floor
 _CLOSE = 1e-10  # change of log rho at which `inverse` ends
-_MISSED = 1e-3  # logarithm of the mass of a level to that asked for, from which on there is none
+_MISSED = 1.0  # logarithm of the mass of a level to that asked for: more than the next cell to fill may bring
 
 
 @dataclass(frozen=True, eq=False)
