@@ -150,7 +150,7 @@ POTENTIAL = "hamilton-jacobi, potential: 'x**2'"
 
 def test_a_potential_that_is_not_finite_is_found_with_its_place(monkeypatch):
     """In the third of ten steps, as a NaN of phi alone: every comparison with it is false."""
-    from fvflow.flows import hamilton_jacobi
+    from fvflow.transport import hamilton_jacobi
     from fvflow.transport.hamilton_jacobi import solve
 
     steps = []
