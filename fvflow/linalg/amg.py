@@ -37,7 +37,7 @@ class Multigrid:
         """Estimated bytes of a run; in 1D and 2D a system that CG does not solve is factorised."""
         if extent.dimension == 3:
             return 1000 * extent.dimension * extent.cells
-        return symmetric_factor_memory(extent, 1)
+        return symmetric_factor_memory(extent)
 
 
 class ReusedAMG(ReusedPreconditioner):

@@ -74,17 +74,17 @@ def factor_memory(extent: Extent) -> int:
     return int(12 * fill * cells)
 
 
-def symmetric_factor_memory(extent: Extent, kept: int) -> int:
-    """Estimated bytes of mesh, matrix and `kept` factors of Newton systems.
+def symmetric_factor_memory(extent: Extent) -> int:
+    """Estimated bytes of mesh, matrices, factors and hierarchies of Newton systems, of a run and its companion.
 
-    Measured with two of them in two dimensions, a cell: 4.8 to 6.4 kB on grids of 60^2 to 125^2 cells, 15 to 28 kB on
-    Voronoi cells, 60^2 to 150^2. Otherwise twice those of a `FaceMatrix`.
+    Measured in two dimensions, a cell: 4.8 to 6.4 kB on grids of 60^2 to 125^2 cells, 15 to 28 kB on Voronoi cells, 60^2
+    to 150^2. Otherwise four times the factors of a `FaceMatrix`.
     """
     if extent.dimension == 2:
-        factors = (225 if extent.grid else 950) * math.log2(max(extent.cells, 2)) * extent.cells
+        factors = (450 if extent.grid else 1900) * math.log2(max(extent.cells, 2)) * extent.cells
     else:
-        factors = 2 * factor_memory(extent)
-    return 2 * mesh_memory(extent) + int(kept * factors)
+        factors = 4 * factor_memory(extent)
+    return 2 * mesh_memory(extent) + int(factors)
 
 
 class SymmetricSolver(Protocol):

@@ -73,8 +73,8 @@ class Direct(LinearSolver):
         """None: it factorises."""
 
     def symmetric_memory(self, extent: Extent) -> int:
-        """Estimated bytes of a run: mesh, and matrix and factors of a Newton system, of the run and of its companion."""
-        return symmetric_factor_memory(extent, 2)
+        """Estimated bytes of a run: mesh, and matrices and factors of Newton systems."""
+        return symmetric_factor_memory(extent)
 
     def resolve_transpose(self, extent: Extent) -> Direct:
         """The solver itself."""
