@@ -77,8 +77,8 @@ def factor_memory(extent: Extent) -> int:
 def symmetric_factor_memory(extent: Extent) -> int:
     """Estimated bytes of mesh, matrices, factors and hierarchies of Newton systems, of a run and its companion.
 
-    Measured in two dimensions, a cell: 4.8 to 6.4 kB on grids of 60^2 to 125^2 cells, 15 to 28 kB on Voronoi cells, 60^2
-    to 150^2. Otherwise four times the factors of a `FaceMatrix`.
+    Measured in two dimensions, a cell: 4.8 to 6.4 kB on grids of 60^2 to 125^2 cells, 15 to 28 kB on Voronoi cells,
+    60^2 to 150^2. Otherwise four times the factors of a `FaceMatrix`.
     """
     if extent.dimension == 2:
         factors = (450 if extent.grid else 1900) * math.log2(max(extent.cells, 2)) * extent.cells
