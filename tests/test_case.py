@@ -62,6 +62,7 @@ BAD = [  # what to set, what is said
     ("flow.potential", "0.5*q*x**2", "unknown name q"),
     ("flow.potential", "y**2", "unknown name y"),
     ("flow.potential", "os.system('x')", "not allowed in an expression"),
+    ("output", "{fluxes: maybe}", 'expected true or false, got "maybe"'),
     ("flow.potential", "[1]", "expected a text or an expression|expected a number"),
     ("flow.potential", "true", "expected a text or an expression, got true"),
     ("flow.potential", "x^2", r"write \*\* for powers"),

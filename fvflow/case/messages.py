@@ -70,6 +70,8 @@ _EXPECTED = {  # what was expected, by the type of an error: formatted with pyda
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
     "string_type": "a text or an expression",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
     "tuple_type": "a list like [1, 2]",
     "list_type": "a list like [1, 2]",
     "model_type": "a mapping",
