@@ -17,6 +17,7 @@ from fvflow.linalg import (
     Direct,
     FaceMatrix,
     Krylov,
+    NeighbourSystem,
     ReusedFactors,
     Solver,
     SolverMemory,
@@ -229,14 +230,36 @@ def test_factors_are_reused_while_they_are_near():
     memory, x = solver.memory(), solve(near + diags_array(np.full(144, 1e-3)))
     for matrix in far:
         solve(matrix)
-    assert (made[4:], solver.failures, solver.last) == ([True] * 6, 3, 1), "attempts at numbers 1, 2 and 4"
+    assert (made[4:], solver.failures, solver.resting) == ([True] * 6, 3, 1), "attempts at numbers 1, 2 and 4"
     solver.recall(SolverMemory(*(np.copy(part) for part in memory)))
     np.testing.assert_array_equal(solve(near + diags_array(np.full(144, 1e-3))), x)
-    assert (solver.failures, solver.last) == (0, 0)
+    assert (solver.failures, solver.resting) == (0, 0)
     solver.recall(None)
     assert solver.memory() is None
     with pytest.raises(NumericsError, match="factorisation failed"):
         solver.solve(0.0 * near, right, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        Box((0.0,), (1.0,), (7,)),
+        Box((0.0,), (1.0,), (5,), periodic=("x",)),
+        Box((0.0, 0.0), (1.0, 2.0), (5, 4)),
+        Voronoi((0.0, 0.0), (1.0, 1.0), (4, 4), seed=1),
+    ],
+    ids=["line", "ring", "box", "voronoi"],
+)
+def test_systems_of_neighbours_are_those_of_the_faces(mesh):
+    """Not symmetric, in the order of the cells, whatever the order of elimination."""
+    built, random = mesh.build(), np.random.default_rng(3)
+    upper, lower = -random.random((2, built.faces))
+    dense = np.diag(diagonal := 10.0 + random.random(built.cells))
+    np.add.at(dense, (built.owner, built.neighbour), upper)
+    np.add.at(dense, (built.neighbour, built.owner), lower)
+    right = random.random(built.cells)
+    found = NeighbourSystem(built).inverse(diagonal, upper, lower)(right)
+    np.testing.assert_allclose(found, np.linalg.solve(dense, right), rtol=1e-12)
 
 
 def test_gmres_solves_equations_of_the_second_kind():

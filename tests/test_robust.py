@@ -229,6 +229,18 @@ def test_no_scale_of_the_energy_without_mass():
             energy.scale(energy.first(density), density)
 
 
+def test_no_density_is_above_that_of_all_mass_in_one_cell(monkeypatch):
+    """E' = log rho + 1 is inverted at once; where q would need more, it is not looked for by bisection."""
+    mesh = Box((0.0,), (1.0,), (9,)).build()
+    energy, asked = ContinuedEnergy(TotalEnergy(mesh.volume, (Entropy(1.0).on(mesh, {}),)), 0.5), []
+    first = ContinuedEnergy.first
+    monkeypatch.setattr(ContinuedEnergy, "first", lambda self, density: asked.append(0) or first(self, density))
+    q = np.linspace(-2.0, 6.0, 9)
+    np.testing.assert_allclose(energy.inverse(q), np.minimum(np.exp(q - 1.0), energy.largest), rtol=1e-9)
+    assert np.exp(q[-1] - 1.0) > energy.largest == pytest.approx(9.0)
+    assert len(asked) <= 4
+
+
 def test_the_level_of_an_energy_that_is_flat_in_doubles_is_refused():
     """rho^999 is 0 in doubles up to rho = .5: every density below has the same E'."""
     mesh = Box((0.0, 0.0), (1.0, 1.0), (9, 9)).build()

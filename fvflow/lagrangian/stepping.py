@@ -14,13 +14,15 @@ import numpy as np
 
 from fvflow.errors import CaseError, NumericsError
 from fvflow.jit import parallel_for
+from fvflow.lagrangian.coefficients import STRATONOVICH, Coefficients
+from fvflow.lagrangian.philox import NOISE, random_numbers
+from fvflow.lagrangian.start import within_cells
+from fvflow.lagrangian.walkers import Draw, Walk, Walkers
 from fvflow.mesh import Array
 from fvflow.problems import State
 
 if TYPE_CHECKING:
-    from fvflow.lagrangian.coefficients import Coefficients
     from fvflow.lagrangian.problem import ParticleProblem
-    from fvflow.lagrangian.walkers import Walk, Walkers
 
 Step = Callable[[State, float], State]
 """(state, length of the step) -> the state after the step."""
@@ -74,8 +76,6 @@ class _Walking(ParticleStepperBase):
             raise CaseError(f"stepper {self.kind}: {error}") from None
 
     def _coefficients(self, problem: ParticleProblem) -> Coefficients:
-        from fvflow.lagrangian.coefficients import Coefficients
-
         size = float(np.ptp(problem.mesh.points, axis=0).max())
         try:
             return Coefficients.of(problem, _DIFFERENCE * size)
@@ -136,8 +136,6 @@ class StochasticHeun(_Walking):
     def _displacement(
         self, crowd: _Crowd, walkers: Walkers, noise: Array, time: float, length: float
     ) -> tuple[Array, Array]:
-        from fvflow.lagrangian.coefficients import STRATONOVICH
-
         drift, spread = crowd.coefficients.at(walkers.position, time)
         carried, deviation = drift * length, spread * np.sqrt(length)
         euler = carried + deviation * noise
@@ -200,8 +198,6 @@ class Jump(ParticleStepperBase):
 
     def saved(self, problem: ParticleProblem, state: State) -> State:
         """The state with places in the cells."""
-        from fvflow.lagrangian.start import within_cells
-
         walkers = _copied(state)
         rows = np.flatnonzero(walkers.group < 0)
         place = within_cells(problem.mesh, rows, walkers.cell[rows], state.step, problem.seed)
@@ -229,9 +225,6 @@ class _Crowd:
         displacement: Callable[[_Crowd, Walkers, Array, float, float], tuple[Array, Array]],
     ) -> None:
         """Take a step of those of a block that have not been absorbed, in place."""
-        from fvflow.lagrangian.philox import NOISE, random_numbers
-        from fvflow.lagrangian.walkers import Draw
-
         part = walkers.part(rows)
         moving = np.flatnonzero(part.group < 0)
         chosen = part if len(moving) == len(part.group) else part.part(moving)
@@ -279,8 +272,6 @@ def _place(point: Array) -> str:
 
 def _copied(state: State) -> Walkers:
     """The particles of a state, in arrays of their own."""
-    from fvflow.lagrangian.walkers import Walkers
-
     carried = state.particles
     arrays = (carried[name].copy() for name in ("position", "cell", "absorbed_by"))
     return Walkers(np.arange(len(carried["cell"])), *arrays)

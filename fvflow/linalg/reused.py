@@ -23,9 +23,11 @@ class SolverMemory(NamedTuple):
     indices: Index
     indptr: Index
     last: int
-    """Iterations of the last solve, or systems that are still solved without iterations."""
+    """Iterations of the last solve."""
     failures: int = 0
     """Solves in a row that were given up."""
+    resting: int = 0
+    """Systems that are still solved without an attempt, after these."""
 
 
 class ReusedPreconditioner:
@@ -41,8 +43,7 @@ class ReusedPreconditioner:
 
     def __init__(self) -> None:
         self.matrix: Any = None
-        self.last = 0
-        self.failures = 0
+        self.last = self.failures = self.resting = 0
         self._made: Map | None = None
         self._recent: list[tuple[Any, Map]] = []
 
@@ -69,15 +70,15 @@ class ReusedPreconditioner:
         matrix = self.matrix
         if matrix is None:
             return None
-        return SolverMemory(matrix.data, matrix.indices, matrix.indptr, self.last, self.failures)
+        return SolverMemory(matrix.data, matrix.indices, matrix.indptr, self.last, self.failures, self.resting)
 
     def recall(self, memory: SolverMemory | None) -> None:
         """Go on as after the solve that left this memory."""
         if memory is None:
             self.forget()
-            self.last = self.failures = 0
+            self.last = self.failures = self.resting = 0
             return
-        self.last, self.failures = memory.last, memory.failures
+        self.last, self.failures, self.resting = memory.last, memory.failures, memory.resting
         if self.matrix is not None and memory.data is self.matrix.data:
             self._recent = self._recent[-1:]  # no earlier state is in use
             return
@@ -88,7 +89,8 @@ class ReusedPreconditioner:
         from scipy.sparse import csr_array
 
         cells = len(memory.indptr) - 1
-        self.renew(csr_array((memory.data, memory.indices, memory.indptr), shape=(cells, cells)))
+        self.matrix = csr_array((memory.data, memory.indices, memory.indptr), shape=(cells, cells))
+        self._made = None
 
     def forget(self) -> None:
         """Have no preconditioner."""

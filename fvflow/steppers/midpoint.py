@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
 from fvflow.linalg import NeighbourSystem, UpwindTriangular, divergence, solve_second_kind, total_variation
+from fvflow.linalg.reused import Map
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
 from fvflow.problems.gradient_flow import FaceDensity
@@ -28,7 +29,6 @@ from fvflow.steppers.jko import LJKO
 from fvflow.steppers.mobility import UpstreamRatio, face_mean
 from fvflow.steppers.newton import round_off
 from fvflow.steppers.predictor import Predictor
-from fvflow.steppers.schur import Map
 from fvflow.steppers.step_energy import grounded
 from fvflow.steppers.upwind_newton import step_length
 

@@ -9,9 +9,10 @@ import numpy as np
 from fvflow.energies import TotalEnergy
 from fvflow.errors import NumericsError
 from fvflow.linalg import inner, solve_second_kind
+from fvflow.linalg.reused import Map
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.schur import CentredSchurComplement, Map, MeshSystemSolver
+from fvflow.steppers.schur import CentredSchurComplement, MeshSystemSolver
 from fvflow.steppers.step_energy import OCCUPIED
 from fvflow.steppers.transport_step import CentredTransportStep
 

@@ -25,12 +25,12 @@ from fvflow.linalg import (
     factorise,
     least_degree_order,
 )
+from fvflow.linalg.reused import Map
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import State
 from fvflow.steppers.fallible import FallibleStep
 
 NewtonSolver = Auto | Direct | Multigrid
-Map = Callable[[Array], Array]
 
 _MIN_COUPLING = 1e-18  # next to a unit diagonal: smaller entries only give denormal numbers, ten times slower
 _SHIFT = 1e-14  # added to the unit diagonal of the scaled matrix

@@ -103,7 +103,7 @@ def interval(
             break
         coarser = last
         for found in _solutions(level, coarser, sum(left_out), diameter, begun + limits.seconds):
-            last, better = found, found.plan.upper < upper
+            last, narrowed = found, found.plan.upper < upper
             upper = min(upper, last.plan.upper)
             vertices = min(limits.vertices, _VERTICES * prod(level.shape) + 4096)
             halvings = dual.halvings(upper, width, vertices)
@@ -112,7 +112,7 @@ def interval(
                 finer = dual.halvings(upper, width * _FINER, vertices)
                 lower = max(lower, dual.bound(last.convex, level.centres, finer) if finer > halvings else 0.0)
             best = last if best is None or last.plan.upper <= best.plan.upper else best
-            if not (better and width * upper < upper - lower <= _PROMISING * width * upper):
+            if not (narrowed and width * upper < upper - lower <= _PROMISING * width * upper):
                 break
         assert last is not None
         if guess is not None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fvflow.linalg.direct.factorisation import factorise, least_degree_order
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.fixed_pattern import FixedPattern
 from fvflow.linalg.reused import Map
-from fvflow.mesh import Array
+from fvflow.mesh import Array, Mesh
 
 
 class NeighbourSystem:
@@ -19,7 +17,7 @@ class NeighbourSystem:
     The cells of a grid are eliminated by nested dissection, others by least degree.
     """
 
-    def __init__(self, mesh: Any) -> None:
+    def __init__(self, mesh: Mesh) -> None:
         owner, neighbour, cells = mesh.owner, mesh.neighbour, np.arange(mesh.cells, dtype=np.int32)
         rows, columns = (cells, owner, neighbour), (cells, neighbour, owner)
         order = elimination_order(mesh)

@@ -28,17 +28,13 @@ class ReusedFactors(ReusedPreconditioner):
     def solve(self, matrix: Any, right: Array, tolerance: float) -> Array:
         """x (cell,) with |M x - b|_2 <= tolerance |b|_2, M in CSR; raises NumericsError if M is singular."""
         if matrix is not self.matrix:
-            if self.matrix is not None and self._is_worth_trying():
+            if self.matrix is not None and self.resting == 0:
                 x, _ = conjugate_gradients(matrix, right, self.apply, tolerance, _MOST, paced=True)
                 if x is not None:
                     self.failures = 0
                     return x
                 self.failures += 1
-                self.last = min(2 ** (self.failures - 1) - 1, _LONGEST_REST)
+                self.resting = min(2 ** (self.failures - 1), _LONGEST_REST + 1)
+            self.resting = max(self.resting - 1, 0)
             self.renew(matrix)
         return self.apply(right)
-
-    def _is_worth_trying(self) -> bool:
-        """Whether this system is not one of those that follow failures."""
-        resting, self.last = self.last > 0, max(self.last - 1, 0)
-        return not resting
