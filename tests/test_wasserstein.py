@@ -288,3 +288,18 @@ def test_graded_boxes_have_bounds_and_other_meshes_none():
     ring = Grid((np.linspace(0.5, 1, 5), np.linspace(0, 1, 5)), revolution=Revolution.whole(2))
     with pytest.raises(CaseError, match="need a box"):
         bounds(ring, np.ones(16), np.ones(16))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(-1.0, "negative"), (np.nan, "not finite"), (np.inf, "not finite"), (9.0, "the masses 1 and 1.5 differ")],
+)
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_what_is_no_pair_of_densities_is_refused(value, message, dimension):
+    mesh = Box((0.0,) * dimension, (1.0,) * dimension, (16,) if dimension == 1 else (4, 4)).build()
+    other = np.ones(16)
+    other[5] = value
+    with pytest.raises(CaseError, match=message):
+        bounds(mesh, np.ones(16), other)
+    with pytest.raises(CaseError, match="the masses 1 and 0 differ or are 0"):
+        bounds(mesh, np.ones(16), np.zeros(16))

@@ -62,7 +62,9 @@ def cell_means(edges: Array, place: Array, value: Array, weight: Array) -> Array
 
 
 def require_masses(first: Array, second: Array) -> float:
-    """The total of two arrays of cell masses; raises CaseError if totals differ or are 0, or a mass is negative."""
+    """The total of two arrays of masses; raises CaseError if totals differ or are 0, or masses are not in [0, inf)."""
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise CaseError("a density is not finite; distances need finite densities >= 0")
     if min(float(first.min()), float(second.min())) < 0:
         raise CaseError("a density is negative; distances need densities >= 0")
     totals = float(first.sum()), float(second.sum())
