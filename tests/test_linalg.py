@@ -29,6 +29,7 @@ from fvflow.linalg import (
     describe_solver,
     divergence,
     factorise,
+    invert_on_chain,
     rescale_to_mass,
     resolve_solver,
     solve_second_kind,
@@ -188,9 +189,9 @@ def test_limited_outflow_is_the_flux_update_if_no_cell_runs_empty():
 def test_multigrid_reuses_its_hierarchy(monkeypatch):
     built = []
 
-    def counted(matrix, make=amg.hierarchy):
+    def counted(matrix, make=amg.hierarchy, **how):
         built.append(matrix)
-        return make(matrix)
+        return make(matrix, **how)
 
     monkeypatch.setattr(amg, "hierarchy", counted)
     mesh = Box((0.0, 0.0), (1.0, 1.0), (40, 40)).build()
@@ -244,11 +245,12 @@ def test_factors_are_reused_while_they_are_near():
     "mesh",
     [
         Box((0.0,), (1.0,), (7,)),
+        Box((0.0,), (1.0,), (2,)),
         Box((0.0,), (1.0,), (5,), periodic=("x",)),
         Box((0.0, 0.0), (1.0, 2.0), (5, 4)),
         Voronoi((0.0, 0.0), (1.0, 1.0), (4, 4), seed=1),
     ],
-    ids=["line", "ring", "box", "voronoi"],
+    ids=["line", "pair", "ring", "box", "voronoi"],
 )
 def test_systems_of_neighbours_are_those_of_the_faces(mesh):
     """Not symmetric, in the order of the cells, whatever the order of elimination."""
@@ -258,8 +260,10 @@ def test_systems_of_neighbours_are_those_of_the_faces(mesh):
     np.add.at(dense, (built.owner, built.neighbour), upper)
     np.add.at(dense, (built.neighbour, built.owner), lower)
     right = random.random(built.cells)
-    found = NeighbourSystem(built).inverse(diagonal, upper, lower)(right)
-    np.testing.assert_allclose(found, np.linalg.solve(dense, right), rtol=1e-12)
+    system = NeighbourSystem(built)
+    np.testing.assert_allclose(system.inverse(diagonal, upper, lower)(right), np.linalg.solve(dense, right), rtol=1e-12)
+    with pytest.raises(NumericsError, match="singular"):
+        system.inverse(0.0 * diagonal, 0.0 * upper, 0.0 * lower)
 
 
 def test_gmres_solves_equations_of_the_second_kind():
@@ -527,3 +531,24 @@ def test_a_symmetric_matrix_is_the_sum_of_its_entries_in_the_new_order() -> None
     assert all(np.all(np.diff(matrix.indices[a:b]) > 0) for a, b in itertools.pairwise(matrix.indptr))
     values[3] = np.nan
     assert np.isnan(assemble_symmetric(rows, columns, values, scale, place.astype(np.int32), 3.0, least).data.sum())
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 9])
+def test_a_symmetric_system_on_a_chain_is_solved_as_any_other(cells: int) -> None:
+    """Indefinite too, as round-off may make it; entries repeated, in either order, some of them too small to count."""
+    random = np.random.default_rng(cells)
+    pairs = [(i, i + gap) for gap in (1, 2) for i in range(cells - gap)]
+    chosen = np.array(pairs, np.int32).reshape(-1, 2)[random.integers(0, max(len(pairs), 1), 4 * len(pairs))]
+    rows, columns = random.permuted(chosen, axis=1).T
+    values, scale = random.normal(size=len(rows)), random.uniform(1, 2, cells)
+    least = 0.2 if len(rows) else 0.0
+    system = rows, columns, values, scale
+    whole = assemble_symmetric(*system, np.arange(cells, dtype=np.int32), 3.0, least).toarray()
+    right = random.normal(size=cells)
+    np.testing.assert_allclose(whole @ invert_on_chain(*system, 3.0, least)(right), right, atol=1e-12)
+    with pytest.raises(NumericsError, match="singular or not finite"):
+        invert_on_chain(rows, columns, 0.0 * values, scale, 0.0, least)
+    if len(rows):
+        values[0] = np.nan
+        with pytest.raises(NumericsError, match="singular or not finite"):
+            invert_on_chain(*system, 3.0, least)

@@ -31,7 +31,7 @@ class TotalEnergy:
 
     def round_off(self, density: Array) -> float:
         """Bound on the round-off of `value`: 1e-14 of the sum of the magnitudes of its parts."""
-        return 1e-14 * float(sum(self.volume @ np.abs(term.value(density)) for term in self.terms))
+        return 1e-14 * sum(inner(self.volume, np.abs(term.value(density))) for term in self.terms)
 
     def first(self, density: Array) -> Array:
         """E'(rho) of each cell (cell,)."""

@@ -2,6 +2,7 @@
 
 from fvflow.linalg.amg import Multigrid, ReusedAMG
 from fvflow.linalg.base import LinearSolver, SymmetricSolver
+from fvflow.linalg.direct.chain import invert_on_chain
 from fvflow.linalg.direct.factorisation import Direct, factorise, least_degree_order
 from fvflow.linalg.direct.neighbour_system import NeighbourSystem
 from fvflow.linalg.direct.nested_dissection import elimination_order
@@ -28,6 +29,7 @@ from fvflow.linalg.matrix import (
     Solve,
     TransposedSolve,
     divergence,
+    is_chain,
     rescale_to_mass,
     total_variation,
 )
@@ -74,6 +76,8 @@ __all__ = [
     "factorise",
     "flux_between",
     "inner",
+    "invert_on_chain",
+    "is_chain",
     "jump_rate",
     "least_degree_order",
     "mean_after_jump",

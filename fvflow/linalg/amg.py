@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from annotated_types import Ge
 
 from fvflow.errors import NumericsError
 from fvflow.linalg.base import symmetric_factor_memory
+from fvflow.linalg.direct.factorisation import factorise
 from fvflow.linalg.reused import Map, ReusedPreconditioner, conjugate_gradients
 from fvflow.mesh import Array, Extent
 
@@ -51,7 +53,7 @@ class ReusedAMG(ReusedPreconditioner):
 
     def make(self, matrix: Any) -> Map:
         """The hierarchy of a matrix."""
-        cycle: Map = hierarchy(matrix)
+        cycle: Map = hierarchy(matrix, regular=True)
         return cycle
 
     def solve(self, matrix: Any, right: Array, tolerance: float, most: int) -> Array:
@@ -71,8 +73,12 @@ class ReusedAMG(ReusedPreconditioner):
         return x
 
 
-def hierarchy(matrix: Any) -> Any:
-    """b -> one V-cycle for M x = b; raises NumericsError if the matrix has no hierarchy."""
+def hierarchy(matrix: Any, regular: bool = False) -> Any:
+    """b -> one V-cycle for M x = b; raises NumericsError if the matrix has no hierarchy.
+
+    The coarsest system is solved by its pseudoinverse, or, if the matrix is `regular`, by factors, which are made in a
+    tenth of the time.
+    """
     import pyamg
     from scipy.sparse import csr_matrix
 
@@ -84,18 +90,20 @@ def hierarchy(matrix: Any) -> Any:
             postsmoother=("gauss_seidel", {"sweep": "backward"}),
             max_coarse=_COARSEST,
         )
-        return lambda right: _cycle(levels, right, 0)
+        coarsest = levels.levels[-1].A
+        solve = factorise(coarsest.tocsc()).solve if regular else partial(levels.coarse_solver, coarsest)
+        return lambda right: _cycle(levels.levels, solve, right)
     except (ValueError, np.linalg.LinAlgError) as error:
         raise NumericsError(f"no multigrid hierarchy of this matrix ({error})") from None
 
 
-def _cycle(levels: Any, right: Array, depth: int) -> Array:
+def _cycle(levels: list[Any], coarsest: Map, right: Array) -> Array:
     """One V-cycle from 0; that of pyamg computes two more residuals, which CG does not use."""
-    level = levels.levels[depth]
-    if depth == len(levels.levels) - 1:
-        return np.asarray(levels.coarse_solver(level.A, right))
+    level, *coarser = levels
+    if not coarser:
+        return np.asarray(coarsest(right))
     x = np.zeros_like(right)
     level.presmoother(level.A, x, right)
-    x += level.P @ _cycle(levels, level.R @ (right - level.A @ x), depth + 1)
+    x += level.P @ _cycle(coarser, coarsest, level.R @ (right - level.A @ x))
     level.postsmoother(level.A, x, right)
     return x

@@ -49,10 +49,7 @@ class FaceMatrix:
     @property
     def tridiagonal(self) -> bool:
         """Whether the cells form one chain 0 - 1 - 2 - ..."""
-        count = len(self.volume)
-        return len(self.owner) == count - 1 and bool(
-            np.array_equal(self.owner, np.arange(count - 1)) and np.array_equal(self.neighbour, self.owner + 1)
-        )
+        return is_chain(self)
 
     @property
     def ring(self) -> bool:
@@ -153,6 +150,12 @@ def divergence(graph: Any, flux: Array) -> Array:
     """The net outflow of each cell (cell,), from the flux through each face (face,) towards its neighbour."""
     cells = len(graph.volume)
     return np.asarray(np.bincount(graph.owner, flux, cells) - np.bincount(graph.neighbour, flux, cells), np.float64)
+
+
+def is_chain(graph: Any) -> bool:
+    """Whether the cells form one chain 0 - 1 - 2 - ..., joined by the faces in that order."""
+    before = np.arange(len(graph.volume) - 1)
+    return np.array_equal(graph.owner, before) and np.array_equal(graph.neighbour, before + 1)
 
 
 def total_variation(graph: Any, density: Array) -> float:

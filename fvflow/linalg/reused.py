@@ -10,6 +10,7 @@ import numpy as np
 
 from fvflow.errors import NumericsError
 from fvflow.mesh import Array, Index
+from fvflow.sums import inner
 
 Map = Callable[[Array], Array]
 
@@ -111,26 +112,26 @@ def conjugate_gradients(
     each of the `most` iterations reduced it by the same factor.
     """
     x, residual = np.zeros_like(right), right.copy()
-    first = math.sqrt(residual @ residual)
+    first = math.sqrt(inner(residual, residual))
     goal = tolerance * first
     if first <= goal:
         return x, 0
     direction = precondition(residual)
-    energy = float(residual @ direction)
+    energy = inner(residual, direction)
     for count in range(1, most + 1):
         image = matrix @ direction
-        curvature = float(direction @ image)
+        curvature = inner(direction, image)
         if not curvature > 0:
             return None, count
         x += energy / curvature * direction
         residual -= energy / curvature * image
-        size = math.sqrt(residual @ residual)
+        size = math.sqrt(inner(residual, residual))
         if size <= goal:
             return x, count
         if paced and count > 1 and size > _SLACK * first * tolerance ** (count / most):
             return None, count
         smoothed = precondition(residual)
-        former, energy = energy, float(residual @ smoothed)
+        former, energy = energy, inner(residual, smoothed)
         if not energy > 0:
             return None, count
         direction *= energy / former

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import factorise
+from fvflow.linalg import factorise, inner
 from fvflow.mesh import Array
 from fvflow.steppers.newton import NotConverged, limited, round_off
 from fvflow.steppers.step_energy import VACUUM, ContinuedEnergy
@@ -35,7 +35,7 @@ def newton(step: TransportStep, energy: ContinuedEnergy, start: Array, patience:
     """
     mesh, volume, mean = step.mesh, step.mesh.volume, step.mean
     density = np.maximum(start, VACUUM * mean)
-    density *= step.mass / float(volume @ density)
+    density *= step.mass / inner(volume, density)
     lost, least, gained = np.inf, np.inf, 0
     for iteration in range(_LONGEST + 1):
         mu = energy.first(density)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fvflow.linalg import inner
 from fvflow.mesh import Array
 from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
@@ -61,7 +62,7 @@ class InteriorPoint:
         barrier = _START_BARRIER * self._spread * self._mean
         density = self._energy.inverse(np.zeros(len(self._volume)), barrier)
         density = np.maximum(density, _START_DENSITY * self._mean)
-        density *= self._step.mass / float(self._volume @ density)
+        density *= self._step.mass / inner(self._volume, density)
         multiplier = np.maximum(self._energy.first(density), barrier / density)
         return Iterate(np.zeros(len(density)), density, multiplier)
 

@@ -272,7 +272,7 @@ class JKO(GradientStepperBase):
         result = NewtonResult(iterations, *errors)
         reduced = int(self.intervals is None)
         end = step.hamilton_jacobi(point.phi, drop) + level
-        return _Minimum(point.phi + level, end, flux, 0.5 * float(flux @ drop), result, switches=1, reduced=reduced)
+        return _Minimum(point.phi + level, end, flux, 0.5 * inner(flux, drop), result, switches=1, reduced=reduced)
 
 
 class _Minimum(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from fvflow.errors import NumericsError
-from fvflow.linalg import NeighbourSystem, UpwindTriangular, divergence, solve_second_kind, total_variation
+from fvflow.linalg import NeighbourSystem, UpwindTriangular, divergence, inner, solve_second_kind, total_variation
 from fvflow.linalg.reused import Map
 from fvflow.mesh import Array, Mesh
 from fvflow.problems import GradientFlow, State
@@ -192,7 +192,7 @@ class Midpoint(GradientStepperBase):
             residual = mesh.volume * (density - before) + divergence(mesh, flux)
             error = float(np.abs(residual).sum()) / state.mass
             if error <= max(tolerance, round_off(mesh, flow, phi, state.mass) / state.mass):
-                return _Solution(density, flux, phi, float(flux @ drop), iteration, error)
+                return _Solution(density, flux, phi, inner(flux, drop), iteration, error)
             if not np.isfinite(error):
                 break
             errors.append(error)

@@ -64,7 +64,7 @@ class CentredNewton:
 
     def cost(self) -> float:
         """(tau/2) sum_s T_s rho_s D_s^2."""
-        return 0.5 * float(self.flux() @ self._drop)
+        return 0.5 * inner(self.flux(), self._drop)
 
     def end_potential(self) -> Array:
         """phi at the end of the step (cell,), E'(rho) at the minimum."""
@@ -144,8 +144,8 @@ def limited(density: Array, change: Array, mean: float) -> Array:
 def round_off(mesh: Any, flow: Array, phi: Array, mass: float) -> float:
     """Bound on the round-off of the fluxes flow_s (phi_K - phi_L), summed over the cells; at most 1e-6 of the mass."""
     magnitude = np.abs(phi)
-    bound = 4 * np.finfo(float).eps * (flow @ (magnitude[mesh.owner] + magnitude[mesh.neighbour]))
-    return min(float(bound), _LARGEST_ROUND_OFF * mass)
+    bound = 4 * np.finfo(float).eps * inner(flow, magnitude[mesh.owner] + magnitude[mesh.neighbour])
+    return min(bound, _LARGEST_ROUND_OFF * mass)
 
 
 class NotConverged(NumericsError):

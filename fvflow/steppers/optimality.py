@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fvflow.linalg import inner
 from fvflow.mesh import Array
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import MinimisingTransport, Point, TransportStep
@@ -66,5 +67,5 @@ def certificate(step: TransportStep, energy: ContinuedEnergy, phi: Array) -> Cer
     scale = energy.scale(variation, density)
     error = float(np.abs(q - variation)[occupied].max()) / scale
     r = energy.inverse(q, near=density)
-    gap = float(step.mesh.volume @ ((r - density) * (q - variation))) / (scale * step.mass)
+    gap = inner(step.mesh.volume, (r - density) * (q - variation)) / (scale * step.mass)
     return Certificate(density, error, gap)

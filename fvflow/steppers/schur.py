@@ -23,6 +23,8 @@ from fvflow.linalg import (
     divergence,
     elimination_order,
     factorise,
+    invert_on_chain,
+    is_chain,
     least_degree_order,
 )
 from fvflow.linalg.reused import Map
@@ -50,6 +52,7 @@ class MeshSystemSolver:
 
     def __init__(self, mesh: Mesh, solver: SymmetricSolver = Auto()) -> None:
         self.first, self.second, self.shared_cell = _face_pairs(mesh)
+        self._chain = is_chain(mesh)
         self._factorable = mesh.dimension < 3 or mesh.cells <= LARGEST_DIRECT
         iterations = solver.resolve_symmetric(mesh.extent).cg_iterations()
         self._mesh, self._multigrid = mesh, None if iterations is None else ReusedAMG()
@@ -106,10 +109,13 @@ class MeshSystemSolver:
         iterate before this step, and factors of an earlier matrix serve again once that is small. Raises NumericsError
         if M is singular or not finite.
         """
-        scale = 1.0 / np.sqrt(diagonal)
+        scale, kept = 1.0 / np.sqrt(diagonal), (1.0 + _SHIFT, _MIN_COUPLING)
+        if self._chain and self._multigrid is None:
+            solve = invert_on_chain(rows, columns, values, scale, *kept)
+            return lambda x: scale * solve(scale * x)
 
         def assembled(place: Index) -> Any:
-            matrix = assemble_symmetric(rows, columns, values, scale, place, 1.0 + _SHIFT, _MIN_COUPLING)
+            matrix = assemble_symmetric(rows, columns, values, scale, place, *kept)
             if not np.isfinite(matrix.data.sum() + scale.sum() + newton_error):
                 raise NumericsError("the Newton matrix overflowed")
             return matrix

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fvflow.energies import EnergyTerm, PotentialTerm, TotalEnergy
 from fvflow.errors import NumericsError
+from fvflow.linalg import inner
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow
 
@@ -70,8 +71,8 @@ def linearised(total: TotalEnergy, before: Array, proximity: float) -> TotalEner
 
 def curvature(total: TotalEnergy, change: Array) -> float:
     """sum |K| h_K (W*h)_K / sum |K| h_K^2 of the interactions along a change h (cell,) of the density."""
-    square = float(total.volume @ change**2)
-    return float((total.volume * change) @ total.offdiagonal_hessian_product(change)) / square if square > 0 else 0.0
+    square = inner(total.volume, change**2)
+    return inner(total.volume * change, total.offdiagonal_hessian_product(change)) / square if square > 0 else 0.0
 
 
 class ContinuedEnergy:
@@ -166,7 +167,7 @@ class ContinuedEnergy:
 
         def excess(place: float) -> float:
             near[0] = density = self.inverse(np.full(cells, variation(place)), near=near[0])
-            return float(np.log(self.volume @ density / mass))
+            return float(np.log(inner(self.volume, density) / mass))
 
         low, high = float(np.log(self.floor)), float(np.log(self.largest))
         lost = NumericsError("the diffusion is lost to round-off beside the potential")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fvflow.linalg import FaceMatrix, UpwindTriangular, divergence
+from fvflow.linalg import FaceMatrix, UpwindTriangular, divergence, inner
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.steppers.schur import CentredSchurComplement, MeshSystemSolver, Schur, SchurComplement
 
@@ -154,7 +154,7 @@ class TransportStep(_StepData):
     def cost(self, phi: Array, density: Array) -> float:
         """1/2 sum_s tau T_s theta_s rho_s D_s^2, the discrete W2^2(rho^n, rho)/(2 tau)."""
         faces = self.faces(phi)
-        return 0.5 * float((faces.conductance * density[faces.source]) @ faces.drop**2)
+        return 0.5 * inner(faces.conductance * density[faces.source], faces.drop**2)
 
 
 @dataclass(frozen=True, eq=False)

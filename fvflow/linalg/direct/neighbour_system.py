@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fvflow.linalg.direct.chain import LEAST_TRIDIAGONAL, invert_tridiagonal
 from fvflow.linalg.direct.factorisation import factorise, least_degree_order
 from fvflow.linalg.direct.nested_dissection import elimination_order
 from fvflow.linalg.fixed_pattern import FixedPattern
+from fvflow.linalg.matrix import is_chain
 from fvflow.linalg.reused import Map
 from fvflow.mesh import Array, Mesh
 
@@ -14,10 +16,13 @@ from fvflow.mesh import Array, Mesh
 class NeighbourSystem:
     """Factorises matrices with the pattern of a mesh, whose order of elimination is found once.
 
-    The cells of a grid are eliminated by nested dissection, others by least degree.
+    The cells of a grid are eliminated by nested dissection, others by least degree; a chain of cells in its own order.
     """
 
     def __init__(self, mesh: Mesh) -> None:
+        self._chain = mesh.cells >= LEAST_TRIDIAGONAL and is_chain(mesh)
+        if self._chain:
+            return
         owner, neighbour, cells = mesh.owner, mesh.neighbour, np.arange(mesh.cells, dtype=np.int32)
         rows, columns = (cells, owner, neighbour), (cells, neighbour, owner)
         order = elimination_order(mesh)
@@ -34,5 +39,7 @@ class NeighbourSystem:
 
         Raises NumericsError if M is singular.
         """
+        if self._chain:
+            return invert_tridiagonal(diagonal, upper, lower)
         factors = factorise(self._pattern.matrix((diagonal, upper, lower)), ordered=True)
         return lambda right: np.asarray(factors.solve(right[self._order])[self._place])
