@@ -1,10 +1,12 @@
-"""Names of a package that are imported when they are first used."""
+"""Names and kinds of a package that are imported when they are first used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 def deferred(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
@@ -20,3 +22,26 @@ def deferred(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
         return module if modules[name] == name else getattr(module, name)
 
     return get
+
+
+class Kinds(Generic[T]):
+    """The kinds of one family, whose modules are imported when the kinds are asked for.
+
+    A field that takes any of them is hinted `Annotated[Base, KINDS]`.
+    """
+
+    def __init__(self, package: str, places: Mapping[str, str]) -> None:
+        """`places`: module.Class of each kind in the package, in the order in which they are told."""
+        self._package, self._places = package, places
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The module of each class, for `deferred`."""
+        split = (place.split(".") for place in self._places.values())
+        return {name: module for module, name in split}
+
+    def members(self, kinds: Collection[str] | None = None) -> list[type[T]]:
+        """The classes of these kinds, as far as they are of the family, or of all."""
+        places = [place for kind, place in self._places.items() if kinds is None or kind in kinds]
+        split = (place.split(".") for place in places)
+        return [getattr(import_module(f"{self._package}.{module}"), name) for module, name in split]

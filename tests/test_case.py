@@ -2,6 +2,8 @@ import dataclasses
 import difflib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 
 import fvflow
-from fvflow.case import Case, json_schema, models, schema
+from fvflow.case import Case, Checks, checks, json_schema, models, schema
 from fvflow.case.document import parse
+from fvflow.case.messages import kind_of
+from fvflow.dataset.groups import SIDES
 from fvflow.errors import CaseError, OutputError
-from fvflow.flows import FokkerPlanckFlow
+from fvflow.flows import FLOWS, BaseFlow, BridgeFlow, FokkerPlanckFlow
 from fvflow.times import Times
 from tests.scenes import ou
 
@@ -414,3 +418,26 @@ def test_every_property_of_the_schema_is_described():
     assert schema["$defs"]["FokkerPlanckFlow"]["properties"]["epsilon"]["description"].startswith(
         "Diffusion coefficient"
     )
+
+
+def test_flows_are_imported_when_a_case_names_them():
+    """By their kinds, each of which the table gives the class that has it; a run needs its own only."""
+    assert [kind_of(flow) for flow in FLOWS.members()] == list(FLOWS._places)
+    assert FLOWS.members({"bridge", "box", ""}) == [BridgeFlow]
+    named = {cls for cls in subclasses(BaseFlow) if cls.__module__.startswith("fvflow.flows") and kind_of(cls)}
+    assert named == set(FLOWS.members())
+    script = "import sys; from fvflow import Case; Case.read('cases/ou-1d.yaml').prepare()\n"
+    script += "print(*sorted(name for name in sys.modules if name.startswith('fvflow.flows.')))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "fvflow.flows.fokker_planck" in found
+    assert not {"fvflow.flows.transport", "fvflow.flows.particles", "fvflow.flows.gradient_flow"} & set(found)
+
+
+def subclasses(cls):
+    return {cls}.union(*map(subclasses, cls.__subclasses__()))
+
+
+def test_bounds_of_any_flow_are_those_that_no_flow_owns():
+    owned = {name for flow in FLOWS.members() for name in flow.figures}
+    others = {item.name for item in dataclasses.fields(Checks)} - owned
+    assert {name for name in others if not name.startswith(SIDES)} == checks._OF_ANY_FLOW

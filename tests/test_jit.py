@@ -91,9 +91,25 @@ def test_a_forked_process_has_threads_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2 * min(jit.thread_limit(), 4)
 
 
+def quotients(x: Any) -> Any:
+    """x_0, x_0/x_1, x_0/x_1/x_2, ..."""
+    out = x.copy()
+    for i in range(len(x) - 1):
+        out[i + 1] = out[i] / x[i + 1]
+    return out
+
+
+@pytest.mark.parametrize("x", [[3.0, 7.0, 0.1], [1.0, 0.0, 2.0, -0.0], [np.inf, np.nan, 5e-324]])
+def test_an_interpreted_loop_gives_the_bits_of_a_compiled_one(x):
+    interpreted, compiled = (kernel(budget=IterationBudget(left))(quotients) for left in (100, -1))
+    found = interpreted(np.array(x))
+    assert interpreted._dispatcher is None
+    assert found.tobytes() == compiled(np.array(x)).tobytes()
+
+
 def test_a_budget_is_spent_by_the_entries_of_the_first_argument():
     budget = IterationBudget(10)
-    lazy = kernel(budget=budget)(_half.py_func)
+    lazy = kernel(budget=budget)(quotients)
     for left in (7, 4, 1):
         lazy(np.ones(3))
         assert budget.left == left

@@ -11,8 +11,9 @@ from fvflow.fields import Drift
 from fvflow.linalg import elimination_order, factorise
 from fvflow.mesh import Box
 from fvflow.steppers import LJKO, GradientImplicitEuler, jko
+from fvflow.steppers.mesh_system import MeshSystemSolver
 from fvflow.steppers.minimiser import Minimiser
-from fvflow.steppers.schur import MeshSystemSolver, SchurComplement
+from fvflow.steppers.schur import SchurComplement
 from tests.contracts import assert_order
 from tests.scenes import every_state, final
 

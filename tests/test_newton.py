@@ -6,8 +6,8 @@ import pytest
 from fvflow.energies import EntropyTerm, PotentialTerm, TotalEnergy
 from fvflow.mesh import Box
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.mesh_system import MeshSystemSolver
 from fvflow.steppers.newton import CentredNewton
-from fvflow.steppers.schur import MeshSystemSolver
 
 
 def test_a_newton_step_at_most_triples_a_cell_and_keeps_a_tenth():

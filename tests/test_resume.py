@@ -127,7 +127,7 @@ def test_cases_resume_to_the_last_bit(name, tmp_path):
 @pytest.mark.parametrize("stepper", ["jko", "ljko", "evbdf2"])
 def test_factors_that_serve_again_are_those_of_the_run_that_was_not_stopped(stepper, mesh, tmp_path, monkeypatch):
     """With steps chosen by their error, where a method has one: rejected steps return to earlier factors."""
-    monkeypatch.setattr("fvflow.steppers.schur._LEAST_REUSED", 0)
+    monkeypatch.setattr("fvflow.steppers.mesh_system._LEAST_REUSED", 0)
     used = []
     solve = ReusedFactors.solve
 

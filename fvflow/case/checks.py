@@ -11,9 +11,12 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 
 from fvflow.dataset.groups import SIDES
-from fvflow.flows import BaseFlow, Flow
+from fvflow.flows import FLOWS, BaseFlow
 
 _LOWER_BOUNDS = frozenset({"minimum", "chi_square_p"})  # all other checks are upper bounds
+
+_ERRORS = "error_l1", "error_l2", "error_linf", "second_moment_error", "mean_error"
+_OF_ANY_FLOW = frozenset({"mass_drift", "minimum", "survival", "mass_correction", *_ERRORS})
 
 Bound = Annotated[float, Ge(0)] | None
 Relation = Literal["<=", ">="]
@@ -157,8 +160,9 @@ def asking_for_sides(checks: Checks, output: Output) -> list[tuple[str, str]]:
 def misplaced(checks: Checks, flow: BaseFlow) -> Iterator[tuple[str, str]]:
     """(name, sentence) of each bound on a figure that this flow does not compute and another one does."""
     for name in checks.bounds:
-        owners = [kind for kind in get_args(Flow) if name in kind.figures]
-        if owners and not flow.has_figure(name):
+        if name in _OF_ANY_FLOW or name.startswith(SIDES) or flow.has_figure(name):
+            continue
+        if owners := [kind for kind in FLOWS.members() if name in kind.figures]:
             yield name, f"is for {_named(owners)} {owners[0].figures[name]}".rstrip() + "; remove the check"
 
 
@@ -192,7 +196,7 @@ def _orderless(flow: BaseFlow) -> str:
 
 def flows_that(condition: Callable[[type[BaseFlow]], bool]) -> str:
     """The kinds of flow that fulfil a condition, as "flow a" or "flows a, b and c"."""
-    return _named([kind for kind in get_args(Flow) if condition(kind)])
+    return _named([kind for kind in FLOWS.members() if condition(kind)])
 
 
 def _named(kinds: Sequence[type[BaseFlow]]) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fvflow.case import document as documents
 from fvflow.case import schema
@@ -25,17 +25,16 @@ from fvflow.case.python_case import plain_values, python_faults, well_formed
 from fvflow.case.recording import Recording, compare
 from fvflow.case.report import report
 from fvflow.case.resolution import with_error_estimate
-from fvflow.case.result_evaluation import Evaluation, evaluate_result
 from fvflow.case.several_ranks import about_ranks
 from fvflow.case.simulation import Simulation
 from fvflow.case.stages import Stages
 from fvflow.case.sweep_section import SweepSection
-from fvflow.dataset import UNTITLED
+from fvflow.dataset import UNTITLED, Memory
 from fvflow.diagnostics import ERRORS, FIGURE_ERRORS
 from fvflow.errors import CaseError, OutputError
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import RESERVED, Density, DensityKind, Formula
-from fvflow.flows import Flow
+from fvflow.flows import FLOWS, BaseFlow
 from fvflow.march import Watch
 from fvflow.mesh import MeshKind
 from fvflow.times import TimeGrid, Times
@@ -44,6 +43,7 @@ from fvflow.walls import CellSet, Wall
 if TYPE_CHECKING:
     import xarray
 
+    from fvflow.case.evaluation import Evaluation
     from fvflow.case.family import Family
     from fvflow.dataset import Lock, Tree
 
@@ -65,7 +65,7 @@ class Case:
 
     mesh: MeshKind
     """The domain and its control volumes."""
-    flow: Flow
+    flow: Annotated[BaseFlow, FLOWS]
     """The equation and how it is solved."""
     initial: Density | AtEquilibrium | FromExact | None = None
     """The density at the start; may be left out for flows without time."""
@@ -226,6 +226,8 @@ class Case:
 
     def velocity_of(self, result: str) -> Evaluation:
         """The velocity of the result in a file, at points; raises CaseError or OutputError."""
+        from fvflow.case.result_evaluation import evaluate_result
+
         return evaluate_result(result, Case.parse)
 
     def check(self, simulation: Simulation | None = None, ranks: int = 1) -> dict[str, Any]:
@@ -260,10 +262,8 @@ class Case:
         `watch` is a function, called with the state after every step, or a `Progress`, which is told of the iterations
         of a solver too. Raises CaseError or NumericsError.
         """
-        from fvflow import dataset
-
         simulation = self.prepare()
-        memory = dataset.Memory(simulation.layout(), self._opening())
+        memory = Memory(simulation.layout(), self._opening())
         for frame in simulation.frames(watch):
             memory.append(frame)
         if asking_for_sides(self.checks, self.output):

@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from fvflow.case.messages import dataclasses_in, hints_of, kind_of
+from fvflow.case.messages import dataclasses_in, deferred_kinds, hints_of, kind_of
 from fvflow.case.numbers import number, whole_number
 from fvflow.fields import Expression, FormulaMark
 from fvflow.mesh import MeshKind
@@ -31,7 +31,7 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
     origin, arguments = get_origin(hint), get_args(hint)
     if values is None:  # a key that is written without a value
         return []
-    if origin is Annotated:
+    if origin is Annotated and not deferred_kinds(hint):
         is_formula = any(isinstance(mark, FormulaMark) for mark in hint.__metadata__)
         return (
             [Expression(values)]
@@ -52,6 +52,7 @@ def formulas(values: Any, hint: Any) -> list[Expression]:
 
 def _with_hints(values: dict[str, Any], hint: Any) -> list[tuple[Any, Any]]:
     """Each value of a mapping with the type hint of its field in the dataclass that the mapping stands for."""
-    owner = next((cls for cls in dataclasses_in(hint) if kind_of(cls) in ("", values.get("kind"))), None)
+    kind = values.get("kind")
+    owner = next((cls for cls in dataclasses_in(hint, {str(kind)}) if kind_of(cls) in ("", kind)), None)
     hints = {} if owner is None else hints_of(owner)
     return [(value, hints[name]) for name, value in values.items() if name in hints]

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic_core import ErrorDetails
 
 from fvflow.case.document import Fault, Path
+from fvflow.deferred import Kinds
 
 
-def dataclasses_in(hint: Any) -> list[type]:
-    """All dataclasses in a type hint."""
+def deferred_kinds(hint: Any) -> Kinds[Any] | None:
+    """The table of kinds that a hint is, or is annotated with; None if there is none."""
+    marks = (hint, *get_args(hint)[1:]) if get_origin(hint) in (None, Annotated) else ()
+    return next((mark for mark in marks if isinstance(mark, Kinds)), None)
+
+
+def dataclasses_in(hint: Any, kinds: Collection[str] | None = None) -> list[type]:
+    """All dataclasses in a type hint; of those in a table, these kinds only if some are given."""
+    if deferred := deferred_kinds(hint):
+        return deferred.members(kinds)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return [hint]
-    return [cls for part in get_args(hint) for cls in dataclasses_in(part)]
+    return [cls for part in get_args(hint) for cls in dataclasses_in(part, kinds)]
 
 
 _HYPHENATED = {"error_estimate": "error-estimate"}  # fields whose keys have a hyphen

@@ -31,6 +31,7 @@ from pydantic import (
 from fvflow.case.formulas import EVALUATED
 from fvflow.case.messages import hints_of, key_of, kind_of, shown
 from fvflow.case.numbers import require_size
+from fvflow.deferred import Kinds
 from fvflow.fields import Expression, ExpressionError, FormulaMark
 from fvflow.mesh import FileMark
 
@@ -115,6 +116,8 @@ class _Models:
     def _annotated(self, inner: Any, *marks: Any) -> Any:
         """A hint with marks: bounds are pydantic's own, a formula is parsed, a file is looked for from the case."""
         for mark in marks:
+            if isinstance(mark, Kinds):
+                return self._of_kinds(mark.members(self._kinds))
             if isinstance(mark, FormulaMark):
                 return Annotated[str | float, BeforeValidator(_no_truth_value), AfterValidator(_checker(mark))]
             if isinstance(mark, FileMark):

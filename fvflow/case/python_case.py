@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
 from fvflow.case.formulas import names_of
-from fvflow.case.messages import dataclasses_in, key_of
+from fvflow.case.messages import dataclasses_in, deferred_kinds, key_of, kind_of
 
 
 def plain_values(value: Any) -> Any:
@@ -60,7 +60,7 @@ def well_formed(part: Any) -> bool:
 def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
     """The place of every kind in a part of a case that is not in the union of its field, and what is wrong with it."""
     for place, field, member in _members(part):
-        if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(field.hint):
+        if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(field.hint, {kind_of(type(member))}):
             yield from _user_kinds(member, path + place)
         elif not isinstance(member, field.bases):
             known = ", ".join(sorted(base.__name__ for base in field.bases))
@@ -116,5 +116,7 @@ def _takes_scalars(hint: Any) -> bool:
 
 def _bases(hint: Any) -> tuple[type, ...]:
     """The base classes of the families that a type hint names: those of its members that are not dataclasses."""
+    if deferred_kinds(hint):
+        return (get_args(hint)[0],)
     found = {base for cls in dataclasses_in(hint) for base in cls.__mro__[1:-1] if not dataclasses.is_dataclass(base)}
     return tuple(found)

@@ -11,7 +11,7 @@ from fvflow.case.messages import dataclasses_in, kind_of
 from fvflow.energies import Energy
 from fvflow.exact import AtEquilibrium, Exact, FromExact
 from fvflow.fields import Density
-from fvflow.flows import Flow
+from fvflow.flows import FLOWS
 from fvflow.fluxes import Flux
 from fvflow.linalg import Solver
 from fvflow.mesh import MeshKind
@@ -21,7 +21,7 @@ from fvflow.transport import TransportSolver
 _WIDTH = 118
 UNIONS: dict[str, Any] = {
     "meshes": MeshKind,
-    "flows": Flow,
+    "flows": FLOWS,
     "fluxes": Flux,
     "linear_steppers": LinearStepper,
     "solvers": Solver,

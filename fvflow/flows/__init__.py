@@ -1,45 +1,60 @@
-"""The flows that a case can run; each defines an equation, its discretisation and an iterator of states."""
+"""The flows that a case can run; each defines an equation, its discretisation and an iterator of states.
 
-from fvflow.flows.backward import BackwardFlow
-from fvflow.flows.barycentre import BarycentreFlow
+A flow is imported when a case names it: all together take as long as a short run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fvflow.deferred import Kinds, deferred
 from fvflow.flows.base import BaseFlow
-from fvflow.flows.bridge import BridgeFlow
-from fvflow.flows.committor import CommittorFlow
-from fvflow.flows.flow_map import FlowMapFlow
-from fvflow.flows.fokker_planck import FokkerPlanckFlow
-from fvflow.flows.gradient_flow import WassersteinFlow
-from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
-from fvflow.flows.particles import ParticleFlow
-from fvflow.flows.passage import FirstPassageFlow, QuasiStationaryFlow
-from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
-from fvflow.flows.target import Target
-from fvflow.flows.transport import TransportFlow, equal_masses
 
-Flow = (
-    FokkerPlanckFlow
-    | BackwardFlow
-    | StationaryFlow
-    | SpectrumFlow
-    | FirstPassageFlow
-    | CommittorFlow
-    | QuasiStationaryFlow
-    | WassersteinFlow
-    | TransportFlow
-    | BridgeFlow
-    | BarycentreFlow
-    | HamiltonJacobiFlow
-    | ParticleFlow
-    | FlowMapFlow
+if TYPE_CHECKING:
+    from fvflow.flows.backward import BackwardFlow
+    from fvflow.flows.barycentre import BarycentreFlow
+    from fvflow.flows.bridge import BridgeFlow
+    from fvflow.flows.committor import CommittorFlow
+    from fvflow.flows.flow_map import FlowMapFlow
+    from fvflow.flows.fokker_planck import FokkerPlanckFlow
+    from fvflow.flows.gradient_flow import WassersteinFlow
+    from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
+    from fvflow.flows.particles import ParticleFlow
+    from fvflow.flows.passage import FirstPassageFlow, QuasiStationaryFlow
+    from fvflow.flows.stationary import SpectrumFlow, StationaryFlow
+    from fvflow.flows.transport import TransportFlow
+
+FLOWS: Kinds[BaseFlow] = Kinds(
+    __name__,
+    {
+        "fokker-planck": "fokker_planck.FokkerPlanckFlow",
+        "backward": "backward.BackwardFlow",
+        "stationary": "stationary.StationaryFlow",
+        "spectrum": "stationary.SpectrumFlow",
+        "first-passage": "passage.FirstPassageFlow",
+        "committor": "committor.CommittorFlow",
+        "quasi-stationary": "passage.QuasiStationaryFlow",
+        "gradient-flow": "gradient_flow.WassersteinFlow",
+        "transport": "transport.TransportFlow",
+        "bridge": "bridge.BridgeFlow",
+        "barycentre": "barycentre.BarycentreFlow",
+        "hamilton-jacobi": "hamilton_jacobi.HamiltonJacobiFlow",
+        "particles": "particles.ParticleFlow",
+        "flow-map": "flow_map.FlowMapFlow",
+    },
 )
+"""The flows by their kinds."""
+
+__getattr__ = deferred(__name__, FLOWS.modules)
 
 __all__ = [
+    "FLOWS",
     "BackwardFlow",
     "BarycentreFlow",
     "BaseFlow",
     "BridgeFlow",
     "CommittorFlow",
     "FirstPassageFlow",
-    "Flow",
     "FlowMapFlow",
     "FokkerPlanckFlow",
     "HamiltonJacobiFlow",
@@ -47,9 +62,6 @@ __all__ = [
     "QuasiStationaryFlow",
     "SpectrumFlow",
     "StationaryFlow",
-    "SteadyFlow",
-    "Target",
     "TransportFlow",
     "WassersteinFlow",
-    "equal_masses",
 ]

@@ -1,7 +1,7 @@
 """The contract of a flow.
 
-A new flow is a frozen dataclass derived from `BaseFlow` with `kind: Literal[...]`, `problem` and `states`, joined to
-the union `Flow` in `fvflow/flows/__init__.py`. The defaults hold for a flow about which nothing is known: closed forms
+A new flow is a frozen dataclass derived from `BaseFlow` with `kind: Literal[...]`, `problem` and `states`, entered in
+the table `FLOWS` in `fvflow/flows/__init__.py`. The defaults hold for a flow about which nothing is known: closed forms
 refuse it, nothing is stored beside the density, and no step length is known to keep the density non-negative.
 """
 

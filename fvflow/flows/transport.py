@@ -216,12 +216,3 @@ def _nodes(geodesic: Geodesic) -> Iterator[dict[str, Array]]:
         fields["momentum"] = geodesic.flux[before]
         fields["velocity"] = np.asarray((interval_phi[mesh.neighbour] - interval_phi[mesh.owner]) / mesh.distance)
         yield fields
-
-
-def equal_masses(initial: float, target: float, tolerance: float) -> None:
-    """Raise CaseError if two masses differ by more than the relative tolerance, as mass is conserved."""
-    if not abs(initial - target) <= tolerance * max(initial, target):
-        raise CaseError(
-            f"the target has the mass {target:.9g}, the initial density {initial:.9g}; mass is conserved: set the same "
-            "mass in both"
-        )

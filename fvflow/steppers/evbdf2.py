@@ -16,7 +16,8 @@ from fvflow.problems import GradientFlow, State
 from fvflow.steppers.base import GradientStepperBase, Step
 from fvflow.steppers.fallible import FallibleStep, with_fallback
 from fvflow.steppers.jko import JKO, LJKO
-from fvflow.steppers.schur import MeshSystemSolver, sparse
+from fvflow.steppers.mesh_system import MeshSystemSolver
+from fvflow.steppers.schur import sparse
 
 _LARGEST_HELD_BACK = (
     1e-2  # largest outflow that the extrapolation may ask for beyond what cells hold, relative to the mass

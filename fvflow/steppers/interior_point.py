@@ -10,7 +10,7 @@ import numpy as np
 
 from fvflow.linalg import inner
 from fvflow.mesh import Array
-from fvflow.steppers.schur import MeshSystemSolver
+from fvflow.steppers.mesh_system import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import MinimisingTransport, Point
 

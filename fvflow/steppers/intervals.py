@@ -10,8 +10,8 @@ from fvflow.errors import NumericsError
 from fvflow.linalg import FixedPattern, divergence, factorise, solve_second_kind
 from fvflow.mesh import Array, Index, Mesh
 from fvflow.problems import GradientFlow, State
+from fvflow.steppers.mesh_system import MeshSystemSolver
 from fvflow.steppers.newton import CentredNewton, limited
-from fvflow.steppers.schur import MeshSystemSolver
 
 
 class IntervalsNewton(CentredNewton):

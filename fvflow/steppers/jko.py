@@ -27,11 +27,11 @@ from fvflow.steppers.fallible import (
 )
 from fvflow.steppers.interior_point import InteriorPoint
 from fvflow.steppers.intervals import IntervalsNewton, interval_pattern
+from fvflow.steppers.mesh_system import MeshSystemSolver, NewtonSolver
 from fvflow.steppers.minimiser import Minimiser, TooLong
 from fvflow.steppers.newton import CentredNewton, NewtonResult, NotConverged, run_newton
 from fvflow.steppers.optimality import OPTIMAL, errors_of
 from fvflow.steppers.predictor import Predictor
-from fvflow.steppers.schur import MeshSystemSolver, NewtonSolver
 from fvflow.steppers.step_energy import ContinuedEnergy, grounded
 from fvflow.steppers.transport_step import CentredTransportStep, Point
 

@@ -15,9 +15,9 @@ from fvflow.problems import State
 from fvflow.steppers import implicit_upwind
 from fvflow.steppers.carried import Carried
 from fvflow.steppers.interior_point import InteriorPoint
+from fvflow.steppers.mesh_system import MeshSystemSolver
 from fvflow.steppers.newton import NotConverged
 from fvflow.steppers.optimality import Certificate, certificate
-from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Point, TransportStep
 from fvflow.steppers.upwind_newton import Hidden, UpwindNewton

@@ -12,7 +12,8 @@ from fvflow.linalg import inner, solve_second_kind
 from fvflow.linalg.reused import Map
 from fvflow.mesh import Array
 from fvflow.problems import GradientFlow, State
-from fvflow.steppers.schur import CentredSchurComplement, MeshSystemSolver
+from fvflow.steppers.mesh_system import MeshSystemSolver
+from fvflow.steppers.schur import CentredSchurComplement
 from fvflow.steppers.step_energy import OCCUPIED
 from fvflow.steppers.transport_step import CentredTransportStep
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from fvflow.linalg import FaceMatrix, UpwindTriangular, divergence, inner
 from fvflow.mesh import Array, Index, Mesh
-from fvflow.steppers.schur import CentredSchurComplement, MeshSystemSolver, Schur, SchurComplement
+from fvflow.steppers.mesh_system import MeshSystemSolver
+from fvflow.steppers.schur import CentredSchurComplement, Schur, SchurComplement
 
 
 @dataclass(frozen=True, eq=False)

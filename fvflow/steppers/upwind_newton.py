@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from fvflow.errors import NumericsError
 from fvflow.linalg import inner
 from fvflow.mesh import Array
+from fvflow.steppers.mesh_system import MeshSystemSolver
 from fvflow.steppers.newton import FLOOR, NotConverged, limited, round_off
-from fvflow.steppers.schur import MeshSystemSolver
 from fvflow.steppers.step_energy import ContinuedEnergy
 from fvflow.steppers.transport_step import Faces, Point, TransportStep
 
 _DAMPED, _UNDAMPED, _WINDOW = 0.8, 4, 3  # length of a step in a stall; iterations before any; those that show one
 _LARGEST_COUNT = 100  # iterations at any pace
 _REFUSED = 5  # iterations in a row within the tolerance but not accepted which show that none will be
+_AHEAD = 3  # iterations over which the last ratio of errors is trusted
 _STEEP = 5  # first iterations in which q(phi) = E' may be solved in all steep cells
 _STIFF = 1e-6  # largest 1/E'' of a steep cell, relative to the mean density over the scale of E'
 _WEIGHT_CAP = 1e6  # largest 1/E'', relative to the mean density over the range of E'
@@ -56,7 +57,7 @@ class UpwindNewton:
     ) -> int:
         """The iterations until the errors are below `tolerance` and the iterate is `accepted`. Raises NumericsError.
 
-        It gives up where the error after k iterations exceeds pace(k), and with `Hidden` where an iterate was not
+        It gives up where the errors do not keep pace (`keeps_pace`), and with `Hidden` where an iterate was not
         accepted though its errors were below `tolerance`, that of R_2 below 100 times that.
 
         If `explicit`, each iteration also solves q(phi) = E'(rho) in the cells of `_explicit`.
@@ -74,7 +75,7 @@ class UpwindNewton:
                 return iteration
             refused, hidden = (refused + 1, point) if within else (0, hidden)
             errors.append(found.error)
-            if not errors[-1] < pace(iteration) or iteration == _LARGEST_COUNT:
+            if not keeps_pace(errors, pace) or iteration == _LARGEST_COUNT:
                 break
             if refused == _REFUSED and not explicit:  # the caller can still shift the energy
                 break
@@ -166,6 +167,15 @@ class _Residuals(NamedTuple):
     def error(self) -> float:
         """The larger of both errors."""
         return max(self.of_mass, self.of_potential)
+
+
+def keeps_pace(errors: list[float], pace: Callable[[int], float]) -> bool:
+    """Whether the error after k iterations is below pace(k), or would be so three iterations on if it fell as fast."""
+    *before, last = errors
+    if last < pace(len(before)):
+        return True
+    falls = bool(before) and last < before[-1]
+    return falls and last * (last / before[-1]) ** _AHEAD < pace(len(before) + _AHEAD)
 
 
 def step_length(errors: list[float]) -> float:
