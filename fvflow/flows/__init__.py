@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from fvflow.flows.hamilton_jacobi import HamiltonJacobiFlow
     from fvflow.flows.particles import ParticleFlow
     from fvflow.flows.passage import FirstPassageFlow, QuasiStationaryFlow
-    from fvflow.flows.stationary import SpectrumFlow, StationaryFlow
+    from fvflow.flows.stationary import SpectrumFlow, StationaryFlow, SteadyFlow
+    from fvflow.flows.target import Target
     from fvflow.flows.transport import TransportFlow
 
 FLOWS: Kinds[BaseFlow] = Kinds(
@@ -45,7 +46,7 @@ FLOWS: Kinds[BaseFlow] = Kinds(
 )
 """The flows by their kinds."""
 
-__getattr__ = deferred(__name__, FLOWS.modules)
+__getattr__ = deferred(__name__, {**FLOWS.modules, "SteadyFlow": "stationary", "Target": "target"})
 
 __all__ = [
     "FLOWS",
@@ -62,6 +63,8 @@ __all__ = [
     "QuasiStationaryFlow",
     "SpectrumFlow",
     "StationaryFlow",
+    "SteadyFlow",
+    "Target",
     "TransportFlow",
     "WassersteinFlow",
 ]

@@ -108,13 +108,15 @@ class MeshSystemSolver:
         if M is singular or not finite.
         """
         scale, kept = 1.0 / np.sqrt(diagonal), (1.0 + _SHIFT, _MIN_COUPLING)
+        if not np.isfinite(scale.sum() + newton_error):
+            raise NumericsError("the Newton matrix overflowed")
         if self._chain and self._multigrid is None:
             solve = invert_on_chain(rows, columns, values, scale, *kept)
             return lambda x: scale * solve(scale * x)
 
         def assembled(place: Index) -> Any:
             matrix = assemble_symmetric(rows, columns, values, scale, place, *kept)
-            if not np.isfinite(matrix.data.sum() + scale.sum() + newton_error):
+            if not np.isfinite(matrix.data.sum()):
                 raise NumericsError("the Newton matrix overflowed")
             return matrix
 
