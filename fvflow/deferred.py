@@ -32,16 +32,18 @@ class Kinds(Generic[T]):
 
     def __init__(self, package: str, places: Mapping[str, str]) -> None:
         """`places`: module.Class of each kind in the package, in the order in which they are told."""
-        self._package, self._places = package, places
+        self._package = package
+        self._places = {kind: tuple(place.split(".")) for kind, place in places.items()}
+
+    def __repr__(self) -> str:
+        return f"Kinds({', '.join(self._places)})"
 
     @property
     def modules(self) -> dict[str, str]:
         """The module of each class, for `deferred`."""
-        split = (place.split(".") for place in self._places.values())
-        return {name: module for module, name in split}
+        return {name: module for module, name in self._places.values()}
 
     def members(self, kinds: Collection[str] | None = None) -> list[type[T]]:
         """The classes of these kinds, as far as they are of the family, or of all."""
         places = [place for kind, place in self._places.items() if kinds is None or kind in kinds]
-        split = (place.split(".") for place in places)
-        return [getattr(import_module(f"{self._package}.{module}"), name) for module, name in split]
+        return [getattr(import_module(f"{self._package}.{module}"), name) for module, name in places]

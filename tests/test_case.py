@@ -1,6 +1,8 @@
 import dataclasses
 import difflib
+import importlib
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import fvflow
+from fvflow import flows
 from fvflow.case import Case, Checks, checks, json_schema, models, schema
 from fvflow.case.document import parse
 from fvflow.case.messages import kind_of
@@ -424,6 +427,9 @@ def test_flows_are_imported_when_a_case_names_them():
     """By their kinds, each of which the table gives the class that has it; a run needs its own only."""
     assert [kind_of(flow) for flow in FLOWS.members()] == list(FLOWS._places)
     assert FLOWS.members({"bridge", "box", ""}) == [BridgeFlow]
+    for module in pkgutil.iter_modules(flows.__path__):
+        importlib.import_module(f"fvflow.flows.{module.name}")
+    assert set(FLOWS.modules) < set(flows.__all__)
     named = {cls for cls in subclasses(BaseFlow) if cls.__module__.startswith("fvflow.flows") and kind_of(cls)}
     assert named == set(FLOWS.members())
     script = "import sys; from fvflow import Case; Case.read('cases/ou-1d.yaml').prepare()\n"

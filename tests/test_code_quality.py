@@ -21,7 +21,7 @@ import yaml
 import fvflow
 import fvflow.case
 from fvflow.case.messages import dataclasses_in
-from fvflow.case.starter import UNIONS
+from fvflow.case.starter import FAMILIES
 from fvflow.jit import Kernel
 from fvflow.transport import Hamiltonian
 from tests.conftest import SLOW
@@ -213,7 +213,7 @@ UNION_NAMES = [
 
 def kind_names():
     """Names of all members of the unions of kinds, of their base classes and of the unions themselves."""
-    members = {cls for union in (*UNIONS.values(), Hamiltonian) for cls in dataclasses_in(union)}
+    members = {cls for union in (*FAMILIES.values(), Hamiltonian) for cls in dataclasses_in(union)}
     assert len(members) > 40
     bases = {base for cls in members for base in cls.__mro__ if base.__module__.startswith("fvflow")}
     return {cls.__name__ for cls in bases} | set(UNION_NAMES)

@@ -15,7 +15,7 @@ import pytest
 import fvflow
 from fvflow.case import Case
 from fvflow.case.messages import dataclasses_in, kind_of
-from fvflow.case.starter import UNIONS
+from fvflow.case.starter import FAMILIES
 from fvflow.cli import main
 from fvflow.cli.commands import _parser
 from fvflow.transport import Hamiltonian
@@ -135,7 +135,7 @@ def test_every_command_and_every_kind_is_named():
     commands = re.findall(r"^\| `fvflow ([a-z]+)", GUIDE, re.M)
     known = re.findall(r"^ {4}([a-z]+)  ", _parser().format_help(), re.M)
     assert commands == known
-    for union in (*UNIONS.values(), Hamiltonian):
+    for union in (*FAMILIES.values(), Hamiltonian):
         for member in dataclasses_in(union):
             assert f"`{kind_of(member)}`" in GUIDE, kind_of(member)
 

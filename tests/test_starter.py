@@ -7,7 +7,7 @@ import yaml
 
 from fvflow.case import Case
 from fvflow.case.messages import dataclasses_in, kind_of
-from fvflow.case.starter import UNIONS, starter
+from fvflow.case.starter import FAMILIES, starter
 
 
 def lists():
@@ -34,8 +34,8 @@ def test_other_readers_of_yaml_see_numbers():
 
 def test_the_starter_names_every_kind_of_every_union():
     named = lists()
-    assert len(named) == len(UNIONS) == 10
-    for kinds, union in zip(named, UNIONS.values(), strict=True):
+    assert len(named) == len(FAMILIES) == 10
+    for kinds, union in zip(named, FAMILIES.values(), strict=True):
         assert kinds == [kind_of(member) for member in dataclasses_in(union)]
         assert len(kinds) >= 2
     assert max(map(len, starter().splitlines())) <= 120

@@ -16,6 +16,7 @@ from fvflow.flows import FLOWS, BaseFlow
 _LOWER_BOUNDS = frozenset({"minimum", "chi_square_p"})  # all other checks are upper bounds
 
 _ERRORS = "error_l1", "error_l2", "error_linf", "second_moment_error", "mean_error"
+# No flow owns these: a case that bounds them need not import all flows.
 _OF_ANY_FLOW = frozenset({"mass_drift", "minimum", "survival", "mass_correction", *_ERRORS})
 
 Bound = Annotated[float, Ge(0)] | None

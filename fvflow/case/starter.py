@@ -19,7 +19,7 @@ from fvflow.steppers import GradientStepper, LinearStepper
 from fvflow.transport import TransportSolver
 
 _WIDTH = 118
-UNIONS: dict[str, Any] = {
+FAMILIES: dict[str, Any] = {  # unions and tables of kinds
     "meshes": MeshKind,
     "flows": FLOWS,
     "fluxes": Flux,
@@ -36,7 +36,7 @@ UNIONS: dict[str, Any] = {
 def starter() -> str:
     """The text of a case that runs, with the kinds of every union in its comments."""
     template = (Path(__file__).parent / "starter.yaml").read_text(encoding="utf-8")
-    kinds = {name: ", ".join(map(kind_of, dataclasses_in(union))) for name, union in UNIONS.items()}
+    kinds = {name: ", ".join(map(kind_of, dataclasses_in(family))) for name, family in FAMILIES.items()}
     return "".join(_wrapped(line) + "\n" for line in Template(template).substitute(kinds).splitlines())
 
 

@@ -68,3 +68,7 @@ __all__ = [
     "TransportFlow",
     "WassersteinFlow",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

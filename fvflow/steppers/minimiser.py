@@ -45,8 +45,9 @@ def _patient(iteration: int) -> float:
 class Minimiser:
     """(state, length, step, energy) -> the minimum of energy plus transport cost, for `LJKO`.
 
-    1. Newton's method from the prediction, while it gains a fifth of a digit an iteration. Where it has solved the
-       equations, but the round-off of phi hides the minimum, it goes on from there once the energy is shifted.
+    1. Newton's method from the prediction, while it has gained a fifth of a digit an iteration, or soon will have.
+       Where it has solved the equations, but the round-off of phi hides the minimum, it goes on from there once the
+       energy is shifted.
     2. A primal-dual interior point, which knows nothing of the step before: at most `iterations`, or more while its
        barrier falls fast, and Newton's method from there after each fifteen.
     3. The implicit upwind step by continuation in the length, of the same order and with a solution for any data, and

@@ -29,7 +29,7 @@ def invert_tridiagonal(diagonal: Array, upper: Array, lower: Array) -> Map:
 
 
 def invert_on_chain(rows: Index, columns: Index, values: Array, scale: Array, diagonal: float, least: float) -> Map:
-    """b -> M^-1 b for the matrix of `assemble_symmetric` in the order of the cells, m_ij = 0 where |i - j| > 2.
+    """b -> M^-1 b for the matrix of `assemble_symmetric` in the order of the cells, whose |i - j| are 1 or 2.
 
     M = L D L^T without pivoting, as `factorise`, in a fifth of its time: D may be indefinite by round-off, where a
     Cholesky factorisation would fail. Raises NumericsError if M is singular or not finite.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from fvflow.errors import CaseError
 from fvflow.jit import INTERPRETER_BUDGET, kernel
 from fvflow.linalg.base import LinearSolver
@@ -86,8 +84,7 @@ def _prepare_ring(matrix: FaceMatrix) -> Solve:
 @kernel(budget=INTERPRETER_BUDGET)
 def eliminate(sums: Any, down: Any, up: Any) -> Any:
     """The pivots p (cell,)."""
-    pivot = np.empty_like(sums)
-    carried = sums[0]
+    pivot, carried = sums.copy(), sums[0]
     for i in range(len(down)):
         pivot[i] = carried + down[i]
         carried = sums[i + 1] + up[i] * (carried / pivot[i])
@@ -123,7 +120,7 @@ def substitute_transposed(pivot: Any, down: Any, up: Any, right: Any) -> Any:
 def eliminate_ring(sums: Any, down: Any, up: Any) -> Any:
     """The pivots p (cell,) of a ring, and the rates q to the last cell and r from it (cell - 1,)."""
     last = len(sums) - 1
-    pivot, to, back = np.empty_like(sums), np.empty(last), np.empty(last)
+    pivot, to, back = sums.copy(), up[:-1].copy(), down[:-1].copy()
     carried, closing = sums[0], sums[last]
     to[0], back[0] = up[last], down[last]
     for i in range(last):

@@ -6,6 +6,8 @@ import scipy.sparse.linalg  # noqa: F401
 import threadpoolctl  # noqa: F401
 
 import fvflow.case  # noqa: F401
+from fvflow.flows import FLOWS
 from fvflow.jit import INTERPRETED_ITERATIONS, expect_iterations
 
+FLOWS.members()
 expect_iterations(2 * INTERPRETED_ITERATIONS)  # workers have numba and run many cases: nothing is interpreted
