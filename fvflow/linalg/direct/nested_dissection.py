@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
 from fvflow.mesh import Index, Mesh
@@ -17,10 +20,13 @@ def elimination_order(mesh: Mesh) -> Index | None:
     step, with its diagonal couplings, the factors at 512^2 are a quarter smaller than by minimum degree, and take half
     the time.
     """
-    if mesh.edges is None or mesh.dimension == 1:
-        return None
+    return None if mesh.edges is None or mesh.dimension == 1 else _of_grid(mesh.shape)
+
+
+@lru_cache(maxsize=2)  # a run has several systems on its mesh
+def _of_grid(shape: tuple[int, ...]) -> Index:
     parts: list[Index] = []
-    _dissect(np.arange(mesh.cells, dtype=np.int32).reshape(mesh.shape), parts)
+    _dissect(np.arange(math.prod(shape), dtype=np.int32).reshape(shape), parts)
     return freeze_index(np.concatenate(parts))
 
 
