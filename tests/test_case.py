@@ -19,7 +19,7 @@ from fvflow.case.document import parse
 from fvflow.case.messages import kind_of
 from fvflow.dataset.groups import SIDES
 from fvflow.errors import CaseError, OutputError
-from fvflow.flows import FLOWS, BaseFlow, BridgeFlow, FokkerPlanckFlow
+from fvflow.flows import FLOWS, BaseFlow, BridgeFlow, FirstPassageFlow, FokkerPlanckFlow
 from fvflow.times import Times
 from tests.scenes import ou
 
@@ -441,6 +441,31 @@ def test_flows_are_imported_when_a_case_names_them():
 
 def subclasses(cls):
     return {cls}.union(*map(subclasses, cls.__subclasses__()))
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"mesh": {"kind": "box"}}, r"^mesh: expected a kind derived from .*, got dict; call the class, or give"),
+        ({"flow": {"kind": "bridge"}}, r"^flow: expected a kind derived from BaseFlow, got dict"),
+        ({"flow": FirstPassageFlow(epsilon=1, target=({"wall": "left"},))}, r"^flow\.target\.0: expected Target, got"),
+        ({"times": {"end": 1}}, r"^times: expected a kind derived from TimeGrid, got dict"),
+        ({"checks": {"minimum": 0}}, r"^checks: expected Checks, got dict"),
+        ({"output": {"evi": True}}, r"^output: expected Output, got dict"),
+        ({"walls": {"left": {"kind": "partial"}}}, r"^walls\.left: expected a kind derived from WallKind, got dict"),
+        ({"absorbing": {"where": "x > 1"}}, r"^absorbing: expected CellSet, got dict"),
+    ],
+)
+def test_a_mapping_in_place_of_an_object_is_told(keys, told):
+    with pytest.raises(CaseError, match=told):
+        dataclasses.replace(Case.parse(GOOD), **keys).run()
+
+
+def test_a_bound_of_another_flow_asks_for_no_closed_form():
+    with pytest.raises(CaseError) as refused:
+        Case.parse(GOOD).replace({"checks": {"w2_error": 1e-3}})
+    assert "w2_error: is for flow transport" in str(refused.value)
+    assert "exact" not in str(refused.value).split("\n")[0]
 
 
 def test_bounds_of_any_flow_are_those_that_no_flow_owns():

@@ -54,6 +54,15 @@ def test_the_example_from_python_runs(folder):
     assert (folder / "mesh.nc").exists()
 
 
+def test_cases_in_python(capsys):
+    (code,) = blocks("Cases in Python")
+    names = {}
+    exec(code, names)
+    assert Case.parse(capsys.readouterr().out).values == names["case"].values
+    assert names["ds"].attrs["mass_drift"] <= 1e-14
+    assert float(names["thin"].initial.covariance[0][0]) == 0.1
+
+
 def test_the_example_on_arrays_runs():
     (code,) = blocks("From Python, on arrays")
     assert code.count("assert") >= 3, "it asserts mass, energy and the distance from a closed form"

@@ -104,7 +104,9 @@ class Case:
         yield from self._name_faults()
         if sentence := self.flow.initial_fault(given=self.initial is not None):
             yield Fault(("initial",), sentence)
-        for name in (name for name in (*ERRORS, *FIGURE_ERRORS) if getattr(self.checks, name) is not None):
+        others = dict(misplaced(self.checks, self.flow))
+        yield from (Fault(("checks", name), sentence) for name, sentence in others.items())
+        for name in sorted(self.checks.bounds.keys() & {*ERRORS, *FIGURE_ERRORS} - others.keys()):
             if self.exact is None:
                 yield Fault(("checks", name), "needs an exact solution; add exact: {kind: ...}")
             elif name in ERRORS and name not in self.exact.figures:
@@ -129,8 +131,6 @@ class Case:
             self.flow.schedule(self.times)
         except CaseError as error:
             yield Fault(("times",), str(error))
-        for name, sentence in misplaced(self.checks, self.flow):
-            yield Fault(("checks", name), sentence)
 
     def _name_faults(self) -> Iterator[Fault]:
         """The names that are none, or taken."""

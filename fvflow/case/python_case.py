@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from fvflow.case import schema
 from fvflow.case.document import Fault, Path
@@ -63,47 +63,58 @@ def _user_kinds(part: Any, path: Path) -> Iterator[tuple[Path, str]]:
         if dataclasses.is_dataclass(member) and type(member) in dataclasses_in(field.hint, {kind_of(type(member))}):
             yield from _user_kinds(member, path + place)
         elif not isinstance(member, field.bases):
-            known = ", ".join(sorted(base.__name__ for base in field.bases))
-            yield path + place, f"expected a kind derived from {known}, got {type(member).__name__}"
+            yield path + place, _unexpected(member, field.bases)
         elif not isinstance(getattr(member, "kind", None), str):
             yield path + place, f'{type(member).__name__} has no name; write kind = "..." in the class'
         else:
             yield path + place, ""
 
 
+def _unexpected(member: Any, bases: tuple[type, ...]) -> str:
+    known = ", ".join(sorted(base.__name__ for base in bases))
+    derived = "" if all(map(dataclasses.is_dataclass, bases)) else "a kind derived from "
+    advice = "; call the class, or give the case as YAML to Case.parse" if isinstance(member, Mapping) else ""
+    return f"expected {derived}{known}, got {type(member).__name__}{advice}"
+
+
 class _KindField(NamedTuple):
-    """A field of a dataclass that takes kinds."""
+    """A field of a dataclass that takes other dataclasses, most of them kinds."""
 
     name: str
     hint: Any
     bases: tuple[type, ...]  # the base classes of their families
     takes_scalars: bool
+    takes_names: bool  # or may be a mapping from names to them
 
 
 @cache
 def _kind_fields(cls: Hashable) -> list[_KindField]:
-    """The fields of a dataclass where kinds are expected."""
+    """The fields of a dataclass where dataclasses are expected."""
     assert isinstance(cls, type)
     hints = get_type_hints(cls, include_extras=True)
     found = [(field.name, hints[field.name]) for field in dataclasses.fields(cls) if field.init]
-    return [_KindField(name, hint, bases, _takes_scalars(hint)) for name, hint in found if (bases := _bases(hint))]
+    return [
+        _KindField(name, hint, bases, _takes_scalars(hint), _takes_names(hint))
+        for name, hint in found
+        if (bases := _bases(hint))
+    ]
 
 
 def _members(part: Any) -> Iterator[tuple[Path, _KindField, Any]]:
-    """What the fields of a dataclass hold where kinds are expected: its path, the field, the value."""
+    """What the fields of a dataclass hold where dataclasses are expected: its path, the field, the value."""
     kind: type = type(part)
     for field in _kind_fields(kind):
         value = getattr(part, field.name)
-        for place, member in () if value is None else _entries(key_of(field.name), value):
+        for place, member in () if value is None else _entries(key_of(field.name), value, field.takes_names):
             if not (field.takes_scalars and isinstance(member, str | int | float)):
                 yield place, field, member
 
 
-def _entries(name: str, value: Any) -> Iterator[tuple[Path, Any]]:
-    """The entries of a tuple or a mapping, or the value itself, each with its path."""
+def _entries(name: str, value: Any, named: bool) -> Iterator[tuple[Path, Any]]:
+    """The entries of a tuple, or of a mapping if it is one of names, or the value itself, each with its path."""
     if isinstance(value, tuple):
         yield from (((name, index), entry) for index, entry in enumerate(value))
-    elif isinstance(value, Mapping):
+    elif named and isinstance(value, Mapping):
         yield from (((name, key), entry) for key, entry in value.items())
     else:
         yield (name,), value
@@ -114,9 +125,17 @@ def _takes_scalars(hint: Any) -> bool:
     return hint in (str, float, int) or any(_takes_scalars(part) for part in get_args(hint))
 
 
+def _takes_names(hint: Any) -> bool:
+    """Whether a field may hold a mapping from names."""
+    return get_origin(hint) in (dict, Mapping) or any(map(_takes_names, get_args(hint)))
+
+
 def _bases(hint: Any) -> tuple[type, ...]:
-    """The base classes of the families that a type hint names: those of its members that are not dataclasses."""
+    """The base classes of the families that a type hint names: those that are no dataclasses, or else the last one."""
     if deferred_kinds(hint):
         return (get_args(hint)[0],)
-    found = {base for cls in dataclasses_in(hint) for base in cls.__mro__[1:-1] if not dataclasses.is_dataclass(base)}
-    return tuple(found)
+    above = [
+        (cls.__mro__[:-1], [base for base in cls.__mro__[1:-1] if not dataclasses.is_dataclass(base)])
+        for cls in dataclasses_in(hint)
+    ]
+    return tuple({base for classes, bases in above for base in bases or classes[-1:]})
