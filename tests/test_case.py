@@ -17,6 +17,7 @@ from fvflow import flows
 from fvflow.case import Case, Checks, checks, json_schema, models, schema
 from fvflow.case.document import parse
 from fvflow.case.messages import kind_of
+from fvflow.case.python_case import well_formed
 from fvflow.dataset.groups import SIDES
 from fvflow.errors import CaseError, OutputError
 from fvflow.flows import FLOWS, BaseFlow, BridgeFlow, FirstPassageFlow, FokkerPlanckFlow
@@ -459,6 +460,14 @@ def subclasses(cls):
 def test_a_mapping_in_place_of_an_object_is_told(keys, told):
     with pytest.raises(CaseError, match=told):
         dataclasses.replace(Case.parse(GOOD), **keys).run()
+
+
+def test_what_the_schema_takes_is_well_formed():
+    """Or what its parts require of each other would not be looked at."""
+    tensor = {"flow": {"kind": "fokker-planck", "diffusion": {"value": [[1, "x"], ["x", 2]], "convention": "ito"}}}
+    plane = {"mesh": {"kind": "box", "lower": [0, 0], "upper": [1, 1], "cells": [4, 4]}, "initial": {"kind": "uniform"}}
+    cases = [Case.read(path) for path in sorted(Path("cases").glob("*.yaml"))]
+    assert all(map(well_formed, [*cases, Case.parse(GOOD).replace({**plane, **tensor})]))
 
 
 def test_a_bound_of_another_flow_asks_for_no_closed_form():

@@ -105,19 +105,20 @@ def _members(part: Any) -> Iterator[tuple[Path, _KindField, Any]]:
     kind: type = type(part)
     for field in _kind_fields(kind):
         value = getattr(part, field.name)
-        for place, member in () if value is None else _entries(key_of(field.name), value, field.takes_names):
+        for place, member in () if value is None else _entries((key_of(field.name),), value, field.takes_names):
             if not (field.takes_scalars and isinstance(member, str | int | float)):
                 yield place, field, member
 
 
-def _entries(name: str, value: Any, named: bool) -> Iterator[tuple[Path, Any]]:
+def _entries(path: Path, value: Any, named: bool) -> Iterator[tuple[Path, Any]]:
     """The entries of a tuple, or of a mapping if it is one of names, or the value itself, each with its path."""
     if isinstance(value, tuple):
-        yield from (((name, index), entry) for index, entry in enumerate(value))
+        for index, entry in enumerate(value):
+            yield from _entries((*path, index), entry, named)
     elif named and isinstance(value, Mapping):
-        yield from (((name, key), entry) for key, entry in value.items())
+        yield from (((*path, key), entry) for key, entry in value.items())
     else:
-        yield (name,), value
+        yield path, value
 
 
 def _takes_scalars(hint: Any) -> bool:
