@@ -77,7 +77,7 @@ def _unexpected(member: Any, bases: tuple[type, ...]) -> str:
     return f"expected {derived}{known}, got {type(member).__name__}{advice}"
 
 
-class _KindField(NamedTuple):
+class _ObjectField(NamedTuple):
     """A field of a dataclass that takes other dataclasses, most of them kinds."""
 
     name: str
@@ -88,22 +88,22 @@ class _KindField(NamedTuple):
 
 
 @cache
-def _kind_fields(cls: Hashable) -> list[_KindField]:
+def _object_fields(cls: Hashable) -> list[_ObjectField]:
     """The fields of a dataclass where dataclasses are expected."""
     assert isinstance(cls, type)
     hints = get_type_hints(cls, include_extras=True)
     found = [(field.name, hints[field.name]) for field in dataclasses.fields(cls) if field.init]
     return [
-        _KindField(name, hint, bases, _takes_scalars(hint), _takes_names(hint))
+        _ObjectField(name, hint, bases, _takes_scalars(hint), _takes_names(hint))
         for name, hint in found
         if (bases := _bases(hint))
     ]
 
 
-def _members(part: Any) -> Iterator[tuple[Path, _KindField, Any]]:
+def _members(part: Any) -> Iterator[tuple[Path, _ObjectField, Any]]:
     """What the fields of a dataclass hold where dataclasses are expected: its path, the field, the value."""
     kind: type = type(part)
-    for field in _kind_fields(kind):
+    for field in _object_fields(kind):
         value = getattr(part, field.name)
         for place, member in () if value is None else _entries((key_of(field.name),), value, field.takes_names):
             if not (field.takes_scalars and isinstance(member, str | int | float)):
@@ -135,8 +135,8 @@ def _bases(hint: Any) -> tuple[type, ...]:
     """The base classes of the families that a type hint names: those that are no dataclasses, or else the last one."""
     if deferred_kinds(hint):
         return (get_args(hint)[0],)
-    above = [
-        (cls.__mro__[:-1], [base for base in cls.__mro__[1:-1] if not dataclasses.is_dataclass(base)])
-        for cls in dataclasses_in(hint)
-    ]
-    return tuple({base for classes, bases in above for base in bases or classes[-1:]})
+    found: set[type] = set()
+    for cls in dataclasses_in(hint):
+        ancestry = cls.__mro__[:-1]  # without object
+        found.update([base for base in ancestry if not dataclasses.is_dataclass(base)] or ancestry[-1:])
+    return tuple(found)
